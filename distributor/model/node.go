@@ -1,0 +1,77 @@
+package model
+
+import "time"
+
+// ChainState is the ledger's word for how far a rendered chain has come on a node, in this order.
+type ChainState string
+
+// The states. Offered → Fetched → Loaded → Serving or Degraded; Rejected may follow any of the first three.
+const (
+	ChainOffered  ChainState = "offered"
+	ChainFetched  ChainState = "fetched"
+	ChainLoaded   ChainState = "loaded"
+	ChainServing  ChainState = "serving"
+	ChainDegraded ChainState = "degraded"
+	ChainRejected ChainState = "rejected"
+)
+
+// LedgerEntry is what a node said of one rendered chain, with the times at which it first said so.
+type LedgerEntry struct {
+	Chain  string     `json:"chain"`
+	State  ChainState `json:"state"`
+	Step   string     `json:"step,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	// Final: the rejection holds for this Envoy build and chain, and the chain is not offered again.
+	Final bool                     `json:"final,omitempty"`
+	Times map[ChainState]time.Time `json:"times,omitempty"`
+}
+
+// Node is the durable row of one node: what it is, what it is to run, and the ledger's latest word. Presence and
+// statistics are not in it; they live in the memory of whichever replica holds the node's stream.
+type Node struct {
+	ID           string            `json:"id"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	EnvoyVersion string            `json:"envoyVersion,omitempty"`
+	EnvoyBuild   string            `json:"envoyBuild,omitempty"`
+	AgentVersion string            `json:"agentVersion,omitempty"`
+	// Reports is true for a sink that sends reports (an agent). Others never get past ChainOffered.
+	Reports bool `json:"reports,omitempty"`
+	// Assigned is what rollouts gave it, by layer; only a rollout changes it. Nil: never given anything, so it waits.
+	Assigned map[Layer]ReleaseID `json:"assigned,omitempty"`
+	// Generation rises by one whenever Assigned changes.
+	Generation int64 `json:"generation"`
+	// Ledger is about the chain that Assigned renders to.
+	Ledger LedgerEntry `json:"ledger"`
+	// Serving is the hash of the chain the node serves, Previous of the one before; empty when there is none.
+	Serving  string `json:"serving,omitempty"`
+	Previous string `json:"previous,omitempty"`
+	// Retry counts the requests to try a rejected chain again.
+	Retry     int64     `json:"retry,omitempty"`
+	FirstSeen time.Time `json:"firstSeen"`
+	// Replica is the distributor that vouches for it.
+	Replica string `json:"replica,omitempty"`
+}
+
+// Statistics are counts since the node began to serve the chain; they only rise.
+type Statistics struct {
+	Chain    string    `json:"chain"`
+	Requests int64     `json:"requests"`
+	Errors   int64     `json:"errors"`
+	Denied   int64     `json:"denied"`
+	Seen     int64     `json:"seen"`
+	At       time.Time `json:"at"`
+}
+
+// AuditEntry is one change, who made it and why. Every change has one.
+type AuditEntry struct {
+	// Sequence is given by the store, rising by one.
+	Sequence int64     `json:"sequence"`
+	At       time.Time `json:"at"`
+	Actor    string    `json:"actor"`
+	// Action: release.create, rollout.start, rollout.pause, node.retry, …
+	Action string `json:"action"`
+	// Object: release/NAME@sha256:…, rollout/NAME, node/ID.
+	Object string `json:"object"`
+	Reason string `json:"reason,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}

@@ -1,0 +1,165 @@
+package model
+
+import "time"
+
+// RolloutPhase is where a rollout stands.
+type RolloutPhase string
+
+// The phases, and what can follow each.
+const (
+	// RolloutPending waits for a rollout that shares nodes to end. Next: Fetching, Aborted.
+	RolloutPending RolloutPhase = "Pending"
+	// RolloutFetching: the wave's nodes get the bytes; none runs the release yet. Next: Moving, Paused, RollingBack, Aborted.
+	RolloutFetching RolloutPhase = "Fetching"
+	// RolloutMoving: the wave's nodes are assigned the release and load it. Next: Soaking, Paused, RollingBack, Aborted.
+	RolloutMoving RolloutPhase = "Moving"
+	// RolloutSoaking: all the wave's nodes serve it; gates are read. Next: Fetching (the next wave), Done, Paused, RollingBack, Aborted.
+	RolloutSoaking RolloutPhase = "Soaking"
+	// RolloutPaused: a person or an inconclusive gate stopped it; nothing moves. Next: the phase it was in, RollingBack, Aborted.
+	RolloutPaused RolloutPhase = "Paused"
+	// RolloutRollingBack: moved nodes get what each had before. Next: RolledBack.
+	RolloutRollingBack RolloutPhase = "RollingBack"
+	// RolloutRolledBack, RolloutAborted and RolloutDone are ends.
+	RolloutRolledBack RolloutPhase = "RolledBack"
+	RolloutAborted    RolloutPhase = "Aborted"
+	RolloutDone       RolloutPhase = "Done"
+)
+
+// Ended says whether nothing can follow.
+func (p RolloutPhase) Ended() bool {
+	return p == RolloutRolledBack || p == RolloutAborted || p == RolloutDone
+}
+
+// WaveSpec is one step. Exactly one of Nodes, Percent and Selector is set; shares are cumulative over the target.
+type WaveSpec struct {
+	Nodes    int    `json:"nodes,omitempty"`
+	Percent  int    `json:"percent,omitempty"`
+	Selector string `json:"selector,omitempty"`
+	// Soak is how long all the wave's nodes must serve before the next wave.
+	Soak time.Duration `json:"soak,omitempty"`
+	// Deadline bounds fetching and moving together. Zero: DefaultWaveDeadline.
+	Deadline time.Duration `json:"deadline,omitempty"`
+	Gates    []GateSpec    `json:"gates,omitempty"`
+}
+
+// DefaultWaveDeadline bounds the fetching and moving of a wave that names no deadline.
+const DefaultWaveDeadline = 5 * time.Minute
+
+// GateSpec is a check on a wave; exactly one field is set. The gate "loaded" needs no spec: every wave has it.
+type GateSpec struct {
+	ErrorRatio *ErrorRatioGate `json:"errorRatio,omitempty"`
+}
+
+// ErrorRatioGate fails the wave when the 5xx share of the moved nodes' requests exceeds Max.
+type ErrorRatioGate struct {
+	Max float64 `json:"max"`
+	// MinSamples is how many requests a verdict needs. Zero: DefaultMinSamples.
+	MinSamples int64 `json:"minSamples,omitempty"`
+}
+
+// DefaultMinSamples is how many requests the error ratio needs where the gate does not say.
+const DefaultMinSamples = 20
+
+// RolloutSpec is what a person asked for.
+type RolloutSpec struct {
+	Release  ReleaseID  `json:"release"`
+	Selector string     `json:"selector"`
+	Waves    []WaveSpec `json:"waves"`
+}
+
+// NodeState is where a node stands within a rollout.
+type NodeState string
+
+// The states of a node in a rollout.
+const (
+	NodeWaiting     NodeState = "Waiting"     // not in a wave yet
+	NodeFetching    NodeState = "Fetching"    // its wave has started; it gets the bytes
+	NodeMoving      NodeState = "Moving"      // assigned the release
+	NodeServing     NodeState = "Serving"     // proved to serve it
+	NodeFailed      NodeState = "Failed"      // rejected it, fell silent, or was too late
+	NodeRollingBack NodeState = "RollingBack" // assigned what it had before
+	NodeRolledBack  NodeState = "RolledBack"  // proved to serve what it had before
+	NodeAway        NodeState = "Away"        // was away when its wave started: not counted, converges when it returns
+)
+
+// NodeProgress is one node of the target.
+type NodeProgress struct {
+	State NodeState `json:"state"`
+	// Wave it belongs to, counted from 0; -1 before it is in one.
+	Wave   int    `json:"wave"`
+	Reason string `json:"reason,omitempty"`
+	// From is the release of this layer that the node had when its wave started; zero for none.
+	From ReleaseID `json:"from"`
+	// FromGiven is false when the node had never been given a release of any layer.
+	FromGiven bool `json:"fromGiven,omitempty"`
+	// Chain and FromChain are the hashes of the chains rendered with the new release and with From.
+	Chain     string `json:"chain,omitempty"`
+	FromChain string `json:"fromChain,omitempty"`
+}
+
+// GateVerdict is the outcome of one reading.
+type GateVerdict string
+
+// The verdicts.
+const (
+	VerdictPass         GateVerdict = "pass"
+	VerdictFail         GateVerdict = "fail"
+	VerdictInconclusive GateVerdict = "inconclusive"
+)
+
+// GateReading is kept with the rollout, so that history explains every decision.
+type GateReading struct {
+	Gate    string      `json:"gate"`
+	Verdict GateVerdict `json:"verdict"`
+	Detail  string      `json:"detail"`
+	At      time.Time   `json:"at"`
+}
+
+// WaveState is what became of a wave. Nodes is frozen when the wave starts.
+type WaveState struct {
+	Nodes     []string      `json:"nodes"`
+	StartedAt time.Time     `json:"startedAt"`
+	Deadline  time.Time     `json:"deadline"`
+	SoakUntil time.Time     `json:"soakUntil"`
+	EndedAt   time.Time     `json:"endedAt"`
+	Readings  []GateReading `json:"readings,omitempty"`
+}
+
+// Transition is one line of a rollout's history.
+type Transition struct {
+	At      time.Time    `json:"at"`
+	Phase   RolloutPhase `json:"phase"`
+	Wave    int          `json:"wave"`
+	Message string       `json:"message"`
+	Actor   string       `json:"actor"`
+}
+
+// Rollout is the whole state of a rollout; the state machine in package rollout is the only thing that makes a new one
+// out of an old one.
+type Rollout struct {
+	Name string `json:"name"`
+	// Sequence orders rollouts by their start; given by the store.
+	Sequence int64       `json:"sequence"`
+	Spec     RolloutSpec `json:"spec"`
+	Layer    Layer       `json:"layer"`
+	// Undoes names the rollout that this one takes back; then each node goes to Nodes[id].From of that one, held in Restore.
+	Undoes  string               `json:"undoes,omitempty"`
+	Restore map[string]ReleaseID `json:"restore,omitempty"`
+
+	Phase RolloutPhase `json:"phase"`
+	// Resume is the phase to go back to from Paused.
+	Resume RolloutPhase `json:"resume,omitempty"`
+	// PausedAt is when it was paused; a soak or deadline is extended by the pause.
+	PausedAt time.Time `json:"pausedAt"`
+	Message  string    `json:"message"`
+	// Wave is the index of the current wave; -1 before the first.
+	Wave  int         `json:"wave"`
+	Waves []WaveState `json:"waves,omitempty"`
+	// Nodes holds every node that a wave reached or that failed; nodes still waiting are not in it.
+	Nodes     map[string]NodeProgress `json:"nodes,omitempty"`
+	History   []Transition            `json:"history,omitempty"`
+	StartedBy string                  `json:"startedBy"`
+	Reason    string                  `json:"reason,omitempty"`
+	StartedAt time.Time               `json:"startedAt"`
+	EndedAt   time.Time               `json:"endedAt"`
+}
