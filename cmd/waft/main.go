@@ -1,0 +1,105 @@
+// Command waft writes, tests, publishes and rolls out Envoy filters. It holds flags, signals and exit codes; everything
+// else is in the packages it calls.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the Makefile.
+var version = "dev"
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run runs one command line. The first SIGINT or SIGTERM ends the command's context, so that it can put things back; the
+// second one ends the process.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errSaid):
+		return exitFailed
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "waft: interrupted")
+		return exitInterrupted
+	}
+	fmt.Fprintln(os.Stderr, "waft: "+err.Error())
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// errSaid ends a command as failed where the command has printed why already.
+var errSaid = errors.New("failed")
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "waft",
+		Short: "Write Envoy filters in Go, test them as Wasm, publish them, roll them out in waves",
+		Example: `  waft build ./filters/authz
+  waft test --envoy ./filters/authz
+  waft push dist/authz.wasm localhost:7071/filters/authz:1.2.0
+  waft release create -f release.yaml
+  waft rollout start -f rollout.yaml`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w; see `%s --help`", err, cmd.CommandPath())
+	})
+	root.AddCommand(
+		newBuild(), newCheck(), newTest(),
+		newPush(), newPull(), newInspect(),
+		newServe(), newAgent(),
+		newRelease(), newRollout(), newNodes(), newAudit(),
+		newDemo(),
+	)
+	return root
+}
+
+// exactArgs is cobra.ExactArgs with a message that says what was expected.
+func exactArgs(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		if len(args) < len(names) {
+			return usagef("%s: %s is missing; see `%s --help`", cmd.CommandPath(), names[len(args)], cmd.CommandPath())
+		}
+		return usagef("%s: %q is one argument too many; see `%s --help`", cmd.CommandPath(), args[len(names)], cmd.CommandPath())
+	}
+}

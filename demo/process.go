@@ -1,0 +1,129 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	// stopGrace is how long a process may take to end after SIGTERM before it is killed. An agent drains its Envoy first.
+	stopGrace = 10 * time.Second
+	// logTail is how much of a process's log an error shows, in bytes.
+	logTail = 4 << 10
+)
+
+// process is a child that this demo started, and so may stop.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{}
+	err  error
+}
+
+// startProcess runs argv with its output in dir/name.log. The child leads a process group, so that stopping it reaches
+// what it started itself.
+func startProcess(dir, name string, argv ...string) (*process, error) {
+	logPath := filepath.Join(dir, name+".log")
+	logFile, err := os.Create(logPath)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	defer logFile.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &process{name: name, cmd: cmd, log: logPath, done: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// stop ends the process: SIGTERM, and after stopGrace SIGKILL to its whole group.
+func (p *process) stop() {
+	if p.ended() {
+		// Its children may have outlived it.
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(stopGrace):
+	}
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.done
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// failure describes a process that ended although it should not have, with the end of its log.
+func (p *process) failure() error {
+	return fmt.Errorf("%s ended: %v\n%s", p.name, p.err, p.tail())
+}
+
+func (p *process) tail() []byte {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	if len(text) > logTail {
+		text = text[len(text)-logTail:]
+		if i := bytes.IndexByte(text, '\n'); i >= 0 {
+			text = text[i+1:]
+		}
+	}
+	return text
+}
+
+// pollEvery is how often a condition outside this process is looked at.
+const pollEvery = 50 * time.Millisecond
+
+// waitFor looks at a condition until it holds. An error from check that is not errNotYet ends the wait.
+func waitFor(ctx context.Context, what string, limit time.Duration, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errNotYet) {
+			return fmt.Errorf("waiting for %s: %w", what, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: still not so after %s: %w", what, limit, err)
+		case <-ticker.C:
+		}
+	}
+}
+
+// errNotYet says that the condition may still come true.
+var errNotYet = errors.New("not yet")
+
+// notYetf is an errNotYet with the reason.
+func notYetf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errNotYet, fmt.Sprintf(format, args...))
+}
