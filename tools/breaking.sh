@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Fails when the protos break those of a revision: tools/breaking.sh [REVISION], default main.
+# `buf breaking --against .git` alone would not do: others' protos in .cache are not in git.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+against=${1:-main}
+old=$(mktemp -d)
+trap 'rm -rf "$old"' EXIT
+git archive "$against" buf.yaml distributor/api/proto distributor/mcp/proto | tar -x -C "$old"
+mkdir "$old/.cache" && cp -r .cache/protos "$old/.cache/protos"
+(cd tools && go run github.com/bufbuild/buf/cmd/buf build -o "$old/image.binpb" "$old")
+(cd tools && go run github.com/bufbuild/buf/cmd/buf breaking .. --against "$old/image.binpb")
