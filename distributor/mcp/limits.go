@@ -1,0 +1,23 @@
+package mcp
+
+import "time"
+
+const (
+	// MaxResourcesBytes bounds one message from a source to a sink; a sink refuses a larger one. A message carries
+	// configuration and digests, never the bytes of modules.
+	MaxResourcesBytes = 16 << 20
+	// MaxRequestBytes bounds one message from a sink to a source.
+	MaxRequestBytes = 1 << 20
+	// MaxNodeIDBytes bounds the id of a node.
+	MaxNodeIDBytes = 253
+	// MaxLabels bounds how many annotations of a sink are taken as labels.
+	MaxLabels = 64
+	// MaxLabelBytes bounds one label, name and value together.
+	MaxLabelBytes = 1024
+	// MaxReasonBytes bounds what is kept of the reason of a NACK.
+	MaxReasonBytes = 4 << 10
+
+	// DefaultMinBackoff and DefaultMaxBackoff bound the pause of a sink between two attempts to reach its source.
+	DefaultMinBackoff = 200 * time.Millisecond
+	DefaultMaxBackoff = 30 * time.Second
+)
