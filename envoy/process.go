@@ -1,0 +1,279 @@
+package envoy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Names of the files that Start leaves in ProcessConfig.Dir.
+const (
+	bootstrapFile    = "bootstrap.json"
+	adminAddressFile = "admin.address"
+	logFile          = "envoy.log"
+)
+
+// pollInterval is how often a condition of a process that tells nobody (a file, its admin interface) is looked at.
+const pollInterval = 10 * time.Millisecond
+
+// stopGrace is how long Stop waits after SIGTERM when its context sets no nearer end.
+const stopGrace = 10 * time.Second
+
+// waitDelay is how long Wait goes on reading stderr after Envoy ended, if a grandchild still holds it.
+const waitDelay = 2 * time.Second
+
+// ErrExited means that Envoy has ended.
+var ErrExited = errors.New("envoy has ended")
+
+// ProcessConfig says how to run Envoy.
+type ProcessConfig struct {
+	// Dir is a folder for this process alone: its bootstrap, its admin address and its log. It must exist.
+	Dir string
+	// Bootstrap is written to Dir, readable by the owner only (it holds plugin configurations), when it is not nil.
+	Bootstrap []byte
+	// BootstrapPath is the file to start from when Bootstrap is nil.
+	BootstrapPath string
+	// Concurrency is the number of workers. Zero: 1.
+	Concurrency int
+	// LogLevel is Envoy's: trace, debug, info, warning, error, critical or off. Empty: info.
+	LogLevel string
+	// ComponentLogLevel sets levels by logger, as wasm:debug,config:trace. Empty: none.
+	ComponentLogLevel string
+	// Args are added to the command line.
+	Args []string
+	// Env is the environment. Nil: that of this process.
+	Env []string
+	// Log receives stderr as well, for as long as the process runs. Nil: nobody. Its errors are ignored.
+	Log io.Writer
+	// NoLogFile leaves out the file in Dir.
+	NoLogFile bool
+}
+
+// Process is a running Envoy, with a process group of its own. All methods may be used concurrently.
+type Process struct {
+	config  ProcessConfig
+	log     *Log
+	pid     int
+	started time.Time
+	done    chan struct{}
+	err     error // set before done is closed
+}
+
+// Start starts Envoy and returns as soon as it runs; Ready waits until it serves. The process lives until Stop, not until ctx ends: ctx bounds the
+// start only. It is killed when this process dies, so that none is left behind.
+func Start(ctx context.Context, binary Binary, config ProcessConfig) (*Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("start Envoy: %w", err)
+	}
+	path := config.BootstrapPath
+	if config.Bootstrap != nil {
+		path = filepath.Join(config.Dir, bootstrapFile)
+		if err := os.WriteFile(path, config.Bootstrap, 0o600); err != nil {
+			return nil, fmt.Errorf("write Envoy's bootstrap: %w", err)
+		}
+	}
+	if path == "" {
+		return nil, errors.New("start Envoy: no bootstrap is given; set Bootstrap or BootstrapPath")
+	}
+	admin := filepath.Join(config.Dir, adminAddressFile)
+	// One of an earlier run would be taken for this one's.
+	if err := os.Remove(admin); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the admin address of an earlier Envoy: %w", err)
+	}
+
+	p := &Process{config: config, log: new(Log), started: time.Now(), done: make(chan struct{})}
+	out := fanOut{p.log}
+	var file *os.File
+	if !config.NoLogFile {
+		var err error
+		if file, err = os.OpenFile(filepath.Join(config.Dir, logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
+			return nil, fmt.Errorf("open Envoy's log: %w", err)
+		}
+		out = append(out, file)
+	}
+	if config.Log != nil {
+		out = append(out, config.Log)
+	}
+
+	args := []string{"-c", path, "--admin-address-path", admin, "--disable-hot-restart", "--concurrency", strconv.Itoa(max(1, config.Concurrency))}
+	if config.LogLevel != "" {
+		args = append(args, "--log-level", config.LogLevel)
+	}
+	if config.ComponentLogLevel != "" {
+		args = append(args, "--component-log-level", config.ComponentLogLevel)
+	}
+	cmd := exec.Command(binary.Path, append(args, config.Args...)...)
+	cmd.Env = config.Env
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.WaitDelay = waitDelay
+	ownGroup(cmd)
+
+	running := make(chan error, 1)
+	go func() {
+		// "The parent died" is told by the kernel for the thread that started the child, so that thread must live as long.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		if err == nil {
+			p.pid = cmd.Process.Pid
+		}
+		running <- err
+		if err == nil {
+			p.err = exitError(cmd.Wait(), p.log)
+		}
+		if file != nil {
+			_ = file.Close() // the log is a copy; the process's end counts
+		}
+		close(p.done)
+	}()
+	if err := <-running; err != nil {
+		return nil, fmt.Errorf("start Envoy %s: %w", binary.Path, err)
+	}
+	return p, nil
+}
+
+// PID is the process id.
+func (p *Process) PID() int { return p.pid }
+
+// Started is when it was started.
+func (p *Process) Started() time.Time { return p.started }
+
+// Log holds the last lines it wrote.
+func (p *Process) Log() *Log { return p.log }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Wait waits for the end of the process, and says how it ended: nil for exit code 0, else an error that wraps ErrExited
+// and carries the last words of its log. It returns ctx's error when ctx ends first.
+func (p *Process) Wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Admin returns a client of its admin interface, as soon as Envoy has said where that is.
+func (p *Process) Admin(ctx context.Context) (*Admin, error) {
+	path := filepath.Join(p.config.Dir, adminAddressFile)
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		if address, err := os.ReadFile(path); err == nil && len(address) > 0 {
+			return NewAdmin(strings.TrimSpace(string(address))), nil
+		}
+		select {
+		case <-ticker.C:
+		case <-p.done:
+			return nil, p.ended()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for Envoy's admin address: %w", ctx.Err())
+		}
+	}
+}
+
+// Ready waits until Envoy says that it is LIVE: all listeners have what they wait for. It returns at once with the reason
+// when the process ends.
+func (p *Process) Ready(ctx context.Context) error {
+	admin, err := p.Admin(ctx)
+	if err != nil {
+		return err
+	}
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		err := admin.Ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-p.done:
+			return p.ended()
+		case <-ctx.Done():
+			return fmt.Errorf("wait for Envoy to be ready: %w; last answer: %w", ctx.Err(), err)
+		}
+	}
+}
+
+// ended is the error of a caller that needed the process to run.
+func (p *Process) ended() error {
+	if p.err == nil {
+		return fmt.Errorf("%w (exit code 0)", ErrExited)
+	}
+	return p.err
+}
+
+// Signal sends a signal to the process, if it still runs.
+func (p *Process) Signal(signal syscall.Signal) error {
+	select {
+	case <-p.done:
+		return nil
+	default:
+	}
+	if err := syscall.Kill(p.pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("send %s to Envoy (pid %d): %w", signal, p.pid, err)
+	}
+	return nil
+}
+
+// Stop asks Envoy to end (SIGTERM), and kills its whole process group when it has not ended after ten seconds or at the end
+// of ctx, whichever comes first. It returns once the process is gone; calling it again is harmless.
+func (p *Process) Stop(ctx context.Context) error {
+	_ = p.Signal(syscall.SIGTERM) // what it does not obey, the kill below ends
+	timer := time.NewTimer(stopGrace)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return p.Kill()
+}
+
+// Kill ends the process group at once and waits until the process is gone.
+func (p *Process) Kill() error {
+	select {
+	case <-p.done:
+		return nil
+	default:
+	}
+	if err := syscall.Kill(-p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("kill Envoy (process group %d): %w", p.pid, err)
+	}
+	<-p.done
+	return nil
+}
+
+// exitError turns the end of the process into an error that says why.
+func exitError(err error, log *Log) error {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return nil
+	}
+	if reasons := Reasons(log.Lines()); len(reasons) > 0 {
+		return fmt.Errorf("%w: %w: %s", ErrExited, err, strings.Join(reasons, "; "))
+	}
+	return fmt.Errorf("%w: %w", ErrExited, err)
+}
+
+// fanOut writes to each of its writers, whatever becomes of the others: a full disk must not end Envoy's log in memory.
+type fanOut []io.Writer
+
+func (f fanOut) Write(p []byte) (int, error) {
+	for _, w := range f {
+		_, _ = w.Write(p)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,13 @@
+//go:build unix && !linux
+
+package envoy
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// ownGroup gives the child a process group. Only Linux can have it killed when its parent dies.
+func ownGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+}
