@@ -7,7 +7,7 @@ type RolloutPhase string
 
 // The phases, and what can follow each.
 const (
-	// RolloutPending waits for a rollout that shares nodes to end. Next: Fetching, Aborted.
+	// RolloutPending waits for a rollout that shares nodes to end. Next: Fetching, Paused, RolledBack (nothing moved), Aborted.
 	RolloutPending RolloutPhase = "Pending"
 	// RolloutFetching: the wave's nodes get the bytes; none runs the release yet. Next: Moving, Paused, RollingBack, Aborted.
 	RolloutFetching RolloutPhase = "Fetching"
@@ -79,7 +79,8 @@ const (
 	NodeFailed      NodeState = "Failed"      // rejected it, fell silent, or was too late
 	NodeRollingBack NodeState = "RollingBack" // assigned what it had before
 	NodeRolledBack  NodeState = "RolledBack"  // proved to serve what it had before
-	NodeAway        NodeState = "Away"        // was away when its wave started: not counted, converges when it returns
+	NodeAway        NodeState = "Away"        // away, or cannot report: assigned with its wave, not counted, converges when it returns
+	NodeSkipped     NodeState = "Skipped"     // its Envoy cannot load the release, or another rollout holds it: never offered
 )
 
 // NodeProgress is one node of the target.
@@ -88,6 +89,15 @@ type NodeProgress struct {
 	// Wave it belongs to, counted from 0; -1 before it is in one.
 	Wave   int    `json:"wave"`
 	Reason string `json:"reason,omitempty"`
+	// Since is when State last changed.
+	Since time.Time `json:"since,omitzero"`
+	// MovedAt is when it was first assigned the release; zero: never. Only moved nodes are rolled back.
+	MovedAt time.Time `json:"movedAt,omitzero"`
+	// Uncounted: nothing waits for it and it fails no wave. It was away or could not report when its wave moved, or it
+	// joined while the rollout ran.
+	Uncounted bool `json:"uncounted,omitempty"`
+	// Restarts of its Envoy that were known when it moved; one more is a failure.
+	Restarts int `json:"restarts,omitempty"`
 	// From is the release of this layer that the node had when its wave started; zero for none.
 	From ReleaseID `json:"from"`
 	// FromGiven is false when the node had never been given a release of any layer.
@@ -115,13 +125,19 @@ type GateReading struct {
 	At      time.Time   `json:"at"`
 }
 
-// WaveState is what became of a wave. Nodes is frozen when the wave starts.
+// WaveState is what became of a wave.
 type WaveState struct {
-	Nodes     []string      `json:"nodes"`
-	StartedAt time.Time     `json:"startedAt"`
-	Deadline  time.Time     `json:"deadline"`
-	SoakUntil time.Time     `json:"soakUntil"`
-	EndedAt   time.Time     `json:"endedAt"`
+	// Nodes is frozen when the wave starts, in the order in which they were chosen.
+	Nodes     []string  `json:"nodes"`
+	StartedAt time.Time `json:"startedAt"`
+	// Deadline bounds fetching and moving. SoakUntil is set when the last counted node serves. Both move with a pause and
+	// with a clock that jumps.
+	Deadline  time.Time `json:"deadline"`
+	SoakUntil time.Time `json:"soakUntil"`
+	// EndedAt is when the wave was complete; zero while it runs, and for ever for one that failed or was stopped.
+	EndedAt time.Time `json:"endedAt"`
+	// Overruled: a person promoted the wave, so an inconclusive gate does not stop it. A failed one still does.
+	Overruled bool          `json:"overruled,omitempty"`
 	Readings  []GateReading `json:"readings,omitempty"`
 }
 
@@ -151,11 +167,17 @@ type Rollout struct {
 	Resume RolloutPhase `json:"resume,omitempty"`
 	// PausedAt is when it was paused; a soak or deadline is extended by the pause.
 	PausedAt time.Time `json:"pausedAt"`
-	Message  string    `json:"message"`
+	// Inconclusive: a gate that could not decide paused it, not a person; promote overrules that.
+	Inconclusive bool `json:"inconclusive,omitempty"`
+	// SeenAt is the time of the last step that counted time. It alone is no reason to write the rollout (rollout.Changed).
+	SeenAt time.Time `json:"seenAt,omitzero"`
+	// RollbackDeadline bounds RollingBack: nodes that have not come back by then are named as failed.
+	RollbackDeadline time.Time `json:"rollbackDeadline,omitzero"`
+	Message          string    `json:"message"`
 	// Wave is the index of the current wave; -1 before the first.
 	Wave  int         `json:"wave"`
 	Waves []WaveState `json:"waves,omitempty"`
-	// Nodes holds every node that a wave reached or that failed; nodes still waiting are not in it.
+	// Nodes holds every node that a wave reached, that was skipped, or that joined; nodes still waiting are not in it.
 	Nodes     map[string]NodeProgress `json:"nodes,omitempty"`
 	History   []Transition            `json:"history,omitempty"`
 	StartedBy string                  `json:"startedBy"`

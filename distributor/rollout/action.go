@@ -1,0 +1,19 @@
+package rollout
+
+import "github.com/waft-project/waft/distributor/model"
+
+// Action is what Step asks to have done. The kinds are closed; there is one.
+type Action interface{ action() }
+
+// Assign gives a node a release of one layer. Carrying it out twice is harmless, and one that was lost is asked for again
+// by a later Observe for as long as it matters.
+type Assign struct {
+	Node  string
+	Layer model.Layer
+	// Release is what the node gets; the zero value takes the layer away from the node.
+	Release model.ReleaseID
+	// Given is true when Release names a release, false when the layer is taken away.
+	Given bool
+}
+
+func (Assign) action() {}

@@ -1,0 +1,57 @@
+package rollout
+
+import "github.com/waft-project/waft/distributor/model"
+
+// Event is what Step is told. The kinds are closed: Observe, Join and the commands.
+type Event interface{ event() }
+
+// Observe is the fleet as it is now. It is level-triggered: the same view may be given any number of times, and one that
+// was missed is made good by the next. Give it on every change and at least once every MaxGap.
+type Observe struct {
+	// Nodes must hold every node that the target's selector matches and every node in the rollout's Nodes, in any order.
+	// A moved node that is missing is taken for one that is silent.
+	Nodes []NodeView
+	// Blocked names an earlier rollout, not ended, that shares nodes with this one. While it is set a pending rollout
+	// stays pending; a running one takes no notice.
+	Blocked string
+}
+
+// Join records a node that came into the target while the rollout runs and that Joining gives the rollout's release. It
+// answers with the Assign. Without it the node could not be rolled back. The node is not counted in any wave.
+type Join struct {
+	Node NodeView
+	// From and FromGiven are what the node would have without this rollout: Joining over the others.
+	From      model.ReleaseID
+	FromGiven bool
+	// FromChain is the hash of the chain rendered with From.
+	FromChain string
+}
+
+// By says who gave a command, and why. Reason may be empty.
+type By struct {
+	Actor  string
+	Reason string
+}
+
+// Pause stops the rollout where it is until Resume. Nothing moves meanwhile, neither on nor back.
+type Pause struct{ By }
+
+// Resume goes on with the phase that was paused. Soak and deadline are extended by the pause.
+type Resume struct{ By }
+
+// Promote ends the running soak, or overrules an inconclusive gate. A failed gate still fails.
+type Promote struct{ By }
+
+// Abort stops for ever and keeps: moved nodes stay on the release, the others on theirs.
+type Abort struct{ By }
+
+// RollBack takes moved nodes back to what each had before.
+type RollBack struct{ By }
+
+func (Observe) event()  {}
+func (Join) event()     {}
+func (Pause) event()    {}
+func (Resume) event()   {}
+func (Promote) event()  {}
+func (Abort) event()    {}
+func (RollBack) event() {}

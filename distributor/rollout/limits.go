@@ -1,0 +1,23 @@
+package rollout
+
+import "time"
+
+const (
+	// SilenceGrace is how long a node may be without a report stream, or say that it serves nothing, before it counts as
+	// silent. It covers restarts of the agent and of the distributor.
+	SilenceGrace = 30 * time.Second
+
+	// MaxGap is the most time that passes, for soaks and deadlines, between two steps. A longer gap (the distributor was
+	// down, or the clock jumped) counts as this much, so that nobody's absence passes for a soak.
+	MaxGap = 10 * time.Second
+
+	// SampleGrace is how long after the soak a gate may still wait for samples before it is called inconclusive. It covers
+	// statistics that are on their way, such as after a restart of the distributor.
+	SampleGrace = 10 * time.Second
+
+	// RollbackDeadline bounds a rollback.
+	RollbackDeadline = 5 * time.Minute
+
+	// Actor is who the history names for what the engine decided by itself.
+	Actor = "waft"
+)

@@ -1,0 +1,43 @@
+package rollout
+
+import (
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// NodeView is one node as the caller knows it now, from its row and from presence.
+type NodeView struct {
+	ID     string
+	Labels map[string]string
+	// Connected: its report stream is open. A node without one is present until it has been Silent for SilenceGrace.
+	Connected bool
+	// Silent is how long it has not been connected; zero when Connected. After a start of the distributor it counts from
+	// that start at the earliest.
+	Silent time.Duration
+	// Reports is false for a sink that cannot report: nothing about it can be proved, so it is never counted.
+	Reports bool
+	// Assigned is the release of the rollout's layer in the node's row; zero for none.
+	Assigned model.ReleaseID
+	// Given: the node was given a release of some layer at least once.
+	Given bool
+	// TargetChain is the hash of the chain rendered with the release that ReleaseFor names for the node, CurrentChain that
+	// of the chain rendered with Assigned. CurrentChain is empty when the node was never given anything.
+	TargetChain  string
+	CurrentChain string
+	// Ledger is the latest word of the node; only what it says of the chain in question is read.
+	Ledger model.LedgerEntry
+	// Serving is the hash of the chain that the node proved to serve; empty for none.
+	Serving string
+	// Fetched: all modules of TargetChain are on the node, verified.
+	Fetched bool
+	// Restarts counts the restarts of its Envoy that the caller knows of. It only rises, but may begin again from zero when
+	// the distributor restarts.
+	Restarts int
+	// Stats are the latest statistics; read only when they are about the chain in question.
+	Stats model.Statistics
+	// Unloadable says why its Envoy cannot load TargetChain, by the modules' manifests; empty when it can.
+	Unloadable string
+	// HeldBy names another running rollout that has the node in its Nodes; such a node is not taken. Empty for none.
+	HeldBy string
+}
