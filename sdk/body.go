@@ -1,0 +1,68 @@
+package sdk
+
+import (
+	"math"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+// Body is a chunk of a message's body, or the whole of it for the handlers that buffer. It is valid during the call that it
+// was given to.
+//
+// A filter that changes the length of a body takes the header content-length away in OnRequestHeaders or OnResponseHeaders,
+// since the headers are gone when the body comes.
+type Body struct {
+	host abi.Host
+	kind abi.BufferType
+	size int
+	end  bool
+}
+
+// Len is the number of bytes.
+func (b *Body) Len() int { return b.size }
+
+// End reports whether this is the last chunk. It is false on the last one too when trailers follow; a buffered body is
+// always at its end.
+func (b *Body) End() bool { return b.end }
+
+// Bytes is a copy of the bytes, which is the caller's; nil when there are none.
+func (b *Body) Bytes() ([]byte, error) {
+	if b.size == 0 {
+		return nil, nil
+	}
+	data, status := b.host.GetBuffer(b.kind, 0, b.size)
+	if status != abi.OK {
+		return nil, hostError(status, "read", b.what())
+	}
+	return append([]byte(nil), data...), nil
+}
+
+// Replace puts data in the place of all bytes. Empty data takes them away.
+func (b *Body) Replace(data []byte) error {
+	return b.set(0, b.size, data, len(data))
+}
+
+// Prepend puts data before the bytes.
+func (b *Body) Prepend(data []byte) error {
+	return b.set(0, 0, data, b.size+len(data))
+}
+
+// Append puts data behind the bytes.
+func (b *Body) Append(data []byte) error {
+	return b.set(math.MaxInt32, 0, data, b.size+len(data))
+}
+
+func (b *Body) set(start, length int, data []byte, size int) error {
+	if status := b.host.SetBuffer(b.kind, start, length, data); status != abi.OK {
+		return hostError(status, "write", b.what())
+	}
+	b.size = size
+	return nil
+}
+
+func (b *Body) what() string {
+	if b.kind == abi.RequestBody {
+		return "request body"
+	}
+	return "response body"
+}

@@ -1,0 +1,100 @@
+package sdk
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+// failureStatus and failureDetails are the answer to a request whose handler failed.
+const (
+	failureStatus  = 500
+	failureDetails = "waft_filter_failed"
+)
+
+// guard is deferred around a handler's method: a panic becomes the failure policy's answer for this stream.
+func (s *Stream) guard(action *Action) {
+	if reason := recover(); reason != nil {
+		s.report(reason)
+		if s.state == streamAnswered {
+			*action = stop
+		} else {
+			*action = s.fail()
+		}
+	}
+}
+
+// guardDone is [Stream.guard] where there is nothing left to answer.
+func (s *Stream) guardDone() {
+	if reason := recover(); reason != nil {
+		s.report(reason)
+	}
+}
+
+// guardCreate is [Stream.guard] where nothing can be answered yet: the stream stays refused, and its first event answers.
+func (s *Stream) guardCreate() {
+	if reason := recover(); reason != nil {
+		s.report(reason)
+	}
+}
+
+// report logs a panic with its stack, and counts it.
+func (s *Stream) report(reason any) {
+	s.Log().Error(fmt.Sprintf("panic in filter %s: %v\n%s", s.plugin.name, reason, debug.Stack()))
+	if panics, err := s.plugin.Counter(panicsMetric + s.plugin.name); err == nil {
+		panics.Inc()
+	}
+}
+
+// fail is the failure policy's answer.
+func (s *Stream) fail() Action {
+	s.state = streamFailed
+	if s.failsOpen() {
+		return Continue
+	}
+	if err := s.answer(Reply{Status: failureStatus, Details: failureDetails}); err != nil {
+		s.Log().Error(err.Error())
+		s.reset()
+	}
+	return stop
+}
+
+// failsOpen reports whether a stream that failed passes. One without a plugin never does.
+func (s *Stream) failsOpen() bool { return s.plugin != nil && s.plugin.policy == FailOpen }
+
+// settled answers an event of a stream that no longer goes to its handler; ok is false when it does.
+func (s *Stream) settled(request bool) (action Action, ok bool) {
+	switch s.state {
+	case streamOpen:
+		return Continue, false
+	case streamRefused:
+		return s.fail(), true
+	case streamFailed:
+		if s.failsOpen() {
+			return Continue, true
+		}
+	}
+	// Answered from here: nothing more of the request passes, and the answer goes downstream as it is.
+	if request {
+		return stop, true
+	}
+	return Continue, true
+}
+
+// wireHeaders, wireBody and wireTrailers are an Action in the words of each kind of callback.
+func wireHeaders(a Action) abi.Action { return abi.Action(a) }
+
+func wireBody(a Action) abi.Action {
+	if a == stop {
+		return abi.PauseNoBuffer
+	}
+	return abi.Action(a)
+}
+
+func wireTrailers(a Action) abi.Action {
+	if a == stop {
+		return abi.Pause
+	}
+	return abi.Action(a)
+}

@@ -1,0 +1,93 @@
+package sdk
+
+import "github.com/waft-project/waft/sdk/internal/abi"
+
+// Filter is a configured filter: it makes the handler of each HTTP stream.
+type Filter interface {
+	// NewHandler is called when a stream begins, before anything of it can be read. The handler implements the interfaces
+	// of the events that it wants, at least one; the others cost nothing. nil lets the stream pass untouched. A filter that
+	// keeps nothing per stream may return itself.
+	NewHandler() Handler
+}
+
+// FilterFunc is a function as a [Filter].
+type FilterFunc func() Handler
+
+// NewHandler calls f.
+func (f FilterFunc) NewHandler() Handler { return f() }
+
+// Handler handles one HTTP stream. It implements any of [RequestHeadersHandler], [RequestBodyHandler],
+// [BufferedRequestBodyHandler], [RequestTrailersHandler], [ResponseHeadersHandler], [ResponseBodyHandler],
+// [BufferedResponseBodyHandler], [ResponseTrailersHandler] and [StreamDoneHandler].
+type Handler any
+
+// Action says what becomes of the message that a handler was called with. Handlers return [Continue], or what
+// [Request.Reply] and [Response.Reply] return.
+type Action uint32
+
+const (
+	// Continue lets the message go on to the next filter.
+	Continue = Action(abi.Continue)
+	// stop keeps the message from the next filter, since it was answered.
+	stop = Action(abi.PauseAll)
+)
+
+// RequestHeadersHandler is called with the request's headers, before they go upstream.
+type RequestHeadersHandler interface {
+	OnRequestHeaders(r *Request) Action
+}
+
+// RequestBodyHandler is called with each chunk of a request's body as it arrives. The chunk goes upstream when the method
+// returns [Continue]; nothing is held back, so the headers are gone by then. A request without a body gives no call.
+type RequestBodyHandler interface {
+	OnRequestBody(r *Request, chunk *Body) Action
+}
+
+// BufferedRequestBodyHandler is called once with the whole body of a request that has one, after its last chunk, before any
+// of it goes upstream. The headers are gone by then. A handler has this or [RequestBodyHandler], not both; with both, this
+// one is used.
+type BufferedRequestBodyHandler interface {
+	// RequestBodyLimit is the most bytes to hold. A longer body is answered with 413; zero or less means [DefaultBodyLimit].
+	// Envoy's own per_connection_buffer_limit_bytes, 1 MiB by default, holds as well, with the same answer.
+	RequestBodyLimit() int
+	OnBufferedRequestBody(r *Request, body *Body) Action
+}
+
+// RequestTrailersHandler is called with the trailers of a request that has them.
+type RequestTrailersHandler interface {
+	OnRequestTrailers(r *Request) Action
+}
+
+// ResponseHeadersHandler is called with the response's headers, before they go downstream, for local replies of later
+// filters and of Envoy too. It is not called for the reply of its own stream's handler.
+type ResponseHeadersHandler interface {
+	OnResponseHeaders(r *Response) Action
+}
+
+// ResponseBodyHandler is called with each chunk of a response's body as it arrives; see [RequestBodyHandler].
+type ResponseBodyHandler interface {
+	OnResponseBody(r *Response, chunk *Body) Action
+}
+
+// BufferedResponseBodyHandler is called once with the whole body of a response that has one; see
+// [BufferedRequestBodyHandler].
+type BufferedResponseBodyHandler interface {
+	// ResponseBodyLimit is the most bytes to hold. For a longer body the stream is reset, since the status is gone by then;
+	// zero or less means [DefaultBodyLimit].
+	ResponseBodyLimit() int
+	OnBufferedResponseBody(r *Response, body *Body) Action
+}
+
+// ResponseTrailersHandler is called with the trailers of a response that has them.
+type ResponseTrailersHandler interface {
+	OnResponseTrailers(r *Response) Action
+}
+
+// StreamDoneHandler is called when the stream is complete, whatever its end was: the place for access logs and metrics.
+// Headers of request and response and the properties of the finished stream can be read. Nothing can be changed.
+type StreamDoneHandler interface {
+	OnStreamDone(s *Stream)
+}
+
+// DefaultBodyLimit is the limit in bytes of a buffered body whose handler names none: 1 MiB, as Envoy's own.
+const DefaultBodyLimit = 1 << 20

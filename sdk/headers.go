@@ -1,0 +1,165 @@
+package sdk
+
+import (
+	"iter"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+// Header is a name and a value. Names are lower case in Envoy; values are bytes, not necessarily UTF-8.
+type Header = abi.Pair
+
+// Headers are the headers, or the trailers, of a message. They live in the host: a first read asks for that one header, a
+// second one fetches them all, once for the event. Names are matched without regard to case.
+type Headers struct {
+	host abi.Host
+	kind abi.MapType
+	what string
+
+	reads  uint8
+	cached bool
+	pairs  []Header
+}
+
+// Get is the first value of a header. It is false when the header is absent, and when the headers cannot be read in this
+// event. A header that is there more than once gives its first value only; where the others matter, use [Headers.Values].
+func (h *Headers) Get(name string) (string, bool) {
+	if !h.cached && h.reads > 0 {
+		h.fetch()
+	}
+	if !h.cached {
+		h.reads++
+		value, status := h.host.HeaderValue(h.kind, name)
+		return value, status == abi.OK
+	}
+	for i := range h.pairs {
+		if equalName(h.pairs[i].Name, name) {
+			return h.pairs[i].Value, true
+		}
+	}
+	return "", false
+}
+
+// Values are all values of a header in the order in which they came, nil when it is absent. A value that is a list with
+// commas is one value.
+func (h *Headers) Values(name string) []string {
+	var values []string
+	for n, v := range h.All() {
+		if equalName(n, name) {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// All goes over all headers, pseudo-headers first, in the order in which they came. Changing headers inside the loop does not
+// change what the loop sees.
+func (h *Headers) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		if !h.cached && h.fetch() != nil {
+			return
+		}
+		for _, p := range h.pairs {
+			if !yield(p.Name, p.Value) {
+				return
+			}
+		}
+	}
+}
+
+// Pairs are all headers, as [Headers.All] gives them, or why they cannot be read. The slice is the caller's.
+func (h *Headers) Pairs() ([]Header, error) {
+	if !h.cached {
+		if err := h.fetch(); err != nil {
+			return nil, err
+		}
+	}
+	return append([]Header(nil), h.pairs...), nil
+}
+
+// Set gives a header this one value in place of all that it had.
+func (h *Headers) Set(name, value string) error {
+	h.forget()
+	return h.fail(h.host.ReplaceHeader(h.kind, name, value), "set ", name)
+}
+
+// Add adds a value to those that a header has.
+func (h *Headers) Add(name, value string) error {
+	h.forget()
+	return h.fail(h.host.AddHeader(h.kind, name, value), "add ", name)
+}
+
+// Remove takes a header away with all its values. That it was not there is no error.
+func (h *Headers) Remove(name string) error {
+	h.forget()
+	status := h.host.RemoveHeader(h.kind, name)
+	if status == abi.NotFound {
+		return nil
+	}
+	return h.fail(status, "remove ", name)
+}
+
+// value is the first value, empty when there is none.
+func (h *Headers) value(name string) string {
+	v, _ := h.Get(name)
+	return v
+}
+
+func (h *Headers) fail(status abi.Status, verb, name string) error {
+	if status == abi.OK {
+		return nil
+	}
+	return hostError(status, verb+h.what, name)
+}
+
+// fetch reads the whole map. The names and values share one string, so that it costs one allocation.
+func (h *Headers) fetch() error {
+	data, status := h.host.HeaderPairs(h.kind)
+	if status != abi.OK {
+		return hostError(status, "read all of "+h.what+"s", "")
+	}
+	pairs, err := abi.ParsePairs(h.pairs[:0], string(data))
+	if err != nil {
+		return &HostError{Call: "read all of " + h.what + "s", Status: abi.ParseFailure}
+	}
+	h.pairs, h.cached = pairs, true
+	return nil
+}
+
+// forget drops what was read, because a write changes it. A loop over All may still read the old slice, so the next fetch
+// gets a fresh one.
+func (h *Headers) forget() {
+	h.pairs, h.cached, h.reads = nil, false, 0
+}
+
+// renew drops what was read at the start of an event, since other filters ran in between. No loop is running then, so the
+// slice is used again; it is cleared so that it pins no old memory.
+func (h *Headers) renew() {
+	clear(h.pairs)
+	h.pairs, h.cached, h.reads = h.pairs[:0], false, 0
+}
+
+func (h *Headers) bind(host abi.Host, kind abi.MapType, what string) {
+	h.host, h.kind, h.what = host, kind, what
+	h.renew()
+}
+
+// equalName compares header names in ASCII without regard to case.
+func equalName(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}

@@ -1,0 +1,186 @@
+package sdk
+
+import (
+	"fmt"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+// Tag is a dimension of a metric. Proxy-wasm metrics have names only, so a tag becomes part of the name; see [MetricName].
+type Tag struct{ Name, Value string }
+
+// MaxTagValue is the most bytes of a tag's value that go into a metric's name.
+const MaxTagValue = 128
+
+// emptyTagValue stands for a tag value that is empty.
+const emptyTagValue = "_"
+
+// MetricName is the name under which the host knows a metric with tags: NAME.TAG1.VALUE1.TAG2.VALUE2, in the order given.
+// Envoy shows it as wasmcustom.NAME…. Name stays as it is. In tag names and values each byte that is not a letter, a
+// digit, - or _ becomes _ (so a dot never looks like the next tag), a value is cut at [MaxTagValue] bytes, and an empty one
+// becomes _. Envoy makes real tags of it with stats_tags in its bootstrap:
+//
+//	stats_config:
+//	  stats_tags:
+//	  - {tag_name: code, regex: "^wasmcustom\\.requests\\..*?(code\\.(\\w+)\\.?)"}
+func MetricName(name string, tags ...Tag) string {
+	if len(tags) == 0 {
+		return name
+	}
+	size := len(name)
+	for _, t := range tags {
+		size += 2 + len(t.Name) + min(max(len(t.Value), len(emptyTagValue)), MaxTagValue)
+	}
+	out := append(make([]byte, 0, size), name...)
+	for _, t := range tags {
+		value := t.Value
+		if value == "" {
+			value = emptyTagValue
+		}
+		out = appendClean(append(out, '.'), t.Name)
+		out = appendClean(append(out, '.'), value[:min(len(value), MaxTagValue)])
+	}
+	return string(out)
+}
+
+func appendClean(dst []byte, s string) []byte {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			c = '_'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// metric is one that is defined.
+type metric struct {
+	id   uint32
+	kind abi.MetricType
+}
+
+// Counter counts up. The zero Counter counts nothing.
+type Counter struct {
+	host *abi.Host
+	id   uint32
+}
+
+// Inc adds one.
+func (c Counter) Inc() { c.Add(1) }
+
+// Add adds n. Counts above 2^63-1 are cut to it.
+func (c Counter) Add(n uint64) {
+	if c.host != nil {
+		c.host.IncrementMetric(c.id, int64(min(n, 1<<63-1)))
+	}
+}
+
+// Value is what the counter stands at, over all workers.
+func (c Counter) Value() (uint64, error) { return metricValue(c.host, c.id) }
+
+// Gauge goes up and down. The zero Gauge keeps nothing.
+type Gauge struct {
+	host *abi.Host
+	id   uint32
+}
+
+// Set gives the gauge a value.
+func (g Gauge) Set(v uint64) {
+	if g.host != nil {
+		g.host.RecordMetric(g.id, v)
+	}
+}
+
+// Add adds n, which may be negative.
+func (g Gauge) Add(n int64) {
+	if g.host != nil {
+		g.host.IncrementMetric(g.id, n)
+	}
+}
+
+// Value is what the gauge stands at.
+func (g Gauge) Value() (uint64, error) { return metricValue(g.host, g.id) }
+
+// Histogram keeps the distribution of samples. The zero Histogram keeps none.
+type Histogram struct {
+	host *abi.Host
+	id   uint32
+}
+
+// Record adds a sample. Envoy's histograms have no unit: put it into the name, as in duration_ms.
+func (h Histogram) Record(v uint64) {
+	if h.host != nil {
+		h.host.RecordMetric(h.id, v)
+	}
+}
+
+// Counter defines a counter; see [MetricName] for what tags do. Defining one again gives the same one. The error is a
+// [*HostError], or says that the name stands for another kind of metric already.
+//
+// Defining costs a host call and memory in Envoy for good, so what a request brings must not name metrics without a bound.
+func (p *Plugin) Counter(name string, tags ...Tag) (Counter, error) {
+	id, err := p.define(abi.Counter, name, tags)
+	if err != nil {
+		return Counter{}, err
+	}
+	return Counter{&p.host, id}, nil
+}
+
+// Gauge defines a gauge; see [Plugin.Counter].
+func (p *Plugin) Gauge(name string, tags ...Tag) (Gauge, error) {
+	id, err := p.define(abi.Gauge, name, tags)
+	if err != nil {
+		return Gauge{}, err
+	}
+	return Gauge{&p.host, id}, nil
+}
+
+// Histogram defines a histogram; see [Plugin.Counter].
+func (p *Plugin) Histogram(name string, tags ...Tag) (Histogram, error) {
+	id, err := p.define(abi.Histogram, name, tags)
+	if err != nil {
+		return Histogram{}, err
+	}
+	return Histogram{&p.host, id}, nil
+}
+
+// define asks the host once for each name: a host gives a new id for each definition and keeps them all.
+func (p *Plugin) define(kind abi.MetricType, name string, tags []Tag) (uint32, error) {
+	if name == "" {
+		return 0, fmt.Errorf("define metric: its name is empty")
+	}
+	full := MetricName(name, tags...)
+	if m, ok := p.metrics[full]; ok {
+		if m.kind != kind {
+			return 0, fmt.Errorf("define metric %s as a %s: it is a %s already", full, kindName(kind), kindName(m.kind))
+		}
+		return m.id, nil
+	}
+	id, status := p.host.DefineMetric(kind, full)
+	if status != abi.OK {
+		return 0, hostError(status, "define metric", full)
+	}
+	p.metrics[full] = metric{id, kind}
+	return id, nil
+}
+
+func kindName(kind abi.MetricType) string {
+	switch kind {
+	case abi.Counter:
+		return "counter"
+	case abi.Gauge:
+		return "gauge"
+	}
+	return "histogram"
+}
+
+func metricValue(h *abi.Host, id uint32) (uint64, error) {
+	if h == nil {
+		return 0, nil
+	}
+	v, status := h.GetMetric(id)
+	return v, hostError(status, "get metric", "")
+}

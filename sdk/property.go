@@ -1,0 +1,123 @@
+package sdk
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+// Properties are what Envoy knows of a stream, its connection, route, cluster and node. A path names one, its elements
+// separated by dots: "request.duration", "source.address", "xds.route_name",
+// "xds.route_metadata.filter_metadata". [PropertyPath] makes a path of elements that hold dots themselves. Envoy's
+// attributes are listed at https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes.
+//
+// A property that is not there is a [*HostError] with [ErrNotFound]; one that has another type than asked for,
+// [ErrParseFailure]. Each read is a host call.
+type Properties struct{ host abi.Host }
+
+// PropertyPath joins the elements of a property's path, of which some may hold dots.
+func PropertyPath(elements ...string) string { return strings.Join(elements, "\x00") }
+
+// wirePath is a path as the ABI has it. One that holds NUL is so already.
+func wirePath(path string) string {
+	if strings.IndexByte(path, 0) >= 0 || strings.IndexByte(path, '.') < 0 {
+		return path
+	}
+	return strings.ReplaceAll(path, ".", "\x00")
+}
+
+func (p Properties) get(path string) ([]byte, error) {
+	value, status := p.host.GetProperty(wirePath(path))
+	if status != abi.OK {
+		return nil, hostError(status, "get property", path)
+	}
+	return value, nil
+}
+
+// Bytes is a property as the host encodes it. The slice is the caller's, and never nil without an error.
+func (p Properties) Bytes(path string) ([]byte, error) {
+	value, err := p.get(path)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte{}, value...), nil
+}
+
+// String is a property of type string or bytes. An empty one is empty, without an error.
+func (p Properties) String(path string) (string, error) {
+	value, err := p.get(path)
+	return string(value), err
+}
+
+// Int64 is a property of type int or uint, such as response.code and request.size. Above 2^63-1 it is ErrParseFailure.
+func (p Properties) Int64(path string) (int64, error) {
+	value, err := p.word(path)
+	return int64(value), err
+}
+
+// Duration is a property of type duration, such as request.duration.
+func (p Properties) Duration(path string) (time.Duration, error) {
+	value, err := p.word(path)
+	return time.Duration(value), err
+}
+
+// Time is a property of type timestamp, such as request.time.
+func (p Properties) Time(path string) (time.Time, error) {
+	value, err := p.word(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Unix(0, int64(value)), nil
+}
+
+// Float64 is a property of type double.
+func (p Properties) Float64(path string) (float64, error) {
+	value, err := p.word(path)
+	return math.Float64frombits(value), err
+}
+
+// Bool is a property of type bool, such as connection.mtls.
+func (p Properties) Bool(path string) (bool, error) {
+	value, err := p.get(path)
+	if err != nil {
+		return false, err
+	}
+	if len(value) != 1 {
+		return false, hostError(abi.ParseFailure, "read as a bool the property", path)
+	}
+	return value[0] != 0, nil
+}
+
+// Map is a property of type map whose values are strings, such as request.headers; its entries come in no useful order.
+func (p Properties) Map(path string) ([]Header, error) {
+	value, err := p.get(path)
+	if err != nil {
+		return nil, err
+	}
+	pairs, err := abi.ParsePairs(nil, string(value))
+	if err != nil {
+		return nil, hostError(abi.ParseFailure, "read as a map the property", path)
+	}
+	return pairs, nil
+}
+
+// Set sets a property of the stream, which later filters and the access log read as a filter state with the name
+// wasm.PATH. Envoy lets a filter set only names that it does not know itself.
+func (p Properties) Set(path string, value []byte) error {
+	return hostError(p.host.SetProperty(wirePath(path), value), "set property", path)
+}
+
+// word is a property of eight bytes, little endian.
+func (p Properties) word(path string) (uint64, error) {
+	value, err := p.get(path)
+	if err != nil {
+		return 0, err
+	}
+	if len(value) != 8 {
+		return 0, hostError(abi.ParseFailure, "read as a number the property", path)
+	}
+	return binary.LittleEndian.Uint64(value), nil
+}

@@ -1,0 +1,76 @@
+package sdk
+
+import (
+	"fmt"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+// Reply is an answer that a filter gives itself, in place of the upstream's.
+type Reply struct {
+	// Status is the HTTP status, from 200 to 599. Zero is 500, so that a forgotten status never lets anybody in.
+	Status int
+	// Headers are added to the answer. Envoy adds content-length, and content-type text/plain unless it is given here.
+	Headers []Header
+	// Body may be empty.
+	Body []byte
+	// Details stand in the access log as the response code details. Envoy replaces white space in it with underscores.
+	Details string
+	// GRPCStatus is the gRPC status for a gRPC request; zero derives it from Status.
+	GRPCStatus int
+}
+
+// The bounds of the HTTP status of a Reply.
+const (
+	minReplyStatus = 200
+	maxReplyStatus = 599
+)
+
+// reply answers the stream's request. Where the host cannot, or the status makes no sense, the request must not pass: the
+// stream is reset.
+func (s *Stream) reply(r Reply) Action {
+	if s.state != streamOpen {
+		return stop
+	}
+	s.state = streamAnswered
+	if err := s.answer(r); err != nil {
+		s.Log().Error(err.Error())
+		s.reset()
+	}
+	return stop
+}
+
+// answer sends a local response, or resets the stream when response headers have gone downstream already.
+func (s *Stream) answer(r Reply) error {
+	if r.Status == 0 {
+		r.Status = 500
+	}
+	if r.Status < minReplyStatus || r.Status > maxReplyStatus {
+		return fmt.Errorf("reply with status %d: it must be from %d to %d; the stream is reset", r.Status, minReplyStatus, maxReplyStatus)
+	}
+	if s.responded {
+		s.reset()
+		return nil
+	}
+	grpc := abi.NoGRPCStatus
+	if r.GRPCStatus != 0 {
+		grpc = int32(r.GRPCStatus)
+	}
+	var headers []byte
+	if len(r.Headers) > 0 {
+		headers = abi.AppendPairs(make([]byte, 0, abi.PairsSize(r.Headers)), r.Headers)
+	}
+	status := s.host.SendLocalResponse(uint32(r.Status), r.Details, r.Body, headers, grpc)
+	return hostError(status, "send local response", r.Details)
+}
+
+// reset ends the stream without an answer.
+func (s *Stream) reset() {
+	which := abi.RequestStream
+	if s.responded {
+		which = abi.ResponseStream
+	}
+	if err := hostError(s.host.CloseStream(which), "close stream", ""); err != nil {
+		s.Log().Error(err.Error())
+	}
+}

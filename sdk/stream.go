@@ -1,0 +1,81 @@
+package sdk
+
+import (
+	"time"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+// Stream is one HTTP stream: a request and its response. It is valid until [StreamDoneHandler] has returned.
+type Stream struct {
+	host     abi.Host
+	id       uint32
+	plugin   *Plugin
+	handler  Handler
+	request  Request
+	response Response
+
+	// state says who answers the events of this stream.
+	state streamState
+	// responded is set once the response's headers have gone by: an answer of our own is then too late.
+	responded bool
+	// heldRequest and heldResponse are set while the host holds a body back for a handler that wants all of it.
+	heldRequest, heldResponse bool
+}
+
+type streamState uint8
+
+const (
+	// streamRefused: it has no handler and cannot be answered yet; its first event answers it by the failure policy.
+	streamRefused streamState = iota
+	// streamOpen: events go to the handler.
+	streamOpen
+	// streamAnswered: the handler answered the request itself; only the end of the stream goes to it.
+	streamAnswered
+	// streamFailed: the failure policy answered; nothing more goes to the handler.
+	streamFailed
+)
+
+// Request is the stream's request.
+func (s *Stream) Request() *Request { return &s.request }
+
+// Response is the stream's response. Its headers cannot be read before they arrive.
+func (s *Stream) Response() *Response { return &s.response }
+
+// Plugin is the configuration that the stream runs under.
+func (s *Stream) Plugin() *Plugin { return s.plugin }
+
+// Properties reads and writes the properties of the stream.
+func (s *Stream) Properties() Properties { return Properties{s.host} }
+
+// Log writes to the host's log.
+func (s *Stream) Log() Logger { return Logger{s.host} }
+
+// Now is the host's clock.
+func (s *Stream) Now() time.Time { return now(s.host) }
+
+// Answered reports whether the handler of this stream answered the request itself, with a Reply or through the failure
+// policy.
+func (s *Stream) Answered() bool { return s.state != streamOpen }
+
+// begin makes a new stream of s, which may have been another one before.
+func (s *Stream) begin(h abi.Host, id uint32, p *Plugin) {
+	s.host, s.id, s.plugin = h, id, p
+	s.request.bind(s)
+	s.response.bind(s)
+}
+
+// retire drops what the stream held.
+func (s *Stream) retire() {
+	s.renew()
+	s.plugin, s.handler, s.state = nil, nil, streamRefused
+	s.responded, s.heldRequest, s.heldResponse = false, false, false
+}
+
+// renew drops what was read of the stream in the event before.
+func (s *Stream) renew() {
+	s.request.headers.renew()
+	s.request.trailers.renew()
+	s.response.headers.renew()
+	s.response.trailers.renew()
+}

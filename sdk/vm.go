@@ -1,0 +1,107 @@
+package sdk
+
+import (
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+// Names of the counters that every filter has; the filter's name follows.
+const (
+	requestsMetric = "waft.requests."
+	panicsMetric   = "waft.panics."
+)
+
+// maxIdleStreams bounds the ended streams that are kept for use again; after a burst the others are left to the collector.
+const maxIdleStreams = 64
+
+// vm is what one module instance holds: its plugins and the streams that are open.
+type vm struct {
+	host      abi.Host
+	configure func(p *Plugin, config []byte) (Filter, error)
+	plugins   map[uint32]*Plugin
+	streams   map[uint32]*Stream
+	// recent is the stream of the last callback, if it is still open: callbacks of one stream mostly follow each other.
+	recent *Stream
+	idle   []*Stream
+}
+
+var _ abi.Guest = (*vm)(nil)
+
+func newVM(h abi.Host, configure func(p *Plugin, config []byte) (Filter, error)) *vm {
+	return &vm{host: h, configure: configure, plugins: map[uint32]*Plugin{}, streams: map[uint32]*Stream{}}
+}
+
+// ContextCreate begins a plugin, for parent 0, or a stream. A stream is counted here and not with its first headers: the
+// host makes one for each request that it completes, so the counter can be compared with completed requests.
+func (v *vm) ContextCreate(id, parent uint32) {
+	if parent == 0 {
+		v.plugins[id] = newPlugin(v.host, id)
+		return
+	}
+	s := v.open(id, v.plugins[parent])
+	if s.plugin == nil || s.plugin.filter == nil {
+		return
+	}
+	s.plugin.streams.Inc()
+	defer s.guardCreate()
+	s.handler = s.plugin.filter.NewHandler()
+	s.state = streamOpen
+}
+
+// Configure makes the filter of a plugin. When it is refused, the plugin keeps the filter that it had.
+func (v *vm) Configure(id uint32, size uint32) bool {
+	p := v.plugins[id]
+	if p == nil {
+		p = newPlugin(v.host, id)
+		v.plugins[id] = p
+	}
+	filter, err := v.tryConfigure(p, int(size))
+	if err != nil {
+		p.Log().Error("filter " + p.name + " refuses its configuration: " + err.Error())
+		return false
+	}
+	p.filter = filter
+	return true
+}
+
+// Delete ends a stream or a plugin.
+func (v *vm) Delete(id uint32) {
+	s, ok := v.streams[id]
+	if !ok {
+		delete(v.plugins, id)
+		return
+	}
+	delete(v.streams, id)
+	if v.recent == s {
+		v.recent = nil
+	}
+	if len(v.idle) < maxIdleStreams {
+		s.retire()
+		v.idle = append(v.idle, s)
+	}
+}
+
+// open begins a stream. It is refused until it has a handler.
+func (v *vm) open(id uint32, p *Plugin) *Stream {
+	var s *Stream
+	if n := len(v.idle); n > 0 {
+		s, v.idle = v.idle[n-1], v.idle[:n-1]
+	} else {
+		s = new(Stream)
+	}
+	s.begin(v.host, id, p)
+	v.streams[id], v.recent = s, s
+	return s
+}
+
+// stream finds the stream of a callback. One that the host never announced is refused.
+func (v *vm) stream(id uint32) *Stream {
+	if s := v.recent; s != nil && s.id == id {
+		return s
+	}
+	s, ok := v.streams[id]
+	if !ok {
+		return v.open(id, nil)
+	}
+	v.recent = s
+	return s
+}
