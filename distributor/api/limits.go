@@ -1,0 +1,34 @@
+package api
+
+import "time"
+
+const (
+	// MaxMessageBytes bounds one message of the gRPC API in either direction, and a REST body.
+	MaxMessageBytes = 4 << 20
+	// MaxDocumentBytes bounds a YAML or JSON document.
+	MaxDocumentBytes = 1 << 20
+	// MaxDocumentDepth bounds how deep a document nests.
+	MaxDocumentDepth = 64
+	// MaxDocumentNodes bounds how many values a document holds after its aliases are replaced by what they stand for.
+	MaxDocumentNodes = 100_000
+
+	// DefaultPageSize and MaxPageSize bound a page of a list.
+	DefaultPageSize = 50
+	MaxPageSize     = 1000
+
+	// MaxActorBytes and MaxReasonBytes bound who and why.
+	MaxActorBytes  = 256
+	MaxReasonBytes = 4 << 10
+
+	// MaxStreams bounds the streams of one connection. A node needs two; the rest is for tools.
+	MaxStreams = 1000
+	// KeepaliveTime is how long a connection may be silent before the other side is asked whether it is there, and
+	// KeepaliveTimeout how long it may take to answer. Together they bound how late a dead peer is noticed.
+	KeepaliveTime    = 20 * time.Second
+	KeepaliveTimeout = 10 * time.Second
+	// MinKeepaliveTime is the most often that a client may ask.
+	MinKeepaliveTime = 5 * time.Second
+
+	// DialTimeout bounds one attempt of a client to connect.
+	DialTimeout = 5 * time.Second
+)
