@@ -1,0 +1,101 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// transportError tells an error of a request that got no answer, or only part of one.
+func transportError(ctx context.Context, op, subject, host string, err error) error {
+	e := &Error{Op: op, Subject: subject, Kind: ErrUnavailable, Err: err, Next: "check the host and the network, and try again"}
+	var (
+		own       *Error
+		certErr   *tls.CertificateVerificationError
+		authority x509.UnknownAuthorityError
+		dns       *net.DNSError
+		urlErr    *url.Error
+		status    *errcode.ErrorResponse
+	)
+	switch {
+	case errors.As(err, &own):
+		return err
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errStalled):
+		return fmt.Errorf("%s %s: %w", op, subject, context.Cause(ctx)) // the caller's own doing: no kind
+	case errors.As(err, &status):
+		// The answer of a token service.
+		return codeError(op, subject, host, status.StatusCode, status.Errors.Error(), err)
+	case errors.Is(err, ErrUntrusted):
+		e.Kind, e.Detail, e.Next = ErrUntrusted, causeText(err), "name that host among those that may be spoken to without TLS, if that is meant"
+	case errors.As(err, &certErr), errors.As(err, &authority):
+		e.Kind, e.Detail, e.Next = ErrUntrusted, causeText(err), "give the authority that signed the certificate of "+host
+	case errors.Is(err, http.ErrSchemeMismatch):
+		e.Kind, e.Detail, e.Next = ErrUntrusted, host+" speaks plain HTTP", "name it among those that may be spoken to without TLS, if that is meant"
+	case errors.As(err, &dns) && dns.IsNotFound:
+		e.Detail, e.Next = "no such host: "+dns.Name, "check the host's name"
+	case errors.As(err, &urlErr):
+		e.Detail = causeText(urlErr.Err)
+	default:
+		e.Detail = causeText(err)
+	}
+	return e
+}
+
+// statusError tells an answer that is not the one asked for. It reads a part of the body.
+func statusError(op, subject, host string, resp *http.Response) error {
+	const maxErrorBytes = 8 << 10
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes)) // what there is of it only adds words
+	text := registryWords(body)
+	if text == "" {
+		text = http.StatusText(resp.StatusCode)
+	}
+	return codeError(op, subject, host, resp.StatusCode, text, nil)
+}
+
+// codeError maps HTTP statuses to kinds; it is the only place that does.
+func codeError(op, subject, host string, code int, text string, err error) error {
+	e := &Error{Op: op, Subject: subject, Err: err, Detail: fmt.Sprintf("%s answered %d", host, code)}
+	if text != "" {
+		e.Detail += " (" + clip(text) + ")"
+	}
+	switch {
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		e.Kind, e.Next = ErrUnauthorized, "log in with `docker login "+host+"`, or ask for the right to it"
+	case code == http.StatusNotFound:
+		e.Kind, e.Next = ErrNotFound, "check the repository, and the tag or the digest"
+	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests || code >= 500:
+		e.Kind, e.Next = ErrUnavailable, "try again later"
+	default:
+		e.Kind, e.Next = ErrRefused, "see the registry's log"
+	}
+	return e
+}
+
+func sizeMismatch(op, subject string, want, have int64) error {
+	return &Error{Op: op, Subject: subject, Kind: ErrSizeMismatch, Detail: fmt.Sprintf("want %d bytes, have %d", want, have),
+		Next: "the registry or something before it changed the bytes: publish the artifact again"}
+}
+
+func digestMismatch(op, subject string, want, have Digest) error {
+	return &Error{Op: op, Subject: subject, Kind: ErrDigestMismatch, Detail: fmt.Sprintf("want %s, have %s", want, have),
+		Next: "the registry or something before it changed the bytes: do not use them, and publish the artifact again"}
+}
+
+func tooLarge(op, subject string, limit, have int64) error {
+	detail := fmt.Sprintf("over the limit of %d bytes", limit)
+	if have > limit {
+		detail = fmt.Sprintf("%d bytes, over the limit of %d", have, limit)
+	}
+	return &Error{Op: op, Subject: subject, Kind: ErrTooLarge, Detail: detail, Next: "check that the reference names a filter"}
+}
+
+// causeText is the text of an error from below, on one line.
+func causeText(err error) string { return clip(err.Error()) }

@@ -1,0 +1,70 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+)
+
+// Pull resolves a reference and puts its module into the cache. It gives the artifact, its Module filled in whatever the
+// layout, and the module's file, which is the cache's: read it, copy it, do not write to it. Layouts that pack the module are
+// unpacked. A module that the cache holds already is not downloaded again.
+func (c *Client) Pull(ctx context.Context, ref Reference, progress Progress) (Artifact, string, error) {
+	if err := c.needCache("pull", ref.String()); err != nil {
+		return Artifact{}, "", err
+	}
+	a, err := c.Resolve(ctx, ref)
+	if err != nil {
+		return Artifact{}, "", err
+	}
+	var path string
+	if a.Packed() {
+		a.Module, path, err = c.pullPacked(ctx, a, progress)
+	} else {
+		path, err = c.fetch(ctx, a.Reference, a.Layer, progress)
+	}
+	if err != nil {
+		return Artifact{}, "", err
+	}
+	if err := checkMagicOfFile("pull", a.Reference.String(), path); err != nil {
+		return Artifact{}, "", err
+	}
+	return a, path, nil
+}
+
+// FetchModule gives the file of one blob of a repository by its digest: from the cache, or from the registry, verified. A
+// size of 0 is one that is not known. Whether the bytes are Wasm is not looked at; the digest is their identity.
+func (c *Client) FetchModule(ctx context.Context, repository Reference, digest Digest, size int64) (string, error) {
+	if err := c.needCache("fetch", repository.String()); err != nil {
+		return "", err
+	}
+	return c.fetch(ctx, repository, Descriptor{Digest: digest, Size: size}, nil)
+}
+
+func (c *Client) fetch(ctx context.Context, ref Reference, want Descriptor, progress Progress) (string, error) {
+	return c.cache.Fetch(ctx, want, c.maxModule, ref.InRepository().String(), progress, func(ctx context.Context) (io.ReadCloser, error) {
+		return c.openBlob(ctx, "fetch", ref, want)
+	})
+}
+
+func (c *Client) needCache(op, subject string) error {
+	if c.cache != nil {
+		return nil
+	}
+	return &Error{Op: op, Subject: subject, Kind: ErrStorage, Detail: "the client has no cache", Next: "give Config.Cache"}
+}
+
+func checkMagicOfFile(op, subject, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return &Error{Op: op, Subject: subject, Kind: ErrStorage, Detail: err.Error(), Next: "try again: the entry was removed just now", Err: err}
+	}
+	defer f.Close()
+	head := make([]byte, len(wasmMagic))
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return &Error{Op: op, Subject: subject, Kind: ErrStorage, Detail: err.Error(), Next: "check the disk", Err: err}
+	}
+	return checkMagic(op, subject, head[:n])
+}
