@@ -1,4 +1,4 @@
-package demo
+package fleet
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ const (
 	logTail = 4 << 10
 )
 
-// process is a child that this demo started, and so may stop.
-type process struct {
+// Process is a child that this fleet started, and so may stop.
+type Process struct {
 	name string
 	cmd  *exec.Cmd
 	log  string
@@ -30,7 +30,7 @@ type process struct {
 
 // startProcess runs argv with its output in dir/name.log. The child leads a process group, so that stopping it reaches
 // what it started itself.
-func startProcess(dir, name string, argv ...string) (*process, error) {
+func startProcess(dir, name string, argv ...string) (*Process, error) {
 	logPath := filepath.Join(dir, name+".log")
 	logFile, err := os.Create(logPath)
 	if err != nil {
@@ -43,7 +43,7 @@ func startProcess(dir, name string, argv ...string) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &process{name: name, cmd: cmd, log: logPath, done: make(chan struct{})}
+	p := &Process{name: name, cmd: cmd, log: logPath, done: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
@@ -51,9 +51,9 @@ func startProcess(dir, name string, argv ...string) (*process, error) {
 	return p, nil
 }
 
-// stop ends the process: SIGTERM, and after stopGrace SIGKILL to its whole group.
-func (p *process) stop() {
-	if p.ended() {
+// Stop ends the process: SIGTERM, and after stopGrace SIGKILL to its whole group.
+func (p *Process) Stop() {
+	if p.Ended() {
 		// Its children may have outlived it.
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 		return
@@ -67,7 +67,17 @@ func (p *process) stop() {
 	<-p.done
 }
 
-func (p *process) ended() bool {
+// Kill ends the process at once, as a crash would: SIGKILL to it alone, so that what it started itself lives on.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// PID is the process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Ended says whether the process is gone.
+func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
 		return true
@@ -76,12 +86,15 @@ func (p *process) ended() bool {
 	}
 }
 
-// failure describes a process that ended although it should not have, with the end of its log.
-func (p *process) failure() error {
+// Failure describes a process that ended although it should not have, with the end of its log.
+func (p *Process) Failure() error {
 	return fmt.Errorf("%s ended: %v\n%s", p.name, p.err, p.tail())
 }
 
-func (p *process) tail() []byte {
+// Log is the path of what the process wrote.
+func (p *Process) Log() string { return p.log }
+
+func (p *Process) tail() []byte {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
 		return []byte(err.Error())
@@ -98,8 +111,8 @@ func (p *process) tail() []byte {
 // pollEvery is how often a condition outside this process is looked at.
 const pollEvery = 50 * time.Millisecond
 
-// waitFor looks at a condition until it holds. An error from check that is not errNotYet ends the wait.
-func waitFor(ctx context.Context, what string, limit time.Duration, check func(context.Context) error) error {
+// WaitFor looks at a condition until it holds. An error from check that is not ErrNotYet ends the wait.
+func WaitFor(ctx context.Context, what string, limit time.Duration, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ticker := time.NewTicker(pollEvery)
@@ -109,7 +122,7 @@ func waitFor(ctx context.Context, what string, limit time.Duration, check func(c
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, errNotYet) {
+		if !errors.Is(err, ErrNotYet) {
 			return fmt.Errorf("waiting for %s: %w", what, err)
 		}
 		select {
@@ -120,10 +133,10 @@ func waitFor(ctx context.Context, what string, limit time.Duration, check func(c
 	}
 }
 
-// errNotYet says that the condition may still come true.
-var errNotYet = errors.New("not yet")
+// ErrNotYet says that the condition may still come true.
+var ErrNotYet = errors.New("not yet")
 
-// notYetf is an errNotYet with the reason.
-func notYetf(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errNotYet, fmt.Sprintf(format, args...))
+// NotYetf is an ErrNotYet with the reason.
+func NotYetf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrNotYet, fmt.Sprintf(format, args...))
 }

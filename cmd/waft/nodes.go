@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/waft-project/waft/distributor/api"
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+)
+
+func newNodes() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "nodes",
+		Short: "Look at the ledger: what each node runs, and what it said of it",
+	}
+	cmd.AddCommand(newNodesList(), newNodesShow(), newNodesRetry())
+	return cmd
+}
+
+func newNodesList() *cobra.Command {
+	var server serverFlags
+	var out output
+	var selector string
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List nodes",
+		Example: "  waft nodes list -l env=prod,zone=a",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				all, err := pages(func(token string) ([]*waftv1.Node, string, error) {
+					page, err := c.Nodes.ListNodes(ctx, &waftv1.ListNodesRequest{Selector: selector, PageSize: pageSize, PageToken: token})
+					return page.GetNodes(), page.GetNextPageToken(), err
+				})
+				if err != nil {
+					return err
+				}
+				list, err := items(all)
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), map[string]any{"nodes": list}, func(t *table) {
+					t.row("NODE", "PRESENCE", "STATE", "CHAIN", "SERVING", "ENVOY", "LABELS")
+					for _, n := range all {
+						t.row(n.GetId(), n.GetPresence(), stateOf(n), short(n.GetChain()), short(n.GetServing()),
+							dash(n.GetEnvoyVersion()), labelsOf(n.GetLabels()))
+					}
+				})
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	cmd.Flags().StringVarP(&selector, "selector", "l", "", "only nodes with these labels, as in Kubernetes: env=prod,zone in (a,b)")
+	return cmd
+}
+
+func newNodesShow() *cobra.Command {
+	var server serverFlags
+	var out output
+	cmd := &cobra.Command{
+		Use:     "show NODE",
+		Short:   "Show one node: its releases, its chain, and how far that has come",
+		Example: "  waft nodes show edge-1",
+		Args:    exactArgs("NODE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				n, err := c.Nodes.GetNode(ctx, &waftv1.GetNodeRequest{Id: args[0]})
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), n, func(t *table) { drawNode(t, n) })
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	return cmd
+}
+
+func newNodesRetry() *cobra.Command {
+	var server serverFlags
+	var out output
+	var reason string
+	cmd := &cobra.Command{
+		Use:     "retry NODE",
+		Short:   "Have a node try its rejected chain once more",
+		Example: "  waft nodes retry edge-1 --reason 'the disk was full'",
+		Args:    exactArgs("NODE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				n, err := c.Nodes.RetryNode(ctx, &waftv1.RetryNodeRequest{Id: args[0], Reason: reason})
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), n, func(t *table) { drawNode(t, n) })
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+func drawNode(t *table, n *waftv1.Node) {
+	t.row("node", n.GetId())
+	t.row("labels", labelsOf(n.GetLabels()))
+	t.row("presence", n.GetPresence())
+	t.row("envoy", dash(n.GetEnvoyVersion())+" "+n.GetEnvoyBuild())
+	t.row("agent", dash(n.GetAgentVersion()))
+	for _, r := range n.GetReleases() {
+		t.row("release", r.GetLayer()+"  "+r.GetRelease())
+	}
+	t.row("chain", dash(n.GetChain()))
+	t.row("serving", dash(n.GetServing()))
+	t.row("before", dash(n.GetPrevious()))
+	t.row("state", stateOf(n))
+	l := n.GetLedger()
+	if l.GetReason() != "" {
+		t.row("reason", l.GetReason())
+	}
+	for _, step := range []struct {
+		name string
+		at   *timestamppb.Timestamp
+	}{
+		{"offered", l.GetOfferedAt()}, {"fetched", l.GetFetchedAt()}, {"loaded", l.GetLoadedAt()},
+		{"serving", l.GetServingAt()}, {"rejected", l.GetRejectedAt()},
+	} {
+		if step.at != nil {
+			t.row("  "+step.name, step.at.AsTime().Local().Format(time.DateTime))
+		}
+	}
+}
+
+// stateOf is the ledger's word, in lower case; waiting for a node that was never given a release.
+func stateOf(n *waftv1.Node) string {
+	if n.GetLedger().GetState() == waftv1.ChainState_CHAIN_STATE_UNSPECIFIED {
+		return "waiting"
+	}
+	return strings.ToLower(n.GetLedger().GetState().String())
+}
+
+func labelsOf(labels map[string]string) string {
+	var parts []string
+	for k, v := range labels {
+		parts = append(parts, k+"="+v)
+	}
+	sort.Strings(parts)
+	return dash(strings.Join(parts, ","))
+}
+
+func newAudit() *cobra.Command {
+	var server serverFlags
+	var out output
+	cmd := &cobra.Command{
+		Use:   "audit [OBJECT]",
+		Short: "List who changed what, when and why, newest first",
+		Example: `  waft audit
+  waft audit rollout/edge-auth-1-2`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				all, err := pages(func(token string) ([]*waftv1.AuditEntry, string, error) {
+					page, err := c.Audit.ListAudit(ctx, &waftv1.ListAuditRequest{
+						Object: strings.Join(args, ""), PageSize: pageSize, PageToken: token,
+					})
+					return page.GetEntries(), page.GetNextPageToken(), err
+				})
+				if err != nil {
+					return err
+				}
+				list, err := items(all)
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), map[string]any{"entries": list}, func(t *table) {
+					t.row("#", "TIME", "WHO", "WHAT", "OBJECT", "WHY", "DETAIL")
+					for _, e := range all {
+						t.row(e.GetSequence(), e.GetAt().AsTime().Local().Format(time.DateTime), e.GetActor(), e.GetAction(),
+							e.GetObject(), dash(e.GetReason()), e.GetDetail())
+					}
+				})
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	return cmd
+}
+
+// pages collects a paged list.
+func pages[T any](next func(token string) ([]T, string, error)) ([]T, error) {
+	var all []T
+	token := ""
+	for {
+		page, following, err := next(token)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if following == "" {
+			return all, nil
+		}
+		if following == token {
+			return nil, fmt.Errorf("the distributor gave the same page twice (token %q)", token)
+		}
+		token = following
+	}
+}

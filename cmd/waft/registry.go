@@ -1,0 +1,300 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/sdk/build"
+	"github.com/waft-project/waft/sdk/manifest"
+)
+
+// registryFlags say how a command reaches registries. Credentials come from Docker's configuration.
+type registryFlags struct {
+	plainHTTP []string
+	ca        string
+}
+
+func (r *registryFlags) flags(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&r.plainHTTP, "plain-http", nil, "speak without TLS to this registry, HOST or HOST:PORT (may repeat)")
+	cmd.Flags().StringVar(&r.ca, "registry-ca", "", "PEM file of the authorities that may vouch for registries (default: the system's)")
+}
+
+// config is what the flags say, for a client that keeps modules in cache (nil: it keeps none).
+func (r *registryFlags) config(cache *registry.Cache) (registry.Config, error) {
+	c := registry.Config{Cache: cache, PlainHTTP: r.plainHTTP, UserAgent: "waft/" + version}
+	if r.ca == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(r.ca)
+	if err != nil {
+		return c, fmt.Errorf("--registry-ca: %w", err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return c, fmt.Errorf("--registry-ca: %s holds no PEM certificate", r.ca)
+	}
+	return c, nil
+}
+
+func (r *registryFlags) client(cache *registry.Cache) (*registry.Client, error) {
+	c, err := r.config(cache)
+	if err != nil {
+		return nil, err
+	}
+	return registry.NewClient(c)
+}
+
+func newPush() *cobra.Command {
+	var reg registryFlags
+	var out output
+	var manifestFile string
+	cmd := &cobra.Command{
+		Use:   "push FILE.wasm REFERENCE",
+		Short: "Publish a module as an OCI artifact",
+		Long: `Push publishes a module in the two-layer layout that Istio and Envoy Gateway read, with its manifest beside it. The
+manifest is FILE.json, as waft build wrote it; for a module that something else built, it is made from the module. A module
+that no known Envoy can load, or that is not a proxy-wasm module, is refused.`,
+		Example: "  waft push dist/authz.wasm registry.example/filters/authz:1.2.0",
+		Args:    exactArgs("FILE.wasm", "REFERENCE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			ref, err := registry.ParseReference(args[1])
+			if err != nil {
+				return err
+			}
+			client, err := reg.client(nil)
+			if err != nil {
+				return err
+			}
+			wasm, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			described, err := manifestOf(args[0], manifestFile, ref, wasm)
+			if err != nil {
+				return err
+			}
+			module := registry.ModuleBytes(wasm)
+			module.Name, module.Version, module.ABIVersions = described.Name, described.Version, []string{described.ABI}
+			if module.Manifest, err = described.Encode(); err != nil {
+				return err
+			}
+			bar := newBar(cmd.ErrOrStderr(), "push "+filepath.Base(args[0]))
+			artifact, err := client.Push(cmd.Context(), ref, module, bar.progress)
+			bar.done()
+			if err != nil {
+				return err
+			}
+			return out.print(cmd.OutOrStdout(), artifact, func(t *table) {
+				t.row("pushed", artifact.Reference)
+				t.row("artifact", artifact.Digest)
+				t.row("module", artifact.Module.Digest)
+			})
+		},
+	}
+	reg.flags(cmd)
+	out.flag(cmd)
+	cmd.Flags().StringVar(&manifestFile, "manifest", "", "the module's manifest (default: FILE.json where it is there)")
+	return cmd
+}
+
+// manifestOf is the manifest that goes with a module: the file given, else the one beside the module, else one made from
+// the module. A manifest of other bytes is refused: it would describe what is not published.
+func manifestOf(wasmFile, manifestFile string, ref registry.Reference, wasm []byte) (manifest.Manifest, error) {
+	path := manifestFile
+	if path == "" {
+		path = strings.TrimSuffix(wasmFile, ".wasm") + ".json"
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) && manifestFile == "" {
+		return build.ManifestFor(wasm, build.ManifestOptions{Name: filepath.Base(ref.Repository), Version: versionOf(ref)})
+	}
+	if err != nil {
+		return manifest.Manifest{}, err
+	}
+	m, err := manifest.Decode(text)
+	if err != nil {
+		return manifest.Manifest{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if got := string(registry.DigestOf(wasm)); got != m.Digest() {
+		return manifest.Manifest{}, fmt.Errorf("%s describes a module with digest %s, and %s has %s; build it again with `waft build`, or name another --manifest",
+			path, m.Digest(), wasmFile, got)
+	}
+	return m, nil
+}
+
+// versionOf is the tag of a reference, which is what a publisher calls the version.
+func versionOf(ref registry.Reference) string {
+	if ref.Tag != "" {
+		return ref.Tag
+	}
+	return "0.0.0"
+}
+
+func newPull() *cobra.Command {
+	var reg registryFlags
+	var out output
+	var file string
+	cmd := &cobra.Command{
+		Use:   "pull REFERENCE",
+		Short: "Fetch a module, verified by its digests",
+		Example: `  waft pull registry.example/filters/authz:1.2.0
+  waft pull registry.example/filters/authz@sha256:3f1c… -O authz.wasm`,
+		Args: exactArgs("REFERENCE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			ref, err := registry.ParseReference(args[0])
+			if err != nil {
+				return err
+			}
+			if file == "" {
+				file = filepath.Base(ref.Repository) + ".wasm"
+			}
+			cache, remove, err := temporaryCache(filepath.Dir(file))
+			if err != nil {
+				return err
+			}
+			defer remove()
+			client, err := reg.client(cache)
+			if err != nil {
+				return err
+			}
+			bar := newBar(cmd.ErrOrStderr(), "pull "+ref.String())
+			artifact, path, err := client.Pull(cmd.Context(), ref, bar.progress)
+			bar.done()
+			if err != nil {
+				return err
+			}
+			if artifact.Manifest != nil {
+				beside := strings.TrimSuffix(file, ".wasm") + ".json"
+				if err := writeFile(beside, artifact.Manifest); err != nil {
+					return err
+				}
+			}
+			if err := os.Rename(path, file); err != nil {
+				return err
+			}
+			return out.print(cmd.OutOrStdout(), artifact, func(t *table) {
+				t.row("pulled", file)
+				t.row("artifact", artifact.Digest)
+				t.row("module", artifact.Module.Digest)
+			})
+		},
+	}
+	reg.flags(cmd)
+	out.flag(cmd)
+	cmd.Flags().StringVarP(&file, "out", "O", "", "the file to write (default: the repository's last word, with .wasm)")
+	return cmd
+}
+
+// temporaryCache is a cache beside where its one module will go, so that the module gets there by a rename.
+func temporaryCache(beside string) (*registry.Cache, func(), error) {
+	dir, err := os.MkdirTemp(beside, ".waft-pull-")
+	if err != nil {
+		return nil, nil, err
+	}
+	remove := func() { _ = os.RemoveAll(dir) }
+	cache, err := registry.OpenCache(dir)
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return cache, remove, nil
+}
+
+// writeFile writes a file by a rename, so that nobody reads half of it.
+func writeFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".waft-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func newInspect() *cobra.Command {
+	var reg registryFlags
+	var out output
+	cmd := &cobra.Command{
+		Use:     "inspect REFERENCE",
+		Short:   "Show an artifact: its digests, layout, and what its manifest says",
+		Example: "  waft inspect registry.example/filters/authz:1.2.0 -o json",
+		Args:    exactArgs("REFERENCE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			ref, err := registry.ParseReference(args[0])
+			if err != nil {
+				return err
+			}
+			client, err := reg.client(nil)
+			if err != nil {
+				return err
+			}
+			artifact, err := client.Resolve(cmd.Context(), ref)
+			if err != nil {
+				return err
+			}
+			return printArtifact(cmd.OutOrStdout(), &out, artifact)
+		},
+	}
+	reg.flags(cmd)
+	out.flag(cmd)
+	return cmd
+}
+
+// inspected is what inspect prints.
+type inspected struct {
+	registry.Artifact
+	// Manifest is the waft manifest, or null when none is attached.
+	Manifest json.RawMessage `json:"manifest"`
+}
+
+func printArtifact(w io.Writer, out *output, artifact registry.Artifact) error {
+	value := inspected{Artifact: artifact, Manifest: artifact.Manifest}
+	var m manifest.Manifest
+	if artifact.Manifest != nil {
+		var err error
+		if m, err = manifest.Decode(artifact.Manifest); err != nil {
+			return fmt.Errorf("%s: the manifest beside it: %w", artifact.Reference, err)
+		}
+	}
+	return out.print(w, value, func(t *table) {
+		t.row("reference", artifact.Reference)
+		t.row("artifact", artifact.Digest)
+		t.row("layout", artifact.Layout)
+		if !artifact.Packed() {
+			t.row("module", artifact.Module.Digest)
+			t.row("size", artifact.Module.Size)
+		}
+		if artifact.Manifest == nil {
+			t.row("manifest", "none: its config cannot be checked before it reaches a node")
+			return
+		}
+		t.row("name", m.Name)
+		t.row("version", m.Version)
+		t.row("abi", m.ABI)
+		t.row("language", dash(m.Language))
+		t.row("loads on", dash(strings.Join(m.Envoys, ", ")))
+		t.row("memory max", fmt.Sprintf("%d MiB", m.MemoryMax>>20))
+		t.row("config schema", map[bool]string{true: "yes", false: "none"}[m.ConfigSchema != nil])
+	})
+}

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/waft-project/waft/distributor/api"
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+)
+
+// pageSize is how many items a list asks for at a time.
+const pageSize = 200
+
+func newRelease() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "release",
+		Short: "Create and look at releases: immutable sets of modules with their configuration",
+	}
+	cmd.AddCommand(newReleaseCreate(), newReleaseList(), newReleaseShow(), newReleaseDiff())
+	return cmd
+}
+
+func newReleaseCreate() *cobra.Command {
+	var server serverFlags
+	var out output
+	var file, reason string
+	cmd := &cobra.Command{
+		Use:   "create -f FILE",
+		Short: "Resolve, verify, validate and store a release",
+		Long: `Create resolves every module reference to a digest, fetches and verifies the bytes, and validates each filter's
+configuration against its module's schema. Nothing is stored unless all of that succeeds. A release never changes:
+creating the same content again returns the release that is there.`,
+		Example: "  waft release create -f release.yaml --reason 'CVE fix in authz'",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			release := &waftv1.Release{}
+			if err := readDocument(cmd, file, release); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				created, err := c.Releases.CreateRelease(ctx, &waftv1.CreateReleaseRequest{Release: release, Reason: reason})
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), created, func(t *table) {
+					t.row("release", releaseRef(created))
+					for _, m := range created.GetStatus().GetModules() {
+						t.row("  "+m.GetFilter(), m.GetModule().GetDigest(), m.GetModule().GetReference())
+					}
+				})
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	fileFlag(cmd, &file)
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+func newReleaseList() *cobra.Command {
+	var server serverFlags
+	var out output
+	cmd := &cobra.Command{
+		Use:     "list [NAME]",
+		Short:   "List releases, newest first",
+		Example: "  waft release list edge-auth -o json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				all, err := listReleases(ctx, c, strings.Join(args, ""))
+				if err != nil {
+					return err
+				}
+				list, err := items(all)
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), map[string]any{"releases": list}, func(t *table) {
+					now := time.Now()
+					t.row("NAME", "HASH", "LAYER", "FILTERS", "AGE", "BY")
+					for _, r := range all {
+						t.row(r.GetMetadata().GetName(), short(r.GetStatus().GetHash()), r.GetMetadata().GetLayer(),
+							strings.Join(filterNames(r), ","), age(r.GetStatus().GetCreatedAt(), now), dash(r.GetStatus().GetCreatedBy()))
+					}
+				})
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	return cmd
+}
+
+func listReleases(ctx context.Context, c *api.Client, name string) ([]*waftv1.Release, error) {
+	return pages(func(token string) ([]*waftv1.Release, string, error) {
+		page, err := c.Releases.ListReleases(ctx, &waftv1.ListReleasesRequest{Name: name, PageSize: pageSize, PageToken: token})
+		return page.GetReleases(), page.GetNextPageToken(), err
+	})
+}
+
+func newReleaseShow() *cobra.Command {
+	var server serverFlags
+	out := output{}
+	cmd := &cobra.Command{
+		Use:   "show NAME[@sha256:HEX]",
+		Short: "Show a release, with what its references were resolved to",
+		Example: `  waft release show edge-auth
+  waft release show edge-auth@sha256:3f1c -o json`,
+		Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				r, err := c.Releases.GetRelease(ctx, &waftv1.GetReleaseRequest{Ref: args[0]})
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), r, func(t *table) { drawRelease(t, r) })
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	return cmd
+}
+
+func drawRelease(t *table, r *waftv1.Release) {
+	t.row("release", releaseRef(r))
+	t.row("layer", r.GetMetadata().GetLayer())
+	t.row("created", r.GetStatus().GetCreatedAt().AsTime().Format(time.RFC3339)+" by "+dash(r.GetStatus().GetCreatedBy()))
+	draw := func(kind string, filters []*waftv1.FilterSpec) {
+		for _, f := range filters {
+			t.row()
+			t.row(kind, f.GetName())
+			for path, value := range flatten("", mustJSON(f)) {
+				if path != "name" {
+					t.row("  "+path, value)
+				}
+			}
+		}
+	}
+	draw("filter", r.GetSpec().GetFilters())
+	draw("override", r.GetSpec().GetOverrides())
+	for _, m := range r.GetStatus().GetModules() {
+		t.row()
+		t.row("module", m.GetFilter())
+		t.row("  artifact", m.GetModule().GetArtifact())
+		t.row("  sha256", m.GetModule().GetDigest())
+		t.row("  size", m.GetModule().GetSize())
+		t.row("  loads on", dash(strings.Join(m.GetEnvoys(), ", ")))
+	}
+}
+
+func newReleaseDiff() *cobra.Command {
+	var server serverFlags
+	cmd := &cobra.Command{
+		Use:     "diff A B",
+		Short:   "Show what changes from one release to another, field by field",
+		Example: "  waft release diff edge-auth@sha256:3f1c edge-auth@sha256:9a40",
+		Args:    exactArgs("A", "B"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				var sides [2]map[string]string
+				for i, ref := range args {
+					r, err := c.Releases.GetRelease(ctx, &waftv1.GetReleaseRequest{Ref: ref})
+					if err != nil {
+						return err
+					}
+					sides[i] = comparable(r)
+				}
+				for _, line := range diff(sides[0], sides[1]) {
+					fmt.Fprintln(cmd.OutOrStdout(), line)
+				}
+				return nil
+			})
+		},
+	}
+	server.flags(cmd)
+	return cmd
+}
+
+// comparable is what a release says, as path → value, with filters by name and modules by digest.
+func comparable(r *waftv1.Release) map[string]string {
+	out := map[string]string{"layer": r.GetMetadata().GetLayer()}
+	add := func(kind string, filters []*waftv1.FilterSpec) {
+		for _, f := range filters {
+			for path, value := range flatten(kind+"."+f.GetName(), mustJSON(f)) {
+				out[path] = value
+			}
+		}
+	}
+	add("filters", r.GetSpec().GetFilters())
+	add("overrides", r.GetSpec().GetOverrides())
+	for _, m := range r.GetStatus().GetModules() {
+		out["modules."+m.GetFilter()+".sha256"] = m.GetModule().GetDigest()
+	}
+	return out
+}
+
+// diff lists what is only in a (-), only in b (+), and what differs (both), by path.
+func diff(a, b map[string]string) []string {
+	paths := make([]string, 0, len(a)+len(b))
+	for p := range a {
+		paths = append(paths, p)
+	}
+	for p := range b {
+		if _, both := a[p]; !both {
+			paths = append(paths, p)
+		}
+	}
+	sort.Strings(paths)
+	var lines []string
+	for _, p := range paths {
+		va, inA := a[p]
+		vb, inB := b[p]
+		if inA && inB && va == vb {
+			continue
+		}
+		if inA {
+			lines = append(lines, "- "+p+": "+va)
+		}
+		if inB {
+			lines = append(lines, "+ "+p+": "+vb)
+		}
+	}
+	return lines
+}
+
+// flatten turns JSON into path → value.
+func flatten(prefix string, value any) map[string]string {
+	out := map[string]string{}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, child := range v {
+				walk(strings.TrimPrefix(path+"."+k, "."), child)
+			}
+		case []any:
+			for i, child := range v {
+				walk(fmt.Sprintf("%s[%d]", path, i), child)
+			}
+		default:
+			text, _ := json.Marshal(v)
+			out[path] = string(text)
+		}
+	}
+	walk(prefix, value)
+	return out
+}
+
+// mustJSON is a message as generic JSON. A message of ours always marshals.
+func mustJSON(f *waftv1.FilterSpec) any {
+	raw, err := protojson.Marshal(f)
+	if err != nil {
+		panic(err)
+	}
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func releaseRef(r *waftv1.Release) string {
+	return r.GetMetadata().GetName() + "@" + r.GetStatus().GetHash()
+}
+
+func filterNames(r *waftv1.Release) []string {
+	var names []string
+	for _, f := range slices.Concat(r.GetSpec().GetFilters(), r.GetSpec().GetOverrides()) {
+		if !slices.Contains(names, f.GetName()) {
+			names = append(names, f.GetName())
+		}
+	}
+	return names
+}

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waft-project/waft/distributor/api"
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+)
+
+func newRollout() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rollout",
+		Short: "Move nodes to a release in waves, watch it, stop it, take it back",
+	}
+	cmd.AddCommand(newRolloutStart(), newRolloutStatus(), newRolloutList(), newRolloutHistory(),
+		newRolloutAction("pause", "Stop before the next decision; nodes stay where they are",
+			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+				return c.Rollouts.PauseRollout(ctx, r)
+			}),
+		newRolloutAction("resume", "Go on from where it was paused",
+			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+				return c.Rollouts.ResumeRollout(ctx, r)
+			}),
+		newRolloutAction("promote", "End the running soak now, or overrule a gate that had too few samples",
+			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+				return c.Rollouts.PromoteRollout(ctx, r)
+			}),
+		newRolloutAction("abort", "Stop and keep: moved nodes stay on the new release, the others on theirs",
+			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+				return c.Rollouts.AbortRollout(ctx, r)
+			}),
+		newRolloutAction("undo", "Take back: every node it moved gets the release that it had before",
+			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+				return c.Rollouts.UndoRollout(ctx, &waftv1.UndoRolloutRequest{Name: r.GetName(), Reason: r.GetReason()})
+			}),
+	)
+	return cmd
+}
+
+func newRolloutStart() *cobra.Command {
+	var server serverFlags
+	var out output
+	var file, reason string
+	var noWait, follow bool
+	cmd := &cobra.Command{
+		Use:   "start -f FILE",
+		Short: "Start a rollout",
+		Long: `Start renders every distinct chain that the rollout would produce and validates it; then the distributor moves the
+target wave by wave. A rollout that shares nodes with a running one waits for it, unless --no-wait.`,
+		Example: "  waft rollout start -f rollout.yaml --reason 'ticket 4711' --follow",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			rollout := &waftv1.Rollout{}
+			if err := readDocument(cmd, file, rollout); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				started, err := c.Rollouts.StartRollout(ctx, &waftv1.StartRolloutRequest{Rollout: rollout, Reason: reason, NoWait: noWait})
+				if err != nil {
+					return err
+				}
+				if follow {
+					return followRollout(ctx, cmd, c, started.GetMetadata().GetName(), &out)
+				}
+				return out.print(cmd.OutOrStdout(), started, func(t *table) { drawRollout(t, started) })
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	fileFlag(cmd, &file)
+	reasonFlag(cmd, &reason)
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, "refuse instead of waiting for a running rollout that shares nodes")
+	cmd.Flags().BoolVar(&follow, "follow", false, "stay until it has ended; exit non-zero unless it ended as Done")
+	return cmd
+}
+
+func newRolloutStatus() *cobra.Command {
+	var server serverFlags
+	var out output
+	var watch bool
+	cmd := &cobra.Command{
+		Use:   "status NAME",
+		Short: "Show a rollout: its phase and why, its waves, gates and nodes",
+		Example: `  waft rollout status edge-auth-1-2
+  waft rollout status edge-auth-1-2 --watch`,
+		Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				if watch {
+					return followRollout(ctx, cmd, c, args[0], &out)
+				}
+				r, err := c.Rollouts.GetRollout(ctx, &waftv1.GetRolloutRequest{Name: args[0]})
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), r, func(t *table) { drawRollout(t, r) })
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	cmd.Flags().BoolVar(&watch, "watch", false, "follow it until it has ended; exit non-zero unless it ended as Done")
+	return cmd
+}
+
+// followRollout prints what happens to a rollout as it happens, and the whole of it at its end. It fails unless the
+// rollout ended as Done.
+func followRollout(ctx context.Context, cmd *cobra.Command, c *api.Client, name string, out *output) error {
+	stream, err := c.Rollouts.WatchRollout(ctx, &waftv1.WatchRolloutRequest{Name: name})
+	if err != nil {
+		return err
+	}
+	printed := 0
+	var last *waftv1.Rollout
+	for {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		last = r
+		history := r.GetStatus().GetHistory()
+		for ; printed < len(history); printed++ {
+			fmt.Fprintln(cmd.ErrOrStderr(), transitionLine(history[printed]))
+		}
+	}
+	if last == nil {
+		return fmt.Errorf("rollout/%s: the distributor ended the stream without a word; see `waft rollout status %s`", name, name)
+	}
+	if err := out.print(cmd.OutOrStdout(), last, func(t *table) { drawRollout(t, last) }); err != nil {
+		return err
+	}
+	if phase := last.GetStatus().GetPhase(); phase != "Done" {
+		return fmt.Errorf("rollout/%s ended as %s: %s; see `waft rollout history %s`", name, phase, last.GetStatus().GetMessage(), name)
+	}
+	return nil
+}
+
+func transitionLine(t *waftv1.Transition) string {
+	line := t.GetAt().AsTime().Local().Format(time.TimeOnly) + "  " + t.GetPhase()
+	if t.GetWave() > 0 {
+		line += fmt.Sprintf("  wave %d", t.GetWave())
+	}
+	return line + "  " + t.GetMessage()
+}
+
+func newRolloutList() *cobra.Command {
+	var server serverFlags
+	var out output
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List rollouts, newest first",
+		Example: "  waft rollout list -o yaml",
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				all, err := pages(func(token string) ([]*waftv1.Rollout, string, error) {
+					page, err := c.Rollouts.ListRollouts(ctx, &waftv1.ListRolloutsRequest{PageSize: pageSize, PageToken: token})
+					return page.GetRollouts(), page.GetNextPageToken(), err
+				})
+				if err != nil {
+					return err
+				}
+				list, err := items(all)
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), map[string]any{"rollouts": list}, func(t *table) {
+					now := time.Now()
+					t.row("NAME", "PHASE", "WAVE", "RELEASE", "TARGET", "AGE", "BY")
+					for _, r := range all {
+						s := r.GetStatus()
+						t.row(r.GetMetadata().GetName(), s.GetPhase(), waveOf(r), short(s.GetRelease()),
+							dash(r.GetSpec().GetTarget().GetSelector()), age(s.GetStartedAt(), now), dash(s.GetStartedBy()))
+					}
+				})
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	return cmd
+}
+
+func newRolloutHistory() *cobra.Command {
+	var server serverFlags
+	var out output
+	cmd := &cobra.Command{
+		Use:     "history NAME",
+		Short:   "Show every decision of a rollout, with the readings of its gates",
+		Example: "  waft rollout history edge-auth-1-2",
+		Args:    exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				r, err := c.Rollouts.GetRollout(ctx, &waftv1.GetRolloutRequest{Name: args[0]})
+				if err != nil {
+					return err
+				}
+				list, err := items(r.GetStatus().GetHistory())
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), map[string]any{"history": list}, func(t *table) {
+					t.row("TIME", "PHASE", "WAVE", "BY", "WHAT")
+					for _, h := range r.GetStatus().GetHistory() {
+						wave := "-"
+						if h.GetWave() > 0 {
+							wave = fmt.Sprint(h.GetWave())
+						}
+						t.row(h.GetAt().AsTime().Local().Format(time.DateTime), h.GetPhase(), wave, dash(h.GetActor()), h.GetMessage())
+					}
+				})
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	return cmd
+}
+
+func newRolloutAction(verb, short string, do func(context.Context, *api.Client, *waftv1.RolloutActionRequest) (*waftv1.Rollout, error)) *cobra.Command {
+	var server serverFlags
+	var out output
+	var reason string
+	cmd := &cobra.Command{
+		Use:     verb + " NAME",
+		Short:   short,
+		Example: fmt.Sprintf("  waft rollout %s edge-auth-1-2 --reason 'latency alarm'", verb),
+		Args:    exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				r, err := do(ctx, c, &waftv1.RolloutActionRequest{Name: args[0], Reason: reason})
+				if err != nil {
+					return err
+				}
+				return out.print(cmd.OutOrStdout(), r, func(t *table) { drawRollout(t, r) })
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+func drawRollout(t *table, r *waftv1.Rollout) {
+	s := r.GetStatus()
+	t.row("rollout", r.GetMetadata().GetName())
+	t.row("release", s.GetRelease())
+	t.row("target", dash(r.GetSpec().GetTarget().GetSelector()))
+	t.row("phase", s.GetPhase())
+	t.row("wave", waveOf(r))
+	if s.GetMessage() != "" {
+		t.row("why", s.GetMessage())
+	}
+	if s.GetUndoes() != "" {
+		t.row("undoes", s.GetUndoes())
+	}
+	for i, w := range s.GetWaves() {
+		t.row()
+		t.row(fmt.Sprintf("wave %d", i+1), strings.Join(w.GetNodes(), " "))
+		for _, g := range w.GetReadings() {
+			t.row("  gate "+g.GetGate(), g.GetVerdict(), g.GetDetail())
+		}
+	}
+	if len(s.GetNodes()) == 0 {
+		return
+	}
+	t.row()
+	t.row("NODE", "WAVE", "STATE", "BEFORE", "REASON")
+	for _, n := range s.GetNodes() {
+		t.row(n.GetNode(), n.GetWave(), n.GetState(), short(n.GetFrom()), n.GetReason())
+	}
+}
+
+// waveOf is the wave a rollout is in, out of how many.
+func waveOf(r *waftv1.Rollout) string {
+	return fmt.Sprintf("%d/%d", r.GetStatus().GetWave(), max(1, len(r.GetSpec().GetWaves())))
+}

@@ -1,0 +1,402 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/demo/fleet"
+)
+
+// Config of a run.
+type Config struct {
+	// Waft is the path of the program itself.
+	Waft string
+	// Envoy is the path of the Envoy binary.
+	Envoy string
+	// Root is the checkout that holds the filters' sources.
+	Root string
+	// Out gets the steps and the summary, for a person.
+	Out io.Writer
+}
+
+// Periods of the load: what is going on while a request is sent.
+const (
+	periodRelease2 = "release 2"
+	periodRelease3 = "release 3"
+	periodRelease4 = "release 4"
+	periodAfter    = "after"
+)
+
+const (
+	// proofLimit is how long a release that was rolled out may take to show in every node's answers.
+	proofLimit = 30 * time.Second
+	// loadLimit is how long the load goes on at the end until enough requests were sent.
+	loadLimit = time.Minute
+)
+
+// Run runs the demo. The result is returned also when a step failed, with what was measured until then. No process and no
+// file is left behind, whatever happens; ctx ends the run early.
+func Run(ctx context.Context, config Config) (result Result, err error) {
+	started := time.Now()
+	dir, err := os.MkdirTemp("", "waft-demo-")
+	if err != nil {
+		return result, err
+	}
+	d := &run{
+		fleet:    fleet.New(fleet.Config{Waft: config.Waft, Envoy: config.Envoy, Root: config.Root, Dir: dir}),
+		progress: newProgress(config.Out),
+		result:   &result,
+	}
+	defer func() {
+		if d.load != nil {
+			d.load.Stop()
+		}
+		if stopErr := d.fleet.Stop(); stopErr != nil {
+			err = errors.Join(err, fmt.Errorf("clean up: %w", stopErr))
+		}
+		result.Seconds = round(time.Since(started).Seconds())
+		if err != nil {
+			result.Failures = append(result.Failures, err.Error())
+			result.OK = false
+		}
+		result.summary(config.Out)
+	}()
+	for _, step := range d.steps() {
+		if err := d.progress.step(step.title, func() error { return step.do(ctx) }); err != nil {
+			return result, fmt.Errorf("%s: %w", step.title, err)
+		}
+		if err := d.fleet.Alive(); err != nil {
+			return result, fmt.Errorf("%s: %w", step.title, err)
+		}
+	}
+	result.judge()
+	if !result.OK {
+		return result, ErrNotHeld
+	}
+	return result, nil
+}
+
+// ErrNotHeld means that every step ran and something that they must show did not hold; Result.Failures says what.
+var ErrNotHeld = errors.New("the main job does not hold")
+
+// run is one run of the demo.
+type run struct {
+	fleet    *fleet.Fleet
+	progress *progress
+	result   *Result
+	signer   *signer
+	visitors []fleet.Visitor
+	load     *fleet.Load
+	digests  map[string]string // module (with its version) to sha256
+}
+
+type step struct {
+	title string
+	do    func(context.Context) error
+}
+
+// steps is the main job.
+func (d *run) steps() []step {
+	return []step{
+		{"build the filters", d.build},
+		{"run their scenarios as compiled Wasm", d.scenarios},
+		{"start the distributor, the upstream and four agents", d.start},
+		{"publish the modules", d.publish},
+		{"release 1: roll out to all four Envoys", d.release1},
+		{"release 1: ask every Envoy as an admin, as a user and as nobody", d.ask},
+		{"release 2, a changed module and a changed config: one node, half, all, under load", d.release2},
+		{"release 3 loads and then fails requests: the gate takes it back", d.release3},
+		{"release 4 cannot be loaded: the probe stops it", d.release4},
+		{"count", d.count},
+	}
+}
+
+// shipped are the filters that waft comes with.
+var shipped = []string{"authz", "headers", "metrics"}
+
+func (d *run) build(ctx context.Context) error {
+	var dirs []string
+	for _, name := range shipped {
+		dirs = append(dirs, "./filters/"+name)
+	}
+	if err := d.buildInto(ctx, "1", "1.0.0", dirs...); err != nil {
+		return err
+	}
+	if err := d.buildInto(ctx, "bad", "1.0.0", "./demo/filters/failing", "./demo/filters/unloadable"); err != nil {
+		return err
+	}
+	changed, err := d.changedHeaders()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(filepath.Dir(changed))
+	return d.buildInto(ctx, "2", "2.0.0", changed)
+}
+
+func (d *run) buildInto(ctx context.Context, out, version string, dirs ...string) error {
+	args := append([]string{"build", "--out", filepath.Join(d.fleet.Dir, "dist", out), "--version", version}, dirs...)
+	_, err := d.fleet.Command(ctx, d.progress.note, args...)
+	return err
+}
+
+// changedHeaders copies the filter headers and changes its source, as its author would for a second version: this one
+// counts the requests it saw under a name of its own. The copy lies within the checkout, since its imports do.
+func (d *run) changedHeaders() (string, error) {
+	parent, err := os.MkdirTemp(filepath.Join(d.fleet.Root, ".cache"), "demo-")
+	if err != nil {
+		return "", fmt.Errorf("copy the filter headers: %w", err)
+	}
+	copied := filepath.Join(parent, "headers")
+	source := filepath.Join(d.fleet.Root, "filters", "headers")
+	if err := copyGoFiles(source, copied); err != nil {
+		return "", errors.Join(err, os.RemoveAll(parent))
+	}
+	return copied, nil
+}
+
+func (d *run) scenarios(ctx context.Context) error {
+	args := []string{"test", "-o", "json"}
+	for _, name := range shipped {
+		args = append(args, "./filters/"+name)
+	}
+	report, err := d.fleet.Command(ctx, nil, args...)
+	if err != nil {
+		return err
+	}
+	var summary struct {
+		Passed int `json:"passed"`
+		Failed int `json:"failed"`
+	}
+	if err := json.Unmarshal(report, &summary); err != nil {
+		return fmt.Errorf("read the report: %w", err)
+	}
+	if summary.Passed == 0 || summary.Failed != 0 {
+		return fmt.Errorf("%d scenarios passed, %d failed", summary.Passed, summary.Failed)
+	}
+	d.result.Scenarios = summary.Passed
+	d.progress.note("%d scenarios passed", summary.Passed)
+	return nil
+}
+
+func (d *run) start(ctx context.Context) error {
+	var err error
+	if d.signer, err = newSigner(); err != nil {
+		return err
+	}
+	if d.visitors, err = visitors(d.signer); err != nil {
+		return err
+	}
+	if err := d.fleet.StartUpstream(ctx); err != nil {
+		return err
+	}
+	if err := d.fleet.StartServe(ctx); err != nil {
+		return err
+	}
+	for i := range envoys {
+		if _, err := d.fleet.StartAgent(fmt.Sprintf("edge-%d", i+1), "env=demo", fmt.Sprintf("zone=%c", 'a'+i%2)); err != nil {
+			return err
+		}
+	}
+	return d.fleet.Connected(ctx)
+}
+
+func (d *run) publish(ctx context.Context) error {
+	d.digests = map[string]string{}
+	for _, m := range []struct{ file, repository, tag string }{
+		{"1/authz", "authz", "1.0.0"}, {"1/headers", "headers", "1.0.0"}, {"1/metrics", "metrics", "1.0.0"},
+		{"2/headers", "headers", "2.0.0"},
+		{"bad/failing", "failing", "1.0.0"}, {"bad/unloadable", "unloadable", "1.0.0"},
+	} {
+		file := filepath.Join(d.fleet.Dir, "dist", m.file+".wasm")
+		var pushed struct {
+			Module struct {
+				Digest string `json:"digest"`
+			} `json:"module"`
+		}
+		if err := d.fleet.JSON(ctx, &pushed, "push", file, d.ref(m.repository, m.tag)); err != nil {
+			return err
+		}
+		d.digests[m.repository+":"+m.tag] = pushed.Module.Digest
+		d.progress.note("%s:%s  %s", m.repository, m.tag, pushed.Module.Digest)
+	}
+	return nil
+}
+
+// ref is where the demo publishes a filter: the distributor's own registry.
+func (d *run) ref(repository, tag string) string {
+	return d.fleet.HTTP() + "/filters/" + repository + ":" + tag
+}
+
+func (d *run) release1(ctx context.Context) error {
+	if err := d.rollOut(ctx, 1, d.firstRelease(), everywhere); err != nil {
+		return err
+	}
+	return d.proveServing(ctx, "1")
+}
+
+// ask sends one request of every kind to every Envoy, and looks for the custom metric in Envoy's statistics.
+func (d *run) ask(ctx context.Context) error {
+	for _, n := range d.fleet.Nodes() {
+		for _, v := range d.visitors {
+			a, err := fleet.Ask(ctx, n.Listen, v)
+			if err != nil {
+				return fmt.Errorf("%s: %w", n.ID, err)
+			}
+			d.progress.note("%s: %s on %s gets %d", n.ID, v.Name, v.Path, a.Status)
+		}
+	}
+	readings, err := d.fleet.Read(ctx)
+	if err != nil {
+		return err
+	}
+	for id, r := range readings {
+		if r.SumPrefix(greetingsStat) == 0 {
+			return fmt.Errorf("%s: Envoy's statistics hold no %s; they hold %s", id, greetingsStat,
+				strings.Join(slices.Sorted(maps.Keys(r.Counters)), " "))
+		}
+	}
+	d.progress.note("every Envoy counts %s", greetingsStat)
+	return nil
+}
+
+func (d *run) release2(ctx context.Context) error {
+	before, err := d.fleet.Read(ctx)
+	if err != nil {
+		return err
+	}
+	d.load = fleet.StartLoad(ctx, d.fleet.Listeners(), d.visitors)
+	d.load.Enter(periodRelease2)
+	if err := d.rollOut(ctx, 2, d.secondRelease(), gently); err != nil {
+		return err
+	}
+	if err := d.proveServing(ctx, "2"); err != nil {
+		return err
+	}
+	after, err := d.fleet.Read(ctx)
+	if err != nil {
+		return err
+	}
+	compiled := fleet.NodesWhere(after, func(id string, r fleet.Reading) bool {
+		return r.Counters[fleet.CreatedStat] > before[id].Counters[fleet.CreatedStat]
+	})
+	d.result.Release2NewModule = len(compiled) == envoys && d.digests["headers:1.0.0"] != d.digests["headers:2.0.0"]
+	return nil
+}
+
+func (d *run) release3(ctx context.Context) error {
+	d.load.Enter(periodRelease3)
+	err := d.rollOut(ctx, 3, d.failingRelease(), gently)
+	if err == nil {
+		return errors.New("the rollout of a release that fails requests ended well")
+	}
+	if !fleet.Refused(err) {
+		return err
+	}
+	phase, why, err := d.rolloutPhase(ctx, 3)
+	if err != nil {
+		return err
+	}
+	d.progress.note("%s: %s", phase, why)
+	if phase != "RolledBack" {
+		return fmt.Errorf("the rollout ended as %s: %s", phase, why)
+	}
+	// From here on a failed request is nobody's fault but waft's.
+	if err := d.proveServing(ctx, "2"); err != nil {
+		return err
+	}
+	d.result.RolledBack = true
+	return nil
+}
+
+func (d *run) release4(ctx context.Context) error {
+	d.load.Enter(periodRelease4)
+	before, err := d.fleet.Read(ctx)
+	if err != nil {
+		return err
+	}
+	err = d.rollOut(ctx, 4, d.unloadableRelease(), gently)
+	if err == nil {
+		return errors.New("the rollout of a release that cannot be loaded ended well")
+	}
+	if !fleet.Refused(err) {
+		return err
+	}
+	phase, why, err := d.rolloutPhase(ctx, 4)
+	if err != nil {
+		return err
+	}
+	d.progress.note("%s: %s", phase, why)
+	if phase != "RolledBack" {
+		return fmt.Errorf("the rollout ended as %s: %s", phase, why)
+	}
+	after, err := d.fleet.Read(ctx)
+	if err != nil {
+		return err
+	}
+	reached := fleet.NodesWhere(after, func(id string, r fleet.Reading) bool { return r.Attempts() != before[id].Attempts() })
+	d.result.UnloadableNodesReached = len(reached)
+	return nil
+}
+
+// count goes on with the load until it has sent enough, stops it, and adds up.
+func (d *run) count(ctx context.Context) error {
+	d.load.Enter(periodAfter)
+	err := fleet.WaitFor(ctx, "enough requests", loadLimit, func(context.Context) error {
+		if sent, _ := d.load.Total(fleet.Everything); sent < minRequests {
+			return fleet.NotYetf("%d of %d were sent", sent, minRequests)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	d.load.Stop()
+	readings, err := d.fleet.Read(ctx)
+	if err != nil {
+		return err
+	}
+	bad := fleet.NodesWhere(readings, func(_ string, r fleet.Reading) bool { return r.SumPrefix(failingStat) > 0 })
+	d.result.BadReleaseNodesReached = len(bad)
+	all, failed := d.load.Total(fleet.Everything)
+	_, onBad := d.load.Total(func(node, period string) bool {
+		return period == periodRelease3 && slices.Contains(bad, node)
+	})
+	d.result.Requests, d.result.FailedOnBadNode, d.result.FailedRequests = all, onBad, failed-onBad
+	if d.result.FailedRequests > 0 {
+		for _, line := range d.load.Failures() {
+			d.progress.note("%s", line)
+		}
+	}
+	d.progress.note("release 3 was on %s, by Envoy's statistics", strings.Join(bad, " "))
+	return nil
+}
+
+// proveServing waits until every Envoy's own answers say that they passed through a release.
+func (d *run) proveServing(ctx context.Context, release string) error {
+	admin := d.visitors[0]
+	for _, n := range d.fleet.Nodes() {
+		err := fleet.WaitFor(ctx, n.ID+" to answer through release "+release, proofLimit, func(ctx context.Context) error {
+			a, err := fleet.Ask(ctx, n.Listen, admin)
+			if err != nil {
+				return fleet.NotYetf("%v", err)
+			}
+			if got := a.Header.Get(releaseHeader); got != release {
+				return fleet.NotYetf("%s says %s: %q", n.ID, releaseHeader, got)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,241 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// startLimit is how long a process may take to say where it listens, on a busy machine.
+const startLimit = time.Minute
+
+// Config of a fleet. All fields are needed.
+type Config struct {
+	// Waft is the program's own binary; all of waft's processes are started from it.
+	Waft string
+	// Envoy is the Envoy binary.
+	Envoy string
+	// Root is where commands run.
+	Root string
+	// Dir holds logs and state. Stop removes it.
+	Dir string
+}
+
+// Fleet is every process on this machine that was started through it.
+type Fleet struct {
+	Config
+
+	serve    *Process
+	upstream *Process
+	grpc     string
+	http     string
+	backend  string
+	nodes    []*Node
+}
+
+// New makes a fleet without any process.
+func New(config Config) *Fleet { return &Fleet{Config: config} }
+
+// Node is one Envoy with its agent, which is Envoy's parent.
+type Node struct {
+	ID string
+	// Agent is the process of the agent.
+	Agent *Process
+	// Listen is where clients reach the Envoy, Admin asks it for its statistics.
+	Listen string
+	Admin  *envoy.Admin
+
+	argv []string
+}
+
+// GRPC and HTTP are the distributor's addresses.
+func (f *Fleet) GRPC() string { return f.grpc }
+
+// HTTP is the address of the distributor's REST API, registry and modules.
+func (f *Fleet) HTTP() string { return f.http }
+
+// Serve is the process of the distributor.
+func (f *Fleet) Serve() *Process { return f.serve }
+
+// Nodes in the order in which they were started.
+func (f *Fleet) Nodes() []*Node { return f.nodes }
+
+// StartServe starts the distributor, with etcd and the registry embedded; again on the same ports and data after an end.
+func (f *Fleet) StartServe(ctx context.Context) error {
+	addresses := filepath.Join(f.Dir, "serve.addresses")
+	// A restart writes the file anew; the old one would be read for the new one.
+	if err := os.Remove(addresses); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	listenGRPC, listenHTTP := "127.0.0.1:0", "127.0.0.1:0"
+	if f.grpc != "" {
+		listenGRPC, listenHTTP = f.grpc, f.http
+	}
+	p, err := startProcess(f.Dir, "serve", f.Waft, "serve", "--insecure",
+		"--data", filepath.Join(f.Dir, "serve"), "--grpc", listenGRPC, "--http", listenHTTP, "--addresses-file", addresses)
+	if err != nil {
+		return err
+	}
+	f.serve = p
+	var bound struct{ GRPC, HTTP string }
+	err = WaitFor(ctx, "the distributor to listen", startLimit, func(context.Context) error {
+		if p.Ended() {
+			return p.Failure()
+		}
+		return readJSON(addresses, &bound)
+	})
+	f.grpc, f.http = bound.GRPC, bound.HTTP
+	return err
+}
+
+// StartUpstream starts the service behind the Envoys.
+func (f *Fleet) StartUpstream(ctx context.Context) error {
+	address := filepath.Join(f.Dir, "upstream.address")
+	p, err := startProcess(f.Dir, "upstream", f.Waft, "demo", "upstream", "--address-file", address)
+	if err != nil {
+		return err
+	}
+	f.upstream = p
+	return WaitFor(ctx, "the upstream to listen", startLimit, func(context.Context) error {
+		if p.Ended() {
+			return p.Failure()
+		}
+		text, err := os.ReadFile(address)
+		if err != nil || len(text) == 0 {
+			return NotYetf("no address in %s", address)
+		}
+		f.backend = string(text)
+		return nil
+	})
+}
+
+// StartAgent starts an agent. It starts its Envoy once it was given a first chain, not before.
+func (f *Fleet) StartAgent(id string, labels ...string) (*Node, error) {
+	listen, admin, err := freePorts()
+	if err != nil {
+		return nil, err
+	}
+	argv := []string{
+		f.Waft, "agent", "--insecure", "--node", id, "--server", f.grpc, "--modules", f.http,
+		"--state", filepath.Join(f.Dir, id), "--listen", listen, "--admin", admin, "--upstream", f.backend,
+	}
+	for _, label := range labels {
+		argv = append(argv, "--label", label)
+	}
+	argv = append(argv, "--", f.Envoy, "--concurrency", "1", "--log-level", "warning")
+	n := &Node{ID: id, Listen: listen, Admin: envoy.NewAdmin(admin), argv: argv}
+	if err := f.RestartAgent(n); err != nil {
+		return nil, err
+	}
+	f.nodes = append(f.nodes, n)
+	return n, nil
+}
+
+// RestartAgent starts the agent of a node again, on the state that it left, after it has ended.
+func (f *Fleet) RestartAgent(n *Node) error {
+	var err error
+	n.Agent, err = startProcess(f.Dir, n.ID, n.argv...)
+	return err
+}
+
+// Connected waits until the distributor holds streams of all the fleet's nodes.
+func (f *Fleet) Connected(ctx context.Context) error {
+	return WaitFor(ctx, "the nodes to connect", startLimit, func(ctx context.Context) error {
+		if err := f.Alive(); err != nil {
+			return err
+		}
+		var list struct {
+			Nodes []struct{ ID, Presence string }
+		}
+		if err := f.JSON(ctx, &list, "nodes", "list"); err != nil {
+			return err
+		}
+		connected := 0
+		for _, n := range list.Nodes {
+			if n.Presence == "connected" {
+				connected++
+			}
+		}
+		if connected < len(f.nodes) {
+			return NotYetf("%d of %d are connected", connected, len(f.nodes))
+		}
+		return nil
+	})
+}
+
+// freePorts finds two loopback addresses that nobody listens on. Envoy must come back on the same ones after a restart,
+// so the system cannot choose when it binds.
+func freePorts() (string, string, error) {
+	var listeners [2]net.Listener
+	for i := range listeners {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", "", fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close()
+		listeners[i] = l
+	}
+	return listeners[0].Addr().String(), listeners[1].Addr().String(), nil
+}
+
+// Listeners are the addresses that clients reach the Envoys on, by node id.
+func (f *Fleet) Listeners() map[string]string {
+	out := map[string]string{}
+	for _, n := range f.nodes {
+		out[n.ID] = n.Listen
+	}
+	return out
+}
+
+// Alive is nil while every process that was started still runs.
+func (f *Fleet) Alive() error {
+	for _, p := range f.processes() {
+		if p.Ended() {
+			return p.Failure()
+		}
+	}
+	return nil
+}
+
+func (f *Fleet) processes() []*Process {
+	var all []*Process
+	for _, n := range f.nodes {
+		all = append(all, n.Agent)
+	}
+	all = append(all, f.upstream, f.serve)
+	return slices.DeleteFunc(all, func(p *Process) bool { return p == nil })
+}
+
+// Stop ends every process, and removes what they wrote.
+func (f *Fleet) Stop() error {
+	var waiting sync.WaitGroup
+	for _, p := range f.processes() {
+		waiting.Go(p.Stop)
+	}
+	waiting.Wait()
+	return os.RemoveAll(f.Dir)
+}
+
+// readJSON reads a file that another process writes by rename; ErrNotYet while it is not there.
+func readJSON(path string, into any) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return NotYetf("no %s", path)
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}

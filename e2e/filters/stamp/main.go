@@ -1,0 +1,62 @@
+// Command stamp is a filter for the end-to-end tests: it stamps each response, and can be told to misbehave.
+package main
+
+import (
+	"errors"
+
+	"github.com/waft-project/waft/sdk"
+)
+
+// Config is the plugin configuration.
+type Config struct {
+	// Value of the response header x-stamp.
+	Value string `json:"value"`
+	// FailEvery so many requests one is answered with 503; 0: none.
+	FailEvery int `json:"failEvery,omitempty"`
+	// Refuse makes the filter refuse its configuration.
+	Refuse bool `json:"refuse,omitempty"`
+}
+
+func init() { sdk.Register(configure) }
+
+func main() {}
+
+type stamp struct {
+	config *Config
+	seen   int
+	failed sdk.Counter
+}
+
+func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
+	if config.Refuse {
+		return nil, errors.New("stamp: told to refuse its configuration")
+	}
+	failed, err := p.Counter("stamp_failed")
+	if err != nil {
+		return nil, err
+	}
+	return &stamp{config: config, failed: failed}, nil
+}
+
+// NewHandler returns the filter itself: it keeps nothing per stream.
+func (s *stamp) NewHandler() sdk.Handler { return s }
+
+// OnRequestHeaders fails some requests where it was told to.
+func (s *stamp) OnRequestHeaders(r *sdk.Request) sdk.Action {
+	if s.config.FailEvery > 0 {
+		s.seen++
+		if s.seen%s.config.FailEvery == 0 {
+			s.failed.Inc()
+			return r.Reply(sdk.Reply{Status: 503, Details: "stamp_failed"})
+		}
+	}
+	return sdk.Continue
+}
+
+// OnResponseHeaders stamps the response.
+func (s *stamp) OnResponseHeaders(r *sdk.Response) sdk.Action {
+	if err := r.Headers().Set("x-stamp", s.config.Value); err != nil {
+		r.Log().Error("stamp: " + err.Error())
+	}
+	return sdk.Continue
+}
