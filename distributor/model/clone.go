@@ -1,13 +1,90 @@
 package model
 
-// Clone is a copy that shares nothing with r.
-func (r Rollout) Clone() Rollout { return r }
+import (
+	"maps"
+	"slices"
+)
 
 // Clone is a copy that shares nothing with r.
-func (r Release) Clone() Release { return r }
+func (r Rollout) Clone() Rollout {
+	r.Spec = r.Spec.Clone()
+	r.Restore = maps.Clone(r.Restore)
+	r.Waves = slices.Clone(r.Waves)
+	for i := range r.Waves {
+		r.Waves[i].Nodes = slices.Clone(r.Waves[i].Nodes)
+		r.Waves[i].Readings = slices.Clone(r.Waves[i].Readings)
+	}
+	r.Nodes = maps.Clone(r.Nodes)
+	r.History = slices.Clone(r.History)
+	return r
+}
+
+// Clone is a copy that shares nothing with s.
+func (s RolloutSpec) Clone() RolloutSpec {
+	s.Waves = slices.Clone(s.Waves)
+	for i := range s.Waves {
+		s.Waves[i].Gates = slices.Clone(s.Waves[i].Gates)
+		for j := range s.Waves[i].Gates {
+			s.Waves[i].Gates[j].ErrorRatio = clonePointer(s.Waves[i].Gates[j].ErrorRatio)
+		}
+	}
+	return s
+}
+
+// Clone is a copy that shares nothing with r.
+func (r Release) Clone() Release {
+	r.Filters = cloneFilters(r.Filters)
+	r.Overrides = cloneFilters(r.Overrides)
+	return r
+}
+
+// Clone is a copy that shares nothing with f.
+func (f FilterSpec) Clone() FilterSpec {
+	f.Module = clonePointer(f.Module)
+	if f.Module != nil {
+		f.Module.Envoys = slices.Clone(f.Module.Envoys)
+	}
+	f.Priority = clonePointer(f.Priority)
+	f.Config = slices.Clone(f.Config)
+	return f
+}
 
 // Clone is a copy that shares nothing with n.
-func (n Node) Clone() Node { return n }
+func (n Node) Clone() Node {
+	n.Labels = maps.Clone(n.Labels)
+	n.Assigned = maps.Clone(n.Assigned)
+	n.Ledger = n.Ledger.Clone()
+	return n
+}
+
+// Clone is a copy that shares nothing with e.
+func (e LedgerEntry) Clone() LedgerEntry {
+	e.Times = maps.Clone(e.Times)
+	return e
+}
 
 // Clone is a copy that shares nothing with c.
-func (c Chain) Clone() Chain { return c }
+func (c Chain) Clone() Chain {
+	c.Filters = slices.Clone(c.Filters)
+	for i := range c.Filters {
+		c.Filters[i].FilterSpec = c.Filters[i].FilterSpec.Clone()
+	}
+	c.Releases = maps.Clone(c.Releases)
+	return c
+}
+
+func cloneFilters(filters []FilterSpec) []FilterSpec {
+	filters = slices.Clone(filters)
+	for i := range filters {
+		filters[i] = filters[i].Clone()
+	}
+	return filters
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}

@@ -1,4 +1,131 @@
 package model
 
-// ContentHash is the identity of a release: sha256:HEX of the canonical JSON of its layer, filters and overrides.
-func (r Release) ContentHash() (string, error) { return "", nil }
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// APIVersion is the version of the documents that people write, and part of what a release's hash covers.
+const APIVersion = "waft.dev/v1"
+
+// The content that a hash covers. The types are apart from the model's, so that a new field of the model changes no hash
+// until it is put here on purpose. Fields that say nothing are left out.
+type (
+	moduleContent struct {
+		Artifact string `json:"artifact"`
+		Digest   string `json:"digest"`
+		Size     int64  `json:"size"`
+	}
+	filterContent struct {
+		Name          string          `json:"name"`
+		Module        *moduleContent  `json:"module,omitempty"`
+		Phase         Phase           `json:"phase,omitempty"`
+		Priority      *int32          `json:"priority,omitempty"`
+		FailurePolicy FailurePolicy   `json:"failurePolicy,omitempty"`
+		Config        json.RawMessage `json:"config,omitempty"`
+	}
+	releaseContent struct {
+		APIVersion string          `json:"apiVersion"`
+		Layer      Layer           `json:"layer"`
+		Filters    []filterContent `json:"filters"`
+		Overrides  []filterContent `json:"overrides"`
+	}
+)
+
+func contentOf(f FilterSpec) filterContent {
+	c := filterContent{Name: f.Name, Phase: f.Phase, Priority: f.Priority, FailurePolicy: f.FailurePolicy, Config: f.Config}
+	if f.Module != nil {
+		c.Module = &moduleContent{Artifact: f.Module.Artifact, Digest: f.Module.Digest, Size: f.Module.Size}
+	}
+	return c
+}
+
+// contentsOf sorts by name: the order in which a release lists its filters means nothing.
+func contentsOf(filters []FilterSpec) []filterContent {
+	contents := make([]filterContent, 0, len(filters))
+	for _, f := range filters {
+		contents = append(contents, contentOf(f))
+	}
+	slices.SortStableFunc(contents, func(a, b filterContent) int { return strings.Compare(a.Name, b.Name) })
+	return contents
+}
+
+// ContentHash is the identity of a release: sha256:HEX of the canonical JSON of its layer, filters and overrides. Modules
+// count by artifact, digest and size; their references, the release's name and who made it do not count, nor does the
+// order of the filters.
+func (r Release) ContentHash() (string, error) {
+	return HashOf(releaseContent{APIVersion: APIVersion, Layer: r.Layer, Filters: contentsOf(r.Filters), Overrides: contentsOf(r.Overrides)})
+}
+
+// ContentHash is the hash of one filter's content, sha256:HEX, by the rules of Release.ContentHash.
+func (f FilterSpec) ContentHash() (string, error) {
+	return HashOf(contentOf(f))
+}
+
+// ChainHash is the identity of a chain of these filters in this order: sha256:HEX of the canonical JSON of their contents,
+// by the rules of Release.ContentHash. An empty chain has a hash too.
+func ChainHash(filters []RenderedFilter) (string, error) {
+	contents := make([]filterContent, 0, len(filters))
+	for _, f := range filters {
+		contents = append(contents, contentOf(f.FilterSpec))
+	}
+	return HashOf(contents)
+}
+
+// Seal completes a release: the default layer, configs in canonical form, and the hash. It checks the result with
+// ValidateRelease. The release given is not changed.
+func Seal(r Release) (Release, error) {
+	sealed := r.Clone()
+	if sealed.Layer == "" {
+		sealed.Layer = LayerGlobal
+	}
+	object := "release/" + shorten(sealed.ID.Name)
+	err := errors.Join(
+		canonicalConfigs(object, "spec.filters", sealed.Filters),
+		canonicalConfigs(object, "spec.overrides", sealed.Overrides),
+	)
+	if err != nil {
+		return Release{}, err
+	}
+	if err := ValidateRelease(sealed); err != nil {
+		return Release{}, err
+	}
+	if sealed.ID.Hash, err = sealed.ContentHash(); err != nil {
+		return Release{}, fmt.Errorf("%s: %w", object, err)
+	}
+	return sealed, nil
+}
+
+func canonicalConfigs(object, field string, filters []FilterSpec) error {
+	var problems []error
+	for i := range filters {
+		if filters[i].Config == nil {
+			continue
+		}
+		config, err := Canonical(filters[i].Config)
+		if err != nil {
+			problems = append(problems, configError(object, fmt.Sprintf("%s[%d].config", field, i), err))
+			continue
+		}
+		filters[i].Config = config
+	}
+	return errors.Join(problems...)
+}
+
+// configError puts the path within a config behind the path of the config.
+func configError(object, field string, err error) error {
+	message := err.Error()
+	if at, ok := errors.AsType[*JSONError](err); ok {
+		message = at.Message
+		switch {
+		case strings.HasPrefix(at.Path, "["):
+			field += at.Path
+		case at.Path != "":
+			field += "." + at.Path
+		}
+	}
+	return &Error{Kind: ErrInvalid, Object: object, Field: field, Message: message, Next: "correct it", Cause: err}
+}
