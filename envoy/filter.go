@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"unicode/utf8"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	httpwasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -122,9 +124,21 @@ func (f WasmFilter) wasm() (*anypb.Any, error) {
 			}},
 		}},
 	}
+	if policy != FailReload {
+		// Some versions of Envoy go on with a VM of the same id, code and VM configuration whose environment differs (1.36
+		// does), and the module would be told the policy it had before.
+		if plugin.GetVmConfig().Configuration, err = anypb.New(wrapperspb.String(string(policy))); err != nil {
+			return nil, fmt.Errorf("render filter %s: %w", f.Name, err)
+		}
+	}
 	if f.Config != nil {
-		// A StringValue reaches the plugin raw; a Struct would reach it as Envoy's own rendering of JSON.
-		if plugin.Configuration, err = anypb.New(wrapperspb.String(string(f.Config))); err != nil {
+		// A StringValue (or BytesValue, for what is no text) reaches the plugin raw; a Struct would reach it as Envoy's own
+		// rendering of JSON.
+		var raw proto.Message = wrapperspb.String(string(f.Config))
+		if !utf8.Valid(f.Config) {
+			raw = wrapperspb.Bytes(f.Config)
+		}
+		if plugin.Configuration, err = anypb.New(raw); err != nil {
 			return nil, fmt.Errorf("render filter %s: %w", f.Name, err)
 		}
 	}

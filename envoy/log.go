@@ -3,7 +3,6 @@ package envoy
 import (
 	"bytes"
 	"regexp"
-	"strings"
 	"sync"
 )
 
@@ -88,12 +87,17 @@ func (l *Log) Lines() []string {
 // logPrefix is Envoy's default format: [date time][thread][level][logger] [file:line] message.
 var logPrefix = regexp.MustCompile(`^\[[^\]]+\]\[[^\]]+\]\[([a-z]+)\]\[([a-z0-9_]+)\] (?:\[[^\]]+\] )?(.*)$`)
 
+// guestLine is how Envoy writes what a module logged: wasm log FILTER: message.
+var guestLine = regexp.MustCompile(`^wasm log ([a-z0-9-]+)[^:]*:(?: (.*))?$`)
+
 // LogLine is one line in its parts. Level and Logger are empty when the line does not have Envoy's default format.
 type LogLine struct {
 	// Level: trace, debug, info, warning, error or critical.
 	Level string
 	// Logger: wasm, config, main, …
-	Logger  string
+	Logger string
+	// Filter is the filter whose module wrote the line; empty for Envoy's own lines.
+	Filter  string
 	Message string
 }
 
@@ -103,5 +107,11 @@ func ParseLogLine(line string) LogLine {
 	if match == nil {
 		return LogLine{Message: line}
 	}
-	return LogLine{Level: match[1], Logger: match[2], Message: strings.TrimSpace(match[3])}
+	parsed := LogLine{Level: match[1], Logger: match[2], Message: match[3]}
+	if parsed.Logger == "wasm" {
+		if guest := guestLine.FindStringSubmatch(parsed.Message); guest != nil {
+			parsed.Filter, parsed.Message = guest[1], guest[2]
+		}
+	}
+	return parsed
 }

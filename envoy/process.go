@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,10 +61,10 @@ type ProcessConfig struct {
 type Process struct {
 	config  ProcessConfig
 	log     *Log
-	pid     int
+	child   *child
 	started time.Time
-	done    chan struct{}
-	err     error // set before done is closed
+	done    chan struct{} // closed after err is set and the log file is closed
+	err     error
 }
 
 // Start starts Envoy and returns as soon as it runs; Ready waits until it serves. The process lives until Stop, not until ctx ends: ctx bounds the
@@ -114,35 +113,27 @@ func Start(ctx context.Context, binary Binary, config ProcessConfig) (*Process, 
 	cmd := exec.Command(binary.Path, append(args, config.Args...)...)
 	cmd.Env = config.Env
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.WaitDelay = waitDelay
-	ownGroup(cmd)
-
-	running := make(chan error, 1)
-	go func() {
-		// "The parent died" is told by the kernel for the thread that started the child, so that thread must live as long.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		if err == nil {
-			p.pid = cmd.Process.Pid
-		}
-		running <- err
-		if err == nil {
-			p.err = exitError(cmd.Wait(), p.log)
-		}
+	started, err := startChild(cmd)
+	if err != nil {
 		if file != nil {
-			_ = file.Close() // the log is a copy; the process's end counts
+			_ = file.Close() // the first error is the one that tells
+		}
+		return nil, err
+	}
+	p.child = started
+	go func() {
+		<-started.done
+		p.err = exitError(started.err, p.log)
+		if file != nil {
+			_ = file.Close() // the log is a copy; how the process ended counts
 		}
 		close(p.done)
 	}()
-	if err := <-running; err != nil {
-		return nil, fmt.Errorf("start Envoy %s: %w", binary.Path, err)
-	}
 	return p, nil
 }
 
 // PID is the process id.
-func (p *Process) PID() int { return p.pid }
+func (p *Process) PID() int { return p.child.pid }
 
 // Started is when it was started.
 func (p *Process) Started() time.Time { return p.started }
@@ -216,17 +207,7 @@ func (p *Process) ended() error {
 }
 
 // Signal sends a signal to the process, if it still runs.
-func (p *Process) Signal(signal syscall.Signal) error {
-	select {
-	case <-p.done:
-		return nil
-	default:
-	}
-	if err := syscall.Kill(p.pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("send %s to Envoy (pid %d): %w", signal, p.pid, err)
-	}
-	return nil
-}
+func (p *Process) Signal(signal syscall.Signal) error { return p.child.signal(signal) }
 
 // Stop asks Envoy to end (SIGTERM), and kills its whole process group when it has not ended after ten seconds or at the end
 // of ctx, whichever comes first. It returns once the process is gone; calling it again is harmless.
@@ -245,13 +226,8 @@ func (p *Process) Stop(ctx context.Context) error {
 
 // Kill ends the process group at once and waits until the process is gone.
 func (p *Process) Kill() error {
-	select {
-	case <-p.done:
-		return nil
-	default:
-	}
-	if err := syscall.Kill(-p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("kill Envoy (process group %d): %w", p.pid, err)
+	if err := p.child.kill(); err != nil {
+		return err
 	}
 	<-p.done
 	return nil
@@ -259,7 +235,7 @@ func (p *Process) Kill() error {
 
 // exitError turns the end of the process into an error that says why.
 func exitError(err error, log *Log) error {
-	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+	if err == nil {
 		return nil
 	}
 	if reasons := Reasons(log.Lines()); len(reasons) > 0 {

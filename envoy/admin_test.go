@@ -1,0 +1,48 @@
+package envoy
+
+import (
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseStats(t *testing.T) {
+	for _, test := range []struct {
+		name, body string
+		want       Stats
+		fails      bool
+	}{
+		{name: "nothing", body: `{"stats":[]}`, want: Stats{Values: map[string]int64{}, Texts: map[string]string{}, Histograms: map[string]Histogram{}}},
+		{
+			name: "each kind",
+			body: `{"stats":[{"name":"a.version_text","value":"v1"},{"name":"b","value":3},{"name":"c","value":18446744073709551615},
+				{"histograms":[{"name":"h","buckets":[{"upper_bound":0.5,"interval":0,"cumulative":1},{"upper_bound":1,"interval":0,"cumulative":4}]},{"name":"i","buckets":[]}]}]}`,
+			want: Stats{
+				Values:     map[string]int64{"b": 3, "c": math.MaxInt64},
+				Texts:      map[string]string{"a.version_text": "v1"},
+				Histograms: map[string]Histogram{"h": {Count: 4, Buckets: []Bucket{{0.5, 1}, {1, 4}}}, "i": {}},
+			},
+		},
+		{name: "not JSON", body: "invalid", fails: true},
+		{name: "a value of another kind", body: `{"stats":[{"name":"a","value":true}]}`, fails: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := parseStats([]byte(test.body))
+			if (err != nil) != test.fails {
+				t.Fatalf("error %v, want one: %v", err, test.fails)
+			}
+			if diff := cmp.Diff(test.want, got); !test.fails && diff != "" {
+				t.Errorf("stats (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// FuzzParseStats: another program can listen where Envoy is thought to be.
+func FuzzParseStats(f *testing.F) {
+	f.Add([]byte(`{"stats":[{"name":"a","value":1},{"histograms":[{"name":"h","buckets":[{"upper_bound":1,"cumulative":2}]}]}]}`))
+	f.Fuzz(func(_ *testing.T, body []byte) {
+		_, _ = parseStats(body) // must not panic
+	})
+}

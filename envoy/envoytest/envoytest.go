@@ -1,0 +1,56 @@
+// Package envoytest is what tests of packages on Envoy share: the Envoy binaries of `make envoy`, and a Wasm filter that
+// misbehaves as its configuration says.
+//
+// The filter's source is in testdata/guest. It counts the requests it sees as waft.requests.FILTER and adds response
+// headers x-FILTER (its configuration), x-FILTER-flavour and x-FILTER-policy. Its configuration is one word: refuse,
+// panic, loop or hog when it is configured; fail (503), deny (403), trap or hang in a request; any other passes.
+//
+// The package must not be imported by anything but tests.
+package envoytest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// The versions that tests run: the pinned one, and the oldest supported.
+var (
+	Newest = envoy.Number{Major: 1, Minor: 40, Patch: 0}
+	Oldest = envoy.Number{Major: 1, Minor: 36, Patch: 4}
+)
+
+const guestPackage = "github.com/waft-project/waft/envoy/envoytest/testdata/guest"
+
+// Binary finds an Envoy of the pinned version, or fails the test. Any number but Newest must be in .cache/envoy; for
+// Newest, a binary that the environment names is taken when it has that version.
+func Binary(t testing.TB, number envoy.Number) envoy.Binary {
+	t.Helper()
+	if number == Newest {
+		if binary, err := envoy.Find(""); err == nil {
+			if version, err := binary.Version(t.Context()); err == nil && version.Number == number {
+				return binary
+			}
+		}
+	}
+	binary, err := envoy.FindVersion(number)
+	if err != nil {
+		t.Fatalf("Envoy %s is needed: %v", number, err)
+	}
+	return binary
+}
+
+// BuildGuest compiles the filter into dir, for TestMain. Another flavour gives a module with other bytes.
+func BuildGuest(dir, flavour string) (string, error) {
+	path := filepath.Join(dir, "guest-"+flavour+".wasm")
+	build := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags", "-X main.Flavour="+flavour, "-o", path, guestPackage)
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the guest: %w\n%s", err, output)
+	}
+	return path, nil
+}
