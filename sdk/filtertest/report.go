@@ -1,0 +1,236 @@
+package filtertest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/sdk/wasmhost"
+)
+
+// Report is what came of running scenario files on one backend.
+type Report struct {
+	Backend   string   `json:"backend"` // for example "wazero envoy-1.36" or "envoy 1.36.4"
+	Scenarios []Result `json:"scenarios"`
+}
+
+// OK says whether every scenario passed. A report without scenarios is not OK.
+func (r Report) OK() bool {
+	return len(r.Scenarios) > 0 && !slices.ContainsFunc(r.Scenarios, func(s Result) bool { return !s.Pass })
+}
+
+// Failed counts the scenarios that did not pass.
+func (r Report) Failed() int {
+	n := 0
+	for _, s := range r.Scenarios {
+		if !s.Pass {
+			n++
+		}
+	}
+	return n
+}
+
+// Result is what came of one scenario, or of a file's configError.
+type Result struct {
+	File        string        `json:"file"`
+	Name        string        `json:"name"`
+	Pass        bool          `json:"pass"`
+	Differences []Difference  `json:"differences,omitempty"`
+	Duration    time.Duration `json:"duration_ns"`
+	Observed    Observed      `json:"observed"`
+}
+
+// Difference is one thing that is not as it should be.
+type Difference struct {
+	What string `json:"what"` // for example "response.status"
+	Want string `json:"want"`
+	Got  string `json:"got"`
+}
+
+// String writes the difference on one line.
+func (d Difference) String() string { return fmt.Sprintf("%s: want %s, got %s", d.What, d.Want, d.Got) }
+
+// Observed is what a backend saw in one scenario, after normalisation.
+type Observed struct {
+	Exchanges []Exchange        `json:"exchanges,omitempty"` // one for each repetition
+	Metrics   map[string]Metric `json:"metrics,omitempty"`   // those that changed, and every gauge
+	Logs      []string          `json:"logs,omitempty"`
+	// ConfigRejected says that the configuration was refused; only where the file has a configError.
+	ConfigRejected bool `json:"config_rejected,omitempty"`
+	// Error is a crash of the guest, or of the backend.
+	Error string `json:"error,omitempty"`
+}
+
+// Exchange is one request and its answer.
+type Exchange struct {
+	Upstream *ObservedRequest  `json:"upstream,omitempty"` // nil: the request did not reach the upstream
+	Response *ObservedResponse `json:"response,omitempty"` // nil: the client got no response
+}
+
+// ObservedRequest is a request as the upstream got it. Values of a header are in their order.
+type ObservedRequest struct {
+	Method    string              `json:"method"`
+	Path      string              `json:"path"`
+	Authority string              `json:"authority"`
+	Headers   map[string][]string `json:"headers"`
+	Body      string              `json:"body,omitempty"`
+}
+
+// ObservedResponse is a response as the client got it.
+type ObservedResponse struct {
+	Status  int                 `json:"status"`
+	Headers map[string][]string `json:"headers"`
+	Body    string              `json:"body,omitempty"`
+}
+
+// Metric is what became of a metric in a scenario: a counter's growth, a gauge's value, a histogram's new samples.
+type Metric struct {
+	Type  string `json:"type"`
+	Value int64  `json:"value"`
+}
+
+// judge compares what was seen with what a scenario wants.
+func judge(s Scenario, o Observed) []Difference {
+	var ds []Difference
+	add := func(what, want, got string) { ds = append(ds, Difference{what, want, got}) }
+	if o.Error != "" {
+		add("filter", "no crash", o.Error)
+	}
+	for i, e := range o.Exchanges {
+		at := ""
+		if len(o.Exchanges) > 1 {
+			at = fmt.Sprintf(" (request %d of %d)", i+1, len(o.Exchanges))
+		}
+		judgeExchange(s.Want, e, func(what, want, got string) { add(what+at, want, got) })
+	}
+	for _, name := range sortedKeys(s.Want.Metrics) {
+		want := s.Want.Metrics[name]
+		if m := o.Metrics[name]; m.Value != want {
+			add("metrics."+name, fmt.Sprint(want), fmt.Sprint(m.Value)+knownMetrics(o.Metrics, name))
+		}
+	}
+	for _, part := range s.Want.Logs {
+		if !slices.ContainsFunc(o.Logs, func(l string) bool { return strings.Contains(l, part) }) {
+			add("logs", fmt.Sprintf("a line with %q", part), quoteLines(o.Logs))
+		}
+	}
+	return ds
+}
+
+func judgeExchange(w Want, e Exchange, add func(what, want, got string)) {
+	switch {
+	case w.NoUpstream && e.Upstream != nil:
+		add("upstream", "none", e.Upstream.Method+" "+e.Upstream.Path)
+	case w.Upstream != nil && e.Upstream == nil:
+		got := "none"
+		if e.Response != nil {
+			got += fmt.Sprintf("; the client got %d %q", e.Response.Status, e.Response.Body)
+		}
+		add("upstream", "a request", got)
+	case w.Upstream != nil:
+		u, got := w.Upstream, e.Upstream
+		judgeText("upstream.method", u.Method, got.Method, add)
+		judgeText("upstream.path", u.Path, got.Path, add)
+		judgeText("upstream.authority", u.Authority, got.Authority, add)
+		judgeHeaders("upstream", u.Headers, u.Absent, got.Headers, add)
+		judgeBody("upstream.body", u.Body, got.Body, add)
+	}
+	if w.Response == nil {
+		return
+	}
+	r, got := w.Response, e.Response
+	if got == nil {
+		add("response", "a response", "none: the stream was reset, or the filter paused it for ever")
+		return
+	}
+	if r.Status != 0 && r.Status != got.Status {
+		add("response.status", fmt.Sprint(r.Status), fmt.Sprintf("%d %q", got.Status, got.Body))
+	}
+	judgeHeaders("response", r.Headers, r.Absent, got.Headers, add)
+	judgeBody("response.body", r.Body, got.Body, add)
+	if !strings.Contains(got.Body, r.BodyContains) {
+		add("response.bodyContains", fmt.Sprintf("%q", r.BodyContains), fmt.Sprintf("%q", got.Body))
+	}
+}
+
+func judgeText(what, want, got string, add func(what, want, got string)) {
+	if want != "" && want != got {
+		add(what, want, got)
+	}
+}
+
+func judgeBody(what string, want *string, got string, add func(what, want, got string)) {
+	if want != nil && *want != got {
+		add(what, fmt.Sprintf("%q", *want), fmt.Sprintf("%q", got))
+	}
+}
+
+func judgeHeaders(what string, want map[string][]string, absent []string, got map[string][]string, add func(what, want, got string)) {
+	for _, name := range sortedKeys(want) {
+		if g := got[name]; !slices.Equal(want[name], g) {
+			add(what+".headers."+name, fmt.Sprintf("%q", want[name]), fmt.Sprintf("%q", g))
+		}
+	}
+	for _, name := range absent {
+		if g, ok := got[name]; ok {
+			add(what+".headers."+name, "absent", fmt.Sprintf("%q", g))
+		}
+	}
+}
+
+// knownMetrics lists other metrics, for a message about one that is wrong.
+func knownMetrics(ms map[string]Metric, except string) string {
+	var out []string
+	for _, name := range sortedKeys(ms) {
+		if name != except {
+			out = append(out, fmt.Sprintf("%s %d", name, ms[name].Value))
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return " (others: " + strings.Join(out, ", ") + ")"
+}
+
+func quoteLines(lines []string) string {
+	if len(lines) == 0 {
+		return "no log line"
+	}
+	return fmt.Sprintf("%q", lines)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// judgeConfigError compares what configuring gave with the file's configError.
+func judgeConfigError(f File, o Observed) []Difference {
+	if !o.ConfigRejected {
+		return []Difference{{"config", "rejected: " + f.ConfigError, "accepted"}}
+	}
+	if !slices.ContainsFunc(o.Logs, func(l string) bool { return strings.Contains(l, f.ConfigError) }) {
+		return []Difference{{"configError", fmt.Sprintf("a log line with %q", f.ConfigError), quoteLines(o.Logs)}}
+	}
+	return nil
+}
+
+// configErrorName is the name of the result of a configError file.
+const configErrorName = "configuration is rejected"
+
+// headerMap makes a map of normalised headers.
+func headerMap(hs wasmhost.Headers, ignored map[string]string) map[string][]string {
+	out := map[string][]string{}
+	for _, h := range hs {
+		if _, ok := ignored[h.Name]; ok || strings.HasPrefix(h.Name, ":") {
+			continue
+		}
+		out[h.Name] = append(out[h.Name], h.Value)
+	}
+	return out
+}

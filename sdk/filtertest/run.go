@@ -1,0 +1,59 @@
+package filtertest
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/waft-project/waft/sdk/wasmhost"
+)
+
+// Run builds the filter in dir, loads it under every profile, and runs every scenario of dir/scenarios as a subtest, named
+// PROFILE/FILE/SCENARIO. A filter's test is:
+//
+//	func TestScenarios(t *testing.T) { filtertest.Run(t, ".") }
+func Run(t *testing.T, dir string) {
+	t.Helper()
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Load(abs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := compile(t.Context(), abs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = host.Close(t.Context()) }()
+	for _, p := range wasmhost.Profiles() {
+		t.Run(p.Name(), func(t *testing.T) {
+			report, err := RunWasm(t.Context(), host, module, files, p, Options{Name: filepath.Base(abs)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			reportTests(t, report)
+		})
+	}
+}
+
+// reportTests makes a subtest of every scenario of a report.
+func reportTests(t *testing.T, report Report) {
+	t.Helper()
+	for _, r := range report.Scenarios {
+		file := strings.TrimSuffix(filepath.Base(r.File), filepath.Ext(r.File))
+		t.Run(file+"/"+r.Name, func(t *testing.T) {
+			for _, d := range r.Differences {
+				t.Errorf("%s: scenario %q: %s", r.File, r.Name, d)
+			}
+			if !r.Pass && len(r.Observed.Logs) > 0 {
+				t.Logf("the filter's log:\n%s", strings.Join(r.Observed.Logs, "\n"))
+			}
+		})
+	}
+}

@@ -1,0 +1,451 @@
+package filtertest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/waft-project/waft/sdk/wasmhost"
+)
+
+// Limits of scenario files.
+const (
+	// MaxFileSize is the size of the largest scenario file, in bytes.
+	MaxFileSize = 4 << 20
+	// MaxRepeat is the highest repeat of a scenario.
+	MaxRepeat = 10_000
+)
+
+// ErrNoScenarios says that a folder has no scenario files.
+var ErrNoScenarios = errors.New("no scenario files")
+
+// File is a scenario file: one configuration, and either scenarios or an error that configuring must give.
+type File struct {
+	Path        string // where it was read from
+	Description string
+	Config      []byte // the plugin's configuration, raw; nil if the file has none
+	ConfigError string // not empty: configuring must fail, and a log line must contain this
+	Upstream    Reply
+	Scenarios   []Scenario
+}
+
+// Scenario is one request, sent once or more, and what must come of it.
+type Scenario struct {
+	Name     string
+	Request  Request
+	Upstream Reply // the file's where the scenario has none
+	Repeat   int   // at least 1
+	Want     Want
+}
+
+// Request is what the client sends.
+type Request struct {
+	Method    string // default GET
+	Path      string // default /
+	Authority string // default waft.test
+	Headers   wasmhost.Headers
+	Body      string
+}
+
+// Reply is what the upstream answers.
+type Reply struct {
+	Status  int // default 200
+	Headers wasmhost.Headers
+	Body    string
+}
+
+// Want is what must come of a scenario. What is not said may be anything.
+type Want struct {
+	NoUpstream bool // the request must not reach the upstream
+	Upstream   *WantRequest
+	Response   *WantResponse
+	Metrics    map[string]int64
+	Logs       []string
+}
+
+// WantRequest is what the upstream must get.
+type WantRequest struct {
+	Method, Path, Authority string
+	Headers                 map[string][]string
+	Absent                  []string
+	Body                    *string
+}
+
+// WantResponse is what the client must get.
+type WantResponse struct {
+	Status       int
+	Headers      map[string][]string
+	Absent       []string
+	Body         *string
+	BodyContains string
+}
+
+// Defaults of scenario files.
+const (
+	defaultMethod    = "GET"
+	defaultPath      = "/"
+	defaultAuthority = "waft.test"
+	defaultStatus    = 200
+	defaultBody      = "ok"
+)
+
+// Load reads all scenario files of DIR/scenarios, sorted by name. The error names the file and the line, or wraps ErrNoScenarios.
+func Load(dir string) ([]File, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "scenarios", "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("scenarios of %s: %w", dir, err)
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("%s: %w; add one, for example scenarios/basic.yaml", dir, ErrNoScenarios)
+	}
+	slices.Sort(paths)
+	var files []File
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("scenario file: %w", err)
+		}
+		f, err := Parse(path, data)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// The YAML form.
+type (
+	fileYAML struct {
+		Description string         `yaml:"description"`
+		Config      yaml.Node      `yaml:"config"`
+		ConfigError string         `yaml:"configError"`
+		Upstream    *replyYAML     `yaml:"upstream"`
+		Scenarios   []scenarioYAML `yaml:"scenarios"`
+	}
+	scenarioYAML struct {
+		Name     string      `yaml:"name"`
+		Request  requestYAML `yaml:"request"`
+		Upstream *replyYAML  `yaml:"upstream"`
+		Repeat   *int        `yaml:"repeat"`
+		Want     wantYAML    `yaml:"want"`
+	}
+	requestYAML struct {
+		Method    string      `yaml:"method"`
+		Path      string      `yaml:"path"`
+		Authority string      `yaml:"authority"`
+		Headers   headersYAML `yaml:"headers"`
+		Body      string      `yaml:"body"`
+	}
+	replyYAML struct {
+		Status  int         `yaml:"status"`
+		Headers headersYAML `yaml:"headers"`
+		Body    *string     `yaml:"body"`
+	}
+	wantYAML struct {
+		Upstream wantUpstreamYAML  `yaml:"upstream"`
+		Response *wantResponseYAML `yaml:"response"`
+		Metrics  map[string]int64  `yaml:"metrics"`
+		Logs     []string          `yaml:"logs"`
+	}
+	wantResponseYAML struct {
+		Status       int         `yaml:"status"`
+		Headers      headersYAML `yaml:"headers"`
+		Absent       []string    `yaml:"absent"`
+		Body         *string     `yaml:"body"`
+		BodyContains string      `yaml:"bodyContains"`
+	}
+	wantRequestYAML struct {
+		Method    string      `yaml:"method"`
+		Path      string      `yaml:"path"`
+		Authority string      `yaml:"authority"`
+		Headers   headersYAML `yaml:"headers"`
+		Absent    []string    `yaml:"absent"`
+		Body      *string     `yaml:"body"`
+	}
+)
+
+// wantUpstreamYAML is "none" or a mapping.
+type wantUpstreamYAML struct {
+	none bool
+	want *wantRequestYAML
+}
+
+// UnmarshalYAML reads "none" or a mapping.
+func (w *wantUpstreamYAML) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		if n.Value != "none" {
+			return fmt.Errorf("line %d: upstream: %q is not \"none\" and no mapping", n.Line, n.Value)
+		}
+		w.none = true
+		return nil
+	}
+	w.want = &wantRequestYAML{}
+	return strictDecode(n, w.want, "method", "path", "authority", "headers", "absent", "body")
+}
+
+// strictDecode decodes a mapping and refuses keys that are not in the list: a decoder's KnownFields does not reach custom unmarshallers.
+func strictDecode(n *yaml.Node, v any, keys ...string) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: want a mapping", n.Line)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if k := n.Content[i]; !slices.Contains(keys, k.Value) {
+			return fmt.Errorf("line %d: field %s is not known; there are %s", k.Line, k.Value, strings.Join(keys, ", "))
+		}
+	}
+	return n.Decode(v)
+}
+
+// headersYAML is a mapping from names to a value or a list of values, in the file's order.
+type headersYAML wasmhost.Headers
+
+// UnmarshalYAML reads the mapping.
+func (h *headersYAML) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: headers: want a mapping from names to values", n.Line)
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		name := strings.ToLower(k.Value)
+		if seen[name] {
+			return fmt.Errorf("line %d: header %s is there twice; give a list of values", k.Line, k.Value)
+		}
+		seen[name] = true
+		switch v.Kind {
+		case yaml.ScalarNode:
+			*h = append(*h, wasmhost.Header{Name: name, Value: v.Value})
+		case yaml.SequenceNode:
+			for _, e := range v.Content {
+				if e.Kind != yaml.ScalarNode {
+					return fmt.Errorf("line %d: header %s: want a string or a list of strings", e.Line, k.Value)
+				}
+				*h = append(*h, wasmhost.Header{Name: name, Value: e.Value})
+			}
+		default:
+			return fmt.Errorf("line %d: header %s: want a string or a list of strings", v.Line, k.Value)
+		}
+	}
+	return nil
+}
+
+func (h headersYAML) values() map[string][]string {
+	if h == nil {
+		return nil
+	}
+	out := map[string][]string{}
+	for _, e := range h {
+		out[e.Name] = append(out[e.Name], e.Value)
+	}
+	return out
+}
+
+var yamlPlace = regexp.MustCompile(`(?:yaml: )?(?:unmarshal errors:\s*)?line (\d+): (.*)`)
+var yamlUnknown = regexp.MustCompile(`field (\S+) not found in type \S+`)
+
+// parseError puts the file and the line before what is wrong.
+func parseError(path string, err error) error {
+	text := err.Error()
+	var te *yaml.TypeError
+	if errors.As(err, &te) && len(te.Errors) > 0 {
+		text = te.Errors[0]
+	}
+	text = yamlUnknown.ReplaceAllString(text, "unknown key $1")
+	if m := yamlPlace.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("%s:%s: %s", path, m[1], m[2])
+	}
+	return fmt.Errorf("%s: %s", path, strings.TrimPrefix(text, "yaml: "))
+}
+
+// Parse reads a scenario file. path is for messages. Errors name the file and the line or the key.
+func Parse(path string, data []byte) (File, error) {
+	if len(data) > MaxFileSize {
+		return File{}, fmt.Errorf("%s: %d bytes, at most %d", path, len(data), MaxFileSize)
+	}
+	var y fileYAML
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&y); err != nil {
+		if errors.Is(err, io.EOF) {
+			return File{}, fmt.Errorf("%s: empty", path)
+		}
+		return File{}, parseError(path, err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return File{}, fmt.Errorf("%s: more than one YAML document; use one file each", path)
+	}
+	f := File{Path: path, Description: y.Description, ConfigError: y.ConfigError}
+	var err error
+	if f.Config, err = configBytes(&y.Config); err != nil {
+		return File{}, fmt.Errorf("%s:%d: config: %w", path, y.Config.Line, err)
+	}
+	f.Upstream = y.Upstream.reply(Reply{Status: defaultStatus, Body: defaultBody})
+	switch {
+	case f.ConfigError != "" && len(y.Scenarios) > 0:
+		return File{}, fmt.Errorf("%s: configError and scenarios: give one of them", path)
+	case f.ConfigError == "" && len(y.Scenarios) == 0:
+		return File{}, fmt.Errorf("%s: neither scenarios nor configError", path)
+	}
+	names := map[string]bool{}
+	for i, s := range y.Scenarios {
+		sc, err := s.scenario(f.Upstream)
+		if err == nil && names[sc.Name] {
+			err = errors.New("name: there is another scenario of this name")
+		}
+		if err != nil {
+			return File{}, fmt.Errorf("%s: scenarios[%d] (%s): %w", path, i, s.Name, err)
+		}
+		names[sc.Name] = true
+		f.Scenarios = append(f.Scenarios, sc)
+	}
+	return f, nil
+}
+
+func (y *replyYAML) reply(def Reply) Reply {
+	if y == nil {
+		return def
+	}
+	r := Reply{Status: y.Status, Headers: wasmhost.Headers(y.Headers), Body: defaultBody}
+	if r.Status == 0 {
+		r.Status = defaultStatus
+	}
+	if y.Body != nil {
+		r.Body = *y.Body
+	}
+	return r
+}
+
+func (y scenarioYAML) scenario(upstream Reply) (Scenario, error) {
+	s := Scenario{Name: y.Name, Upstream: y.Upstream.reply(upstream), Repeat: 1}
+	if s.Name == "" {
+		return s, errors.New("name: missing")
+	}
+	if y.Repeat != nil {
+		if s.Repeat = *y.Repeat; s.Repeat < 1 || s.Repeat > MaxRepeat {
+			return s, fmt.Errorf("repeat: %d is not between 1 and %d", s.Repeat, MaxRepeat)
+		}
+	}
+	s.Request = Request{
+		Method: orDefault(y.Request.Method, defaultMethod), Path: orDefault(y.Request.Path, defaultPath),
+		Authority: orDefault(y.Request.Authority, defaultAuthority), Headers: wasmhost.Headers(y.Request.Headers), Body: y.Request.Body,
+	}
+	for _, h := range s.Request.Headers {
+		if strings.HasPrefix(h.Name, ":") || h.Name == "host" || h.Name == "content-length" || h.Name == "transfer-encoding" {
+			return s, fmt.Errorf("request.headers: %s comes from method, path, authority and body; leave it out", h.Name)
+		}
+		if strings.ContainsAny(h.Value, "\r\n\x00") || strings.ContainsAny(h.Name, "\r\n\x00 :") {
+			return s, fmt.Errorf("request.headers: %q cannot be sent in HTTP", h.Name)
+		}
+	}
+	if s.Upstream.Status < 200 || s.Upstream.Status > 599 {
+		return s, fmt.Errorf("upstream.status: %d is not between 200 and 599", s.Upstream.Status)
+	}
+	s.Want = Want{NoUpstream: y.Want.Upstream.none, Metrics: y.Want.Metrics, Logs: y.Want.Logs}
+	if w := y.Want.Upstream.want; w != nil {
+		s.Want.Upstream = &WantRequest{
+			Method: w.Method, Path: w.Path, Authority: w.Authority, Headers: w.Headers.values(), Absent: lower(w.Absent), Body: w.Body,
+		}
+	}
+	if w := y.Want.Response; w != nil {
+		s.Want.Response = &WantResponse{
+			Status: w.Status, Headers: w.Headers.values(), Absent: lower(w.Absent), Body: w.Body, BodyContains: w.BodyContains,
+		}
+	}
+	return s, nil
+}
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+func lower(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = strings.ToLower(n)
+	}
+	return out
+}
+
+// configBytes is the configuration as the filter gets it: a string as it is, everything else as JSON, keys in the file's order.
+func configBytes(n *yaml.Node) ([]byte, error) {
+	switch {
+	case n.IsZero():
+		return nil, nil
+	case n.Kind == yaml.ScalarNode && n.Tag == "!!str":
+		return []byte(n.Value), nil
+	}
+	var b bytes.Buffer
+	if err := appendJSON(&b, n, 0); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// maxDepth bounds the nesting of a configuration, and so YAML aliases that contain themselves.
+const maxDepth = 100
+
+func appendJSON(b *bytes.Buffer, n *yaml.Node, depth int) error {
+	if depth > maxDepth || b.Len() > MaxFileSize {
+		return errors.New("nested too deep, or too large")
+	}
+	switch n.Kind {
+	case yaml.AliasNode:
+		return appendJSON(b, n.Alias, depth+1)
+	case yaml.SequenceNode:
+		b.WriteByte('[')
+		for i, e := range n.Content {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			if err := appendJSON(b, e, depth+1); err != nil {
+				return err
+			}
+		}
+		b.WriteByte(']')
+	case yaml.MappingNode:
+		b.WriteByte('{')
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			key, err := json.Marshal(n.Content[i].Value)
+			if err != nil {
+				return err
+			}
+			b.Write(key)
+			b.WriteByte(':')
+			if err := appendJSON(b, n.Content[i+1], depth+1); err != nil {
+				return err
+			}
+		}
+		b.WriteByte('}')
+	default:
+		var v any
+		if err := n.Decode(&v); err != nil {
+			return err
+		}
+		if n.Tag == "!!timestamp" {
+			v = n.Value
+		}
+		enc := json.NewEncoder(b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+		b.Truncate(b.Len() - 1)
+	}
+	return nil
+}

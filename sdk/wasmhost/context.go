@@ -1,0 +1,188 @@
+package wasmhost
+
+import "context"
+
+// guestContext is a context of the proxy-wasm ABI: the VM's (id 0), a plugin's (a root context), or a stream's.
+type guestContext struct {
+	in      *instance
+	id      uint32
+	root    *guestContext // the plugin's context; itself for one
+	plugin  *Plugin       // nil for the VM's context
+	stream  *Stream       // nil but for a stream's
+	created bool          // the guest has been told of it, or would have been
+
+	// Of a root context.
+	configuring  bool // on_configure is running: the plugin configuration can be read
+	starting     bool // on_context_create is running at the start of the VM
+	tickPeriod   int64
+	callResponse *CalloutResponse // during on_http_call_response
+	grpcInitial  *headerMap       // during the gRPC callbacks
+	grpcTrailing *headerMap
+	grpcMessage  []byte
+	inGRPC       bool
+	statusCode   uint32
+	statusText   string
+	callData     []byte // during on_foreign_function
+
+	// Of a stream's context: what the callbacks may see at the moment. Index 0 is the request, 1 the response.
+	headers   [2]*headerMap
+	trailers  [2]*headerMap
+	body      [2]*[]byte // the frame that the callback is about
+	buffering [2]bool    // the callback paused before: it sees the stream's buffer instead
+	end       bool       // end_of_stream of the last callback
+	logging   bool       // on_log is running: maps are read-only, and complete
+	failSent  bool       // the 503 for a crash has been sent
+}
+
+// newContext makes a context with a new id.
+func (in *instance) newContext(root *guestContext, plugin *Plugin, stream *Stream) *guestContext {
+	for in.nextID == 0 || in.contexts[in.nextID] != nil {
+		in.nextID++
+	}
+	c := &guestContext{in: in, id: in.nextID, root: root, plugin: plugin, stream: stream}
+	if root == nil {
+		c.root = c
+	}
+	in.nextID++
+	in.contexts[c.id] = c
+	return c
+}
+
+// create tells the guest of a stream's context, once.
+func (c *guestContext) create(ctx context.Context) {
+	if c.created {
+		return
+	}
+	c.created = true
+	if c.in.failure == nil && c.in.fn.contextCreate != nil {
+		c.in.callback(ctx, c, "proxy_on_context_create", c.in.fn.contextCreate, uint64(c.id), uint64(c.root.id))
+	}
+}
+
+// delete ends a context: on_done, then on_delete. The guest may put off a plugin's deletion by returning false from on_done.
+func (c *guestContext) done(ctx context.Context) bool {
+	if c.in.failure != nil || c.in.fn.done == nil {
+		return true
+	}
+	return c.in.callback(ctx, c, "proxy_on_done", c.in.fn.done, uint64(c.id)) != 0
+}
+
+func (c *guestContext) delete(ctx context.Context) {
+	if c.created && c.in.failure == nil && c.in.fn.delete != nil {
+		c.in.callback(ctx, c, "proxy_on_delete", c.in.fn.delete, uint64(c.id))
+	}
+	delete(c.in.contexts, c.id)
+}
+
+// readMap is the map that a host call may read; nil if the guest may not see it now.
+func (c *guestContext) readMap(t MapType) *headerMap {
+	switch t {
+	case MapRequestHeaders, MapResponseHeaders:
+		d := int(t / 2)
+		if c.logging {
+			return c.stream.dirs[d].headers
+		}
+		return c.headers[d]
+	case MapRequestTrailers:
+		if c.logging {
+			return nil
+		}
+		return c.trailers[0]
+	case MapResponseTrailers:
+		if c.logging {
+			return c.stream.dirs[1].trailers
+		}
+		return c.trailers[1]
+	case MapGRPCInitialMetadata:
+		return c.root.grpcInitial
+	case MapGRPCTrailingMetadata:
+		return c.root.grpcTrailing
+	case MapHTTPCallResponseHeaders:
+		if r := c.root.callResponse; r != nil {
+			return r.headers
+		}
+	case MapHTTPCallResponseTrailers:
+		if r := c.root.callResponse; r != nil {
+			return r.trailers
+		}
+	}
+	return nil
+}
+
+// writeMap is the map that a host call may change; nil if there is none now. At the end of a body trailers are made by asking for them.
+func (c *guestContext) writeMap(t MapType) *headerMap {
+	switch t {
+	case MapRequestHeaders, MapResponseHeaders:
+		return c.headers[t/2]
+	case MapRequestTrailers, MapResponseTrailers:
+		d := int(t / 2)
+		if c.trailers[d] == nil && c.body[d] != nil && c.end && c.stream != nil && !c.stream.closed {
+			c.trailers[d] = c.stream.dirs[d].addTrailers()
+		}
+		return c.trailers[d]
+	}
+	return nil
+}
+
+// buffer is what a host call about a buffer works on. A nil data cannot be changed.
+type buffer struct {
+	bytes []byte
+	data  *[]byte
+}
+
+// buffer finds a buffer; ok is false if it does not exist now.
+func (c *guestContext) buffer(t BufferType) (b buffer, ok bool) {
+	switch t {
+	case BufferRequestBody, BufferResponseBody:
+		if c.stream == nil {
+			return buffer{}, true
+		}
+		data := c.body[t]
+		if c.buffering[t] {
+			data = &c.stream.dirs[t].buffer
+		}
+		if data == nil {
+			return buffer{}, true
+		}
+		return buffer{*data, data}, true
+	case BufferDownstreamData, BufferUpstreamData:
+		return buffer{}, true
+	case BufferHTTPCallResponseBody:
+		if r := c.root.callResponse; r != nil {
+			return buffer{bytes: r.Body}, true
+		}
+	case BufferGRPCReceive:
+		if c.root.inGRPC {
+			return buffer{bytes: c.root.grpcMessage}, true
+		}
+		return buffer{}, true
+	case BufferVMConfiguration:
+		return buffer{bytes: c.in.vm.cfg.Configuration}, true
+	case BufferPluginConfiguration:
+		if c.plugin != nil && (c.configuring || c.starting) {
+			return buffer{bytes: c.plugin.cfg.Configuration}, true
+		}
+	case BufferCallData:
+		return buffer{bytes: c.callData}, true
+	}
+	return buffer{}, false
+}
+
+// write replaces the first length bytes of the buffer, prepends (length 0), or appends (start at or after the end).
+func (b buffer) write(start, length uint32, data []byte) Status {
+	if b.data == nil {
+		return StatusBadArgument
+	}
+	old := *b.data
+	switch {
+	case start == 0:
+		out := make([]byte, 0, len(data)+len(old))
+		out = append(out, data...)
+		*b.data = append(out, old[min(int64(length), int64(len(old))):]...)
+	case int64(start) >= int64(len(old)):
+		*b.data = append(old[:len(old):len(old)], data...)
+	default:
+		return StatusBadArgument
+	}
+	return StatusOK
+}

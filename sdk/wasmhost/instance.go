@@ -1,0 +1,495 @@
+package wasmhost
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// instance is one running copy of a module: what Envoy's host calls a WasmBase. One goroutine at a time uses it.
+type instance struct {
+	vm     *VM
+	module *Module
+	mod    api.Module
+	mem    api.Memory
+	ctx    *guestCtx
+	fn     guestFuncs
+
+	contexts  map[uint32]*guestContext
+	vmContext *guestContext // id 0
+	nextID    uint32
+
+	current   *guestContext // the context of the running callback; nil between callbacks
+	effective uint32        // set by set_effective_context for the running callback; 0 for none
+	allowed   []string      // while a restricted call runs: the only functions the guest may call
+	limited   bool
+
+	stopIteration bool     // a local reply was sent: whatever the callback returns, iteration stops
+	after         []func() // to do when the running callback has returned
+
+	nextHTTPCall, nextGRPCCall, nextGRPCStream uint32
+	metrics                                    instanceMetrics
+
+	failure  *TrapError // the first crash; everything after it does nothing
+	deadline *deadline
+	stack    [8]uint64 // arguments and result of a call; nested calls take their own
+	lastErr  []string  // the last lines that the guest logged at error level, for TrapError
+}
+
+// guestFuncs are the exports that the host calls. One that the module does not export is nil.
+type guestFuncs struct {
+	malloc                                             api.Function
+	contextCreate, vmStart, configure, tick            api.Function
+	requestHeaders, requestBody, requestTrailers       api.Function
+	responseHeaders, responseBody, responseTrailers    api.Function
+	httpCallResponse, queueReady                       api.Function
+	grpcReceive, grpcClose, grpcInitial, grpcTrailing  api.Function
+	foreignFunction, done, log, delete                 api.Function
+	requestMetadata, responseMetadata, validateConfig_ api.Function
+}
+
+// headers, body and trailers give the callback of a direction, and its name.
+func (f *guestFuncs) headers(d int) (api.Function, string) {
+	if d == request {
+		return f.requestHeaders, "proxy_on_request_headers"
+	}
+	return f.responseHeaders, "proxy_on_response_headers"
+}
+
+func (f *guestFuncs) body(d int) (api.Function, string) {
+	if d == request {
+		return f.requestBody, "proxy_on_request_body"
+	}
+	return f.responseBody, "proxy_on_response_body"
+}
+
+func (f *guestFuncs) trailers(d int) (api.Function, string) {
+	if d == request {
+		return f.requestTrailers, "proxy_on_request_trailers"
+	}
+	return f.responseTrailers, "proxy_on_response_trailers"
+}
+
+// guestCtx is the context that guest code runs with. It leads host functions to their instance without a lookup, and its Done is
+// closed by the deadline. One lives as long as its instance, because a deadline that is over kills the instance.
+type guestCtx struct {
+	in    *instance
+	done  chan struct{}
+	ended atomic.Pointer[endedCtx]
+}
+
+func (c *guestCtx) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *guestCtx) Done() <-chan struct{}       { return c.done }
+func (c *guestCtx) Value(any) any               { return nil }
+func (c *guestCtx) Err() error {
+	if e := c.ended.Load(); e != nil {
+		return e.err
+	}
+	return nil
+}
+
+// startCtx is the context that a module is instantiated with: its start function may call host functions already.
+type startCtx struct {
+	context.Context
+	in *instance
+}
+
+type instanceKey struct{}
+
+// Value finds the instance, or what the engine looks for.
+func (c startCtx) Value(key any) any {
+	if key == (instanceKey{}) {
+		return c.in
+	}
+	return c.Context.Value(key)
+}
+
+// hostCall makes a host function that finds its instance and refuses what is not allowed at the moment.
+func hostCall(f hostFunction) api.GoModuleFunc {
+	return func(ctx context.Context, mod api.Module, stack []uint64) {
+		var in *instance
+		if c, ok := ctx.(*guestCtx); ok {
+			in = c.in
+		} else {
+			in = ctx.Value(instanceKey{}).(*instance)
+			in.mem = mod.Memory()
+		}
+		if in.limited && !contains(in.allowed, f.name) {
+			panic(restrictedCallback{f.name})
+		}
+		f.call(in, stack)
+	}
+}
+
+// restrictedCallback is what the guest traps with when it calls a function that it may not call now.
+type restrictedCallback struct{ name string }
+
+func (r restrictedCallback) Error() string { return "restricted_callback: " + r.name }
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// newInstance instantiates the module and runs its _initialize and main, or its _start.
+func newInstance(ctx context.Context, vm *VM) (*instance, error) {
+	in := &instance{
+		vm: vm, module: vm.module,
+		contexts: map[uint32]*guestContext{},
+		nextID:   1,
+		metrics:  newInstanceMetrics(),
+
+		nextGRPCCall:   1,
+		nextGRPCStream: 2,
+	}
+	in.ctx = &guestCtx{in: in, done: make(chan struct{})}
+	in.deadline = newDeadline(in.ctx, vm.module.host.cfg.Deadline)
+	in.vmContext = &guestContext{in: in}
+	in.vmContext.root = in.vmContext
+	in.contexts[0] = in.vmContext
+
+	imports := vm.module.imports
+	rctx := experimental.WithImportResolver(ctx, func(name string) api.Module { return imports[name] })
+	profile := vm.module.profile
+	in.restrict(profile.initAllowed)
+	in.current = in.vmContext
+	in.deadline.start(ctx)
+	mod, err := vm.module.host.runtime.InstantiateModule(startCtx{withDone{rctx, in.ctx}, in}, vm.module.compiled,
+		wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	in.deadline.stop()
+	in.current = nil
+	if err != nil {
+		return nil, in.trap("start", err)
+	}
+	in.mod, in.mem = mod, mod.Memory()
+	if in.mem == nil {
+		_ = mod.Close(ctx)
+		return nil, &ExportError{Name: "memory", Want: "memory"}
+	}
+	in.bind()
+
+	run := func(name string, args ...uint64) error {
+		f := mod.ExportedFunction(name)
+		if f == nil {
+			return nil
+		}
+		in.restrict(profile.initAllowed)
+		in.call(ctx, in.vmContext, name, f, args...)
+		return in.err()
+	}
+	switch {
+	case mod.ExportedFunction("_initialize") == nil:
+		err = run("_start")
+	default:
+		if err = run("_initialize"); err != nil {
+			break
+		}
+		if mod.ExportedFunction("main") != nil {
+			err = run("main", 0, 0)
+		} else if profile.mainVoid {
+			err = run("__main_void")
+		}
+	}
+	in.unrestrict()
+	if err != nil {
+		in.close(ctx)
+		return nil, err
+	}
+	return in, nil
+}
+
+// withDone is a context with another one's Done, for instantiation.
+type withDone struct {
+	context.Context
+	guest *guestCtx
+}
+
+func (c withDone) Done() <-chan struct{} { return c.guest.done }
+func (c withDone) Err() error            { return c.guest.Err() }
+
+func (in *instance) err() error {
+	if in.failure != nil {
+		return in.failure
+	}
+	return nil
+}
+
+func (in *instance) restrict(names []string) { in.limited, in.allowed = true, names }
+func (in *instance) unrestrict()             { in.limited, in.allowed = false, nil }
+
+// bind looks up the exports.
+func (in *instance) bind() {
+	f := in.mod.ExportedFunction
+	if in.fn.malloc = f("malloc"); in.fn.malloc == nil {
+		in.fn.malloc = f("proxy_on_memory_allocate")
+	}
+	in.fn.contextCreate = f("proxy_on_context_create")
+	in.fn.vmStart = f("proxy_on_vm_start")
+	in.fn.validateConfig_ = f("proxy_validate_configuration")
+	in.fn.configure = f("proxy_on_configure")
+	in.fn.tick = f("proxy_on_tick")
+	in.fn.requestHeaders = f("proxy_on_request_headers")
+	in.fn.requestBody = f("proxy_on_request_body")
+	in.fn.requestTrailers = f("proxy_on_request_trailers")
+	in.fn.requestMetadata = f("proxy_on_request_metadata")
+	in.fn.responseHeaders = f("proxy_on_response_headers")
+	in.fn.responseBody = f("proxy_on_response_body")
+	in.fn.responseTrailers = f("proxy_on_response_trailers")
+	in.fn.responseMetadata = f("proxy_on_response_metadata")
+	in.fn.httpCallResponse = f("proxy_on_http_call_response")
+	in.fn.queueReady = f("proxy_on_queue_ready")
+	in.fn.grpcReceive = f("proxy_on_grpc_receive")
+	in.fn.grpcClose = f("proxy_on_grpc_close")
+	in.fn.grpcInitial = f("proxy_on_grpc_receive_initial_metadata")
+	in.fn.grpcTrailing = f("proxy_on_grpc_receive_trailing_metadata")
+	if in.module.info.abi != "0.1.0" {
+		in.fn.foreignFunction = f("proxy_on_foreign_function")
+	}
+	in.fn.done = f("proxy_on_done")
+	in.fn.log = f("proxy_on_log")
+	in.fn.delete = f("proxy_on_delete")
+}
+
+// call runs one export on a context and returns its result (0 if it has none). After a crash, at once or before, it returns 0.
+// It does not run the deferred actions: callback does.
+func (in *instance) call(ctx context.Context, c *guestContext, name string, f api.Function, args ...uint64) uint64 {
+	if in.failure != nil {
+		return 0
+	}
+	outermost := in.current == nil
+	current, effective := in.current, in.effective
+	in.current, in.effective = c, 0
+	if outermost {
+		in.deadline.start(ctx)
+	}
+	var own [8]uint64
+	stack := own[:max(len(args), 1)]
+	copy(stack, args)
+	err := f.CallWithStack(in.ctx, stack)
+	if outermost && !in.deadline.stop() && err == nil {
+		err = in.ctx.Err()
+	}
+	in.current, in.effective = current, effective
+	if err != nil {
+		_ = in.trap(name, err)
+		return 0
+	}
+	return stack[0]
+}
+
+// callback runs one export on a context, then whatever host functions left to do after it.
+func (in *instance) callback(ctx context.Context, c *guestContext, name string, f api.Function, args ...uint64) uint64 {
+	r := in.call(ctx, c, name, f, args...)
+	in.finish()
+	return r
+}
+
+// finish does what was left to do after a callback. An action may run further callbacks, which take over the rest of the list.
+func (in *instance) finish() {
+	in.stopIteration = false
+	for len(in.after) > 0 {
+		f := in.after[0]
+		in.after = in.after[1:]
+		f()
+	}
+}
+
+func (in *instance) later(f func()) { in.after = append(in.after, f) }
+
+// trap records the first crash of the instance.
+func (in *instance) trap(name string, err error) error {
+	if in.failure != nil {
+		return in.failure
+	}
+	t := &TrapError{Callback: name, cause: err, Log: strings.Join(in.lastErr, "\n")}
+	reason, stack, _ := strings.Cut(err.Error(), "\nwasm stack trace:\n")
+	t.Reason = strings.TrimSpace(reason)
+	for line := range strings.Lines(stack) {
+		t.Stack += strings.TrimSpace(line) + "\n"
+	}
+	t.Stack = strings.TrimRight(t.Stack, "\n")
+	if e := in.ctx.ended.Load(); e != nil {
+		t.cause, t.Reason = e.cause, e.cause.Error()
+		if errors.Is(e.cause, ErrDeadline) {
+			t.Reason = fmt.Sprintf("%s of %s", e.cause, in.deadline.limit)
+		}
+	}
+	in.failure = t
+	in.log(nil, LogError, t.Error())
+	return t
+}
+
+func (in *instance) close(ctx context.Context) {
+	in.deadline.stop()
+	if in.mod != nil {
+		_ = in.mod.Close(ctx)
+	}
+}
+
+// target is the context that a host call is about: the effective one if the guest set it and it still lives, else the running one.
+func (in *instance) target() *guestContext {
+	if in.effective != 0 {
+		if c, ok := in.contexts[in.effective]; ok {
+			return c
+		}
+	}
+	return in.current
+}
+
+// read gives guest memory; ok is false if it is out of bounds. The slice is the guest's own memory: copy what must last.
+func (in *instance) read(ptr, size uint64) ([]byte, bool) {
+	return in.mem.Read(uint32(ptr), uint32(size))
+}
+
+// readString copies guest memory.
+func (in *instance) readString(ptr, size uint64) (string, bool) {
+	b, ok := in.read(ptr, size)
+	return string(b), ok
+}
+
+func (in *instance) putU32(ptr uint64, v uint32) bool { return in.mem.WriteUint32Le(uint32(ptr), v) }
+func (in *instance) putU64(ptr uint64, v uint64) bool { return in.mem.WriteUint64Le(uint32(ptr), v) }
+
+// alloc takes memory from the guest's allocator. The slice is valid until the guest runs again.
+func (in *instance) alloc(size uint32) (ptr uint32, buf []byte, ok bool) {
+	limited, allowed := in.limited, in.allowed
+	in.restrict(in.module.profile.mallocAllowed)
+	p := in.call(context.Background(), in.vmContext, "malloc", in.fn.malloc, uint64(size))
+	in.limited, in.allowed = limited, allowed
+	if p == 0 || in.failure != nil {
+		return 0, nil, false
+	}
+	buf, ok = in.mem.Read(uint32(p), size)
+	return uint32(p), buf, ok
+}
+
+// give copies data into the guest's memory and writes where it is. Nothing is allocated for empty data: the pointer is 0.
+func (in *instance) give(data string, ptrPtr, sizePtr uint64) Status {
+	var ptr uint32
+	if len(data) > 0 {
+		p, buf, ok := in.alloc(uint32(len(data)))
+		if !ok {
+			return StatusInvalidMemoryAccess
+		}
+		copy(buf, data)
+		ptr = p
+	}
+	if !in.putU32(ptrPtr, ptr) || !in.putU32(sizePtr, uint32(len(data))) {
+		return StatusInvalidMemoryAccess
+	}
+	return StatusOK
+}
+
+// giveBytes is give for bytes.
+func (in *instance) giveBytes(data []byte, ptrPtr, sizePtr uint64) Status {
+	var ptr uint32
+	if len(data) > 0 {
+		p, buf, ok := in.alloc(uint32(len(data)))
+		if !ok {
+			return StatusInvalidMemoryAccess
+		}
+		copy(buf, data)
+		ptr = p
+	}
+	if !in.putU32(ptrPtr, ptr) || !in.putU32(sizePtr, uint32(len(data))) {
+		return StatusInvalidMemoryAccess
+	}
+	return StatusOK
+}
+
+// givePairs serialises headers into the guest's memory: a count, the lengths of names and values, then names and values, each ended
+// by NUL, all little-endian. No headers give size 0.
+func (in *instance) givePairs(hs Headers, ptrPtr, sizePtr uint64) Status {
+	if len(hs) == 0 {
+		return in.give("", ptrPtr, sizePtr)
+	}
+	size := pairsSize(hs)
+	ptr, buf, ok := in.alloc(uint32(size))
+	if !ok {
+		return StatusInvalidMemoryAccess
+	}
+	putPairs(buf, hs)
+	if !in.putU32(ptrPtr, ptr) || !in.putU32(sizePtr, uint32(size)) {
+		return StatusInvalidMemoryAccess
+	}
+	return StatusOK
+}
+
+func pairsSize(hs Headers) int {
+	size := 4
+	for _, h := range hs {
+		size += 8 + len(h.Name) + 1 + len(h.Value) + 1
+	}
+	return size
+}
+
+func putPairs(buf []byte, hs Headers) {
+	binary.LittleEndian.PutUint32(buf, uint32(len(hs)))
+	pos := 4
+	for _, h := range hs {
+		binary.LittleEndian.PutUint32(buf[pos:], uint32(len(h.Name)))
+		binary.LittleEndian.PutUint32(buf[pos+4:], uint32(len(h.Value)))
+		pos += 8
+	}
+	for _, h := range hs {
+		pos += copy(buf[pos:], h.Name)
+		buf[pos] = 0
+		pos++
+		pos += copy(buf[pos:], h.Value)
+		buf[pos] = 0
+		pos++
+	}
+}
+
+// marshalPairs serialises headers as givePairs does.
+func marshalPairs(hs Headers) []byte {
+	buf := make([]byte, pairsSize(hs))
+	putPairs(buf, hs)
+	return buf
+}
+
+// parsePairs reads a serialised map. Anything that is malformed or over the limits reads as empty, as in Envoy's host.
+func parsePairs(b []byte) Headers {
+	if len(b) < 4 || len(b) > MaxPairsBytes {
+		return nil
+	}
+	n := binary.LittleEndian.Uint32(b)
+	if n > MaxPairsCount || len(b) < 4+8*int(n) {
+		return nil
+	}
+	hs := make(Headers, n)
+	pos := 4 + 8*int(n)
+	take := func(size uint32) (string, bool) {
+		if uint64(pos)+uint64(size)+1 > uint64(len(b)) || b[pos+int(size)] != 0 {
+			return "", false
+		}
+		s := string(b[pos : pos+int(size)])
+		pos += int(size) + 1
+		return s, true
+	}
+	for i := range hs {
+		var ok bool
+		if hs[i].Name, ok = take(binary.LittleEndian.Uint32(b[4+8*i:])); !ok {
+			return nil
+		}
+		if hs[i].Value, ok = take(binary.LittleEndian.Uint32(b[8+8*i:])); !ok {
+			return nil
+		}
+	}
+	if pos != len(b) {
+		return nil
+	}
+	return hs
+}

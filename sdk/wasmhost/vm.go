@@ -1,0 +1,279 @@
+package wasmhost
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// VMConfig configures a VM, as Envoy's VmConfig does. The zero value is usable.
+type VMConfig struct {
+	// ID is the VM's id: VMs of one Proxy with the same id share data and queues. It is the property plugin_vm_id.
+	ID string
+
+	// Configuration is the VM's configuration, raw.
+	Configuration []byte
+
+	// Env are the VM's environment variables.
+	Env map[string]string
+
+	// Proxy is what the VM shares with others. nil: a Proxy of its own.
+	Proxy *Proxy
+}
+
+// VM is one sandbox on one of Envoy's worker threads. If it crashes and a plugin's policy is FAIL_RELOAD, the VM starts again with
+// fresh memory. A VM and its plugins and streams must not be used by two goroutines at once; two VMs may.
+type VM struct {
+	module  *Module
+	cfg     VMConfig
+	proxy   *Proxy
+	environ []string
+	start   time.Time
+
+	in      *instance
+	plugins []*Plugin
+	crashes int
+	reloads int
+
+	logs        []Log
+	logBytes    int
+	logsDropped int
+
+	mu     sync.Mutex
+	events []func(context.Context) // posted by other VMs' enqueues; run when this VM is idle
+
+	callouts []*Callout // in the order in which they were made
+}
+
+// NewVM starts a VM: instantiates the module and runs its _initialize. No plugin is configured yet.
+// The error is a *TrapError if the guest crashed.
+func (m *Module) NewVM(ctx context.Context, cfg VMConfig) (*VM, error) {
+	if cfg.Proxy == nil {
+		cfg.Proxy = &Proxy{}
+	}
+	v := &VM{module: m, cfg: cfg, proxy: cfg.Proxy, environ: environ(cfg.Env)}
+	v.start = v.proxy.now()
+	in, err := newInstance(ctx, v)
+	if err != nil {
+		return nil, fmt.Errorf("start VM under %s: %w", m.profile.name, err)
+	}
+	v.in = in
+	return v, nil
+}
+
+// Close frees the VM. It runs no callback; Shutdown does.
+func (v *VM) Close(ctx context.Context) error {
+	v.in.close(ctx)
+	return nil
+}
+
+// Shutdown ends the VM's plugins as Envoy does when their configuration goes away: on_done, and on_delete where that returned true
+// or proxy_done was called. Then it frees the VM.
+func (v *VM) Shutdown(ctx context.Context) error {
+	for _, p := range v.plugins {
+		if p.root.done(ctx) {
+			p.root.delete(ctx)
+			continue
+		}
+		p.pendingDone = true
+	}
+	err := v.in.err()
+	v.in.close(ctx)
+	return err
+}
+
+// Proxy is what the VM shares with other VMs.
+func (v *VM) Proxy() *Proxy { return v.proxy }
+
+// Memory is the size of the guest's memory in bytes.
+func (v *VM) Memory() int64 { return int64(v.in.mem.Size()) }
+
+// Failed is the guest's crash, or nil.
+func (v *VM) Failed() error { return v.in.err() }
+
+// Crashes and Reloads count how often the guest crashed and was started again.
+func (v *VM) Crashes() int { return v.crashes }
+
+// Reloads counts the fresh starts after a crash.
+func (v *VM) Reloads() int { return v.reloads }
+
+// monotonic is the guest's monotonic clock, in nanoseconds.
+func (v *VM) monotonic() int64 { return int64(v.proxy.now().Sub(v.start)) + int64(time.Second) }
+
+// post leaves something to do when the VM is idle. Any goroutine may call it.
+func (v *VM) post(f func(context.Context)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.events = append(v.events, f)
+}
+
+// RunEvents delivers what has happened meanwhile: queues that other VMs, or this one, have put something into.
+// It says whether there was anything.
+func (v *VM) RunEvents(ctx context.Context) bool {
+	any := false
+	for {
+		v.mu.Lock()
+		events := v.events
+		v.events = nil
+		v.mu.Unlock()
+		if len(events) == 0 {
+			return any
+		}
+		any = true
+		for _, f := range events {
+			f(ctx)
+		}
+	}
+}
+
+// FailurePolicy says what becomes of requests after the guest crashed.
+type FailurePolicy int
+
+// The policies, with Envoy's names.
+const (
+	// FailReload starts a fresh VM at the next request.
+	FailReload FailurePolicy = iota
+	// FailClosed answers every request with 503.
+	FailClosed
+	// FailOpen lets every request pass without the filter.
+	FailOpen
+)
+
+// String gives Envoy's name of the policy.
+func (f FailurePolicy) String() string {
+	switch f {
+	case FailReload:
+		return "FAIL_RELOAD"
+	case FailClosed:
+		return "FAIL_CLOSED"
+	case FailOpen:
+		return "FAIL_OPEN"
+	}
+	return fmt.Sprintf("FailurePolicy(%d)", int(f))
+}
+
+// PluginConfig configures a plugin, as Envoy's PluginConfig does. The zero value is usable.
+type PluginConfig struct {
+	Name   string // the property plugin_name
+	RootID string // the property plugin_root_id
+
+	// Configuration is the plugin's configuration, raw.
+	Configuration []byte
+
+	// FailurePolicy is for what follows a crash. The zero value is FAIL_RELOAD.
+	FailurePolicy FailurePolicy
+
+	// AllowOnHeadersStopIteration makes Pause from a headers callback mean StopIteration: the body still goes to the filter.
+	AllowOnHeadersStopIteration bool
+}
+
+// Plugin is a configured plugin in a VM: a root context.
+type Plugin struct {
+	vm          *VM
+	cfg         PluginConfig
+	root        *guestContext
+	pendingDone bool
+	lastLoad    time.Time
+}
+
+// Configure makes a plugin in the VM: on_context_create, on_vm_start, on_configure.
+// Errors: ErrStart, ErrConfigure, or a *TrapError.
+func (v *VM) Configure(ctx context.Context, cfg PluginConfig) (*Plugin, error) {
+	p := &Plugin{vm: v, cfg: cfg}
+	if err := p.begin(ctx); err != nil {
+		return nil, fmt.Errorf("configure plugin %q: %w", cfg.Name, err)
+	}
+	v.plugins = append(v.plugins, p)
+	return p, nil
+}
+
+// begin makes the plugin's context in the VM's present instance.
+func (p *Plugin) begin(ctx context.Context) error {
+	in := p.vm.in
+	if err := in.err(); err != nil {
+		return err
+	}
+	c := in.newContext(nil, p, nil)
+	p.root = c
+	c.starting = true
+	if in.fn.contextCreate != nil {
+		in.call(ctx, c, "proxy_on_context_create", in.fn.contextCreate, uint64(c.id), 0)
+	}
+	c.starting = false
+	c.created = true
+	started := uint64(1)
+	if in.fn.vmStart != nil {
+		started = in.call(ctx, c, "proxy_on_vm_start", in.fn.vmStart, uint64(c.id), uint64(len(p.vm.cfg.Configuration)))
+	}
+	in.finish()
+	if err := in.err(); err != nil {
+		return err
+	}
+	if uint32(started) == 0 {
+		return ErrStart
+	}
+	if in.fn.configure == nil {
+		return nil
+	}
+	c.configuring = true
+	ok := in.callback(ctx, c, "proxy_on_configure", in.fn.configure, uint64(c.id), uint64(len(p.cfg.Configuration)))
+	c.configuring = false
+	if err := in.err(); err != nil {
+		return err
+	}
+	if uint32(ok) == 0 {
+		return ErrConfigure
+	}
+	return nil
+}
+
+// VM is the VM that the plugin is in.
+func (p *Plugin) VM() *VM { return p.vm }
+
+// TickPeriod is what the plugin asked for with proxy_set_tick_period_milliseconds; 0 for no ticks.
+func (p *Plugin) TickPeriod() time.Duration { return time.Duration(p.root.tickPeriod) }
+
+// Tick runs proxy_on_tick. The error is the guest's crash.
+func (p *Plugin) Tick(ctx context.Context) error {
+	in := p.vm.in
+	if in.failure == nil && in.fn.tick != nil {
+		in.callback(ctx, p.root, "proxy_on_tick", in.fn.tick, uint64(p.root.id))
+	}
+	return in.err()
+}
+
+// NewStream begins a stream. After a crash it is what the failure policy says: one on a fresh VM, one that is answered with 503, or one
+// without the filter.
+func (p *Plugin) NewStream(ctx context.Context, info StreamInfo) *Stream {
+	v := p.vm
+	s := &Stream{plugin: p, vm: v, info: info, began: v.proxy.now()}
+	s.dirs = [2]*direction{{s: s, index: request}, {s: s, index: response}}
+	if v.in.failure != nil && p.cfg.FailurePolicy == FailReload {
+		v.reload(ctx)
+	}
+	if v.in.failure != nil && p.cfg.FailurePolicy == FailOpen {
+		return s
+	}
+	s.ctx = v.in.newContext(p.root, p, s)
+	return s
+}
+
+// reload replaces a crashed instance with a fresh one, and configures its plugins again. If that fails the VM stays crashed.
+func (v *VM) reload(ctx context.Context) {
+	v.in.close(ctx)
+	in, err := newInstance(ctx, v)
+	if err != nil {
+		return
+	}
+	v.in, v.callouts = in, nil
+	v.reloads++
+	for _, p := range v.plugins {
+		if err := p.begin(ctx); err != nil {
+			if in.failure == nil {
+				in.failure = &TrapError{Callback: "proxy_on_configure", Reason: err.Error(), cause: err}
+			}
+			return
+		}
+	}
+}
