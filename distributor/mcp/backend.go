@@ -1,0 +1,29 @@
+package mcp
+
+import (
+	"context"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// backend is what a source needs to know: the collections of a node, and when they change.
+type backend interface {
+	// connect registers the stream of a node.
+	connect(ctx context.Context, id string, labels map[string]string) (session, error)
+	// collections is what the node is to have now. A collection that is known and left out is empty.
+	collections(ctx context.Context, id string) ([]model.Collection, error)
+	// watch gives a channel that receives after the node's collections may have changed; several changes may be one
+	// receipt. It is closed when the backend stops.
+	watch(id string) (changed <-chan struct{}, cancel func())
+	// accepted tells that the node has accepted the chain of that hash: received, decoded, verified and stored.
+	accepted(id, hash string)
+	// refused tells that the node could not take a collection.
+	refused(id, collection, reason string)
+}
+
+// session is a node's stream as the backend sees it.
+type session interface {
+	// Done is closed when another stream takes the place of this one, or the backend stops.
+	Done() <-chan struct{}
+	Close()
+}

@@ -1,0 +1,172 @@
+package mcp
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+var phases = map[model.Phase]waftv1.Phase{
+	model.PhaseNone:  waftv1.Phase_PHASE_UNSPECIFIED,
+	model.PhaseAuthn: waftv1.Phase_AUTHN,
+	model.PhaseAuthz: waftv1.Phase_AUTHZ,
+	model.PhaseStats: waftv1.Phase_STATS,
+}
+
+var policies = map[model.FailurePolicy]waftv1.FailurePolicy{
+	"":               waftv1.FailurePolicy_FAIL_RELOAD,
+	model.FailReload: waftv1.FailurePolicy_FAIL_RELOAD,
+	model.FailClosed: waftv1.FailurePolicy_FAIL_CLOSED,
+	model.FailOpen:   waftv1.FailurePolicy_FAIL_OPEN,
+}
+
+// encode is a resource of the model as a resource of MCP.
+func encode(collection string, r model.Resource) (*mcpv1.Resource, error) {
+	var body proto.Message
+	switch {
+	case r.Filter != nil:
+		body = encodeFilter(r.Filter)
+	case r.Chain != nil:
+		body = encodeChain(r.Chain)
+	case r.Prefetch != nil:
+		body = &waftv1.Prefetch{Module: encodeModule(r.Prefetch)}
+	default:
+		return nil, fmt.Errorf("resource %q of %s has no body", r.Name, collection)
+	}
+	packed := &anypb.Any{}
+	if err := anypb.MarshalFrom(packed, body, proto.MarshalOptions{Deterministic: true}); err != nil {
+		return nil, fmt.Errorf("resource %q of %s: %w", r.Name, collection, err)
+	}
+	return &mcpv1.Resource{
+		Metadata: &mcpv1.Metadata{Name: r.Name, Version: r.Version, Labels: r.Labels},
+		Body:     packed,
+	}, nil
+}
+
+func encodeFilter(f *model.RenderedFilter) *waftv1.Filter {
+	out := &waftv1.Filter{
+		Name: f.Name, Module: encodeModule(f.Module), Config: f.Config,
+		Phase: phases[f.Phase], FailurePolicy: policies[f.FailurePolicy],
+	}
+	if f.Priority != nil {
+		out.Priority = *f.Priority
+	}
+	return out
+}
+
+func encodeModule(m *model.Module) *waftv1.ModuleRef {
+	if m == nil {
+		return nil
+	}
+	return &waftv1.ModuleRef{Reference: m.Reference, Artifact: m.Artifact, Digest: m.Digest, Size: m.Size}
+}
+
+func encodeChain(c *model.NodeChain) *waftv1.Chain {
+	out := &waftv1.Chain{Hash: c.Hash, Generation: c.Generation}
+	for _, f := range c.Filters {
+		out.Filters = append(out.Filters, &waftv1.FilterVersion{Name: f.Name, Version: f.Version})
+	}
+	for _, layer := range slices.Sorted(maps.Keys(c.Releases)) {
+		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: c.Releases[layer].String()})
+	}
+	return out
+}
+
+// maxEncodedBytes bounds the resources that encoder keeps.
+const maxEncodedBytes = 32 << 20
+
+// encoder turns resources into the bytes of the field Resources.resources and keeps those that nodes share, so that a
+// filter that goes to a thousand nodes is encoded once and copied after that. It may be used concurrently.
+type encoder struct {
+	mu sync.Mutex
+	// young and old are two generations: what is used moves to young; when young is full it becomes old, and old goes.
+	young, old map[string][]byte
+	youngBytes int
+}
+
+// shared names what a resource says when nodes can share it, or is empty. Version covers all that is in a filter or a
+// module but the reference, which is for people; a chain belongs to one node.
+func shared(collection string, r model.Resource) string {
+	var m *model.Module
+	switch {
+	case len(r.Labels) > 0:
+		return ""
+	case r.Filter != nil:
+		m = r.Filter.Module
+	case r.Prefetch != nil:
+		m = r.Prefetch
+	}
+	if m == nil || r.Version == "" {
+		return ""
+	}
+	return strings.Join([]string{collection, r.Name, r.Version, m.Reference, m.Artifact, m.Digest}, "\x00")
+}
+
+// field is the resource as it stands in a message Resources: tag, length and bytes.
+func (e *encoder) field(collection string, r model.Resource) ([]byte, error) {
+	key := shared(collection, r)
+	if key != "" {
+		if b := e.get(key); b != nil {
+			return b, nil
+		}
+	}
+	msg, err := encode(collection, r)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
+	if err != nil {
+		return nil, fmt.Errorf("resource %q of %s: %w", r.Name, collection, err)
+	}
+	b := protowire.AppendTag(make([]byte, 0, len(raw)+8), fieldResources, protowire.BytesType)
+	b = protowire.AppendBytes(b, raw)
+	if key != "" {
+		e.put(key, b)
+	}
+	return b, nil
+}
+
+// fieldResources is the number of Resources.resources.
+const fieldResources = 3
+
+func (e *encoder) get(key string) []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := e.young[key]
+	if b == nil {
+		if b = e.old[key]; b != nil {
+			e.keep(key, b)
+		}
+	}
+	return b
+}
+
+func (e *encoder) put(key string, b []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.keep(key, b)
+}
+
+// keep is called with mu held.
+func (e *encoder) keep(key string, b []byte) {
+	if e.youngBytes+len(b) > maxEncodedBytes/2 {
+		e.old, e.young, e.youngBytes = e.young, nil, 0
+	}
+	if e.young == nil {
+		e.young = map[string][]byte{}
+	}
+	if e.young[key] == nil {
+		e.youngBytes += len(key) + len(b)
+	}
+	e.young[key] = b
+}

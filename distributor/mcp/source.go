@@ -1,0 +1,296 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Known are the collections of a source, in the order in which a sink does well to have them.
+var known = [...]string{model.CollectionPrefetch, model.CollectionFilters, model.CollectionChains}
+
+// Source serves istio.mcp.v1alpha1.ResourceSource. It may be used concurrently; each stream has a goroutine of its own.
+type Source struct {
+	mcpv1.UnimplementedResourceSourceServer
+
+	backend backend
+	metrics *Metrics
+	log     *slog.Logger
+	encoder encoder
+	// stop ends all streams when it is done.
+	stop context.Context
+}
+
+func newSource(stop context.Context, b backend, metrics *Metrics, log *slog.Logger) *Source {
+	if metrics == nil {
+		metrics, _ = NewMetrics(nil) // cannot fail without a registry
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Source{backend: b, metrics: metrics, log: log, stop: stop}
+}
+
+// Register adds the source to a gRPC server.
+func (s *Source) Register(r grpc.ServiceRegistrar) { mcpv1.RegisterResourceSourceServer(r, s) }
+
+// streamOfNode is one stream. Only its own goroutine touches it.
+type streamOfNode struct {
+	source        *Source
+	stream        grpc.BidiStreamingServer[mcpv1.RequestResources, mcpv1.Resources]
+	node          string
+	subscriptions map[string]*subscription
+	nonces        uint64
+}
+
+// EstablishResourceStream serves one sink until it goes, does what no sink may do, or the source stops.
+func (s *Source) EstablishResourceStream(stream grpc.BidiStreamingServer[mcpv1.RequestResources, mcpv1.Resources]) error {
+	ctx := stream.Context()
+	s.metrics.clients.WithLabelValues(string(componentSource)).Inc()
+	defer s.metrics.clients.WithLabelValues(string(componentSource)).Dec()
+
+	requests, failed := s.receive(ctx, stream)
+	n := &streamOfNode{source: s, stream: stream, subscriptions: map[string]*subscription{}}
+
+	// The first request says whose stream it is.
+	var first *mcpv1.RequestResources
+	select {
+	case <-s.stop.Done():
+		return errStopping()
+	case err := <-failed:
+		return err
+	case first = <-requests:
+	}
+	id, labels, err := nodeOf(first.GetSinkNode())
+	if err != nil {
+		return err
+	}
+	n.node = id
+	session, err := s.backend.connect(ctx, id, labels)
+	if err != nil {
+		return toStatus(err)
+	}
+	defer session.Close()
+	changed, cancel := s.backend.watch(id)
+	defer cancel()
+	s.log.Debug("sink connected", "node", id)
+	defer s.log.Debug("sink disconnected", "node", id)
+
+	if err := n.request(ctx, first); err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-s.stop.Done():
+			return errStopping()
+		case <-session.Done():
+			if s.stop.Err() != nil {
+				return errStopping()
+			}
+			return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two sinks have its id", id)
+		case err := <-failed:
+			return err
+		case req := <-requests:
+			if err := n.request(ctx, req); err != nil {
+				return err
+			}
+		case _, open := <-changed:
+			if !open {
+				return errStopping()
+			}
+			if err := n.push(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func errStopping() error {
+	return status.Error(codes.Unavailable, "the distributor is stopping; connect again")
+}
+
+// receive reads requests in a goroutine of its own, which ends with the stream. failed gets nil when the sink has closed
+// its side in order.
+func (s *Source) receive(ctx context.Context, stream grpc.BidiStreamingServer[mcpv1.RequestResources, mcpv1.Resources]) (<-chan *mcpv1.RequestResources, <-chan error) {
+	requests, failed := make(chan *mcpv1.RequestResources), make(chan error, 1)
+	go func() {
+		for {
+			req, err := stream.Recv()
+			if err != nil {
+				if errors.Is(err, io.EOF) {
+					err = nil
+				} else {
+					s.metrics.recvFailures.WithLabelValues(string(componentSource), status.Code(err).String()).Inc()
+				}
+				failed <- err
+				return
+			}
+			select {
+			case requests <- req:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return requests, failed
+}
+
+// nodeOf reads who the sink is.
+func nodeOf(n *mcpv1.SinkNode) (string, map[string]string, error) {
+	switch id := n.GetId(); {
+	case id == "":
+		return "", nil, status.Error(codes.InvalidArgument, "sink_node.id is empty; the first request names the node")
+	case len(id) > MaxNodeIDBytes:
+		return "", nil, status.Errorf(codes.InvalidArgument, "sink_node.id has %d bytes; the limit is %d", len(id), MaxNodeIDBytes)
+	case len(n.GetAnnotations()) > MaxLabels:
+		return "", nil, status.Errorf(codes.InvalidArgument, "sink_node has %d annotations; the limit is %d", len(n.GetAnnotations()), MaxLabels)
+	}
+	for k, v := range n.GetAnnotations() {
+		if len(k)+len(v) > MaxLabelBytes {
+			return "", nil, status.Errorf(codes.InvalidArgument, "sink_node annotation %.64q has more than %d bytes", k, MaxLabelBytes)
+		}
+	}
+	return n.GetId(), n.GetAnnotations(), nil
+}
+
+// request takes one request, and sends what it makes possible.
+func (n *streamOfNode) request(ctx context.Context, req *mcpv1.RequestResources) error {
+	s, name := n.source, req.GetCollection()
+	if id := req.GetSinkNode().GetId(); id != "" && id != n.node {
+		return status.Errorf(codes.InvalidArgument, "sink_node.id changed from %q to %.253q; a stream belongs to one node", n.node, id)
+	}
+	if !slices.Contains(known[:], name) {
+		return status.Errorf(codes.InvalidArgument, "unknown collection %.253q; there are %s", name, strings.Join(known[:], ", "))
+	}
+	sub := n.subscriptions[name]
+	if sub == nil {
+		sub = &subscription{collection: name}
+	}
+	kind, offer := sub.take(req)
+	switch kind {
+	case answerFirst:
+		n.subscriptions[name] = sub // not before: an answer to nothing asks for nothing
+	case answerStale:
+		s.metrics.stale.WithLabelValues(string(componentSource), name).Inc()
+		return nil
+	case answerACK:
+		s.metrics.acks.WithLabelValues(string(componentSource), name).Inc()
+		if offer.chain != "" {
+			s.backend.accepted(n.node, offer.chain)
+		}
+	case answerNACK:
+		code := codeLabel(codes.Code(req.GetErrorDetail().GetCode()))
+		s.metrics.nacks.WithLabelValues(string(componentSource), name, code).Inc()
+		s.backend.refused(n.node, name, clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes))
+	}
+	return n.push(ctx, name)
+}
+
+// codeLabel keeps a sink from filling the metrics with codes of its own.
+func codeLabel(c codes.Code) string {
+	if c > codes.Unauthenticated {
+		return "Other"
+	}
+	return c.String()
+}
+
+// push sends what is due of the collections named, or of all that the sink asked for.
+func (n *streamOfNode) push(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		for _, name := range known {
+			if n.subscriptions[name] != nil {
+				names = append(names, name)
+			}
+		}
+	}
+	all, err := n.source.backend.collections(ctx, n.node)
+	if err != nil {
+		return toStatus(err)
+	}
+	for _, name := range names {
+		c := model.Collection{Name: name, Version: emptyVersion}
+		if i := slices.IndexFunc(all, func(c model.Collection) bool { return c.Name == name }); i >= 0 {
+			c = all[i]
+		}
+		if err := n.send(n.subscriptions[name], c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emptyVersion is the version of a collection that the backend does not mention.
+const emptyVersion = "empty"
+
+func (n *streamOfNode) send(sub *subscription, c model.Collection) error {
+	ch, due := sub.next(c)
+	if !due {
+		return nil
+	}
+	n.nonces++
+	msg := &mcpv1.Resources{
+		SystemVersionInfo: c.Version,
+		Collection:        c.Name,
+		RemovedResources:  ch.removed,
+		Nonce:             strconv.FormatUint(n.nonces, 10),
+		Incremental:       ch.incremental,
+	}
+	// The resources are bytes already, shared with other streams. As unknown fields they are copied into the message as
+	// they are, and the sink reads them as what they are.
+	var resources []byte
+	for _, r := range ch.resources {
+		b, err := n.source.encoder.field(c.Name, r)
+		if err != nil {
+			return status.Errorf(codes.Internal, "%v", err)
+		}
+		resources = append(resources, b...)
+	}
+	msg.ProtoReflect().SetUnknown(resources)
+	size := proto.Size(msg)
+	if size > MaxResourcesBytes {
+		return status.Errorf(codes.ResourceExhausted, "collection %s has %d bytes for node %s; the limit is %d", c.Name, size, n.node, MaxResourcesBytes)
+	}
+	n.source.metrics.sizes.WithLabelValues(string(componentSource), c.Name).Observe(float64(size))
+	sub.sent(msg.Nonce, c)
+	if err := n.stream.Send(msg); err != nil {
+		n.source.metrics.sendFailures.WithLabelValues(string(componentSource), status.Code(err).String()).Inc()
+		return err
+	}
+	return nil
+}
+
+// codesOf maps kinds of error to what a sink is told; the first that fits wins.
+var codesOf = [...]struct {
+	kind error
+	code codes.Code
+}{
+	{model.ErrInvalid, codes.InvalidArgument},
+	{model.ErrNotFound, codes.NotFound},
+	{model.ErrExists, codes.AlreadyExists},
+	{model.ErrConflict, codes.Aborted},
+	{model.ErrPrecondition, codes.FailedPrecondition},
+	{model.ErrUnavailable, codes.Unavailable},
+	{context.Canceled, codes.Canceled},
+	{context.DeadlineExceeded, codes.DeadlineExceeded},
+}
+
+func toStatus(err error) error {
+	for _, k := range codesOf {
+		if errors.Is(err, k.kind) {
+			return status.Error(k.code, err.Error())
+		}
+	}
+	return status.Error(codes.Internal, err.Error())
+}

@@ -1,0 +1,116 @@
+package mcp
+
+import (
+	"maps"
+	"slices"
+
+	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// subscription is what a source knows of one collection on one stream. It decides, without I/O, what to send and what a
+// request means.
+type subscription struct {
+	collection string
+	// incremental: the sink's latest request opted in.
+	incremental bool
+	// held is what the sink is known to hold, name → version; nil when that is not known.
+	held map[string]string
+	// pending is the message that waits for its answer; nil when none does.
+	pending *offer
+	// answered is true once the first request was answered and the answer accepted or refused.
+	answered bool
+	// accepted and refused are the collection's versions of the latest ACK and of the latest NACK, if that was later.
+	accepted, refused string
+}
+
+// offer is a message that was sent.
+type offer struct {
+	nonce    string
+	version  string
+	versions map[string]string
+	// chain is the hash of the chain in it, for the ledger; empty where there is none.
+	chain string
+}
+
+// change is what to send.
+type change struct {
+	resources   []model.Resource
+	removed     []string
+	incremental bool
+}
+
+// answer is what a request turned out to be.
+type answer int
+
+const (
+	answerFirst answer = iota // a first request
+	answerACK
+	answerNACK
+	answerStale // about a nonce that is not awaited: ignored
+)
+
+// take reads a request. The offer is the one that an ACK or a NACK is about.
+func (s *subscription) take(req *mcpv1.RequestResources) (answer, *offer) {
+	nonce := req.GetResponseNonce()
+	if nonce == "" && req.GetErrorDetail() == nil {
+		// The sink starts anew: what it holds is what it says it holds.
+		*s = subscription{collection: s.collection, incremental: req.GetIncremental()}
+		if req.GetIncremental() {
+			s.held = maps.Clone(req.GetInitialResourceVersions())
+			if s.held == nil {
+				s.held = map[string]string{}
+			}
+		}
+		return answerFirst, nil
+	}
+	if s.pending == nil || nonce != s.pending.nonce {
+		return answerStale, nil
+	}
+	done := s.pending
+	s.pending, s.answered = nil, true
+	s.incremental = req.GetIncremental()
+	if req.GetErrorDetail() != nil {
+		s.refused = done.version
+		return answerNACK, done
+	}
+	s.held, s.accepted, s.refused = done.versions, done.version, ""
+	return answerACK, done
+}
+
+// next says whether the collection, as it is now, is to be sent, and what of it.
+func (s *subscription) next(c model.Collection) (change, bool) {
+	switch {
+	case s.pending != nil:
+		return change{}, false // the answer comes first
+	case s.refused != "" && s.refused == c.Version:
+		return change{}, false
+	case s.answered && s.refused == "" && s.accepted == c.Version:
+		return change{}, false
+	}
+	if !s.incremental || s.held == nil {
+		return change{resources: c.Resources}, true
+	}
+	ch := change{incremental: true}
+	left := maps.Clone(s.held)
+	for _, r := range c.Resources {
+		if v, ok := left[r.Name]; !ok || v != r.Version || v == "" {
+			ch.resources = append(ch.resources, r)
+		}
+		delete(left, r.Name)
+	}
+	ch.removed = slices.Sorted(maps.Keys(left))
+	return ch, true
+}
+
+// sent notes that the collection was sent under the nonce.
+func (s *subscription) sent(nonce string, c model.Collection) {
+	o := &offer{nonce: nonce, version: c.Version, versions: make(map[string]string, len(c.Resources))}
+	for _, r := range c.Resources {
+		o.versions[r.Name] = r.Version
+		if r.Chain != nil {
+			o.chain = r.Chain.Hash
+		}
+	}
+	s.pending = o
+}
