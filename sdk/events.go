@@ -10,7 +10,9 @@ func (v *vm) RequestHeaders(id uint32, end bool) abi.Action {
 	s := v.stream(id)
 	s.renew()
 	s.request.end = end
-	return wireHeaders(s.onRequestHeaders())
+	action := s.onRequestHeaders()
+	s.request.headers.settle()
+	return wireHeaders(action)
 }
 
 func (s *Stream) onRequestHeaders() (action Action) {
@@ -108,6 +110,7 @@ func (v *vm) ResponseHeaders(id uint32, end bool) abi.Action {
 	s.renew()
 	s.response.end = end
 	action := s.onResponseHeaders()
+	s.response.headers.settle()
 	s.responded = s.responded || action == Continue
 	return wireHeaders(action)
 }
@@ -208,7 +211,7 @@ func (v *vm) Log(id uint32) {
 	if !ok {
 		return
 	}
-	s.renew()
+	s.release()
 	if s.state == streamFailed || s.state == streamRefused {
 		return
 	}

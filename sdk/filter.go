@@ -38,7 +38,7 @@ type RequestHeadersHandler interface {
 }
 
 // RequestBodyHandler is called with each chunk of a request's body as it arrives. The chunk goes upstream when the method
-// returns [Continue]; nothing is held back, so the headers are gone by then. A request without a body gives no call.
+// returns [Continue]; nothing is held back, so the headers are gone by then and can be read only after [Headers.Keep]. A request without a body gives no call.
 type RequestBodyHandler interface {
 	OnRequestBody(r *Request, chunk *Body) Action
 }
@@ -59,7 +59,8 @@ type RequestTrailersHandler interface {
 }
 
 // ResponseHeadersHandler is called with the response's headers, before they go downstream, for local replies of later
-// filters and of Envoy too. It is not called for the reply of its own stream's handler.
+// filters and of Envoy too. It is not called for the reply of its own stream's handler. The request's headers can be read
+// here only after [Headers.Keep].
 type ResponseHeadersHandler interface {
 	OnResponseHeaders(r *Response) Action
 }

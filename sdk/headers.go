@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"fmt"
 	"iter"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -11,6 +12,9 @@ type Header = abi.Pair
 
 // Headers are the headers, or the trailers, of a message. They live in the host: a first read asks for that one header, a
 // second one fetches them all, once for the event. Names are matched without regard to case.
+//
+// Envoy lets a filter see headers in the event that brings them and in OnStreamDone, and nowhere else. [Headers.Keep] keeps
+// them readable in the events between. Where they cannot be read, they look empty.
 type Headers struct {
 	host abi.Host
 	kind abi.MapType
@@ -18,6 +22,8 @@ type Headers struct {
 
 	reads  uint8
 	cached bool
+	keep   bool
+	kept   bool
 	pairs  []Header
 }
 
@@ -77,14 +83,25 @@ func (h *Headers) Pairs() ([]Header, error) {
 	return append([]Header(nil), h.pairs...), nil
 }
 
-// Set gives a header this one value in place of all that it had.
+// Keep keeps the headers readable for the rest of the stream, as they are when the event that brought them is over. It is
+// called in OnRequestHeaders or OnResponseHeaders, and costs one read of all of them.
+func (h *Headers) Keep() { h.keep = true }
+
+// Set gives a header this one value in place of all that it had. A name that is no HTTP token (with a colon before it for a
+// pseudo-header), and a value with CR, LF or NUL, are refused with [ErrBadArgument]: Envoy would take them.
 func (h *Headers) Set(name, value string) error {
+	if err := h.check("set ", name, value); err != nil {
+		return err
+	}
 	h.forget()
 	return h.fail(h.host.ReplaceHeader(h.kind, name, value), "set ", name)
 }
 
-// Add adds a value to those that a header has.
+// Add adds a value to those that a header has. It refuses what [Headers.Set] refuses.
 func (h *Headers) Add(name, value string) error {
+	if err := h.check("add ", name, value); err != nil {
+		return err
+	}
 	h.forget()
 	return h.fail(h.host.AddHeader(h.kind, name, value), "add ", name)
 }
@@ -103,6 +120,13 @@ func (h *Headers) Remove(name string) error {
 func (h *Headers) value(name string) string {
 	v, _ := h.Get(name)
 	return v
+}
+
+func (h *Headers) check(verb, name, value string) error {
+	if reason := headerFault(name, value); reason != "" {
+		return fmt.Errorf("%s%s %q: %s: %w", verb, h.what, name, reason, ErrBadArgument)
+	}
+	return nil
 }
 
 func (h *Headers) fail(status abi.Status, verb, name string) error {
@@ -133,15 +157,69 @@ func (h *Headers) forget() {
 }
 
 // renew drops what was read at the start of an event, since other filters ran in between. No loop is running then, so the
-// slice is used again; it is cleared so that it pins no old memory.
+// slice is used again; it is cleared so that it pins no old memory. Kept headers stay.
 func (h *Headers) renew() {
+	if !h.kept {
+		h.drop()
+	}
+}
+
+func (h *Headers) drop() {
 	clear(h.pairs)
 	h.pairs, h.cached, h.reads = h.pairs[:0], false, 0
 }
 
+// settle is called when the event that brought the headers is over: it takes the copy that Keep asked for.
+func (h *Headers) settle() {
+	if h.keep && (h.cached || h.fetch() == nil) {
+		h.kept = true
+	}
+}
+
+// release drops what Keep kept: the host has the headers again, or the stream has ended.
+func (h *Headers) release() {
+	h.keep, h.kept = false, false
+	h.drop()
+}
+
 func (h *Headers) bind(host abi.Host, kind abi.MapType, what string) {
 	h.host, h.kind, h.what = host, kind, what
-	h.renew()
+}
+
+// headerFault says why a header cannot be sent, and nothing when it can. An author's mistake, or a client's bytes in a
+// template, must not become a second header.
+func headerFault(name, value string) string {
+	token := name
+	if len(token) > 0 && token[0] == ':' {
+		token = token[1:]
+	}
+	if token == "" {
+		return "the name is empty"
+	}
+	for i := range len(token) {
+		if !isTokenByte(token[i]) {
+			return "the name is not an HTTP token"
+		}
+	}
+	for i := range len(value) {
+		if c := value[i]; c == 0 || c == '\r' || c == '\n' {
+			return "the value holds CR, LF or NUL"
+		}
+	}
+	return ""
+}
+
+// isTokenByte reports whether c may stand in a token (RFC 9110, section 5.6.2).
+func isTokenByte(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	}
+	switch c {
+	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
+		return true
+	}
+	return false
 }
 
 // equalName compares header names in ASCII without regard to case.

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -13,6 +14,10 @@ import (
 // separated by dots: "request.duration", "source.address", "xds.route_name",
 // "xds.route_metadata.filter_metadata". [PropertyPath] makes a path of elements that hold dots themselves. Envoy's
 // attributes are listed at https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes.
+//
+// What belongs to the request (request.path, request.headers) Envoy shows in OnRequestHeaders and OnStreamDone only; a
+// node's properties are under xds.node. The route is xds.route_name: the bare names route_name and cluster_name are not
+// there since Envoy 1.36.
 //
 // A property that is not there is a [*HostError] with [ErrNotFound]; one that has another type than asked for,
 // [ErrParseFailure]. Each read is a host call.
@@ -104,10 +109,13 @@ func (p Properties) Map(path string) ([]Header, error) {
 	return pairs, nil
 }
 
-// Set sets a property of the stream, which later filters and the access log read as a filter state with the name
-// wasm.PATH. Envoy lets a filter set only names that it does not know itself.
-func (p Properties) Set(path string, value []byte) error {
-	return hostError(p.host.SetProperty(wirePath(path), value), "set property", path)
+// Set sets a property of the stream, which later filters and the access log read as the filter state wasm.NAME. The name is
+// one element, without dots; Envoy refuses the names that it uses itself.
+func (p Properties) Set(name string, value []byte) error {
+	if name == "" || strings.ContainsAny(name, ".\x00") {
+		return fmt.Errorf("set property %q: the name must be one element without dots: %w", name, ErrBadArgument)
+	}
+	return hostError(p.host.SetProperty(name, value), "set property", name)
 }
 
 // word is a property of eight bytes, little endian.

@@ -10,7 +10,8 @@ import (
 type Reply struct {
 	// Status is the HTTP status, from 200 to 599. Zero is 500, so that a forgotten status never lets anybody in.
 	Status int
-	// Headers are added to the answer. Envoy adds content-length, and content-type text/plain unless it is given here.
+	// Headers are added to the answer. Envoy adds content-length, and content-type text/plain unless it is given here. One
+	// that [Headers.Set] would refuse is left out, with a line in the log.
 	Headers []Header
 	// Body may be empty.
 	Body []byte
@@ -56,12 +57,27 @@ func (s *Stream) answer(r Reply) error {
 	if r.GRPCStatus != 0 {
 		grpc = int32(r.GRPCStatus)
 	}
-	var headers []byte
-	if len(r.Headers) > 0 {
-		headers = abi.AppendPairs(make([]byte, 0, abi.PairsSize(r.Headers)), r.Headers)
-	}
-	status := s.host.SendLocalResponse(uint32(r.Status), r.Details, r.Body, headers, grpc)
+	status := s.host.SendLocalResponse(uint32(r.Status), r.Details, r.Body, s.replyHeaders(r.Headers), grpc)
 	return hostError(status, "send local response", r.Details)
+}
+
+// replyHeaders serialises the headers that can be sent. The answer goes out without the others, since it may be a refusal.
+func (s *Stream) replyHeaders(headers []Header) []byte {
+	if len(headers) == 0 {
+		return nil
+	}
+	good := headers
+	for i, h := range headers {
+		if reason := headerFault(h.Name, h.Value); reason != "" {
+			s.Log().Error(fmt.Sprintf("reply header %q is left out: %s", h.Name, reason))
+			if len(good) == len(headers) {
+				good = headers[:i:i]
+			}
+		} else if len(good) < len(headers) {
+			good = append(good, h)
+		}
+	}
+	return abi.AppendPairs(make([]byte, 0, abi.PairsSize(good)), good)
 }
 
 // reset ends the stream without an answer.

@@ -14,7 +14,7 @@ type Request struct {
 func (r *Request) Stream() *Stream { return r.stream }
 
 // Headers are the request's headers, with the pseudo-headers :method, :path, :authority and :scheme. They can be changed in
-// OnRequestHeaders only, and read from then on.
+// OnRequestHeaders only, and read there and in OnStreamDone; elsewhere only after [Headers.Keep].
 func (r *Request) Headers() *Headers { return &r.headers }
 
 // Trailers are the request's trailers, in OnRequestTrailers and OnStreamDone.
@@ -60,7 +60,7 @@ func (r *Response) Stream() *Stream { return r.stream }
 func (r *Response) Request() *Request { return &r.stream.request }
 
 // Headers are the response's headers, with the pseudo-header :status. They can be changed in OnResponseHeaders only, and
-// read from then on.
+// read there and in OnStreamDone; elsewhere only after [Headers.Keep].
 func (r *Response) Headers() *Headers { return &r.headers }
 
 // Trailers are the response's trailers, in OnResponseTrailers and OnStreamDone.

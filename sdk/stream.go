@@ -67,9 +67,17 @@ func (s *Stream) begin(h abi.Host, id uint32, p *Plugin) {
 
 // retire drops what the stream held.
 func (s *Stream) retire() {
-	s.renew()
+	s.release()
 	s.plugin, s.handler, s.state = nil, nil, streamRefused
 	s.responded, s.heldRequest, s.heldResponse = false, false, false
+}
+
+// release drops all that was read of the stream, what the handler asked to keep too.
+func (s *Stream) release() {
+	s.request.headers.release()
+	s.request.trailers.release()
+	s.response.headers.release()
+	s.response.trailers.release()
 }
 
 // renew drops what was read of the stream in the event before.
