@@ -1,0 +1,124 @@
+package service
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/delivery"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// maxChains is how many rendered chains are kept; beyond it the cache begins anew.
+const maxChains = 4096
+
+// rendered is a chain, or why it cannot be rendered.
+type rendered struct {
+	chain model.Chain
+	err   error
+}
+
+// chainKey names what a chain is rendered from: the releases by layer, with one layer replaced where with says so.
+func chainKey(assigned map[model.Layer]model.ReleaseID) string {
+	if len(assigned) == 1 {
+		for layer, id := range assigned {
+			return string(layer) + "=" + id.Name + "@" + id.Hash
+		}
+	}
+	parts := make([]string, 0, len(assigned))
+	for layer, id := range assigned {
+		parts = append(parts, string(layer)+"="+id.Name+"@"+id.Hash)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ",")
+}
+
+// render is the chain of those releases, which must be in the cache of releases; mu is held.
+func (s *Service) render(assigned map[model.Layer]model.ReleaseID) (model.Chain, error) {
+	if len(assigned) == 0 {
+		return model.Chain{}, nil
+	}
+	key := chainKey(assigned)
+	if r, known := s.chains[key]; known {
+		return r.chain, r.err
+	}
+	layers := make(map[model.Layer]model.Release, len(assigned))
+	for layer, id := range assigned {
+		release, known := s.releases[id]
+		if !known {
+			// Not kept: the release may be read later.
+			return model.Chain{}, fmt.Errorf("release/%s is not loaded", id)
+		}
+		layers[layer] = release
+	}
+	chain, err := delivery.Render(layers)
+	if len(s.chains) >= maxChains {
+		clear(s.chains)
+	}
+	s.chains[key] = rendered{chain: chain, err: err}
+	return chain, err
+}
+
+// with is assigned with one layer set to a release, or taken away when release is zero.
+func with(assigned map[model.Layer]model.ReleaseID, layer model.Layer, release model.ReleaseID) map[model.Layer]model.ReleaseID {
+	if assigned[layer] == release && release != (model.ReleaseID{}) {
+		return assigned
+	}
+	merged := make(map[model.Layer]model.ReleaseID, len(assigned)+1)
+	for l, id := range assigned {
+		merged[l] = id
+	}
+	if release == (model.ReleaseID{}) {
+		delete(merged, layer)
+	} else {
+		merged[layer] = release
+	}
+	return merged
+}
+
+// modulesOf are the modules of a chain.
+func modulesOf(chain model.Chain) []model.Module {
+	modules := make([]model.Module, 0, len(chain.Filters))
+	for _, f := range chain.Filters {
+		if f.Module != nil {
+			modules = append(modules, *f.Module)
+		}
+	}
+	return modules
+}
+
+// hasAll says whether all modules of a chain are among the digests.
+func hasAll(chain model.Chain, digests map[string]struct{}) bool {
+	for _, f := range chain.Filters {
+		if f.Module == nil {
+			continue
+		}
+		if _, has := digests[f.Module.Digest]; !has {
+			return false
+		}
+	}
+	return true
+}
+
+// unloadable says why an Envoy of that version cannot load a chain, by the manifests of its modules; empty when it can, or
+// when nothing is known of the version or the module.
+func unloadable(envoyVersion string, chain model.Chain) string {
+	major, rest, ok := strings.Cut(envoyVersion, ".")
+	if !ok {
+		return ""
+	}
+	minor, _, _ := strings.Cut(rest, ".")
+	profile := "envoy-" + major + "." + minor
+	for _, f := range chain.Filters {
+		if f.Module == nil || len(f.Module.Envoys) == 0 || slices.Contains(f.Module.Envoys, profile) {
+			continue
+		}
+		name := f.Module.Reference
+		if name == "" {
+			name = f.Module.Digest
+		}
+		return fmt.Sprintf("it runs Envoy %s, and filter %s's module %s loads only in %s, by its manifest",
+			envoyVersion, f.Name, name, strings.Join(f.Module.Envoys, ", "))
+	}
+	return ""
+}

@@ -1,0 +1,310 @@
+package service
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
+
+// How the drive loop is woken. What comes together is decided together.
+const (
+	// reportDelay is from a report to the decision.
+	reportDelay = 20 * time.Millisecond
+	// statisticsDelay is from statistics to the decision.
+	statisticsDelay = 250 * time.Millisecond
+	// tick is how often a rollout is looked at whose time passes (soaks, deadlines, silence).
+	tick = time.Second
+	// idleTick is how often one is looked at that is paused or waits.
+	idleTick = rollout.MaxGap / 2
+	// failedDelay is from a step that could not be taken, such as while the store is away, to the next try.
+	failedDelay = time.Second
+	// checkTimeout bounds the reading of schemas for one step.
+	checkTimeout = 10 * time.Second
+)
+
+// driveLoop decides about rollouts until ctx ends.
+func (s *Service) driveLoop(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		due, left := s.drive.take()
+		if due {
+			s.driveAll(ctx)
+			// A command waits for one round at most.
+			select {
+			case command := <-s.commands:
+				command(ctx)
+			default:
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case command := <-s.commands:
+			command(ctx)
+		case <-s.drive.poke:
+		case <-arm(timer, left):
+		}
+	}
+}
+
+// inDrive runs f in the drive loop, alone. When ctx ends first, f may still be run.
+func (s *Service) inDrive(ctx context.Context, object string, f func(context.Context) error) error {
+	if err := s.Ready(); err != nil {
+		return err
+	}
+	late := func() error {
+		return &model.Error{Kind: model.ErrUnavailable, Object: object, Message: "the request ended before it was decided; it may still be carried out",
+			Next: "look again before repeating it", Cause: context.Cause(ctx)}
+	}
+	done := make(chan error, 1)
+	select {
+	case s.commands <- func(run context.Context) { done <- f(run) }:
+	case <-s.stopped:
+		return s.Ready()
+	case <-ctx.Done():
+		return late()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-s.stopped:
+		return s.Ready()
+	case <-ctx.Done():
+		return late()
+	}
+}
+
+// driveAll takes one step of everything that may have one.
+func (s *Service) driveAll(ctx context.Context) {
+	s.welcome(ctx)
+	s.mu.Lock()
+	active := slices.Clone(s.active)
+	s.mu.Unlock()
+	for _, e := range active {
+		if ctx.Err() != nil {
+			return
+		}
+		s.observe(ctx, e)
+	}
+	s.schedule()
+}
+
+// schedule asks for the next wake that time alone calls for; none when no rollout runs.
+func (s *Service) schedule() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	for _, e := range s.active {
+		switch e.state.Phase {
+		case model.RolloutPending, model.RolloutPaused:
+			s.drive.wake(idleTick)
+			continue
+		}
+		s.drive.wake(tick)
+		times := []time.Time{e.state.RollbackDeadline}
+		if w := e.state.Wave; w >= 0 && w < len(e.state.Waves) {
+			times = append(times, e.state.Waves[w].Deadline, e.state.Waves[w].SoakUntil)
+		}
+		for _, t := range times {
+			if left := t.Sub(now); !t.IsZero() && left > 0 && left < tick {
+				s.drive.wake(left)
+			}
+		}
+	}
+}
+
+// observe steps a rollout with the fleet as it is. A failure is logged, and tried again later.
+func (s *Service) observe(ctx context.Context, e *entry) {
+	s.mu.Lock()
+	waits := !e.running() ||
+		e.blocker != nil && e.blocker.running() && e.fleet == s.fleet ||
+		!s.settled(s.concerned(e), s.now())
+	s.mu.Unlock()
+	if waits {
+		return
+	}
+	event, err := s.observation(ctx, e)
+	if err == nil {
+		_, err = s.step(ctx, e, event, nil)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("a rollout could not be stepped; trying again", "rollout", e.state.Name, "after", failedDelay, "error", err)
+		s.drive.wake(failedDelay)
+	}
+}
+
+// command is what a person asked for, for the audit.
+type command struct {
+	actor Actor
+	// verb of the audit action: pause, resume, …
+	verb string
+}
+
+// step takes one step: decide, write, then carry out. The drive loop alone calls it.
+func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *command) (model.Rollout, error) {
+	before := e.state
+	after, actions, err := rollout.Step(before, event, s.now().UTC())
+	if err != nil {
+		return before, err
+	}
+	changed := rollout.Changed(before, after)
+	revision := e.revision
+	if changed {
+		writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
+		revision, err = s.store.UpdateRollout(writeCtx, after, e.revision, stepAudit(before, after, by, s.now().UTC()))
+		cancel()
+		if err != nil {
+			// Whether it was written is not known (or somebody else did): go on from what the store has.
+			s.reload(ctx, e)
+			return before, err
+		}
+	}
+
+	s.mu.Lock()
+	e.state, e.revision = after, revision
+	s.carryOut(after.Name, actions)
+	told := s.settle(e, changed)
+	s.mu.Unlock()
+
+	for _, id := range told {
+		s.hub.nodeChanged(id)
+	}
+	if changed {
+		s.hub.rolloutChanged(after)
+		s.drive.wake(reportDelay)
+		if before.Phase != after.Phase || before.Wave != after.Wave {
+			s.log.Info("rollout", "rollout", after.Name, "phase", after.Phase, "wave", after.Wave+1, "message", after.Message)
+		}
+	}
+	return after, nil
+}
+
+// carryOut does what a step asked for; mu is held. What fails is asked for again by a later step.
+func (s *Service) carryOut(name string, actions []rollout.Action) {
+	for _, action := range actions {
+		assign, ok := action.(rollout.Assign)
+		if !ok {
+			s.log.Error("rollout asks for what is not known", "rollout", name, "action", action)
+			continue
+		}
+		n := s.nodes[assign.Node]
+		if n == nil {
+			s.log.Error("rollout assigns to a node that is not known", "rollout", name, "node", assign.Node)
+			continue
+		}
+		if _, err := s.assign(n, assign.Layer, assign.Release, assign.Given); err != nil {
+			s.log.Error("node was not assigned its release", "rollout", name, "node", assign.Node, "release", assign.Release.String(), "error", err)
+		}
+	}
+}
+
+// settle makes the rest of the memory fit a rollout's new state, and returns the nodes whose collections changed by it; mu
+// is held.
+func (s *Service) settle(e *entry, changed bool) []string {
+	if !changed {
+		return nil
+	}
+	if e.running() {
+		return s.setDuties(e)
+	}
+	s.active = slices.DeleteFunc(s.active, func(other *entry) bool { return other == e })
+	var told []string
+	for id, n := range s.nodes {
+		if n.duty.rollout == e.state.Name {
+			if len(n.duty.prefetch) > 0 {
+				told = append(told, id)
+			}
+			n.duty = duty{}
+			s.direct(n)
+		}
+		if len(n.row.Assigned) == 0 && n.connected() {
+			// It came too late for the last wave.
+			s.joiners[n] = struct{}{}
+		}
+	}
+	e.slim()
+	return told
+}
+
+// setDuties sets what a running rollout asks of nodes beside running a chain, and returns those whose prefetch changed; mu
+// is held.
+func (s *Service) setDuties(e *entry) []string {
+	var told []string
+	for _, n := range s.concerned(e) {
+		if n.duty.rollout != "" && n.duty.rollout != e.state.Name {
+			if other := s.find(n.duty.rollout); other != nil && other.running() {
+				continue
+			}
+		}
+		var want duty
+		if release, ok := rollout.Prefetch(e.state, n.row.ID); ok {
+			if chain, err := s.render(with(n.row.Assigned, e.state.Layer, release)); err == nil {
+				want = duty{rollout: e.state.Name, prefetch: modulesOf(chain)}
+			}
+		}
+		if progress, held := e.state.Nodes[n.row.ID]; held && !progress.MovedAt.IsZero() {
+			want.rollout, want.statistics = e.state.Name, true
+		}
+		if !slices.EqualFunc(n.duty.prefetch, want.prefetch, func(a, b model.Module) bool { return a.Digest == b.Digest && a.Artifact == b.Artifact }) {
+			told = append(told, n.row.ID)
+		}
+		n.duty = want
+		s.direct(n)
+	}
+	return told
+}
+
+// reload replaces a rollout by what the store has. What was cut short is decided again by the next step.
+func (s *Service) reload(ctx context.Context, e *entry) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	state, revision, err := s.store.GetRollout(ctx, e.state.Name)
+	if err != nil {
+		// The old revision stays, so the next write either fits or leads here again.
+		return
+	}
+	s.mu.Lock()
+	changed := revision != e.revision
+	e.state, e.revision = state, revision
+	told := s.settle(e, changed)
+	s.mu.Unlock()
+	for _, id := range told {
+		s.hub.nodeChanged(id)
+	}
+	if changed {
+		s.hub.rolloutChanged(state)
+	}
+	s.drive.wake(reportDelay)
+}
+
+// stepAudit is one entry for each new line of the history, and one for a command that left none.
+func stepAudit(before, after model.Rollout, by *command, now time.Time) []model.AuditEntry {
+	object := "rollout/" + after.Name
+	var entries []model.AuditEntry
+	told := false
+	for _, t := range newLines(before.History, after.History) {
+		entry := model.AuditEntry{At: t.At, Actor: t.Actor, Action: "rollout." + strings.ToLower(string(t.Phase)), Object: object, Detail: t.Message}
+		if by != nil && !told && t.Actor == by.actor.Name {
+			entry.Action, entry.Reason, told = "rollout."+by.verb, by.actor.Reason, true
+		}
+		entries = append(entries, entry)
+	}
+	if by != nil && !told {
+		entries = slices.Insert(entries, 0, model.AuditEntry{At: now, Actor: by.actor.Name, Action: "rollout." + by.verb, Object: object,
+			Reason: by.actor.Reason, Detail: after.Message})
+	}
+	return entries
+}
+
+// newLines are the lines of after that before does not have.
+func newLines(before, after []model.Transition) []model.Transition {
+	if len(after) > len(before) {
+		return after[len(before):]
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package service
+
+import (
+	"slices"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// entry is a rollout in memory. The drive loop alone replaces what is in it, under Service.mu; state is never changed in
+// place, so that copies may leave the lock.
+type entry struct {
+	state    model.Rollout
+	revision int64
+	target   model.Selector
+	// members are the nodes that the target matches, as of fleet.
+	members []*node
+	fleet   int64
+	// blocker is the rollout that a pending one waits for; nil when that is not known.
+	blocker *entry
+}
+
+func newEntry(state model.Rollout, revision int64) (*entry, error) {
+	target, err := model.ParseSelector(state.Spec.Selector)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{state: state, revision: revision, target: target}
+	if !e.running() {
+		e.slim()
+	}
+	return e, nil
+}
+
+func (e *entry) running() bool { return !e.state.Phase.Ended() }
+
+// slim forgets of an ended rollout what only grows with the fleet: nodes are looked up in the store when somebody asks.
+func (e *entry) slim() {
+	e.members, e.blocker = nil, nil
+	e.state.Nodes, e.state.Restore, e.state.History = nil, nil, nil
+	e.state.Waves = slices.Clone(e.state.Waves)
+	for i := range e.state.Waves {
+		e.state.Waves[i].Nodes, e.state.Waves[i].Readings = nil, nil
+	}
+}
+
+// releases are all that the rollout may give to a node, each once.
+func (e *entry) releases() []model.ReleaseID {
+	seen := map[model.ReleaseID]struct{}{}
+	seen[e.state.Spec.Release] = struct{}{}
+	for _, id := range e.state.Restore {
+		seen[id] = struct{}{}
+	}
+	for _, progress := range e.state.Nodes {
+		seen[progress.From] = struct{}{}
+	}
+	delete(seen, model.ReleaseID{})
+	ids := make([]model.ReleaseID, 0, len(seen))
+	for id := range seen {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// anyRunning says whether a rollout has not ended; mu is held.
+func (s *Service) anyRunning() bool { return len(s.active) > 0 }
+
+// find is the rollout of that name, or nil; mu is held.
+func (s *Service) find(name string) *entry {
+	for _, e := range s.active {
+		if e.state.Name == name {
+			return e
+		}
+	}
+	for _, e := range s.rollouts {
+		if e.state.Name == name {
+			return e
+		}
+	}
+	return nil
+}
+
+// membersOf are the nodes that the target matches, by id; mu is held.
+func (s *Service) membersOf(e *entry) []*node {
+	if e.fleet != s.fleet {
+		e.members = s.matching(e.target)
+		e.fleet = s.fleet
+	}
+	return e.members
+}
+
+// matching are the nodes that a selector matches, by id; mu is held.
+func (s *Service) matching(target model.Selector) []*node {
+	var nodes []*node
+	for _, n := range s.nodes {
+		if target.Matches(n.row.Labels) {
+			nodes = append(nodes, n)
+		}
+	}
+	sortNodes(nodes)
+	return nodes
+}
+
+// concerned are the members and every other node that the rollout holds; mu is held.
+func (s *Service) concerned(e *entry) []*node {
+	members := s.membersOf(e)
+	var others []*node
+	for id := range e.state.Nodes {
+		if n := s.nodes[id]; n != nil && !e.target.Matches(n.row.Labels) {
+			others = append(others, n)
+		}
+	}
+	if len(others) == 0 {
+		return members
+	}
+	sortNodes(others)
+	return slices.Concat(members, others)
+}
+
+func rowsOf(nodes []*node) []model.Node {
+	rows := make([]model.Node, len(nodes))
+	for i, n := range nodes {
+		rows[i] = n.row
+	}
+	return rows
+}

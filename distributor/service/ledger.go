@@ -1,0 +1,186 @@
+package service
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// How long a change of a row may wait, so that what comes together is written together.
+const (
+	// ledgerDelay is for what a node says of its chain.
+	ledgerDelay = 200 * time.Millisecond
+	// offeredDelay is for an ACK, which reports mostly overtake.
+	offeredDelay = 2 * time.Second
+	// A failed write is tried again after writeRetryMin, doubling to writeRetryMax.
+	writeRetryMin = 100 * time.Millisecond
+	writeRetryMax = 5 * time.Second
+	// writeTimeout bounds one transaction.
+	writeTimeout = 10 * time.Second
+)
+
+// mark notes that the row has changed and must be written after delay at the latest; mu is held.
+func (s *Service) mark(n *node, delay time.Duration) {
+	n.version++
+	due := time.Now().Add(delay)
+	if n.due.IsZero() || due.Before(n.due) {
+		n.due = due
+	}
+	s.dirty[n] = struct{}{}
+	s.ledger.wake(delay)
+}
+
+// writeLedger writes rows as they become due, until ctx ends. It is the only writer of rows.
+func (s *Service) writeLedger(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	retry := writeRetryMin
+	for {
+		due, left := s.ledger.take()
+		if !due {
+			select {
+			case <-ctx.Done():
+				return
+			case <-s.ledger.poke:
+			case <-arm(timer, left):
+			}
+			continue
+		}
+		if err := s.flush(ctx, time.Now()); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			s.log.Error("rows of nodes were not written; trying again", "after", retry, "error", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(retry):
+			}
+			retry = min(retry*2, writeRetryMax)
+			s.ledger.wake(0)
+			continue
+		}
+		retry = writeRetryMin
+	}
+}
+
+// flushAll writes every row that has changed, whether it is due or not.
+func (s *Service) flushAll(ctx context.Context) error {
+	return s.flush(ctx, time.Now().Add(time.Hour))
+}
+
+// write is one row on its way to the store.
+type write struct {
+	n       *node
+	row     model.Node
+	version uint64
+	audit   []model.AuditEntry
+}
+
+// flush writes the rows that are due by then, in batches. After each batch the sinks of its nodes see what is durable.
+func (s *Service) flush(ctx context.Context, by time.Time) error {
+	for {
+		batch := s.takeBatch(by)
+		if len(batch) == 0 {
+			return nil
+		}
+		rows := make([]model.Node, len(batch))
+		var audit []model.AuditEntry
+		for i, w := range batch {
+			rows[i] = w.row
+			audit = append(audit, w.audit...)
+		}
+		writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
+		err := s.store.PutNodes(writeCtx, rows, audit)
+		cancel()
+		if err != nil {
+			s.putBack(batch)
+			return err
+		}
+		s.written(batch)
+	}
+}
+
+// takeBatch takes as many due rows as fit one transaction, and sets the ledger's next wake.
+func (s *Service) takeBatch(by time.Time) []write {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var batch []write
+	room := MaxBatch
+	next := time.Time{}
+	for n := range s.dirty {
+		cost := 1 + 2*len(n.audit)
+		if n.due.After(by) || cost > room {
+			if next.IsZero() || n.due.Before(next) {
+				next = n.due
+			}
+			continue
+		}
+		room -= cost
+		batch = append(batch, write{n: n, row: n.row, version: n.version, audit: n.audit})
+		n.audit, n.due = nil, time.Time{}
+		delete(s.dirty, n)
+	}
+	if !next.IsZero() {
+		s.ledger.wake(max(time.Until(next), 0))
+	}
+	return batch
+}
+
+// putBack marks rows again whose write failed. A transaction of which nothing was heard may have been done all the same:
+// writing the row again does no harm, and its audit entries may then stand twice.
+func (s *Service) putBack(batch []write) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range batch {
+		w.n.audit = slices.Concat(w.audit, w.n.audit)
+		w.n.due = time.Now()
+		s.dirty[w.n] = struct{}{}
+	}
+}
+
+// written makes what is durable visible to the sinks.
+func (s *Service) written(batch []write) {
+	s.mu.Lock()
+	var changed []string
+	for _, w := range batch {
+		w.n.stored = w.version
+		if w.row.Generation != w.n.given.Generation || w.n.given.ID == "" {
+			chain, err := s.render(w.row.Assigned)
+			if err != nil {
+				s.log.Error("what a node is assigned cannot be rendered; it keeps what it has", "node", w.row.ID, "error", err)
+				continue
+			}
+			w.n.given, w.n.givenChain = w.row, chain
+			changed = append(changed, w.row.ID)
+		}
+	}
+	s.mu.Unlock()
+	s.hub.stored()
+	for _, id := range changed {
+		s.hub.nodeChanged(id)
+	}
+}
+
+// waitStored waits until the store has that version of the node's row.
+func (s *Service) waitStored(ctx context.Context, n *node, version uint64) error {
+	for {
+		wait := s.hub.nextStored()
+		s.mu.Lock()
+		stored := n.stored >= version
+		s.mu.Unlock()
+		if stored {
+			return nil
+		}
+		select {
+		case <-wait:
+		case <-s.stopped:
+			return s.Ready()
+		case <-ctx.Done():
+			return &model.Error{Kind: model.ErrUnavailable, Object: "node/" + n.row.ID, Message: "the change was not written in time; it may still be",
+				Next: "look again in a moment", Cause: context.Cause(ctx)}
+		}
+	}
+}

@@ -1,0 +1,252 @@
+package service
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/delivery"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// node is the memory's picture of a node. Service.mu guards it; the maps inside row and given are never changed, only
+// replaced, so that copies may leave the lock.
+type node struct {
+	// row is the truth, and ahead of the store by what is marked for writing.
+	row model.Node
+	// chain is what row.Assigned renders to.
+	chain model.Chain
+	// floor is the generation at which row.Ledger.Chain became the chain to run: reports of an earlier one are stale.
+	floor int64
+	// version counts the changes of row, stored the newest that the store has.
+	version, stored uint64
+	// due is when row must be written; zero: nothing to write.
+	due time.Time
+	// audit are entries that go with the next write.
+	audit []model.AuditEntry
+
+	// given is the row as sinks see it: the newest that is durable, with its chain.
+	given      model.Node
+	givenChain model.Chain
+	// duty is what the running rollout asks of the node.
+	duty duty
+
+	sessions map[*Session]struct{}
+	// lastSeen is when a session last said anything; zero: not since the start.
+	lastSeen time.Time
+	// fetched are the digests that the node said it has.
+	fetched  map[string]struct{}
+	stats    model.Statistics
+	restarts int
+}
+
+// duty is what a running rollout asks of a node beside running a chain.
+type duty struct {
+	rollout    string
+	prefetch   []model.Module
+	statistics bool
+}
+
+func newNode(row model.Node) *node {
+	return &node{row: row, floor: row.Generation, sessions: map[*Session]struct{}{}}
+}
+
+// publish makes the row, which the store has, what the node's sinks see. mu is held.
+func (s *Service) publish(n *node) error {
+	chain, err := s.render(n.row.Assigned)
+	if err != nil {
+		s.log.Error("what a node is assigned cannot be rendered; it keeps what it has", "node", n.row.ID, "error", err)
+		chain = model.Chain{}
+	}
+	n.chain = chain
+	n.given, n.givenChain = n.row, chain
+	return nil
+}
+
+// Presence says whether a node is there. It is computed, never stored.
+type Presence string
+
+// The presences.
+const (
+	PresenceConnected Presence = "connected"
+	PresenceUnknown   Presence = "unknown"
+)
+
+// NodeStatus is a node's row with what the memory knows beside it. Its maps are shared and must not be changed.
+type NodeStatus struct {
+	model.Node
+	// Chain is the hash of the chain that the node is to run; empty when it was never given a release.
+	Chain    string
+	Presence Presence
+	// LastSeen is when the node last said anything to this distributor; zero when it has not since the start.
+	LastSeen time.Time
+	// Statistics are the latest; the zero value when there are none.
+	Statistics model.Statistics
+}
+
+func (n *node) status() NodeStatus {
+	status := NodeStatus{Node: n.row, Chain: n.chain.Hash, Presence: PresenceUnknown, LastSeen: n.lastSeen, Statistics: n.stats}
+	if n.connected() {
+		status.Presence = PresenceConnected
+	}
+	return status
+}
+
+// maxUnwritten is how many audit entries may wait with a row; more would not fit one transaction.
+const maxUnwritten = 16
+
+func errNoNode(id string) error {
+	return &model.Error{Kind: model.ErrNotFound, Object: "node/" + id, Message: "no such node: none with this id has ever connected",
+		Next: "see waft nodes list"}
+}
+
+// GetNode returns one node, or model.ErrNotFound.
+func (s *Service) GetNode(ctx context.Context, id string) (NodeStatus, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ready(); err != nil {
+		return NodeStatus{}, err
+	}
+	n := s.nodes[id]
+	if n == nil {
+		return NodeStatus{}, errNoNode(id)
+	}
+	return n.status(), nil
+}
+
+// ListNodes returns the nodes that a label selector matches (empty: all), by id, and the token of the next page.
+func (s *Service) ListNodes(ctx context.Context, selector string, page Page) ([]NodeStatus, string, error) {
+	limit, err := page.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	after, err := page.after()
+	if err != nil {
+		return nil, "", err
+	}
+	match, err := model.ParseSelector(selector)
+	if err != nil {
+		return nil, "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ready(); err != nil {
+		return nil, "", err
+	}
+	var ids []string
+	for id, n := range s.nodes {
+		if id > after && match.Matches(n.row.Labels) {
+			ids = append(ids, id)
+		}
+	}
+	sort.Strings(ids)
+	next := ""
+	if len(ids) > limit {
+		ids = ids[:limit]
+		next = afterToken(ids[limit-1])
+	}
+	nodes := make([]NodeStatus, len(ids))
+	for i, id := range ids {
+		nodes[i] = s.nodes[id].status()
+	}
+	return nodes, next, nil
+}
+
+// RetryNode has the node try its rejected chain once more. The node must have rejected the chain it is to run; else
+// model.ErrPrecondition.
+func (s *Service) RetryNode(ctx context.Context, actor Actor, id string) (NodeStatus, error) {
+	object := "node/" + id
+	if err := actor.check(object); err != nil {
+		return NodeStatus{}, err
+	}
+	s.mu.Lock()
+	if err := s.ready(); err != nil {
+		s.mu.Unlock()
+		return NodeStatus{}, err
+	}
+	n := s.nodes[id]
+	if n == nil {
+		s.mu.Unlock()
+		return NodeStatus{}, errNoNode(id)
+	}
+	if n.row.Ledger.State != model.ChainRejected {
+		defer s.mu.Unlock()
+		return NodeStatus{}, &model.Error{Kind: model.ErrPrecondition, Object: object,
+			Message: "it has not rejected the chain it is to run, so there is nothing to try again", Next: "see waft nodes show " + id}
+	}
+	if len(n.audit) >= maxUnwritten {
+		defer s.mu.Unlock()
+		return NodeStatus{}, &model.Error{Kind: model.ErrUnavailable, Object: object,
+			Message: "earlier changes of it are not written yet", Next: "try again when the store answers"}
+	}
+	n.row.Retry++
+	n.audit = append(n.audit, model.AuditEntry{At: s.now(), Actor: actor.Name, Action: "node.retry", Object: object, Reason: actor.Reason,
+		Detail: "chain " + n.row.Ledger.Chain})
+	s.mark(n, 0)
+	version := n.version
+	s.mu.Unlock()
+
+	if err := s.waitStored(ctx, n, version); err != nil {
+		return NodeStatus{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.direct(n)
+	return n.status(), nil
+}
+
+// Collections are what the node is to be sent now, always all three. A node that is not known, or waits for its first
+// release, gets them empty. They are shared and must not be changed.
+func (s *Service) Collections(ctx context.Context, nodeID string) ([]model.Collection, error) {
+	s.mu.Lock()
+	if err := s.ready(); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	row, chain, prefetch := model.Node{ID: nodeID}, model.Chain{}, []model.Module(nil)
+	if n := s.nodes[nodeID]; n != nil {
+		row, chain, prefetch = n.given, n.givenChain, n.duty.prefetch
+	}
+	s.mu.Unlock()
+	return delivery.Collections(row, chain, prefetch), nil
+}
+
+// assign gives a node a release of a layer, or takes the layer away, and says whether that changed anything. The row is
+// marked for writing; sinks see it when it is written. mu is held.
+func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, given bool) (bool, error) {
+	have, has := n.row.Assigned[layer]
+	if has == given && have == release {
+		return false, nil
+	}
+	assigned := maps.Clone(n.row.Assigned)
+	if assigned == nil {
+		assigned = map[model.Layer]model.ReleaseID{}
+	}
+	if given {
+		assigned[layer] = release
+	} else {
+		delete(assigned, layer)
+	}
+	chain, err := s.render(assigned)
+	if err != nil {
+		return false, err
+	}
+	n.row.Assigned = assigned
+	n.row.Generation++
+	n.chain = chain
+	if n.row.Ledger.Chain != chain.Hash {
+		// The same chain under another release's name has been reported on already; the node need not say it again.
+		n.row.Ledger = model.LedgerEntry{Chain: chain.Hash}
+		n.floor = n.row.Generation
+	}
+	s.mark(n, 0)
+	return true, nil
+}
+
+// sortNodes sorts by id.
+func sortNodes(nodes []*node) {
+	slices.SortFunc(nodes, func(a, b *node) int { return strings.Compare(a.row.ID, b.row.ID) })
+}

@@ -1,0 +1,135 @@
+package service
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
+
+// maxChecks is how often a picture is taken anew because it held chains that nobody had checked.
+const maxChecks = 4
+
+// observation is the picture of the fleet that a rollout is stepped with.
+func (s *Service) observation(ctx context.Context, e *entry) (rollout.Observe, error) {
+	for range maxChecks {
+		event, unchecked := s.look(e)
+		if len(unchecked) == 0 {
+			return event, nil
+		}
+		if err := s.checkAll(ctx, unchecked); err != nil {
+			return rollout.Observe{}, err
+		}
+	}
+	return rollout.Observe{}, &model.Error{Kind: model.ErrUnavailable, Object: "rollout/" + e.state.Name,
+		Message: "the fleet changes faster than its chains are checked", Next: "it is tried again"}
+}
+
+// look takes the picture, and names the chains in it that have not been checked yet.
+func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	nodes := s.concerned(e)
+	unchecked := map[string]model.Chain{}
+	held := s.holders(e)
+	event := rollout.Observe{Nodes: make([]rollout.NodeView, 0, len(nodes))}
+	for _, n := range nodes {
+		view := s.viewOf(e, n, unchecked)
+		view.HeldBy = held[n.row.ID]
+		event.Nodes = append(event.Nodes, view)
+	}
+	e.blocker = nil
+	if e.state.Phase == model.RolloutPending {
+		if e.blocker = s.blockerOf(e.state, nodes); e.blocker != nil {
+			event.Blocked = e.blocker.state.Name
+		}
+	}
+	return event, unchecked
+}
+
+// viewOf is one node as a rollout sees it; mu is held.
+func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) rollout.NodeView {
+	now := s.now()
+	view := rollout.NodeView{
+		ID: n.row.ID, Labels: n.row.Labels,
+		Connected: n.connected(), Silent: s.silent(n, now), Reports: n.row.Reports,
+		Assigned: n.row.Assigned[e.state.Layer], Given: len(n.row.Assigned) > 0,
+		CurrentChain: n.chain.Hash,
+		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts, Stats: n.stats,
+	}
+	release, gives := rollout.ReleaseFor(e.state, n.row.ID)
+	if !gives {
+		return view
+	}
+	chain, err := s.render(with(n.row.Assigned, e.state.Layer, release))
+	if err != nil {
+		view.Unloadable = fmt.Sprintf("the chain it would run cannot be rendered: %v", err)
+		return view
+	}
+	view.TargetChain = chain.Hash
+	view.Fetched = hasAll(chain, n.fetched)
+	if !e.state.Nodes[n.row.ID].MovedAt.IsZero() {
+		return view // it was checked before it was moved
+	}
+	verdict, checked := s.verdicts[chain.Hash]
+	switch {
+	case !checked:
+		unchecked[chain.Hash] = chain
+	case verdict != nil:
+		view.Unloadable = fmt.Sprintf("the chain it would run is not valid: %v", verdict)
+	default:
+		view.Unloadable = unloadable(n.row.EnvoyVersion, chain)
+	}
+	return view
+}
+
+// checkAll checks chains and keeps the verdicts.
+func (s *Service) checkAll(ctx context.Context, chains map[string]model.Chain) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	for hash, chain := range chains {
+		verdict, err := s.checkChain(ctx, chain)
+		if err != nil {
+			return fmt.Errorf("check chain %s: %w", hash, err)
+		}
+		s.mu.Lock()
+		if len(s.verdicts) >= maxChains {
+			clear(s.verdicts)
+		}
+		s.verdicts[hash] = verdict
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// holders says which other running rollout holds which node; mu is held.
+func (s *Service) holders(e *entry) map[string]string {
+	var held map[string]string
+	for _, other := range s.active {
+		if other == e {
+			continue
+		}
+		if held == nil {
+			held = map[string]string{}
+		}
+		for id := range other.state.Nodes {
+			held[id] = other.state.Name
+		}
+	}
+	return held
+}
+
+// blockerOf is the earliest other rollout, begun before this one and not ended, that shares nodes with it; nil for none.
+// mu is held.
+func (s *Service) blockerOf(state model.Rollout, nodes []*node) *entry {
+	for _, other := range s.active {
+		if other.state.Name == state.Name || (state.Sequence != 0 && other.state.Sequence > state.Sequence) {
+			continue
+		}
+		if len(rollout.Conflicts(state, other.state, rowsOf(nodes))) > 0 {
+			return other
+		}
+	}
+	return nil
+}

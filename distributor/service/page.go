@@ -1,0 +1,70 @@
+package service
+
+import (
+	"encoding/base64"
+	"strconv"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Limits of pages, in items.
+const (
+	DefaultPageSize = 100
+	MaxPageSize     = 1000
+)
+
+// Page asks for a part of a list. The zero value is the first page of DefaultPageSize items.
+type Page struct {
+	// Size is how many items at most; 0 means DefaultPageSize, and more than MaxPageSize means MaxPageSize.
+	Size int
+	// Token is what the page before returned; empty for the first.
+	Token string
+}
+
+func (p Page) limit() (int, error) {
+	switch {
+	case p.Size < 0:
+		return 0, model.Invalidf("", "page_size", "give 0 for the default", "is %d, less than 0", p.Size)
+	case p.Size == 0:
+		return DefaultPageSize, nil
+	default:
+		return min(p.Size, MaxPageSize), nil
+	}
+}
+
+func errToken() error {
+	return model.Invalidf("", "page_token", "give the token that the page before returned, unchanged", "is not a page token")
+}
+
+// cursor reads a token made by cursorToken.
+func (p Page) cursor() (int64, error) {
+	if p.Token == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(p.Token, 36, 64)
+	if err != nil || n <= 0 {
+		return 0, errToken()
+	}
+	return n, nil
+}
+
+func cursorToken(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 36)
+}
+
+// after reads a token made by afterToken.
+func (p Page) after() (string, error) {
+	if p.Token == "" {
+		return "", nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(p.Token)
+	if err != nil || len(b) == 0 {
+		return "", errToken()
+	}
+	return string(b), nil
+}
+
+func afterToken(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }

@@ -1,0 +1,60 @@
+package service
+
+import (
+	"context"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Store keeps what must outlive the process. An implementation may be used concurrently. When a method that changes
+// something returns nil, the change survives a crash of this process and of the machine. Errors wrap a kind of package
+// model: ErrNotFound, ErrExists and ErrConflict as said below, ErrUnavailable when the store did not answer.
+//
+// The contract is tested by package storetest.
+type Store interface {
+	// CreateRelease stores a release that does not exist yet, or returns ErrExists when its ID does. Releases never change.
+	CreateRelease(ctx context.Context, release model.Release, audit model.AuditEntry) error
+	// GetRelease returns a release by its whole ID, or ErrNotFound.
+	GetRelease(ctx context.Context, id model.ReleaseID) (model.Release, error)
+	// FindReleases returns at most limit releases of that name whose hash begins with prefix, by hash.
+	FindReleases(ctx context.Context, name, prefix string, limit int) ([]model.Release, error)
+	// ListReleases returns releases, newest first; those of one name, or all when name is empty. A page begins after the
+	// cursor that the page before gave (0: from the newest); the cursor returned is 0 after the last page.
+	ListReleases(ctx context.Context, name string, cursor int64, limit int) ([]model.Release, int64, error)
+
+	// CreateRollout stores a rollout whose name is free, gives it a Sequence greater than any before, and returns it with
+	// its revision, or ErrExists.
+	CreateRollout(ctx context.Context, rollout model.Rollout, audit []model.AuditEntry) (model.Rollout, int64, error)
+	// UpdateRollout replaces a rollout if its revision is still the one given, and returns the new revision; ErrConflict
+	// when somebody else has changed it, ErrNotFound when there is none.
+	UpdateRollout(ctx context.Context, rollout model.Rollout, revision int64, audit []model.AuditEntry) (int64, error)
+	// GetRollout returns a rollout and its revision, or ErrNotFound.
+	GetRollout(ctx context.Context, name string) (model.Rollout, int64, error)
+	// ListRollouts returns rollouts, newest first, in pages as ListReleases does; the cursor is a Sequence.
+	ListRollouts(ctx context.Context, cursor int64, limit int) ([]model.Rollout, int64, error)
+
+	// PutNodes writes rows and audit entries in one transaction: at most MaxBatch of them, an entry counted twice.
+	PutNodes(ctx context.Context, nodes []model.Node, audit []model.AuditEntry) error
+	// ListNodes returns rows by id, beginning after the id given.
+	ListNodes(ctx context.Context, after string, limit int) ([]model.Node, error)
+
+	// ListAudit returns audit entries, newest first, in pages as ListReleases does; those of one object, or all when object
+	// is empty. The cursor is a Sequence.
+	ListAudit(ctx context.Context, object string, cursor int64, limit int) ([]model.AuditEntry, int64, error)
+}
+
+// Modules finds modules and keeps verified copies of them. An implementation may be used concurrently. Errors wrap a kind
+// of package model: ErrNotFound for a reference that does not exist, ErrInvalid for one that is malformed, is no module or
+// whose bytes do not match their digest, ErrUnavailable when the registry did not answer.
+type Modules interface {
+	// Resolve turns a reference into a module by content, pulls and verifies the bytes and keeps them on this
+	// distributor's disk. The second result is the JSON Schema of the module's configuration, or nil when it has none.
+	Resolve(ctx context.Context, reference string) (model.Module, []byte, error)
+	// Schema returns the JSON Schema of the configuration of a module that was resolved before, or nil when it has none. It
+	// reads the copy on disk, and the registry only where that is gone.
+	Schema(ctx context.Context, module model.Module) ([]byte, error)
+}
+
+// MaxBatch is how many rows of nodes one transaction may write; an audit entry counts as two rows. It stays below etcd's
+// own limit of 128 operations.
+const MaxBatch = 100

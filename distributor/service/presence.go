@@ -1,0 +1,41 @@
+package service
+
+import "time"
+
+// connected says whether the node is there: a node that reports has an open report stream, any other an open stream of any
+// kind. mu is held.
+func (n *node) connected() bool {
+	for session := range n.sessions {
+		if session.reports || !n.row.Reports {
+			return true
+		}
+	}
+	return false
+}
+
+// silent is how long the node has not been connected. After a start it counts from the start at the earliest, so that a
+// restart of the distributor makes nobody silent. mu is held.
+func (s *Service) silent(n *node, now time.Time) time.Duration {
+	if n.connected() {
+		return 0
+	}
+	since := n.lastSeen
+	if since.Before(s.startedAt) {
+		since = s.startedAt
+	}
+	return max(now.Sub(since), 0)
+}
+
+// settled says whether rollouts may be observed: all the nodes that were there before the start are back, or the grace for
+// it is over. Without it a wave that starts just after a restart would take every node for one that is away. mu is held.
+func (s *Service) settled(members []*node, now time.Time) bool {
+	if now.Sub(s.startedAt) >= s.startGrace {
+		return true
+	}
+	for _, n := range members {
+		if !n.connected() {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,271 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// MaxReleaseBytes is how large the JSON of a resolved release may be.
+const MaxReleaseBytes = 512 << 10
+
+// FilterDraft is a filter as a person writes it.
+type FilterDraft struct {
+	// Name is required, a DNS label.
+	Name string
+	// Module is a reference, resolved to digests when the release is created. Empty: another layer gives the module.
+	Module        string
+	Phase         model.Phase
+	Priority      *int32
+	FailurePolicy model.FailurePolicy
+	// Config is any JSON value; nil: none given.
+	Config json.RawMessage
+}
+
+// ReleaseDraft is a release as a person writes it.
+type ReleaseDraft struct {
+	// Name is required, a DNS label.
+	Name string
+	// Layer: empty means model.LayerGlobal.
+	Layer     model.Layer
+	Filters   []FilterDraft
+	Overrides []FilterDraft
+}
+
+// CreateRelease resolves a draft's references to digests, checks configurations against their modules' schemas, and
+// stores the release. The same content under the same name again returns the first. Errors are *model.Error, naming the
+// field in the draft: ErrInvalid, ErrNotFound for a reference that does not exist, ErrUnavailable when the registry is
+// away.
+func (s *Service) CreateRelease(ctx context.Context, actor Actor, draft ReleaseDraft) (model.Release, error) {
+	object := "release/" + draft.Name
+	if err := s.Ready(); err != nil {
+		return model.Release{}, err
+	}
+	if err := actor.check(object); err != nil {
+		return model.Release{}, err
+	}
+	if err := model.ValidateName("release", "metadata.name", draft.Name); err != nil {
+		return model.Release{}, err
+	}
+	release := model.Release{ID: model.ReleaseID{Name: draft.Name}, Layer: draft.Layer, CreatedBy: actor.Name, Reason: actor.Reason}
+	if release.Layer == "" {
+		release.Layer = model.LayerGlobal
+	}
+	if err := model.ValidateLayer(object, "metadata.layer", release.Layer); err != nil {
+		return model.Release{}, err
+	}
+	resolver := &resolver{service: s, object: object, known: map[string]model.Module{}}
+	var err error
+	if release.Filters, err = resolver.filters(ctx, "spec.filters", draft.Filters); err != nil {
+		return model.Release{}, err
+	}
+	if release.Overrides, err = resolver.filters(ctx, "spec.overrides", draft.Overrides); err != nil {
+		return model.Release{}, err
+	}
+	if release.ID.Hash, err = release.ContentHash(); err != nil {
+		return model.Release{}, model.Invalidf(object, "spec", "correct it", "has no canonical form: %v", err)
+	}
+	if err := model.ValidateRelease(release); err != nil {
+		return model.Release{}, err
+	}
+	release.CreatedAt = s.now().UTC()
+	size, err := json.Marshal(release)
+	if err != nil {
+		return model.Release{}, fmt.Errorf("%s: %w", object, err)
+	}
+	if len(size) > MaxReleaseBytes {
+		return model.Release{}, model.Invalidf(object, "spec", "put large data into the module, or split the release",
+			"is %d bytes as JSON, more than %d", len(size), MaxReleaseBytes)
+	}
+
+	entry := model.AuditEntry{At: release.CreatedAt, Actor: actor.Name, Action: "release.create", Object: "release/" + release.ID.String(), Reason: actor.Reason}
+	switch err := s.store.CreateRelease(ctx, release, entry); {
+	case errors.Is(err, model.ErrExists):
+		return s.store.GetRelease(ctx, release.ID)
+	case err != nil:
+		return model.Release{}, err
+	}
+	s.log.Info("release created", "release", release.ID.String(), "layer", release.Layer, "actor", actor.Name)
+	return release, nil
+}
+
+// resolver resolves the references of one draft. A reference that stands twice is resolved once, so that a name that moves
+// meanwhile does not put two versions into one release.
+type resolver struct {
+	service *Service
+	object  string
+	known   map[string]model.Module
+}
+
+func (r *resolver) filters(ctx context.Context, field string, drafts []FilterDraft) ([]model.FilterSpec, error) {
+	var specs []model.FilterSpec
+	names := map[string]int{}
+	for i, draft := range drafts {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		if err := model.ValidateName(r.object, at+".name", draft.Name); err != nil {
+			return nil, err
+		}
+		if first, twice := names[draft.Name]; twice {
+			return nil, model.Invalidf(r.object, at+".name", "give each filter its own name", "%q is the name of %s[%d] already", draft.Name, field, first)
+		}
+		names[draft.Name] = i
+		spec, err := r.filter(ctx, at, draft)
+		if err != nil {
+			return nil, err
+		}
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+func (r *resolver) filter(ctx context.Context, at string, draft FilterDraft) (model.FilterSpec, error) {
+	spec := model.FilterSpec{Name: draft.Name, Phase: draft.Phase, Priority: draft.Priority, FailurePolicy: draft.FailurePolicy}
+	if draft.FailurePolicy == model.FailOpen && (draft.Phase == model.PhaseAuthn || draft.Phase == model.PhaseAuthz) {
+		return spec, model.Invalidf(r.object, at+".failurePolicy", "use FAIL_RELOAD or FAIL_CLOSED",
+			"FAIL_OPEN is refused for phase %s: requests would pass unchecked when the filter fails", draft.Phase)
+	}
+	if draft.Config != nil {
+		config, err := model.Canonical(draft.Config)
+		if err != nil {
+			return spec, model.Invalidf(r.object, at+".config", "give JSON", "%v", err)
+		}
+		spec.Config = config
+	}
+	if draft.Module == "" {
+		return spec, nil
+	}
+	module, err := r.module(ctx, at+".module", draft.Module)
+	if err != nil {
+		return spec, err
+	}
+	spec.Module = &module
+	if spec.Config == nil {
+		// Another layer may give the configuration; the rendered chain is checked before a rollout starts.
+		return spec, nil
+	}
+	schema, err := r.service.schemas.of(ctx, module)
+	if err != nil {
+		return spec, r.failed(at+".module", draft.Module, err)
+	}
+	bad, err := fit(schema, spec.Config)
+	if err != nil {
+		return spec, model.Invalidf(r.object, at+".config", "give JSON", "%v", err)
+	}
+	if bad != nil {
+		return spec, misfitError(r.object, at+".config"+bad.path, module, bad.why)
+	}
+	return spec, nil
+}
+
+func (r *resolver) module(ctx context.Context, field, reference string) (model.Module, error) {
+	if module, known := r.known[reference]; known {
+		return module, nil
+	}
+	module, schema, err := r.service.modules.Resolve(ctx, reference)
+	if err != nil {
+		return module, r.failed(field, reference, err)
+	}
+	if _, err := r.service.schemas.put(module, schema); err != nil {
+		return module, model.Invalidf(r.object, field, "build and push the module again", "%v", err)
+	}
+	module.Reference = reference
+	r.known[reference] = module
+	return module, nil
+}
+
+// failed says that a module could not be had, keeping the kind of the error.
+func (r *resolver) failed(field, reference string, err error) error {
+	out := &model.Error{Kind: kindOf(err), Object: r.object, Field: field, Cause: err}
+	out.Message = fmt.Sprintf("%s: %v", reference, err)
+	var told *model.Error
+	if errors.As(err, &told) {
+		out.Message, out.Next = told.Message, told.Next
+		if told.Object != "" {
+			out.Message = told.Object + ": " + told.Message
+		}
+	}
+	if out.Next == "" {
+		switch out.Kind {
+		case model.ErrNotFound:
+			out.Next = "push it first (waft push), or correct the reference"
+		case model.ErrUnavailable:
+			out.Next = "check that the registry answers, then try again"
+		default:
+			out.Next = "see `waft inspect " + reference + "`"
+		}
+	}
+	return out
+}
+
+// kindOf is the kind that err wraps; an error of no kind is somebody else's trouble, and trying again may help.
+func kindOf(err error) error {
+	for _, kind := range []error{model.ErrInvalid, model.ErrNotFound, model.ErrExists, model.ErrConflict, model.ErrPrecondition} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return model.ErrUnavailable
+}
+
+// GetRelease finds a release by NAME (the newest of that name), NAME@sha256:HEX, or a unique prefix of the hash.
+func (s *Service) GetRelease(ctx context.Context, ref string) (model.Release, error) {
+	if err := s.Ready(); err != nil {
+		return model.Release{}, err
+	}
+	parsed, err := model.ParseReleaseRef(ref)
+	if err != nil {
+		return model.Release{}, err
+	}
+	var found []model.Release
+	switch {
+	case parsed.Exact():
+		release, err := s.store.GetRelease(ctx, model.ReleaseID{Name: parsed.Name, Hash: parsed.Hash})
+		if err != nil && !errors.Is(err, model.ErrNotFound) {
+			return model.Release{}, err
+		}
+		if err == nil {
+			found = append(found, release)
+		}
+	case parsed.Hash != "":
+		if found, err = s.store.FindReleases(ctx, parsed.Name, parsed.Hash, 2); err != nil {
+			return model.Release{}, err
+		}
+	default:
+		if found, _, err = s.store.ListReleases(ctx, parsed.Name, 0, 1); err != nil {
+			return model.Release{}, err
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return model.Release{}, &model.Error{Kind: model.ErrNotFound, Object: "release/" + ref, Message: "no such release",
+			Next: "see waft release list, or create it with waft release create"}
+	default:
+		return model.Release{}, model.Invalidf("release/"+ref, "", "give more of the hash",
+			"more than one release is meant: %s and %s", found[0].ID, found[1].ID)
+	}
+}
+
+// ListReleases returns releases, newest first, of one name or all (empty), and the token of the next page.
+func (s *Service) ListReleases(ctx context.Context, name string, page Page) ([]model.Release, string, error) {
+	limit, err := page.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	cursor, err := page.cursor()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := s.Ready(); err != nil {
+		return nil, "", err
+	}
+	releases, next, err := s.store.ListReleases(ctx, name, cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	return releases, cursorToken(next), nil
+}

@@ -1,0 +1,346 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
+
+// RolloutDraft is a rollout as a person writes it.
+type RolloutDraft struct {
+	// Name is required, a DNS label, unique for ever.
+	Name string
+	// Release is a reference as GetRelease takes it; the hash is fixed when the rollout starts.
+	Release string
+	// Selector over nodes' labels; empty selects every node.
+	Selector string
+	// Waves in order; empty: one wave of everything.
+	Waves []model.WaveSpec
+	// NoWait refuses the rollout when a running one shares nodes; else it waits, pending.
+	NoWait bool
+}
+
+// StartRollout begins a rollout: it renders and checks every chain that it would produce, then stores it and takes its
+// first step. Errors are *model.Error: ErrInvalid for a draft, a chain or an Envoy that does not fit, naming it;
+// ErrNotFound for an unknown release; ErrPrecondition for a target without nodes; ErrExists for a name that is taken;
+// ErrConflict, with NoWait, naming the running rollout that shares nodes. The rollout is shared and must not be changed.
+func (s *Service) StartRollout(ctx context.Context, actor Actor, draft RolloutDraft) (model.Rollout, error) {
+	object := "rollout/" + draft.Name
+	if err := s.Ready(); err != nil {
+		return model.Rollout{}, err
+	}
+	if err := actor.check(object); err != nil {
+		return model.Rollout{}, err
+	}
+	if err := model.ValidateName("rollout", "metadata.name", draft.Name); err != nil {
+		return model.Rollout{}, err
+	}
+	if draft.Release == "" {
+		return model.Rollout{}, model.Invalidf(object, "spec.release", "name one, see waft release list", "is empty")
+	}
+	release, err := s.GetRelease(ctx, draft.Release)
+	if err != nil {
+		var told *model.Error
+		if errors.As(err, &told) {
+			about := *told
+			about.Message = told.Object + ": " + told.Message
+			about.Object, about.Field = object, "spec.release"
+			return model.Rollout{}, &about
+		}
+		return model.Rollout{}, err
+	}
+	spec := model.RolloutSpec{Release: release.ID, Selector: draft.Selector, Waves: slices.Clone(draft.Waves)}
+	if err := model.ValidateRolloutSpec(object, spec); err != nil {
+		return model.Rollout{}, err
+	}
+	return s.start(ctx, actor, "start", draft.NoWait, func(now time.Time) (model.Rollout, error) {
+		return rollout.New(draft.Name, release.Layer, spec, actor.by(), now), nil
+	})
+}
+
+// start admits and stores the rollout that make makes. make is called in the drive loop, maybe more than once.
+func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bool, make func(now time.Time) (model.Rollout, error)) (model.Rollout, error) {
+	for range maxChecks {
+		var out model.Rollout
+		var unchecked map[string]model.Chain
+		err := s.inDrive(ctx, "rollout", func(run context.Context) error {
+			state, err := make(s.now().UTC())
+			if err != nil {
+				return err
+			}
+			e, err := newEntry(state, 0)
+			if err != nil {
+				return err
+			}
+			if err := s.needReleases(run, e.releases()...); err != nil {
+				return err
+			}
+			if unchecked, err = s.admit(e, noWait); err != nil || len(unchecked) > 0 {
+				return err
+			}
+			out, err = s.begin(run, actor, verb, e)
+			return err
+		})
+		if err != nil {
+			return model.Rollout{}, err
+		}
+		if len(unchecked) == 0 {
+			return out, nil
+		}
+		// Schemas are read outside the drive loop, so that a slow disk or registry holds up nobody else.
+		if err := s.checkAll(ctx, unchecked); err != nil {
+			return model.Rollout{}, err
+		}
+	}
+	return model.Rollout{}, &model.Error{Kind: model.ErrUnavailable, Object: "rollout", Message: "the fleet changes faster than its chains are checked",
+		Next: "try again in a moment"}
+}
+
+// admit says why a rollout must not start, or which chains have to be checked before that can be said.
+func (s *Service) admit(e *entry, noWait bool) (map[string]model.Chain, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	object := "rollout/" + e.state.Name
+	if s.find(e.state.Name) != nil {
+		return nil, s.nameTaken(e.state.Name)
+	}
+	members := s.membersOf(e)
+	if len(members) == 0 {
+		return nil, &model.Error{Kind: model.ErrPrecondition, Object: object, Field: "spec.target.selector",
+			Message: fmt.Sprintf("%q selects none of the %d nodes that have ever connected", e.state.Spec.Selector, len(s.nodes)),
+			Next:    "see waft nodes list for their labels"}
+	}
+	unchecked := map[string]model.Chain{}
+	for _, n := range members {
+		if err := s.admitNode(e, n, unchecked); err != nil {
+			return nil, err
+		}
+	}
+	if len(unchecked) > 0 {
+		return unchecked, nil
+	}
+	if noWait {
+		if other := s.blockerOf(e.state, members); other != nil {
+			shared := rollout.Conflicts(e.state, other.state, rowsOf(members))
+			return nil, &model.Error{Kind: model.ErrConflict, Object: object,
+				Message: fmt.Sprintf("rollout/%s, started by %s, has not ended and shares %d nodes (%s)",
+					other.state.Name, other.state.StartedBy, len(shared), firstFew(shared)),
+				Next: "wait for it, abort it, or start without --no-wait to have this one wait"}
+		}
+	}
+	return nil, nil
+}
+
+// admitNode says why a node cannot be given what the rollout gives it; mu is held.
+func (s *Service) admitNode(e *entry, n *node, unchecked map[string]model.Chain) error {
+	object := "rollout/" + e.state.Name
+	release, gives := rollout.ReleaseFor(e.state, n.row.ID)
+	if !gives {
+		return nil
+	}
+	about := func(err error, next string) error {
+		told := &model.Error{Kind: model.ErrInvalid, Object: object, Field: "spec.release", Cause: err, Next: next,
+			Message: fmt.Sprintf("%s on node/%s (%s): %v", release, n.row.ID, describe(with(n.row.Assigned, e.state.Layer, release)), err)}
+		return told
+	}
+	chain, err := s.render(with(n.row.Assigned, e.state.Layer, release))
+	if err != nil {
+		return about(err, "correct the release of the layer at fault, and create it again")
+	}
+	verdict, checked := s.verdicts[chain.Hash]
+	if !checked {
+		unchecked[chain.Hash] = chain
+		return nil
+	}
+	if verdict != nil {
+		return about(verdict, "correct the release of the layer at fault, and create it again")
+	}
+	if why := unloadable(n.row.EnvoyVersion, chain); why != "" {
+		return &model.Error{Kind: model.ErrInvalid, Object: object, Field: "spec.target.selector",
+			Message: fmt.Sprintf("node/%s cannot load %s: %s", n.row.ID, release, why),
+			Next:    "build the module for that Envoy (waft check says what it lacks), upgrade the node's Envoy, or leave the node out by the selector"}
+	}
+	return nil
+}
+
+// describe names the layers that a chain is rendered from, where there is more than one.
+func describe(assigned map[model.Layer]model.ReleaseID) string {
+	layers := make([]string, 0, len(assigned))
+	for layer, id := range assigned {
+		layers = append(layers, string(layer)+" "+id.String())
+	}
+	slices.Sort(layers)
+	return strings.Join(layers, ", ")
+}
+
+// firstFew names some of many.
+func firstFew(ids []string) string {
+	const few = 3
+	if len(ids) <= few {
+		return strings.Join(ids, ", ")
+	}
+	return strings.Join(ids[:few], ", ") + ", …"
+}
+
+// nameTaken names who has it; mu is held.
+func (s *Service) nameTaken(name string) error {
+	err := &model.Error{Kind: model.ErrExists, Object: "rollout/" + name, Field: "metadata.name", Message: "the name is taken",
+		Next: "choose another: names of rollouts are unique for ever, so that history stays readable"}
+	if e := s.find(name); e != nil {
+		err.Message = fmt.Sprintf("the name is taken by the rollout of %s that %s started at %s (%s)",
+			e.state.Spec.Release, e.state.StartedBy, e.state.StartedAt.Format(time.RFC3339), e.state.Phase)
+	}
+	return err
+}
+
+// begin stores a rollout that was admitted, and takes its first step.
+func (s *Service) begin(ctx context.Context, actor Actor, verb string, e *entry) (model.Rollout, error) {
+	entry := model.AuditEntry{At: e.state.StartedAt, Actor: actor.Name, Action: "rollout." + verb, Object: "rollout/" + e.state.Name,
+		Reason: actor.Reason, Detail: fmt.Sprintf("%s to nodes %q", e.state.Spec.Release, e.state.Spec.Selector)}
+	if e.state.Undoes != "" {
+		entry.Detail = fmt.Sprintf("takes back rollout/%s on %d nodes", e.state.Undoes, len(e.state.Restore))
+	}
+	writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
+	state, revision, err := s.store.CreateRollout(writeCtx, e.state, []model.AuditEntry{entry})
+	cancel()
+	if errors.Is(err, model.ErrExists) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return model.Rollout{}, s.nameTaken(e.state.Name)
+	}
+	if err != nil {
+		return model.Rollout{}, err
+	}
+	s.mu.Lock()
+	e.state, e.revision = state, revision
+	s.rollouts = slices.Insert(s.rollouts, 0, e)
+	s.active = append(s.active, e)
+	s.mu.Unlock()
+	s.hub.rolloutChanged(state)
+	s.log.Info("rollout started", "rollout", state.Name, "release", state.Spec.Release.String(), "selector", state.Spec.Selector, "actor", actor.Name)
+	s.observe(ctx, e)
+	s.drive.wake(reportDelay)
+	return e.state, nil
+}
+
+func errNoRollout(name string) error {
+	return &model.Error{Kind: model.ErrNotFound, Object: "rollout/" + name, Message: "no such rollout", Next: "see waft rollout history"}
+}
+
+// GetRollout returns a rollout, or model.ErrNotFound. It is shared and must not be changed.
+func (s *Service) GetRollout(ctx context.Context, name string) (model.Rollout, error) {
+	s.mu.Lock()
+	if err := s.ready(); err != nil {
+		s.mu.Unlock()
+		return model.Rollout{}, err
+	}
+	e := s.find(name)
+	if e != nil && e.running() {
+		defer s.mu.Unlock()
+		return e.state, nil
+	}
+	s.mu.Unlock()
+	if e == nil {
+		return model.Rollout{}, errNoRollout(name)
+	}
+	state, _, err := s.store.GetRollout(ctx, name)
+	return state, err
+}
+
+// ListRollouts returns rollouts, newest first, and the token of the next page.
+func (s *Service) ListRollouts(ctx context.Context, page Page) ([]model.Rollout, string, error) {
+	limit, err := page.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	cursor, err := page.cursor()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := s.Ready(); err != nil {
+		return nil, "", err
+	}
+	rollouts, next, err := s.store.ListRollouts(ctx, cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	return rollouts, cursorToken(next), nil
+}
+
+// Pause stops a rollout before its next decision; nodes stay where they are. Like the other commands it gives
+// model.ErrPrecondition when the rollout is in no phase for it, model.ErrConflict when somebody else has just changed that,
+// and changes nothing when what it asks for is so already.
+func (s *Service) Pause(ctx context.Context, actor Actor, name string) (model.Rollout, error) {
+	return s.command(ctx, actor, "pause", name, rollout.Pause{By: actor.by()})
+}
+
+// Resume goes on with a paused rollout.
+func (s *Service) Resume(ctx context.Context, actor Actor, name string) (model.Rollout, error) {
+	return s.command(ctx, actor, "resume", name, rollout.Resume{By: actor.by()})
+}
+
+// Promote ends the running soak now, or overrules an inconclusive gate.
+func (s *Service) Promote(ctx context.Context, actor Actor, name string) (model.Rollout, error) {
+	return s.command(ctx, actor, "promote", name, rollout.Promote{By: actor.by()})
+}
+
+// Abort stops a rollout for ever and keeps: moved nodes stay on the new release, the others on theirs.
+func (s *Service) Abort(ctx context.Context, actor Actor, name string) (model.Rollout, error) {
+	return s.command(ctx, actor, "abort", name, rollout.Abort{By: actor.by()})
+}
+
+// command steps a rollout with what a person asked for.
+func (s *Service) command(ctx context.Context, actor Actor, verb, name string, event rollout.Event) (model.Rollout, error) {
+	object := "rollout/" + name
+	if err := actor.check(object); err != nil {
+		return model.Rollout{}, err
+	}
+	asked := s.now()
+	var out model.Rollout
+	err := s.inDrive(ctx, object, func(run context.Context) error {
+		s.mu.Lock()
+		e := s.find(name)
+		s.mu.Unlock()
+		if e == nil {
+			return errNoRollout(name)
+		}
+		var err error
+		if e.running() {
+			if out, err = s.step(run, e, event, &command{actor: actor, verb: verb}); errors.Is(err, model.ErrConflict) {
+				// The row was not what the memory held; it is now.
+				out, err = s.step(run, e, event, &command{actor: actor, verb: verb})
+			}
+		} else if out, _, err = s.store.GetRollout(run, name); err == nil {
+			// Nothing can follow; the state machine says whether that is an error.
+			_, _, err = rollout.Step(out, event, s.now().UTC())
+		}
+		if errors.Is(err, model.ErrPrecondition) {
+			return overtaken(err, out, actor, asked)
+		}
+		return err
+	})
+	return out, err
+}
+
+// overtaken turns "not possible now" into a conflict that names who was first, where somebody else changed the rollout
+// after this command was asked for.
+func overtaken(err error, state model.Rollout, actor Actor, asked time.Time) error {
+	for _, line := range slices.Backward(state.History) {
+		if line.At.Before(asked) {
+			break
+		}
+		if line.Actor == rollout.Actor || line.Actor == actor.Name {
+			continue
+		}
+		return &model.Error{Kind: model.ErrConflict, Object: "rollout/" + state.Name, Cause: err,
+			Message: fmt.Sprintf("%s was first: %s (%s)", line.Actor, line.Message, line.Phase),
+			Next:    "look at its status, then ask again if it is still wanted"}
+	}
+	return err
+}

@@ -1,0 +1,324 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
+
+// Defaults of Config, and limits.
+const (
+	// DefaultStatisticsInterval is how often nodes in a running rollout send statistics.
+	DefaultStatisticsInterval = time.Second
+	// DefaultStartGrace is how long after a start rollouts wait for nodes to come back before they are observed without them.
+	DefaultStartGrace = 10 * time.Second
+	// MaxNodes is how many nodes the distributor keeps rows of.
+	MaxNodes = 100_000
+	// loadPage is how many rows one read takes at the start.
+	loadPage = 500
+	// closeTimeout bounds the last writes when Run ends.
+	closeTimeout = 5 * time.Second
+)
+
+// Config is what a Service needs. Store and Modules are required; the zero value of each other field has a default.
+type Config struct {
+	Store   Store
+	Modules Modules
+	// Now is the clock that decisions are made by; nil means time.Now.
+	Now func() time.Time
+	// Log takes what an operator should know; nil discards it.
+	Log *slog.Logger
+	// Replica names this distributor in the rows of the nodes that it serves; empty means "waft".
+	Replica string
+	// StatisticsInterval is how often nodes in a running rollout send statistics; 0 means DefaultStatisticsInterval.
+	StatisticsInterval time.Duration
+	// StartGrace is how long after a start rollouts wait for the nodes to come back; 0 means DefaultStartGrace. A rollout
+	// whose nodes are all back goes on at once.
+	StartGrace time.Duration
+}
+
+// Actor is who asks for a change, and why. Every change is kept with both.
+type Actor struct {
+	// Name is required: a person, a program.
+	Name string
+	// Reason may be empty.
+	Reason string
+}
+
+func (a Actor) check(object string) error {
+	if a.Name == "" {
+		return model.Invalidf(object, "actor", "say who makes the change (metadata waft-actor)", "is empty")
+	}
+	if len(a.Name) > maxActor || len(a.Reason) > maxReason {
+		return model.Invalidf(object, "actor", "shorten it", "name or reason is longer than %d or %d bytes", maxActor, maxReason)
+	}
+	return nil
+}
+
+func (a Actor) by() rollout.By { return rollout.By{Actor: a.Name, Reason: a.Reason} }
+
+// Limits of an Actor, in bytes.
+const (
+	maxActor  = 256
+	maxReason = 4096
+)
+
+// Service is the use cases. All methods may be called concurrently, from before Run until after it; until Run has read
+// the store they give model.ErrUnavailable.
+type Service struct {
+	store           Store
+	modules         Modules
+	now             func() time.Time
+	log             *slog.Logger
+	replica         string
+	statisticsEvery time.Duration
+	startGrace      time.Duration
+
+	// commands carries what operators ask for to the drive loop.
+	commands chan func(context.Context)
+	// stopped is closed when Run has ended.
+	stopped chan struct{}
+	drive   *waker // wakes the drive loop
+	ledger  *waker // wakes the ledger
+	hub     *hub
+	schemas *schemas
+
+	mu    sync.Mutex
+	phase runPhase
+	// startedAt is when the store was read; silence counts from it at the earliest.
+	startedAt time.Time
+	nodes     map[string]*node
+	// fleet rises when a node is added or changes its labels, so that members of targets are looked for again.
+	fleet int64
+	// rollouts are all there are, newest first; those that have ended are kept without their nodes.
+	rollouts []*entry
+	// active are those that have not ended, oldest first.
+	active   []*entry
+	releases map[model.ReleaseID]model.Release
+	chains   map[string]rendered
+	verdicts map[string]error
+	dirty    map[*node]struct{}
+	joiners  map[*node]struct{}
+}
+
+type runPhase int
+
+const (
+	phaseNew runPhase = iota
+	phaseLoading
+	phaseReady
+	phaseStopped
+)
+
+// New makes a Service; it does nothing until Run.
+func New(config Config) (*Service, error) {
+	if config.Store == nil || config.Modules == nil {
+		return nil, errors.New("service: Config.Store and Config.Modules are required")
+	}
+	s := &Service{
+		store: config.Store, modules: config.Modules, now: config.Now, log: config.Log, replica: config.Replica,
+		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
+		commands: make(chan func(context.Context)),
+		stopped:  make(chan struct{}),
+		drive:    newWaker(),
+		ledger:   newWaker(),
+		hub:      newHub(),
+		nodes:    map[string]*node{},
+		releases: map[model.ReleaseID]model.Release{},
+		chains:   map[string]rendered{},
+		verdicts: map[string]error{},
+		dirty:    map[*node]struct{}{},
+		joiners:  map[*node]struct{}{},
+	}
+	s.schemas = newSchemas(config.Modules)
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.replica == "" {
+		s.replica = "waft"
+	}
+	if s.statisticsEvery == 0 {
+		s.statisticsEvery = DefaultStatisticsInterval
+	}
+	if s.startGrace == 0 {
+		s.startGrace = DefaultStartGrace
+	}
+	return s, nil
+}
+
+// Run reads the store, then drives rollouts and writes the ledger until ctx ends; it returns nil then, and an error when
+// the store cannot be read. It may be called once. When it returns, all sessions are closed and what nodes reported is
+// written.
+func (s *Service) Run(ctx context.Context) error {
+	s.mu.Lock()
+	if s.phase != phaseNew {
+		s.mu.Unlock()
+		return errors.New("service: Run was called before")
+	}
+	s.phase = phaseLoading
+	s.mu.Unlock()
+	defer close(s.stopped)
+	defer s.stop()
+
+	if err := s.load(ctx); err != nil {
+		return fmt.Errorf("read the store: %w", err)
+	}
+	ledgerCtx, stopLedger := context.WithCancel(context.Background())
+	defer stopLedger()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.writeLedger(ledgerCtx)
+	}()
+	s.driveLoop(ctx)
+
+	s.stop()
+	stopLedger()
+	<-ended
+	closeCtx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return s.flushAll(closeCtx)
+}
+
+// stop refuses further calls and closes sessions and watches. It may be called more than once.
+func (s *Service) stop() {
+	s.mu.Lock()
+	s.phase = phaseStopped
+	for _, n := range s.nodes {
+		for session := range n.sessions {
+			s.closeSession(session)
+		}
+	}
+	s.mu.Unlock()
+	s.hub.close()
+}
+
+// Ready is nil when the store has been read and calls are served.
+func (s *Service) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready()
+}
+
+// ready is Ready under mu.
+func (s *Service) ready() error {
+	switch s.phase {
+	case phaseReady:
+		return nil
+	case phaseStopped:
+		return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "is stopping", Next: "try again in a moment"}
+	default:
+		return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "is starting: it has not read its store yet", Next: "try again in a moment"}
+	}
+}
+
+// load reads everything that decisions need.
+func (s *Service) load(ctx context.Context) error {
+	var rollouts []*entry
+	for cursor := int64(0); ; {
+		page, next, err := s.store.ListRollouts(ctx, cursor, loadPage)
+		if err != nil {
+			return err
+		}
+		for _, r := range page {
+			e, err := newEntry(r, 0)
+			if err != nil {
+				return fmt.Errorf("rollout/%s: %w", r.Name, err)
+			}
+			if !r.Phase.Ended() {
+				// The list has no revisions; the few that run are read again.
+				if e.state, e.revision, err = s.store.GetRollout(ctx, r.Name); err != nil {
+					return err
+				}
+			}
+			rollouts = append(rollouts, e)
+		}
+		if cursor = next; cursor == 0 {
+			break
+		}
+	}
+	var rows []model.Node
+	for after := ""; ; {
+		page, err := s.store.ListNodes(ctx, after, loadPage)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, page...)
+		if len(page) < loadPage {
+			break
+		}
+		after = page[len(page)-1].ID
+	}
+	for _, e := range rollouts {
+		if e.running() {
+			if err := s.needReleases(ctx, e.releases()...); err != nil {
+				return fmt.Errorf("rollout/%s: %w", e.state.Name, err)
+			}
+		}
+	}
+	for _, row := range rows {
+		for _, id := range row.Assigned {
+			if err := s.needReleases(ctx, id); err != nil {
+				return fmt.Errorf("node/%s: %w", row.ID, err)
+			}
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rollouts = rollouts
+	for _, e := range slices.Backward(rollouts) {
+		if e.running() {
+			s.active = append(s.active, e)
+		}
+	}
+	for _, row := range rows {
+		n := newNode(row)
+		if err := s.publish(n); err != nil {
+			return err
+		}
+		s.nodes[row.ID] = n
+	}
+	s.fleet++
+	for _, e := range s.active {
+		s.setDuties(e)
+	}
+	s.startedAt = s.now()
+	s.phase = phaseReady
+	s.drive.wake(0)
+	s.log.Info("store read", "nodes", len(rows), "rollouts", len(rollouts))
+	return nil
+}
+
+// needReleases reads into the cache the releases that are not in it.
+func (s *Service) needReleases(ctx context.Context, ids ...model.ReleaseID) error {
+	for _, id := range ids {
+		if id == (model.ReleaseID{}) {
+			continue
+		}
+		s.mu.Lock()
+		_, known := s.releases[id]
+		s.mu.Unlock()
+		if known {
+			continue
+		}
+		release, err := s.store.GetRelease(ctx, id)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.releases[id] = release
+		s.mu.Unlock()
+	}
+	return nil
+}

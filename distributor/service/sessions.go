@@ -1,0 +1,358 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Limits of what a node may say.
+const (
+	// MaxFetched is how many digests a list of fetched modules may hold.
+	MaxFetched = 4096
+	// MaxReportReason is how many bytes of a reason are kept.
+	MaxReportReason = 4096
+	// maxGeneration is the highest generation that a node is believed to have seen.
+	maxGeneration = math.MaxInt64 / 2
+)
+
+// NodeHello is how a node introduces itself at the start of a stream.
+type NodeHello struct {
+	// ID is required.
+	ID     string
+	Labels map[string]string
+	// Reports is true for a report stream, false for a stream that carries collections only. A node may have one of each.
+	Reports bool
+	// EnvoyVersion is MAJOR.MINOR.PATCH; EnvoyBuild is what `envoy --version` prints. Both may be empty, for a stream that
+	// does not know; what is known from another stream then stands.
+	EnvoyVersion string
+	EnvoyBuild   string
+	AgentVersion string
+	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
+	// one, so that a store that was set back to a backup is not taken for old news.
+	Generation int64
+}
+
+// Directive tells a node how to report.
+type Directive struct {
+	// StatisticsInterval is how often to send statistics; 0 means not at all.
+	StatisticsInterval time.Duration
+	// Retry is raised when the node should try a rejected chain once more.
+	Retry int64
+}
+
+// ChainReport says where a node stands with one rendered chain.
+type ChainReport struct {
+	// Chain is its hash.
+	Chain string
+	State model.ChainState
+	// Reason, for rejected and degraded, is in Envoy's own words where it gave one.
+	Reason string
+	// Final: the rejection holds for this Envoy build and chain.
+	Final bool
+	// Step that said so: fetch, probe, load, swap, serve.
+	Step string
+	// Serving is the hash of the chain that Envoy serves now; empty when none.
+	Serving string
+	// Generation of the assignment that the report is about; 0 when the node cannot tell.
+	Generation int64
+}
+
+// Session is one stream of one node. Its methods may be called concurrently, and do nothing once it is closed. A second
+// stream of the same kind for the same node closes the first: it is a reconnect whose end has not been noticed.
+type Session struct {
+	service    *Service
+	node       *node
+	reports    bool
+	directives chan Directive
+	done       chan struct{}
+	// Service.mu guards what follows.
+	closed bool
+	last   Directive
+}
+
+// Connect begins a session. The node's row is made when it connects for the first time; a node that joins then gets what
+// rollouts gave to its like. The adapter must Close the session when its stream ends, and end the stream when Done says so.
+func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error) {
+	if err := model.ValidateNodeID("", "node", hello.ID); err != nil {
+		return nil, err
+	}
+	object := "node/" + hello.ID
+	if err := model.ValidateLabels(object, "labels", hello.Labels); err != nil {
+		return nil, err
+	}
+	if hello.Generation < 0 || hello.Generation > maxGeneration {
+		return nil, model.Invalidf(object, "generation", "send the highest generation that was seen, or 0", "%d is out of range", hello.Generation)
+	}
+	for field, value := range map[string]string{"envoy_version": hello.EnvoyVersion, "envoy_build": hello.EnvoyBuild, "agent_version": hello.AgentVersion} {
+		if len(value) > maxVersion {
+			return nil, model.Invalidf(object, field, "shorten it", "is longer than %d bytes", maxVersion)
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	now := s.now()
+	n := s.nodes[hello.ID]
+	if n == nil {
+		if len(s.nodes) >= MaxNodes {
+			return nil, &model.Error{Kind: model.ErrUnavailable, Object: object,
+				Message: fmt.Sprintf("there are %d nodes already, which is the most this distributor keeps", MaxNodes), Next: "check that nodes keep their ids"}
+		}
+		n = newNode(model.Node{ID: hello.ID, FirstSeen: now})
+		s.nodes[hello.ID] = n
+		s.fleet++
+		s.mark(n, 0)
+		s.log.Info("node connected for the first time", "node", hello.ID, "labels", hello.Labels)
+	}
+	s.introduce(n, hello)
+
+	for other := range n.sessions {
+		if other.reports == hello.Reports {
+			s.closeSession(other)
+		}
+	}
+	session := &Session{service: s, node: n, reports: hello.Reports, directives: make(chan Directive, 1), done: make(chan struct{})}
+	n.sessions[session] = struct{}{}
+	n.lastSeen = now
+	if hello.Reports {
+		session.last = s.directive(n)
+		session.directives <- session.last
+	}
+	if len(n.row.Assigned) == 0 {
+		s.joiners[n] = struct{}{}
+	}
+	s.drive.wake(reportDelay)
+	return session, nil
+}
+
+// maxVersion bounds versions and builds, in bytes.
+const maxVersion = 512
+
+// introduce takes over what a hello says; mu is held.
+func (s *Service) introduce(n *node, hello NodeHello) {
+	changed := false
+	set := func(field *string, value string) {
+		if value != "" && *field != value {
+			*field, changed = value, true
+		}
+	}
+	set(&n.row.EnvoyVersion, hello.EnvoyVersion)
+	set(&n.row.EnvoyBuild, hello.EnvoyBuild)
+	set(&n.row.AgentVersion, hello.AgentVersion)
+	set(&n.row.Replica, s.replica)
+	// A stream of collections alone may know no labels; then those of the report stream stand.
+	if (hello.Reports || len(hello.Labels) > 0) && !maps.Equal(n.row.Labels, hello.Labels) {
+		n.row.Labels, changed = maps.Clone(hello.Labels), true
+		s.fleet++
+	}
+	if hello.Reports && !n.row.Reports {
+		n.row.Reports, changed = true, true
+	}
+	if hello.Generation > n.row.Generation {
+		s.log.Warn("node has seen a newer generation than the store; going on from the node's",
+			"node", n.row.ID, "seen", hello.Generation, "stored", n.row.Generation)
+		n.row.Generation, changed = hello.Generation+1, true
+	}
+	if changed {
+		s.mark(n, 0)
+	}
+}
+
+// Fetched says which modules are on the node's disk, verified: the whole list, by digest, each time.
+func (x *Session) Fetched(digests []string) {
+	if len(digests) > MaxFetched {
+		digests = digests[:MaxFetched]
+	}
+	fetched := make(map[string]struct{}, len(digests))
+	for _, digest := range digests {
+		fetched[digest] = struct{}{}
+	}
+	x.told(reportDelay, func(s *Service, n *node) { n.fetched = fetched })
+}
+
+// Chain says where the node stands with a chain. What it says of another chain than the one it is to run, or of an earlier
+// assignment, is stale and does not reach the ledger; which chain is serving counts always.
+func (x *Session) Chain(report ChainReport) {
+	report.Reason = clip(report.Reason)
+	x.told(reportDelay, func(s *Service, n *node) { s.report(n, report) })
+}
+
+// clip bounds a reason, and makes it text.
+func clip(reason string) string {
+	if len(reason) > MaxReportReason {
+		reason = reason[:MaxReportReason]
+	}
+	return strings.ToValidUTF8(reason, "\uFFFD")
+}
+
+func (s *Service) report(n *node, report ChainReport) {
+	changed := false
+	if report.Serving != n.row.Serving {
+		if n.row.Serving != "" {
+			n.row.Previous = n.row.Serving
+		}
+		n.row.Serving, changed = report.Serving, true
+	}
+	current := report.Chain != "" && report.Chain == n.row.Ledger.Chain && (report.Generation == 0 || report.Generation >= n.floor)
+	if current && s.record(n, report) {
+		changed = true
+	}
+	if changed {
+		s.mark(n, ledgerDelay)
+	}
+}
+
+// record puts a report about the chain that the node is to run into its ledger, and says whether that changed it.
+func (s *Service) record(n *node, report ChainReport) bool {
+	old := n.row.Ledger
+	entry := model.LedgerEntry{Chain: old.Chain, State: report.State, Step: report.Step, Times: old.Times}
+	if report.State == model.ChainRejected || report.State == model.ChainDegraded {
+		entry.Reason, entry.Final = report.Reason, report.Final
+	}
+	if entry.State == old.State && entry.Step == old.Step && entry.Reason == old.Reason && entry.Final == old.Final {
+		return false
+	}
+	if _, said := old.Times[report.State]; !said {
+		times := maps.Clone(old.Times)
+		if times == nil {
+			times = map[model.ChainState]time.Time{}
+		}
+		times[report.State] = s.now()
+		entry.Times = times
+	}
+	n.row.Ledger = entry
+	return true
+}
+
+// Statistics are the node's counts since it began to serve a chain. They stay in memory.
+func (x *Session) Statistics(stats model.Statistics) {
+	x.told(statisticsDelay, func(s *Service, n *node) { n.stats = stats })
+}
+
+// EnvoyRestarted says that the node's Envoy came up again.
+func (x *Session) EnvoyRestarted(at time.Time, reason string) {
+	x.told(reportDelay, func(s *Service, n *node) {
+		n.restarts++
+		s.log.Warn("Envoy restarted", "node", n.row.ID, "at", at, "reason", reason)
+	})
+}
+
+// told changes the picture of the node, unless the session is closed, and wakes the drive loop where a rollout may care.
+func (x *Session) told(delay time.Duration, change func(*Service, *node)) {
+	s := x.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.closed {
+		return
+	}
+	x.node.lastSeen = s.now()
+	change(s, x.node)
+	if s.anyRunning() {
+		s.drive.wake(delay)
+	}
+}
+
+// Directives gives what to tell the node: once at the beginning, then after each change; a slow reader gets the newest
+// only. It is never closed: wait on Done as well.
+func (x *Session) Directives() <-chan Directive { return x.directives }
+
+// Done is closed when the session is: by Close, by a newer stream of the same kind, or because the service stops.
+func (x *Session) Done() <-chan struct{} { return x.done }
+
+// Close ends the session. It may be called more than once.
+func (x *Session) Close() {
+	s := x.service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.closed {
+		return
+	}
+	x.node.lastSeen = s.now()
+	s.closeSession(x)
+	if s.anyRunning() {
+		s.drive.wake(reportDelay)
+	}
+}
+
+// closeSession closes a session; mu is held.
+func (s *Service) closeSession(x *Session) {
+	if x.closed {
+		return
+	}
+	x.closed = true
+	delete(x.node.sessions, x)
+	close(x.done)
+}
+
+// directive is what the node is to be told now; mu is held.
+func (s *Service) directive(n *node) Directive {
+	d := Directive{Retry: n.row.Retry}
+	if n.duty.statistics {
+		d.StatisticsInterval = s.statisticsEvery
+	}
+	return d
+}
+
+// direct tells the node's report stream what has changed for it; mu is held, so that nobody else sends.
+func (s *Service) direct(n *node) {
+	d := s.directive(n)
+	for session := range n.sessions {
+		if !session.reports || session.last == d {
+			continue
+		}
+		session.last = d
+		select {
+		case <-session.directives:
+		default:
+		}
+		session.directives <- d
+	}
+}
+
+// Offered says that a sink of the node has received and stored the chain (an ACK of its protocol). For a sink that sends no
+// reports the ledger gets no further.
+func (s *Service) Offered(nodeID, chain string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[nodeID]
+	if s.ready() != nil || n == nil || chain == "" || n.row.Ledger.Chain != chain || n.row.Ledger.State != "" {
+		return
+	}
+	if s.record(n, ChainReport{Chain: chain, State: model.ChainOffered}) {
+		s.mark(n, offeredDelay)
+	}
+	if s.anyRunning() {
+		s.drive.wake(reportDelay)
+	}
+}
+
+// Refused says that a sink of the node could not take a collection (a NACK of its protocol), and why. For a sink that
+// sends no reports this is the ledger's last word on the chain; one that reports says more by its reports.
+func (s *Service) Refused(nodeID, collection, reason string) {
+	reason = clip(reason)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[nodeID]
+	if s.ready() != nil || n == nil {
+		return
+	}
+	s.log.Warn("sink refused a collection", "node", nodeID, "collection", collection, "reason", reason)
+	if n.row.Reports || n.row.Ledger.Chain == "" {
+		return
+	}
+	if s.record(n, ChainReport{State: model.ChainRejected, Step: "receive", Reason: reason}) {
+		s.mark(n, ledgerDelay)
+	}
+	if s.anyRunning() {
+		s.drive.wake(reportDelay)
+	}
+}
