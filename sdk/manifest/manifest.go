@@ -46,7 +46,7 @@ type Manifest struct {
 	SHA256 string `json:"sha256"`
 	// Size of the module in bytes.
 	Size int64 `json:"size"`
-	// ABI is the newest proxy-wasm ABI version that the module declares: "0.1.0", "0.2.0" or "0.2.1".
+	// ABI is the proxy-wasm ABI version that the module declares: "0.1.0", "0.2.0" or "0.2.1".
 	ABI string `json:"abi"`
 	// Language is the source language as far as the module tells it ("go", "rust", …), or empty.
 	Language string `json:"language,omitempty"`

@@ -40,10 +40,10 @@ func invalidf(field, format string, args ...any) error {
 
 // Validate checks every field on its own and against the limits. It does not compare the manifest with a module.
 func (m Manifest) Validate() error {
-	if err := validName("name", m.Name, "._-"); err != nil {
+	if err := ValidName(m.Name); err != nil {
 		return err
 	}
-	if err := validName("version", m.Version, "._+-"); err != nil {
+	if err := ValidVersion(m.Version); err != nil {
 		return err
 	}
 	if !isHex(m.SHA256, 64) {
@@ -122,6 +122,12 @@ func validImports(field string, imports []string) error {
 	}
 	return nil
 }
+
+// ValidName says why a string cannot be a filter's name, or nil.
+func ValidName(s string) error { return validName("name", s, "._-") }
+
+// ValidVersion says why a string cannot be a filter's version, or nil.
+func ValidVersion(s string) error { return validName("version", s, "._+-") }
 
 // validName keeps names to characters that are safe in file names, Envoy's statistics and OCI annotations.
 func validName(field, s, extra string) error {
