@@ -14,7 +14,7 @@ const PluginName = "filter"
 
 // Options say under which name a module runs. The zero value is usable.
 type Options struct {
-	// Name is the filter's name: plugin_name, plugin_root_id, the VM's id, and WAFT_FILTER. Empty: PluginName.
+	// Name is the filter's name: plugin_name, the VM's id, and WAFT_FILTER. Empty: PluginName.
 	Name string
 }
 
@@ -89,7 +89,7 @@ func startWasm(ctx context.Context, m *wasmhost.Module, f File, opts Options) (*
 	if err != nil {
 		return nil, nil, []string{err.Error()}, err
 	}
-	plugin, err := vm.Configure(ctx, wasmhost.PluginConfig{Name: opts.name(), RootID: opts.name(), Configuration: f.Config})
+	plugin, err := vm.Configure(ctx, wasmhost.PluginConfig{Name: opts.name(), Configuration: f.Config})
 	logs, _ := vm.TakeLogs()
 	return vm, plugin, messages(logs), err
 }

@@ -1,0 +1,327 @@
+package filtertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// Limits of the backend that is a real Envoy.
+const (
+	// envoyStart is how long one Envoy may take until it serves. Compiling a Go module takes seconds on a busy machine.
+	envoyStart = 2 * time.Minute
+	// envoyAnswer is how long a request may take. A filter that pauses for ever is seen by it.
+	envoyAnswer = 5 * time.Second
+	// envoySettle is how long statistics and log may take to show what a request did.
+	envoySettle = 5 * time.Second
+	// envoyParallel is how many Envoys run at once.
+	envoyParallel = 2
+	// envoyPoll is the time between two looks at the statistics.
+	envoyPoll = 5 * time.Millisecond
+)
+
+// RunEnvoy runs scenario files on a module in real Envoy, one process for each file. What is wrong with the module or a scenario is in
+// the report; the error is that of the machinery, or of ctx.
+func RunEnvoy(ctx context.Context, binary envoy.Binary, module []byte, files []File, opts Options) (Report, error) {
+	version, err := binary.Version(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	dir, err := os.MkdirTemp("", "waft-filtertest-")
+	if err != nil {
+		return Report{}, fmt.Errorf("run scenarios in Envoy: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	e := envoyRun{binary: binary, number: version.Number, dir: dir, module: filepath.Join(dir, "module.wasm"), opts: opts}
+	if err := os.WriteFile(e.module, module, 0o600); err != nil {
+		return Report{}, fmt.Errorf("run scenarios in Envoy: %w", err)
+	}
+	results := make([][]Result, len(files))
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(envoyParallel)
+	for i, f := range files {
+		group.Go(func() (err error) {
+			results[i], err = e.runFile(gctx, i, f)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Report{}, err
+	}
+	return Report{Backend: "envoy " + version.Number.String(), Scenarios: slices.Concat(results...)}, nil
+}
+
+// envoyRun is what the files of one run have in common.
+type envoyRun struct {
+	binary envoy.Binary
+	number envoy.Number
+	dir    string
+	module string
+	opts   Options
+}
+
+// bootstrap renders what one file's Envoy starts from.
+func (e envoyRun) bootstrap(f File, upstream string) ([]byte, error) {
+	b, err := envoy.BootstrapConfig{
+		NodeID: nodeID, Cluster: nodeCluster, Number: e.number,
+		Inline:   true,
+		Default:  []envoy.WasmFilter{{Name: e.opts.name(), ModulePath: e.module, Config: f.Config}},
+		Upstream: upstream,
+		// Nothing but the filter may end a stream.
+		StreamIdleTimeout: -1, MaxStreamDuration: -1, WorkerKillTimeout: -1,
+	}.Render()
+	if err != nil {
+		return nil, err
+	}
+	var m map[string]any
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, fmt.Errorf("bootstrap: %w", err)
+	}
+	// So that histograms can be read at any time, not only every five seconds.
+	m["stats_flush_on_admin"] = true
+	return json.Marshal(m)
+}
+
+// runFile runs one file.
+func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, error) {
+	if f.ConfigError != "" {
+		r, err := e.runConfigError(ctx, f)
+		return []Result{r}, err
+	}
+	up, err := startUpstream()
+	if err != nil {
+		return nil, err
+	}
+	defer up.stop()
+	bootstrap, err := e.bootstrap(f, up.address())
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(e.dir, fmt.Sprint(index))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("run scenarios in Envoy: %w", err)
+	}
+	log := newEnvoyLog()
+	process, err := envoy.Start(ctx, e.binary, envoy.ProcessConfig{
+		Dir: dir, Bootstrap: bootstrap, ComponentLogLevel: "wasm:debug", Log: log, NoLogFile: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = process.Stop(context.WithoutCancel(ctx)) }()
+	s := &envoySession{process: process, up: up, log: log}
+	if err := s.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
+		}
+		return failAll(f, err, log), nil
+	}
+	var out []Result
+	for _, sc := range f.Scenarios {
+		r, err := s.run(ctx, f, sc)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// failAll is the result of a file whose Envoy did not start.
+func failAll(f File, err error, log *envoyLog) []Result {
+	logs, _ := log.messages(0)
+	var out []Result
+	for _, s := range f.Scenarios {
+		out = append(out, Result{File: f.Path, Name: s.Name, Differences: []Difference{
+			{"config", "accepted", fmt.Sprintf("%v; logs: %s", err, quoteLines(logs))},
+		}, Observed: Observed{Error: err.Error(), Logs: logs}})
+	}
+	return out
+}
+
+// runConfigError has Envoy validate a configuration that it must refuse.
+func (e envoyRun) runConfigError(ctx context.Context, f File) (Result, error) {
+	start := time.Now()
+	bootstrap, err := envoy.ProbeBootstrap(e.number, []envoy.WasmFilter{{Name: e.opts.name(), ModulePath: e.module, Config: f.Config}})
+	if err != nil {
+		return Result{}, err
+	}
+	info, err := os.Stat(e.module)
+	if err != nil {
+		return Result{}, fmt.Errorf("run scenarios in Envoy: %w", err)
+	}
+	verdict, err := envoy.Validate(ctx, e.binary, bootstrap, envoy.DefaultLimits(1, info.Size()))
+	if err != nil {
+		return Result{}, err
+	}
+	if verdict.Outcome == envoy.Inconclusive {
+		return Result{}, fmt.Errorf("%s: validate the configuration: inconclusive: %s", f.Path, verdict.Reason())
+	}
+	o := Observed{ConfigRejected: verdict.Outcome == envoy.Rejected, Logs: verdict.Reasons}
+	ds := judgeConfigError(f, o)
+	return Result{File: f.Path, Name: configErrorName, Pass: len(ds) == 0, Differences: ds, Duration: time.Since(start), Observed: o}, nil
+}
+
+// envoySession is a running Envoy with its upstream.
+type envoySession struct {
+	process  *envoy.Process
+	up       *upstream
+	log      *envoyLog
+	admin    string
+	listener string
+	finished int64 // requests that Envoy has answered
+}
+
+// open waits until Envoy serves.
+func (s *envoySession) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, envoyStart)
+	defer cancel()
+	if err := s.process.Ready(ctx); err != nil {
+		return err
+	}
+	admin, err := s.process.Admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	s.admin = admin.Address()
+	listeners, err := admin.Listeners(ctx)
+	if err != nil {
+		return err
+	}
+	for _, address := range listeners {
+		s.listener = address
+	}
+	if s.listener == "" {
+		return errors.New("Envoy has no listener")
+	}
+	return nil
+}
+
+// run runs one scenario.
+func (s *envoySession) run(ctx context.Context, f File, sc Scenario) (Result, error) {
+	start := time.Now()
+	s.up.script(sc.Upstream)
+	s.up.take()
+	before, err := s.metrics(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	mark := s.log.mark()
+	var o Observed
+	for range sc.Repeat {
+		e, err := s.exchange(ctx, sc.Request)
+		if err != nil {
+			return Result{}, err
+		}
+		o.Exchanges = append(o.Exchanges, e)
+	}
+	after, err := s.metrics(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	o.Metrics = before.growth(after)
+	if o.Logs, err = s.logs(ctx, mark, sc.Want.Logs); err != nil {
+		return Result{}, err
+	}
+	o.Error = crash(o.Logs)
+	ds := judge(sc, o)
+	return Result{File: f.Path, Name: sc.Name, Pass: len(ds) == 0, Differences: ds, Duration: time.Since(start), Observed: o}, nil
+}
+
+// exchange sends one request. No answer within the time is an answer too: none.
+func (s *envoySession) exchange(ctx context.Context, r Request) (Exchange, error) {
+	rctx, cancel := context.WithTimeout(ctx, envoyAnswer)
+	defer cancel()
+	response, err := send(rctx, s.listener, r)
+	if ctx.Err() != nil {
+		return Exchange{}, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
+	}
+	select {
+	case <-s.process.Done():
+		return Exchange{}, fmt.Errorf("run scenarios in Envoy: %w", s.process.Wait(ctx))
+	default:
+	}
+	if err != nil {
+		response = nil
+	}
+	s.finished++
+	var e Exchange
+	if response != nil {
+		e.Response = response
+	}
+	if seen := s.up.take(); len(seen) > 0 {
+		e.Upstream = &seen[0]
+	}
+	return e, nil
+}
+
+// metrics reads the guests' metrics once Envoy has finished with all requests.
+func (s *envoySession) metrics(ctx context.Context) (envoyMetrics, error) {
+	wait, cancel := context.WithTimeout(ctx, envoySettle)
+	defer cancel()
+	ticker := time.NewTicker(envoyPoll)
+	defer ticker.Stop()
+	for {
+		m, finished, err := readMetrics(ctx, s.admin, envoy.DefaultStatPrefix)
+		if err != nil {
+			return nil, err
+		}
+		if finished >= s.finished {
+			return m, nil
+		}
+		select {
+		case <-ticker.C:
+		case <-wait.Done():
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
+			}
+			// A stream hangs: what there is must do, now and from now on.
+			s.finished = finished
+			return m, nil
+		}
+	}
+}
+
+// logs gives the guests' messages since a mark, once all that are wanted are there, or will not come.
+func (s *envoySession) logs(ctx context.Context, mark int, want []string) ([]string, error) {
+	wait, cancel := context.WithTimeout(ctx, envoySettle)
+	defer cancel()
+	for {
+		messages, more := s.log.messages(mark)
+		missing := slices.ContainsFunc(want, func(part string) bool {
+			return !slices.ContainsFunc(messages, func(m string) bool { return strings.Contains(m, part) })
+		})
+		if !missing {
+			return messages, nil
+		}
+		select {
+		case <-more:
+		case <-wait.Done():
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
+			}
+			return messages, nil
+		}
+	}
+}
+
+// crash finds what Envoy says of a VM that failed.
+func crash(logs []string) string {
+	for _, l := range logs {
+		if strings.HasPrefix(l, "Function: ") && strings.Contains(l, " failed: ") {
+			return l
+		}
+	}
+	return ""
+}
