@@ -7,16 +7,19 @@ import (
 	"strconv"
 	"time"
 
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -246,10 +249,44 @@ func (c BootstrapConfig) edge() (*listenerv3.Listener, error) {
 		RouteSpecifier:    &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: routes}}}},
 		HttpFilters:       slots,
 	}
+	if c.Number.CountsDenied() && !c.Inline {
+		if manager.AccessLog, err = countDenied(); err != nil {
+			return nil, err
+		}
+	}
 	if duration := limit(c.MaxStreamDuration, DefaultMaxStreamDuration); duration != nil {
 		manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxStreamDuration: duration}
 	}
 	return listener(statPrefix, or(c.Listen, DefaultAddress), manager)
+}
+
+// DeniedStat counts the requests that the connection manager with the slot answered 401 or 403, where
+// Number.CountsDenied says so.
+const DeniedStat = "waft.denied"
+
+// countDenied is an access log that counts and writes nothing.
+func countDenied() ([]*accesslogv3.AccessLog, error) {
+	counter, err := anypb.New(&statslogv3.Config{
+		StatsScope: &typev3.Scope{Prefix: "waft"},
+		Counters:   []*statslogv3.Config_Counter{{Stat: &statslogv3.Config_Stat{Name: "denied"}, ValueFixed: wrapperspb.UInt64(1)}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("render the access log: %w", err)
+	}
+	answered := func(status uint32) *accesslogv3.AccessLogFilter {
+		return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{StatusCodeFilter: &accesslogv3.StatusCodeFilter{
+			Comparison: &accesslogv3.ComparisonFilter{
+				Op: accesslogv3.ComparisonFilter_EQ,
+				// Envoy wants a runtime key, with which the value could be overridden; nobody does.
+				Value: &corev3.RuntimeUInt32{DefaultValue: status, RuntimeKey: fmt.Sprintf("waft.denied_%d", status)},
+			},
+		}}}
+	}
+	return []*accesslogv3.AccessLog{{
+		Name:       "envoy.access_loggers.stats",
+		Filter:     &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{OrFilter: &accesslogv3.OrFilter{Filters: []*accesslogv3.AccessLogFilter{answered(401), answered(403)}}}},
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: counter},
+	}}, nil
 }
 
 func (c BootstrapConfig) preload() (*listenerv3.Listener, error) {

@@ -283,6 +283,24 @@ func TestEmptyChainIsAChain(t *testing.T) {
 	}
 }
 
+func TestCountsDenied(t *testing.T) {
+	number := envoytest.Newest
+	process, admin := envoytest.Start(t, envoytest.Binary(t, number), node(t, number, one("deny")))
+	if err := process.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if answer := serves(t, admin, number, "default"); answer.StatusCode != 403 {
+		t.Fatalf("status %d", answer.StatusCode)
+	}
+	envoytest.Eventually(t, "the answer 403 is counted", func(ctx context.Context) error {
+		stats, err := admin.Stats(ctx, "denied")
+		if err == nil && stats.Values[envoy.DeniedStat] != 1 {
+			err = fmt.Errorf("%s is not 1 in %v", envoy.DeniedStat, stats.Values)
+		}
+		return err
+	})
+}
+
 func TestPreloadSlotLoadsWithoutServing(t *testing.T) {
 	number := envoytest.Newest
 	config := node(t, number, one("first"))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,7 +48,7 @@ type ProcessConfig struct {
 	LogLevel string
 	// ComponentLogLevel sets levels by logger, as wasm:debug,config:trace. Empty: none.
 	ComponentLogLevel string
-	// Args are added to the command line.
+	// Args are added to the command line; --concurrency, --log-level and --component-log-level in it win over the fields here.
 	Args []string
 	// Env is the environment. Nil: that of this process.
 	Env []string
@@ -103,12 +104,19 @@ func Start(ctx context.Context, binary Binary, config ProcessConfig) (*Process, 
 		out = append(out, config.Log)
 	}
 
-	args := []string{"-c", path, "--admin-address-path", admin, "--disable-hot-restart", "--concurrency", strconv.Itoa(max(1, config.Concurrency))}
-	if config.LogLevel != "" {
-		args = append(args, "--log-level", config.LogLevel)
+	args := []string{"-c", path, "--admin-address-path", admin}
+	for _, flag := range []struct{ name, short, value string }{
+		{"--concurrency", "", strconv.Itoa(max(1, config.Concurrency))},
+		{"--log-level", "-l", config.LogLevel},
+		{"--component-log-level", "", config.ComponentLogLevel},
+	} {
+		// Envoy refuses a flag that is given twice; the caller's own wins.
+		if flag.value != "" && !given(config.Args, flag.name, flag.short) {
+			args = append(args, flag.name, flag.value)
+		}
 	}
-	if config.ComponentLogLevel != "" {
-		args = append(args, "--component-log-level", config.ComponentLogLevel)
+	if !given(config.Args, "--disable-hot-restart", "") && !given(config.Args, "--base-id", "") && !given(config.Args, "--use-dynamic-base-id", "") {
+		args = append(args, "--disable-hot-restart") // no shared memory, so that several can run on one machine
 	}
 	cmd := exec.Command(binary.Path, append(args, config.Args...)...)
 	cmd.Env = config.Env
@@ -130,6 +138,13 @@ func Start(ctx context.Context, binary Binary, config ProcessConfig) (*Process, 
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// given says whether args hold a flag, as --name VALUE, --name=VALUE or its short form.
+func given(args []string, name, short string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool {
+		return arg == name || short != "" && arg == short || strings.HasPrefix(arg, name+"=")
+	})
 }
 
 // PID is the process id.

@@ -25,6 +25,8 @@ var (
 	adminAllowPathsSince = Number{1, 37, 0}
 	// filterChainSince is the first with envoy.filters.http.filter_chain.
 	filterChainSince = Number{1, 39, 0}
+	// statsAccessLogSince is the first of those tried that has envoy.access_loggers.stats.
+	statsAccessLogSince = Number{1, 40, 0}
 	// OldestSupported is the oldest Envoy that waft renders for.
 	OldestSupported = Number{1, 36, 0}
 )
@@ -55,6 +57,10 @@ func (n Number) Profile() string { return fmt.Sprintf("envoy-%d.%d", n.Major, n.
 
 // HasFilterChain says whether a whole chain fits into one slot (1.39 and later).
 func (n Number) HasFilterChain() bool { return n.Compare(filterChainSince) >= 0 }
+
+// CountsDenied says whether a bootstrap for this version counts the answers 401 and 403 (DeniedStat); Envoy's own
+// statistics know only classes of status.
+func (n Number) CountsDenied() bool { return n.Compare(statsAccessLogSince) >= 0 }
 
 func (n Number) hasAdminAllowPaths() bool { return n.Compare(adminAllowPathsSince) >= 0 }
 

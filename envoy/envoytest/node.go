@@ -25,14 +25,18 @@ func Eventually(t testing.TB, what string, condition func(context.Context) error
 	defer cancel()
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
+	var last error
 	for {
 		err := condition(ctx)
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil {
+			last = err // at the end, the error is that of the context and tells nothing
+		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: never, in %s: %v", what, Patience, err)
+			t.Fatalf("%s: never, in %s: %v", what, Patience, last)
 		case <-ticker.C:
 		}
 	}
