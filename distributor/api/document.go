@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -71,6 +73,9 @@ func DecodeDocument(document []byte) (proto.Message, error) {
 
 // parse gives the root mapping of the only document in the text.
 func parse(document []byte) (*yaml.Node, error) {
+	if json.Valid(document) {
+		document = joinSurrogates(document)
+	}
 	d := yaml.NewDecoder(bytes.NewReader(document))
 	var doc, more yaml.Node
 	switch err := d.Decode(&doc); {
@@ -86,6 +91,37 @@ func parse(document []byte) (*yaml.Node, error) {
 		return nil, model.Invalidf("", "", "write apiVersion, kind, metadata and spec", "the document is not a mapping")
 	}
 	return doc.Content[0], nil
+}
+
+// joinSurrogates replaces pairs of escapes (\ud83d\ude00) in a JSON text by the character that they stand for: YAML reads
+// all of JSON but these.
+func joinSurrogates(text []byte) []byte {
+	const escape = len(`\ud83d`)
+	rest, out := text, make([]byte, 0, len(text))
+	for {
+		i := bytes.IndexByte(rest, '\\')
+		if i < 0 || i+1 >= len(rest) {
+			return append(out, rest...)
+		}
+		out, rest = append(out, rest[:i]...), rest[i:]
+		if r := utf16.DecodeRune(escaped(rest), escaped(rest[min(escape, len(rest)):])); r != utf8.RuneError {
+			out, rest = utf8.AppendRune(out, r), rest[2*escape:]
+			continue
+		}
+		out, rest = append(out, rest[:2]...), rest[2:] // the character after the backslash may be one itself
+	}
+}
+
+// escaped is the code unit of the escape \uXXXX that text begins with, or 0.
+func escaped(text []byte) rune {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(n)
 }
 
 // kindOf makes an empty message of the document's kind.

@@ -50,6 +50,8 @@ func TestDecodeDocument(t *testing.T) {
 			`{"percent":25,"soak":"2m","gates":[{"errorRatio":{"max":0.01}}]},{"percent":100}]}}`},
 		"JSON": {`{"apiVersion":"waft.dev/v1","kind":"Release","metadata":{"name":"a"}}`,
 			`{"apiVersion":"waft.dev/v1","kind":"Release","metadata":{"name":"a"}}`},
+		"JSON with surrogates": {`{"apiVersion":"waft.dev/v1","kind":"Release","metadata":{"name":"\ud83d\ude00 \\\ud83d\ude00 \\\\ud83d \u00e9"}}`,
+			`{"apiVersion":"waft.dev/v1","kind":"Release","metadata":{"name":"😀 \\😀 \\\\ud83d é"}}`},
 		"an alias": {"apiVersion: waft.dev/v1\nkind: Release\nspec: {filters: [{name: a, config: &c {x: 1}}, {name: b, config: *c}]}",
 			`{"apiVersion":"waft.dev/v1","kind":"Release","spec":{"filters":[{"name":"a","config":{"x":1}},{"name":"b","config":{"x":1}}]}}`},
 		"null is left out, but a null configuration is one": {"apiVersion: waft.dev/v1\nkind: Release\nspec: {filters: [{name: a, priority: null, config: null}]}",

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -55,24 +57,28 @@ func ToStatus(err error) error {
 			break
 		}
 	}
-	st := status.New(code, err.Error())
+	st := status.New(code, clip(err.Error(), maxErrorText))
 	info := &errdetails.ErrorInfo{Reason: reason, Domain: ErrorDomain, Metadata: map[string]string{}}
 	details := []protoadapt.MessageV1{info}
-	var e *model.Error
-	if errors.As(err, &e) {
-		// Only an error that was not wrapped can be put together again from its parts.
+	bad, help := &errdetails.BadRequest{}, &errdetails.Help{}
+	for _, e := range problems(err) {
+		// Only an error that was not wrapped or joined can be put together again from its parts.
 		if e.Error() == err.Error() {
-			info.Metadata[infoObject] = e.Object
-			info.Metadata[infoMessage] = e.Message
+			info.Metadata[infoObject] = clip(e.Object, maxErrorText)
+			info.Metadata[infoMessage] = clip(e.Message, maxErrorText)
 		}
 		if e.Field != "" {
-			details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
-				{Field: e.Field, Description: e.Message},
-			}})
+			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: e.Field, Description: clip(e.Message, maxErrorText/maxProblems)})
 		}
 		if e.Next != "" {
-			details = append(details, &errdetails.Help{Links: []*errdetails.Help_Link{{Description: e.Next}}})
+			help.Links = append(help.Links, &errdetails.Help_Link{Description: e.Next})
 		}
+	}
+	if len(bad.FieldViolations) > 0 {
+		details = append(details, bad)
+	}
+	if len(help.Links) > 0 {
+		details = append(details, help)
 	}
 	withDetails, detailErr := st.WithDetails(details...)
 	if detailErr != nil {
@@ -80,6 +86,30 @@ func ToStatus(err error) error {
 	}
 	return withDetails.Err()
 }
+
+// problems are the errors for a person in a chain of errors: one, or each of those that were joined, and at most
+// maxProblems.
+func problems(err error) (out []*model.Error) {
+	switch e := err.(type) {
+	case *model.Error:
+		return []*model.Error{e}
+	case interface{ Unwrap() error }:
+		return problems(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			if out = append(out, problems(one)...); len(out) >= maxProblems {
+				return out[:maxProblems]
+			}
+		}
+	}
+	return out
+}
+
+// maxProblems bounds the details of an error: they travel in a header, which has a limit.
+const maxProblems = 8
+
+// maxErrorText bounds the text of an error, in bytes, for the same reason.
+const maxErrorText = 2 << 10
 
 // FromStatus is the way back: the error of a call as the *model.Error that it was on the other side. An error that no
 // distributor made keeps its text and gets the kind of its code; nil is nil. io.EOF and errors that are no status are
@@ -121,4 +151,18 @@ func FromStatus(err error) error {
 		e.Field, e.Next = field, next
 	}
 	return e
+}
+
+// clip cuts a text to at most n bytes of valid UTF-8.
+func clip(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	const more = "…"
+	n -= len(more)
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + more
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
+	"time"
 )
 
 // compactJSON takes out the white space that protojson puts in at random.
@@ -14,4 +15,13 @@ func compactJSON(t *testing.T, raw []byte) string {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+func mustDuration(t *testing.T, text string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }

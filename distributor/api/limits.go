@@ -12,14 +12,6 @@ const (
 	// MaxDocumentNodes bounds how many values a document holds after its aliases are replaced by what they stand for.
 	MaxDocumentNodes = 100_000
 
-	// DefaultPageSize and MaxPageSize bound a page of a list.
-	DefaultPageSize = 50
-	MaxPageSize     = 1000
-
-	// MaxActorBytes and MaxReasonBytes bound who and why.
-	MaxActorBytes  = 256
-	MaxReasonBytes = 4 << 10
-
 	// MaxStreams bounds the streams of one connection. A node needs two; the rest is for tools.
 	MaxStreams = 1000
 	// KeepaliveTime is how long a connection may be silent before the other side is asked whether it is there, and

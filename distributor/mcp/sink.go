@@ -9,7 +9,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
@@ -322,12 +324,13 @@ func merge(held map[string]*mcpv1.Resource, msg *mcpv1.Resources, incrementalAsk
 	return next, u, nil
 }
 
-// clip cuts a text to at most n bytes of valid UTF-8.
+// clip cuts a text to at most n bytes of valid UTF-8, which is what a message can carry.
 func clip(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	if len(s) <= n {
 		return s
 	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
+	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}
 	return s[:n]

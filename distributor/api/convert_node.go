@@ -1,0 +1,88 @@
+package api
+
+import (
+	"maps"
+	"slices"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+)
+
+var states = map[waftv1.ChainState]model.ChainState{
+	waftv1.ChainState_OFFERED:  model.ChainOffered,
+	waftv1.ChainState_FETCHED:  model.ChainFetched,
+	waftv1.ChainState_LOADED:   model.ChainLoaded,
+	waftv1.ChainState_SERVING:  model.ChainServing,
+	waftv1.ChainState_DEGRADED: model.ChainDegraded,
+	waftv1.ChainState_REJECTED: model.ChainRejected,
+}
+
+func stateProto(s model.ChainState) waftv1.ChainState {
+	for to, from := range states {
+		if from == s {
+			return to
+		}
+	}
+	return waftv1.ChainState_CHAIN_STATE_UNSPECIFIED
+}
+
+func nodeProto(n service.NodeStatus) *waftv1.Node {
+	out := &waftv1.Node{
+		Id: n.ID, Labels: n.Labels, EnvoyVersion: n.EnvoyVersion, EnvoyBuild: n.EnvoyBuild, AgentVersion: n.AgentVersion,
+		Presence: string(n.Presence), LastSeen: timeProto(n.LastSeen), Chain: n.Chain, Serving: n.Serving, Previous: n.Previous,
+		Reports: n.Reports,
+	}
+	for _, layer := range slices.Sorted(maps.Keys(n.Assigned)) {
+		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: n.Assigned[layer].String()})
+	}
+	if l := n.Ledger; l.Chain != "" {
+		out.Ledger = &waftv1.LedgerEntry{
+			Chain: l.Chain, State: stateProto(l.State), Reason: l.Reason, Step: l.Step, Final: l.Final,
+			OfferedAt: timeProto(l.Times[model.ChainOffered]), FetchedAt: timeProto(l.Times[model.ChainFetched]),
+			LoadedAt: timeProto(l.Times[model.ChainLoaded]), ServingAt: timeProto(l.Times[model.ChainServing]),
+			RejectedAt: timeProto(l.Times[model.ChainRejected]),
+		}
+		if l.State == model.ChainDegraded && out.Ledger.ServingAt == nil {
+			out.Ledger.ServingAt = timeProto(l.Times[model.ChainDegraded])
+		}
+	}
+	return out
+}
+
+func auditProto(e model.AuditEntry) *waftv1.AuditEntry {
+	return &waftv1.AuditEntry{
+		Sequence: e.Sequence, At: timeProto(e.At), Actor: e.Actor, Action: e.Action, Object: e.Object, Reason: e.Reason, Detail: e.Detail,
+	}
+}
+
+func helloModel(h *waftv1.Hello) service.NodeHello {
+	return service.NodeHello{
+		ID: h.GetNode(), Labels: h.GetLabels(), Reports: true, EnvoyVersion: h.GetEnvoyVersion(), EnvoyBuild: h.GetEnvoyBuild(),
+		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(),
+	}
+}
+
+func chainReport(node string, c *waftv1.ChainReport) (service.ChainReport, error) {
+	state, ok := states[c.GetState()]
+	if !ok && c.GetHash() != "" {
+		return service.ChainReport{}, model.Invalidf("node/"+node, "chain.state", "give one of the states of the ledger", "%d is no state", c.GetState())
+	}
+	return service.ChainReport{
+		Chain: c.GetHash(), State: state, Reason: c.GetReason(), Final: c.GetFinal(), Step: c.GetStep(),
+		Serving: c.GetServingHash(), Generation: c.GetGeneration(),
+	}, nil
+}
+
+func statisticsModel(node string, s *waftv1.Statistics) (model.Statistics, error) {
+	for field, n := range map[string]int64{
+		"requests": s.GetRequests(), "errors": s.GetErrors(), "denied": s.GetDenied(), "seen_by_filters": s.GetSeenByFilters(),
+	} {
+		if n < 0 {
+			return model.Statistics{}, model.Invalidf("node/"+node, "statistics."+field, "send counts", "%d is less than 0", n)
+		}
+	}
+	return model.Statistics{
+		Chain: s.GetHash(), Requests: s.GetRequests(), Errors: s.GetErrors(), Denied: s.GetDenied(), Seen: s.GetSeenByFilters(), At: timeModel(s.GetAt()),
+	}, nil
+}

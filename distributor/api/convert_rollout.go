@@ -1,0 +1,134 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+)
+
+func index(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+
+func rolloutDraft(req *waftv1.StartRolloutRequest) (service.RolloutDraft, error) {
+	r := req.GetRollout()
+	if r == nil {
+		return service.RolloutDraft{}, model.Invalidf("", "rollout", "give the rollout to start", "is missing")
+	}
+	if err := checkHead(r.GetApiVersion(), r.GetKind(), KindRollout); err != nil {
+		return service.RolloutDraft{}, err
+	}
+	draft := service.RolloutDraft{
+		Name: r.GetMetadata().GetName(), Release: r.GetSpec().GetRelease(), Selector: r.GetSpec().GetTarget().GetSelector(), NoWait: req.GetNoWait(),
+	}
+	for i, w := range r.GetSpec().GetWaves() {
+		wave, err := waveModel("rollout/"+draft.Name, index("spec.waves", i), w)
+		if err != nil {
+			return service.RolloutDraft{}, err
+		}
+		draft.Waves = append(draft.Waves, wave)
+	}
+	return draft, nil
+}
+
+func waveModel(object, path string, w *waftv1.Wave) (model.WaveSpec, error) {
+	out := model.WaveSpec{Nodes: int(w.GetNodes()), Percent: int(w.GetPercent()), Selector: w.GetSelector()}
+	for _, d := range []struct {
+		field, text string
+		into        *time.Duration
+	}{{"soak", w.GetSoak(), &out.Soak}, {"deadline", w.GetDeadline(), &out.Deadline}} {
+		if d.text == "" {
+			continue
+		}
+		v, err := time.ParseDuration(d.text)
+		if err != nil {
+			return out, model.Invalidf(object, path+"."+d.field, "write a duration such as 30s or 2m", "%q is no duration", d.text)
+		}
+		*d.into = v
+	}
+	for i, g := range w.GetGates() {
+		if g.GetErrorRatio() == nil {
+			return out, model.Invalidf(object, index(path+".gates", i), "write errorRatio", "names no gate")
+		}
+		out.Gates = append(out.Gates, model.GateSpec{ErrorRatio: &model.ErrorRatioGate{
+			Max: g.GetErrorRatio().GetMax(), MinSamples: g.GetErrorRatio().GetMinSamples(),
+		}})
+	}
+	return out, nil
+}
+
+func waveProto(w model.WaveSpec) *waftv1.Wave {
+	out := &waftv1.Wave{
+		Nodes: int32(w.Nodes), Percent: int32(w.Percent), Selector: w.Selector,
+		Soak: durationText(w.Soak), Deadline: durationText(w.Deadline),
+	}
+	for _, g := range w.Gates {
+		if g.ErrorRatio != nil {
+			out.Gates = append(out.Gates, &waftv1.Gate{ErrorRatio: &waftv1.ErrorRatioGate{Max: g.ErrorRatio.Max, MinSamples: g.ErrorRatio.MinSamples}})
+		}
+	}
+	return out
+}
+
+// durationText is a duration as people write it: 2m, not 2m0s. The zero duration is not written.
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// rolloutProto turns a rollout into its message; nodes are left out of lists.
+func rolloutProto(r model.Rollout, withNodes bool) *waftv1.Rollout {
+	out := &waftv1.Rollout{
+		ApiVersion: APIVersion,
+		Kind:       KindRollout,
+		Metadata:   &waftv1.RolloutMetadata{Name: r.Name},
+		Spec:       &waftv1.RolloutSpec{Release: r.Spec.Release.String(), Target: &waftv1.Target{Selector: r.Spec.Selector}},
+		Status: &waftv1.RolloutStatus{
+			Phase: string(r.Phase), Message: r.Message, Wave: int32(r.Wave + 1), Release: r.Spec.Release.String(), Layer: string(r.Layer),
+			StartedAt: timeProto(r.StartedAt), EndedAt: timeProto(r.EndedAt), StartedBy: r.StartedBy, Undoes: r.Undoes,
+		},
+	}
+	for _, w := range r.Spec.Waves {
+		out.Spec.Waves = append(out.Spec.Waves, waveProto(w))
+	}
+	for _, w := range r.Waves {
+		out.Status.Waves = append(out.Status.Waves, waveStatusProto(w))
+	}
+	for _, t := range r.History {
+		out.Status.History = append(out.Status.History, &waftv1.Transition{
+			At: timeProto(t.At), Phase: string(t.Phase), Wave: int32(t.Wave + 1), Message: t.Message, Actor: t.Actor,
+		})
+	}
+	if withNodes {
+		for _, id := range slices.Sorted(maps.Keys(r.Nodes)) {
+			n := r.Nodes[id]
+			out.Status.Nodes = append(out.Status.Nodes, &waftv1.NodeProgress{
+				Node: id, Wave: int32(n.Wave + 1), State: string(n.State), Reason: n.Reason, From: n.From.String(),
+			})
+		}
+	}
+	return out
+}
+
+func waveStatusProto(w model.WaveState) *waftv1.WaveStatus {
+	out := &waftv1.WaveStatus{
+		Nodes: w.Nodes, StartedAt: timeProto(w.StartedAt), SoakUntil: timeProto(w.SoakUntil), EndedAt: timeProto(w.EndedAt),
+	}
+	for _, g := range w.Readings {
+		out.Readings = append(out.Readings, &waftv1.GateReading{Gate: g.Gate, Verdict: string(g.Verdict), Detail: g.Detail, At: timeProto(g.At)})
+	}
+	return out
+}

@@ -1,0 +1,41 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+)
+
+// ServerOptions are the limits of a gRPC server that serves the API (and other services beside it), and the interceptors
+// that turn errors into statuses and a panic into an error of the call that panicked.
+func ServerOptions(log *slog.Logger) []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(MaxMessageBytes),
+		grpc.MaxConcurrentStreams(MaxStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: KeepaliveTime, Timeout: KeepaliveTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: MinKeepaliveTime, PermitWithoutStream: true}),
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (_ any, err error) {
+			defer caught(log, info.FullMethod, &err)
+			resp, err := handle(ctx, req)
+			return resp, ToStatus(err)
+		}),
+		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+			defer caught(log, info.FullMethod, &err)
+			return ToStatus(handle(srv, stream))
+		}),
+	}
+}
+
+// caught turns a panic into an error. One request that finds a bug must not end every node's stream.
+func caught(log *slog.Logger, method string, err *error) {
+	if p := recover(); p != nil {
+		log.Error("a call panicked; please report this", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		*err = status.Errorf(codes.Internal, "%s failed by a bug of the distributor, see its log", method)
+	}
+}

@@ -1,0 +1,240 @@
+package api
+
+import (
+	"context"
+	"net/url"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+)
+
+// Server serves the gRPC API. It may be registered with several gRPC servers and used concurrently.
+type Server struct {
+	service *service.Service
+	version string
+	// stop ends all streams when it is done.
+	stop context.Context
+}
+
+// NewServer makes the API over the service. version is what VersionService answers; all streams end when stop does.
+func NewServer(stop context.Context, s *service.Service, version string) *Server {
+	return &Server{service: s, version: version, stop: stop}
+}
+
+// Register adds the services of the API to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	waftv1.RegisterReleaseServiceServer(r, releases{Server: s})
+	waftv1.RegisterRolloutServiceServer(r, rollouts{Server: s})
+	waftv1.RegisterNodeServiceServer(r, nodes{Server: s})
+	waftv1.RegisterAuditServiceServer(r, audit{Server: s})
+	waftv1.RegisterReportServiceServer(r, reports{Server: s})
+	waftv1.RegisterVersionServiceServer(r, version{Server: s})
+}
+
+// actor is who asks, by the metadata, and why, by the request.
+func actor(ctx context.Context, reason string) service.Actor {
+	a := service.Actor{Reason: reason}
+	if v := metadata.ValueFromIncomingContext(ctx, MetadataActor); len(v) > 0 {
+		a.Name = v[0]
+		if name, err := url.PathUnescape(v[0]); err == nil {
+			a.Name = name
+		}
+	}
+	return a
+}
+
+func page(size int32, token string) service.Page { return service.Page{Size: int(size), Token: token} }
+
+func errStopping() error {
+	return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "is stopping", Next: "try again in a moment"}
+}
+
+type releases struct {
+	waftv1.UnimplementedReleaseServiceServer
+	*Server
+}
+
+func (s releases) CreateRelease(ctx context.Context, req *waftv1.CreateReleaseRequest) (*waftv1.Release, error) {
+	draft, err := releaseDraft(req.GetRelease())
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.service.CreateRelease(ctx, actor(ctx, req.GetReason()), draft)
+	if err != nil {
+		return nil, err
+	}
+	return releaseProto(r)
+}
+
+func (s releases) GetRelease(ctx context.Context, req *waftv1.GetReleaseRequest) (*waftv1.Release, error) {
+	r, err := s.service.GetRelease(ctx, req.GetRef())
+	if err != nil {
+		return nil, err
+	}
+	return releaseProto(r)
+}
+
+func (s releases) ListReleases(ctx context.Context, req *waftv1.ListReleasesRequest) (*waftv1.ListReleasesResponse, error) {
+	list, next, err := s.service.ListReleases(ctx, req.GetName(), page(req.GetPageSize(), req.GetPageToken()))
+	if err != nil {
+		return nil, err
+	}
+	out := &waftv1.ListReleasesResponse{NextPageToken: next}
+	for _, r := range list {
+		p, err := releaseProto(r)
+		if err != nil {
+			return nil, err
+		}
+		out.Releases = append(out.Releases, p)
+	}
+	return out, nil
+}
+
+type rollouts struct {
+	waftv1.UnimplementedRolloutServiceServer
+	*Server
+}
+
+func (s rollouts) StartRollout(ctx context.Context, req *waftv1.StartRolloutRequest) (*waftv1.Rollout, error) {
+	draft, err := rolloutDraft(req)
+	if err != nil {
+		return nil, err
+	}
+	return rolloutOr(s.service.StartRollout(ctx, actor(ctx, req.GetReason()), draft))
+}
+
+func rolloutOr(r model.Rollout, err error) (*waftv1.Rollout, error) {
+	if err != nil {
+		return nil, err
+	}
+	return rolloutProto(r, true), nil
+}
+
+func (s rollouts) GetRollout(ctx context.Context, req *waftv1.GetRolloutRequest) (*waftv1.Rollout, error) {
+	return rolloutOr(s.service.GetRollout(ctx, req.GetName()))
+}
+
+func (s rollouts) ListRollouts(ctx context.Context, req *waftv1.ListRolloutsRequest) (*waftv1.ListRolloutsResponse, error) {
+	list, next, err := s.service.ListRollouts(ctx, page(req.GetPageSize(), req.GetPageToken()))
+	if err != nil {
+		return nil, err
+	}
+	out := &waftv1.ListRolloutsResponse{NextPageToken: next}
+	for _, r := range list {
+		out.Rollouts = append(out.Rollouts, rolloutProto(r, false))
+	}
+	return out, nil
+}
+
+func (s rollouts) WatchRollout(req *waftv1.WatchRolloutRequest, stream grpc.ServerStreamingServer[waftv1.Rollout]) error {
+	changes, err := s.service.WatchRollout(stream.Context(), req.GetName())
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-s.stop.Done():
+			return errStopping()
+		case r, open := <-changes:
+			if !open {
+				return s.ended(stream.Context())
+			}
+			if err := stream.Send(rolloutProto(r, true)); err != nil {
+				return err
+			}
+			if r.Phase.Ended() {
+				return nil
+			}
+		}
+	}
+}
+
+// ended says why a watch was closed before the rollout had ended.
+func (s rollouts) ended(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return errStopping()
+}
+
+func (s rollouts) PauseRollout(ctx context.Context, req *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+	return rolloutOr(s.service.Pause(ctx, actor(ctx, req.GetReason()), req.GetName()))
+}
+
+func (s rollouts) ResumeRollout(ctx context.Context, req *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+	return rolloutOr(s.service.Resume(ctx, actor(ctx, req.GetReason()), req.GetName()))
+}
+
+func (s rollouts) PromoteRollout(ctx context.Context, req *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+	return rolloutOr(s.service.Promote(ctx, actor(ctx, req.GetReason()), req.GetName()))
+}
+
+func (s rollouts) AbortRollout(ctx context.Context, req *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+	return rolloutOr(s.service.Abort(ctx, actor(ctx, req.GetReason()), req.GetName()))
+}
+
+func (s rollouts) UndoRollout(ctx context.Context, req *waftv1.UndoRolloutRequest) (*waftv1.Rollout, error) {
+	return rolloutOr(s.service.Undo(ctx, actor(ctx, req.GetReason()), req.GetName()))
+}
+
+type nodes struct {
+	waftv1.UnimplementedNodeServiceServer
+	*Server
+}
+
+func nodeOr(n service.NodeStatus, err error) (*waftv1.Node, error) {
+	if err != nil {
+		return nil, err
+	}
+	return nodeProto(n), nil
+}
+
+func (s nodes) GetNode(ctx context.Context, req *waftv1.GetNodeRequest) (*waftv1.Node, error) {
+	return nodeOr(s.service.GetNode(ctx, req.GetId()))
+}
+
+func (s nodes) ListNodes(ctx context.Context, req *waftv1.ListNodesRequest) (*waftv1.ListNodesResponse, error) {
+	list, next, err := s.service.ListNodes(ctx, req.GetSelector(), page(req.GetPageSize(), req.GetPageToken()))
+	if err != nil {
+		return nil, err
+	}
+	out := &waftv1.ListNodesResponse{NextPageToken: next}
+	for _, n := range list {
+		out.Nodes = append(out.Nodes, nodeProto(n))
+	}
+	return out, nil
+}
+
+func (s nodes) RetryNode(ctx context.Context, req *waftv1.RetryNodeRequest) (*waftv1.Node, error) {
+	return nodeOr(s.service.RetryNode(ctx, actor(ctx, req.GetReason()), req.GetId()))
+}
+
+type audit struct {
+	waftv1.UnimplementedAuditServiceServer
+	*Server
+}
+
+func (s audit) ListAudit(ctx context.Context, req *waftv1.ListAuditRequest) (*waftv1.ListAuditResponse, error) {
+	list, next, err := s.service.ListAudit(ctx, req.GetObject(), page(req.GetPageSize(), req.GetPageToken()))
+	if err != nil {
+		return nil, err
+	}
+	out := &waftv1.ListAuditResponse{NextPageToken: next}
+	for _, e := range list {
+		out.Entries = append(out.Entries, auditProto(e))
+	}
+	return out, nil
+}
+
+type version struct {
+	waftv1.UnimplementedVersionServiceServer
+	*Server
+}
+
+func (s version) GetVersion(context.Context, *waftv1.GetVersionRequest) (*waftv1.GetVersionResponse, error) {
+	return &waftv1.GetVersionResponse{Version: s.version}, nil
+}

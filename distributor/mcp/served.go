@@ -1,0 +1,32 @@
+package mcp
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+)
+
+// NewSource makes a source over the service. All its streams end when stop does. Metrics and log may be nil.
+func NewSource(stop context.Context, s *service.Service, metrics *Metrics, log *slog.Logger) *Source {
+	return newSource(stop, served{s}, metrics, log)
+}
+
+// served is the service as a backend.
+type served struct{ *service.Service }
+
+func (b served) connect(ctx context.Context, id string, labels map[string]string) (session, error) {
+	// A sink says nothing of Envoy: where there is an agent, its report stream does.
+	return b.Connect(ctx, service.NodeHello{ID: id, Labels: labels})
+}
+
+func (b served) collections(ctx context.Context, id string) ([]model.Collection, error) {
+	return b.Collections(ctx, id)
+}
+
+func (b served) watch(id string) (<-chan struct{}, func()) { return b.Watch(id) }
+
+func (b served) accepted(id, hash string) { b.Offered(id, hash) }
+
+func (b served) refused(id, collection, reason string) { b.Refused(id, collection, reason) }
