@@ -1,2 +1,81 @@
-// Package rollout decides who moves next: (state, event, now) → (state, actions). It is pure.
+// Package rollout decides who moves next. Step takes a rollout, an event and the time, and gives the rollout that follows
+// and the actions to carry out. It is pure: no I/O, no clock, no memory of its own, so every decision can be replayed from
+// the events.
+//
+// # The flow
+//
+// The caller (package service) loads a rollout, builds a NodeView of each node, and calls Step with Observe on every change
+// and on every tick. It stores the rollout that comes back, then carries out the actions, in that order. Observe is
+// level-triggered: an action lost in a crash is asked for again by the next Observe. Persons come in as the events Pause,
+// Resume, Promote, Abort and RollBack, nodes that come into the target as Join.
+//
+// # The phases
+//
+//	Pending      Nothing has begun. Observe begins the first wave, unless it is Blocked by a rollout that shares nodes.
+//	             Next: Fetching; Paused (Pause); RolledBack (RollBack, nothing to take back); Aborted (Abort, or no wave
+//	             found a node).
+//	Fetching     The wave's nodes are frozen and get the bytes; none of them runs the release. Ends when every counted node
+//	             of the wave has fetched.
+//	             Next: Moving; Fetching (the next wave, when this one has lost its nodes); Done; Paused (Pause, or no node
+//	             of the wave can be counted and none has proved the release before); RollingBack or RolledBack (a moved
+//	             node failed, a gate failed, the deadline passed, RollBack); Aborted.
+//	Moving       The wave's nodes are assigned the release. Ends when every counted node proves that it serves.
+//	             Next: Soaking; Paused (Pause); RollingBack or RolledBack; Aborted.
+//	Soaking      All counted nodes serve. Ends when the soak is over, all of them still serve, and every gate passes.
+//	             Next: Fetching (the next wave); Done (it was the last); Paused (Pause, or a gate is inconclusive);
+//	             RollingBack or RolledBack; Aborted.
+//	Paused       Nothing moves, neither on nor back, and no time passes. Inconclusive says that a gate paused it.
+//	             Next: the phase it was in (Resume; Promote where a gate paused it); RollingBack or RolledBack (RollBack);
+//	             Aborted.
+//	RollingBack  Every moved node is assigned what it had before. Ends when each serves that, or has been given up: silent,
+//	             a final rejection of what it had, or RollbackDeadline. It cannot be paused or aborted.
+//	             Next: RolledBack.
+//	RolledBack   An end. Nodes that did not come back are Failed, with the reason, and are named in the message.
+//	Aborted      An end. Moved nodes keep the release, the others what they have.
+//	Done         An end. Every counted node serves the release.
+//
+// RollingBack is passed over, straight to RolledBack, where no moved node had anything before.
+//
+// # Waves
+//
+// Shares are cumulative over the target. Within a wave nodes that are present come first, then those that are away, then
+// sinks that cannot report, each in the order of a hash of the rollout's and the node's name. A node that is away or cannot
+// report when its wave moves is assigned with it, is not counted, and converges by itself; so is one that joins. A wave
+// whose nodes cannot be counted passes only if a node of an earlier wave has proved the release, or a person promotes it.
+// A wave without nodes is complete at once. A node whose Envoy cannot load the release is Skipped.
+//
+// # Failures
+//
+// A counted node fails the wave, in any phase after it was moved, when it rejects the chain for good, serves it degraded or
+// goes back to another one, is silent or serves nothing for longer than SilenceGrace, when its Envoy restarts, or when it is
+// later than the deadline. A rejection that is not final is waited for until the deadline. A gate that fails does so at
+// once, not at the end of the soak; one that cannot decide by then pauses. Then every node that any wave moved goes back. A
+// node that had nothing before keeps what it has, since there is nothing to give it, and says so.
+//
+// # Time
+//
+// Time passes only while it is watched. A gap of more than MaxGap between two steps counts as MaxGap, a clock that goes
+// backwards as nothing, and a pause as nothing; soaks and deadlines move by the difference. So neither a jump of the clock
+// nor a distributor that was down ends a soak or a deadline. SeenAt remembers the last step; a state that differs from
+// the stored one in that alone need not be written (Changed).
+//
+// # Invariants
+//
+//   - The same (state, event, now) gives the same result; the state that goes in is not changed.
+//   - A node is given a release only by an Assign, and only after its wave's nodes were frozen in the state, or by Join.
+//   - The nodes that were moved never exceed the wave's share of the target as it was when the wave started.
+//   - Paused and ended rollouts give no actions.
+//   - A command whose effect is there already changes nothing.
+//
+// # Where things are
+//
+// event.go, view.go and action.go are what goes in and out. step.go dispatches; commands.go is what persons ask for;
+// observe.go goes from phase to phase; waves.go chooses nodes; nodes.go follows one node; gates.go reads gates; rollback.go
+// takes back; clock.go keeps time; joining.go, undo.go and conflicts.go stand beside the machine.
+//
+// More kinds of gate are more fields of model.GateSpec and more cases in readGates; a cap on nodes not serving and freeze
+// windows are more reasons, given by the caller in Observe, why begin or move waits; an approval is a gate that stays
+// inconclusive until it is promoted.
+//
+// The package imports model and the standard library only.
 package rollout

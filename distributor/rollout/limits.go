@@ -18,6 +18,10 @@ const (
 	// RollbackDeadline bounds a rollback.
 	RollbackDeadline = 5 * time.Minute
 
+	// SeenEvery is how far SeenAt may go on before Changed asks to write it. A distributor that is killed loses at most
+	// this much of a soak.
+	SeenEvery = time.Minute
+
 	// Actor is who the history names for what the engine decided by itself.
 	Actor = "waft"
 )

@@ -1,6 +1,10 @@
 package rollout
 
 import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -11,55 +15,143 @@ import (
 //
 // Commands that do not fit the phase give a *model.Error of kind model.ErrPrecondition; a command whose effect is there
 // already changes nothing and is no error. Observe gives an error only for a rollout whose selectors do not parse. With
-// an error the state returned is r itself.
+// an error the state returned is r itself and there are no actions.
 func Step(r model.Rollout, ev Event, now time.Time) (model.Rollout, []Action, error) {
-	return r, nil, nil
+	if err := check(r); err != nil {
+		return r, nil, err
+	}
+	m := machine{state: r.Clone(), now: now.Round(0).UTC()}
+	changed, err := m.handle(ev)
+	if err != nil || !changed {
+		return r, nil, err
+	}
+	return m.state, m.actions, nil
 }
 
 // New is a rollout at its beginning: pending, before its first wave. A spec without waves gets one wave of everything.
 func New(name string, layer model.Layer, spec model.RolloutSpec, by By, now time.Time) model.Rollout {
-	return model.Rollout{Name: name, Layer: layer, Spec: spec, Phase: model.RolloutPending, Wave: -1, StartedBy: by.Actor, Reason: by.Reason, StartedAt: now}
+	spec = spec.Clone()
+	if len(spec.Waves) == 0 {
+		spec.Waves = []model.WaveSpec{{Percent: 100}}
+	}
+	now = now.Round(0).UTC()
+	r := model.Rollout{
+		Name: name, Spec: spec, Layer: layer, Phase: model.RolloutPending, Wave: -1,
+		Message: "waits for its turn", StartedBy: by.Actor, Reason: by.Reason, StartedAt: now,
+	}
+	r.History = []model.Transition{{At: now, Phase: r.Phase, Wave: r.Wave, Message: because("started", by.Reason), Actor: by.Actor}}
+	return r
 }
-
-// NewUndo is a rollout that takes another back: each node in restore goes to its release there (the zero value takes the
-// layer away). spec.Release stays what the caller says, for people to read; it is given to no node.
-func NewUndo(name string, undone model.Rollout, restore map[string]model.ReleaseID, spec model.RolloutSpec, by By, now time.Time) model.Rollout {
-	return model.Rollout{}
-}
-
-// Restore says what an undo of r gives to whom: every node that r moved, with what it had before. Kept are the nodes that
-// had nothing before; they keep what they have.
-func Restore(r model.Rollout) (restore map[string]model.ReleaseID, kept []string) { return nil, nil }
-
-// ReleaseFor is the release that r gives to a node: its own, or for an undo the one that the node had before. False: the
-// rollout gives that node nothing. A zero release with true takes the layer away.
-func ReleaseFor(r model.Rollout, node string) (model.ReleaseID, bool) { return r.Spec.Release, true }
-
-// Prefetch is the release whose modules a node should have on disk before r moves it; false: none. The caller puts them
-// into the node's collection waft/v1/prefetch.
-func Prefetch(r model.Rollout, node string) (model.ReleaseID, bool) { return r.Spec.Release, false }
 
 // Changed says whether after must be written where before was: whether they differ in more than SeenAt, or SeenAt has
 // gone on by SeenEvery.
-func Changed(before, after model.Rollout) bool { return true }
+func Changed(before, after model.Rollout) bool {
+	if after.SeenAt.Sub(before.SeenAt).Abs() >= SeenEvery {
+		return true
+	}
+	before.SeenAt = after.SeenAt
+	return !reflect.DeepEqual(before, after)
+}
 
-// Conflicts are the ids of the nodes that two rollouts share, sorted: nodes that both targets match or hold. Nodes are
-// the fleet's rows.
-func Conflicts(a, b model.Rollout, nodes []model.Node) []string { return nil }
-
-// Joining is what a node that joins is given: for each layer, the release of the newest rollout whose target's selector
-// matches its labels and that has completed a wave and was neither rolled back nor undone; else of an older one. A layer
-// for which there is none is not in the map; an empty map means that the node waits. Rollouts come newest first.
-func Joining(labels map[string]string, rollouts []model.Rollout) map[model.Layer]model.ReleaseID {
+// check refuses a state that no step can have made, rather than to act on it.
+func check(r model.Rollout) error {
+	phase := r.Phase
+	if phase == model.RolloutPaused {
+		phase = r.Resume
+	}
+	switch phase {
+	case model.RolloutFetching, model.RolloutMoving, model.RolloutSoaking, model.RolloutRollingBack:
+		if r.Wave < 0 || r.Wave >= len(r.Waves) || r.Wave >= len(r.Spec.Waves) {
+			return &model.Error{Kind: model.ErrInvalid, Object: "rollout/" + r.Name, Message: fmt.Sprintf("its state is broken: it is in phase %s and wave %d, and has %d of %d waves",
+				r.Phase, r.Wave, len(r.Waves), len(r.Spec.Waves)), Next: "restore it from a backup"}
+		}
+	case model.RolloutPending:
+		if r.Wave != -1 || len(r.Spec.Waves) == 0 {
+			return &model.Error{Kind: model.ErrInvalid, Object: "rollout/" + r.Name, Message: "its state is broken: it is pending with a wave, or has none", Next: "make rollouts with rollout.New"}
+		}
+	}
 	return nil
 }
 
-// Grant is a release that a joining node is given, and the rollout that it comes from.
-type Grant struct {
-	Release model.ReleaseID
-	Rollout string
+// machine is one step at work: the state that will be returned, and what was gathered for it.
+type machine struct {
+	state   model.Rollout
+	now     time.Time
+	views   map[string]NodeView
+	actions []Action
+	// selector and waveSelectors are those of the spec, parsed.
+	selector      model.Selector
+	waveSelectors []model.Selector
 }
 
-// Grants is Joining with the name of the rollout that each release comes from. Where that rollout has not ended, the
-// caller gives it a Join event, and carries out the Assign that it answers with.
-func Grants(labels map[string]string, rollouts []model.Rollout) map[model.Layer]Grant { return nil }
+// handle says whether the event changed anything.
+func (m *machine) handle(ev Event) (bool, error) {
+	switch ev := ev.(type) {
+	case Observe:
+		return m.observe(ev)
+	case Join:
+		return m.join(ev)
+	case Pause:
+		return m.pause(ev.By)
+	case Resume:
+		return m.resume(ev.By)
+	case Promote:
+		return m.promote(ev.By)
+	case Abort:
+		return m.abort(ev.By)
+	case RollBack:
+		return m.rollBack(ev.By)
+	default:
+		return false, fmt.Errorf("rollout/%s: there is no event %T", m.state.Name, ev)
+	}
+}
+
+// parse reads the selectors of the spec.
+func (m *machine) parse() error {
+	var err error
+	if m.selector, err = model.ParseSelector(m.state.Spec.Selector); err != nil {
+		return fmt.Errorf("rollout/%s: spec.target.selector: %w", m.state.Name, err)
+	}
+	m.waveSelectors = make([]model.Selector, len(m.state.Spec.Waves))
+	for i, w := range m.state.Spec.Waves {
+		if m.waveSelectors[i], err = model.ParseSelector(w.Selector); err != nil {
+			return fmt.Errorf("rollout/%s: spec.waves[%d].selector: %w", m.state.Name, i, err)
+		}
+	}
+	return nil
+}
+
+func (m *machine) active() bool {
+	switch m.state.Phase {
+	case model.RolloutFetching, model.RolloutMoving, model.RolloutSoaking:
+		return true
+	}
+	return false
+}
+
+// wave is the current wave. There is one in every active phase.
+func (m *machine) wave() *model.WaveState { return &m.state.Waves[m.state.Wave] }
+
+func (m *machine) waveSpec() model.WaveSpec { return m.state.Spec.Waves[m.state.Wave] }
+
+// nodes are the ids in the state, sorted, so that actions and messages do not depend on the order of a map.
+func (m *machine) nodes() []string { return slices.Sorted(maps.Keys(m.state.Nodes)) }
+
+// set stores a node's progress; Since follows State.
+func (m *machine) set(id string, p model.NodeProgress) {
+	if m.state.Nodes == nil {
+		m.state.Nodes = map[string]model.NodeProgress{}
+	}
+	if m.state.Nodes[id].State != p.State {
+		p.Since = m.now
+	}
+	m.state.Nodes[id] = p
+}
+
+func (m *machine) assign(id string, release model.ReleaseID) {
+	m.actions = append(m.actions, Assign{Node: id, Layer: m.state.Layer, Release: release, Given: release != model.ReleaseID{}})
+}
+
+func (m *machine) precondition(next, format string, args ...any) error {
+	return &model.Error{Kind: model.ErrPrecondition, Object: "rollout/" + m.state.Name, Message: fmt.Sprintf(format, args...), Next: next}
+}

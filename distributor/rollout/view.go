@@ -38,6 +38,6 @@ type NodeView struct {
 	Stats model.Statistics
 	// Unloadable says why its Envoy cannot load TargetChain, by the modules' manifests; empty when it can.
 	Unloadable string
-	// HeldBy names another running rollout that has the node in its Nodes; such a node is not taken. Empty for none.
+	// HeldBy names another running rollout that Holds the node; such a node is not taken. Empty for none.
 	HeldBy string
 }

@@ -1,0 +1,87 @@
+package rollout
+
+import (
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Grant is a release that a joining node is given, and the rollout that it comes from.
+type Grant struct {
+	Release model.ReleaseID
+	Rollout string
+}
+
+// Joining is what a node that joins is given: for each layer, the release of the newest rollout whose target's selector
+// matches its labels and that has completed a wave and was neither rolled back nor undone; else of an older one. A layer
+// for which there is none is not in the map; an empty map means that the node waits. Rollouts come newest first.
+func Joining(labels map[string]string, rollouts []model.Rollout) map[model.Layer]model.ReleaseID {
+	releases := map[model.Layer]model.ReleaseID{}
+	for layer, grant := range Grants(labels, rollouts) {
+		releases[layer] = grant.Release
+	}
+	return releases
+}
+
+// Grants is Joining with the name of the rollout that each release comes from. Where that rollout has not ended, the
+// caller gives it a Join event, with the grant that there would be without it as From, and carries out the Assign that it
+// answers with; where Join is refused, the node gets the grant without it.
+func Grants(labels map[string]string, rollouts []model.Rollout) map[model.Layer]Grant {
+	grants := map[model.Layer]Grant{}
+	undone := map[string]bool{}
+	for _, r := range rollouts {
+		if undone[r.Name] || !stands(r) {
+			continue
+		}
+		if r.Undoes != "" {
+			// What it restored is what older rollouts gave.
+			undone[r.Undoes] = true
+			continue
+		}
+		if _, newer := grants[r.Layer]; newer {
+			continue
+		}
+		// A selector that does not parse matches nothing; rollouts are validated when they start.
+		if selector, err := model.ParseSelector(r.Spec.Selector); err == nil && selector.Matches(labels) {
+			grants[r.Layer] = Grant{Release: r.Spec.Release, Rollout: r.Name}
+		}
+	}
+	return grants
+}
+
+// stands says whether a rollout has completed a wave that had nodes, and was not rolled back.
+func stands(r model.Rollout) bool {
+	if r.Phase == model.RolloutRollingBack || r.Phase == model.RolloutRolledBack {
+		return false
+	}
+	for _, w := range r.Waves {
+		if len(w.Nodes) > 0 && !w.EndedAt.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// join takes a node into a running rollout that Grants named.
+func (m *machine) join(ev Join) (bool, error) {
+	id := ev.Node.ID
+	if Holds(m.state, id) {
+		return false, nil
+	}
+	if !m.active() || !stands(m.state) {
+		return false, m.precondition("give the node what it would have without this rollout", "node/%s cannot join it in phase %s, before a wave is complete", id, m.state.Phase)
+	}
+	if err := m.parse(); err != nil {
+		return false, err
+	}
+	release, ok := ReleaseFor(m.state, id)
+	if !ok || !m.targets(ev.Node) || ev.Node.Unloadable != "" {
+		return false, m.precondition("give the node what it would have without this rollout", "node/%s does not belong to its target, or cannot load the release", id)
+	}
+	m.keepTime()
+	m.set(id, model.NodeProgress{
+		State: model.NodeMoving, Wave: -1, Reason: reasonJoined, MovedAt: m.now, Uncounted: true, Restarts: ev.Node.Restarts,
+		From: ev.From, FromGiven: ev.FromGiven, Chain: ev.Node.TargetChain, FromChain: ev.FromChain,
+	})
+	m.note("%s %s and is given the release", id, reasonJoined)
+	m.assign(id, release)
+	return true, nil
+}

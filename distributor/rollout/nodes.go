@@ -1,0 +1,165 @@
+package rollout
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// moved says whether the rollout has assigned the release to the node.
+func moved(p model.NodeProgress) bool { return !p.MovedAt.IsZero() }
+
+// present says whether a node is there, or was a moment ago.
+func present(v NodeView) bool { return v.Connected || v.Silent <= SilenceGrace }
+
+// serves says whether a node has proved that it serves the whole chain.
+func serves(v NodeView, chain string) bool {
+	return chain != "" && v.Serving == chain && !says(v, chain, model.ChainRejected) && !says(v, chain, model.ChainDegraded)
+}
+
+// says tells whether the latest word of a node on a chain is state.
+func says(v NodeView, chain string, state model.ChainState) bool {
+	return v.Ledger.Chain == chain && v.Ledger.State == state
+}
+
+// refusal is a node's rejection of a chain in its own words.
+func refusal(v NodeView) string {
+	text := "rejected it"
+	if v.Ledger.Step != "" {
+		text += " at " + v.Ledger.Step
+	}
+	return because(text, v.Ledger.Reason)
+}
+
+// view is a node as it is now. One that the caller does not know any more has been silent for ever.
+func (m *machine) view(id string) NodeView {
+	if v, ok := m.views[id]; ok {
+		return v
+	}
+	return NodeView{ID: id, Reports: true, Silent: math.MaxInt64}
+}
+
+// follow takes the nodes' progress from what they say, without judging it.
+func (m *machine) follow() {
+	for _, id := range m.nodes() {
+		p := m.state.Nodes[id]
+		v, known := m.views[id]
+		if !known || !moved(p) {
+			continue
+		}
+		next := p
+		// The caller's count may have begun again from zero.
+		next.Restarts = min(p.Restarts, v.Restarts)
+		release, _ := ReleaseFor(m.state, id)
+		if p.Uncounted {
+			next = followUncounted(next, v, v.Assigned == release)
+		} else {
+			next = followCounted(next, v, v.Assigned == release)
+		}
+		if next != p {
+			m.set(id, next)
+		}
+	}
+}
+
+func followCounted(p model.NodeProgress, v NodeView, assigned bool) model.NodeProgress {
+	switch {
+	case p.State == model.NodeMoving && assigned && serves(v, p.Chain):
+		p.State, p.Reason = model.NodeServing, ""
+	case p.State == model.NodeServing && v.Connected && v.Serving == "":
+		p.State, p.Reason = model.NodeMoving, "says that it serves nothing any more"
+	}
+	return p
+}
+
+// followUncounted shows where a node is that nobody waits for.
+func followUncounted(p model.NodeProgress, v NodeView, assigned bool) model.NodeProgress {
+	if p.State == model.NodeSkipped || !v.Reports || !assigned {
+		return p
+	}
+	switch {
+	case serves(v, p.Chain):
+		p.State = model.NodeServing
+	case says(v, p.Chain, model.ChainRejected) && v.Ledger.Final, says(v, p.Chain, model.ChainDegraded):
+		p.State, p.Reason = model.NodeFailed, refusal(v)
+	case !present(v):
+		p.State = model.NodeAway
+	default:
+		p.State = model.NodeMoving
+	}
+	return p
+}
+
+// failure says why a node fails the wave; empty when it does not.
+func (m *machine) failure(id string, p model.NodeProgress) string {
+	if p.Uncounted || !moved(p) || (p.State != model.NodeMoving && p.State != model.NodeServing) {
+		return ""
+	}
+	v, known := m.views[id]
+	switch {
+	case !known:
+		return "is not known any more"
+	case !present(v):
+		return fmt.Sprintf("fell silent after it was moved (%s ago)", v.Silent.Round(time.Second))
+	case says(v, p.Chain, model.ChainRejected) && v.Ledger.Final:
+		return refusal(v)
+	case says(v, p.Chain, model.ChainDegraded):
+		return because("serves it without a filter that did not load", v.Ledger.Reason)
+	case v.Restarts > p.Restarts:
+		return "had its Envoy restart after it was moved"
+	case p.State == model.NodeServing && v.Serving != "" && v.Serving != p.Chain:
+		return because(fmt.Sprintf("went back to the chain %s", short(v.Serving)), v.Ledger.Reason)
+	case p.State == model.NodeMoving && m.overdue(p):
+		return fmt.Sprintf("has not served it for %s", SilenceGrace)
+	}
+	return ""
+}
+
+// overdue says whether a node that served once, and does not now, has had its grace. A node that has not served yet has
+// the wave's deadline instead.
+func (m *machine) overdue(p model.NodeProgress) bool {
+	if p.Wave == m.state.Wave && m.state.Phase == model.RolloutMoving {
+		return false
+	}
+	return m.now.Sub(p.Since) > SilenceGrace
+}
+
+// allServe says whether every counted node that was moved is there and serves now.
+func (m *machine) allServe() bool {
+	for id, p := range m.state.Nodes {
+		if p.Uncounted || !moved(p) {
+			continue
+		}
+		if v := m.view(id); p.State != model.NodeServing || !v.Connected || !serves(v, p.Chain) {
+			return false
+		}
+	}
+	return true
+}
+
+// standing says how far a node has come with a chain.
+func (m *machine) standing(id, chain string) string {
+	v, known := m.views[id]
+	switch {
+	case !known:
+		return "is not known any more"
+	case !v.Connected:
+		return "is not connected"
+	case v.Ledger.Chain != chain:
+		return "has said nothing of it"
+	case v.Ledger.State == model.ChainRejected:
+		return refusal(v)
+	}
+	return because("stands at "+string(v.Ledger.State), v.Ledger.Reason)
+}
+
+// reasons are the nodes with what is kept about each.
+func (m *machine) reasons(ids []string) []string {
+	out := make([]string, 0, len(ids))
+	for _, id := range ids {
+		out = append(out, id+" "+m.state.Nodes[id].Reason)
+	}
+	return out
+}

@@ -1,0 +1,243 @@
+package rollout
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// observe goes on from phase to phase for as long as the view of the fleet allows it. Each turn either ends the loop or
+// goes on to a later phase or wave, so that it ends.
+func (m *machine) observe(ev Observe) (bool, error) {
+	if m.state.Phase == model.RolloutPaused || m.state.Phase.Ended() {
+		return false, nil
+	}
+	if err := m.parse(); err != nil {
+		return false, err
+	}
+	m.views = make(map[string]NodeView, len(ev.Nodes))
+	for _, v := range ev.Nodes {
+		m.views[v.ID] = v
+	}
+	m.keepTime()
+	for {
+		phase, wave := m.state.Phase, m.state.Wave
+		switch phase {
+		case model.RolloutPending:
+			m.pending(ev.Blocked)
+		case model.RolloutFetching:
+			m.fetching()
+		case model.RolloutMoving:
+			m.moving()
+		case model.RolloutSoaking:
+			m.soaking()
+		case model.RolloutRollingBack:
+			m.rollingBack()
+		default:
+			return false, fmt.Errorf("rollout/%s: there is no phase %q", m.state.Name, phase)
+		}
+		if m.state.Phase == phase && m.state.Wave == wave {
+			return true, nil
+		}
+	}
+}
+
+func (m *machine) pending(blocked string) {
+	if blocked != "" {
+		m.state.Message = fmt.Sprintf("waits for rollout/%s, which shares nodes with it", blocked)
+		return
+	}
+	m.state.SeenAt = m.now
+	m.beginWave(0)
+}
+
+// fetching waits for the bytes to be on every counted node of the wave.
+func (m *machine) fetching() {
+	m.follow()
+	if m.failed() {
+		return
+	}
+	m.dropFromFetching()
+	counted, missing := m.waveNodes(), []string(nil)
+	if len(m.assignable()) == 0 {
+		m.completeWave("has lost all its nodes")
+		return
+	}
+	if len(counted) == 0 {
+		if counted = m.recount(); len(counted) == 0 && !m.proved() && !m.wave().Overruled {
+			m.inconclusive(gateLoaded, "none of the nodes can be counted: "+list(m.reasons(m.wave().Nodes)))
+			return
+		}
+	}
+	for _, id := range counted {
+		if !m.views[id].Fetched {
+			missing = append(missing, id)
+		}
+	}
+	switch {
+	case len(missing) == 0:
+		m.move()
+	case !m.now.Before(m.wave().Deadline):
+		for _, id := range missing {
+			p := m.state.Nodes[id]
+			p.Reason = "did not fetch the modules in time"
+			m.set(id, p)
+		}
+		m.fail(gateLoaded, fmt.Sprintf("not fetched by the deadline of %s: %s", deadline(m.waveSpec()), list(missing)), missing)
+	}
+}
+
+// moving waits for every counted node of the wave to serve, and for every assignment to be in the rows.
+func (m *machine) moving() {
+	m.follow()
+	if m.failed() {
+		return
+	}
+	lost := m.assignAgain()
+	var late []string
+	for _, id := range m.waveNodes() {
+		if m.state.Nodes[id].State != model.NodeServing {
+			late = append(late, id)
+		}
+	}
+	switch {
+	case len(late) == 0 && len(lost) == 0:
+		m.soak()
+	case !m.now.Before(m.wave().Deadline):
+		m.failLate(union(late, lost))
+	}
+}
+
+// soak begins the soak of the wave.
+func (m *machine) soak() {
+	counted := m.waveNodes()
+	soak := m.waveSpec().Soak
+	m.wave().SoakUntil = m.now.Add(soak)
+	serve := plural(len(counted), "node") + " serve"
+	if len(counted) == 1 {
+		serve += "s"
+	}
+	m.read(gateLoaded, model.VerdictPass, serve)
+	m.enter(model.RolloutSoaking, Actor, "%s: %s; soaks for %s", m.waveName(), serve, soak)
+}
+
+// soaking waits for the end of the soak and lets the gates decide.
+func (m *machine) soaking() {
+	m.follow()
+	if m.failed() {
+		return
+	}
+	m.assignAgain()
+	if m.now.Before(m.wave().SoakUntil) || !m.allServe() {
+		return
+	}
+	readings := m.readGates()
+	undecided := undecidedOf(readings)
+	if len(undecided) > 0 && !m.wave().Overruled {
+		if m.now.Before(m.wave().SoakUntil.Add(SampleGrace)) {
+			return
+		}
+		m.keep(readings)
+		m.pauseInconclusive(undecided[0].Gate, undecided[0].Detail)
+		return
+	}
+	m.keep(readings)
+	m.completeWave("is complete")
+}
+
+// completeWave ends the current wave and begins the next one, or ends the rollout.
+func (m *machine) completeWave(how string) {
+	m.wave().EndedAt = m.now
+	m.note("%s %s", m.waveName(), how)
+	if next := m.state.Wave + 1; next < len(m.state.Spec.Waves) {
+		m.beginWave(next)
+		return
+	}
+	m.finish()
+}
+
+// finish ends the rollout after its last wave.
+func (m *machine) finish() {
+	serving, waiting := 0, 0
+	for _, p := range m.state.Nodes {
+		switch {
+		case !moved(p):
+		case p.State == model.NodeServing:
+			serving++
+		default:
+			waiting++
+		}
+	}
+	if serving+waiting == 0 {
+		m.enter(model.RolloutAborted, Actor, "nothing was moved: no wave found a node that it could take")
+		return
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "done: %s moved", plural(serving, "node"))
+	if waiting > 0 {
+		fmt.Fprintf(&b, "; %s not counted, assigned for when they return", plural(waiting, "node"))
+	}
+	m.enter(model.RolloutDone, Actor, "%s", b.String())
+}
+
+// failed looks for reasons to fail the wave, and acts on them.
+func (m *machine) failed() bool {
+	var nodes, reasons []string
+	for _, id := range m.nodes() {
+		p := m.state.Nodes[id]
+		if reason := m.failure(id, p); reason != "" {
+			p.Reason = reason
+			m.set(id, p)
+			nodes = append(nodes, id)
+			reasons = append(reasons, id+" "+reason)
+		}
+	}
+	if len(nodes) > 0 {
+		m.fail(gateLoaded, list(reasons), nodes)
+		return true
+	}
+	for _, reading := range m.readGates() {
+		if reading.Verdict == model.VerdictFail {
+			m.fail(reading.Gate, reading.Detail, nil)
+			return true
+		}
+	}
+	return false
+}
+
+func (m *machine) failLate(late []string) {
+	reasons := make([]string, 0, len(late))
+	for _, id := range late {
+		p := m.state.Nodes[id]
+		p.Reason = "is late: " + m.standing(id, p.Chain)
+		m.set(id, p)
+		reasons = append(reasons, id+" "+p.Reason)
+	}
+	m.fail(gateLoaded, fmt.Sprintf("not serving by the deadline of %s: %s", deadline(m.waveSpec()), list(reasons)), late)
+}
+
+// fail takes everything back because of a gate. nodes are those at fault, if any; each has its reason already.
+func (m *machine) fail(gate, detail string, nodes []string) {
+	m.read(gate, model.VerdictFail, detail)
+	for _, id := range nodes {
+		p := m.state.Nodes[id]
+		p.State = model.NodeFailed
+		m.set(id, p)
+	}
+	m.beginRollback(Actor, fmt.Sprintf("%s failed its gate %s: %s", m.waveName(), gate, detail))
+}
+
+// inconclusive pauses with a reading of its own.
+func (m *machine) inconclusive(gate, detail string) {
+	m.read(gate, model.VerdictInconclusive, detail)
+	m.pauseInconclusive(gate, detail)
+}
+
+func (m *machine) pauseInconclusive(gate, detail string) {
+	m.enterPaused(true, Actor, fmt.Sprintf("%s: the gate %s is inconclusive: %s; promote to go on all the same, resume to try again", m.waveName(), gate, detail))
+}
+
+func (m *machine) keep(readings []model.GateReading) {
+	m.wave().Readings = append(m.wave().Readings, readings...)
+}

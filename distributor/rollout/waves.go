@@ -1,0 +1,279 @@
+package rollout
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// deadline of a wave's fetching and moving.
+func deadline(w model.WaveSpec) time.Duration {
+	if w.Deadline == 0 {
+		return model.DefaultWaveDeadline
+	}
+	return w.Deadline
+}
+
+// share is how many nodes, of total, a wave by count or percentage reaches with those before it: ⌈p·n/100⌉.
+func share(w model.WaveSpec, total int) int {
+	if w.Nodes > 0 {
+		return min(w.Nodes, total)
+	}
+	return (w.Percent*total + 99) / 100
+}
+
+// order is a node's place in a rollout: the same whenever it is asked, different from rollout to rollout, so that it is
+// not always the same node that goes first.
+func order(rollout, node string) uint64 {
+	sum := sha256.Sum256([]byte(rollout + "\x00" + node))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// candidate is a node that a wave may take.
+type candidate struct {
+	view NodeView
+	// tier: a lower one is taken first, so that a wave proves as much as it can.
+	tier  tier
+	place uint64
+}
+
+type tier int
+
+const (
+	tierConnected tier = iota
+	// tierBriefly is without a stream for no longer than SilenceGrace, as all nodes are when the distributor has started.
+	tierBriefly
+	tierAway
+	tierCannotReport
+)
+
+func tierOf(v NodeView) tier {
+	switch {
+	case !v.Reports:
+		return tierCannotReport
+	case v.Connected:
+		return tierConnected
+	case present(v):
+		return tierBriefly
+	}
+	return tierAway
+}
+
+// choose takes the nodes of a wave: reached nodes of total were taken before.
+func choose(w model.WaveSpec, selector model.Selector, candidates []candidate, reached, total int) []candidate {
+	if w.Selector != "" {
+		return slices.DeleteFunc(slices.Clone(candidates), func(c candidate) bool { return !selector.Matches(c.view.Labels) })
+	}
+	want := share(w, total) - reached
+	return candidates[:min(max(want, 0), len(candidates))]
+}
+
+// survey is the target as a wave finds it.
+type survey struct {
+	// candidates in the order in which they are taken.
+	candidates []candidate
+	// skipped says why a node of the target cannot be taken.
+	skipped map[string]string
+	// reached were taken before; total is these and the candidates.
+	reached, total int
+}
+
+func (m *machine) survey() survey {
+	s := survey{skipped: map[string]string{}}
+	for _, p := range m.state.Nodes {
+		if taken(p) {
+			s.reached++
+		}
+	}
+	for id, v := range m.views {
+		if Holds(m.state, id) || !m.targets(v) {
+			continue
+		}
+		switch {
+		case v.Unloadable != "":
+			s.skipped[id] = "its Envoy cannot load the release: " + v.Unloadable
+		case v.HeldBy != "":
+			s.skipped[id] = fmt.Sprintf("rollout/%s holds it", v.HeldBy)
+		default:
+			s.candidates = append(s.candidates, candidate{view: v, tier: tierOf(v), place: order(m.state.Name, id)})
+		}
+	}
+	slices.SortFunc(s.candidates, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.tier, b.tier), cmp.Compare(a.place, b.place), strings.Compare(a.view.ID, b.view.ID))
+	})
+	s.total = s.reached + len(s.candidates)
+	return s
+}
+
+// targets says whether a node belongs to the target by what it is now.
+func (m *machine) targets(v NodeView) bool {
+	if m.state.Undoes != "" {
+		_, ok := m.state.Restore[v.ID]
+		return ok
+	}
+	return m.selector.Matches(v.Labels)
+}
+
+// taken says whether a wave took the node, or it joined.
+func taken(p model.NodeProgress) bool { return p.Wave >= 0 || moved(p) }
+
+// beginWave chooses and freezes the nodes of a wave. A wave without any is complete at once.
+func (m *machine) beginWave(wave int) {
+	s := m.survey()
+	m.state.Wave = wave
+	chosen := choose(m.waveSpec(), m.waveSelectors[wave], s.candidates, s.reached, s.total)
+	m.replaceSkipped(s.skipped)
+	ids := make([]string, 0, len(chosen))
+	for _, c := range chosen {
+		ids = append(ids, c.view.ID)
+		m.set(c.view.ID, m.atWaveStart(c.view))
+	}
+	m.state.Waves = append(m.state.Waves, model.WaveState{Nodes: ids, StartedAt: m.now, Deadline: m.now.Add(deadline(m.waveSpec()))})
+	if len(ids) == 0 {
+		m.completeWave("has no nodes: " + whyEmpty(m.waveSpec(), s))
+		return
+	}
+	m.enter(model.RolloutFetching, Actor, "%s takes %d of %s: %s", m.waveName(), len(ids), plural(s.total, "node"), list(ids))
+}
+
+func whyEmpty(w model.WaveSpec, s survey) string {
+	switch {
+	case s.total == 0 && len(s.skipped) > 0:
+		return "no node of the target can be taken"
+	case s.total == 0:
+		return "the target is empty"
+	case w.Selector != "":
+		return fmt.Sprintf("no further node of the target matches %s", w.Selector)
+	}
+	return fmt.Sprintf("its share, %d of %s, is reached already", share(w, s.total), plural(s.total, "node"))
+}
+
+// atWaveStart is a node as its wave takes it, with what it must be able to go back to.
+func (m *machine) atWaveStart(v NodeView) model.NodeProgress {
+	p := model.NodeProgress{
+		State: model.NodeFetching, Wave: m.state.Wave, Since: m.now,
+		From: v.Assigned, FromGiven: v.Given, Chain: v.TargetChain, FromChain: v.CurrentChain,
+	}
+	switch tierOf(v) {
+	case tierAway:
+		return notCounted(p, reasonAway)
+	case tierCannotReport:
+		return notCounted(p, reasonCannotReport)
+	}
+	return p
+}
+
+const (
+	reasonAway         = "was away when its wave started; it converges when it returns"
+	reasonCannotReport = "its sink cannot report, so nothing can be proved of it"
+	reasonJoined       = "joined while the rollout ran"
+)
+
+func notCounted(p model.NodeProgress, reason string) model.NodeProgress {
+	p.State, p.Uncounted, p.Reason = model.NodeAway, true, reason
+	return p
+}
+
+// replaceSkipped keeps in the state who cannot be taken now, and forgets who could not be taken before.
+func (m *machine) replaceSkipped(skipped map[string]string) {
+	for _, id := range m.nodes() {
+		if p := m.state.Nodes[id]; p.State == model.NodeSkipped && !taken(p) {
+			if _, still := skipped[id]; !still {
+				delete(m.state.Nodes, id)
+			}
+		}
+	}
+	for id, reason := range skipped {
+		m.set(id, model.NodeProgress{State: model.NodeSkipped, Wave: -1, Reason: reason, Since: m.state.Nodes[id].Since})
+	}
+}
+
+// waveNodes are the counted nodes of the current wave, in the order in which they were chosen.
+func (m *machine) waveNodes() []string {
+	return slices.DeleteFunc(m.assignable(), func(id string) bool { return m.state.Nodes[id].Uncounted })
+}
+
+// assignable are the nodes of the current wave that move with it.
+func (m *machine) assignable() []string {
+	return slices.DeleteFunc(slices.Clone(m.wave().Nodes), func(id string) bool { return m.state.Nodes[id].State == model.NodeSkipped })
+}
+
+// dropFromFetching lets go of nodes that were lost before they were moved: no harm was done to them.
+func (m *machine) dropFromFetching() {
+	for _, id := range m.wave().Nodes {
+		p, v := m.state.Nodes[id], m.view(id)
+		switch {
+		case p.State == model.NodeSkipped:
+		case v.Unloadable != "":
+			p.State, p.Uncounted, p.Reason = model.NodeSkipped, true, "its Envoy cannot load the release: "+v.Unloadable
+			m.set(id, p)
+		case p.State == model.NodeFetching && !present(v):
+			m.set(id, notCounted(p, reasonAway))
+		}
+	}
+}
+
+// recount counts nodes of the wave that were away and are back, for a wave that has nobody else to count. They were not
+// moved, so nothing is lost by it.
+func (m *machine) recount() []string {
+	var back []string
+	for _, id := range m.wave().Nodes {
+		p := m.state.Nodes[id]
+		if p.State == model.NodeAway && tierOf(m.view(id)) < tierAway {
+			p.State, p.Uncounted, p.Reason = model.NodeFetching, false, ""
+			m.set(id, p)
+			back = append(back, id)
+		}
+	}
+	return back
+}
+
+// proved says whether a node of an earlier wave serves the release.
+func (m *machine) proved() bool {
+	for _, p := range m.state.Nodes {
+		if !p.Uncounted && p.Wave >= 0 && p.Wave < m.state.Wave && p.State == model.NodeServing {
+			return true
+		}
+	}
+	return false
+}
+
+// move assigns the release to the nodes of the wave, those that are away too.
+func (m *machine) move() {
+	nodes := m.assignable()
+	for _, id := range nodes {
+		p := m.state.Nodes[id]
+		p.MovedAt, p.Restarts = m.now, m.views[id].Restarts
+		if !p.Uncounted {
+			p.State, p.Reason = model.NodeMoving, ""
+		}
+		m.set(id, p)
+		if release, ok := ReleaseFor(m.state, id); ok && m.view(id).Assigned != release {
+			m.assign(id, release)
+		}
+	}
+	m.enter(model.RolloutMoving, Actor, "%s moves %s: %s", m.waveName(), plural(len(nodes), "node"), list(nodes))
+}
+
+// assignAgain asks for assignments that are not in the rows yet, and names their nodes.
+func (m *machine) assignAgain() []string {
+	var lost []string
+	for _, id := range m.nodes() {
+		p := m.state.Nodes[id]
+		v, known := m.views[id]
+		if !known || !moved(p) || (p.State != model.NodeMoving && p.State != model.NodeAway) {
+			continue
+		}
+		if release, ok := ReleaseFor(m.state, id); ok && v.Assigned != release {
+			m.assign(id, release)
+			lost = append(lost, id)
+		}
+	}
+	return lost
+}
