@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,6 +108,66 @@ func (p Properties) Map(path string) ([]Header, error) {
 		return nil, hostError(abi.ParseFailure, "read as a map the property", path)
 	}
 	return pairs, nil
+}
+
+// Text is a property as text. A number is decimal, a boolean true or false, a duration in whole milliseconds, a time in RFC
+// 3339 with nanoseconds in UTC. Which of them a property is the host does not say: for Envoy's attributes this package knows,
+// and everything else counts as a string.
+func (p Properties) Text(path string) (string, error) {
+	switch attributeType(path) {
+	case attributeInt:
+		v, err := p.Int64(path)
+		if err != nil {
+			return "", err
+		}
+		return strconv.FormatInt(v, 10), nil
+	case attributeBool:
+		v, err := p.Bool(path)
+		if err != nil {
+			return "", err
+		}
+		return strconv.FormatBool(v), nil
+	case attributeDuration:
+		v, err := p.Duration(path)
+		if err != nil {
+			return "", err
+		}
+		return strconv.FormatInt(v.Milliseconds(), 10), nil
+	case attributeTime:
+		v, err := p.Time(path)
+		if err != nil {
+			return "", err
+		}
+		return v.UTC().Format(time.RFC3339Nano), nil
+	}
+	return p.String(path)
+}
+
+type attribute uint8
+
+const (
+	attributeString attribute = iota
+	attributeInt
+	attributeBool
+	attributeDuration
+	attributeTime
+)
+
+// attributeType is the type of those of Envoy's attributes that are no strings.
+func attributeType(path string) attribute {
+	switch strings.ReplaceAll(path, "\x00", ".") {
+	case "request.size", "request.total_size", "response.code", "response.size", "response.total_size",
+		"response.grpc_status", "response.flags", "source.port", "destination.port", "upstream.port", "connection.id",
+		"upstream.request_attempt_count", "listener_direction", "xds.listener_direction":
+		return attributeInt
+	case "connection.mtls":
+		return attributeBool
+	case "request.duration", "response.backend_latency":
+		return attributeDuration
+	case "request.time":
+		return attributeTime
+	}
+	return attributeString
 }
 
 // Set sets a property of the stream, which later filters and the access log read as the filter state wasm.NAME. The name is
