@@ -1,27 +1,114 @@
 package delivery
 
-import "github.com/waft-project/waft/distributor/model"
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/model"
+)
 
 // Render merges the releases of a node's layers into the chain that the node runs. An empty map gives the zero chain: the
 // node was never given anything. Releases without any filter give a chain with a hash and no filters.
 //
 // It fails with kind model.ErrInvalid when a filter ends without a module, a config cannot be merged, or the merge gives
-// FAIL_OPEN to a filter of phase AUTHN or AUTHZ.
-func Render(layers map[model.Layer]model.Release) (model.Chain, error) { return model.Chain{}, nil }
-
-// Origins says which layer each field of each filter came from: filter name → field path (module, phase, priority,
-// failurePolicy, config, config.rules) → layer.
-type Origins map[string]map[string]model.Layer
-
-// Explain is Render with the origins.
-func Explain(layers map[model.Layer]model.Release) (model.Chain, Origins, error) {
-	return model.Chain{}, nil, nil
+// FAIL_OPEN to a filter of phase AUTHN or AUTHZ; the error names the layers.
+func Render(layers map[model.Layer]model.Release) (model.Chain, error) {
+	chain, _, err := Explain(layers)
+	return chain, err
 }
 
-// Collections are what a node is sent, always all three in the order waft/v1/filters, waft/v1/chains, waft/v1/prefetch.
-// chain is what Render gave for the node's Assigned; the zero chain leaves the first two empty, so that the node waits.
-// Resources are named by filter name, by node id, and by module digest, and sorted by name. prefetch may hold
-// duplicates.
-func Collections(node model.Node, chain model.Chain, prefetch []model.Module) []model.Collection {
-	return nil
+// Explain is Render with the origin of each field.
+func Explain(layers map[model.Layer]model.Release) (model.Chain, Origins, error) {
+	if len(layers) == 0 {
+		return model.Chain{}, nil, nil
+	}
+	merged := merge{filters: map[string]*model.FilterSpec{}, origins: Origins{}}
+	order := slices.SortedFunc(maps.Keys(layers), model.CompareLayers)
+	for _, layer := range order {
+		if err := merged.lay(layer, layers[layer].Filters); err != nil {
+			return model.Chain{}, nil, err
+		}
+	}
+	for _, layer := range slices.Backward(order) {
+		if err := merged.lay(layer, layers[layer].Overrides); err != nil {
+			return model.Chain{}, nil, err
+		}
+	}
+	chain, err := merged.chain()
+	if err != nil {
+		return model.Chain{}, nil, err
+	}
+	chain.Releases = make(map[model.Layer]model.ReleaseID, len(layers))
+	for layer, release := range layers {
+		chain.Releases[layer] = release.ID
+	}
+	return chain, merged.origins, nil
+}
+
+// chain decides what is still open, orders the filters, and works out their versions and the chain's hash.
+func (m *merge) chain() (model.Chain, error) {
+	filters := make([]model.RenderedFilter, 0, len(m.filters))
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(m.filters)) {
+		f, err := m.decide(*m.filters[name])
+		problems = append(problems, err)
+		filters = append(filters, f)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return model.Chain{}, err
+	}
+	slices.SortFunc(filters, compareFilters)
+	hash, err := model.ChainHash(filters)
+	if err != nil {
+		return model.Chain{}, fmt.Errorf("hash of a chain: %w", err)
+	}
+	return model.Chain{Hash: hash, Filters: filters}, nil
+}
+
+// decide fills in what no layer says, and refuses a filter that cannot run.
+func (m *merge) decide(f model.FilterSpec) (model.RenderedFilter, error) {
+	object := "filter/" + f.Name
+	if f.Module == nil {
+		return model.RenderedFilter{}, model.Invalidf(object, "module", "give it a module in one of them, or leave it out", "no layer gives it a module; it comes from %s", m.origins.layers(f.Name))
+	}
+	if f.FailurePolicy == "" {
+		f.FailurePolicy = model.FailReload
+	}
+	if f.Priority == nil {
+		f.Priority = new(int32)
+	}
+	if err := model.CheckFailOpen(object, "failurePolicy", f); err != nil {
+		return model.RenderedFilter{}, fmt.Errorf("%w (the phase is from layer %s, the policy from layer %s)", err, m.origins[f.Name]["phase"], m.origins[f.Name]["failurePolicy"])
+	}
+	version, err := f.ContentHash()
+	if err != nil {
+		return model.RenderedFilter{}, fmt.Errorf("%s: %w", object, err)
+	}
+	return model.RenderedFilter{FilterSpec: f, Version: version}, nil
+}
+
+// compareFilters orders filters as a request meets them.
+func compareFilters(a, b model.RenderedFilter) int {
+	return cmp.Or(
+		cmp.Compare(phaseRank(a.Phase), phaseRank(b.Phase)),
+		cmp.Compare(*b.Priority, *a.Priority),
+		strings.Compare(a.Name, b.Name),
+	)
+}
+
+func phaseRank(p model.Phase) int {
+	switch p {
+	case model.PhaseAuthn:
+		return 0
+	case model.PhaseAuthz:
+		return 1
+	case model.PhaseStats:
+		return 2
+	default:
+		return 3
+	}
 }

@@ -1,0 +1,82 @@
+package delivery
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Collections are what a node is sent, always all three in the order waft/v1/filters, waft/v1/chains, waft/v1/prefetch.
+// chain is what Render gave for the node's Assigned; the zero chain leaves the first two empty, so that the node waits.
+// Resources are named by filter name, by node id, and by the module's digest, and sorted by name. prefetch may hold
+// duplicates.
+func Collections(node model.Node, chain model.Chain, prefetch []model.Module) []model.Collection {
+	return []model.Collection{
+		collection(model.CollectionFilters, filterResources(chain)),
+		collection(model.CollectionChains, chainResources(node, chain)),
+		collection(model.CollectionPrefetch, prefetchResources(prefetch)),
+	}
+}
+
+// collection sorts the resources and versions them together.
+func collection(name string, resources []model.Resource) model.Collection {
+	slices.SortFunc(resources, func(a, b model.Resource) int { return strings.Compare(a.Name, b.Name) })
+	content := make([]string, 0, 2*len(resources))
+	for _, r := range resources {
+		content = append(content, r.Name, r.Version)
+	}
+	return model.Collection{Name: name, Version: version(content), Resources: resources}
+}
+
+func filterResources(chain model.Chain) []model.Resource {
+	resources := make([]model.Resource, 0, len(chain.Filters))
+	for _, f := range chain.Filters {
+		f.FilterSpec = f.FilterSpec.Clone()
+		resources = append(resources, model.Resource{Name: f.Name, Version: f.Version, Filter: &f})
+	}
+	return resources
+}
+
+func chainResources(node model.Node, chain model.Chain) []model.Resource {
+	if chain.Hash == "" {
+		return []model.Resource{}
+	}
+	body := model.NodeChain{Chain: chain.Clone(), Generation: node.Generation}
+	// The version covers the whole body.
+	content := []string{chain.Hash, strconv.FormatInt(node.Generation, 10)}
+	for _, f := range chain.Filters {
+		content = append(content, f.Name, f.Version)
+	}
+	for _, layer := range slices.SortedFunc(maps.Keys(chain.Releases), model.CompareLayers) {
+		content = append(content, string(layer), chain.Releases[layer].Name, chain.Releases[layer].Hash)
+	}
+	return []model.Resource{{Name: node.ID, Version: version(content), Chain: &body}}
+}
+
+// prefetchResources are one for each digest.
+func prefetchResources(modules []model.Module) []model.Resource {
+	resources := make([]model.Resource, 0, len(modules))
+	seen := map[string]bool{}
+	for _, m := range modules {
+		if seen[m.Digest] {
+			continue
+		}
+		seen[m.Digest] = true
+		m.Envoys = slices.Clone(m.Envoys)
+		resources = append(resources, model.Resource{Name: m.Digest, Version: version([]string{m.Digest, m.Artifact}), Prefetch: &m})
+	}
+	return resources
+}
+
+// version is the hash of a list of words, quoted so that no two lists read the same.
+func version(words []string) string {
+	var b strings.Builder
+	for _, w := range words {
+		b.WriteString(strconv.Quote(w))
+		b.WriteByte('\n')
+	}
+	return model.Digest([]byte(b.String()))
+}
