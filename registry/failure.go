@@ -11,19 +11,60 @@ import (
 	"net/http"
 	"net/url"
 
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// transportError tells an error of a request that got no answer, or only part of one.
-func transportError(ctx context.Context, op, subject, host string, err error) error {
-	e := &Error{Op: op, Subject: subject, Kind: ErrUnavailable, Err: err, Next: "check the host and the network, and try again"}
+// requestError tells an error of a request that got no answer.
+func requestError(ctx context.Context, op, subject, host string, err error) error {
+	if told := knownError(ctx, op, subject, host, err); told != nil {
+		return told
+	}
+	// What is left comes from the authentication: no credential, or a token service that is not to be trusted with one.
+	return &Error{Op: op, Subject: subject, Kind: ErrUnauthorized, Err: err, Detail: causeText(err), Next: "log in with `docker login " + host + "`"}
+}
+
+// transferError tells an error of a body that was cut off.
+func transferError(ctx context.Context, op, subject, host string, err error) error {
+	if told := knownError(ctx, op, subject, host, err); told != nil {
+		return told
+	}
+	return unavailable(op, subject, causeText(err), err)
+}
+
+// orasError tells an error of oras-go, which may be about an answer.
+func (c *Client) orasError(ctx context.Context, op string, ref Reference, err error) error {
+	subject, host := ref.String(), ref.Registry
+	if told := knownError(ctx, op, subject, host, err); told != nil {
+		return told
+	}
+	e := &Error{Op: op, Subject: subject, Kind: ErrRefused, Err: err, Detail: causeText(err), Next: "see the registry's log"}
+	switch {
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		e.Kind, e.Next = ErrUnauthorized, "log in with `docker login "+host+"`"
+	case errors.Is(err, errdef.ErrNotFound):
+		e.Kind, e.Next = ErrNotFound, "check the repository, and the tag or the digest"
+	case errors.Is(err, errdef.ErrSizeExceedsLimit), errors.Is(err, errdef.ErrTooManyPages):
+		e.Kind, e.Next = ErrTooLarge, "check that the reference names a filter"
+	case errors.Is(err, content.ErrMismatchedDigest):
+		e.Kind, e.Next = ErrDigestMismatch, "the registry or something before it changed the bytes: publish the artifact again"
+	}
+	return e
+}
+
+// knownError tells the errors that mean the same wherever they come from; nil for any other.
+func knownError(ctx context.Context, op, subject, host string, err error) error {
+	e := &Error{Op: op, Subject: subject, Err: err}
 	var (
 		own       *Error
+		status    *errcode.ErrorResponse
 		certErr   *tls.CertificateVerificationError
 		authority x509.UnknownAuthorityError
 		dns       *net.DNSError
 		urlErr    *url.Error
-		status    *errcode.ErrorResponse
+		netErr    net.Error
 	)
 	switch {
 	case errors.As(err, &own):
@@ -31,7 +72,6 @@ func transportError(ctx context.Context, op, subject, host string, err error) er
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errStalled):
 		return fmt.Errorf("%s %s: %w", op, subject, context.Cause(ctx)) // the caller's own doing: no kind
 	case errors.As(err, &status):
-		// The answer of a token service.
 		return codeError(op, subject, host, status.StatusCode, status.Errors.Error(), err)
 	case errors.Is(err, ErrUntrusted):
 		e.Kind, e.Detail, e.Next = ErrUntrusted, causeText(err), "name that host among those that may be spoken to without TLS, if that is meant"
@@ -40,13 +80,19 @@ func transportError(ctx context.Context, op, subject, host string, err error) er
 	case errors.Is(err, http.ErrSchemeMismatch):
 		e.Kind, e.Detail, e.Next = ErrUntrusted, host+" speaks plain HTTP", "name it among those that may be spoken to without TLS, if that is meant"
 	case errors.As(err, &dns) && dns.IsNotFound:
-		e.Detail, e.Next = "no such host: "+dns.Name, "check the host's name"
+		e.Kind, e.Detail, e.Next = ErrUnavailable, "no such host: "+dns.Name, "check the host's name"
 	case errors.As(err, &urlErr):
-		e.Detail = causeText(urlErr.Err)
+		return unavailable(op, subject, causeText(urlErr.Err), err)
+	case errors.As(err, &netErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errStalled):
+		return unavailable(op, subject, causeText(err), err)
 	default:
-		e.Detail = causeText(err)
+		return nil
 	}
 	return e
+}
+
+func unavailable(op, subject, detail string, err error) error {
+	return &Error{Op: op, Subject: subject, Kind: ErrUnavailable, Detail: detail, Next: "check the host and the network, and try again", Err: err}
 }
 
 // statusError tells an answer that is not the one asked for. It reads a part of the body.

@@ -45,7 +45,7 @@ func (c *Client) get(ctx context.Context, op string, ref Reference, kind, object
 	resp, err := c.http.Do(req)
 	if err != nil {
 		cancel(nil)
-		return nil, transportError(ctx, op, subject, ref.Registry, err)
+		return nil, requestError(ctx, op, subject, ref.Registry, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer cancel(nil)
@@ -53,7 +53,7 @@ func (c *Client) get(ctx context.Context, op string, ref Reference, kind, object
 		return nil, statusError(op, subject, ref.Registry, resp)
 	}
 	resp.Body = newStallReader(ctx, cancel, resp.Body, c.stall, func(err error) error {
-		return transportError(ctx, op, subject, ref.Registry, err)
+		return transferError(ctx, op, subject, ref.Registry, err)
 	})
 	return resp, nil
 }

@@ -109,11 +109,6 @@ func (c *Client) referrers(ctx context.Context, a Artifact, artifactType string)
 	return slices.DeleteFunc(all, func(d ocispec.Descriptor) bool { return !Digest(d.Digest).Valid() }), nil
 }
 
-// orasError tells an error of oras-go in this package's words.
-func (c *Client) orasError(ctx context.Context, op string, ref Reference, err error) error {
-	return transportError(ctx, op, ref.String(), ref.Registry, err)
-}
-
 // encodeJSON writes what Push uploads: fields in the order of the struct, map keys sorted, no white space, so that the same
 // values give the same digest.
 func encodeJSON(v any) ([]byte, error) {

@@ -2,6 +2,7 @@ package registrytest
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +38,14 @@ func (e Endpoint) Reference(t testing.TB, path string) registry.Reference {
 		t.Fatal(err)
 	}
 	return ref
+}
+
+// httpClient is a plain client that trusts the endpoint.
+func (e Endpoint) httpClient() *http.Client {
+	if e.RootCAs == nil {
+		return http.DefaultClient
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: e.RootCAs, MinVersion: tls.VersionTLS12}}}
 }
 
 // Config is a client's configuration that fits the endpoint: anonymous, without retries, with a cache in a temporary folder.
