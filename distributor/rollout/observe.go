@@ -21,7 +21,7 @@ func (m *machine) observe(ev Observe) (bool, error) {
 		m.views[v.ID] = v
 	}
 	m.keepTime()
-	for {
+	for !m.state.Phase.Ended() && m.state.Phase != model.RolloutPaused {
 		phase, wave := m.state.Phase, m.state.Wave
 		switch phase {
 		case model.RolloutPending:
@@ -38,9 +38,10 @@ func (m *machine) observe(ev Observe) (bool, error) {
 			return false, fmt.Errorf("rollout/%s: there is no phase %q", m.state.Name, phase)
 		}
 		if m.state.Phase == phase && m.state.Wave == wave {
-			return true, nil
+			break
 		}
 	}
+	return true, nil
 }
 
 func (m *machine) pending(blocked string) {

@@ -79,6 +79,8 @@ type machine struct {
 	now     time.Time
 	views   map[string]NodeView
 	actions []Action
+	// assigned is where in actions a node's is.
+	assigned map[string]int
 	// selector and waveSelectors are those of the spec, parsed.
 	selector      model.Selector
 	waveSelectors []model.Selector
@@ -148,8 +150,18 @@ func (m *machine) set(id string, p model.NodeProgress) {
 	m.state.Nodes[id] = p
 }
 
+// assign asks for one assignment a node: within a step the last word stands.
 func (m *machine) assign(id string, release model.ReleaseID) {
-	m.actions = append(m.actions, Assign{Node: id, Layer: m.state.Layer, Release: release, Given: release != model.ReleaseID{}})
+	action := Assign{Node: id, Layer: m.state.Layer, Release: release, Given: release != model.ReleaseID{}}
+	if at, again := m.assigned[id]; again {
+		m.actions[at] = action
+		return
+	}
+	if m.assigned == nil {
+		m.assigned = map[string]int{}
+	}
+	m.assigned[id] = len(m.actions)
+	m.actions = append(m.actions, action)
 }
 
 func (m *machine) precondition(next, format string, args ...any) error {
