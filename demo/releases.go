@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // releaseHeader is set on every answer by the filter headers, so that an answer says which release it passed through.
@@ -105,28 +104,4 @@ func (d *run) document(name string, content object) (string, error) {
 	}
 	path := filepath.Join(d.fleet.Dir, name)
 	return path, os.WriteFile(path, text, 0o600)
-}
-
-// copyGoFiles copies the Go files of a folder other than its tests.
-func copyGoFiles(from, to string) error {
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
-	}
-	files, err := filepath.Glob(filepath.Join(from, "*.go"))
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(to, filepath.Base(file)), text, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -112,24 +114,25 @@ that no known Envoy can load, or that is not a proxy-wasm module, is refused.`,
 // manifestOf is the manifest that goes with a module: the file given, else the one beside the module, else one made from
 // the module. A manifest of other bytes is refused: it would describe what is not published.
 func manifestOf(wasmFile, manifestFile string, ref registry.Reference, wasm []byte) (manifest.Manifest, error) {
-	path := manifestFile
-	if path == "" {
-		path = strings.TrimSuffix(wasmFile, ".wasm") + ".json"
+	digest := fmt.Sprintf("%x", sha256.Sum256(wasm))
+	if manifestFile == "" {
+		m, err := build.ReadManifest(wasmFile, digest)
+		if errors.Is(err, os.ErrNotExist) {
+			return build.ManifestFor(wasm, build.ManifestOptions{Name: path.Base(ref.Repository), Version: versionOf(ref)})
+		}
+		return m, err
 	}
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) && manifestFile == "" {
-		return build.ManifestFor(wasm, build.ManifestOptions{Name: filepath.Base(ref.Repository), Version: versionOf(ref)})
-	}
+	text, err := os.ReadFile(manifestFile)
 	if err != nil {
 		return manifest.Manifest{}, err
 	}
 	m, err := manifest.Decode(text)
 	if err != nil {
-		return manifest.Manifest{}, fmt.Errorf("%s: %w", path, err)
+		return manifest.Manifest{}, fmt.Errorf("%s: %w", manifestFile, err)
 	}
-	if got := string(registry.DigestOf(wasm)); got != m.Digest() {
-		return manifest.Manifest{}, fmt.Errorf("%s describes a module with digest %s, and %s has %s; build it again with `waft build`, or name another --manifest",
-			path, m.Digest(), wasmFile, got)
+	if m.SHA256 != digest {
+		return manifest.Manifest{}, fmt.Errorf("%s describes a module with sha256 %s, and %s has %s; build it again with `waft build`, or name another --manifest",
+			manifestFile, m.SHA256, wasmFile, digest)
 	}
 	return m, nil
 }

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/sdk/build"
+	"github.com/waft-project/waft/sdk/filtertest"
+	"github.com/waft-project/waft/sdk/wasmhost"
+)
+
+func newTest() *cobra.Command {
+	var out output
+	var inEnvoy bool
+	var envoyPath string
+	cmd := &cobra.Command{
+		Use:   "test [DIR…]",
+		Short: "Run filters' scenarios as compiled Wasm; --envoy runs them in real Envoy too, and compares",
+		Long: `Test builds each filter and runs its scenarios (DIR/scenarios/*.yaml) in wazero, once for each Envoy version that waft
+knows, offering what that version offers. With --envoy the same files run in a real Envoy, and a difference between the two is a
+failure.`,
+		Example: `  waft test ./filters/authz
+  waft test --envoy ./filters/...`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			dirs, err := testDirs(ctx, args)
+			if err != nil {
+				return err
+			}
+			tester, err := newTester(ctx, inEnvoy, envoyPath)
+			if err != nil {
+				return err
+			}
+			defer tester.close(ctx)
+			var summary testSummary
+			for _, dir := range dirs {
+				tested, err := tester.test(ctx, dir.path)
+				if err != nil {
+					return err
+				}
+				summary.add(tested)
+				if out.format == "table" {
+					tested.draw(cmd.OutOrStdout())
+				}
+			}
+			if out.format != "table" {
+				if err := out.print(cmd.OutOrStdout(), summary, nil); err != nil {
+					return err
+				}
+			} else {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d passed, %d failed\n", summary.Passed, summary.Failed)
+			}
+			if summary.Failed > 0 {
+				return errSaid
+			}
+			return nil
+		},
+	}
+	out.flag(cmd)
+	// --envoy alone runs the Envoy that is found; --envoy=PATH names one.
+	cmd.Flags().StringVar(&envoyPath, "envoy", "", "also run in real Envoy, and compare; --envoy=PATH names the binary (default: $ENVOY, envoy on the PATH, or what `make envoy` fetched)")
+	cmd.Flags().Lookup("envoy").NoOptDefVal = findEnvoy
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) {
+		inEnvoy = cmd.Flags().Changed("envoy")
+		if envoyPath == findEnvoy {
+			envoyPath = ""
+		}
+	}
+	return cmd
+}
+
+// findEnvoy is the value of --envoy where it names no path.
+const findEnvoy = "found by waft"
+
+// testDirs are the directories whose scenarios are to be run. A pattern passes over filters without scenarios; a directory
+// that is named must have some.
+func testDirs(ctx context.Context, args []string) ([]filterDir, error) {
+	dirs, err := filterDirs(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	var with []filterDir
+	for _, dir := range dirs {
+		has, err := dir.hasScenarios()
+		if err != nil {
+			return nil, err
+		}
+		if has || dir.named {
+			with = append(with, dir)
+		}
+	}
+	if len(with) == 0 {
+		return nil, fmt.Errorf("no filter that was named has scenarios; write some into DIR/scenarios/*.yaml, see docs/scenarios.md")
+	}
+	return with, nil
+}
+
+// tester runs filters' scenarios on every backend that was asked for.
+type tester struct {
+	host   *wasmhost.Host
+	binary *envoy.Binary
+	// same is the profile that is to behave as the binary does.
+	same wasmhost.Profile
+}
+
+func newTester(ctx context.Context, inEnvoy bool, envoyPath string) (*tester, error) {
+	t := &tester{}
+	if inEnvoy {
+		binary, err := envoy.Find(envoyPath)
+		if err != nil {
+			return nil, err
+		}
+		v, err := binary.Version(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if t.same, err = wasmhost.ProfileByName(v.Number.Profile()); err != nil {
+			return nil, fmt.Errorf("%s is Envoy %s, to which no profile compares: %w", binary.Path, v.Number, err)
+		}
+		t.binary = &binary
+	}
+	var err error
+	t.host, err = wasmhost.NewHost(ctx, wasmhost.Config{})
+	return t, err
+}
+
+func (t *tester) close(ctx context.Context) { _ = t.host.Close(context.WithoutCancel(ctx)) }
+
+// tested is what came of one filter.
+type tested struct {
+	Filter     string                `json:"filter"`
+	Reports    []filtertest.Report   `json:"reports"`
+	Mismatches []filtertest.Mismatch `json:"mismatches,omitempty"`
+	// Unloadable names the profiles that cannot load the module, with the reason; its scenarios do not run there.
+	Unloadable map[string]string `json:"unloadable,omitempty"`
+	Seconds    float64           `json:"seconds"`
+}
+
+// test builds the filter of a directory into a temporary folder and runs its scenarios.
+func (t *tester) test(ctx context.Context, dir string) (tested, error) {
+	started := time.Now()
+	files, err := filtertest.Load(dir)
+	if err != nil {
+		return tested{}, err
+	}
+	temporary, err := os.MkdirTemp("", "waft-test-")
+	if err != nil {
+		return tested{}, err
+	}
+	defer os.RemoveAll(temporary)
+	built, err := build.Build(ctx, dir, build.Options{OutDir: temporary})
+	if err != nil {
+		return tested{}, err
+	}
+	module, err := os.ReadFile(built.Module)
+	if err != nil {
+		return tested{}, err
+	}
+	result := tested{Filter: dir, Unloadable: map[string]string{}}
+	options := filtertest.Options{Name: filepath.Base(mustAbs(dir))}
+	var same *filtertest.Report
+	for _, p := range built.Report.Profiles {
+		if !p.Loadable {
+			result.Unloadable[p.Name] = whyNot(p)
+			continue
+		}
+		profile, err := wasmhost.ProfileByName(p.Name)
+		if err != nil {
+			return result, err
+		}
+		report, err := filtertest.RunWasm(ctx, t.host, module, files, profile, options)
+		if err != nil {
+			return result, fmt.Errorf("%s: %w", dir, err)
+		}
+		result.Reports = append(result.Reports, report)
+		if t.binary != nil && p.Name == t.same.Name() {
+			same = &report
+		}
+	}
+	if t.binary != nil {
+		report, err := filtertest.RunEnvoy(ctx, *t.binary, module, files, options)
+		if err != nil {
+			return result, fmt.Errorf("%s: %w", dir, err)
+		}
+		result.Reports = append(result.Reports, report)
+		if same != nil {
+			result.Mismatches = filtertest.Compare(*same, report)
+		}
+	}
+	result.Seconds = time.Since(started).Seconds()
+	return result, nil
+}
+
+// mustAbs is the absolute path, or the path itself where the working directory is gone.
+func mustAbs(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return dir
+}
+
+// counts of scenarios: a scenario that two backends see differently counts as one more failure.
+func (t tested) counts() (passed, failed int) {
+	for _, r := range t.Reports {
+		failed += r.Failed()
+		passed += len(r.Scenarios) - r.Failed()
+	}
+	return passed, failed + len(t.Mismatches)
+}
+
+// testSummary is what -o json prints.
+type testSummary struct {
+	Passed  int      `json:"passed"`
+	Failed  int      `json:"failed"`
+	Filters []tested `json:"filters"`
+}
+
+func (s *testSummary) add(t tested) {
+	passed, failed := t.counts()
+	s.Passed += passed
+	s.Failed += failed
+	s.Filters = append(s.Filters, t)
+}
+
+func (t tested) draw(w io.Writer) {
+	for _, r := range t.Reports {
+		mark := "ok  "
+		if !r.OK() {
+			mark = "FAIL"
+		}
+		fmt.Fprintf(w, "%s %s on %s: %d scenarios\n", mark, t.Filter, r.Backend, len(r.Scenarios))
+		for _, s := range r.Scenarios {
+			if s.Pass {
+				continue
+			}
+			fmt.Fprintf(w, "     %s: %s\n", s.File, s.Name)
+			for _, d := range s.Differences {
+				fmt.Fprintf(w, "       %s\n", d)
+			}
+		}
+	}
+	for profile, why := range t.Unloadable {
+		fmt.Fprintf(w, "skip %s on %s: it cannot be loaded there: %s\n", t.Filter, profile, why)
+	}
+	for _, m := range t.Mismatches {
+		fmt.Fprintf(w, "DIFF %s\n", m)
+	}
+}

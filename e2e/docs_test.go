@@ -1,0 +1,96 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// pageLimit is how long one page's commands may take, on a busy machine.
+const pageLimit = 5 * time.Minute
+
+// Every block of commands (```sh) in the README and in docs/ works as written, in the order of its page, from the root of
+// the checkout. Blocks without a language are not run: the two commands of "Try it" are what runs this test.
+func TestDocumentedCommands(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, page := range append([]string{filepath.Join(root, "README.md")}, pages...) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script := commands(string(text))
+		if script == "" {
+			continue
+		}
+		ran++
+		t.Run(filepath.Base(page), func(t *testing.T) { runPage(t, script) })
+	}
+	if ran == 0 {
+		t.Fatal("no page has commands")
+	}
+}
+
+// commands are the ```sh blocks of a page, one after the other.
+func commands(page string) string {
+	var script strings.Builder
+	inside := false
+	for line := range strings.Lines(page) {
+		switch {
+		case strings.TrimSpace(line) == "```sh":
+			inside = true
+		case strings.HasPrefix(line, "```"):
+			inside = false
+		case inside:
+			script.WriteString(line)
+		}
+	}
+	return script.String()
+}
+
+// runPage runs a page's commands in a process group of their own. What a page starts in the background is stopped when its
+// last command has ended. Files that the commands write into the checkout are ignored by git.
+func runPage(t *testing.T, script string) {
+	ctx, cancel := context.WithTimeout(t.Context(), pageLimit)
+	defer cancel()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = root
+	// A file, not a pipe: Wait must not wait for the background processes to close it.
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	err = cmd.Wait()
+	stopGroup(cmd.Process.Pid)
+	if err != nil {
+		text, _ := os.ReadFile(out.Name())
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// stopGroup ends a process group: gently, so that an agent stops its Envoy, then for good.
+func stopGroup(leader int) {
+	_ = syscall.Kill(-leader, syscall.SIGTERM)
+	for range 100 {
+		if errors.Is(syscall.Kill(-leader, 0), syscall.ESRCH) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	_ = syscall.Kill(-leader, syscall.SIGKILL)
+}
