@@ -1,0 +1,28 @@
+// Package store keeps releases, rollouts, rows of nodes and the audit log in etcd: a member embedded in this process
+// (StartEmbedded), or a cluster that a client was made for. It satisfies service.Store.
+//
+// # Keys
+//
+// All under /waft/v1/; values are JSON, compressed with gzip when they are large.
+//
+//	schema                      {"version":N}
+//	sequence                    the last sequence given
+//	releases/NAME/HASH          a release; never changed
+//	release-order/SEQ           NAME@HASH, for lists of all
+//	release-names/NAME/SEQ      HASH, for lists of one name
+//	rollouts/NAME               a rollout, replaced by compare-and-swap on its mod revision
+//	rollout-order/SEQ           NAME
+//	nodes/ID                    the row of a node
+//	audit/SEQ                   an audit entry
+//	audit-objects/OBJECT/SEQ    empty, for lists of one object
+//
+// # Invariants
+//
+//   - A change and its audit entries are one transaction, and the sequence of each entry is given in it, so the log has no
+//     gap and no entry without its change.
+//   - A write that returned nil survives a crash: etcd has written it to its log and synced the disk.
+//   - A store that a newer waft has written is not opened.
+//   - Bytes of modules never come here.
+//
+// The package imports model and etcd, and nothing else of the project.
+package store

@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// schemaVersion is the layout of keys and values that this version of waft reads and writes.
+const schemaVersion = 1
+
+// migration brings the data from one version to the next. It must do no harm when it is run again after it was cut short.
+type migration func(ctx context.Context, client *clientv3.Client) error
+
+// migrations[n-1] leads from version n to n+1.
+var migrations []migration
+
+// schema is the value of schemaKey.
+type schema struct {
+	Version int `json:"version"`
+}
+
+// migrate brings the store to version, or says why not. An empty store gets the version written.
+func migrate(ctx context.Context, client *clientv3.Client, version int, steps []migration) error {
+	for {
+		got, err := client.Get(ctx, schemaKey)
+		if err != nil {
+			return failed("store", err)
+		}
+		var have schema
+		var revision int64
+		if len(got.Kvs) > 0 {
+			revision = got.Kvs[0].ModRevision
+			if err := decode(schemaKey, got.Kvs[0].Value, &have); err != nil {
+				return err
+			}
+		}
+		switch {
+		case have.Version == version:
+			return nil
+		case have.Version > version:
+			return &model.Error{Kind: model.ErrPrecondition, Object: "store",
+				Message: fmt.Sprintf("its data has schema version %d, written by a newer waft; this one knows versions up to %d", have.Version, version),
+				Next:    "run the newer waft, or restore a backup from before the upgrade"}
+		case have.Version < 0 || have.Version == 0 && revision != 0:
+			return fmt.Errorf("the store's schema version %d is damaged", have.Version)
+		}
+		next := schema{Version: version}
+		if have.Version > 0 {
+			if err := steps[have.Version-1](ctx, client); err != nil {
+				return fmt.Errorf("migrate the store from schema version %d to %d: %w", have.Version, have.Version+1, err)
+			}
+			next.Version = have.Version + 1
+		}
+		value, err := encode(schemaKey, next)
+		if err != nil {
+			return err
+		}
+		// Whoever loses the race looks again.
+		if _, err := client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(schemaKey), "=", revision)).
+			Then(clientv3.OpPut(schemaKey, value)).Commit(); err != nil {
+			return failed("store", err)
+		}
+	}
+}

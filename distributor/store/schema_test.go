@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+func embeddedClient(t *testing.T) *clientv3.Client {
+	t.Helper()
+	embedded, err := StartEmbedded(t.Context(), t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = embedded.Close() })
+	return embedded.Client()
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	client := embeddedClient(t)
+	if _, err := open(t.Context(), client, 3, make([]migration, 2)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := open(t.Context(), client, 2, make([]migration, 1))
+	if !errors.Is(err, model.ErrPrecondition) || !strings.Contains(err.Error(), "schema version 3") || !strings.Contains(err.Error(), "up to 2") {
+		t.Fatalf("error is %v, want a precondition that names both versions", err)
+	}
+}
+
+func TestMigrations(t *testing.T) {
+	client := embeddedClient(t)
+	if _, err := open(t.Context(), client, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	var ran []int
+	broken := errors.New("broken")
+	steps := []migration{
+		func(context.Context, *clientv3.Client) error { ran = append(ran, 1); return nil },
+		func(context.Context, *clientv3.Client) error { ran = append(ran, 2); return broken },
+	}
+	if _, err := open(t.Context(), client, 3, steps); !errors.Is(err, broken) || !strings.Contains(err.Error(), "from schema version 2 to 3") {
+		t.Fatalf("error is %v, want the broken step's", err)
+	}
+	steps[1] = func(ctx context.Context, client *clientv3.Client) error {
+		ran = append(ran, 2)
+		_, err := client.Put(ctx, prefix+"test", "migrated")
+		return err
+	}
+	for range 2 {
+		if _, err := open(t.Context(), client, 3, steps); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(ran) != 3 || ran[0] != 1 || ran[1] != 2 || ran[2] != 2 {
+		t.Fatalf("steps ran as %v, want 1, 2 (broken), then 2 alone", ran)
+	}
+}
+
+func TestDamagedValuesAreNamed(t *testing.T) {
+	client := embeddedClient(t)
+	s, err := Open(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"no-json": "{", "no-gzip": "\x1f\x8bnothing"} {
+		if _, err := client.Put(t.Context(), rollouts+name, value); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.GetRollout(t.Context(), name); err == nil || !strings.Contains(err.Error(), rollouts+name) {
+			t.Errorf("%s: error is %v, want one that names the key", name, err)
+		}
+	}
+}
+
+func TestValueThatIsTooLarge(t *testing.T) {
+	noise := make([]byte, 3*maxStored)
+	state := uint64(1)
+	for i := range noise {
+		state = state*6364136223846793005 + 1442695040888963407
+		noise[i] = byte(state >> 56)
+	}
+	_, err := encode("release/x", noise)
+	if !errors.Is(err, model.ErrInvalid) || !strings.Contains(err.Error(), "release/x") {
+		t.Fatalf("error is %v, want invalid, naming the object", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	small, _ := encode("x", model.Rollout{Name: "a"})
+	large, _ := encode("x", model.Rollout{Name: "a", Message: strings.Repeat("m", compressAbove)})
+	f.Add([]byte(small))
+	f.Add([]byte(large))
+	f.Add([]byte{0x1f, 0x8b})
+	f.Fuzz(func(t *testing.T, value []byte) {
+		var r model.Rollout
+		if err := decode("key", value, &r); err == nil {
+			if _, err := encode("x", r); err != nil {
+				t.Fatalf("what was read cannot be written: %v", err)
+			}
+		}
+	})
+}
