@@ -1,0 +1,381 @@
+package rollout
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// expectations is testdata/expectations.yaml.
+type expectations struct {
+	States       map[string]string            `json:"states"`
+	Pairs        map[string]map[string]string `json:"pairs"`
+	Observations []struct {
+		From string             `json:"from"`
+		Seen string             `json:"seen"`
+		Next model.RolloutPhase `json:"next"`
+		Node model.NodeState    `json:"node"`
+		On   int                `json:"on"`
+		Back int                `json:"back"`
+	} `json:"observations"`
+}
+
+func readExpectations(t *testing.T) expectations {
+	t.Helper()
+	data, err := os.ReadFile("testdata/expectations.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e expectations
+	if err := yaml.UnmarshalStrict(data, &e); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// begin has the rollout of the expectations.
+func begin(t *testing.T) *drive {
+	return newDrive(t, newFleet(4),
+		model.WaveSpec{Nodes: 2, Soak: 20 * time.Second, Gates: []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{Max: 0.1, MinSamples: 10}}}},
+		model.WaveSpec{Percent: 100})
+}
+
+// traffic has every node of the first wave report requests and errors, together.
+func (d *drive) traffic(requests, errors int64) {
+	nodes := d.r.Waves[0].Nodes
+	for i, id := range nodes {
+		n := d.fleet.nodes[id]
+		n.Stats = model.Statistics{Chain: chainOf(after)}
+		if i == 0 {
+			n.Stats.Requests, n.Stats.Errors = requests, errors
+		}
+	}
+}
+
+func toFetchingSecond(d *drive) {
+	d.look(0)
+	for _, id := range d.r.Waves[0].Nodes {
+		d.fleet.nodes[id].Fetched = true
+	}
+	d.look(time.Second)
+	d.fleet.serveAll()
+	d.traffic(100, 0)
+	d.look(time.Second)
+	d.look(20 * time.Second)
+}
+
+func toSoaking(d *drive) {
+	d.toSoaking()
+	d.unfetch()
+}
+
+func toRollingBack(d *drive) {
+	toSoaking(d)
+	d.must(RollBack{by})
+}
+
+// passDeadline lets the time of a wave or a rollback go by, but for the last moment.
+func passDeadline(d *drive, _ *NodeView) {
+	for range int(model.DefaultWaveDeadline/MaxGap) - 1 {
+		d.now = d.now.Add(MaxGap)
+		d.must(d.fleet.observe(d.r))
+	}
+	d.now = d.now.Add(MaxGap)
+}
+
+// states bring a drive to each state of the expectations.
+var states = map[string]func(*drive){
+	"Pending":        func(*drive) {},
+	"Fetching":       func(d *drive) { d.look(0) },
+	"FetchingSecond": toFetchingSecond,
+	"Moving":         func(d *drive) { d.toMoving(); d.unfetch() },
+	"Soaking":        toSoaking,
+	"Promoted": func(d *drive) {
+		toSoaking(d)
+		d.must(Promote{by})
+	},
+	"Paused": func(d *drive) {
+		toSoaking(d)
+		d.must(Pause{by})
+	},
+	"PausedPending": func(d *drive) { d.must(Pause{by}) },
+	"Inconclusive": func(d *drive) {
+		toSoaking(d)
+		d.look(20*time.Second + SampleGrace)
+	},
+	"InconclusiveFetching": func(d *drive) {
+		for _, n := range d.fleet.nodes {
+			n.Reports = false
+		}
+		d.look(0)
+	},
+	"RollingBack": toRollingBack,
+	"RolledBack": func(d *drive) {
+		toRollingBack(d)
+		d.fleet.serveAll()
+		d.look(time.Second)
+	},
+	"Aborted": func(d *drive) {
+		toSoaking(d)
+		d.must(Abort{by})
+	},
+	"Done": func(d *drive) {
+		toFetchingSecond(d)
+		d.fleet.fetchAll()
+		d.look(time.Second)
+		d.fleet.serveAll()
+		d.look(time.Second)
+	},
+}
+
+// unfetch takes the modules from the nodes of later waves, so that these wait in Fetching.
+func (d *drive) unfetch() {
+	for id, n := range d.fleet.nodes {
+		n.Fetched = slices.Contains(d.r.Waves[0].Nodes, id)
+	}
+}
+
+// events are one of each kind; the node that joins is new.
+func events(d *drive) map[string]Event {
+	joins := NodeView{ID: "new", Labels: map[string]string{"env": "prod"}, Connected: true, Reports: true, TargetChain: chainOf(after)}
+	return map[string]Event{
+		"Observe": d.fleet.observe(d.r), "Join": Join{Node: joins, From: before, FromGiven: true, FromChain: chainOf(before)},
+		"Pause": Pause{by}, "Resume": Resume{by}, "Promote": Promote{by}, "Abort": Abort{by}, "RollBack": RollBack{by},
+	}
+}
+
+func TestEveryPairOfStateAndEvent(t *testing.T) {
+	want := readExpectations(t)
+	phases := map[model.RolloutPhase]bool{}
+	for state, reach := range states {
+		if want.States[state] == "" || len(want.Pairs[state]) != len(events(begin(t))) {
+			t.Errorf("the expectations lack %s", state)
+			continue
+		}
+		for kind, outcome := range want.Pairs[state] {
+			t.Run(state+"/"+kind, func(t *testing.T) {
+				d := begin(t)
+				reach(d)
+				phases[d.r.Phase] = true
+				was := d.r
+				d.now = d.now.Add(time.Second)
+				event, known := events(d)[kind]
+				if !known {
+					t.Fatalf("there is no event %s", kind)
+				}
+				err := d.do(event)
+				checkOutcome(t, outcome, was, d, err)
+				if err == nil && kind != "Observe" {
+					checkIdempotent(t, d, event)
+				}
+			})
+		}
+	}
+	for state := range want.Pairs {
+		if states[state] == nil {
+			t.Errorf("the expectations have %s, which is not tested", state)
+		}
+	}
+	for _, phase := range []model.RolloutPhase{model.RolloutPending, model.RolloutFetching, model.RolloutMoving, model.RolloutSoaking, model.RolloutPaused,
+		model.RolloutRollingBack, model.RolloutRolledBack, model.RolloutAborted, model.RolloutDone} {
+		if !phases[phase] {
+			t.Errorf("no state is in phase %s", phase)
+		}
+	}
+}
+
+func checkOutcome(t *testing.T, outcome string, was model.Rollout, d *drive, err error) {
+	t.Helper()
+	switch outcome {
+	case "refused":
+		if !errors.Is(err, model.ErrPrecondition) || asJSON(d.r) != asJSON(was) || d.actions != nil {
+			t.Errorf("got %v and %v, phase %s; want ErrPrecondition and no change", err, d.actions, d.r.Phase)
+		}
+	case "same":
+		if err != nil || asJSON(d.r) != asJSON(was) || d.actions != nil {
+			t.Errorf("got %v and %v, phase %s; want no change", err, d.actions, d.r.Phase)
+		}
+	default:
+		if err != nil || d.r.Phase != model.RolloutPhase(outcome) {
+			t.Errorf("got %v, phase %s: %s; want %s", err, d.r.Phase, d.r.Message, outcome)
+		}
+	}
+}
+
+// checkIdempotent gives a command again: it must change nothing. Resume is left out where it led to a phase that has
+// another meaning for it.
+func checkIdempotent(t *testing.T, d *drive, event Event) {
+	t.Helper()
+	was := d.r
+	if err := d.do(event); err != nil && !errors.Is(err, model.ErrPrecondition) {
+		t.Errorf("again: %v", err)
+	}
+	if asJSON(d.r) != asJSON(was) || d.actions != nil {
+		t.Errorf("giving it again changes the state or acts: %v", d.actions)
+	}
+}
+
+// seen are the observations by name. Each changes the fleet or lets time pass; the step that judges it follows.
+var seen = map[string]func(d *drive, node *NodeView){
+	"nothing special":                 func(*drive, *NodeView) {},
+	"the target is empty":             func(d *drive, _ *NodeView) { d.each(func(n *NodeView) { n.Labels = nil }) },
+	"no Envoy can load it":            func(d *drive, _ *NodeView) { d.each(func(n *NodeView) { n.Unloadable = "it lacks an import" }) },
+	"another rollout holds all nodes": func(d *drive, _ *NodeView) { d.each(func(n *NodeView) { n.HeldBy = "other" }) },
+	"the node has fetched":            func(_ *drive, n *NodeView) { n.Fetched = true },
+	"all have fetched":                func(d *drive, _ *NodeView) { d.fleet.fetchAll() },
+	"the node is silent for a moment": func(_ *drive, n *NodeView) { n.Connected, n.Silent = false, SilenceGrace },
+	"the node is silent":              func(_ *drive, n *NodeView) { n.Connected, n.Silent = false, SilenceGrace+1 },
+	"all are silent": func(d *drive, _ *NodeView) {
+		d.each(func(n *NodeView) { n.Connected, n.Silent = false, SilenceGrace+1 })
+	},
+	"the node cannot load it any more": func(_ *drive, n *NodeView) { n.Unloadable = "it lacks an import" },
+	"the node's Envoy restarts":        func(_ *drive, n *NodeView) { n.Restarts++ },
+	"the node serves":                  func(d *drive, n *NodeView) { d.fleet.serve(n.ID) },
+	"all serve":                        func(d *drive, _ *NodeView) { d.fleet.serveAll() },
+	"the node is gone from the rows":   func(d *drive, n *NodeView) { delete(d.fleet.nodes, n.ID) },
+	"the node leaves the target":       func(_ *drive, n *NodeView) { n.Labels = nil },
+	"the node's count of restarts begins anew": func(d *drive, n *NodeView) {
+		n.Restarts = 0
+	},
+	"the node is silent and the others have fetched": func(d *drive, n *NodeView) {
+		d.fleet.fetchAll()
+		n.Connected, n.Silent, n.Fetched = false, SilenceGrace+1, false
+	},
+	"the deadline has passed": passDeadline,
+	"an assignment was lost":  func(d *drive, n *NodeView) { d.lose(n) },
+	"all serve but one assignment was lost": func(d *drive, n *NodeView) {
+		d.fleet.serveAll()
+		d.lose(n)
+	},
+	"the node rejects it for good": func(_ *drive, n *NodeView) {
+		n.Ledger = model.LedgerEntry{Chain: chainOf(after), State: model.ChainRejected, Step: "probe", Reason: "no such import", Final: true}
+	},
+	"the node rejects it for now": func(_ *drive, n *NodeView) {
+		n.Ledger = model.LedgerEntry{Chain: chainOf(after), State: model.ChainRejected, Step: "fetch", Reason: "no space left"}
+	},
+	"the node has rejected another chain for good": func(_ *drive, n *NodeView) {
+		n.Ledger = model.LedgerEntry{Chain: chainOf(before), State: model.ChainRejected, Final: true}
+	},
+	"the node rejects it for now and the deadline has passed": func(d *drive, n *NodeView) {
+		n.Ledger = model.LedgerEntry{Chain: chainOf(after), State: model.ChainRejected, Step: "fetch", Reason: "no space left"}
+		passDeadline(d, n)
+	},
+	"the node serves it degraded": func(_ *drive, n *NodeView) {
+		n.Serving = chainOf(after)
+		n.Ledger = model.LedgerEntry{Chain: chainOf(after), State: model.ChainDegraded, Reason: "without headers"}
+	},
+	"many requests fail": func(d *drive, _ *NodeView) { d.traffic(10, 2) },
+	"few requests fail":  func(d *drive, _ *NodeView) { d.traffic(9, 9) },
+	"many requests failed before it moved": func(_ *drive, n *NodeView) {
+		n.Stats = model.Statistics{Chain: chainOf(before), Requests: 100, Errors: 100}
+	},
+	"the soak is over without requests": func(d *drive, _ *NodeView) { d.look(20 * time.Second) },
+	"the soak and the grace are over without requests": func(d *drive, _ *NodeView) {
+		d.look(20*time.Second + SampleGrace - time.Second)
+		d.now = d.now.Add(time.Second)
+	},
+	"the soak is over with good requests": func(d *drive, _ *NodeView) {
+		d.look(10 * time.Second)
+		d.traffic(10, 1)
+		d.now = d.now.Add(9999 * time.Millisecond)
+	},
+	"the soak is over and the node is silent for a moment": func(d *drive, n *NodeView) {
+		d.look(10 * time.Second)
+		d.traffic(10, 1)
+		n.Connected, n.Silent = false, time.Second
+		d.now = d.now.Add(9999 * time.Millisecond)
+	},
+	"the node goes back to its old chain": func(_ *drive, n *NodeView) { n.Serving = chainOf(before) },
+	"the node serves nothing":             func(_ *drive, n *NodeView) { n.Serving = "" },
+	"the node serves nothing for too long": func(d *drive, n *NodeView) {
+		n.Serving = ""
+		d.traffic(10, 0)
+		d.look(0)
+		d.look(SilenceGrace)
+	},
+	"all serve but the node is silent": func(d *drive, n *NodeView) {
+		d.fleet.serveAll()
+		n.Serving, n.Connected, n.Silent = chainOf(after), false, SilenceGrace+1
+	},
+	"all serve but the node rejects what it had": func(d *drive, n *NodeView) {
+		d.fleet.serveAll()
+		n.Serving = chainOf(after)
+		n.Ledger = model.LedgerEntry{Chain: chainOf(before), State: model.ChainRejected, Reason: "no such import", Final: true}
+	},
+	"all serve but the node is gone from the rows": func(d *drive, n *NodeView) {
+		d.fleet.serveAll()
+		delete(d.fleet.nodes, n.ID)
+	},
+}
+
+// lose undoes the assignment of a node, as a crash before it was written does.
+func (d *drive) lose(n *NodeView) {
+	if n.Assigned == after {
+		n.Assigned = before
+	} else {
+		n.Assigned = after
+	}
+}
+
+func (d *drive) each(f func(*NodeView)) {
+	for _, n := range d.fleet.nodes {
+		f(n)
+	}
+}
+
+// subject is the first node of the first wave, or any node before there is one.
+func (d *drive) subject() string {
+	if len(d.r.Waves) > 0 && len(d.r.Waves[0].Nodes) > 0 {
+		return d.first()
+	}
+	return "n1"
+}
+
+func TestObservations(t *testing.T) {
+	tested := map[string]bool{}
+	for _, want := range readExpectations(t).Observations {
+		tested[want.Seen] = true
+		t.Run(want.From+"/"+want.Seen, func(t *testing.T) {
+			d := begin(t)
+			if states[want.From] == nil || (seen[want.Seen] == nil && want.Seen != "blocked by another rollout") {
+				t.Fatalf("there is no such state or observation")
+			}
+			states[want.From](d)
+			subject := d.subject()
+			if change := seen[want.Seen]; change != nil {
+				change(d, d.fleet.nodes[subject])
+			}
+			d.now = d.now.Add(time.Millisecond)
+			event := d.fleet.observe(d.r)
+			if want.Seen == "blocked by another rollout" {
+				event.Blocked = "other"
+			}
+			d.must(event)
+			on, back := 0, 0
+			for _, action := range d.actions {
+				if action.(Assign).Release == after {
+					on++
+				} else {
+					back++
+				}
+			}
+			if d.r.Phase != want.Next || on != want.On || back != want.Back {
+				t.Errorf("phase %s, on %d, back %d; want %s, %d, %d\n%s", d.r.Phase, on, back, want.Next, want.On, want.Back, d.history())
+			}
+			if got := d.r.Nodes[d.subject()].State; want.Node != "" && got != want.Node {
+				t.Errorf("the node is %s (%s), want %s", got, d.r.Nodes[d.subject()].Reason, want.Node)
+			}
+		})
+	}
+	for name := range seen {
+		if !tested[name] {
+			t.Errorf("%q is in no expectation", name)
+		}
+	}
+}
