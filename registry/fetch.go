@@ -44,8 +44,9 @@ func (c *Client) get(ctx context.Context, op string, ref Reference, kind, object
 	req.Header.Set("Accept-Encoding", "identity") // digests are of the bytes as they travel
 	resp, err := c.http.Do(req)
 	if err != nil {
+		err = requestError(ctx, op, subject, ref.Registry, err)
 		cancel(nil)
-		return nil, requestError(ctx, op, subject, ref.Registry, err)
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer cancel(nil)

@@ -143,17 +143,15 @@ func validHost(s string) error {
 		if err != nil || n == 0 {
 			return fmt.Errorf("%s is not a port from 1 to 65535", quote(port))
 		}
-		if host = h; strings.Contains(h, ":") {
-			if net.ParseIP(h) == nil || strings.Contains(h, "%") {
-				return fmt.Errorf("%s is not an IPv6 address", quote(h))
-			}
-			return nil
+		if host = h; strings.HasPrefix(s, "[") {
+			return validIPv6(h)
 		}
 	} else if strings.HasPrefix(s, "[") {
-		if h := strings.TrimSuffix(s[1:], "]"); len(h) != len(s)-2 || net.ParseIP(h) == nil || !strings.Contains(h, ":") {
+		h, ok := strings.CutSuffix(s[1:], "]")
+		if !ok {
 			return fmt.Errorf("%s is not an IPv6 address in brackets", quote(s))
 		}
-		return nil
+		return validIPv6(h)
 	}
 	if len(host) == 0 || len(host) > 253 {
 		return fmt.Errorf("host %s: want 1 to 253 characters", quote(host))
@@ -168,6 +166,13 @@ func validHost(s string) error {
 				return fmt.Errorf("host %s: unexpected %q", quote(host), c)
 			}
 		}
+	}
+	return nil
+}
+
+func validIPv6(s string) error {
+	if net.ParseIP(s) == nil || !strings.Contains(s, ":") {
+		return fmt.Errorf("%s is not an IPv6 address", quote(s))
 	}
 	return nil
 }

@@ -186,6 +186,9 @@ func testLayouts(t *testing.T, e Endpoint) {
 				if a.Layout != tc.want || a.Digest != digest {
 					t.Errorf("read as %s with the digest %s, want %s and %s", a.Layout, a.Digest, tc.want, digest)
 				}
+				if entries, err := c.Cache().List(); err != nil || len(entries) != 1 || entries[0].Digest != registry.DigestOf(wasm) {
+					t.Errorf("the cache holds %+v, %v; want the module alone", entries, err)
+				}
 			}
 			got, err := readAsIstio(t, e, ref)
 			if (err == nil) != tc.istio || tc.istio && !bytes.Equal(got.module, wasm) {
