@@ -245,7 +245,8 @@ func (s *seen) check() *denial {
 	if s.tokens == 0 {
 		return &denyNoToken
 	}
-	many := s.tokens > 1
+	// Envoy makes one value of two Authorization headers, with a comma, which no token holds.
+	many := s.tokens > 1 || strings.IndexByte(s.token, ',') >= 0
 	for _, n := range s.values {
 		many = many || n > 1
 	}
