@@ -57,13 +57,14 @@ func ToStatus(err error) error {
 			break
 		}
 	}
-	st := status.New(code, clip(err.Error(), maxErrorText))
+	text := err.Error()
+	st := status.New(code, clip(text, maxErrorText))
 	info := &errdetails.ErrorInfo{Reason: reason, Domain: ErrorDomain, Metadata: map[string]string{}}
 	details := []protoadapt.MessageV1{info}
 	bad, help := &errdetails.BadRequest{}, &errdetails.Help{}
 	for _, e := range problems(err) {
 		// Only an error that was not wrapped or joined can be put together again from its parts.
-		if e.Error() == err.Error() {
+		if e.Error() == text {
 			info.Metadata[infoObject] = clip(e.Object, maxErrorText)
 			info.Metadata[infoMessage] = clip(e.Message, maxErrorText)
 		}

@@ -1,0 +1,167 @@
+package distributor
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Where Run listens when it is not told otherwise. Loopback, because whoever reaches the ports may change what nodes run:
+// a distributor for other machines names its addresses, and should have TLS with client certificates.
+const (
+	DefaultGRPC = "127.0.0.1:7070"
+	DefaultHTTP = "127.0.0.1:7071"
+)
+
+// Limits of the servers.
+const (
+	// DefaultDrain is how long a stop waits for calls that are under way.
+	DefaultDrain = 10 * time.Second
+	// startTimeout bounds the start of the store's member.
+	startTimeout = 60 * time.Second
+	// headerTimeout bounds the reading of a request's header, and idleTimeout an idle HTTP connection.
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	// maxHeaderBytes bounds a request's header.
+	maxHeaderBytes = 64 << 10
+)
+
+// Config says what a distributor is. The zero value of each field that is not required has a default.
+type Config struct {
+	// Data is the data folder; made if need be. Required.
+	Data string
+	// GRPC and HTTP are the addresses to listen on, HOST:PORT; port 0 takes a free one. Empty: DefaultGRPC, DefaultHTTP.
+	GRPC, HTTP string
+	// TLS names the files of the server's certificate. Required unless Insecure.
+	TLS TLS
+	// Insecure switches TLS off on both ports. It excludes TLS.
+	Insecure bool
+	// Names are the names, HOST or HOST:PORT, by which people and agents know this distributor's HTTP port. References
+	// of modules that begin with one are looked up in the embedded registry itself. localhost, loopback addresses, this
+	// machine's own name and the address listened on are known anyway, each with the port listened on; a name without a
+	// port means that port.
+	Names []string
+	// PlainHTTP names the other registries (HOST or HOST:PORT) that are spoken to without TLS.
+	PlainHTTP []string
+	// RegistryCA is a PEM file with the authorities that may vouch for other registries. Empty: the system's.
+	RegistryCA string
+	// Version of this program, for those who ask.
+	Version string
+	// Replica names this distributor in the rows of the nodes that it serves. Empty: the machine's name.
+	Replica string
+	// StatisticsInterval and StartGrace go to the service, see service.Config.
+	StatisticsInterval, StartGrace time.Duration
+	// Drain is how long a stop waits for calls that are under way. 0: DefaultDrain.
+	Drain time.Duration
+	// Log takes what an operator should know. Nil: nothing is logged.
+	Log *slog.Logger
+	// Started, when set, is called once when everything is served, with the addresses that were bound.
+	Started func(Addresses)
+}
+
+// TLS names PEM files.
+type TLS struct {
+	// Cert is the server's certificate, with its chain, and Key its key.
+	Cert, Key string
+	// ClientCA holds the authorities that may vouch for clients; then every client needs a certificate, except for
+	// /healthz and /readyz. Empty: any client is taken.
+	ClientCA string
+}
+
+// Addresses are where a distributor is reached, HOST:PORT.
+type Addresses struct{ GRPC, HTTP string }
+
+// withDefaults checks the configuration and fills in what was left out.
+func (c Config) withDefaults() (Config, error) {
+	if c.Data == "" {
+		return c, model.Invalidf("", "data", "name a folder (--data)", "no data folder")
+	}
+	if c.Insecure && c.TLS != (TLS{}) {
+		return c, model.Invalidf("", "tls", "leave out one of them", "TLS files are given and TLS is switched off")
+	}
+	if !c.Insecure && (c.TLS.Cert == "" || c.TLS.Key == "") {
+		return c, model.Invalidf("", "tls", "name a certificate and its key (--tls-cert, --tls-key), or switch TLS off (--insecure)", "no certificate")
+	}
+	if c.GRPC == "" {
+		c.GRPC = DefaultGRPC
+	}
+	if c.HTTP == "" {
+		c.HTTP = DefaultHTTP
+	}
+	if c.Drain == 0 {
+		c.Drain = DefaultDrain
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Replica == "" {
+		c.Replica, _ = os.Hostname() // the service has a default of its own
+	}
+	if c.Version == "" {
+		c.Version = "unknown"
+	}
+	return c, nil
+}
+
+// server reads the files; nil when TLS is off.
+func (t TLS) server() (*tls.Config, error) {
+	if t == (TLS{}) {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate %s and its key %s: %w", t.Cert, t.Key, err)
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	if t.ClientCA != "" {
+		if cfg.ClientCAs, err = readCertificates(t.ClientCA); err != nil {
+			return nil, err
+		}
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return cfg, nil
+}
+
+func readCertificates(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	}
+	return pool, nil
+}
+
+// ownNames are all names, HOST:PORT, by which the HTTP port that was bound may be called.
+func ownNames(bound net.Addr, configured string, names []string) []string {
+	_, port, err := net.SplitHostPort(bound.String())
+	if err != nil {
+		return names
+	}
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	if h, _, err := net.SplitHostPort(configured); err == nil && h != "" {
+		hosts = append(hosts, h)
+	}
+	if h, err := os.Hostname(); err == nil {
+		hosts = append(hosts, h)
+	}
+	var out []string
+	for _, h := range hosts {
+		out = append(out, net.JoinHostPort(h, port))
+	}
+	for _, name := range names {
+		if _, _, err := net.SplitHostPort(name); err != nil {
+			name = net.JoinHostPort(name, port)
+		}
+		out = append(out, name)
+	}
+	return out
+}

@@ -1,0 +1,21 @@
+// Package distributor is the server that `waft serve` runs: one process with the store, the registry, the service and
+// the protocols. It is wiring only: Config says what to run and Run runs it; run.go reads as the list of stages.
+//
+// What stands in the data folder:
+//
+//	LOCK       held by the process that uses the folder
+//	etcd/      the store's member (package store)
+//	registry/  the embedded registry: every artifact that was pushed here
+//	modules/   verified copies of the modules that releases name, by digest, and what is known of their artifacts
+//
+// What is served:
+//
+//	gRPC port  the API (package api), MCP (package mcp), grpc.health.v1, reflection
+//	HTTP port  /v1/ REST, /openapi.json, /v2/ the embedded registry, /v2/waft/modules/ the modules for agents (read only),
+//	           /metrics, /healthz, /readyz
+//
+// Both ports speak TLS unless Config.Insecure says otherwise, and take only clients with a certificate where
+// Config.TLS.ClientCA is set. There is no other access control: whoever reaches the ports may change what nodes run.
+//
+// This package and cmd are the only ones that know concrete implementations of the interfaces that service declares.
+package distributor

@@ -1,0 +1,275 @@
+package distributor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/sdk/manifest"
+)
+
+// modules is service.Modules over a registry client: references become modules by content, and verified copies stay on
+// this distributor's disk. What is known of an artifact stands beside them, so that a module whose copy the disk has
+// damaged can be fetched again, and its schema read while its registry is away. It may be used concurrently.
+type modules struct {
+	client *registry.Client
+	dir    string
+	log    *slog.Logger
+
+	mu sync.Mutex
+	// sources are artifacts by their module's digest: where its bytes came from.
+	sources map[string]artifact
+}
+
+// artifact is what is kept of an artifact, in DIR/artifacts/HEX.json.
+type artifact struct {
+	Module model.Module `json:"module"`
+	// Manifest is the waft manifest as it was attached; nil when there was none.
+	Manifest json.RawMessage `json:"manifest,omitempty"`
+}
+
+// maxArtifactBytes bounds such a file.
+const maxArtifactBytes = registry.MaxAttachmentBytes + 64<<10
+
+// openModules reads what is known from an earlier life. A file that cannot be read is skipped: it can be had again.
+func openModules(client *registry.Client, dir string, log *slog.Logger) (*modules, error) {
+	m := &modules{client: client, dir: filepath.Join(dir, "artifacts"), log: log, sources: map[string]artifact{}}
+	if err := os.MkdirAll(m.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of artifacts: %w", err)
+	}
+	files, err := os.ReadDir(m.dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the folder of artifacts: %w", err)
+	}
+	for _, f := range files {
+		hex, ok := strings.CutSuffix(f.Name(), ".json")
+		if !ok {
+			_ = os.Remove(filepath.Join(m.dir, f.Name())) // what an interrupted write left
+			continue
+		}
+		a, err := m.read("sha256:" + hex)
+		if err != nil {
+			log.Warn("what is known of an artifact cannot be read; it will be fetched again when it is needed", "file", f.Name(), "error", err)
+			continue
+		}
+		m.sources[a.Module.Digest] = a
+	}
+	return m, nil
+}
+
+// Resolve is service.Modules'.
+func (m *modules) Resolve(ctx context.Context, reference string) (model.Module, []byte, error) {
+	ref, err := registry.ParseReference(reference)
+	if err != nil {
+		return model.Module{}, nil, moduleError(reference, err)
+	}
+	a, err := m.fetch(ctx, reference, ref)
+	if err != nil {
+		return model.Module{}, nil, err
+	}
+	schema, err := a.schema(reference)
+	return a.Module, schema, err
+}
+
+// fetch resolves a reference and pulls its module. The artifact is resolved once and pulled by its digest, so that a tag
+// that moves meanwhile does not join one artifact's manifest to another's module.
+func (m *modules) fetch(ctx context.Context, reference string, ref registry.Reference) (artifact, error) {
+	resolved, err := m.client.Resolve(ctx, ref)
+	if err != nil {
+		return artifact{}, moduleError(reference, err)
+	}
+	pulled, _, err := m.client.Pull(ctx, resolved.Reference, nil)
+	if err != nil {
+		return artifact{}, moduleError(reference, err)
+	}
+	a := artifact{
+		Module: model.Module{
+			Reference: reference, Artifact: string(pulled.Digest), Digest: string(pulled.Module.Digest), Size: pulled.Module.Size,
+		},
+		Manifest: resolved.Manifest,
+	}
+	if a.Manifest != nil {
+		man, err := a.manifest(reference)
+		if err != nil {
+			return artifact{}, err
+		}
+		a.Module.Envoys = man.Envoys
+	}
+	if err := m.keep(a); err != nil {
+		return artifact{}, &model.Error{Kind: model.ErrUnavailable, Object: reference, Message: "its description cannot be stored: " + err.Error(), Next: "check the disk of the data folder", Cause: err}
+	}
+	return a, nil
+}
+
+// manifest reads the waft manifest and checks that it is about this module.
+func (a artifact) manifest(reference string) (manifest.Manifest, error) {
+	man, err := manifest.Decode(a.Manifest)
+	if err != nil {
+		return man, &model.Error{Kind: model.ErrInvalid, Object: reference, Message: "its waft manifest is broken: " + err.Error(), Next: "build and push the module again", Cause: err}
+	}
+	if man.Digest() != a.Module.Digest {
+		return man, model.Invalidf(reference, "", "build and push the module again",
+			"its waft manifest is about another module: %s, not %s", man.Digest(), a.Module.Digest)
+	}
+	return man, nil
+}
+
+// schema is the JSON Schema of the module's configuration; nil when it has none.
+func (a artifact) schema(reference string) ([]byte, error) {
+	if a.Manifest == nil {
+		return nil, nil
+	}
+	man, err := a.manifest(reference)
+	return man.ConfigSchema, err
+}
+
+// Schema is service.Modules'.
+func (m *modules) Schema(ctx context.Context, module model.Module) ([]byte, error) {
+	a, err := m.read(module.Artifact)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			m.log.Warn("what is known of an artifact cannot be read; it is fetched again", "artifact", module.Artifact, "error", err)
+		}
+		if a, err = m.again(ctx, module); err != nil {
+			return nil, err
+		}
+	}
+	return a.schema(module.Reference)
+}
+
+// again fetches an artifact that was resolved before, by its digest.
+func (m *modules) again(ctx context.Context, module model.Module) (artifact, error) {
+	ref, err := registry.ParseReference(module.Reference)
+	if err != nil {
+		return artifact{}, moduleError(module.Reference, err)
+	}
+	digest, err := registry.ParseDigest(module.Artifact)
+	if err != nil {
+		return artifact{}, moduleError(module.Reference, err)
+	}
+	return m.fetch(ctx, module.Reference, ref.AtDigest(digest))
+}
+
+// open gives the verified bytes of a module, from the disk, or from where they came from when the disk has lost them.
+func (m *modules) open(ctx context.Context, digest registry.Digest) (*os.File, int64, error) {
+	f, size, err := m.client.Cache().Open(digest)
+	if !errors.Is(err, registry.ErrNotCached) {
+		return f, size, err
+	}
+	m.mu.Lock()
+	source, known := m.sources[string(digest)]
+	m.mu.Unlock()
+	if !known {
+		return nil, 0, err
+	}
+	m.log.Warn("a module is gone from the disk and is fetched again", "module", string(digest), "reference", source.Module.Reference)
+	if _, err := m.again(ctx, source.Module); err != nil {
+		return nil, 0, err
+	}
+	return m.client.Cache().Open(digest)
+}
+
+func (m *modules) path(digest string) (string, error) {
+	d, err := registry.ParseDigest(digest)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(m.dir, d.Hex()+".json"), nil
+}
+
+func (m *modules) read(digest string) (artifact, error) {
+	path, err := m.path(digest)
+	if err != nil {
+		return artifact{}, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return artifact{}, err
+	}
+	if info.Size() > maxArtifactBytes {
+		return artifact{}, fmt.Errorf("%s has %d bytes; the limit is %d", path, info.Size(), maxArtifactBytes)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return artifact{}, err
+	}
+	var a artifact
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return artifact{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if a.Module.Artifact != digest {
+		return artifact{}, fmt.Errorf("%s is about %q", path, a.Module.Artifact)
+	}
+	return a, nil
+}
+
+// keep writes what is known of an artifact: whole or not at all.
+func (m *modules) keep(a artifact) error {
+	path, err := m.path(a.Module.Artifact)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(m.dir, "*.tmp")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(raw)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sources[a.Module.Digest] = a
+	return nil
+}
+
+// kinds maps the registry's ways to fail to the service's; the first that fits wins.
+var kinds = [...]struct{ from, to error }{
+	{registry.ErrNotFound, model.ErrNotFound},
+	{registry.ErrUnauthorized, model.ErrPrecondition},
+	{registry.ErrUntrusted, model.ErrPrecondition},
+	{registry.ErrUnavailable, model.ErrUnavailable},
+	{registry.ErrStorage, model.ErrUnavailable},
+	{registry.ErrNotCached, model.ErrUnavailable},
+	{context.Canceled, context.Canceled},
+	{context.DeadlineExceeded, model.ErrUnavailable},
+}
+
+// moduleError says an error of the registry in the service's terms. What no table names is wrong with the artifact.
+func moduleError(reference string, err error) error {
+	out := &model.Error{Kind: model.ErrInvalid, Object: reference, Message: err.Error(), Cause: err}
+	for _, k := range kinds {
+		if errors.Is(err, k.from) {
+			out.Kind = k.to
+			break
+		}
+	}
+	var told *registry.Error
+	if errors.As(err, &told) {
+		out.Message, out.Next = told.Kind.Error(), told.Next
+		if told.Detail != "" {
+			out.Message += ": " + told.Detail
+		}
+	}
+	return out
+}
