@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ const (
 	statisticsDelay = 250 * time.Millisecond
 	// tick is how often a rollout is looked at whose time passes (soaks, deadlines, silence).
 	tick = time.Second
-	// idleTick is how often one is looked at that is paused or waits.
+	// idleTick is how often one is looked at that waits for another.
 	idleTick = rollout.MaxGap / 2
 	// failedDelay is from a step that could not be taken, such as while the store is away, to the next try.
 	failedDelay = time.Second
@@ -81,6 +82,7 @@ func (s *Service) inDrive(ctx context.Context, object string, f func(context.Con
 
 // driveAll takes one step of everything that may have one.
 func (s *Service) driveAll(ctx context.Context) {
+	s.makeSure(ctx)
 	s.welcome(ctx)
 	s.mu.Lock()
 	active := slices.Clone(s.active)
@@ -101,7 +103,9 @@ func (s *Service) schedule() {
 	now := s.now()
 	for _, e := range s.active {
 		switch e.state.Phase {
-		case model.RolloutPending, model.RolloutPaused:
+		case model.RolloutPaused:
+			continue // nothing moves but by a command
+		case model.RolloutPending:
 			s.drive.wake(idleTick)
 			continue
 		}
@@ -121,7 +125,7 @@ func (s *Service) schedule() {
 // observe steps a rollout with the fleet as it is. A failure is logged, and tried again later.
 func (s *Service) observe(ctx context.Context, e *entry) {
 	s.mu.Lock()
-	waits := !e.running() ||
+	waits := !e.running() || e.state.Phase == model.RolloutPaused ||
 		e.blocker != nil && e.blocker.running() && e.fleet == s.fleet ||
 		!s.settled(s.concerned(e), s.now())
 	s.mu.Unlock()
@@ -148,11 +152,11 @@ type command struct {
 // step takes one step: decide, write, then carry out. The drive loop alone calls it.
 func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *command) (model.Rollout, error) {
 	before := e.state
-	after, actions, err := rollout.Step(before, event, s.now().UTC())
+	after, actions, err := rollout.Step(before, event, s.now())
 	if err != nil {
 		return before, err
 	}
-	changed := rollout.Changed(before, after)
+	changed := rollout.Changed(e.written, after)
 	revision := e.revision
 	if changed {
 		writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
@@ -167,6 +171,9 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 
 	s.mu.Lock()
 	e.state, e.revision = after, revision
+	if changed {
+		e.written = after
+	}
 	s.carryOut(after.Name, actions)
 	told := s.settle(e, changed)
 	s.mu.Unlock()
@@ -241,11 +248,13 @@ func (s *Service) setDuties(e *entry) []string {
 				continue
 			}
 		}
-		var want duty
-		if release, ok := rollout.Prefetch(e.state, n.row.ID); ok {
-			if chain, err := s.render(with(n.row.Assigned, e.state.Layer, release)); err == nil {
-				want = duty{rollout: e.state.Name, prefetch: modulesOf(chain)}
-			}
+		want := duty{prefetch: s.prefetch(e, n)}
+		if len(want.prefetch) == 0 && n.stored < n.version && n.duty.rollout == e.state.Name {
+			// The row that gives the node its modules is on its way to the store; until it is there the node goes on fetching.
+			want.prefetch = n.duty.prefetch
+		}
+		if len(want.prefetch) > 0 {
+			want.rollout = e.state.Name
 		}
 		if progress, held := e.state.Nodes[n.row.ID]; held && !progress.MovedAt.IsZero() {
 			want.rollout, want.statistics = e.state.Name, true
@@ -259,6 +268,19 @@ func (s *Service) setDuties(e *entry) []string {
 	return told
 }
 
+// prefetch are the modules that a node should have on disk before a rollout moves it; mu is held.
+func (s *Service) prefetch(e *entry, n *node) []model.Module {
+	release, wanted := rollout.Prefetch(e.state, n.row.ID)
+	if !wanted {
+		return nil
+	}
+	chain, err := s.render(with(n.row.Assigned, e.state.Layer, release))
+	if err != nil {
+		return nil
+	}
+	return modulesOf(chain)
+}
+
 // reload replaces a rollout by what the store has. What was cut short is decided again by the next step.
 func (s *Service) reload(ctx context.Context, e *entry) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
@@ -270,7 +292,7 @@ func (s *Service) reload(ctx context.Context, e *entry) {
 	}
 	s.mu.Lock()
 	changed := revision != e.revision
-	e.state, e.revision = state, revision
+	e.state, e.written, e.revision = state, state, revision
 	told := s.settle(e, changed)
 	s.mu.Unlock()
 	for _, id := range told {
@@ -281,6 +303,9 @@ func (s *Service) reload(ctx context.Context, e *entry) {
 	}
 	s.drive.wake(reportDelay)
 }
+
+// maxStepAudit is how many audit entries one step may write; the history of the rollout has every line in any case.
+const maxStepAudit = 40
 
 // stepAudit is one entry for each new line of the history, and one for a command that left none.
 func stepAudit(before, after model.Rollout, by *command, now time.Time) []model.AuditEntry {
@@ -297,6 +322,11 @@ func stepAudit(before, after model.Rollout, by *command, now time.Time) []model.
 	if by != nil && !told {
 		entries = slices.Insert(entries, 0, model.AuditEntry{At: now, Actor: by.actor.Name, Action: "rollout." + by.verb, Object: object,
 			Reason: by.actor.Reason, Detail: after.Message})
+	}
+	if left := len(entries) - maxStepAudit; left > 0 {
+		last := entries[len(entries)-1]
+		entries = append(entries[:maxStepAudit-1], last)
+		entries[maxStepAudit-2].Detail += fmt.Sprintf(" (and %d further lines, see the history of the rollout)", left)
 	}
 	return entries
 }

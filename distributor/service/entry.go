@@ -9,7 +9,9 @@ import (
 // entry is a rollout in memory. The drive loop alone replaces what is in it, under Service.mu; state is never changed in
 // place, so that copies may leave the lock.
 type entry struct {
-	state    model.Rollout
+	state model.Rollout
+	// written is the state that the store has, at revision; state may be ahead of it in what is no reason to write.
+	written  model.Rollout
 	revision int64
 	target   model.Selector
 	// members are the nodes that the target matches, as of fleet.
@@ -24,7 +26,7 @@ func newEntry(state model.Rollout, revision int64) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{state: state, revision: revision, target: target}
+	e := &entry{state: state, written: state, revision: revision, target: target}
 	if !e.running() {
 		e.slim()
 	}
@@ -38,9 +40,11 @@ func (e *entry) slim() {
 	e.members, e.blocker = nil, nil
 	e.state.Nodes, e.state.Restore, e.state.History = nil, nil, nil
 	e.state.Waves = slices.Clone(e.state.Waves)
-	for i := range e.state.Waves {
-		e.state.Waves[i].Nodes, e.state.Waves[i].Readings = nil, nil
+	for i, w := range e.state.Waves {
+		// Who joins later depends on whether a wave had nodes, not on which.
+		e.state.Waves[i].Nodes, e.state.Waves[i].Readings = slices.Clone(w.Nodes[:min(len(w.Nodes), 1)]), nil
 	}
+	e.written = e.state
 }
 
 // releases are all that the rollout may give to a node, each once.
@@ -79,12 +83,24 @@ func (s *Service) find(name string) *entry {
 	return nil
 }
 
-// membersOf are the nodes that the target matches, by id; mu is held.
+// membersOf are the nodes of the target, by id: those that the selector matches, and for an undo those that it restores;
+// mu is held.
 func (s *Service) membersOf(e *entry) []*node {
-	if e.fleet != s.fleet {
-		e.members = s.matching(e.target)
-		e.fleet = s.fleet
+	if e.fleet == s.fleet {
+		return e.members
 	}
+	e.fleet = s.fleet
+	if e.state.Undoes == "" {
+		e.members = s.matching(e.target)
+		return e.members
+	}
+	e.members = nil
+	for id := range e.state.Restore {
+		if n := s.nodes[id]; n != nil {
+			e.members = append(e.members, n)
+		}
+	}
+	sortNodes(e.members)
 	return e.members
 }
 
@@ -100,12 +116,19 @@ func (s *Service) matching(target model.Selector) []*node {
 	return nodes
 }
 
-// concerned are the members and every other node that the rollout holds; mu is held.
+// concerned are the members and every other node that the rollout has in its state; mu is held.
 func (s *Service) concerned(e *entry) []*node {
 	members := s.membersOf(e)
+	in := make(map[string]struct{}, len(members))
+	for _, n := range members {
+		in[n.row.ID] = struct{}{}
+	}
 	var others []*node
 	for id := range e.state.Nodes {
-		if n := s.nodes[id]; n != nil && !e.target.Matches(n.row.Labels) {
+		if _, member := in[id]; member {
+			continue
+		}
+		if n := s.nodes[id]; n != nil {
 			others = append(others, n)
 		}
 	}

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -50,21 +51,33 @@ type welcomer struct {
 	grants   map[string]map[model.Layer]rollout.Grant
 }
 
-// granted is what rollouts give to nodes with those labels, leaving one rollout out.
-func (w *welcomer) granted(labels map[string]string, without string) map[model.Layer]rollout.Grant {
-	key := fmt.Sprint(without, labels) // fmt prints maps in the order of their keys
+// granted is what rollouts give to a node, leaving some rollouts out. A node joins what was there before it: in rollouts
+// that began later it has its wave, or was left out on purpose.
+func (w *welcomer) granted(row model.Node, without ...string) map[model.Layer]rollout.Grant {
+	older := slices.IndexFunc(w.rollouts, func(r model.Rollout) bool { return !r.StartedAt.After(row.FirstSeen) })
+	if older < 0 {
+		return nil
+	}
+	key := fmt.Sprint(older, without, row.Labels) // fmt prints maps in the order of their keys
 	grants, known := w.grants[key]
 	if !known {
-		rollouts := w.rollouts
-		if without != "" {
-			rollouts = slices.DeleteFunc(slices.Clone(rollouts), func(r model.Rollout) bool { return r.Name == without })
+		var rollouts []model.Rollout
+		for i, r := range w.rollouts {
+			// An undo counts whenever it began: what it took back is not given any more.
+			if (i >= older || r.Undoes != "") && !slices.Contains(without, r.Name) {
+				rollouts = append(rollouts, r)
+			}
 		}
-		grants = rollout.Grants(labels, rollouts)
+		grants = rollout.Grants(row.Labels, rollouts)
 		w.grants[key] = grants
 	}
-	return grants
+	return maps.Clone(grants)
 }
 
+// maxFallbacks is how many rollouts are left out in turn for a node that cannot run what they give.
+const maxFallbacks = 8
+
+// welcome gives a node what the newest rollouts give that it can run.
 func (w *welcomer) welcome(ctx context.Context, n *node) error {
 	s := w.service
 	s.mu.Lock()
@@ -73,81 +86,130 @@ func (w *welcomer) welcome(ctx context.Context, n *node) error {
 	if len(row.Assigned) > 0 {
 		return nil
 	}
-	grants := w.granted(row.Labels, "")
-	assigned := map[model.Layer]model.ReleaseID{}
-	running := map[model.Layer]*entry{}
-	for layer, grant := range grants {
-		s.mu.Lock()
-		e := s.find(grant.Rollout)
-		s.mu.Unlock()
-		if e != nil && e.running() {
-			if _, held := e.state.Nodes[row.ID]; held || row.FirstSeen.Before(e.state.StartedAt) {
-				continue // it did not join: it waits for its wave
-			}
-			running[layer] = e
+	var without []string
+	why := ""
+	for range maxFallbacks {
+		grants := w.granted(row, without...)
+		maps.DeleteFunc(grants, func(_ model.Layer, g rollout.Grant) bool {
+			e := w.running(g.Rollout)
+			return e != nil && rollout.Holds(e.state, row.ID) // a wave has taken it
+		})
+		if len(grants) == 0 {
+			break
 		}
-		if err := s.needReleases(ctx, grant.Release); err != nil {
+		assigned := map[model.Layer]model.ReleaseID{}
+		for layer, grant := range grants {
+			if err := s.needReleases(ctx, grant.Release); err != nil {
+				return fmt.Errorf("node/%s: %w", row.ID, err)
+			}
+			assigned[layer] = grant.Release
+		}
+		reason, err := s.mayRun(ctx, row, assigned)
+		if err != nil {
 			return fmt.Errorf("node/%s: %w", row.ID, err)
 		}
-		assigned[layer] = grant.Release
-	}
-	if len(assigned) == 0 {
-		return nil
-	}
-	why, err := s.mayRun(ctx, row, assigned)
-	if err != nil {
-		return err
+		if reason == "" {
+			refused, err := w.give(ctx, n, grants)
+			if err != nil {
+				return fmt.Errorf("node/%s: %w", row.ID, err)
+			}
+			if refused == "" {
+				return nil
+			}
+			without = append(without, refused)
+			continue
+		}
+		why = reason
+		s.log.Warn("node that joined cannot run what rollouts gave to its like", "node", row.ID, "reason", reason)
+		without = append(without, w.newest(grants))
 	}
 	if why != "" {
-		s.log.Warn("node waits: it cannot run what rollouts gave to its like", "node", row.ID, "reason", why)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if n.row.Ledger.Reason != why {
 			n.row.Ledger.Reason = why
 			s.mark(n, ledgerDelay)
 		}
-		return nil
-	}
-
-	s.mu.Lock()
-	for _, layer := range slices.Sorted(maps.Keys(assigned)) {
-		if running[layer] != nil {
-			continue
-		}
-		changed, err := s.assign(n, layer, assigned[layer], true)
-		if err != nil {
-			s.mu.Unlock()
-			return fmt.Errorf("node/%s: %w", row.ID, err)
-		}
-		if changed {
-			n.audit = append(n.audit, model.AuditEntry{At: s.now().UTC(), Actor: rollout.Actor, Action: "node.join", Object: "node/" + row.ID,
-				Detail: fmt.Sprintf("given %s of rollout/%s", assigned[layer], grants[layer].Rollout)})
-		}
-	}
-	s.mu.Unlock()
-	for layer, e := range running {
-		if err := w.join(ctx, n, layer, e); err != nil {
-			return fmt.Errorf("node/%s: %w", row.ID, err)
-		}
 	}
 	return nil
 }
 
-// join has a running rollout take the node in, so that it is rolled back with the others if that is what comes.
-func (w *welcomer) join(ctx context.Context, n *node, layer model.Layer, e *entry) error {
+// running is the rollout of that name if it has not ended.
+func (w *welcomer) running(name string) *entry {
+	w.service.mu.Lock()
+	defer w.service.mu.Unlock()
+	if e := w.service.find(name); e != nil && e.running() {
+		return e
+	}
+	return nil
+}
+
+// newest is the newest of the rollouts that grants come from.
+func (w *welcomer) newest(grants map[model.Layer]rollout.Grant) string {
+	for _, r := range w.rollouts {
+		for _, g := range grants {
+			if g.Rollout == r.Name {
+				return r.Name
+			}
+		}
+	}
+	return ""
+}
+
+// give assigns what grants say: running rollouts take the node in first, so that it is rolled back with the others if that
+// is what comes. It names the rollout that refused it; then nothing of that rollout was given.
+func (w *welcomer) give(ctx context.Context, n *node, grants map[model.Layer]rollout.Grant) (refused string, err error) {
+	s := w.service
+	layers := slices.Sorted(maps.Keys(grants))
+	for _, layer := range layers {
+		if e := w.running(grants[layer].Rollout); e != nil {
+			if err := w.join(ctx, n, layer, e, grants); errors.Is(err, model.ErrPrecondition) {
+				return e.state.Name, nil
+			} else if err != nil {
+				return "", err
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, layer := range layers {
+		// What a running rollout gave is assigned already.
+		changed, err := s.assign(n, layer, grants[layer].Release, true)
+		if err != nil {
+			return "", err
+		}
+		if changed {
+			n.audit = append(n.audit, model.AuditEntry{At: s.now().UTC(), Actor: rollout.Actor, Action: "node.join", Object: "node/" + n.row.ID,
+				Detail: fmt.Sprintf("given %s of rollout/%s", grants[layer].Release, grants[layer].Rollout)})
+		}
+	}
+	return "", nil
+}
+
+// join has a running rollout take the node in.
+func (w *welcomer) join(ctx context.Context, n *node, layer model.Layer, e *entry, grants map[model.Layer]rollout.Grant) error {
 	s := w.service
 	s.mu.Lock()
-	labels := n.row.Labels
+	row := n.row
 	s.mu.Unlock()
-	others := w.granted(labels, e.state.Name)
+	others := w.granted(row, e.state.Name)
 	event := rollout.Join{From: others[layer].Release, FromGiven: len(others) > 0}
+	assigned := map[model.Layer]model.ReleaseID{}
+	for l, grant := range grants {
+		assigned[l] = grant.Release
+	}
 	if err := s.needReleases(ctx, event.From); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	before, err := s.render(with(n.row.Assigned, layer, event.From))
-	event.FromChain = before.Hash
-	event.Node = s.viewOf(e, n, map[string]model.Chain{})
+	before, err := s.render(with(assigned, layer, event.From))
+	if err == nil {
+		event.FromChain = before.Hash
+		event.Node = s.viewOf(e, n, map[string]model.Chain{})
+		var target model.Chain
+		target, err = s.render(assigned)
+		event.Node.TargetChain = target.Hash
+	}
 	s.mu.Unlock()
 	if err != nil {
 		return err

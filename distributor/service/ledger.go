@@ -147,6 +147,11 @@ func (s *Service) written(batch []write) {
 	var changed []string
 	for _, w := range batch {
 		w.n.stored = w.version
+		if held := w.n.duty.rollout; w.version == w.n.version && held != "" {
+			if e := s.find(held); e != nil && e.running() {
+				w.n.duty.prefetch = s.prefetch(e, w.n)
+			}
+		}
 		if w.row.Generation != w.n.given.Generation || w.n.given.ID == "" {
 			chain, err := s.render(w.row.Assigned)
 			if err != nil {
@@ -156,6 +161,9 @@ func (s *Service) written(batch []write) {
 			w.n.given, w.n.givenChain = w.row, chain
 			changed = append(changed, w.row.ID)
 		}
+	}
+	if s.anyRunning() && len(changed) > 0 {
+		s.drive.wake(reportDelay)
 	}
 	s.mu.Unlock()
 	s.hub.stored()

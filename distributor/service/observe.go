@@ -70,7 +70,9 @@ func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) ro
 	view.TargetChain = chain.Hash
 	view.Fetched = hasAll(chain, n.fetched)
 	if !e.state.Nodes[n.row.ID].MovedAt.IsZero() {
-		return view // it was checked before it was moved
+		// It was checked before it was moved. It is assigned when the row is durable: until then the rollout does not go on.
+		view.Assigned = n.given.Assigned[e.state.Layer]
+		return view
 	}
 	verdict, checked := s.verdicts[chain.Hash]
 	switch {
@@ -114,7 +116,9 @@ func (s *Service) holders(e *entry) map[string]string {
 			held = map[string]string{}
 		}
 		for id := range other.state.Nodes {
-			held[id] = other.state.Name
+			if rollout.Holds(other.state, id) {
+				held[id] = other.state.Name
+			}
 		}
 	}
 	return held

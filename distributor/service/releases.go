@@ -9,9 +9,6 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// MaxReleaseBytes is how large the JSON of a resolved release may be.
-const MaxReleaseBytes = 512 << 10
-
 // FilterDraft is a filter as a person writes it.
 type FilterDraft struct {
 	// Name is required, a DNS label.
@@ -47,39 +44,32 @@ func (s *Service) CreateRelease(ctx context.Context, actor Actor, draft ReleaseD
 	if err := actor.check(object); err != nil {
 		return model.Release{}, err
 	}
-	if err := model.ValidateName("release", "metadata.name", draft.Name); err != nil {
-		return model.Release{}, err
+	release := model.Release{
+		ID: model.ReleaseID{Name: draft.Name}, Layer: draft.Layer, CreatedBy: actor.Name, Reason: actor.Reason,
+		Filters: unresolved(draft.Filters), Overrides: unresolved(draft.Overrides),
 	}
-	release := model.Release{ID: model.ReleaseID{Name: draft.Name}, Layer: draft.Layer, CreatedBy: actor.Name, Reason: actor.Reason}
 	if release.Layer == "" {
 		release.Layer = model.LayerGlobal
 	}
-	if err := model.ValidateLayer(object, "metadata.layer", release.Layer); err != nil {
+	// What is wrong without looking at any module is said before one is pulled.
+	if err := model.ValidateRelease(release); err != nil {
 		return model.Release{}, err
 	}
 	resolver := &resolver{service: s, object: object, known: map[string]model.Module{}}
-	var err error
-	if release.Filters, err = resolver.filters(ctx, "spec.filters", draft.Filters); err != nil {
+	if err := resolver.resolve(ctx, "spec.filters", draft.Filters, release.Filters); err != nil {
 		return model.Release{}, err
 	}
-	if release.Overrides, err = resolver.filters(ctx, "spec.overrides", draft.Overrides); err != nil {
+	if err := resolver.resolve(ctx, "spec.overrides", draft.Overrides, release.Overrides); err != nil {
 		return model.Release{}, err
-	}
-	if release.ID.Hash, err = release.ContentHash(); err != nil {
-		return model.Release{}, model.Invalidf(object, "spec", "correct it", "has no canonical form: %v", err)
 	}
 	if err := model.ValidateRelease(release); err != nil {
 		return model.Release{}, err
 	}
+	var err error
+	if release.ID.Hash, err = release.ContentHash(); err != nil {
+		return model.Release{}, model.Invalidf(object, "spec", "correct it", "has no canonical form: %v", err)
+	}
 	release.CreatedAt = s.now().UTC()
-	size, err := json.Marshal(release)
-	if err != nil {
-		return model.Release{}, fmt.Errorf("%s: %w", object, err)
-	}
-	if len(size) > MaxReleaseBytes {
-		return model.Release{}, model.Invalidf(object, "spec", "put large data into the module, or split the release",
-			"is %d bytes as JSON, more than %d", len(size), MaxReleaseBytes)
-	}
 
 	entry := model.AuditEntry{At: release.CreatedAt, Actor: actor.Name, Action: "release.create", Object: "release/" + release.ID.String(), Reason: actor.Reason}
 	switch err := s.store.CreateRelease(ctx, release, entry); {
@@ -92,6 +82,15 @@ func (s *Service) CreateRelease(ctx context.Context, actor Actor, draft ReleaseD
 	return release, nil
 }
 
+// unresolved are the specs of drafts, without their modules.
+func unresolved(drafts []FilterDraft) []model.FilterSpec {
+	var specs []model.FilterSpec
+	for _, d := range drafts {
+		specs = append(specs, model.FilterSpec{Name: d.Name, Phase: d.Phase, Priority: d.Priority, FailurePolicy: d.FailurePolicy, Config: d.Config})
+	}
+	return specs
+}
+
 // resolver resolves the references of one draft. A reference that stands twice is resolved once, so that a name that moves
 // meanwhile does not put two versions into one release.
 type resolver struct {
@@ -100,64 +99,48 @@ type resolver struct {
 	known   map[string]model.Module
 }
 
-func (r *resolver) filters(ctx context.Context, field string, drafts []FilterDraft) ([]model.FilterSpec, error) {
-	var specs []model.FilterSpec
-	names := map[string]int{}
+// resolve gives the specs the modules that their drafts name, and checks their configurations.
+func (r *resolver) resolve(ctx context.Context, field string, drafts []FilterDraft, specs []model.FilterSpec) error {
 	for i, draft := range drafts {
-		at := fmt.Sprintf("%s[%d]", field, i)
-		if err := model.ValidateName(r.object, at+".name", draft.Name); err != nil {
-			return nil, err
+		if err := r.filter(ctx, fmt.Sprintf("%s[%d]", field, i), draft, &specs[i]); err != nil {
+			return err
 		}
-		if first, twice := names[draft.Name]; twice {
-			return nil, model.Invalidf(r.object, at+".name", "give each filter its own name", "%q is the name of %s[%d] already", draft.Name, field, first)
-		}
-		names[draft.Name] = i
-		spec, err := r.filter(ctx, at, draft)
-		if err != nil {
-			return nil, err
-		}
-		specs = append(specs, spec)
 	}
-	return specs, nil
+	return nil
 }
 
-func (r *resolver) filter(ctx context.Context, at string, draft FilterDraft) (model.FilterSpec, error) {
-	spec := model.FilterSpec{Name: draft.Name, Phase: draft.Phase, Priority: draft.Priority, FailurePolicy: draft.FailurePolicy}
-	if draft.FailurePolicy == model.FailOpen && (draft.Phase == model.PhaseAuthn || draft.Phase == model.PhaseAuthz) {
-		return spec, model.Invalidf(r.object, at+".failurePolicy", "use FAIL_RELOAD or FAIL_CLOSED",
-			"FAIL_OPEN is refused for phase %s: requests would pass unchecked when the filter fails", draft.Phase)
-	}
-	if draft.Config != nil {
-		config, err := model.Canonical(draft.Config)
+func (r *resolver) filter(ctx context.Context, at string, draft FilterDraft, spec *model.FilterSpec) error {
+	if spec.Config != nil {
+		config, err := model.Canonical(spec.Config)
 		if err != nil {
-			return spec, model.Invalidf(r.object, at+".config", "give JSON", "%v", err)
+			return model.Invalidf(r.object, at+".config", "give JSON", "%v", err)
 		}
 		spec.Config = config
 	}
 	if draft.Module == "" {
-		return spec, nil
+		return nil
 	}
 	module, err := r.module(ctx, at+".module", draft.Module)
 	if err != nil {
-		return spec, err
+		return err
 	}
 	spec.Module = &module
 	if spec.Config == nil {
 		// Another layer may give the configuration; the rendered chain is checked before a rollout starts.
-		return spec, nil
+		return nil
 	}
 	schema, err := r.service.schemas.of(ctx, module)
 	if err != nil {
-		return spec, r.failed(at+".module", draft.Module, err)
+		return r.failed(at+".module", draft.Module, err)
 	}
 	bad, err := fit(schema, spec.Config)
 	if err != nil {
-		return spec, model.Invalidf(r.object, at+".config", "give JSON", "%v", err)
+		return model.Invalidf(r.object, at+".config", "give JSON", "%v", err)
 	}
 	if bad != nil {
-		return spec, misfitError(r.object, at+".config"+bad.path, module, bad.why)
+		return misfitError(r.object, at+".config"+bad.path, module, bad.why)
 	}
-	return spec, nil
+	return nil
 }
 
 func (r *resolver) module(ctx context.Context, field, reference string) (model.Module, error) {

@@ -70,7 +70,7 @@ func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bo
 		var out model.Rollout
 		var unchecked map[string]model.Chain
 		err := s.inDrive(ctx, "rollout", func(run context.Context) error {
-			state, err := make(s.now().UTC())
+			state, err := make(s.now())
 			if err != nil {
 				return err
 			}
@@ -215,18 +215,54 @@ func (s *Service) begin(ctx context.Context, actor Actor, verb string, e *entry)
 		return model.Rollout{}, s.nameTaken(e.state.Name)
 	}
 	if err != nil {
+		if errors.Is(err, model.ErrUnavailable) {
+			// It may have been stored all the same, and must not lie there with nobody driving it.
+			s.unsure[e.state.Name] = struct{}{}
+			s.drive.wake(failedDelay)
+		}
 		return model.Rollout{}, err
 	}
-	s.mu.Lock()
-	e.state, e.revision = state, revision
-	s.rollouts = slices.Insert(s.rollouts, 0, e)
-	s.active = append(s.active, e)
-	s.mu.Unlock()
-	s.hub.rolloutChanged(state)
+	s.adopt(e, state, revision)
 	s.log.Info("rollout started", "rollout", state.Name, "release", state.Spec.Release.String(), "selector", state.Spec.Selector, "actor", actor.Name)
 	s.observe(ctx, e)
 	s.drive.wake(reportDelay)
 	return e.state, nil
+}
+
+// adopt takes a rollout that the store has into memory, as the newest. The drive loop alone calls it.
+func (s *Service) adopt(e *entry, state model.Rollout, revision int64) {
+	s.mu.Lock()
+	e.state, e.written, e.revision = state, state, revision
+	s.rollouts = slices.Insert(s.rollouts, 0, e)
+	s.active = append(s.active, e)
+	s.mu.Unlock()
+	s.hub.rolloutChanged(state)
+}
+
+// makeSure looks for rollouts of which it is not known whether the store has them. The drive loop alone calls it.
+func (s *Service) makeSure(ctx context.Context) {
+	for name := range s.unsure {
+		readCtx, cancel := context.WithTimeout(ctx, writeTimeout)
+		state, revision, err := s.store.GetRollout(readCtx, name)
+		cancel()
+		var e *entry
+		if err == nil {
+			e, err = newEntry(state, revision)
+		}
+		if err == nil {
+			err = s.needReleases(ctx, e.releases()...)
+		}
+		switch {
+		case errors.Is(err, model.ErrNotFound):
+			delete(s.unsure, name)
+		case err != nil:
+			s.drive.wake(failedDelay)
+		default:
+			delete(s.unsure, name)
+			s.log.Warn("rollout was stored although the store had not answered; it is driven", "rollout", name)
+			s.adopt(e, state, revision)
+		}
+	}
 }
 
 func errNoRollout(name string) error {

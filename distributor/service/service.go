@@ -89,6 +89,8 @@ type Service struct {
 	ledger  *waker // wakes the ledger
 	hub     *hub
 	schemas *schemas
+	// unsure are rollouts that may be in the store although storing them failed; the drive loop's own.
+	unsure map[string]struct{}
 
 	mu    sync.Mutex
 	phase runPhase
@@ -130,6 +132,7 @@ func New(config Config) (*Service, error) {
 		drive:    newWaker(),
 		ledger:   newWaker(),
 		hub:      newHub(),
+		unsure:   map[string]struct{}{},
 		nodes:    map[string]*node{},
 		releases: map[model.ReleaseID]model.Release{},
 		chains:   map[string]rendered{},

@@ -189,9 +189,8 @@ func (s *Service) checkChain(ctx context.Context, chain model.Chain) (verdict, e
 		if f.Module == nil {
 			return model.Invalidf(object, "module", "give it one in a release of some layer", "no layer names a module"), nil
 		}
-		if f.FailurePolicy == model.FailOpen && (f.Phase == model.PhaseAuthn || f.Phase == model.PhaseAuthz) {
-			return model.Invalidf(object, "failurePolicy", "use FAIL_RELOAD or FAIL_CLOSED",
-				"FAIL_OPEN is refused for phase %s: requests would pass unchecked when the filter fails", f.Phase), nil
+		if err := model.CheckFailOpen(object, "failurePolicy", f.FilterSpec); err != nil {
+			return err, nil
 		}
 		schema, err := s.schemas.of(ctx, *f.Module)
 		if err != nil {
