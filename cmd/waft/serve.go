@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waft-project/waft/distributor"
+)
+
+func newServe() *cobra.Command {
+	var logs logFlags
+	var addressesFile string
+	config := distributor.Config{Version: version}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the distributor: API, MCP, registry and state in one process",
+		Long: `Serve runs the distributor with etcd and an OCI registry embedded, on two ports: gRPC (API, MCP, health) and HTTP (REST,
+/openapi.json, /v2/, /metrics, /healthz, /readyz). Everything it has acknowledged survives a crash. A second serve on the same
+data folder is refused.`,
+		Example: `  waft serve --data /var/lib/waft --grpc :7070 --http :7071 --tls-cert cert.pem --tls-key key.pem
+  waft serve --insecure --data ./waft-data          # for a try, on one machine`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := logs.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			config.Log = log
+			ctx, stop := context.WithCancelCause(cmd.Context())
+			defer stop(nil)
+			config.Started = func(a distributor.Addresses) {
+				log.Info("serving", "grpc", a.GRPC, "http", a.HTTP, "version", version)
+				if err := writeAddresses(addressesFile, a); err != nil {
+					// Whoever asked for the file waits for it.
+					stop(fmt.Errorf("--addresses-file: %w", err))
+				}
+			}
+			err = distributor.Run(ctx, config)
+			if cause := context.Cause(ctx); err == nil && cmd.Context().Err() == nil && cause != nil {
+				return cause
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&config.Data, "data", "./waft-data", "the data folder; one process at a time may use it")
+	f.StringVar(&config.GRPC, "grpc", distributor.DefaultGRPC, "listen for gRPC here; port 0 takes a free one")
+	f.StringVar(&config.HTTP, "http", distributor.DefaultHTTP, "listen for HTTP here; port 0 takes a free one")
+	f.StringVar(&config.TLS.Cert, "tls-cert", "", "PEM file of the server's certificate with its chain")
+	f.StringVar(&config.TLS.Key, "tls-key", "", "PEM file of its key")
+	f.StringVar(&config.TLS.ClientCA, "client-ca", "", "PEM file of the authorities that may vouch for clients; then every client needs a certificate")
+	f.BoolVar(&config.Insecure, "insecure", false, "no TLS; for a try on one machine only")
+	f.StringSliceVar(&config.Names, "name", nil, "a name, HOST or HOST:PORT, by which references may call this registry (may repeat)")
+	f.StringSliceVar(&config.PlainHTTP, "plain-http", nil, "speak without TLS to this other registry, HOST or HOST:PORT (may repeat)")
+	f.StringVar(&config.RegistryCA, "registry-ca", "", "PEM file of the authorities that may vouch for other registries (default: the system's)")
+	f.StringVar(&config.Replica, "replica", "", "this distributor's name in the rows of nodes (default: the machine's)")
+	f.StringVar(&addressesFile, "addresses-file", "", "write the addresses that were bound to this file, as JSON, once everything is served")
+	logs.flags(cmd)
+	return cmd
+}
+
+// writeAddresses tells another process where this one listens, by a file that is whole or not there.
+func writeAddresses(path string, a distributor.Addresses) error {
+	if path == "" {
+		return nil
+	}
+	text, err := json.Marshal(map[string]string{"grpc": a.GRPC, "http": a.HTTP})
+	if err != nil {
+		return err
+	}
+	return writeFile(path, text)
+}
+
+// logFlags say what a long-running command logs, and how.
+type logFlags struct{ format, level string }
+
+func (l *logFlags) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&l.format, "log-format", "text", "text or json")
+	cmd.Flags().StringVar(&l.level, "log-level", "info", "debug, info, warn or error")
+}
+
+func (l *logFlags) logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.level)); err != nil {
+		return nil, usagef("--log-level %s: not a level; use debug, info, warn or error", l.level)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch l.format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, usagef("--log-format %s: not a format; use text or json", l.format)
+}
