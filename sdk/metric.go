@@ -27,20 +27,21 @@ func MetricName(name string, tags ...Tag) string {
 	if len(tags) == 0 {
 		return name
 	}
-	size := len(name)
-	for _, t := range tags {
-		size += 2 + len(t.Name) + min(max(len(t.Value), len(emptyTagValue)), MaxTagValue)
-	}
-	out := append(make([]byte, 0, size), name...)
+	return string(AppendMetricName(nil, name, tags...))
+}
+
+// AppendMetricName appends what [MetricName] makes to dst, for filters that look metrics up without an allocation.
+func AppendMetricName(dst []byte, name string, tags ...Tag) []byte {
+	dst = append(dst, name...)
 	for _, t := range tags {
 		value := t.Value
 		if value == "" {
 			value = emptyTagValue
 		}
-		out = appendClean(append(out, '.'), t.Name)
-		out = appendClean(append(out, '.'), value[:min(len(value), MaxTagValue)])
+		dst = appendClean(append(dst, '.'), t.Name)
+		dst = appendClean(append(dst, '.'), value[:min(len(value), MaxTagValue)])
 	}
-	return string(out)
+	return dst
 }
 
 func appendClean(dst []byte, s string) []byte {
