@@ -91,17 +91,17 @@ func Start(ctx context.Context, binary Binary, config ProcessConfig) (*Process, 
 	}
 
 	p := &Process{config: config, log: new(Log), started: time.Now(), done: make(chan struct{})}
-	out := fanOut{p.log}
+	out := &fanOut{[]io.Writer{p.log}}
 	var file *os.File
 	if !config.NoLogFile {
 		var err error
 		if file, err = os.OpenFile(filepath.Join(config.Dir, logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 			return nil, fmt.Errorf("open Envoy's log: %w", err)
 		}
-		out = append(out, file)
+		out.writers = append(out.writers, file)
 	}
 	if config.Log != nil {
-		out = append(out, config.Log)
+		out.writers = append(out.writers, config.Log)
 	}
 
 	args := []string{"-c", path, "--admin-address-path", admin}
@@ -260,10 +260,10 @@ func exitError(err error, log *Log) error {
 }
 
 // fanOut writes to each of its writers, whatever becomes of the others: a full disk must not end Envoy's log in memory.
-type fanOut []io.Writer
+type fanOut struct{ writers []io.Writer }
 
-func (f fanOut) Write(p []byte) (int, error) {
-	for _, w := range f {
+func (f *fanOut) Write(p []byte) (int, error) {
+	for _, w := range f.writers {
 		_, _ = w.Write(p)
 	}
 	return len(p), nil

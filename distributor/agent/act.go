@@ -1,0 +1,283 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// String names an action as what cannot be done: "cannot swap".
+func (k kind) String() string {
+	switch k {
+	case start:
+		return "start Envoy"
+	case restart:
+		return "restart Envoy"
+	case probe:
+		return "probe"
+	case load:
+		return "load"
+	case swap:
+		return "swap"
+	case accept:
+		return "accept"
+	case promote:
+		return "keep the good chain"
+	case revert:
+		return "put the good chain back"
+	}
+	return "wait"
+}
+
+// act carries out one decision. An error means that this machine did not allow it; the decision will come again.
+func (d *driver) act(ctx context.Context, s situation, a action) error {
+	switch a.kind {
+	case start:
+		return d.start(ctx, s, a.chain)
+	case restart:
+		d.log.Warn("Envoy does not come up; starting it again", "after", startLimit)
+		return d.host.stop(0)
+	case probe:
+		return d.begin(ctx, a, d.probe)
+	case load:
+		return d.begin(ctx, a, d.load)
+	case swap:
+		return d.swap(ctx, a.chain)
+	case accept:
+		return d.accept(s)
+	case promote:
+		return d.promote(a.chain)
+	case revert:
+		return d.revert(s, a)
+	}
+	return nil
+}
+
+// prepare writes, once, what an Envoy run by others reads, so that it can start right away: with the good chain, or
+// without a listener while there is none.
+func (d *driver) prepare() error {
+	if d.prepared || !d.config.Beside {
+		return nil
+	}
+	r := d.state.read()
+	if err := prepareFiles(d.files, r); err != nil {
+		return err
+	}
+	d.prepared, d.listening = true, r.Good != nil
+	return nil
+}
+
+// prepareFiles is prepare without a driver.
+func prepareFiles(f *files, r record) error {
+	if r.Good != nil {
+		if err := f.putSlots(r.Good); err != nil {
+			return err
+		}
+	}
+	if err := f.emptyPreload(); err != nil {
+		return err
+	}
+	if err := f.putListeners(r.Good != nil, r.Slots, listenersVersion(r.Good)); err != nil {
+		return err
+	}
+	return f.putBootstrap(r.Good, r.Slots)
+}
+
+// listenersVersion names the content of the listeners' file: it depends on nothing but whether there is a listener.
+func listenersVersion(c *chain) string {
+	if c == nil {
+		return "waiting"
+	}
+	return "listening"
+}
+
+// start starts Envoy with a chain in its slots.
+func (d *driver) start(ctx context.Context, s situation, c *chain) error {
+	now := time.Now()
+	if now.Sub(d.startedAt) > startHealthy {
+		d.startPause = 0
+	}
+	d.startPause = min(max(2*d.startPause, startRetryMin), startRetryMax)
+	d.startAfter = now.Add(d.startPause)
+
+	r := d.state.read()
+	slots := r.Slots
+	if !d.version.Number.HasFilterChain() && slots == nil {
+		if slots = d.config.Slots; slots == nil {
+			slots = c.names()
+		}
+		if err := d.state.change(func(r *record) { r.Slots = slots }); err != nil {
+			return err
+		}
+	}
+	fallback := r.Good
+	if fallback == nil {
+		fallback = c
+	}
+	if err := d.files.putSlots(c); err != nil {
+		return err
+	}
+	if err := d.unload(); err != nil {
+		return err
+	}
+	if err := d.files.putBootstrap(fallback, slots); err != nil {
+		return err
+	}
+	d.position = d.host.log.Position()
+	epoch, err := d.host.start(ctx, d.config.BootstrapOut)
+	if err != nil {
+		return err
+	}
+	d.startedAt = now
+	if !c.is(r.Good) {
+		d.trial = &trial{chain: c, since: now, epoch: epoch}
+	}
+	for _, was := range d.host.takeRestarts() {
+		d.reporter.addRestart(now, was.reason)
+	}
+	d.log.Info("started Envoy", "chain", c.Hash, "admin", d.config.Admin)
+	return nil
+}
+
+// begin starts a job.
+func (d *driver) begin(ctx context.Context, a action, do func(context.Context, *chain) (envoy.Verdict, error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	j := &job{kind: a.kind, hash: a.chain.Hash, cancel: cancel}
+	d.busy = j
+	go func() {
+		verdict, err := do(ctx, a.chain)
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		d.results <- result{job: j, verdict: verdict, err: err}
+	}()
+	return nil
+}
+
+// probe is a job: what would Envoy say?
+func (d *driver) probe(ctx context.Context, c *chain) (envoy.Verdict, error) {
+	filters, err := d.files.render(c)
+	if err != nil {
+		return envoy.Verdict{}, err
+	}
+	bootstrap, err := envoy.ProbeBootstrap(d.version.Number, filters)
+	if err != nil {
+		return envoy.Verdict{Outcome: envoy.Rejected, Reasons: []string{err.Error()}}, nil
+	}
+	return envoy.Validate(ctx, d.config.Envoy, bootstrap, envoy.DefaultLimits(len(filters), c.moduleBytes()))
+}
+
+// swap puts a chain into the slots.
+func (d *driver) swap(ctx context.Context, c *chain) error {
+	before, err := d.host.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	d.position = d.host.log.Position()
+	if err := d.files.putSlots(c); err != nil {
+		return err
+	}
+	if d.config.Beside && !d.listening {
+		if err := d.files.putListeners(true, d.state.read().Slots, listenersVersion(c)); err != nil {
+			return err
+		}
+		d.listening = true
+	}
+	d.trial = &trial{chain: c, since: time.Now(), epoch: before.epoch, before: before}
+	d.host.hurry(true)
+	return nil
+}
+
+// accept notes that the chain in the slots serves.
+func (d *driver) accept(s situation) error {
+	t := *d.trial
+	kept := t.chain
+	if kept.is(s.good) {
+		kept = nil
+	}
+	if err := d.state.change(func(r *record) { r.Trial = kept }); err != nil {
+		return err
+	}
+	t.proved, t.atProof = s.now, s.current(t.epoch)
+	d.trial = &t
+	delete(d.refusals, t.chain.Hash)
+	d.host.hurry(false)
+	d.log.Info("serving", "chain", t.chain.Hash, "after", t.proved.Sub(t.since))
+	return d.unload()
+}
+
+// promote makes the chain on trial the good one.
+func (d *driver) promote(c *chain) error {
+	if err := d.keepGood(c); err != nil {
+		return err
+	}
+	r := d.state.read()
+	if err := d.files.putBootstrap(r.Good, r.Slots); err != nil {
+		return err
+	}
+	d.trial = nil
+	d.want()
+	if freed, err := d.cache.Trim(d.config.CacheBytes); err != nil {
+		d.log.Warn("modules that nobody needs cannot be removed", "error", err)
+	} else if freed > 0 {
+		d.log.Info("removed modules that nobody needs", "bytes", freed)
+	}
+	return nil
+}
+
+func (d *driver) keepGood(c *chain) error {
+	return d.state.change(func(r *record) {
+		if !c.is(r.Good) {
+			r.Before, r.Good = r.Good, c
+		}
+		r.Trial = nil
+	})
+}
+
+// revert puts the good chain back, and notes why. Without a good chain Envoy no longer serves.
+func (d *driver) revert(s situation, a action) error {
+	if s.good != nil {
+		if err := d.files.putSlots(s.good); err != nil {
+			return err
+		}
+	} else if d.config.Beside {
+		if err := d.files.putListeners(false, nil, listenersVersion(nil)); err != nil {
+			return err
+		}
+		d.listening = false
+	}
+	if err := d.unload(); err != nil {
+		return err
+	}
+	if err := d.state.change(func(r *record) { r.Trial = nil }); err != nil {
+		return err
+	}
+	if s.good == nil && !d.config.Beside {
+		if err := d.host.stop(0); err != nil {
+			return err
+		}
+	}
+	d.trial = nil
+	d.startAfter = time.Time{} // on the good chain it may come back at once
+	d.host.hurry(false)
+	d.refuse(a.chain.Hash, a.step, d.because(a.reason))
+	return nil
+}
+
+// because adds to a reason what Envoy's log says since the chain was put into the slots.
+func (d *driver) because(reason string) string {
+	lines, _ := d.host.log.Since(d.position)
+	reasons := envoy.Reasons(lines)
+	if len(reasons) == 0 {
+		if err := d.host.endedWith(); err != nil {
+			reasons = []string{err.Error()}
+		}
+	}
+	if len(reasons) == 0 {
+		return reason
+	}
+	return fmt.Sprintf("%s: %s", reason, strings.Join(reasons, "; "))
+}

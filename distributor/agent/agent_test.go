@@ -1,0 +1,383 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/envoy/envoytest"
+)
+
+// guest and otherGuest are modules with the same behaviour and different bytes.
+var guest, otherGuest []byte
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "waft-agent-test-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	for flavour, content := range map[string]*[]byte{"plain": &guest, "other": &otherGuest} {
+		path, err := envoytest.BuildGuest(dir, flavour)
+		if err == nil {
+			*content, err = os.ReadFile(path)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// running is an agent under test.
+type running struct {
+	t      testing.TB
+	config Config
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+	log    *testLog
+}
+
+// testLog passes the agent's log to the test for as long as it runs.
+type testLog struct {
+	mu    sync.Mutex
+	t     testing.TB
+	ended bool
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.t.Log(strings.TrimSpace(string(p)))
+	}
+	return len(p), nil
+}
+
+// freeAddress is an address on loopback that nobody listens on.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// configFor is the configuration of an agent of a source, as Envoy's parent. Envoy's addresses stay the same over restarts.
+func configFor(t testing.TB, s *source, number envoy.Number) Config {
+	t.Helper()
+	return Config{
+		Node: s.node, Labels: map[string]string{"env": "test"}, Version: "test",
+		Server: s.grpcAddress, Modules: s.httpAddress, Insecure: true,
+		StateDir: t.TempDir(), Envoy: envoytest.Binary(t, number), EnvoyArgs: []string{"--log-level", "warning"},
+		Listen: freeAddress(t), Admin: freeAddress(t), DirectResponse: &envoy.DirectResponse{Status: 200, Body: "ok\n"},
+		Trial: 500 * time.Millisecond,
+	}
+}
+
+// run runs an agent until stop, or until the end of the test.
+func run(t testing.TB, config Config) *running {
+	t.Helper()
+	log := &testLog{t: t}
+	config.Log = slog.New(slog.NewTextHandler(log, nil))
+	config.EnvoyOutput = true
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{t: t, config: config, cancel: cancel, done: make(chan struct{}), log: log}
+	go func() {
+		defer close(r.done)
+		r.err = Run(ctx, config)
+	}()
+	t.Cleanup(func() {
+		r.stop()
+		log.mu.Lock()
+		log.ended = true
+		log.mu.Unlock()
+	})
+	return r
+}
+
+func (r *running) stop() {
+	r.t.Helper()
+	r.cancel()
+	<-r.done
+	if r.err != nil {
+		r.t.Errorf("the agent ended with %v", r.err)
+	}
+}
+
+// filterOf is the filter that misbehaves as word says.
+func filterOf(name string, module *waftv1.ModuleRef, word string) *waftv1.Filter {
+	return &waftv1.Filter{Name: name, Module: module, Config: []byte(`"` + word + `"`), FailurePolicy: waftv1.FailurePolicy_FAIL_RELOAD}
+}
+
+// answers waits until the node answers with a header.
+func answers(t testing.TB, address, header, want string) {
+	t.Helper()
+	envoytest.Eventually(t, fmt.Sprintf("%s: %q", header, want), func(ctx context.Context) error {
+		response, _, err := envoytest.Get(ctx, address, "/")
+		if err != nil {
+			return err
+		}
+		if got := response.Header.Get(header); got != want {
+			return fmt.Errorf("status %d, %s: %q", response.StatusCode, header, got)
+		}
+		return nil
+	})
+}
+
+// visitInterval is the time between two requests of one client; the machine has to compile modules as well.
+const visitInterval = 5 * time.Millisecond
+
+// visitor sends requests until it is stopped; each must be answered 200.
+type visitor struct {
+	sent, failed atomic.Int64
+	last         atomic.Value
+	cancel       context.CancelFunc
+	done         sync.WaitGroup
+}
+
+func visit(t testing.TB, address string) *visitor {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	v := &visitor{cancel: cancel}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: envoytest.Patience}
+	for range 2 {
+		v.done.Go(func() {
+			ticker := time.NewTicker(visitInterval)
+			defer ticker.Stop()
+			for ctx.Err() == nil {
+				<-ticker.C
+				request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				response, err := client.Do(request)
+				if ctx.Err() != nil {
+					return
+				}
+				v.sent.Add(1)
+				if err != nil {
+					v.failed.Add(1)
+					v.last.Store(err.Error())
+					continue
+				}
+				discard(response.Body)
+				if response.StatusCode != http.StatusOK {
+					v.failed.Add(1)
+					v.last.Store(response.Status)
+				}
+			}
+		})
+	}
+	t.Cleanup(v.stop)
+	return v
+}
+
+func (v *visitor) stop() {
+	v.cancel()
+	v.done.Wait()
+}
+
+// attempts is how often Envoy was offered something in the serving slot.
+func attempts(t testing.TB, admin string) int64 {
+	t.Helper()
+	stats, err := envoy.NewAdmin(admin).Stats(t.Context(), "update_attempt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stats.Values[envoy.SlotStats(envoy.SlotName)+"update_attempt"]
+}
+
+func listens(address string) bool {
+	c, err := net.Dial("tcp", address)
+	if err == nil {
+		_ = c.Close()
+	}
+	return err == nil
+}
+
+// The whole way: nothing, an explicit empty chain, a filter, a swap to another module under load, a chain that the probe
+// refuses, a rollback; and what is reported on it.
+func TestTheWayOfAChain(t *testing.T) {
+	s := newSource(t, "n1")
+	config := configFor(t, s, envoytest.Newest)
+	run(t, config)
+	envoytest.Eventually(t, "the agent says hello", func(context.Context) error {
+		for _, r := range s.said() {
+			if h := r.GetHello(); h != nil {
+				if h.GetNode() != "n1" || h.GetLabels()["env"] != "test" || h.GetEnvoyVersion() != envoytest.Newest.String() || h.GetEnvoyBuild() == "" || h.GetAgentVersion() != "test" {
+					t.Fatalf("hello %v", h)
+				}
+				return nil
+			}
+		}
+		return errors.New("not yet")
+	})
+	plain, other := s.module(guest), s.module(otherGuest)
+	s.prefetch(plain)
+	envoytest.Eventually(t, "the prefetched module is reported", func(context.Context) error {
+		for _, r := range s.said() {
+			if slices.Contains(r.GetFetched().GetDigests(), plain.GetDigest()) {
+				return nil
+			}
+		}
+		return errors.New("not yet")
+	})
+	if listens(config.Listen) {
+		t.Fatal("a node that was never given a chain serves")
+	}
+
+	empty := s.give()
+	s.await(empty, waftv1.ChainState_SERVING)
+	answers(t, config.Listen, "x-one", "")
+
+	first := s.give(filterOf("one", plain, "first"))
+	if r := s.await(first, waftv1.ChainState_SERVING); r.GetServingHash() != first {
+		t.Errorf("report %v", r)
+	}
+	answers(t, config.Listen, "x-one", "first")
+
+	load := visit(t, config.Listen)
+	second := s.give(filterOf("one", other, "second"), filterOf("two", plain, "also"))
+	s.await(second, waftv1.ChainState_SERVING)
+	answers(t, config.Listen, "x-one-flavour", "other")
+	answers(t, config.Listen, "x-two", "also")
+	want := []waftv1.ChainState{waftv1.ChainState_FETCHED, waftv1.ChainState_LOADED, waftv1.ChainState_SERVING}
+	got := s.states(second)
+	if len(got) > 0 && got[0] == waftv1.ChainState_OFFERED { // said when the download takes longer than a moment
+		got = got[1:]
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("states %v, want %v", got, want)
+	}
+
+	before := attempts(t, config.Admin)
+	bad := s.give(filterOf("one", other, "refuse"))
+	r := s.await(bad, waftv1.ChainState_REJECTED)
+	if !r.GetFinal() || r.GetStep() != "probe" || !strings.Contains(r.GetReason(), "the guest refuses its configuration") || r.GetServingHash() != second {
+		t.Errorf("report %v", r)
+	}
+	if after := attempts(t, config.Admin); after != before {
+		t.Errorf("Envoy was offered a chain that the probe refuses: %d attempts after %d", after, before)
+	}
+	broken := s.give(filterOf("one", s.module([]byte("no module")), "x"))
+	if r := s.await(broken, waftv1.ChainState_REJECTED); !r.GetFinal() {
+		t.Errorf("report %v", r)
+	}
+
+	back := s.give(filterOf("one", plain, "first"))
+	if back != first {
+		t.Fatalf("the source's hashes differ: %s, %s", back, first)
+	}
+	s.await(first, waftv1.ChainState_SERVING)
+	answers(t, config.Listen, "x-one", "first")
+	load.stop()
+	if load.failed.Load() > 0 || load.sent.Load() == 0 {
+		t.Errorf("%d of %d requests failed, the last with %v", load.failed.Load(), load.sent.Load(), load.last.Load())
+	}
+	t.Logf("%d requests, none failed", load.sent.Load())
+
+	for range 3 {
+		if _, _, err := envoytest.Get(t.Context(), config.Listen, "/"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	envoytest.Eventually(t, "statistics count for the chain", func(context.Context) error {
+		got := s.statistics()
+		if got.GetHash() != first || got.GetRequests() < 3 || got.GetErrors() != 0 || got.GetSeenByFilters() < 3 {
+			return fmt.Errorf("statistics %v", got)
+		}
+		return nil
+	})
+	// A chain that is older than one that was seen changes nothing.
+	s.giveGeneration(1, filterOf("one", plain, "stale"))
+	envoytest.Eventually(t, "the stale chain is refused", func(context.Context) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !slices.ContainsFunc(s.nacks, func(n string) bool { return strings.Contains(n, "out of order") }) {
+			return fmt.Errorf("refusals %q", s.nacks)
+		}
+		return nil
+	})
+	answers(t, config.Listen, "x-one", "first")
+}
+
+// Nothing but this machine is needed to start and to serve; a killed Envoy comes back.
+func TestServesWithoutDistributor(t *testing.T) {
+	s := newSource(t, "n1")
+	config := configFor(t, s, envoytest.Newest)
+	agent := run(t, config)
+	first := s.give(filterOf("one", s.module(guest), "first"))
+	s.await(first, waftv1.ChainState_SERVING)
+	agent.stop()
+	if listens(config.Listen) {
+		t.Fatal("Envoy outlived the agent")
+	}
+	s.stop()
+	run(t, config)
+	answers(t, config.Listen, "x-one", "first")
+
+	pid := envoyPID(t, config)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	envoytest.Eventually(t, "another Envoy", func(context.Context) error {
+		if envoyPID(t, config) == pid {
+			return errors.New("the same process")
+		}
+		return nil
+	})
+	answers(t, config.Listen, "x-one", "first")
+	s.start()
+	s.await(first, waftv1.ChainState_SERVING)
+	envoytest.Eventually(t, "the restart is reported once the distributor is back", func(context.Context) error {
+		for _, r := range s.said() {
+			if strings.Contains(r.GetRestarted().GetReason(), "killed") {
+				return nil
+			}
+		}
+		return errors.New("not yet")
+	})
+}
+
+// envoyPID finds the child Envoy by its command line, which names the bootstrap; 0 when there is none.
+func envoyPID(t testing.TB, config Config) int {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range processes {
+		line, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(line), filepath.Join(config.StateDir, envoyFolder)) {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(path, "/proc/%d/cmdline", &pid); err == nil {
+			return pid
+		}
+	}
+	return 0
+}

@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/registry"
+)
+
+// What a Config means where it does not say.
+const (
+	// DefaultCluster is the node's cluster in Envoy's words.
+	DefaultCluster = "waft"
+	// DefaultTrial is how long a chain must serve before it becomes the last good one. It is longer than the time after
+	// which Envoy aborts when a worker hangs (envoy.DefaultWorkerKillTimeout).
+	DefaultTrial = 8 * time.Second
+	// DefaultDrain is how long Envoy may go on with requests that are under way when the agent ends.
+	DefaultDrain = 5 * time.Second
+	// DefaultCacheBytes is what modules that are neither serving nor needed for a rollback may use on disk.
+	DefaultCacheBytes = 2 << 30
+	// ModulesRepository is the repository under which a distributor serves modules by digest.
+	ModulesRepository = "waft/modules"
+)
+
+// ErrInvalid means that a Config cannot work.
+var ErrInvalid = errors.New("agent: invalid configuration")
+
+// Config says what an agent is and what it looks after. Node, Server, Modules, StateDir and Envoy are required.
+type Config struct {
+	// Node is the node's id, Labels are what targets select it by.
+	Node   string
+	Labels map[string]string
+	// Cluster is the node's cluster in Envoy's words. Empty: DefaultCluster.
+	Cluster string
+	// Version is the agent's own, for reports.
+	Version string
+
+	// Server is the distributor's gRPC address, host:port.
+	Server string
+	// Modules is host:port of the distributor's HTTP port, where modules are served by digest.
+	Modules string
+	// TLS is for both. Nil with Insecure false: the system's authorities.
+	TLS *tls.Config
+	// Insecure speaks plain text to both.
+	Insecure bool
+
+	// StateDir belongs to this agent alone; it is made with mode 0700. A second agent on it is refused.
+	StateDir string
+
+	// Envoy is the binary: to run, and to probe with. An Envoy that others run must be of the same build.
+	Envoy envoy.Binary
+	// EnvoyArgs are added to Envoy's command line, where the agent is its parent.
+	EnvoyArgs []string
+	// Beside is true when others run Envoy, from the bootstrap at BootstrapOut, with its admin interface at Admin.
+	Beside bool
+	// Admin is host:port of Envoy's admin interface. Where the agent is Envoy's parent, empty lets the system choose the port.
+	Admin string
+	// EnvoyLog is the file that an Envoy run by others logs to; the reasons of rejections are read from it. Empty: unknown.
+	EnvoyLog string
+	// EnvoyOutput is true when Envoy's own log lines are to go to Log as well, where the agent is its parent.
+	EnvoyOutput bool
+	// BootstrapOut is the bootstrap that the agent keeps up to date for whoever runs Envoy. Empty: StateDir/envoy/bootstrap.json.
+	BootstrapOut string
+
+	// Listen is where Envoy serves, host:port. Empty: loopback, and the system chooses the port.
+	Listen string
+	// Upstream, DirectResponse, Routes and Clusters say where requests go, as in envoy.BootstrapConfig.
+	Upstream       string
+	DirectResponse *envoy.DirectResponse
+	Routes         []envoy.Route
+	Clusters       []envoy.Cluster
+	// Slots names the filters that have a slot in an Envoy before 1.39. Empty: those of the first chain, where the agent is
+	// Envoy's parent. For later versions it must be empty.
+	Slots []string
+
+	// Trial, Drain and CacheBytes: zero means the default. A negative Trial makes a chain good as soon as it serves.
+	Trial      time.Duration
+	Drain      time.Duration
+	CacheBytes int64
+
+	// Log; nil logs nowhere.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	// Envoy's files name each other by absolute paths.
+	for _, path := range []*string{&c.StateDir, &c.BootstrapOut} {
+		if *path == "" {
+			continue
+		}
+		absolute, err := filepath.Abs(*path)
+		if err != nil {
+			return c, fmt.Errorf("make %s absolute: %w", *path, err)
+		}
+		*path = absolute
+	}
+	if c.Cluster == "" {
+		c.Cluster = DefaultCluster
+	}
+	if c.Trial == 0 {
+		c.Trial = DefaultTrial
+	}
+	if c.Drain == 0 {
+		c.Drain = DefaultDrain
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = DefaultCacheBytes
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.BootstrapOut == "" {
+		c.BootstrapOut = filepath.Join(c.StateDir, envoyFolder, "bootstrap.json")
+	}
+	return c, nil
+}
+
+// check says what is wrong with a configuration, and which field.
+func (c Config) check() error {
+	if err := model.ValidateNodeID("node", "node", c.Node); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := model.ValidateLabels("node/"+c.Node, "labels", c.Labels); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	for _, address := range []struct {
+		field, value string
+		required     bool
+	}{
+		{"server", c.Server, true}, {"modules", c.Modules, true},
+		{"admin", c.Admin, c.Beside}, {"listen", c.Listen, false}, {"upstream", c.Upstream, false},
+	} {
+		if address.value == "" && !address.required {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(address.value); err != nil {
+			return fmt.Errorf("%w: %s: %q is not host:port", ErrInvalid, address.field, address.value)
+		}
+	}
+	switch {
+	case c.StateDir == "":
+		return fmt.Errorf("%w: state: name a folder for the agent's state", ErrInvalid)
+	case c.Envoy.Path == "":
+		return fmt.Errorf("%w: envoy: name the Envoy binary; the probe needs it, whoever runs Envoy", ErrInvalid)
+	case c.Insecure && c.TLS != nil:
+		return fmt.Errorf("%w: TLS is configured and switched off; leave out one of them", ErrInvalid)
+	case c.Beside && len(c.EnvoyArgs) > 0:
+		return fmt.Errorf("%w: arguments for Envoy are given, and others run it", ErrInvalid)
+	}
+	return nil
+}
+
+// bootstrap is the bootstrap of this node for one version of Envoy, without a chain.
+func (c Config) bootstrap(number envoy.Number) envoy.BootstrapConfig {
+	return envoy.BootstrapConfig{
+		NodeID: c.Node, Cluster: c.Cluster, Number: number,
+		AdminAddress: c.Admin, Listen: c.Listen, SlotDir: filepath.Join(c.StateDir, slotsFolder),
+		Preload:  number.HasFilterChain(),
+		Upstream: c.Upstream, DirectResponse: c.DirectResponse, Routes: c.Routes, Clusters: c.Clusters,
+	}
+}
+
+// modulesRepository is where the distributor serves modules by digest.
+func (c Config) modulesRepository() registry.Reference {
+	return registry.Reference{Registry: c.Modules, Repository: ModulesRepository}
+}

@@ -1,0 +1,289 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// Times of the state machine.
+const (
+	// swapLimit is how long Envoy may take to say something about a chain in its slots. Loading blocks it for seconds per
+	// module, and longer on a busy machine.
+	swapLimit = 2 * time.Minute
+	// startLimit is how long Envoy may take from its start to serving.
+	startLimit = 2 * time.Minute
+)
+
+// hostState is how Envoy itself is.
+type hostState int
+
+const (
+	// down: it does not run, or does not answer.
+	down hostState = iota
+	// starting: it was started and does not serve yet.
+	starting
+	// up: it answers and is ready.
+	up
+)
+
+// step is where on its way a chain is, in the words of reports.
+type step string
+
+const (
+	stepFetch step = "fetch"
+	stepProbe step = "probe"
+	stepLoad  step = "load"
+	stepSwap  step = "swap"
+	stepServe step = "serve"
+)
+
+// trial is a chain that was put into the slots and is not good yet.
+type trial struct {
+	chain *chain
+	// since it is in the slots.
+	since time.Time
+	// epoch of the Envoy that it was given to; 0 when it has not been given to one since the agent started.
+	epoch int
+	// before is the last observation before that; the zero value when Envoy started with it.
+	before observation
+	// proved is when Envoy was seen to serve it, with atProof; zero: not yet. resumed: proved by an earlier life of the agent.
+	proved  time.Time
+	atProof observation
+}
+
+// refusal is a failure of a chain that need not come again: it is tried again at until.
+type refusal struct {
+	step   step
+	reason string
+	until  time.Time
+}
+
+// situation is everything that decides what to do next.
+type situation struct {
+	now time.Time
+	// parent: the agent starts Envoy itself.
+	parent bool
+	// desired is what the node is to run, good its last-known-good; nil where there is none.
+	desired, good *chain
+	trial         *trial
+	// slots that this Envoy has for the serving chain.
+	slots []string
+	// build of Envoy; empty while it is not known. blocked says why this Envoy can be given nothing; empty: it can.
+	build, blocked string
+	// misfit says why the desired chain does not fit the slots of this Envoy; empty: it does.
+	misfit string
+	// have says whether a module is on disk, verified.
+	have map[string]bool
+	// verdict of the probe on the desired chain; nil: not probed. probeAfter: not before.
+	verdict    *envoy.Verdict
+	probeAfter time.Time
+	// refusal of the desired chain; nil: none.
+	refusal *refusal
+	// preloads: Envoy has a slot for loading beforehand. loaded is the hash of the chain that was.
+	preloads bool
+	loaded   string
+	host     hostState
+	// startAfter: Envoy is not started before. startedAt is when it was last.
+	startAfter, startedAt time.Time
+	// seen is the newest observation.
+	seen observation
+	// trialTime is how long a trial takes.
+	trialTime time.Duration
+}
+
+// kind of an action.
+type kind int
+
+const (
+	// wait for something to happen, or for action.until.
+	wait kind = iota
+	// start Envoy with the chain. It is a trial unless it is the good one.
+	start
+	// restart ends an Envoy that does not come up; the next decision starts another.
+	restart
+	// probe the chain. Takes time; other decisions go on.
+	probe
+	// load the chain's modules beforehand. Takes time; other decisions go on.
+	load
+	// swap puts the chain into the slots.
+	swap
+	// accept notes that the trial is proved to serve.
+	accept
+	// promote makes the trial the good chain.
+	promote
+	// revert puts the good chain back in the trial's place.
+	revert
+)
+
+// action is a decision.
+type action struct {
+	kind  kind
+	chain *chain
+	// step and reason say why, for revert.
+	step   step
+	reason string
+	// until bounds a wait; zero: until something happens.
+	until time.Time
+}
+
+// later adds a time at which to decide again.
+func (a action) later(at time.Time) action {
+	if a.until.IsZero() || !at.IsZero() && at.Before(a.until) {
+		a.until = at
+	}
+	return a
+}
+
+// decide is the state machine of the agent: what to do next. It is pure. The order is that of urgency: what was just
+// put into the slots, then an Envoy that does not run, then what the node is to run.
+func decide(s situation) action {
+	tried := decideTrial(s)
+	if tried.kind != wait || s.trial != nil && s.trial.epoch != 0 && s.trial.proved.IsZero() {
+		return tried
+	}
+	hosted := decideHost(s)
+	if hosted.kind != wait {
+		return hosted
+	}
+	return decideDesired(s).orLater(tried.until).orLater(hosted.until)
+}
+
+// orLater is later for a wait; other actions are done at once.
+func (a action) orLater(at time.Time) action {
+	if a.kind != wait || at.IsZero() {
+		return a
+	}
+	return a.later(at)
+}
+
+// decideTrial judges the chain that is in the slots and is not good yet.
+func decideTrial(s situation) action {
+	t := s.trial
+	if t == nil || t.epoch == 0 {
+		return action{}
+	}
+	at := stepServe
+	if t.proved.IsZero() {
+		at = stepSwap
+	}
+	back := func(reason string) action { return action{kind: revert, chain: t.chain, step: at, reason: reason} }
+	// Whoever starts it again must find the good chain in the slots.
+	if s.host == down || s.seen.epoch > t.epoch {
+		return back("Envoy ended while it ran this chain")
+	}
+	if t.proved.IsZero() {
+		limit := t.since.Add(swapLimit)
+		switch prove(t.chain.Hash, s.slots, t.before, s.current(t.epoch)) {
+		case proved:
+			return action{kind: accept, chain: t.chain}
+		case refused:
+			return back("Envoy rejected it")
+		case hung:
+			return back("a worker of Envoy hangs since it was given this chain")
+		}
+		if !s.now.Before(limit) {
+			return back(fmt.Sprintf("Envoy did not take it into use within %s", swapLimit))
+		}
+		return action{until: limit}
+	}
+	switch seen := s.current(t.epoch); {
+	case seen.hangs > t.atProof.hangs:
+		return back("a worker of Envoy hangs since it serves this chain")
+	case seen.at.After(t.atProof.at) && bypassed(t.chain, t.atProof, seen):
+		return back(fmt.Sprintf("%d requests completed and filter %s counted none of them", seen.requests-t.atProof.requests, t.chain.Filters[0].Name))
+	}
+	if end := t.proved.Add(s.trialTime); s.now.Before(end) {
+		return action{until: end}
+	}
+	return action{kind: promote, chain: t.chain}
+}
+
+// current is the newest observation of one life of Envoy; the zero value when there is none.
+func (s situation) current(epoch int) observation {
+	if s.seen.epoch != epoch {
+		return observation{epoch: epoch}
+	}
+	return s.seen
+}
+
+// decideHost starts an Envoy that should run and does not.
+func decideHost(s situation) action {
+	if !s.parent {
+		return action{}
+	}
+	switch s.host {
+	case starting:
+		if limit := s.startedAt.Add(startLimit); s.now.Before(limit) {
+			return action{until: limit}
+		}
+		return action{kind: restart}
+	case down:
+		serve := s.good
+		if s.trial != nil {
+			serve = s.trial.chain
+		}
+		if serve == nil || !s.hasModules(serve) {
+			return action{} // there is nothing to serve yet
+		}
+		if s.now.Before(s.startAfter) {
+			return action{until: s.startAfter}
+		}
+		return action{kind: start, chain: serve}
+	}
+	return action{}
+}
+
+// decideDesired takes the desired chain one step further.
+func decideDesired(s situation) action {
+	d := s.desired
+	if d == nil || d.is(s.running()) || s.blocked != "" || s.misfit != "" || s.build == "" {
+		return action{}
+	}
+	if s.verdict != nil && s.verdict.Outcome == envoy.Rejected {
+		return action{}
+	}
+	if s.refusal != nil && s.now.Before(s.refusal.until) {
+		return action{until: s.refusal.until}
+	}
+	if !s.hasModules(d) {
+		return action{} // the fetcher says when it has them
+	}
+	// What has been good was probed when it came.
+	if s.verdict == nil && !d.is(s.good) {
+		if s.now.Before(s.probeAfter) {
+			return action{until: s.probeAfter}
+		}
+		return action{kind: probe, chain: d}
+	}
+	switch {
+	case s.parent && s.host == down && s.good == nil && s.trial == nil:
+		if s.now.Before(s.startAfter) {
+			return action{until: s.startAfter}
+		}
+		return action{kind: start, chain: d}
+	case s.host != up:
+		return action{}
+	case s.preloads && s.loaded != d.Hash && !d.is(s.good): // back to the good chain the short way
+		return action{kind: load, chain: d}
+	}
+	return action{kind: swap, chain: d}
+}
+
+// running is the chain that is in the slots.
+func (s situation) running() *chain {
+	if s.trial != nil {
+		return s.trial.chain
+	}
+	return s.good
+}
+
+func (s situation) hasModules(c *chain) bool {
+	for _, f := range c.Filters {
+		if !s.have[f.Digest] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,36 @@
+// Package agent is the sink that lives beside an Envoy: it brings the chain that a rollout gave to its node into that
+// Envoy, proves that it serves, and keeps Envoy on the last good chain whatever happens.
+//
+// The way of a chain through it, one stage after the other (see Run for who runs which):
+//
+//	MCP sink          collections waft/v1/filters, waft/v1/chains, waft/v1/prefetch; an ACK means: on disk
+//	assemble          the chain with all the filters it names, at the versions it names
+//	fetch             modules by digest from the distributor into a cache on disk, verified
+//	probe             envoy --mode validate, once for each Envoy build and rendered hash
+//	pre-load          new modules into the slot waft-next, one at a time, while the old chain serves
+//	swap              the slot's file, replaced by rename
+//	proof             version_text is the chain's, config_reload has advanced, nothing was rejected, no worker hangs
+//	trial             some seconds of serving without a crash, a hang or a bypass
+//	good              the chain becomes last-known-good: the default of the bootstrap
+//
+// Beside them, reports go up a stream of their own: what was fetched, how far the chain has come, statistics.
+//
+// What to do next is decided by pure functions (decide.go, proof.go, ledger.go) over a situation; the driver (driver.go)
+// is the only goroutine that acts on Envoy's files and process.
+//
+// Invariants:
+//
+//   - Outside of a trial the slot's file holds the last good chain, and so does the bootstrap's default. It is put back
+//     before Envoy is started again.
+//   - A node that was never given a chain does not serve: as its parent, the agent does not start Envoy; an Envoy run by
+//     others does not listen. An explicit empty chain serves.
+//   - A chain that is older than the last one seen never wins.
+//   - The probe's rejection is final for that Envoy build and rendered hash. Everything else is tried again, with backoff.
+//   - Neither the distributor nor the registry is needed to go on serving, or to start.
+//   - Modules reach Envoy as files, named by digest, in a folder that only the agent's user can reach.
+//
+// On disk, in Config.StateDir: state.json (and state.json.previous), verdicts.json, modules/, slots/, envoy/.
+//
+// The package talks to the distributor by its public protocols only: it imports mcp (the sink), api/gen, model, registry and
+// envoy, and nothing else of the distributor.
+package agent

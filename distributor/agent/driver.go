@@ -1,0 +1,408 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/registry"
+)
+
+// Times of the driver.
+const (
+	// A chain that Envoy refused while the probe accepted it is tried again after refusedRetryMin, doubling to
+	// refusedRetryMax; one that made Envoy end or hang, after crashedRetryMin, doubling to crashedRetryMax.
+	refusedRetryMin = 10 * time.Second
+	refusedRetryMax = 5 * time.Minute
+	crashedRetryMin = time.Minute
+	crashedRetryMax = time.Hour
+	// An inconclusive probe is tried again after probeRetryMin, doubling to probeRetryMax.
+	probeRetryMin = 2 * time.Second
+	probeRetryMax = time.Minute
+	// An Envoy that ended is started again after startRetryMin, doubling to startRetryMax; at once when it ran for startHealthy.
+	startRetryMin = 200 * time.Millisecond
+	startRetryMax = 10 * time.Second
+	startHealthy  = 30 * time.Second
+	// An action that this machine did not allow (a full disk) is tried again after stallRetry.
+	stallRetry = 2 * time.Second
+	// maxRefusals is how many chains' refusals are remembered.
+	maxRefusals = 64
+)
+
+// Owners of pins in the cache of modules.
+const (
+	pinServing = "serving"
+	pinWanted  = "wanted"
+)
+
+// driver carries out what decide says. All of its methods but those of jobs run on one goroutine.
+type driver struct {
+	config   Config
+	log      *slog.Logger
+	version  envoy.Version
+	state    *stateFolder
+	inbox    *inbox
+	files    *files
+	cache    *registry.Cache
+	fetcher  *fetcher
+	verdicts *verdicts
+	host     *host
+	reporter *reporter
+
+	trial    *trial
+	refusals map[string]*refusalCount
+	// of the probe on the chain probing
+	probing      string
+	probeAfter   time.Time
+	probePause   time.Duration
+	probeTrouble string
+
+	loaded     string
+	startedAt  time.Time
+	startAfter time.Time
+	startPause time.Duration
+	// stalled: nothing is decided before.
+	stalled time.Time
+	// prepared: what an Envoy run by others reads is written. listening: it was told to listen.
+	prepared, listening bool
+	// position in Envoy's log at which the chain in the slots was put there.
+	position int64
+
+	busy    *job
+	results chan result
+
+	meter meter
+	told  standing
+}
+
+// refusalCount is a refusal, and how often it has come.
+type refusalCount struct {
+	refusal
+	pause time.Duration
+}
+
+// job is a probe or a load under way.
+type job struct {
+	kind   kind
+	hash   string
+	cancel context.CancelFunc
+}
+
+// result is what a job found.
+type result struct {
+	job     *job
+	verdict envoy.Verdict
+	err     error
+}
+
+// run decides and acts until ctx ends; then it stops an Envoy that it started.
+func (d *driver) run(ctx context.Context) error {
+	d.resume()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		until := d.advance(ctx)
+		d.report()
+		timer.Reset(untilOrLong(until))
+		select {
+		case <-ctx.Done():
+		case <-d.inbox.changed:
+		case <-d.fetcher.changed:
+		case <-d.host.news:
+		case <-d.reporter.answered:
+		case r := <-d.results:
+			d.finish(r)
+		case <-timer.C:
+		}
+	}
+	d.abandon()
+	return d.host.stop(d.config.Drain)
+}
+
+// untilOrLong is the pause until a time; long when there is none.
+func untilOrLong(until time.Time) time.Duration {
+	if until.IsZero() {
+		return time.Hour
+	}
+	return max(0, time.Until(until))
+}
+
+// resume takes up what an earlier life of the agent left.
+func (d *driver) resume() {
+	r := d.state.read()
+	if r.Trial == nil {
+		return
+	}
+	if !d.config.Beside {
+		// Envoy ended with the agent, which says nothing about the chain. It is proved and tried again.
+		d.trial = &trial{chain: r.Trial}
+		return
+	}
+	// Envoy went on with it, and nobody watched. It was proved; to go back now would be a change that nobody asked for.
+	if err := d.keepGood(r.Trial); err != nil {
+		d.log.Error("the chain that serves cannot be kept as the good one", "error", err)
+	}
+}
+
+// advance acts until there is nothing to do at once, and returns when to look again.
+func (d *driver) advance(ctx context.Context) time.Time {
+	d.want()
+	d.heed()
+	for ctx.Err() == nil {
+		if now := time.Now(); now.Before(d.stalled) {
+			return d.stalled
+		}
+		if err := d.prepare(); err != nil {
+			d.stall("prepare what Envoy reads", err)
+			continue
+		}
+		s := d.situation(time.Now())
+		a := decide(s)
+		if d.busy != nil {
+			if a.kind == d.busy.kind && a.chain.Hash == d.busy.hash {
+				return a.until
+			}
+			if d.abandon() {
+				continue // its result may have changed the situation
+			}
+		}
+		if a.kind == wait {
+			return a.until
+		}
+		if err := d.act(ctx, s, a); err != nil {
+			d.stall(a.kind.String(), err)
+		}
+	}
+	return time.Time{}
+}
+
+// stall puts off everything for a while, because this machine does not allow it now.
+func (d *driver) stall(what string, err error) {
+	if missing, ok := errors.AsType[*missingModule](err); ok {
+		d.fetcher.lost(missing.digest)
+	}
+	d.stalled = time.Now().Add(jitter(stallRetry))
+	d.log.Error("cannot "+what+"; trying again", "error", err, "retry_in", time.Until(d.stalled))
+}
+
+// situation gathers what decide needs.
+func (d *driver) situation(now time.Time) situation {
+	r := d.state.read()
+	state, seen := d.host.now()
+	have, _ := d.fetcher.state()
+	s := situation{
+		now: now, parent: !d.config.Beside,
+		desired: r.Desired, good: r.Good, trial: d.trial,
+		slots: slotNames(d.version.Number, r.Slots), build: d.version.Build, blocked: d.blocked(),
+		have:     have,
+		preloads: d.version.Number.HasFilterChain(), loaded: d.loaded,
+		host: state, seen: seen, startAfter: d.startAfter, startedAt: d.startedAt,
+		trialTime: d.config.Trial,
+	}
+	if r.Desired != nil {
+		s.verdict = d.verdicts.of(d.version.Build, r.Desired.Hash)
+		s.misfit = misfit(d.version.Number, r.Slots, r.Desired)
+		if d.probing == r.Desired.Hash {
+			s.probeAfter = d.probeAfter
+		}
+		if refused := d.refusals[r.Desired.Hash]; refused != nil {
+			s.refusal = &refused.refusal
+		}
+	}
+	return s
+}
+
+// blocked says why the Envoy that others run can be given nothing: a probe by another build proves nothing.
+func (d *driver) blocked() string {
+	running := d.host.running()
+	if !d.config.Beside || running.Build == "" || running.Build == d.version.Build {
+		return ""
+	}
+	return fmt.Sprintf("the Envoy at %s is %s, and %s, which the agent probes with, is %s; give the agent the same one", d.config.Admin, running.Build, d.config.Envoy.Path, d.version.Build)
+}
+
+// misfit says why a chain does not fit an Envoy that has a slot for each filter.
+func misfit(number envoy.Number, slots []string, c *chain) string {
+	if number.HasFilterChain() || slots == nil || slices.Equal(slots, c.names()) {
+		return ""
+	}
+	return fmt.Sprintf("Envoy %s has one slot a filter, here for [%s], and the chain has the filters [%s]; it needs Envoy 1.39 or later, or a bootstrap with those slots",
+		number, strings.Join(slots, " "), strings.Join(c.names(), " "))
+}
+
+// want tells the fetcher which modules are needed, and keeps them from being evicted.
+func (d *driver) want() {
+	r := d.state.read()
+	wanted := d.inbox.askedFor()
+	serving := map[string]int64{}
+	digests(serving, r.Good, r.Before, r.Trial)
+	if d.trial != nil {
+		digests(serving, d.trial.chain)
+	}
+	digests(wanted, r.Desired)
+	d.cache.Pin(pinWanted, registryDigests(wanted)...)
+	d.cache.Pin(pinServing, registryDigests(serving)...)
+	digests(wanted, r.Good, r.Trial)
+	d.fetcher.want(wanted)
+}
+
+func registryDigests(of map[string]int64) []registry.Digest {
+	list := make([]registry.Digest, 0, len(of))
+	for digest := range of {
+		list = append(list, registry.Digest(digest))
+	}
+	return list
+}
+
+// heed acts on what the distributor says on the report stream: to try a rejected chain again.
+func (d *driver) heed() {
+	retry, heard := d.reporter.directive()
+	r := d.state.read()
+	if !heard || retry <= r.Retry {
+		return
+	}
+	if err := d.state.change(func(r *record) { r.Retry = retry }); err != nil {
+		d.log.Error("a request to try again cannot be kept", "error", err)
+		return
+	}
+	if r.Desired == nil {
+		return
+	}
+	d.log.Info("trying the chain again, as asked", "chain", r.Desired.Hash)
+	if err := d.verdicts.forget(d.version.Build, r.Desired.Hash); err != nil {
+		d.log.Error("a verdict cannot be forgotten on disk", "error", err)
+	}
+	delete(d.refusals, r.Desired.Hash)
+	d.probeAfter = time.Time{}
+}
+
+// finish takes the result of a job.
+func (d *driver) finish(r result) {
+	if d.busy == r.job {
+		d.busy = nil
+	}
+	r.job.cancel()
+	if errors.Is(r.err, context.Canceled) {
+		return
+	}
+	switch r.job.kind {
+	case probe:
+		d.finishProbe(r)
+	case load:
+		if r.err == nil {
+			d.loaded = r.job.hash
+			d.log.Info("loaded", "chain", r.job.hash)
+			return
+		}
+		d.refuse(r.job.hash, stepLoad, r.err.Error())
+		if err := d.unload(); err != nil {
+			d.log.Error("the slot for loading cannot be emptied", "error", err)
+		}
+	}
+}
+
+func (d *driver) finishProbe(r result) {
+	if d.probing != r.job.hash {
+		d.probing, d.probePause = r.job.hash, 0
+	}
+	d.probeTrouble = ""
+	if missing, ok := errors.AsType[*missingModule](r.err); ok {
+		d.fetcher.lost(missing.digest)
+	}
+	if r.err != nil {
+		d.probeTrouble = r.err.Error()
+	} else if r.verdict.Outcome == envoy.Inconclusive {
+		d.probeTrouble = r.verdict.Reason()
+	}
+	if d.probeTrouble != "" {
+		d.probePause = min(max(2*d.probePause, probeRetryMin), probeRetryMax)
+		d.probeAfter = time.Now().Add(jitter(d.probePause))
+		d.log.Warn("the probe found nothing out; trying again", "chain", r.job.hash, "reason", d.probeTrouble, "retry_in", time.Until(d.probeAfter))
+		return
+	}
+	d.log.Info("probed", "chain", r.job.hash, "outcome", r.verdict.Outcome, "reason", r.verdict.Reason(), "took", r.verdict.Took)
+	if err := d.verdicts.keep(d.version.Build, r.job.hash, r.verdict, time.Now()); err != nil {
+		d.log.Error("a verdict cannot be kept on disk; it will be found again", "error", err)
+	}
+}
+
+// abandon ends the job that is under way, and says whether there was one.
+func (d *driver) abandon() bool {
+	if d.busy == nil {
+		return false
+	}
+	d.busy.cancel()
+	d.finish(<-d.results)
+	return true
+}
+
+// refuse notes that a chain failed in a way that need not come again.
+func (d *driver) refuse(hash string, at step, reason string) {
+	least, most := refusedRetryMin, refusedRetryMax
+	if at == stepServe {
+		least, most = crashedRetryMin, crashedRetryMax
+	}
+	if len(d.refusals) >= maxRefusals {
+		clear(d.refusals) // a node that was refused that many is tried again earlier, no worse
+	}
+	r := d.refusals[hash]
+	if r == nil {
+		r = new(refusalCount)
+		d.refusals[hash] = r
+	}
+	r.pause = min(max(2*r.pause, least), most)
+	r.refusal = refusal{step: at, reason: reason, until: time.Now().Add(jitter(r.pause))}
+	d.log.Warn("refused", "chain", hash, "step", at, "reason", reason, "retry_in", time.Until(r.until))
+}
+
+// report tells the reporter what has changed.
+func (d *driver) report() {
+	now := time.Now()
+	have, trouble := d.fetcher.state()
+	d.reporter.setFetched(have)
+	if d.config.Beside {
+		for _, r := range d.host.takeRestarts() {
+			d.reporter.addRestart(r.at, r.reason)
+		}
+	}
+	s := d.situation(now)
+	var fetchTrouble string
+	if s.desired != nil {
+		for _, f := range s.desired.Filters {
+			if reason := trouble[f.Digest]; reason != "" {
+				fetchTrouble = reason
+				break
+			}
+		}
+		probeTrouble := ""
+		if d.probing == s.desired.Hash {
+			probeTrouble = d.probeTrouble
+		}
+		if standing, ok := stand(s, fetchTrouble, probeTrouble); ok && standing != d.told {
+			d.log.Info("chain", "hash", standing.hash, "state", standing.state, "step", standing.step, "reason", standing.reason, "final", standing.final, "serving", standing.serving)
+			d.told = standing
+			d.reporter.setStanding(standing, now)
+		}
+	}
+	d.measure(s)
+}
+
+// measure counts for the chain that serves.
+func (d *driver) measure(s situation) {
+	var serving *chain
+	switch hash := s.serving(); {
+	case hash == "":
+		return
+	case s.trial != nil && s.trial.chain.Hash == hash:
+		serving = s.trial.chain
+	case s.good != nil && s.good.Hash == hash:
+		serving = s.good
+	}
+	d.meter.follow(serving, s.seen)
+	d.reporter.setStatistics(d.meter.hash, d.meter.since, s.seen.at, d.meter.total(serving))
+}

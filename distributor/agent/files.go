@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/registry"
+)
+
+// files writes what Envoy reads: the bootstrap, the slots, the listeners. It belongs to the driver's goroutine.
+type files struct {
+	config Config
+	number envoy.Number
+	cache  *registry.Cache
+}
+
+func joinState(c Config, name string) string { return filepath.Join(c.StateDir, name) }
+
+// missingModule means that a module that should be on disk is not, or is damaged.
+type missingModule struct {
+	digest string
+	err    error
+}
+
+func (m *missingModule) Error() string { return fmt.Sprintf("module %s: %v", m.digest, m.err) }
+func (m *missingModule) Unwrap() error { return m.err }
+
+// render turns a chain into Envoy's words. Each module is verified once more, because Envoy does not.
+func (f *files) render(c *chain) ([]envoy.WasmFilter, error) {
+	filters := make([]envoy.WasmFilter, 0, len(c.Filters))
+	for _, one := range c.Filters {
+		path, err := f.cache.Path(registry.Digest(one.Digest))
+		if err != nil {
+			return nil, &missingModule{one.Digest, err}
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			return nil, fmt.Errorf("module %s: %w", one.Digest, err)
+		}
+		filters = append(filters, envoy.WasmFilter{Name: one.Name, ModulePath: path, Config: one.Config, FailurePolicy: envoy.FailurePolicy(one.Policy)})
+	}
+	return filters, nil
+}
+
+func (f *files) slotsDir() string { return joinState(f.config, slotsFolder) }
+
+// putSlots puts a chain into the slots.
+func (f *files) putSlots(c *chain) error {
+	filters, err := f.render(c)
+	if err != nil {
+		return err
+	}
+	slots, err := envoy.Slots(f.number, filters, c.Hash)
+	if err != nil {
+		return err
+	}
+	for _, slot := range slots {
+		if err := slot.Write(f.slotsDir()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putPreload puts filters into the slot for loading beforehand; none empties it.
+func (f *files) putPreload(filters []envoy.WasmFilter, version string) error {
+	content, err := envoy.Chain(envoy.PreloadSlotName, filters, version)
+	if err != nil {
+		return err
+	}
+	return envoy.SlotFile{Slot: envoy.PreloadSlotName, Content: content}.Write(f.slotsDir())
+}
+
+// putBootstrap writes the bootstrap with a chain as its default; nil leaves Envoy without a listener.
+func (f *files) putBootstrap(good *chain, slots []string) error {
+	bootstrap := f.config.bootstrap(f.number)
+	if good != nil {
+		var err error
+		if bootstrap.Default, err = f.render(good); err != nil {
+			return err
+		}
+	}
+	if !f.number.HasFilterChain() {
+		bootstrap.SlotFilters = slots
+	}
+	content, err := bootstrap.Render()
+	if err != nil {
+		return err
+	}
+	return envoy.ReplaceFile(f.config.BootstrapOut, content)
+}
+
+// putListeners has an Envoy that was started without a chain listen, or no longer. Version tells one writing from another.
+func (f *files) putListeners(listen bool, slots []string, version string) error {
+	content, err := envoy.WaitingListeners()
+	if listen {
+		bootstrap := f.config.bootstrap(f.number)
+		if !f.number.HasFilterChain() {
+			bootstrap.SlotFilters = slots
+		}
+		content, err = bootstrap.Listeners(version)
+	}
+	if err != nil {
+		return err
+	}
+	return envoy.ReplaceFile(filepath.Join(f.slotsDir(), envoy.ListenersFileName), content)
+}
+
+// slotNames are the slots of an Envoy for the serving chain, by what the bootstrap has.
+func slotNames(number envoy.Number, slots []string) []string {
+	if number.HasFilterChain() {
+		return []string{envoy.SlotName}
+	}
+	names := make([]string, 0, len(slots))
+	for _, filter := range slots {
+		names = append(names, envoy.FilterSlotName(filter))
+	}
+	return names
+}

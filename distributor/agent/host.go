@@ -1,0 +1,414 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// Times of watching Envoy.
+const (
+	// observeEvery is how often statistics are read; observeSoon, while something was just put into a slot.
+	observeEvery = time.Second
+	observeSoon  = 50 * time.Millisecond
+	// observeLimit bounds one reading. Loading modules blocks Envoy's admin interface for seconds; that is no failure.
+	observeLimit = 20 * time.Second
+	// drainPoll is how often it is looked whether requests are still under way.
+	drainPoll = 50 * time.Millisecond
+	// restartSlack is how much Envoy's own idea of when it started may vary between readings; its uptime is in whole seconds.
+	restartSlack = 3 * time.Second
+)
+
+// host is the Envoy beside the agent: its own child, or run by others. Its methods may be used concurrently.
+type host struct {
+	config Config
+	// news receives after Envoy's state or the newest observation have changed.
+	news chan struct{}
+	// log holds Envoy's last lines.
+	log *envoy.Log
+
+	soon chan struct{}
+
+	mu       sync.Mutex
+	process  *envoy.Process
+	admin    *envoy.Admin
+	state    hostState
+	epoch    int
+	seen     observation
+	hurried  bool
+	ended    error          // how the last process ended
+	started  time.Time      // when Envoy itself says that it started, where others run it
+	restarts []envoyRestart // not yet taken
+	version  envoy.Version
+}
+
+// envoyRestart says that Envoy ended, or came up again, without having been told to.
+type envoyRestart struct {
+	at     time.Time
+	reason string
+}
+
+func newHost(config Config) *host {
+	h := &host{config: config, news: make(chan struct{}, 1), soon: make(chan struct{}, 1), log: new(envoy.Log)}
+	if config.Beside {
+		h.admin = envoy.NewAdmin(config.Admin)
+	}
+	return h
+}
+
+// start starts Envoy as a child.
+func (h *host) start(ctx context.Context, bootstrap string) (epoch int, err error) {
+	var output io.Writer = h.log
+	if h.config.EnvoyOutput {
+		output = io.MultiWriter(h.log, &logWriter{log: h.config.Log})
+	}
+	process, err := envoy.Start(ctx, h.config.Envoy, envoy.ProcessConfig{
+		Dir: h.path(envoyFolder), BootstrapPath: bootstrap, Args: h.config.EnvoyArgs, Log: output,
+	})
+	if err != nil {
+		return 0, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.epoch++
+	h.process, h.state, h.ended, h.seen = process, starting, nil, observation{}
+	if h.admin != nil {
+		h.admin.Close()
+		h.admin = nil
+	}
+	go h.attend(process, h.epoch)
+	return h.epoch, nil
+}
+
+func (h *host) path(folder string) string { return joinState(h.config, folder) }
+
+// attend learns the address of a child's admin interface, and that the child has ended.
+func (h *host) attend(process *envoy.Process, epoch int) {
+	if admin, err := process.Admin(context.Background()); err == nil { // returns when the process ends
+		h.mu.Lock()
+		if h.epoch == epoch {
+			h.admin = admin
+			notify(h.soon)
+		}
+		h.mu.Unlock()
+	}
+	<-process.Done()
+	err := process.Wait(context.Background())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.epoch != epoch {
+		return
+	}
+	if h.process != nil { // nobody told it to end
+		h.restarts = append(h.restarts, envoyRestart{at: time.Now(), reason: endReason(err)})
+	}
+	h.process, h.admin, h.state, h.seen, h.ended = nil, nil, down, observation{}, err
+	notify(h.news)
+}
+
+func endReason(err error) string {
+	if err == nil {
+		return "Envoy ended by itself, with exit code 0"
+	}
+	return err.Error()
+}
+
+// stop ends the child, after a time in which requests that are under way can end.
+func (h *host) stop(drain time.Duration) error {
+	h.mu.Lock()
+	process, admin := h.process, h.admin
+	h.process = nil // so that its end is no surprise
+	h.mu.Unlock()
+	if process == nil {
+		return nil
+	}
+	if admin != nil && drain > 0 {
+		h.drain(process, admin, drain)
+	}
+	err := process.Stop(context.Background())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil && h.process == nil {
+		h.admin, h.state, h.seen = nil, down, observation{}
+	}
+	return err
+}
+
+// drain has clients go away and waits until no request is under way, or its time is over.
+func (h *host) drain(process *envoy.Process, admin *envoy.Admin, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if admin.Drain(ctx) != nil {
+		return // it does not answer, so it cannot be waited for
+	}
+	ticker := time.NewTicker(drainPoll)
+	defer ticker.Stop()
+	for {
+		stats, err := admin.Stats(ctx, `^http\.`+envoy.DefaultStatPrefix+`\.downstream_rq_active$`)
+		if err != nil || stats.Values[managerPrefix+"downstream_rq_active"] == 0 {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-process.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// now returns Envoy's state and the newest observation.
+func (h *host) now() (hostState, observation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.state, h.seen
+}
+
+// running is the version that an Envoy run by others says it is; the zero value while that is not known.
+func (h *host) running() envoy.Version {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.version
+}
+
+// takeRestarts returns the restarts since the last call.
+func (h *host) takeRestarts() []envoyRestart {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	taken := h.restarts
+	h.restarts = nil
+	return taken
+}
+
+// endedWith is how the last child ended; nil while one runs.
+func (h *host) endedWith() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ended
+}
+
+// hurry has statistics read often, or no longer.
+func (h *host) hurry(on bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.hurried == on {
+		return
+	}
+	if h.hurried = on; on {
+		notify(h.soon)
+	}
+}
+
+// watch reads statistics until ctx ends.
+func (h *host) watch(ctx context.Context) {
+	for {
+		h.read(ctx)
+		h.mu.Lock()
+		pause := observeEvery
+		if h.hurried || h.state == starting {
+			pause = observeSoon
+		}
+		h.mu.Unlock()
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-h.soon:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// read makes one observation.
+func (h *host) read(ctx context.Context) {
+	h.mu.Lock()
+	admin, epoch := h.admin, h.epoch
+	h.mu.Unlock()
+	if admin == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, observeLimit)
+	defer cancel()
+	if h.config.Beside {
+		if err := h.readInfo(ctx, admin); err != nil {
+			h.gone(ctx)
+			return
+		}
+		h.mu.Lock()
+		epoch = h.epoch
+		h.mu.Unlock()
+	}
+	o, err := observeNow(ctx, admin)
+	if err != nil {
+		if h.config.Beside {
+			h.gone(ctx)
+		}
+		return // a child says by its end that it is gone; one that does not answer is busy
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.epoch != epoch || h.state == down && !h.config.Beside {
+		return // of a life before
+	}
+	o.epoch = epoch
+	h.seen = o
+	if o.ready {
+		h.state = up
+	} else if h.state == down {
+		h.state = starting
+	}
+	notify(h.news)
+}
+
+// observeNow asks Envoy once.
+func observeNow(ctx context.Context, admin *envoy.Admin) (observation, error) {
+	stats, err := admin.Stats(ctx, statsOfAllThat)
+	if err != nil {
+		return observation{}, err
+	}
+	o := observe(stats)
+	o.at = time.Now()
+	switch err := admin.Ready(ctx); {
+	case err == nil:
+		o.ready = true
+	case !errors.Is(err, envoy.ErrNotReady):
+		return observation{}, err
+	}
+	return o, nil
+}
+
+// fresh is an observation made now.
+func (h *host) fresh(ctx context.Context) (observation, error) {
+	h.mu.Lock()
+	admin, epoch := h.admin, h.epoch
+	h.mu.Unlock()
+	if admin == nil {
+		return observation{}, errors.New("envoy's admin interface is not known yet")
+	}
+	ctx, cancel := context.WithTimeout(ctx, observeLimit)
+	defer cancel()
+	o, err := observeNow(ctx, admin)
+	o.epoch = epoch
+	return o, err
+}
+
+// readInfo learns, of an Envoy that others run, which version it is and whether it was started again.
+func (h *host) readInfo(ctx context.Context, admin *envoy.Admin) error {
+	info, err := admin.ServerInfo(ctx)
+	if err != nil {
+		return err
+	}
+	started := time.Now().Add(-info.UptimeCurrentEpoch)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.epoch == 0 || started.Sub(h.started) > restartSlack || h.state == down {
+		if h.epoch > 0 && started.Sub(h.started) > restartSlack {
+			h.restarts = append(h.restarts, envoyRestart{at: started, reason: "Envoy was started again"})
+		}
+		h.epoch++
+		h.started, h.seen = started, observation{}
+	}
+	// What it says has the form of envoy --version.
+	if version, err := envoy.ParseVersion("version: " + info.Version); err == nil {
+		h.version = version
+	}
+	return nil
+}
+
+// gone notes that an Envoy run by others does not answer. When the answer only took too long, it is busy.
+func (h *host) gone(ctx context.Context) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if ctx.Err() != nil || h.state == down {
+		return
+	}
+	h.state, h.seen = down, observation{}
+	notify(h.news)
+}
+
+// followLog reads the log file of an Envoy run by others, from its end on, until ctx ends.
+func (h *host) followLog(ctx context.Context, path string) {
+	var file *os.File
+	defer func() {
+		if file != nil {
+			_ = file.Close() // read only
+		}
+	}()
+	var offset int64 = -1
+	ticker := time.NewTicker(observeEvery / 4)
+	defer ticker.Stop()
+	for {
+		if info, err := os.Stat(path); err == nil {
+			if file != nil && !sameFile(file, info) {
+				_ = file.Close()
+				file, offset = nil, 0 // it was rotated; the new one is read from its beginning
+			}
+			if file == nil {
+				if file, err = os.Open(path); err == nil && offset < 0 {
+					offset = info.Size()
+				}
+			}
+			if file != nil {
+				if info.Size() < offset {
+					offset = 0 // it was cut
+				}
+				if n, err := io.Copy(h.log, io.NewSectionReader(file, offset, info.Size()-offset)); err == nil {
+					offset += n
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func sameFile(file *os.File, info os.FileInfo) bool {
+	current, err := file.Stat()
+	return err == nil && os.SameFile(current, info)
+}
+
+// logWriter passes Envoy's lines on to the agent's log.
+type logWriter struct {
+	log     *slog.Logger
+	pending []byte
+}
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	for _, b := range p {
+		if b != '\n' {
+			if len(w.pending) < bufio.MaxScanTokenSize {
+				w.pending = append(w.pending, b)
+			}
+			continue
+		}
+		line := envoy.ParseLogLine(string(w.pending))
+		w.pending = w.pending[:0]
+		level := slog.LevelInfo
+		switch line.Level {
+		case "warning":
+			level = slog.LevelWarn
+		case "error", "critical":
+			level = slog.LevelError
+		}
+		attributes := []any{"logger", line.Logger}
+		if line.Filter != "" {
+			attributes = append(attributes, "filter", line.Filter)
+		}
+		w.log.Log(context.Background(), level, fmt.Sprintf("envoy: %s", line.Message), attributes...)
+	}
+	return len(p), nil
+}

@@ -1,0 +1,68 @@
+package agent
+
+import (
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/envoy"
+)
+
+// standing is what the agent reports of the desired chain. Comparable, so that a change can be seen.
+type standing struct {
+	hash       string
+	generation int64
+	state      waftv1.ChainState
+	step       step
+	reason     string
+	final      bool
+	// serving is the hash of the chain that Envoy serves; empty when none.
+	serving string
+}
+
+// serving is the hash of the chain that Envoy is known to serve now; empty when it serves none.
+func (s situation) serving() string {
+	seen := s.seen
+	if s.host != up || !seen.ready {
+		return ""
+	}
+	t := s.trial
+	switch {
+	case t != nil && t.proved.IsZero() && t.epoch == seen.epoch && s.good != nil && t.before.serves(s.slots, s.good.Hash):
+		return s.good.Hash // the chain before serves until the swap is proved
+	case t != nil && !t.proved.IsZero() && seen.serves(s.slots, t.chain.Hash):
+		return t.chain.Hash
+	case t == nil && s.good != nil && seen.serves(s.slots, s.good.Hash):
+		return s.good.Hash
+	}
+	return ""
+}
+
+// stand derives from a situation how far the desired chain has come. trouble says why modules are not on disk, or why the
+// probe found nothing; it is shown while the chain waits for them. It is false when the node was given no chain.
+func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
+	d := s.desired
+	if d == nil {
+		return standing{}, false
+	}
+	r := standing{hash: d.Hash, generation: d.Generation, serving: s.serving()}
+	inUse := d.is(s.running()) && (s.trial == nil || !s.trial.proved.IsZero())
+	switch {
+	case inUse && r.serving == d.Hash:
+		r.state, r.step = waftv1.ChainState_SERVING, stepServe
+	case s.misfit != "":
+		r.state, r.step, r.reason, r.final = waftv1.ChainState_REJECTED, stepLoad, s.misfit, true
+	case s.verdict != nil && s.verdict.Outcome == envoy.Rejected && !inUse:
+		r.state, r.step, r.reason, r.final = waftv1.ChainState_REJECTED, stepProbe, s.verdict.Reason(), true
+	case s.refusal != nil:
+		r.state, r.step, r.reason = waftv1.ChainState_REJECTED, s.refusal.step, s.refusal.reason
+	case inUse:
+		r.state, r.step, r.reason = waftv1.ChainState_LOADED, stepServe, "Envoy is not up"
+	case d.is(s.running()), s.preloads && s.loaded == d.Hash, s.verdict != nil && !s.preloads:
+		r.state, r.step, r.reason = waftv1.ChainState_LOADED, stepSwap, s.blocked
+	case s.verdict != nil:
+		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepLoad, s.blocked
+	case s.hasModules(d):
+		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepProbe, probeTrouble
+	default:
+		r.state, r.step, r.reason = waftv1.ChainState_OFFERED, stepFetch, fetchTrouble
+	}
+	return r, true
+}

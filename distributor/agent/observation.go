@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// observation is what Envoy's statistics said at one moment.
+type observation struct {
+	at time.Time
+	// epoch counts the starts of Envoy that the agent has seen; 0 is before the first. Statistics begin anew with each.
+	epoch int
+	// ready is what /ready said.
+	ready bool
+	// slots by name.
+	slots map[string]slotSeen
+	// hangs counts how often a worker was found hanging.
+	hangs int64
+	// requests completed, answered 5xx, and answered 401 or 403, at the connection manager that holds the slot.
+	requests, errors, denied int64
+	// active requests, and seen by each filter's own counter, as far as it has one.
+	active int64
+	seen   map[string]int64
+}
+
+// slotSeen is a slot's own statistics.
+type slotSeen struct {
+	version          string
+	reload, rejected int64
+}
+
+// Names and prefixes of statistics.
+const (
+	managerPrefix  = "http." + envoy.DefaultStatPrefix + "."
+	seenPrefix     = "wasmcustom.waft.requests."
+	slotsPrefix    = "extension_config_discovery.http_filter."
+	hangSuffix     = ".watchdog_mega_miss"
+	workerPrefix   = "server.worker_"
+	statsOfAllThat = `^(extension_config_discovery\.http_filter\.waft|http\.` + envoy.DefaultStatPrefix + `\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|wasmcustom\.waft\.requests\.|waft\.denied$)`
+)
+
+// observe reads an observation out of statistics.
+func observe(stats envoy.Stats) observation {
+	o := observation{slots: map[string]slotSeen{}, seen: map[string]int64{}}
+	slot := func(name, field string) (string, bool) {
+		inner, ok := strings.CutPrefix(name, slotsPrefix)
+		if !ok {
+			return "", false
+		}
+		return strings.CutSuffix(inner, field)
+	}
+	for name, text := range stats.Texts {
+		if of, ok := slot(name, ".version_text"); ok {
+			seen := o.slots[of]
+			seen.version = text
+			o.slots[of] = seen
+		}
+	}
+	for name, value := range stats.Values {
+		if of, ok := slot(name, ".config_reload"); ok {
+			seen := o.slots[of]
+			seen.reload = value
+			o.slots[of] = seen
+		} else if of, ok := slot(name, ".update_rejected"); ok {
+			seen := o.slots[of]
+			seen.rejected = value
+			o.slots[of] = seen
+		} else if filter, ok := strings.CutPrefix(name, seenPrefix); ok {
+			o.seen[filter] = value
+		} else if strings.HasPrefix(name, workerPrefix) && strings.HasSuffix(name, hangSuffix) {
+			o.hangs += value
+		}
+	}
+	o.requests = stats.Values[managerPrefix+"downstream_rq_completed"]
+	o.errors = stats.Values[managerPrefix+"downstream_rq_5xx"]
+	o.active = stats.Values[managerPrefix+"downstream_rq_active"]
+	o.denied = stats.Values[envoy.DeniedStat]
+	return o
+}
+
+// serves says whether every slot holds the chain of that hash, and all workers have it.
+func (o observation) serves(slots []string, hash string) bool {
+	for _, name := range slots {
+		if slot := o.slots[name]; slot.version != hash || slot.reload == 0 {
+			return false
+		}
+	}
+	return o.ready
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// load is a job: it has Envoy load the modules of a chain that it does not run yet, one at a time, while the old chain
+// serves. Each step keeps what the steps before have loaded, because V8 drops compiled code that nobody uses. What it needs of
+// the driver it must not change: it runs on a goroutine of its own, and only it writes the slot meanwhile.
+func (d *driver) load(ctx context.Context, c *chain) (envoy.Verdict, error) {
+	filters, err := d.files.render(c)
+	if err != nil {
+		return envoy.Verdict{}, err
+	}
+	var fresh []envoy.WasmFilter
+	for i, f := range c.Filters {
+		if !runs(d.runningChain(), f) {
+			fresh = append(fresh, filters[i])
+		}
+	}
+	for i := range fresh {
+		version := fmt.Sprintf("%s#%d", c.Hash, i+1)
+		if err := d.loadStep(ctx, fresh[:i+1], version); err != nil {
+			return envoy.Verdict{}, fmt.Errorf("filter %s: %w", fresh[i].Name, err)
+		}
+	}
+	return envoy.Verdict{}, nil
+}
+
+// runningChain is what is in the slots. The driver changes it only after it has ended a job.
+func (d *driver) runningChain() *chain {
+	if d.trial != nil {
+		return d.trial.chain
+	}
+	return d.state.read().Good
+}
+
+// runs says whether a chain has loaded the very VM that the filter needs: its id is the filter's name.
+func runs(c *chain, f filter) bool {
+	return c != nil && slices.ContainsFunc(c.Filters, func(other filter) bool {
+		return other.Name == f.Name && other.Digest == f.Digest && other.Policy == f.Policy
+	})
+}
+
+func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, version string) error {
+	before, err := d.host.fresh(ctx)
+	if err != nil {
+		return err
+	}
+	position := d.host.log.Position()
+	if err := d.files.putPreload(filters, version); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, swapLimit)
+	defer cancel()
+	ticker := time.NewTicker(observeSoon)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("envoy did not load it within %s: %w", swapLimit, ctx.Err())
+		case <-ticker.C:
+		}
+		now, err := d.host.fresh(ctx)
+		if err != nil {
+			continue // it is busy loading
+		}
+		if now.epoch != before.epoch {
+			return errors.New("envoy was started anew meanwhile")
+		}
+		switch prove(version, []string{envoy.PreloadSlotName}, before, now) {
+		case proved:
+			return nil
+		case refused:
+			lines, _ := d.host.log.Since(position)
+			return fmt.Errorf("envoy rejected it: %s", strings.Join(envoy.Reasons(lines), "; "))
+		case hung:
+			return errors.New("a worker of Envoy hangs since it was to load it")
+		}
+	}
+}
+
+// unload empties the slot for loading; what the serving chain uses stays loaded.
+func (d *driver) unload() error {
+	d.loaded = ""
+	return d.files.emptyPreload()
+}
+
+// emptyPreload empties the slot for loading, where this Envoy has one.
+func (f *files) emptyPreload() error {
+	if !f.number.HasFilterChain() {
+		return nil
+	}
+	return f.putPreload(nil, "empty")
+}

@@ -1,0 +1,51 @@
+package agent
+
+// bypassRequests is how many requests must have completed, without the first filter of the chain having counted one of
+// them, before the chain counts as bypassed.
+const bypassRequests = 50
+
+// proof is what an observation tells about a chain that was put into the slots.
+type proof int
+
+const (
+	// undecided: Envoy has not said anything about it yet.
+	undecided proof = iota
+	// proved: every slot says the chain's version, its configuration has reached all workers, nothing was rejected, no worker hangs.
+	proved
+	// refused: Envoy rejected it.
+	refused
+	// hung: a worker hangs since.
+	hung
+)
+
+// prove compares what Envoy says now with what it said before the chain was put into the slots. version_text alone does
+// not do: a worker that hangs never gets the configuration that it names. config_reload alone does not either: it rises
+// with a rejection, too.
+func prove(hash string, slots []string, before, now observation) proof {
+	if now.hangs > before.hangs {
+		return hung
+	}
+	reached := now.ready
+	for _, name := range slots {
+		was, is := before.slots[name], now.slots[name]
+		if is.rejected > was.rejected {
+			return refused
+		}
+		reached = reached && is.version == hash && is.reload > was.reload
+	}
+	if !reached {
+		return undecided
+	}
+	return proved
+}
+
+// bypassed says whether requests complete without meeting the chain: the first filter, which has a counter, has counted
+// none of many. FAIL_OPEN does that, and nothing else in Envoy's statistics tells.
+func bypassed(c *chain, since, now observation) bool {
+	if len(c.Filters) == 0 || now.requests-since.requests < bypassRequests {
+		return false
+	}
+	first := c.Filters[0].Name
+	counted, counts := now.seen[first]
+	return counts && counted == since.seen[first]
+}

@@ -1,0 +1,231 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/mcp"
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/registry"
+)
+
+// Times of the connection to the distributor.
+const (
+	keepaliveTime    = 20 * time.Second
+	keepaliveTimeout = 10 * time.Second
+	connectTimeout   = 10 * time.Second
+	// connectRetryMax bounds the pause between two attempts to connect.
+	connectRetryMax = 15 * time.Second
+)
+
+// Run is the agent: it looks after one Envoy until ctx ends, and returns nil then. An Envoy that it started is drained and
+// stopped. Errors are of the configuration or of this machine; a distributor that is away is none.
+func Run(ctx context.Context, config Config) error {
+	config, err := config.withDefaults()
+	if err != nil {
+		return err
+	}
+	if err := config.check(); err != nil {
+		return err
+	}
+
+	// What an earlier life left on disk.
+	version, err := envoyVersion(ctx, config)
+	if err != nil {
+		return err
+	}
+	state, damaged, err := openState(config.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = state.close() }() // the process's end would give the lock back as well
+	if damaged != nil {
+		config.Log.Error("a part of the agent's state is damaged; going on with what is left", "error", damaged)
+	}
+	verdicts, err := openVerdicts(state.path(verdictsFile))
+	if err != nil {
+		config.Log.Warn("verdicts of the probe are damaged, and will be found again", "error", err)
+	}
+	if config.Slots != nil && !version.Number.HasFilterChain() {
+		if err := state.change(func(r *record) { r.Slots = config.Slots }); err != nil {
+			return err
+		}
+	}
+	cache, err := registry.OpenCache(state.path(modulesFolder))
+	if err != nil {
+		return err
+	}
+
+	// The two ways to the distributor. Neither connects yet.
+	conn, err := dial(config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // all its streams have ended
+	modules, err := moduleClient(config, cache)
+	if err != nil {
+		return err
+	}
+
+	// The stages, and what joins them.
+	inbox := openInbox(config.Node, state, config.Log)
+	fetcher := newFetcher(func(ctx context.Context, digest string, size int64) error {
+		_, err := modules.FetchModule(ctx, config.modulesRepository(), registry.Digest(digest), size)
+		return err
+	})
+	host := newHost(config)
+	reporter := newReporter(conn, config.Log, func() *waftv1.Hello {
+		return &waftv1.Hello{
+			Node: config.Node, Labels: config.Labels, AgentVersion: config.Version, Generation: state.read().Generation,
+			EnvoyVersion: version.Number.String(), EnvoyBuild: version.Build,
+		}
+	})
+	sink, err := mcp.NewSink(mcp.SinkConfig{
+		Conn: conn, Node: config.Node, Labels: config.Labels,
+		Collections: collections[:], Held: inbox.held(), Apply: inbox.apply, Log: config.Log,
+		OnState: func(s mcp.SinkState) {
+			if s.Connected {
+				fetcher.hurry() // the modules come from the same distributor
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	driver := &driver{
+		config: config, log: config.Log, version: version, state: state, inbox: inbox,
+		files: &files{config: config, number: version.Number, cache: cache}, cache: cache,
+		fetcher: fetcher, verdicts: verdicts, host: host, reporter: reporter,
+		refusals: map[string]*refusalCount{}, results: make(chan result),
+	}
+
+	// The order is that of the data: sink → fetcher → driver → Envoy → reporter.
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { _ = sink.Run(ctx) }) // ends with ctx only
+	running.Go(func() { fetcher.run(ctx) })
+	running.Go(func() { host.watch(ctx) })
+	running.Go(func() { reporter.run(ctx) })
+	if config.Beside && config.EnvoyLog != "" {
+		running.Go(func() { host.followLog(ctx, config.EnvoyLog) })
+	}
+	return driver.run(ctx)
+}
+
+// WriteBootstrap writes the bootstrap for an Envoy that others run, to config.BootstrapOut, with everything that it names, so that Envoy can be
+// started with it right away. It serves the last good chain of config.StateDir; while there is none, it does not listen
+// until Run has brought it one. No agent may run on that folder meanwhile.
+func WriteBootstrap(ctx context.Context, config Config) error {
+	config, err := config.withDefaults()
+	if err != nil {
+		return err
+	}
+	config.Beside = true
+	if config.Server == "" {
+		config.Server = envoy.DefaultAddress // neither is spoken to
+	}
+	if config.Modules == "" {
+		config.Modules = envoy.DefaultAddress
+	}
+	if err := config.check(); err != nil {
+		return err
+	}
+	version, err := envoyVersion(ctx, config)
+	if err != nil {
+		return err
+	}
+	state, damaged, err := openState(config.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = state.close() }() // the process's end would give the lock back as well
+	if damaged != nil {
+		config.Log.Error("a part of the agent's state is damaged; going on with what is left", "error", damaged)
+	}
+	cache, err := registry.OpenCache(state.path(modulesFolder))
+	if err != nil {
+		return err
+	}
+	r := state.read()
+	if r.Slots == nil {
+		r.Slots = config.Slots
+	}
+	return prepareFiles(&files{config: config, number: version.Number, cache: cache}, r)
+}
+
+// envoyVersion asks the binary, and checks what of the configuration depends on the answer.
+func envoyVersion(ctx context.Context, config Config) (envoy.Version, error) {
+	version, err := config.Envoy.Version(ctx)
+	if err != nil {
+		return envoy.Version{}, err
+	}
+	if version.Number.Compare(envoy.OldestSupported) < 0 {
+		return envoy.Version{}, fmt.Errorf("%w: envoy: %s is %s; waft needs %s or later", ErrInvalid, config.Envoy.Path, version.Number, envoy.OldestSupported)
+	}
+	switch whole := version.Number.HasFilterChain(); {
+	case whole && len(config.Slots) > 0:
+		return envoy.Version{}, fmt.Errorf("%w: slots: Envoy %s has one slot for the whole chain; leave them out", ErrInvalid, version.Number)
+	case !whole && config.Beside && len(config.Slots) == 0:
+		return envoy.Version{}, fmt.Errorf("%w: slots: Envoy %s has one slot a filter; name the filters in their order", ErrInvalid, version.Number)
+	}
+	return version, nil
+}
+
+// dial makes the connection for MCP and reports; it is made when the first stream opens, and again for ever.
+func dial(config Config) (*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	if !config.Insecure {
+		settings := config.TLS
+		if settings == nil {
+			settings = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		creds = credentials.NewTLS(settings)
+	}
+	patience := backoff.DefaultConfig
+	patience.MaxDelay = connectRetryMax
+	conn, err := grpc.NewClient(config.Server,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: patience, MinConnectTimeout: connectTimeout}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("%w: server: %q: %w", ErrInvalid, config.Server, err)
+	}
+	return conn, nil
+}
+
+// moduleClient fetches modules from the distributor. No credentials are looked for: the distributor takes none for these.
+func moduleClient(config Config, cache *registry.Cache) (*registry.Client, error) {
+	settings := registry.Config{
+		Cache: cache, UserAgent: "waft-agent/" + config.Version,
+		Credentials: func(context.Context, string) (registry.Credential, error) { return registry.Credential{}, nil },
+	}
+	if config.Insecure {
+		settings.PlainHTTP = []string{config.Modules}
+	} else if config.TLS != nil {
+		transport, ok := http.DefaultTransport.(*http.Transport)
+		if !ok {
+			return nil, errors.New("agent: the default transport is not of package net/http")
+		}
+		transport = transport.Clone()
+		transport.TLSClientConfig = config.TLS.Clone()
+		transport.Proxy = nil // the distributor is named by its address
+		transport.ResponseHeaderTimeout = registry.HeaderTimeout
+		settings.Transport = transport
+	}
+	return registry.NewClient(settings)
+}
