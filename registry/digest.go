@@ -27,7 +27,7 @@ func ParseDigest(s string) (Digest, error) {
 	}
 	for _, c := range []byte(hexPart) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return "", fmt.Errorf("digest %s: want lower-case hex digits after sha256:", quote(s))
+			return "", fmt.Errorf("digest %s: want lower-case hex digits", quote(s))
 		}
 	}
 	return Digest(s), nil

@@ -189,7 +189,8 @@ func warnings(r CheckReport) []Finding {
 			out = append(out, Finding{Message: m.describe(p.Envoy), Next: m.next()})
 		}
 		if p.Reason != "" && len(r.Problems) == 0 {
-			out = append(out, Finding{Message: fmt.Sprintf("Envoy %s cannot load it: %s", p.Envoy, p.Reason)})
+			out = append(out, Finding{Message: fmt.Sprintf("Envoy %s cannot load it: %s", p.Envoy, p.Reason),
+				Next: "build it with an SDK for the ABI version that it declares"})
 		}
 	}
 	return out

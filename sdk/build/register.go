@@ -7,7 +7,6 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
-	"strings"
 
 	"golang.org/x/tools/go/packages"
 )
@@ -30,10 +29,6 @@ func (tc toolchain) configSchema(ctx context.Context, src *source) (json.RawMess
 	}
 	var paths []string
 	for _, p := range src.importers(sdkPath) {
-		// The SDK's own packages register nothing.
-		if p != src.main && (p.PkgPath == sdkPath || strings.HasPrefix(p.PkgPath, sdkPath+"/")) {
-			continue
-		}
 		if p == src.main {
 			paths = append(paths, ".")
 		} else {
