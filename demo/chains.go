@@ -56,5 +56,7 @@ func (d *run) headers(version, release string) object {
 
 // metrics counts requests by the class of their status.
 func (d *run) metrics() object {
-	return filterOf("metrics", d.ref("metrics", "1.0.0"), "STATS", object{})
+	return filterOf("metrics", d.ref("metrics", "1.0.0"), "STATS", object{
+		"metrics": []object{{"name": "demo_requests", "type": "counter", "tags": []object{{"name": "class", "from": "codeClass"}}}},
+	})
 }
