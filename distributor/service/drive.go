@@ -152,7 +152,7 @@ type command struct {
 // step takes one step: decide, write, then carry out. The drive loop alone calls it.
 func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *command) (model.Rollout, error) {
 	before := e.state
-	after, actions, err := rollout.Step(before, event, s.now())
+	after, actions, err := rollout.Step(before, event, s.stamp())
 	if err != nil {
 		return before, err
 	}
@@ -160,7 +160,7 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 	revision := e.revision
 	if changed {
 		writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
-		revision, err = s.store.UpdateRollout(writeCtx, after, e.revision, stepAudit(before, after, by, s.now().UTC()))
+		revision, err = s.store.UpdateRollout(writeCtx, after, e.revision, stepAudit(before, after, by, s.stamp()))
 		cancel()
 		if err != nil {
 			// Whether it was written is not known (or somebody else did): go on from what the store has.

@@ -22,6 +22,9 @@ import (
 // patience is how long a test waits for a condition.
 const patience = 30 * time.Second
 
+// background is for what a helper does without a test's context.
+var background = context.Background()
+
 var alice = service.Actor{Name: "alice", Reason: "a test"}
 
 // library is Modules held in memory: what a registry with a copy on disk would answer.
@@ -78,6 +81,8 @@ type tap struct {
 	rollouts atomic.Int64
 	// cut makes every call fail, as when the process is killed or etcd is away.
 	cut atomic.Bool
+	// cutRows makes writes of nodes' rows fail.
+	cutRows atomic.Bool
 	// mute makes the next creation of a rollout succeed without saying so.
 	mute atomic.Bool
 }
@@ -85,7 +90,7 @@ type tap struct {
 var errCut = &model.Error{Kind: model.ErrUnavailable, Object: "store", Message: "is cut off"}
 
 func (s *tap) PutNodes(ctx context.Context, nodes []model.Node, audit []model.AuditEntry) error {
-	if s.cut.Load() {
+	if s.cut.Load() || s.cutRows.Load() {
 		return errCut
 	}
 	s.rows.Add(int64(len(nodes)))

@@ -179,7 +179,7 @@ func (w *welcomer) give(ctx context.Context, n *node, grants map[model.Layer]rol
 			return "", err
 		}
 		if changed {
-			n.audit = append(n.audit, model.AuditEntry{At: s.now().UTC(), Actor: rollout.Actor, Action: "node.join", Object: "node/" + n.row.ID,
+			n.audit = append(n.audit, model.AuditEntry{At: s.stamp(), Actor: rollout.Actor, Action: "node.join", Object: "node/" + n.row.ID,
 				Detail: fmt.Sprintf("given %s of rollout/%s", grants[layer].Release, grants[layer].Rollout)})
 		}
 	}

@@ -183,7 +183,7 @@ func (s *Service) RetryNode(ctx context.Context, actor Actor, id string) (NodeSt
 			Message: "earlier changes of it are not written yet", Next: "try again when the store answers"}
 	}
 	n.row.Retry++
-	n.audit = append(n.audit, model.AuditEntry{At: s.now(), Actor: actor.Name, Action: "node.retry", Object: object, Reason: actor.Reason,
+	n.audit = append(n.audit, model.AuditEntry{At: s.stamp(), Actor: actor.Name, Action: "node.retry", Object: object, Reason: actor.Reason,
 		Detail: "chain " + n.row.Ledger.Chain})
 	s.mark(n, 0)
 	version := n.version

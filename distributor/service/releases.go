@@ -69,7 +69,7 @@ func (s *Service) CreateRelease(ctx context.Context, actor Actor, draft ReleaseD
 	if release.ID.Hash, err = release.ContentHash(); err != nil {
 		return model.Release{}, model.Invalidf(object, "spec", "correct it", "has no canonical form: %v", err)
 	}
-	release.CreatedAt = s.now().UTC()
+	release.CreatedAt = s.stamp()
 
 	entry := model.AuditEntry{At: release.CreatedAt, Actor: actor.Name, Action: "release.create", Object: "release/" + release.ID.String(), Reason: actor.Reason}
 	switch err := s.store.CreateRelease(ctx, release, entry); {
@@ -151,10 +151,10 @@ func (r *resolver) module(ctx context.Context, field, reference string) (model.M
 	if err != nil {
 		return module, r.failed(field, reference, err)
 	}
+	module.Reference = reference
 	if _, err := r.service.schemas.put(module, schema); err != nil {
 		return module, model.Invalidf(r.object, field, "build and push the module again", "%v", err)
 	}
-	module.Reference = reference
 	r.known[reference] = module
 	return module, nil
 }

@@ -38,7 +38,9 @@ func settled(t *testing.T, count int) (*site, []*sim) {
 	s.start()
 	nodes := s.nodes(count)
 	s.release("one", "good:1")
-	s.begin("first", "one", all)
+	if _, err := s.try("first", "one", "env=prod", all); err != nil {
+		t.Fatal(err)
+	}
 	s.reach("first", model.RolloutDone)
 	return s, nodes
 }
@@ -320,12 +322,17 @@ func TestOverlap(t *testing.T) {
 	svc, _ := s.service()
 	s.release("two", "good:2")
 	s.release("three", "good:1")
-	s.begin("second", "two", long(one), all)
+	if _, err := s.try("second", "two", "env=prod", long(one), all); err != nil {
+		t.Fatal(err)
+	}
 	s.reach("second", model.RolloutSoaking)
 
 	_, err := svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: "third", Release: "three", NoWait: true})
 	wantKind(t, err, model.ErrConflict, "rollout/third", "rollout/second", "alice", "n0, n1")
-	waiting := s.begin("third", "three", all)
+	waiting, err := s.try("third", "three", "env in (prod,stage)", all)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if waiting.Phase != model.RolloutPending || !containsAll(waiting.Message, "rollout/second") {
 		t.Errorf("the second rollout is %s: %s", waiting.Phase, waiting.Message)
 	}

@@ -70,7 +70,7 @@ func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bo
 		var out model.Rollout
 		var unchecked map[string]model.Chain
 		err := s.inDrive(ctx, "rollout", func(run context.Context) error {
-			state, err := make(s.now())
+			state, err := make(s.stamp())
 			if err != nil {
 				return err
 			}
@@ -337,7 +337,7 @@ func (s *Service) command(ctx context.Context, actor Actor, verb, name string, e
 	if err := actor.check(object); err != nil {
 		return model.Rollout{}, err
 	}
-	asked := s.now()
+	asked := s.stamp()
 	var out model.Rollout
 	err := s.inDrive(ctx, object, func(run context.Context) error {
 		s.mu.Lock()
@@ -354,7 +354,7 @@ func (s *Service) command(ctx context.Context, actor Actor, verb, name string, e
 			}
 		} else if out, _, err = s.store.GetRollout(run, name); err == nil {
 			// Nothing can follow; the state machine says whether that is an error.
-			_, _, err = rollout.Step(out, event, s.now().UTC())
+			_, _, err = rollout.Step(out, event, s.stamp())
 		}
 		if errors.Is(err, model.ErrPrecondition) {
 			return overtaken(err, out, actor, asked)

@@ -193,6 +193,10 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.flushAll(closeCtx)
 }
 
+// stamp is now as rows keep it: UTC, to be compared by the wall clock. Presence is measured with now itself, which a step
+// of the system's clock does not move.
+func (s *Service) stamp() time.Time { return s.now().Round(0).UTC() }
+
 // stop refuses further calls and closes sessions and watches. It may be called more than once.
 func (s *Service) stop() {
 	s.mu.Lock()

@@ -107,7 +107,7 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 			return nil, &model.Error{Kind: model.ErrUnavailable, Object: object,
 				Message: fmt.Sprintf("there are %d nodes already, which is the most this distributor keeps", MaxNodes), Next: "check that nodes keep their ids"}
 		}
-		n = newNode(model.Node{ID: hello.ID, FirstSeen: now})
+		n = newNode(model.Node{ID: hello.ID, FirstSeen: s.stamp()})
 		s.nodes[hello.ID] = n
 		s.fleet++
 		s.mark(n, 0)
@@ -226,7 +226,7 @@ func (s *Service) record(n *node, report ChainReport) bool {
 		if times == nil {
 			times = map[model.ChainState]time.Time{}
 		}
-		times[report.State] = s.now()
+		times[report.State] = s.stamp()
 		entry.Times = times
 	}
 	n.row.Ledger = entry

@@ -89,9 +89,10 @@ func (s *Service) restoreJoined(undone model.Rollout, restore map[string]model.R
 	if err != nil || undone.Undoes != "" {
 		return
 	}
+	// What was there before it; newer rollouts count by what they undo only.
 	var others []model.Rollout
 	for _, e := range s.rollouts {
-		if e.state.Name != undone.Name {
+		if e.state.Sequence < undone.Sequence || e.state.Undoes != "" && e.state.Name != undone.Name {
 			others = append(others, e.state)
 		}
 	}
