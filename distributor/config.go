@@ -30,6 +30,8 @@ const (
 	idleTimeout   = 2 * time.Minute
 	// maxHeaderBytes bounds a request's header.
 	maxHeaderBytes = 64 << 10
+	// maxUploadBytes bounds the body of one request to the embedded registry: a module at its largest, and then some.
+	maxUploadBytes = 512 << 20
 )
 
 // Config says what a distributor is. The zero value of each field that is not required has a default.

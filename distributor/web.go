@@ -40,7 +40,7 @@ func (w web) handler() http.Handler {
 	closed := http.NewServeMux()
 	closed.Handle("/v1/", w.rest)
 	closed.HandleFunc("/openapi.json", api.ServeOpenAPI)
-	closed.Handle("/v2/", w.registry)
+	closed.Handle("/v2/", http.MaxBytesHandler(w.registry, maxUploadBytes))
 	closed.Handle(modulesPrefix, w.modules)
 	closed.Handle("/metrics", promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{Registry: w.metrics}))
 	closed.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
