@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -86,7 +87,7 @@ func describeModule(ctx context.Context, ref Reference, m Module, limit int64) (
 type upload struct {
 	repo     *remote.Repository
 	progress Progress
-	done     int64
+	done     int64 // bytes of the blobs that are through
 	total    int64
 }
 
@@ -97,21 +98,22 @@ func (u *upload) blob(ctx context.Context, b blob) error {
 		return err
 	}
 	if !exists {
-		// Closed before the next blob starts, so that progress comes from one goroutine at a time.
-		r := &countingReader{r: b.open(), count: u.count}
+		done := u.done
+		r := &countingReader{r: b.open(), count: func(n int64) { u.tell(done + n) }}
 		err := u.repo.Blobs().Push(ctx, desc, r)
+		r.stop()
 		if err != nil {
 			return err
 		}
 	}
 	u.done += b.desc.Size
-	u.count(0)
+	u.tell(u.done)
 	return nil
 }
 
-func (u *upload) count(n int64) {
+func (u *upload) tell(done int64) {
 	if u.progress != nil {
-		u.progress(u.done+n, u.total)
+		u.progress(done, u.total)
 	}
 }
 
@@ -123,18 +125,35 @@ func (u *upload) manifest(ctx context.Context, b blob, tag string) error {
 	return u.repo.Manifests().PushReference(ctx, b.desc.oci(), bytes.NewReader(b.data), tag)
 }
 
+// countingReader tells how much was read of it. net/http may go on reading a body for a moment after the request has ended,
+// so it can be stopped.
 type countingReader struct {
 	r     io.Reader
-	n     int64
 	count func(int64)
+
+	mu      sync.Mutex
+	n       int64
+	stopped bool
 }
 
 func (r *countingReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return 0, io.ErrClosedPipe
+	}
 	n, err := r.r.Read(p)
 	if r.n += int64(n); n > 0 {
 		r.count(r.n)
 	}
 	return n, err
+}
+
+// stop ends all reading: after it the content may be closed, and nobody is told anything.
+func (r *countingReader) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
 }
 
 func (d Descriptor) oci() ocispec.Descriptor {

@@ -153,10 +153,10 @@ func (o Options) withDefaults(dir string) (Options, error) {
 	}
 	// Known before the compiler has worked for nothing.
 	if err := manifest.ValidName(o.Name); err != nil {
-		return o, &Error{Subject: dir, Kind: ErrOption, Detail: err.Error(), Next: "give the filter another name", Err: err}
+		return o, &Error{Subject: dir, Kind: ErrOption, Detail: fieldText(err), Next: "give the filter another name", Err: err}
 	}
 	if err := manifest.ValidVersion(o.Version); err != nil {
-		return o, &Error{Subject: dir, Kind: ErrOption, Detail: err.Error(), Next: "give another version, such as 1.2.0", Err: err}
+		return o, &Error{Subject: dir, Kind: ErrOption, Detail: fieldText(err), Next: "give another version, such as 1.2.0", Err: err}
 	}
 	return o, nil
 }

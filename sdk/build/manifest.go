@@ -59,9 +59,18 @@ func manifestOf(r CheckReport, opts ManifestOptions) (manifest.Manifest, error) 
 		}
 	}
 	if err := m.Validate(); err != nil {
-		return manifest.Manifest{}, &Error{Subject: opts.Name, Kind: ErrOption, Detail: err.Error(), Next: "give another name or version", Err: err}
+		return manifest.Manifest{}, &Error{Subject: opts.Name, Kind: ErrOption, Detail: fieldText(err), Next: "give another name or version", Err: err}
 	}
 	return m, nil
+}
+
+// fieldText is what package manifest has against a field, without saying that there is a manifest, since there is none yet.
+func fieldText(err error) string {
+	var e *manifest.Error
+	if errors.As(err, &e) {
+		return e.Field + ": " + e.Reason
+	}
+	return err.Error()
 }
 
 // loadable is the error for a module that no Envoy can load.
