@@ -83,7 +83,7 @@ type tap struct {
 	cut atomic.Bool
 	// cutRows makes writes of nodes' rows fail.
 	cutRows atomic.Bool
-	// mute makes the next creation of a rollout succeed without saying so.
+	// mute makes the next write of a rollout succeed without saying so.
 	mute atomic.Bool
 }
 
@@ -115,7 +115,11 @@ func (s *tap) UpdateRollout(ctx context.Context, r model.Rollout, revision int64
 		return 0, errCut
 	}
 	s.rollouts.Add(1)
-	return s.Store.UpdateRollout(ctx, r, revision, audit)
+	next, err := s.Store.UpdateRollout(ctx, r, revision, audit)
+	if s.mute.CompareAndSwap(true, false) && err == nil {
+		return 0, errCut
+	}
+	return next, err
 }
 
 func (s *tap) GetRollout(ctx context.Context, name string) (model.Rollout, int64, error) {

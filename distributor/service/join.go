@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/rollout"
@@ -14,8 +15,15 @@ import (
 // welcome gives nodes that joined what rollouts gave to their like. The drive loop alone calls it.
 func (s *Service) welcome(ctx context.Context) {
 	s.mu.Lock()
-	joiners := slices.Collect(maps.Keys(s.joiners))
-	clear(s.joiners)
+	var joiners []*node
+	for n := range s.joiners {
+		if left := time.Until(n.joinAfter); !n.row.Reports && left > 0 {
+			s.drive.wake(left)
+			continue
+		}
+		joiners = append(joiners, n)
+		delete(s.joiners, n)
+	}
 	sortNodes(joiners)
 	w := &welcomer{service: s, grants: map[string]map[model.Layer]rollout.Grant{}}
 	for _, e := range s.rollouts {

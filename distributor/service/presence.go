@@ -28,11 +28,11 @@ func (s *Service) silent(n *node, now time.Time) time.Duration {
 
 // settled says whether rollouts may be observed: all the nodes that were there before the start are back, or the grace for
 // it is over. Without it a wave that starts just after a restart would take every node for one that is away. mu is held.
-func (s *Service) settled(members []*node, now time.Time) bool {
+func (s *Service) settled(e *entry, now time.Time) bool {
 	if now.Sub(s.startedAt) >= s.startGrace {
 		return true
 	}
-	for _, n := range members {
+	for _, n := range s.concerned(e) {
 		if !n.connected() {
 			return false
 		}

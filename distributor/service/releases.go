@@ -205,7 +205,7 @@ func (s *Service) GetRelease(ctx context.Context, ref string) (model.Release, er
 	var found []model.Release
 	switch {
 	case parsed.Exact():
-		release, err := s.store.GetRelease(ctx, model.ReleaseID{Name: parsed.Name, Hash: parsed.Hash})
+		release, err := s.store.GetRelease(ctx, model.ReleaseID(parsed))
 		if err != nil && !errors.Is(err, model.ErrNotFound) {
 			return model.Release{}, err
 		}

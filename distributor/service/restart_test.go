@@ -275,3 +275,50 @@ func TestAnswerOfTheStoreLost(t *testing.T) {
 	})
 	wantServed(t, nodes, "good:1", "good:2")
 }
+
+// The store took a step, and the answer was lost: what the store has is what goes on.
+func TestAnswerToAStepLost(t *testing.T) {
+	s, nodes := settled(t, 2)
+	svc, _ := s.service()
+	s.release("two", "good:2")
+	s.begin("second", "two", long(one), all)
+	s.reach("second", model.RolloutSoaking)
+	s.tap.mute.Store(true)
+	_, err := svc.Promote(t.Context(), alice, "second")
+	wantKind(t, err, model.ErrUnavailable)
+	s.reach("second", model.RolloutDone)
+	wantServed(t, nodes, "good:1", "good:2")
+	entries, _, err := svc.ListAudit(t.Context(), "rollout/second", service.Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	promoted := 0
+	for _, e := range entries {
+		if e.Action == "rollout.promote" {
+			promoted++
+		}
+	}
+	if promoted != 1 {
+		t.Errorf("it was promoted %d times, want once", promoted)
+	}
+}
+
+// An Envoy that the stream of collections says nothing of is known when the report stream is there, a moment later.
+func TestJoinWaitsForTheReportStream(t *testing.T) {
+	s := newSite(t)
+	svc := s.start()
+	s.nodes(1)
+	s.modules.add("new:1", "", "envoy-1.40")
+	s.release("one", "new:1")
+	s.begin("first", "one", all)
+	s.reach("first", model.RolloutDone)
+	connect(t, svc, service.NodeHello{ID: "old", Labels: map[string]string{"env": "prod"}})
+	connect(t, svc, service.NodeHello{ID: "istio", Labels: map[string]string{"env": "prod"}})
+	probe := s.node("probe")
+	s.eventually("joins are served", func() bool { return len(probe.log()) == 1 })
+	connect(t, svc, service.NodeHello{ID: "old", Labels: map[string]string{"env": "prod"}, Reports: true, EnvoyVersion: "1.36.4"})
+	s.eventually("the one without reports is given it in the end", func() bool { return status(t, svc, "istio").Generation == 1 })
+	if n := status(t, svc, "old"); n.Generation != 0 || !containsAll(n.Ledger.Reason, "1.36.4") {
+		t.Errorf("the old Envoy was given what it cannot load: %+v", n)
+	}
+}

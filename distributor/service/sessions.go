@@ -129,10 +129,20 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 	}
 	if len(n.row.Assigned) == 0 {
 		s.joiners[n] = struct{}{}
+		if n.joinAfter.IsZero() {
+			n.joinAfter = time.Now().Add(joinDelay)
+		}
+		if !n.row.Reports {
+			s.drive.wake(joinDelay)
+		}
 	}
 	s.drive.wake(reportDelay)
 	return session, nil
 }
+
+// joinDelay is how long a new node that has only a stream of collections waits for its baseline: an agent opens its report
+// stream beside it, and only there says which Envoy it has.
+const joinDelay = 2 * time.Second
 
 // maxVersion bounds versions and builds, in bytes.
 const maxVersion = 512
