@@ -1,0 +1,529 @@
+package rollout
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// TestProperties runs rollouts of all kinds over fleets that misbehave in every way, from seeds, and checks each step. A
+// seed that fails is replayed with -run TestProperties/seed=N, or added below for ever.
+func TestProperties(t *testing.T) {
+	seeds := 200
+	if testing.Short() {
+		seeds = 50
+	}
+	ends := map[model.RolloutPhase]int{}
+	for seed := range seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { ends[chaos(t, uint64(seed))]++ })
+	}
+	for _, phase := range []model.RolloutPhase{model.RolloutDone, model.RolloutRolledBack, model.RolloutAborted} {
+		if ends[phase] < seeds/50 {
+			t.Errorf("of %d rollouts %d ended %s: the chaos does not try everything", seeds, ends[phase], phase)
+		}
+	}
+}
+
+func FuzzProperties(f *testing.F) {
+	f.Add(uint64(1 << 40))
+	f.Fuzz(func(t *testing.T, seed uint64) { chaos(t, seed) })
+}
+
+// flaw is what a release does on the nodes that it does not suit.
+type flaw int
+
+const (
+	flawless flaw = iota
+	rejected
+	rejectedForNow
+	degraded
+	restarts
+	neverLoads
+	goesBack
+	failsRequests
+	flaws // how many there are
+)
+
+// world is a fleet with a mind of its own, a clock that is not to be trusted, and the events so far.
+type world struct {
+	*fleet
+	t    *testing.T
+	rand *rand.Rand
+	r    model.Rollout
+	// real time passes evenly; shown is what the distributor's clock says.
+	real, shown time.Time
+	lostAt      map[string]time.Time
+	flaw        flaw
+	flawed      map[string]bool
+	joined      int
+	calm        bool
+	check       checker
+}
+
+// chaos runs one rollout to its end.
+func chaos(t *testing.T, seed uint64) model.RolloutPhase {
+	w := newWorld(t, rand.New(rand.NewPCG(seed, 7)))
+	for range 150 {
+		w.turn()
+	}
+	w.calmDown()
+	for range 900 {
+		if w.r.Phase.Ended() {
+			w.checkEnd()
+			return w.r.Phase
+		}
+		w.turn()
+		if w.r.Phase == model.RolloutPaused {
+			w.give(Promote{by})
+			w.give(Resume{by})
+		}
+	}
+	t.Fatalf("did not end once the faults stopped: %s, wave %d: %s\n%s", w.r.Phase, w.r.Wave, w.r.Message, (&drive{r: w.r}).history())
+	return ""
+}
+
+func newWorld(t *testing.T, random *rand.Rand) *world {
+	w := &world{
+		fleet: newFleet(1 + random.IntN(9)), t: t, rand: random, real: epoch, shown: epoch,
+		lostAt: map[string]time.Time{}, flawed: map[string]bool{},
+	}
+	if random.IntN(2) == 0 {
+		w.flaw = flaw(random.IntN(int(flaws)))
+	}
+	everywhere := random.IntN(2) == 0
+	for _, id := range w.ids() {
+		n := w.nodes[id]
+		w.flawed[id] = everywhere || random.IntN(3) == 0
+		switch random.IntN(12) {
+		case 0:
+			n.Reports = false
+		case 1:
+			w.lose(id)
+		case 2:
+			*n = NodeView{ID: id, Labels: n.Labels, Connected: true, Reports: true} // never given anything
+		case 3:
+			n.Unloadable = "it lacks an import"
+		case 4:
+			n.Labels = map[string]string{"env": "test"}
+		}
+	}
+	spec := model.RolloutSpec{Release: after, Selector: "env=prod", Waves: w.waves()}
+	if err := model.ValidateRolloutSpec("rollout/r", model.RolloutSpec{Release: model.ReleaseID{Name: "edge", Hash: model.Digest(nil)}, Selector: spec.Selector, Waves: spec.Waves}); err != nil {
+		t.Fatal(err)
+	}
+	if random.IntN(5) == 0 {
+		w.r = w.undo(spec)
+	} else {
+		w.r = New(fmt.Sprintf("r%d", random.IntN(100)), model.LayerGlobal, spec, by, epoch)
+	}
+	w.check = checker{t: t}
+	return w
+}
+
+// undo is a rollout that gives some nodes what they had before, which is nothing for some.
+func (w *world) undo(spec model.RolloutSpec) model.Rollout {
+	undone := New("undone", model.LayerGlobal, spec, by, epoch)
+	restore := map[string]model.ReleaseID{}
+	for i, id := range w.ids() {
+		if w.nodes[id].Given {
+			restore[id] = []model.ReleaseID{after, {}, {Name: "old", Hash: "sha256:0000"}}[i%3]
+		}
+	}
+	return NewUndo("undo", undone, restore, model.RolloutSpec{Waves: spec.Waves}, by, epoch)
+}
+
+func (w *world) waves() []model.WaveSpec {
+	var waves []model.WaveSpec
+	nodes, percent := 0, 0
+	for range w.rand.IntN(5) {
+		wave := model.WaveSpec{Soak: time.Duration(w.rand.IntN(3)*w.rand.IntN(40)) * time.Second}
+		if w.rand.IntN(3) == 0 {
+			wave.Deadline = time.Duration(20+w.rand.IntN(100)) * time.Second
+		}
+		if w.rand.IntN(3) == 0 {
+			wave.Gates = []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{Max: 0.1, MinSamples: 10}}}
+		}
+		switch w.rand.IntN(3) {
+		case 0:
+			nodes += 1 + w.rand.IntN(3)
+			wave.Nodes = nodes
+		case 1:
+			if percent == 100 {
+				continue
+			}
+			percent = min(100, percent+1+w.rand.IntN(60))
+			wave.Percent = percent
+		default:
+			wave.Selector = "zone=" + string(rune('a'+w.rand.IntN(3)))
+		}
+		waves = append(waves, wave)
+	}
+	if w.rand.IntN(2) == 0 && percent < 100 {
+		waves = append(waves, model.WaveSpec{Percent: 100})
+	}
+	return waves
+}
+
+func (w *world) ids() []string { return slices.Sorted(maps.Keys(w.nodes)) }
+
+func (w *world) lose(id string) {
+	w.nodes[id].Connected = false
+	w.lostAt[id] = w.real
+}
+
+// turn lets time pass and the fleet live, and gives one event.
+func (w *world) turn() {
+	w.pass()
+	for _, id := range w.ids() {
+		w.live(id)
+	}
+	if !w.calm && w.rand.IntN(25) == 0 {
+		w.faults()
+	}
+	if w.calm || w.rand.IntN(12) != 0 {
+		event := w.observe(w.r)
+		if !w.calm && w.rand.IntN(10) == 0 {
+			event.Blocked = "other"
+		}
+		w.give(event)
+		return
+	}
+	w.give([]Event{Pause{by}, Resume{by}, Resume{by}, Promote{by}, Promote{by}, w.newcomer(), w.newcomer(), Abort{by}, RollBack{by}}[w.rand.IntN(9)])
+}
+
+func (w *world) pass() {
+	step := time.Duration(w.rand.IntN(8000)) * time.Millisecond
+	w.real, w.shown = w.real.Add(step), w.shown.Add(step)
+	if !w.calm && w.rand.IntN(30) == 0 {
+		w.shown = w.shown.Add([]time.Duration{time.Hour, -time.Hour, -time.Second, 30 * 24 * time.Hour, time.Minute}[w.rand.IntN(5)])
+	}
+	for id, n := range w.nodes {
+		n.Silent = 0
+		if !n.Connected {
+			n.Silent = w.real.Sub(w.lostAt[id])
+		}
+	}
+}
+
+// live has a node get on with what it is assigned.
+func (w *world) live(id string) {
+	n := w.nodes[id]
+	if !n.Connected || !n.Reports {
+		return
+	}
+	n.Fetched = n.Fetched || w.rand.IntN(3) == 0
+	if n.Assigned == after && w.flawed[id] && w.flaw != flawless {
+		w.misbehave(n)
+		return
+	}
+	if n.Given && w.rand.IntN(2) == 0 {
+		w.serve(id)
+	}
+	w.requests(n, 0)
+}
+
+func (w *world) misbehave(n *NodeView) {
+	chain := chainOf(after)
+	switch w.flaw {
+	case rejected:
+		n.Ledger = model.LedgerEntry{Chain: chain, State: model.ChainRejected, Step: "probe", Reason: "no such import", Final: true}
+	case rejectedForNow:
+		n.Ledger = model.LedgerEntry{Chain: chain, State: model.ChainRejected, Step: "fetch", Reason: "no space left"}
+	case degraded:
+		n.Serving, n.Ledger = chain, model.LedgerEntry{Chain: chain, State: model.ChainDegraded, Reason: "without headers"}
+	case restarts:
+		w.serve(n.ID)
+		n.Restarts++
+	case goesBack:
+		if n.Serving == chain {
+			n.Serving = chainOf(before)
+		} else {
+			w.serve(n.ID)
+		}
+	case failsRequests:
+		w.serve(n.ID)
+		w.requests(n, 100)
+	}
+}
+
+// requests are counted from when the chain began to serve.
+func (w *world) requests(n *NodeView, percentFailed int64) {
+	if n.Stats.Chain != n.Serving {
+		n.Stats = model.Statistics{Chain: n.Serving}
+	}
+	more := w.rand.Int64N(5)
+	n.Stats.Requests += more
+	n.Stats.Errors += more * percentFailed / 100
+}
+
+// faults happen to the fleet.
+func (w *world) faults() {
+	id := w.ids()[w.rand.IntN(len(w.nodes))]
+	n := w.nodes[id]
+	switch w.rand.IntN(7) {
+	case 0:
+		w.lose(id)
+	case 1:
+		n.Connected = true
+	case 2:
+		n.Restarts++
+	case 3:
+		for _, n := range w.nodes { // the distributor restarts
+			n.Restarts, n.Stats, n.Connected = 0, model.Statistics{}, false
+			w.lostAt[n.ID] = w.real
+		}
+	case 4:
+		n.Labels = map[string]string{"env": []string{"prod", "test"}[w.rand.IntN(2)], "zone": "a"}
+	case 5:
+		n.Serving = ""
+	case 6:
+		n.Unloadable = []string{"", "it lacks an import"}[w.rand.IntN(2)]
+	}
+	for _, n := range w.nodes { // most come back soon
+		if !n.Connected && w.rand.IntN(3) > 0 {
+			n.Connected = true
+		}
+	}
+}
+
+// newcomer joins the fleet.
+func (w *world) newcomer() Event {
+	w.joined++
+	id := fmt.Sprintf("new%d", w.joined)
+	w.nodes[id] = &NodeView{ID: id, Labels: map[string]string{"env": "prod", "zone": "b"}, Connected: true, Reports: true}
+	return Join{Node: w.view(w.r, id), From: before, FromGiven: w.rand.IntN(2) == 0, FromChain: chainOf(before)}
+}
+
+// calmDown ends all faults; the release stays what it is.
+func (w *world) calmDown() {
+	w.calm = true
+	for _, n := range w.nodes {
+		n.Connected = true
+	}
+}
+
+// give takes one step, checks it, and carries the actions out, not always all of them.
+func (w *world) give(event Event) {
+	w.t.Helper()
+	was := w.r
+	w.r = w.check.step(was, event, w.shown)
+	actions := w.check.actions
+	for _, action := range actions {
+		if w.calm || w.rand.IntN(10) > 0 {
+			w.carryOut([]Action{action})
+		}
+	}
+}
+
+// checkEnd looks at where the fleet has ended.
+func (w *world) checkEnd() {
+	w.t.Helper()
+	for id, p := range w.r.Nodes {
+		n := w.nodes[id]
+		release, _ := ReleaseFor(w.r, id)
+		switch {
+		case w.r.Phase == model.RolloutDone && moved(p) && !p.Uncounted && (p.State != model.NodeServing || n.Assigned != release):
+			w.t.Errorf("done, but %s is %s and has %v", id, p.State, n.Assigned)
+		case w.r.Phase == model.RolloutRolledBack && moved(p) && p.FromGiven && n.Assigned != p.From && p.State != model.NodeFailed:
+			w.t.Errorf("rolled back, but %s is %s and has %v", id, p.State, n.Assigned)
+		case w.r.Phase == model.RolloutRolledBack && p.State == model.NodeFailed && p.Reason == "":
+			w.t.Errorf("%s failed without a reason", id)
+		}
+	}
+}
+
+// checker checks one step after the other, by rules of its own.
+type checker struct {
+	t       *testing.T
+	actions []Action
+	// last is when the last step was; soaked is the time that may count for the current soak.
+	last   time.Time
+	soaked time.Duration
+}
+
+func (c *checker) step(was model.Rollout, event Event, now time.Time) model.Rollout {
+	c.t.Helper()
+	input := was.Clone()
+	next, actions, err := Step(was, event, now)
+	if !reflect.DeepEqual(was, input) {
+		c.t.Fatalf("%T changed the state that it was given", event)
+	}
+	c.replay(was, next, event, now, actions)
+	c.actions = actions
+	if err != nil {
+		if actions != nil || !reflect.DeepEqual(next, input) {
+			c.t.Fatalf("%T failed and still did something: %v", event, err)
+		}
+		return next
+	}
+	c.command(next, event, now)
+	if observe, ok := event.(Observe); ok {
+		c.stillness(was, next, actions)
+		c.share(was, next, observe)
+		c.evidence(was, next, observe)
+	}
+	c.soak(was, next, now)
+	c.explained(next, actions)
+	c.history(was, next)
+	return next
+}
+
+// replay: the same again, from what a store would give back, has the same outcome.
+func (c *checker) replay(was, next model.Rollout, event Event, now time.Time, actions []Action) {
+	again, actionsAgain, _ := Step(throughJSON(c.t, was), event, now.In(time.FixedZone("elsewhere", 3600)))
+	if asJSON(again) != asJSON(next) || fmt.Sprint(actionsAgain) != fmt.Sprint(actions) {
+		c.t.Fatalf("%T replayed differs:\n%s\n%s\n%v\n%v", event, asJSON(next), asJSON(again), actions, actionsAgain)
+	}
+}
+
+// command: giving it again changes nothing.
+func (c *checker) command(next model.Rollout, event Event, now time.Time) {
+	if _, observe := event.(Observe); observe {
+		return
+	}
+	again, actions, _ := Step(next, event, now)
+	if !reflect.DeepEqual(again, next) || actions != nil {
+		c.t.Fatalf("%T given twice acts twice: %v", event, actions)
+	}
+}
+
+// stillness: paused and ended rollouts do nothing.
+func (c *checker) stillness(was, next model.Rollout, actions []Action) {
+	if (was.Phase.Ended() || was.Phase == model.RolloutPaused) && (actions != nil || !reflect.DeepEqual(next, was)) {
+		c.t.Fatalf("%s, and yet it acts: %v", was.Phase, actions)
+	}
+}
+
+// share: no wave is wider than it may be.
+func (c *checker) share(was, next model.Rollout, observe Observe) {
+	for i := len(was.Waves); i < len(next.Waves); i++ {
+		spec, chosen := next.Spec.Waves[i], next.Waves[i].Nodes
+		reached := map[string]bool{}
+		for id, p := range was.Nodes {
+			if p.Wave >= 0 || moved(p) {
+				reached[id] = true
+			}
+		}
+		for _, w := range next.Waves[len(was.Waves):i] {
+			for _, id := range w.Nodes {
+				reached[id] = true
+			}
+		}
+		total := len(reached)
+		for _, v := range observe.Nodes {
+			member := v.Labels["env"] == "prod"
+			if next.Undoes != "" {
+				_, member = next.Restore[v.ID]
+			}
+			if member && !reached[v.ID] && v.Unloadable == "" {
+				total++
+			}
+			if slices.Contains(chosen, v.ID) && (!member || reached[v.ID] || v.Unloadable != "" || (spec.Selector != "" && "zone="+v.Labels["zone"] != spec.Selector)) {
+				c.t.Fatalf("wave %d takes %s, which it may not", i, v.ID)
+			}
+		}
+		most := total
+		switch {
+		case spec.Nodes > 0:
+			most = spec.Nodes
+		case spec.Percent > 0:
+			most = (total*spec.Percent + 99) / 100
+		}
+		if len(chosen) > 0 && len(reached)+len(chosen) > most {
+			c.t.Fatalf("wave %d reaches %d of %d nodes, more than %d", i, len(reached)+len(chosen), total, most)
+		}
+	}
+}
+
+// evidence: a wave is complete only where every counted node serves and the gate does not object.
+func (c *checker) evidence(was, next model.Rollout, observe Observe) {
+	for i, w := range next.Waves {
+		if w.EndedAt.IsZero() || (i < len(was.Waves) && !was.Waves[i].EndedAt.IsZero()) {
+			continue
+		}
+		views := map[string]NodeView{}
+		for _, v := range observe.Nodes {
+			views[v.ID] = v
+		}
+		var requests, errors int64
+		counted := 0
+		for id, p := range next.Nodes {
+			if !moved(p) || p.MovedAt.Equal(next.SeenAt) && p.Wave > i {
+				continue // of a later wave that began in the same step
+			}
+			v := views[id]
+			if !p.Uncounted && p.Wave >= 0 {
+				counted++
+				if !v.Connected || v.Serving != p.Chain {
+					c.t.Fatalf("wave %d is complete, and %s serves %q", i, id, v.Serving)
+				}
+			}
+			if v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
+				requests += v.Stats.Requests
+				errors += v.Stats.Errors
+			}
+		}
+		gates := next.Spec.Waves[i].Gates
+		if len(w.Nodes) == 0 || len(gates) == 0 || counted == 0 {
+			continue
+		}
+		gate := gates[0].ErrorRatio
+		if requests >= gate.MinSamples && float64(errors) > gate.Max*float64(requests) {
+			c.t.Fatalf("wave %d is complete with %d of %d requests failed", i, errors, requests)
+		}
+	}
+}
+
+// soak: a wave is complete only after its soak, by a clock that counts no more than was watched.
+func (c *checker) soak(was, next model.Rollout, now time.Time) {
+	gap := min(max(now.Sub(c.last), 0), MaxGap)
+	c.last = now
+	if was.Phase == model.RolloutSoaking {
+		c.soaked += gap
+	}
+	if was.Wave >= 0 && was.Phase == model.RolloutSoaking && !next.Waves[was.Wave].EndedAt.IsZero() {
+		if soak := next.Spec.Waves[was.Wave].Soak; c.soaked < soak && !next.Waves[was.Wave].Overruled {
+			c.t.Fatalf("wave %d soaked for %s of %s", was.Wave, c.soaked, soak)
+		}
+	}
+	if next.Wave != was.Wave || next.Phase == model.RolloutMoving {
+		c.soaked = 0
+	}
+}
+
+// explained: each assignment is one that the state and its history account for.
+func (c *checker) explained(next model.Rollout, actions []Action) {
+	seen := map[string]bool{}
+	for _, action := range actions {
+		a := action.(Assign)
+		p, known := next.Nodes[a.Node]
+		release, ok := ReleaseFor(next, a.Node)
+		inWave := known && p.Wave >= 0 && slices.Contains(next.Waves[p.Wave].Nodes, a.Node)
+		joined := known && p.Wave == -1 && slices.ContainsFunc(next.History, func(t model.Transition) bool { return t.Message == a.Node+" "+reasonJoined+" and is given the release" })
+		on := ok && a.Release == release && (next.Phase == model.RolloutMoving || next.Phase == model.RolloutSoaking || next.Phase == model.RolloutFetching)
+		back := p.FromGiven && a.Release == p.From && (next.Phase == model.RolloutRollingBack || next.Phase == model.RolloutRolledBack)
+		if seen[a.Node] || !moved(p) || !(inWave || joined) || !(on || back) || a.Layer != next.Layer || a.Given != (a.Release != model.ReleaseID{}) {
+			c.t.Fatalf("in phase %s nothing explains %+v (%+v)", next.Phase, a, p)
+		}
+		seen[a.Node] = true
+	}
+}
+
+// history: it only grows, and every change of phase is in it.
+func (c *checker) history(was, next model.Rollout) {
+	if len(next.History) < len(was.History) || !slices.Equal(next.History[:len(was.History)], was.History) {
+		c.t.Fatal("history was rewritten")
+	}
+	if was.Phase != next.Phase && next.History[len(next.History)-1].Phase != next.Phase {
+		c.t.Fatalf("the way to %s is not in the history", next.Phase)
+	}
+	if next.Phase.Ended() != !next.EndedAt.IsZero() {
+		c.t.Fatalf("phase %s, ended at %s", next.Phase, next.EndedAt)
+	}
+}

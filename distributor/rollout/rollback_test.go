@@ -1,0 +1,187 @@
+package rollout
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+func TestNodesThatHadNothingKeepTheRelease(t *testing.T) {
+	newcomers := func(t *testing.T, n int) *drive {
+		d := newDrive(t, newFleet(3), model.WaveSpec{Percent: 100, Soak: time.Minute})
+		for _, id := range []string{"n1", "n2", "n3"}[:n] {
+			d.fleet.nodes[id] = &NodeView{ID: id, Labels: map[string]string{"env": "prod"}, Connected: true, Reports: true}
+		}
+		d.toSoaking()
+		return d
+	}
+	t.Run("some", func(t *testing.T) {
+		d := newcomers(t, 1)
+		d.must(RollBack{by})
+		d.want(model.RolloutRollingBack, 0)
+		d.fleet.serveAll()
+		d.look(time.Second)
+		d.want(model.RolloutRolledBack, 0)
+		p := d.r.Nodes["n1"]
+		if p.State != model.NodeServing || p.Reason != "had nothing before, so it keeps the release" || d.fleet.nodes["n1"].Assigned != after {
+			t.Errorf("n1 is %+v", p)
+		}
+		if !strings.Contains(d.r.Message, "keeps the release: n1") {
+			t.Errorf("the message is %s", d.r.Message)
+		}
+	})
+	t.Run("all", func(t *testing.T) {
+		d := newcomers(t, 3)
+		d.fleet.nodes["n2"].Restarts++
+		d.look(time.Second)
+		d.want(model.RolloutRolledBack, 0)
+		if p := d.r.Nodes["n2"]; p.State != model.NodeFailed || !strings.Contains(p.Reason, "restart") || !strings.Contains(p.Reason, "keeps the release") {
+			t.Errorf("n2 is %+v", p)
+		}
+		if d.actions != nil {
+			t.Errorf("acts: %v", d.actions)
+		}
+	})
+}
+
+func TestRollbackTakesALayerAway(t *testing.T) {
+	d := newDrive(t, newFleet(1), model.WaveSpec{Percent: 100, Soak: time.Minute})
+	d.fleet.nodes["n1"].Assigned = model.ReleaseID{} // it has releases of other layers only
+	d.fleet.serve("n1")
+	d.toSoaking()
+	d.must(RollBack{by})
+	if want := (Assign{Node: "n1", Layer: model.LayerGlobal}); len(d.actions) != 1 || d.actions[0] != want {
+		t.Fatalf("got %+v", d.actions)
+	}
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.want(model.RolloutRolledBack, 0)
+}
+
+func TestLostNodeIsNamed(t *testing.T) {
+	d := newDrive(t, newFleet(2), model.WaveSpec{Percent: 100, Soak: time.Minute})
+	d.toSoaking()
+	d.fleet.nodes["n1"].Connected, d.fleet.nodes["n1"].Silent = false, time.Hour
+	d.look(time.Second)
+	d.want(model.RolloutRollingBack, 0)
+	if p := d.r.Nodes["n1"]; !strings.HasPrefix(p.Reason, "fell silent") {
+		t.Errorf("n1 is %+v", p)
+	}
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.want(model.RolloutRolledBack, 0)
+	for _, part := range []string{"gate loaded: n1 fell silent after it was moved", "1 node did not come back", "n1 (fell silent", "takes what it had when it returns"} {
+		if !strings.Contains(d.r.Message, part) {
+			t.Errorf("%q is not in %s", part, d.r.Message)
+		}
+	}
+	if d.fleet.nodes["n1"].Assigned != before {
+		t.Error("it is not assigned what it had")
+	}
+}
+
+func TestLostNodeThatReturnsInTime(t *testing.T) {
+	d := newDrive(t, newFleet(2), model.WaveSpec{Percent: 100, Soak: time.Minute})
+	d.toSoaking()
+	lost := d.fleet.nodes["n1"]
+	lost.Connected, lost.Silent = false, time.Hour
+	d.look(time.Second)
+	d.look(time.Second)
+	if p := d.r.Nodes["n1"]; p.State != model.NodeFailed {
+		t.Fatalf("n1 is %+v", p)
+	}
+	d.want(model.RolloutRollingBack, 0) // n2 is on its way
+	lost.Connected, lost.Silent = true, 0
+	d.look(time.Second)
+	if p := d.r.Nodes["n1"]; p.State != model.NodeRollingBack {
+		t.Errorf("n1 is %+v", p)
+	}
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.want(model.RolloutRolledBack, 0)
+	if p := d.r.Nodes["n1"]; p.State != model.NodeRolledBack || strings.Contains(d.r.Message, "did not come back") {
+		t.Errorf("n1 is %+v: %s", p, d.r.Message)
+	}
+}
+
+func TestNodeStillMovingWhenTheWaveFails(t *testing.T) {
+	d := newDrive(t, newFleet(3), model.WaveSpec{Percent: 100})
+	d.toMoving()
+	// n1 rejects, n2 serves already, n3 was never told: its assignment is lost.
+	d.fleet.nodes["n1"].Ledger = model.LedgerEntry{Chain: chainOf(after), State: model.ChainRejected, Step: "probe", Reason: "no such import", Final: true}
+	d.fleet.serve("n2")
+	d.fleet.nodes["n3"].Assigned = before
+	d.look(time.Second)
+	d.want(model.RolloutRollingBack, 0)
+	for id, n := range d.fleet.nodes {
+		if n.Assigned != before {
+			t.Errorf("%s has %v", id, n.Assigned)
+		}
+	}
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.want(model.RolloutRolledBack, 0)
+	if want := "rolled back: wave 1 of 1 failed its gate loaded: n1 rejected it at probe: no such import"; d.r.Message != want {
+		t.Errorf("got %s\nwant %s", d.r.Message, want)
+	}
+	if last := d.r.Waves[0].Readings; len(last) != 1 || last[0].Verdict != model.VerdictFail {
+		t.Errorf("readings %+v", last)
+	}
+}
+
+func TestUnmovedNodesAreLetGo(t *testing.T) {
+	for name, command := range map[string]Event{"abort": Abort{by}, "rollback": RollBack{by}} {
+		t.Run(name, func(t *testing.T) {
+			d := newDrive(t, newFleet(4), oneThenAll...)
+			d.toSoaking()
+			d.unfetch()
+			d.look(20 * time.Second)
+			d.want(model.RolloutFetching, 1)
+			d.must(command)
+			if d.states()[model.NodeWaiting] != 3 || d.r.Nodes[d.r.Waves[1].Nodes[0]].Reason != "was chosen but not moved" {
+				t.Errorf("got %v", d.states())
+			}
+		})
+	}
+}
+
+func TestFetchTooLate(t *testing.T) {
+	d := newDrive(t, newFleet(4), model.WaveSpec{Percent: 50, Deadline: 15 * time.Second})
+	d.look(0)
+	slow := d.r.Waves[0].Nodes[1]
+	d.fleet.nodes[d.first()].Fetched = true
+	d.look(15 * time.Second)
+	d.want(model.RolloutRolledBack, 0)
+	if p := d.r.Nodes[slow]; p.State != model.NodeFailed || p.Reason != "did not fetch the modules in time" {
+		t.Errorf("%s is %+v", slow, p)
+	}
+	if d.r.Nodes[d.first()].State != model.NodeWaiting || !strings.Contains(d.r.Message, "deadline of 15s: "+slow) {
+		t.Errorf("%v: %s", d.states(), d.r.Message)
+	}
+}
+
+func TestRestartsThatBeginAnew(t *testing.T) {
+	d := newDrive(t, newFleet(1), model.WaveSpec{Percent: 100, Soak: time.Minute})
+	d.fleet.nodes["n1"].Restarts = 5
+	d.toSoaking()
+	d.fleet.nodes["n1"].Restarts = 0 // the distributor restarted
+	d.look(time.Second)
+	d.want(model.RolloutSoaking, 0)
+	d.fleet.nodes["n1"].Restarts = 1
+	d.look(time.Second)
+	d.want(model.RolloutRollingBack, 0)
+}
+
+func TestSoakEndsOnlyWhileAllServe(t *testing.T) {
+	d := newDrive(t, newFleet(2), oneThenAll...)
+	d.toSoaking()
+	d.look(15 * time.Second)
+	d.fleet.nodes[d.first()].Serving = ""
+	d.look(10 * time.Second)
+	d.want(model.RolloutSoaking, 0)
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.want(model.RolloutMoving, 1)
+}
