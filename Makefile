@@ -58,7 +58,8 @@ tidy-check:
 .PHONY: lint
 lint:
 	$(GO) vet $(ALL)
-	$(GO) run -modfile tools/go.mod honnef.co/go/tools/cmd/staticcheck $(ALL)
+	cd tools && $(GO) build -o ../.cache/tools/staticcheck honnef.co/go/tools/cmd/staticcheck
+	.cache/tools/staticcheck $(ALL)
 
 .PHONY: envoy
 envoy: ## Fetch the pinned Envoy into .cache, unless $ENVOY or the PATH names one

@@ -103,8 +103,10 @@ func strangeModule() []byte {
 func TestBadReleasesAndRollouts(t *testing.T) {
 	f := startFleet(t, 2)
 	publish(t, f, "./e2e/filters/stamp")
+	documents := 0
 	release := func(module, config string) []string {
-		path := write(t, f, "bad.yaml", fmt.Sprintf(`apiVersion: waft.dev/v1
+		documents++
+		path := write(t, f, fmt.Sprintf("bad-%d.yaml", documents), fmt.Sprintf(`apiVersion: waft.dev/v1
 kind: Release
 metadata: {name: bad}
 spec:

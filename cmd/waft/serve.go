@@ -34,7 +34,6 @@ data folder is refused.`,
 			ctx, stop := context.WithCancelCause(cmd.Context())
 			defer stop(nil)
 			config.Started = func(a distributor.Addresses) {
-				log.Info("serving", "grpc", a.GRPC, "http", a.HTTP, "version", version)
 				if err := writeAddresses(addressesFile, a); err != nil {
 					// Whoever asked for the file waits for it.
 					stop(fmt.Errorf("--addresses-file: %w", err))
