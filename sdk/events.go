@@ -24,7 +24,7 @@ func (s *Stream) onRequestHeaders() (action Action) {
 		return Continue
 	}
 	defer s.guard(&action)
-	return h.OnRequestHeaders(&s.request)
+	return s.outcome(h.OnRequestHeaders(&s.request))
 }
 
 // RequestBody is the callback proxy_on_request_body.
@@ -47,7 +47,7 @@ func (v *vm) RequestBody(id uint32, size uint32, end bool) abi.Action {
 
 func (s *Stream) onRequestBody(h RequestBodyHandler, body *Body) (action Action) {
 	defer s.guard(&action)
-	return h.OnRequestBody(&s.request, body)
+	return s.outcome(h.OnRequestBody(&s.request, body))
 }
 
 // holdRequest keeps the body back until it is whole.
@@ -70,7 +70,7 @@ func (s *Stream) requestLimit(h BufferedRequestBodyHandler) int {
 
 func (s *Stream) onBufferedRequestBody(h BufferedRequestBodyHandler, body *Body) (action Action) {
 	defer s.guard(&action)
-	return h.OnBufferedRequestBody(&s.request, body)
+	return s.outcome(h.OnBufferedRequestBody(&s.request, body))
 }
 
 // RequestTrailers is the callback proxy_on_request_trailers. A body that is held is whole now.
@@ -101,7 +101,7 @@ func (s *Stream) onRequestTrailers() (action Action) {
 		return Continue
 	}
 	defer s.guard(&action)
-	return h.OnRequestTrailers(&s.request)
+	return s.outcome(h.OnRequestTrailers(&s.request))
 }
 
 // ResponseHeaders is the callback proxy_on_response_headers.
@@ -124,7 +124,7 @@ func (s *Stream) onResponseHeaders() (action Action) {
 		return Continue
 	}
 	defer s.guard(&action)
-	return h.OnResponseHeaders(&s.response)
+	return s.outcome(h.OnResponseHeaders(&s.response))
 }
 
 // ResponseBody is the callback proxy_on_response_body.
@@ -147,7 +147,7 @@ func (v *vm) ResponseBody(id uint32, size uint32, end bool) abi.Action {
 
 func (s *Stream) onResponseBody(h ResponseBodyHandler, body *Body) (action Action) {
 	defer s.guard(&action)
-	return h.OnResponseBody(&s.response, body)
+	return s.outcome(h.OnResponseBody(&s.response, body))
 }
 
 // holdResponse keeps the body back until it is whole.
@@ -171,7 +171,7 @@ func (s *Stream) responseLimit(h BufferedResponseBodyHandler) int {
 
 func (s *Stream) onBufferedResponseBody(h BufferedResponseBodyHandler, body *Body) (action Action) {
 	defer s.guard(&action)
-	return h.OnBufferedResponseBody(&s.response, body)
+	return s.outcome(h.OnBufferedResponseBody(&s.response, body))
 }
 
 // ResponseTrailers is the callback proxy_on_response_trailers. A body that is held is whole now.
@@ -202,7 +202,7 @@ func (s *Stream) onResponseTrailers() (action Action) {
 		return Continue
 	}
 	defer s.guard(&action)
-	return h.OnResponseTrailers(&s.response)
+	return s.outcome(h.OnResponseTrailers(&s.response))
 }
 
 // Log is the callback proxy_on_log: the stream is complete. A handler that panicked hears no more.

@@ -82,6 +82,15 @@ func (s *Stream) settled(request bool) (action Action, ok bool) {
 	return Continue, true
 }
 
+// outcome is what a handler's answer comes to. A stream that it answered itself stops, also where the handler forgot to say
+// so, and any other goes on.
+func (s *Stream) outcome(Action) Action {
+	if s.state == streamOpen {
+		return Continue
+	}
+	return stop
+}
+
 // wireHeaders, wireBody and wireTrailers are an Action in the words of each kind of callback.
 func wireHeaders(a Action) abi.Action { return abi.Action(a) }
 

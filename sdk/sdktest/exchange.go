@@ -19,8 +19,8 @@ type exchange struct {
 // Do sends a request through the filter to the upstream, and the response back.
 func (f *Filter) Do(r Request) Result {
 	f.t.Helper()
-	x := f.open(r.Properties)
 	logged := len(f.host.logs)
+	x := f.open(r.Properties)
 	if r.LogOnly {
 		x.stream.maps[abi.RequestHeaders] = requestHeaders(r)
 		x.stream.maps[abi.ResponseHeaders] = responseHeaders(r.Upstream)
