@@ -5,11 +5,12 @@ import "time"
 // RolloutPhase is where a rollout stands.
 type RolloutPhase string
 
-// The phases, and what can follow each.
+// The phases. What each means in full, and what leads from one to the next, is in package rollout's documentation.
 const (
 	// RolloutPending waits for a rollout that shares nodes to end. Next: Fetching, Paused, RolledBack (nothing moved), Aborted.
 	RolloutPending RolloutPhase = "Pending"
-	// RolloutFetching: the wave's nodes get the bytes; none runs the release yet. Next: Moving, Paused, RollingBack, Aborted.
+	// RolloutFetching: the wave's nodes get the bytes; none of them runs the release yet. Next: Moving, Paused, RollingBack,
+	// RolledBack (nothing moved), Aborted; and where the wave loses all its nodes, the next wave or Done.
 	RolloutFetching RolloutPhase = "Fetching"
 	// RolloutMoving: the wave's nodes are assigned the release and load it. Next: Soaking, Paused, RollingBack, Aborted.
 	RolloutMoving RolloutPhase = "Moving"
@@ -17,7 +18,8 @@ const (
 	RolloutSoaking RolloutPhase = "Soaking"
 	// RolloutPaused: a person or an inconclusive gate stopped it; nothing moves. Next: the phase it was in, RollingBack, Aborted.
 	RolloutPaused RolloutPhase = "Paused"
-	// RolloutRollingBack: moved nodes get what each had before. Next: RolledBack.
+	// RolloutRollingBack: moved nodes get what each had before. Next: RolledBack. It is passed over where no moved node had
+	// anything before.
 	RolloutRollingBack RolloutPhase = "RollingBack"
 	// RolloutRolledBack, RolloutAborted and RolloutDone are ends.
 	RolloutRolledBack RolloutPhase = "RolledBack"

@@ -79,6 +79,8 @@ type machine struct {
 	now     time.Time
 	views   map[string]NodeView
 	actions []Action
+	// ids is what nodes has worked out; nil when a node came or went.
+	ids []string
 	// assigned is where in actions a node's is.
 	assigned map[string]int
 	// selector and waveSelectors are those of the spec, parsed.
@@ -137,17 +139,32 @@ func (m *machine) wave() *model.WaveState { return &m.state.Waves[m.state.Wave] 
 func (m *machine) waveSpec() model.WaveSpec { return m.state.Spec.Waves[m.state.Wave] }
 
 // nodes are the ids in the state, sorted, so that actions and messages do not depend on the order of a map.
-func (m *machine) nodes() []string { return slices.Sorted(maps.Keys(m.state.Nodes)) }
+func (m *machine) nodes() []string {
+	if m.ids == nil {
+		m.ids = slices.Sorted(maps.Keys(m.state.Nodes))
+	}
+	return m.ids
+}
 
 // set stores a node's progress; Since follows State.
 func (m *machine) set(id string, p model.NodeProgress) {
 	if m.state.Nodes == nil {
 		m.state.Nodes = map[string]model.NodeProgress{}
 	}
-	if m.state.Nodes[id].State != p.State {
+	was, known := m.state.Nodes[id]
+	if was.State != p.State {
 		p.Since = m.now
 	}
+	if !known {
+		m.ids = nil
+	}
 	m.state.Nodes[id] = p
+}
+
+// forget takes a node out of the state.
+func (m *machine) forget(id string) {
+	delete(m.state.Nodes, id)
+	m.ids = nil
 }
 
 // assign asks for one assignment a node: within a step the last word stands.

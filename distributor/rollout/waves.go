@@ -185,7 +185,7 @@ func (m *machine) replaceSkipped(skipped map[string]string) {
 	for _, id := range m.nodes() {
 		if p := m.state.Nodes[id]; p.State == model.NodeSkipped && !taken(p) {
 			if _, still := skipped[id]; !still {
-				delete(m.state.Nodes, id)
+				m.forget(id)
 			}
 		}
 	}

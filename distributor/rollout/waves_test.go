@@ -226,7 +226,11 @@ func TestNobodyToCount(t *testing.T) {
 			t.Fatalf("%+v", d.r)
 		}
 		d.each(func(n *NodeView) { n.Connected, n.Silent = true, 0 })
+		d.look(10 * time.Second)
 		d.must(Resume{by})
+		if got := d.r.Waves[0].Deadline; !got.Equal(d.now.Add(model.DefaultWaveDeadline)) {
+			t.Errorf("the deadline is %s", got)
+		}
 		d.look(time.Second)
 		d.want(model.RolloutFetching, 0)
 		if p := d.r.Nodes[d.first()]; p.State != model.NodeFetching || p.Uncounted {
