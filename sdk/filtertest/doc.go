@@ -7,6 +7,7 @@
 //	config: {header: x-role}      # any JSON value; a YAML string is passed to the filter as it is
 //	configError: "field header"   # instead of scenarios: configuring must fail, and a log line must contain this
 //	upstream: {status: 200, headers: {content-type: text/plain}, body: "ok"}
+//	clusters: {auth: {status: 200, body: "ann"}}      # that callouts reach, each with its answer
 //	scenarios:
 //	- name: an admin enters
 //	  request: {method: GET, path: /admin, authority: waft.test, headers: {authorization: "Bearer …", x-multi: [a, b]}, body: ""}

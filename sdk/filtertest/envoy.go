@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,10 @@ const (
 	envoySettle = 5 * time.Second
 	// envoyParallel is how many Envoys run at once.
 	envoyParallel = 2
+	// envoyBackoff is the longest time that must pass between two starts of a VM: a second, and by chance a half more.
+	envoyBackoff = 1600 * time.Millisecond
+	// envoyDeath is how long a process may take to be gone after its sockets are.
+	envoyDeath = 2 * time.Second
 	// envoyPoll is the time between two looks at the statistics.
 	envoyPoll = 5 * time.Millisecond
 )
@@ -71,12 +76,13 @@ type envoyRun struct {
 }
 
 // bootstrap renders what one file's Envoy starts from.
-func (e envoyRun) bootstrap(f File, upstream string) ([]byte, error) {
+func (e envoyRun) bootstrap(f File, upstream string, clusters []envoy.Cluster) ([]byte, error) {
 	b, err := envoy.BootstrapConfig{
 		NodeID: nodeID, Cluster: nodeCluster, Number: e.number,
 		Inline:   true,
 		Default:  []envoy.WasmFilter{{Name: e.opts.name(), ModulePath: e.module, Config: f.Config}},
 		Upstream: upstream,
+		Clusters: clusters,
 		// Nothing but the filter may end a stream.
 		StreamIdleTimeout: -1, MaxStreamDuration: -1, WorkerKillTimeout: -1,
 	}.Render()
@@ -89,7 +95,31 @@ func (e envoyRun) bootstrap(f File, upstream string) ([]byte, error) {
 	}
 	// So that histograms can be read at any time, not only every five seconds.
 	m["stats_flush_on_admin"] = true
+	// A filter that sends more than it says must not spoil the next request on the same connection.
+	if err := onceConnections(m); err != nil {
+		return nil, err
+	}
 	return json.Marshal(m)
+}
+
+// onceConnections lets every cluster send one request over a connection.
+func onceConnections(bootstrap map[string]any) error {
+	static, _ := bootstrap["staticResources"].(map[string]any)
+	if static == nil {
+		static, _ = bootstrap["static_resources"].(map[string]any)
+	}
+	clusters, _ := static["clusters"].([]any)
+	if len(clusters) == 0 {
+		return errors.New("bootstrap: no clusters")
+	}
+	for _, c := range clusters {
+		c, ok := c.(map[string]any)
+		if !ok {
+			return errors.New("bootstrap: a cluster is not an object")
+		}
+		c["max_requests_per_connection"] = 1
+	}
+	return nil
 }
 
 // runFile runs one file.
@@ -103,7 +133,17 @@ func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, err
 		return nil, err
 	}
 	defer up.stop()
-	bootstrap, err := e.bootstrap(f, up.address())
+	var clusters []envoy.Cluster
+	for _, c := range f.Clusters {
+		server, err := startUpstream()
+		if err != nil {
+			return nil, err
+		}
+		defer server.stop()
+		server.script(c.Reply)
+		clusters = append(clusters, envoy.Cluster{Name: c.Name, Address: server.address()})
+	}
+	bootstrap, err := e.bootstrap(f, up.address(), clusters)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +151,35 @@ func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, err
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("run scenarios in Envoy: %w", err)
 	}
+	var out []Result
+	var s *envoySession
+	for _, sc := range f.Scenarios {
+		if s == nil {
+			if s, err = e.open(ctx, dir, bootstrap, up); err != nil {
+				return nil, err
+			}
+			defer s.stop(ctx)
+			if s.failure != nil {
+				return failAll(f, s.failure, s.log), nil
+			}
+		}
+		r, err := s.run(ctx, f, sc)
+		if s.died(err) && ctx.Err() == nil {
+			r, err, s = s.crashed(ctx, f, sc), nil, nil // the next scenario has a fresh Envoy
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(out) == 0 && s != nil {
+			r.Observed.StartLogs = s.startLogs
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// open starts an Envoy and waits until it serves. That it does not is the session's failure.
+func (e envoyRun) open(ctx context.Context, dir string, bootstrap []byte, up *upstream) (*envoySession, error) {
 	log := newEnvoyLog()
 	process, err := envoy.Start(ctx, e.binary, envoy.ProcessConfig{
 		Dir: dir, Bootstrap: bootstrap, ComponentLogLevel: "wasm:debug", Log: log, NoLogFile: true,
@@ -118,23 +187,38 @@ func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, err
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = process.Stop(context.WithoutCancel(ctx)) }()
 	s := &envoySession{process: process, up: up, log: log}
-	if err := s.open(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
-		}
-		return failAll(f, err, log), nil
+	if s.failure = s.open(ctx); ctx.Err() != nil {
+		s.stop(ctx)
+		return nil, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
 	}
-	var out []Result
-	for _, sc := range f.Scenarios {
-		r, err := s.run(ctx, f, sc)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
+	return s, nil
+}
+
+// stop ends the session's Envoy.
+func (s *envoySession) stop(ctx context.Context) { _ = s.process.Stop(context.WithoutCancel(ctx)) }
+
+// died says whether Envoy itself has ended. After an error it waits a little: a socket is closed before the process is gone.
+func (s *envoySession) died(err error) bool {
+	wait := time.Duration(0)
+	if err != nil {
+		wait = envoyDeath
 	}
-	return out, nil
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-s.process.Done():
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// crashed is the result of a scenario that ended Envoy itself.
+func (s *envoySession) crashed(ctx context.Context, f File, sc Scenario) Result {
+	err := fmt.Sprintf("Envoy itself crashed: %v", s.process.Wait(ctx))
+	logs, _ := s.log.messages(0)
+	return Result{File: f.Path, Name: sc.Name, Differences: []Difference{{"envoy", "alive", err}}, Observed: Observed{Error: err, Logs: logs}}
 }
 
 // failAll is the result of a file whose Envoy did not start.
@@ -180,6 +264,10 @@ type envoySession struct {
 	admin    string
 	listener string
 	finished int64 // requests that Envoy has answered
+	failure  error // why it does not serve
+
+	startLogs []string
+	crashMark int // up to where the log was searched for crashes
 }
 
 // open waits until Envoy serves.
@@ -205,7 +293,31 @@ func (s *envoySession) open(ctx context.Context) error {
 	if s.listener == "" {
 		return errors.New("Envoy has no listener")
 	}
+	if err := s.firstMetrics(ctx); err != nil {
+		return err
+	}
+	s.startLogs, _ = s.log.messages(0)
 	return nil
+}
+
+// firstMetrics waits until the metrics of the plugin's start are visible: Envoy's own histogram of its start is merged with them.
+func (s *envoySession) firstMetrics(ctx context.Context) error {
+	ticker := time.NewTicker(envoyPoll)
+	defer ticker.Stop()
+	for {
+		stats, err := readStats(ctx, s.admin, url.Values{"format": {"json"}, "type": {"Histograms"}, "histogram_buckets": {"detailed"}})
+		if err != nil {
+			return err
+		}
+		if stats["server.initialization_time_ms"] > 0 {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("Envoy's statistics: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // run runs one scenario.
@@ -220,6 +332,9 @@ func (s *envoySession) run(ctx context.Context, f File, sc Scenario) (Result, er
 	mark := s.log.mark()
 	var o Observed
 	for range sc.Repeat {
+		if err := s.reloadable(ctx); err != nil {
+			return Result{}, err
+		}
 		e, err := s.exchange(ctx, sc.Request)
 		if err != nil {
 			return Result{}, err
@@ -239,6 +354,23 @@ func (s *envoySession) run(ctx context.Context, f File, sc Scenario) (Result, er
 	return Result{File: f.Path, Name: sc.Name, Pass: len(ds) == 0, Differences: ds, Duration: time.Since(start), Observed: o}, nil
 }
 
+// reloadable waits after a crash until Envoy may start the VM again, which it does with the next request but not at any time.
+func (s *envoySession) reloadable(ctx context.Context) error {
+	messages, _ := s.log.messages(s.crashMark)
+	if crash(messages) == "" {
+		return nil
+	}
+	s.crashMark = s.log.mark()
+	timer := time.NewTimer(envoyBackoff)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
+	}
+}
+
 // exchange sends one request. No answer within the time is an answer too: none.
 func (s *envoySession) exchange(ctx context.Context, r Request) (Exchange, error) {
 	rctx, cancel := context.WithTimeout(ctx, envoyAnswer)
@@ -247,10 +379,8 @@ func (s *envoySession) exchange(ctx context.Context, r Request) (Exchange, error
 	if ctx.Err() != nil {
 		return Exchange{}, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
 	}
-	select {
-	case <-s.process.Done():
+	if s.died(nil) {
 		return Exchange{}, fmt.Errorf("run scenarios in Envoy: %w", s.process.Wait(ctx))
-	default:
 	}
 	if err != nil {
 		response = nil

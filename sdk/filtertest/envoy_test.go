@@ -1,6 +1,7 @@
 package filtertest
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -48,7 +49,7 @@ func compareWithEnvoy(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = host.Close(t.Context()) })
+	t.Cleanup(func() { _ = host.Close(context.Background()) })
 	for name, binary := range binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			profile, err := wasmhost.ProfileByName(name)

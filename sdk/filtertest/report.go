@@ -56,6 +56,9 @@ type Observed struct {
 	Exchanges []Exchange        `json:"exchanges,omitempty"` // one for each repetition
 	Metrics   map[string]Metric `json:"metrics,omitempty"`   // those that changed, and every gauge
 	Logs      []string          `json:"logs,omitempty"`
+	// StartLogs are what was logged while the plugin was started and configured; only in a file's first result. Envoy starts a plugin
+	// several times, once for each of its VMs.
+	StartLogs []string `json:"start_logs,omitempty"`
 	// ConfigRejected says that the configuration was refused; only where the file has a configError.
 	ConfigRejected bool `json:"config_rejected,omitempty"`
 	// Error is a crash of the guest, or of the backend.

@@ -1,6 +1,7 @@
 package filtertest
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -8,12 +9,25 @@ import (
 	"github.com/waft-project/waft/sdk/wasmhost"
 )
 
-// Run builds the filter in dir, loads it under every profile, and runs every scenario of dir/scenarios as a subtest, named
-// PROFILE/FILE/SCENARIO. A filter's test is:
+// Run builds the filter in dir as `waft build` does, loads it under every profile, and runs every scenario of dir/scenarios as a subtest,
+// named PROFILE/FILE/SCENARIO. A filter's test is:
 //
 //	func TestScenarios(t *testing.T) { filtertest.Run(t, ".") }
-func Run(t *testing.T, dir string) {
+//
+// A filter that not every Envoy can load names the profiles that it is for ("envoy-1.40"); a profile that cannot load it fails the test.
+func Run(t *testing.T, dir string, profiles ...string) {
 	t.Helper()
+	under := wasmhost.Profiles()
+	if len(profiles) > 0 {
+		under = nil
+		for _, name := range profiles {
+			p, err := wasmhost.ProfileByName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			under = append(under, p)
+		}
+	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -30,8 +44,8 @@ func Run(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = host.Close(t.Context()) }()
-	for _, p := range wasmhost.Profiles() {
+	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	for _, p := range under {
 		t.Run(p.Name(), func(t *testing.T) {
 			report, err := RunWasm(t.Context(), host, module, files, p, Options{Name: filepath.Base(abs)})
 			if err != nil {

@@ -35,7 +35,14 @@ type File struct {
 	Config      []byte // the plugin's configuration, raw; nil if the file has none
 	ConfigError string // not empty: configuring must fail, and a log line must contain this
 	Upstream    Reply
+	Clusters    []Cluster // that callouts can reach, besides the upstream
 	Scenarios   []Scenario
+}
+
+// Cluster is a scripted server that callouts reach by its name. Every request to it gets the same answer.
+type Cluster struct {
+	Name  string
+	Reply Reply
 }
 
 // Scenario is one request, sent once or more, and what must come of it.
@@ -130,6 +137,7 @@ type (
 		Config      yaml.Node      `yaml:"config"`
 		ConfigError string         `yaml:"configError"`
 		Upstream    *replyYAML     `yaml:"upstream"`
+		Clusters    clustersYAML   `yaml:"clusters"`
 		Scenarios   []scenarioYAML `yaml:"scenarios"`
 	}
 	scenarioYAML struct {
@@ -192,6 +200,31 @@ func (w *wantUpstreamYAML) UnmarshalYAML(n *yaml.Node) error {
 	w.want = &wantRequestYAML{}
 	return strictDecode(n, w.want, "method", "path", "authority", "headers", "absent", "body")
 }
+
+// clustersYAML is a mapping from names to answers, in the file's order.
+type clustersYAML []Cluster
+
+// UnmarshalYAML reads the mapping.
+func (c *clustersYAML) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: clusters: want a mapping from names to answers", n.Line)
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name := n.Content[i].Value
+		if name == upstreamCluster || slices.ContainsFunc(*c, func(o Cluster) bool { return o.Name == name }) {
+			return fmt.Errorf("line %d: clusters: %s is there twice (%s is the upstream itself)", n.Content[i].Line, name, upstreamCluster)
+		}
+		var r replyYAML
+		if err := strictDecode(n.Content[i+1], &r, "status", "headers", "body"); err != nil {
+			return err
+		}
+		*c = append(*c, Cluster{Name: name, Reply: r.reply(Reply{})})
+	}
+	return nil
+}
+
+// upstreamCluster is the name of the upstream's own cluster.
+const upstreamCluster = "upstream"
 
 // strictDecode decodes a mapping and refuses keys that are not in the list: a decoder's KnownFields does not reach custom unmarshallers.
 func strictDecode(n *yaml.Node, v any, keys ...string) error {
@@ -290,6 +323,12 @@ func Parse(path string, data []byte) (File, error) {
 		return File{}, fmt.Errorf("%s:%d: config: %w", path, y.Config.Line, err)
 	}
 	f.Upstream = y.Upstream.reply(Reply{Status: defaultStatus, Body: defaultBody})
+	f.Clusters = y.Clusters
+	for _, c := range f.Clusters {
+		if err := c.Reply.check(); err != nil {
+			return File{}, fmt.Errorf("%s: clusters.%s.%w", path, c.Name, err)
+		}
+	}
 	switch {
 	case f.ConfigError != "" && len(y.Scenarios) > 0:
 		return File{}, fmt.Errorf("%s: configError and scenarios: give one of them", path)
@@ -339,16 +378,11 @@ func (y scenarioYAML) scenario(upstream Reply) (Scenario, error) {
 		Method: orDefault(y.Request.Method, defaultMethod), Path: orDefault(y.Request.Path, defaultPath),
 		Authority: orDefault(y.Request.Authority, defaultAuthority), Headers: wasmhost.Headers(y.Request.Headers), Body: y.Request.Body,
 	}
-	for _, h := range s.Request.Headers {
-		if strings.HasPrefix(h.Name, ":") || h.Name == "host" || h.Name == "content-length" || h.Name == "transfer-encoding" {
-			return s, fmt.Errorf("request.headers: %s comes from method, path, authority and body; leave it out", h.Name)
-		}
-		if strings.ContainsAny(h.Value, "\r\n\x00") || strings.ContainsAny(h.Name, "\r\n\x00 :") {
-			return s, fmt.Errorf("request.headers: %q cannot be sent in HTTP", h.Name)
-		}
+	if err := s.Request.check(); err != nil {
+		return s, fmt.Errorf("request.%w", err)
 	}
-	if s.Upstream.Status < 200 || s.Upstream.Status > 599 {
-		return s, fmt.Errorf("upstream.status: %d is not between 200 and 599", s.Upstream.Status)
+	if err := s.Upstream.check(); err != nil {
+		return s, fmt.Errorf("upstream.%w", err)
 	}
 	s.Want = Want{NoUpstream: y.Want.Upstream.none, Metrics: y.Want.Metrics, Logs: y.Want.Logs}
 	if w := y.Want.Upstream.want; w != nil {
@@ -362,6 +396,36 @@ func (y scenarioYAML) scenario(upstream Reply) (Scenario, error) {
 		}
 	}
 	return s, nil
+}
+
+// check says what of a request cannot be sent as it stands.
+func (r Request) check() error {
+	if !strings.HasPrefix(r.Path, "/") || strings.ContainsAny(r.Path, "# \t\r\n\x00") {
+		return fmt.Errorf("path: %q is not a path that HTTP sends (from / on, no spaces, no fragment)", r.Path)
+	}
+	if r.Method == "" || strings.ContainsAny(r.Method+r.Authority, " \t\r\n\x00") {
+		return fmt.Errorf("method, authority: %q, %q cannot be sent in HTTP", r.Method, r.Authority)
+	}
+	return checkHeaders(r.Headers)
+}
+
+func (r Reply) check() error {
+	if r.Status < 200 || r.Status > 599 {
+		return fmt.Errorf("status: %d is not between 200 and 599", r.Status)
+	}
+	return checkHeaders(r.Headers)
+}
+
+func checkHeaders(hs wasmhost.Headers) error {
+	for _, h := range hs {
+		if strings.HasPrefix(h.Name, ":") || h.Name == "host" || h.Name == "content-length" || h.Name == "transfer-encoding" {
+			return fmt.Errorf("headers: %s comes from the other fields; leave it out", h.Name)
+		}
+		if h.Name == "" || strings.ContainsAny(h.Value, "\r\n\x00") || strings.ContainsAny(h.Name, "\r\n\t\x00 :") {
+			return fmt.Errorf("headers: %q cannot be sent in HTTP", h.Name)
+		}
+	}
+	return nil
 }
 
 func orDefault(s, def string) string {

@@ -73,9 +73,12 @@ func runWasmFile(ctx context.Context, m *wasmhost.Module, f File, opts Options) 
 			}, Observed: o})
 			continue
 		}
-		r, serr := runWasmScenario(ctx, plugin, f, s)
+		r, serr := runWasmScenario(ctx, m.Profile(), plugin, f, s)
 		if serr != nil {
 			return nil, serr
+		}
+		if len(out) == 0 {
+			r.Observed.StartLogs = logs
 		}
 		out = append(out, r)
 	}
@@ -84,12 +87,25 @@ func runWasmFile(ctx context.Context, m *wasmhost.Module, f File, opts Options) 
 
 // startWasm starts a VM and configures the plugin. vm may be nil.
 func startWasm(ctx context.Context, m *wasmhost.Module, f File, opts Options) (*wasmhost.VM, *wasmhost.Plugin, []string, error) {
-	proxy := &wasmhost.Proxy{LogLevel: wasmhost.LogDebug, Node: wasmhost.Node{ID: nodeID, Cluster: nodeCluster}}
+	proxy := &wasmhost.Proxy{
+		LogLevel: wasmhost.LogDebug, Node: wasmhost.Node{ID: nodeID, Cluster: nodeCluster},
+		Clusters: map[string]wasmhost.Upstream{upstreamCluster: func(_ context.Context, r wasmhost.Request) (wasmhost.Response, error) {
+			return wasmReply(m.Profile(), r, f.Upstream), nil
+		}},
+	}
+	for _, c := range f.Clusters {
+		proxy.Clusters[c.Name] = func(_ context.Context, r wasmhost.Request) (wasmhost.Response, error) {
+			return wasmReply(m.Profile(), r, c.Reply), nil
+		}
+	}
 	vm, err := m.NewVM(ctx, wasmhost.VMConfig{ID: opts.name(), Env: opts.env(), Proxy: proxy})
 	if err != nil {
 		return nil, nil, []string{err.Error()}, err
 	}
-	plugin, err := vm.Configure(ctx, wasmhost.PluginConfig{Name: opts.name(), Configuration: f.Config})
+	plugin, err := vm.Configure(ctx, wasmhost.PluginConfig{
+		Name: opts.name(), Configuration: f.Config,
+		ReloadBackoff: -1, // the other backend waits for it
+	})
 	logs, _ := vm.TakeLogs()
 	return vm, plugin, messages(logs), err
 }
@@ -108,13 +124,13 @@ func messages(logs []wasmhost.Log) []string {
 	return out
 }
 
-func runWasmScenario(ctx context.Context, plugin *wasmhost.Plugin, f File, s Scenario) (Result, error) {
+func runWasmScenario(ctx context.Context, profile wasmhost.Profile, plugin *wasmhost.Plugin, f File, s Scenario) (Result, error) {
 	start := time.Now()
 	var o Observed
 	before := plugin.VM().Proxy().Metrics()
 	for range s.Repeat {
-		out, err := plugin.Exchange(ctx, wasmRequest(s.Request), func(context.Context, wasmhost.Request) (wasmhost.Response, error) {
-			return wasmReply(s.Request, s.Upstream), nil
+		out, err := plugin.Exchange(ctx, wasmRequest(profile, s.Request), func(_ context.Context, r wasmhost.Request) (wasmhost.Response, error) {
+			return wasmReply(profile, r, s.Upstream), nil
 		})
 		if ctx.Err() != nil {
 			return Result{}, fmt.Errorf("scenario %q: %w", s.Name, context.Cause(ctx))
@@ -131,31 +147,19 @@ func runWasmScenario(ctx context.Context, plugin *wasmhost.Plugin, f File, s Sce
 }
 
 // wasmRequest is the request as Envoy's connection manager gives it to the first filter.
-func wasmRequest(r Request) wasmhost.Request {
-	hs := wasmhost.NewHeaders(":authority", r.Authority, ":path", r.Path, ":method", r.Method, ":scheme", "http")
-	hs = append(hs, r.Headers...)
-	if r.Body != "" {
-		hs = append(hs, wasmhost.Header{Name: "content-length", Value: strconv.Itoa(len(r.Body))})
-	}
-	hs = append(hs, wasmhost.NewHeaders("x-forwarded-proto", "http", "x-request-id", "00000000-0000-4000-8000-000000000000")...)
-	return wasmhost.Request{Headers: hs, Body: []byte(r.Body)}
+func wasmRequest(p wasmhost.Profile, r Request) wasmhost.Request {
+	req := p.NewRequest(r.Method, r.Path, r.Authority, r.Headers, []byte(r.Body))
+	req.Info = wasmhost.StreamInfo{ClusterName: upstreamCluster, VirtualHost: virtualHost}
+	return req
 }
 
+// virtualHost is the name of the virtual host in the real Envoy's route.
+const virtualHost = "all"
+
 // wasmReply is the upstream's response as Envoy's router gives it to the last filter.
-func wasmReply(req Request, r Reply) wasmhost.Response {
-	hs := wasmhost.NewHeaders(":status", strconv.Itoa(r.Status))
-	hs = append(hs, r.Headers...)
-	body := r.Body
-	if r.Status == 204 || r.Status == 304 {
-		body = ""
-	} else {
-		hs = append(hs, wasmhost.Header{Name: "content-length", Value: strconv.Itoa(len(body))})
-	}
-	if req.Method == "HEAD" {
-		body = ""
-	}
-	hs = append(hs, wasmhost.Header{Name: "x-envoy-upstream-service-time", Value: "0"})
-	return wasmhost.Response{Headers: hs, Body: []byte(body)}
+func wasmReply(p wasmhost.Profile, req wasmhost.Request, r Reply) wasmhost.Response {
+	method, _ := req.Headers.Get(":method")
+	return p.NewResponse(method, r.Status, r.Headers, []byte(r.Body))
 }
 
 // observed normalises what came of an exchange.

@@ -35,8 +35,19 @@ type Callout struct {
 	done bool
 }
 
-// ErrCalloutFailed, as the error of an Upstream, fails the callout: the guest gets no headers, and the status BROKEN_CONNECTION "reset".
-var ErrCalloutFailed = errors.New("callout failed")
+// ErrCalloutReset, as the error of a cluster's Upstream, resets the callout: the guest gets no headers, and the status BROKEN_CONNECTION
+// "reset". Any other error is a cluster that cannot be reached: the guest gets Envoy's own 503.
+var ErrCalloutReset = errors.New("callout reset")
+
+// unreachableText is Envoy's answer for an upstream that cannot be reached.
+const unreachableText = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+
+func unreachable() *CalloutResponse {
+	return &CalloutResponse{
+		Headers: NewHeaders(":status", "503", "content-length", strconv.Itoa(len(unreachableText)), "content-type", "text/plain"),
+		Body:    []byte(unreachableText),
+	}
+}
 
 // Callouts lists the callouts that wait for an answer, oldest first.
 func (v *VM) Callouts() []*Callout { return slices.Clone(v.callouts) }
@@ -59,10 +70,10 @@ func (v *VM) Respond(ctx context.Context, c *Callout, response *CalloutResponse)
 		in.later(func() { root.statusText = "" })
 	} else {
 		r := *response
-		r.headers = newHeaderMap(r.Headers, inlineResponse)
+		r.headers = newHeaderMap(r.Headers, responseMap)
 		headers, body = len(r.headers.list), len(r.Body)
 		if len(r.Trailers) > 0 {
-			r.trailers = newHeaderMap(r.Trailers, inlineTrailers)
+			r.trailers = newHeaderMap(r.Trailers, trailerMap)
 			trailers = len(r.trailers.list)
 		}
 		root.callResponse = &r
@@ -80,8 +91,12 @@ func (v *VM) AnswerCallouts(ctx context.Context) (bool, error) {
 		up := v.proxy.Clusters[c.Request.Cluster]
 		var response *CalloutResponse
 		if up != nil {
-			if r, err := up(ctx, Request{Headers: c.Request.Headers, Body: c.Request.Body, Trailers: c.Request.Trailers}); err == nil {
+			r, err := up(ctx, Request{Headers: c.Request.Headers, Body: c.Request.Body, Trailers: c.Request.Trailers})
+			switch {
+			case err == nil:
 				response = &CalloutResponse{Headers: r.Headers, Body: r.Body, Trailers: r.Trailers}
+			case !errors.Is(err, ErrCalloutReset):
+				response = unreachable()
 			}
 		}
 		if err := v.Respond(ctx, c, response); err != nil {
@@ -97,14 +112,9 @@ func (root *guestContext) httpCall(req CalloutRequest, timeout int32) (uint32, S
 	if timeout < 0 || v.proxy.Clusters[req.Cluster] == nil {
 		return 0, StatusBadArgument
 	}
-	m := newHeaderMap(req.Headers, inlineRequest)
-	for i := range m.list {
-		if m.list[i].Name == "host" {
-			m.list[i].Name = ":authority"
-		}
-	}
+	m := newHeaderMap(req.Headers, requestMap)
 	for _, name := range []string{":path", ":method", ":authority"} {
-		if _, ok := m.list.Get(name); !ok {
+		if _, ok := m.get(name); !ok {
 			return 0, StatusBadArgument
 		}
 	}

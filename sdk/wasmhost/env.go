@@ -379,6 +379,9 @@ func hostSendLocalResponse(in *instance, s []uint64) Status {
 		r.grpc = int32(g)
 	}
 	if st := c.stream; st != nil {
+		if c.logging {
+			st.misused("proxy_send_local_response in proxy_on_log: Envoy crashes")
+		}
 		in.later(func() { st.reply(context.Background(), r) })
 	}
 	in.stopIteration = true

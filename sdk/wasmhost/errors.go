@@ -32,6 +32,10 @@ var (
 	// ErrTooLarge says that something is over one of the limits of this package.
 	ErrTooLarge = errors.New("over the limit")
 
+	// ErrMisuse says that a filter does what breaks Envoy: it would crash, or send something twice. The host cannot copy that,
+	// and does not pass over it.
+	ErrMisuse = errors.New("the filter makes Envoy misbehave")
+
 	// ErrOutOfOrder says that a Stream's methods were called in an order in which no proxy calls them.
 	ErrOutOfOrder = errors.New("call out of order")
 )

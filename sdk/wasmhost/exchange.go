@@ -34,7 +34,8 @@ type Outcome struct {
 	Details    string
 	// Reset says that the stream was reset by the guest, or because a reply came too late.
 	Reset bool
-	// Stuck says that the filter paused and nothing was left that could have made it go on: in Envoy it would hang until a timeout.
+	// Stuck says that the client waits for ever (in Envoy, until a timeout): the filter paused and nothing was left that could have made
+	// it go on, or a content-length promises more than there is.
 	Stuck bool
 	// Pauses lists the callbacks that paused the stream.
 	Pauses []Pause
@@ -49,16 +50,13 @@ type Outcome struct {
 func (p *Plugin) Exchange(ctx context.Context, r Request, upstream Upstream) (Outcome, error) {
 	var out Outcome
 	s := p.NewStream(ctx, r.Info)
-	in := p.vm.in
+	s.proxied = true
 	err := s.exchange(ctx, r, upstream, &out)
 	if cerr := s.Close(ctx); err == nil {
 		err = cerr
 	}
 	if _, serr := s.settle(ctx, nil); err == nil {
 		err = serr
-	}
-	if in.failure != nil {
-		p.vm.crashes++
 	}
 	d := s.Downstream()
 	out.LocalReply, out.Details = s.LocalReply()
@@ -67,9 +65,28 @@ func (p *Plugin) Exchange(ctx context.Context, r Request, upstream Upstream) (Ou
 	if d.Complete && !s.reset {
 		out.Response = &Response{Headers: d.Headers, Body: d.Body, Trailers: d.Trailers}
 	}
-	out.Stuck = !d.Complete && !s.reset
+	method, _ := r.Headers.Get(":method")
+	if out.Response != nil && !out.Response.read(method) {
+		out.Response = nil
+	}
+	out.Stuck = out.Response == nil && !s.reset
+	if err == nil {
+		err = s.misuse
+	}
 	out.Logs, out.LogsDropped = p.vm.TakeLogs()
 	return out, err
+}
+
+// read cuts the body to what the client reads. It is false if the client would wait for more for ever.
+func (r *Response) read(method string) bool {
+	status, _ := r.Headers.Get(":status")
+	if noBody(method, status) {
+		r.Body = nil
+		return true
+	}
+	body, ok := wireBody(r.Headers, r.Body)
+	r.Body = body
+	return ok
 }
 
 // exchange feeds the stream until nothing more happens.
@@ -96,15 +113,17 @@ func (s *Stream) exchange(ctx context.Context, r Request, upstream Upstream, out
 		note(err)
 	}
 	up := s.Upstream()
-	if up.Headers != nil && up.Complete && !s.aborted && !s.reset {
-		out.Upstream = &Request{Headers: up.Headers.Clone(), Body: up.Body, Trailers: up.Trailers}
+	body, whole := wireBody(up.Headers, up.Body)
+	if up.Headers != nil && up.Complete && whole && !s.aborted && !s.reset {
+		out.Upstream = &Request{Headers: up.Headers.Clone(), Body: body, Trailers: up.Trailers}
+		s.connected = true
 		resp, err := upstream(ctx, *out.Upstream)
 		if ctx.Err() != nil {
 			return fmt.Errorf("exchange: %w", context.Cause(ctx))
 		}
 		if err != nil {
-			s.reply(ctx, localReply{code: 503, body: "upstream connect error or disconnect/reset before headers. reset reason: connection termination",
-				grpc: -1, details: "upstream_reset_before_response_started{connection_termination}"})
+			s.reply(ctx, localReply{code: 503, body: unreachableText, grpc: -1,
+				details: "upstream_reset_before_response_started{remote_connection_failure}"})
 		} else {
 			note(s.respond(ctx, resp))
 		}

@@ -54,38 +54,80 @@ func (hs Headers) without(name string) Headers {
 }
 
 // headerMap is a header map as Envoy's HeaderMapImpl keeps it: names in lower case, pseudo headers in front, and for a fixed set of
-// names ("inline" headers) one entry whose further values are joined to the first.
+// names ("inline" headers) one entry whose further values are joined to the first with a comma.
 type headerMap struct {
-	list   Headers
-	inline func(name string) bool
+	list Headers
+	kind mapKind
 }
 
+// mapKind says which names are inline.
+type mapKind uint8
+
+const (
+	requestMap mapKind = iota
+	responseMap
+	trailerMap
+)
+
 // newHeaderMap makes a map of the headers, added one by one.
-func newHeaderMap(hs Headers, inline func(string) bool) *headerMap {
-	m := &headerMap{list: make(Headers, 0, len(hs)+4), inline: inline}
+func newHeaderMap(hs Headers, kind mapKind) *headerMap {
+	m := &headerMap{list: make(Headers, 0, len(hs)+4), kind: kind}
 	for _, h := range hs {
 		m.add(h.Name, h.Value)
 	}
 	return m
 }
 
-// add appends a value. For an inline header that is there it is joined to the value with a comma, or with "; " for cookies.
-func (m *headerMap) add(name, value string) {
+// name is the name under which the map keeps a header: lower case, and :authority for host in a request.
+func (m *headerMap) name(name string) string {
 	name = strings.ToLower(name)
+	if m.kind == requestMap && name == "host" {
+		return ":authority"
+	}
+	return name
+}
+
+func (m *headerMap) inline(name string) bool {
+	switch m.kind {
+	case requestMap:
+		return inlineRequest[name]
+	case responseMap:
+		return inlineResponse[name]
+	}
+	return inlineTrailer[name]
+}
+
+// index finds a header by the name under which the map keeps it; -1 if it is not there.
+func (m *headerMap) index(name string) int {
+	for i := range m.list {
+		if m.list[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// get gives the first value of a header.
+func (m *headerMap) get(name string) (string, bool) {
+	if i := m.index(m.name(name)); i >= 0 {
+		return m.list[i].Value, true
+	}
+	return "", false
+}
+
+// add appends a value.
+func (m *headerMap) add(name, value string) {
+	name = m.name(name)
 	if m.inline(name) {
-		for i := range m.list {
-			if m.list[i].Name == name {
-				switch {
-				case value == "":
-				case m.list[i].Value == "":
-					m.list[i].Value = value
-				case name == "cookie":
-					m.list[i].Value += "; " + value
-				default:
-					m.list[i].Value += "," + value
-				}
-				return
+		if i := m.index(name); i >= 0 {
+			switch {
+			case value == "":
+			case m.list[i].Value == "":
+				m.list[i].Value = value
+			default:
+				m.list[i].Value += "," + value
 			}
+			return
 		}
 	}
 	if !strings.HasPrefix(name, ":") {
@@ -99,19 +141,28 @@ func (m *headerMap) add(name, value string) {
 	m.list = slices.Insert(m.list, at, Header{name, value})
 }
 
-// set removes all values and adds the one.
+// set removes all values and adds the one, at the end.
 func (m *headerMap) set(name, value string) {
 	m.remove(name)
 	m.add(name, value)
 }
 
-func (m *headerMap) remove(name string) {
-	name = strings.ToLower(name)
-	m.list = m.list.without(name)
+// put sets a header where it stands, or adds it: Envoy's own way with inline headers.
+func (m *headerMap) put(name, value string) {
+	if i := m.index(name); i >= 0 {
+		m.list[i].Value = value
+		return
+	}
+	m.add(name, value)
 }
+
+func (m *headerMap) remove(name string) { m.list = m.list.without(m.name(name)) }
 
 // byteSize is Envoy's HeaderMap::byteSize: the bytes of names and values.
 func (m *headerMap) byteSize() int {
+	if m == nil {
+		return 0
+	}
 	n := 0
 	for _, h := range m.list {
 		n += len(h.Name) + len(h.Value)
@@ -119,8 +170,11 @@ func (m *headerMap) byteSize() int {
 	return n
 }
 
-// getBytes is Get for a name in guest memory, which need not be lower case.
+// getBytes is get for a name in guest memory, without copying it.
 func (m *headerMap) getBytes(name []byte) (string, bool) {
+	if m.kind == requestMap && equalLower("host", name) {
+		return m.get(":authority")
+	}
 	for i := range m.list {
 		if equalLower(m.list[i].Name, name) {
 			return m.list[i].Value, true
@@ -146,32 +200,36 @@ func equalLower(lower string, name []byte) bool {
 	return true
 }
 
-// Inline headers of Envoy, request side. Repeated values of these are joined into one.
-// Measured on Envoy 1.36.4 and 1.40.0, by sending each twice: TestInlineHeaders in filtertest does it again.
-func inlineRequest(name string) bool {
-	switch name {
-	case ":authority", ":method", ":path", ":scheme", ":protocol",
-		"accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization",
-		"cache-control", "cdn-loop", "connection", "content-length", "content-type", "cookie", "expect", "forwarded",
-		"grpc-accept-encoding", "grpc-timeout", "keep-alive", "origin", "pragma", "proxy-connection", "proxy-status", "referer", "te",
-		"transfer-encoding", "upgrade", "user-agent", "via", "x-client-trace-id", "x-forwarded-client-cert", "x-forwarded-for",
-		"x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-request-id":
-		return true
+func names(lists ...string) map[string]bool {
+	out := map[string]bool{}
+	for _, l := range lists {
+		for _, n := range strings.Fields(l) {
+			out[n] = true
+		}
 	}
-	return strings.HasPrefix(name, "x-envoy-")
+	return out
 }
 
-// Inline headers of Envoy, response side.
-func inlineResponse(name string) bool {
-	switch name {
-	case ":status", "access-control-allow-credentials", "access-control-allow-headers", "access-control-allow-methods",
-		"access-control-allow-origin", "access-control-expose-headers", "access-control-max-age", "cache-control", "connection",
-		"content-encoding", "content-length", "content-type", "date", "etag", "grpc-message", "grpc-status", "keep-alive", "location",
-		"proxy-connection", "proxy-status", "server", "transfer-encoding", "upgrade", "vary", "via", "x-request-id":
-		return true
-	}
-	return strings.HasPrefix(name, "x-envoy-")
-}
+// The inline headers, as measured on Envoy 1.36.4 and 1.40.0 by adding each twice (TestInlineHeaders in package filtertest does it again).
+var (
+	inlineBoth = `connection content-length content-type keep-alive proxy-connection proxy-status transfer-encoding upgrade via
+		cache-control content-encoding x-request-id x-envoy-attempt-count x-envoy-decorator-operation`
 
-// inlineTrailers says that trailers have no inline headers but gRPC's.
-func inlineTrailers(name string) bool { return name == "grpc-status" || name == "grpc-message" }
+	inlineRequest = names(inlineBoth, `:authority :method :path :protocol :scheme
+		accept accept-encoding access-control-request-headers access-control-request-method authentication authorization cdn-loop expect
+		grpc-accept-encoding grpc-timeout if-match if-modified-since if-none-match if-range if-unmodified-since origin pragma referer te user-agent
+		x-client-trace-id x-forwarded-client-cert x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto
+		x-envoy-downstream-service-cluster x-envoy-downstream-service-node x-envoy-expected-rq-timeout-ms x-envoy-external-address
+		x-envoy-force-trace x-envoy-hedge-on-per-try-timeout x-envoy-internal x-envoy-ip-tags x-envoy-is-timeout-retry x-envoy-max-retries
+		x-envoy-original-host x-envoy-original-path x-envoy-original-url x-envoy-retriable-header-names x-envoy-retriable-status-codes
+		x-envoy-retry-grpc-on x-envoy-retry-on x-envoy-upstream-alt-stat-name x-envoy-upstream-rq-per-try-timeout-ms
+		x-envoy-upstream-rq-timeout-alt-response x-envoy-upstream-rq-timeout-ms x-envoy-upstream-stream-duration-ms`)
+
+	inlineResponse = names(inlineBoth, `:status
+		access-control-allow-credentials access-control-allow-headers access-control-allow-methods access-control-allow-origin
+		access-control-expose-headers access-control-max-age age date etag expires grpc-message grpc-status last-modified location server vary
+		x-envoy-degraded x-envoy-immediate-health-check-fail x-envoy-ratelimited x-envoy-upstream-canary
+		x-envoy-upstream-healthchecked-cluster x-envoy-upstream-service-time`)
+
+	inlineTrailer = names("grpc-status grpc-message")
+)

@@ -41,7 +41,7 @@ type instance struct {
 	failure  *TrapError // the first crash; everything after it does nothing
 	deadline *deadline
 	stack    [8]uint64 // arguments and result of a call; nested calls take their own
-	lastErr  []string  // the last lines that the guest logged at error level, for TrapError
+	stderr   []byte    // what the guest said at error level in the running callback, for TrapError
 }
 
 // guestFuncs are the exports that the host calls. One that the module does not export is nil.
@@ -272,6 +272,7 @@ func (in *instance) call(ctx context.Context, c *guestContext, name string, f ap
 	current, effective := in.current, in.effective
 	in.current, in.effective = c, 0
 	if outermost {
+		in.stderr = in.stderr[:0]
 		in.deadline.start(ctx)
 	}
 	var own [8]uint64
@@ -313,7 +314,7 @@ func (in *instance) trap(name string, err error) error {
 	if in.failure != nil {
 		return in.failure
 	}
-	t := &TrapError{Callback: name, cause: err, Log: strings.Join(in.lastErr, "\n")}
+	t := &TrapError{Callback: name, cause: err, Log: strings.TrimSpace(string(in.stderr))}
 	reason, stack, _ := strings.Cut(err.Error(), "\nwasm stack trace:\n")
 	t.Reason = strings.TrimSpace(reason)
 	for line := range strings.Lines(stack) {
@@ -327,7 +328,12 @@ func (in *instance) trap(name string, err error) error {
 		}
 	}
 	in.failure = t
-	in.log(nil, LogError, t.Error())
+	in.vm.crashes++
+	line := "Function: " + name + " failed: " + t.Reason
+	if t.Stack != "" {
+		line += "\nProxy-Wasm plugin in-VM backtrace:\n" + t.Stack
+	}
+	in.log(nil, LogError, line)
 	return t
 }
 

@@ -7,6 +7,9 @@ const (
 	// DefaultDeadline is the time that one call into a guest may take, nested calls included, when Config names none.
 	DefaultDeadline = 10 * time.Second
 
+	// DefaultReloadBackoff is the least time between two starts of a VM that crashes (Envoy).
+	DefaultReloadBackoff = time.Second
+
 	// DefaultMemoryLimit is the memory, in bytes, that one VM may grow to when Config names none (Envoy: V8's cap of 1 GiB).
 	DefaultMemoryLimit = 1 << 30
 
@@ -38,6 +41,9 @@ const (
 
 	// MaxMetrics bounds the metrics that one Proxy defines.
 	MaxMetrics = 100_000
+
+	// maxStderr bounds the guest's last words in a TrapError, in bytes.
+	maxStderr = 8 << 10
 
 	// maxCallbackRounds bounds the rounds in which Exchange answers callouts and events for one stream,
 	// so that a filter that calls out for ever ends.

@@ -29,17 +29,19 @@ type Log struct {
 	Message string
 }
 
-// maxTrapLog bounds the lines that a TrapError carries of the guest's last words.
-const maxTrapLog = 40
-
 // log keeps a message. c is the context that logged; nil for the host itself.
 func (in *instance) log(c *guestContext, level LogLevel, message string) {
-	if c != nil && level >= LogError && in.failure == nil {
-		if in.lastErr = append(in.lastErr, message); len(in.lastErr) > maxTrapLog {
-			in.lastErr = in.lastErr[1:]
-		}
+	if c != nil && level >= LogError {
+		in.words(message + "\n")
 	}
 	in.vm.keepLog(Log{level, message})
+}
+
+// words keeps what a guest says at error level or on stderr in the running callback: its last words, if it crashes.
+func (in *instance) words(text string) {
+	if room := maxStderr - len(in.stderr); room > 0 {
+		in.stderr = append(in.stderr, text[:min(room, len(text))]...)
+	}
 }
 
 // keepLog keeps a message within the limits.

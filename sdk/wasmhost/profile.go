@@ -23,6 +23,12 @@ type Profile struct {
 	// host. Anything else traps there with "restricted_callback".
 	initAllowed, mallocAllowed []string
 
+	// dropsKeepAlive says that the header keep-alive of an upstream's response is removed before any filter, not after all of them.
+	dropsKeepAlive bool
+
+	// dropsStreamDuration says that x-envoy-upstream-stream-duration-ms is removed from a client's request before any filter.
+	dropsStreamDuration bool
+
 	// mainVoid says that __main_void is called after _initialize where main is not exported.
 	mainVoid bool
 }
@@ -78,11 +84,12 @@ var profiles = []Profile{
 	},
 	{
 		name: "envoy-1.40", envoy: "1.40",
-		wasi:          slices.Concat(wasiFirst, wasiFrom139),
-		pollOneoff:    0,
-		initAllowed:   slices.Concat(initAllowedFirst, initAllowedFrom139),
-		mallocAllowed: slices.Concat(mallocAllowedFirst, []string{"poll_oneoff"}),
-		mainVoid:      true,
+		wasi:           slices.Concat(wasiFirst, wasiFrom139),
+		pollOneoff:     0,
+		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom139),
+		mallocAllowed:  slices.Concat(mallocAllowedFirst, []string{"poll_oneoff"}),
+		mainVoid:       true,
+		dropsKeepAlive: true, dropsStreamDuration: true,
 	},
 }
 

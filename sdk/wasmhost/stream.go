@@ -29,6 +29,9 @@ type Stream struct {
 	state      map[string]string // filter state: what set_property wrote
 	began      time.Time
 	pauses     []Pause
+	connected  bool  // the upstream has been reached
+	proxied    bool  // Exchange: the connection manager's and the router's work is done too
+	misuse     error // what the filter did that Envoy does not survive whole
 }
 
 // Pause is one callback after which the stream did not go on.
@@ -42,9 +45,9 @@ type StreamInfo struct {
 	Protocol string
 	// Source and Destination are addresses as "127.0.0.1:4711"; empty: 127.0.0.1:40000 and 127.0.0.1:10000.
 	Source, Destination string
-	// RouteName and ClusterName are route_name and cluster_name.
-	RouteName, ClusterName string
-	// UpstreamAddress is upstream.address, once the request has reached the upstream.
+	// RouteName, ClusterName and VirtualHost are xds.route_name, xds.cluster_name and xds.virtual_host_name.
+	RouteName, ClusterName, VirtualHost string
+	// UpstreamAddress is upstream.address; empty: 127.0.0.1:8080.
 	UpstreamAddress string
 	// Properties adds properties, or replaces ones that the host knows. The key is the path joined with NUL; "." stands for NUL where
 	// the key has no NUL. The value is as the guest reads it.
@@ -82,6 +85,8 @@ type direction struct {
 	observed bool // the end has come in
 	ended    bool // the filter has seen the end
 	added    bool // trailers were added at the end of the body
+	again    bool // what a filter that stopped everything has not seen is being given to it
+	received int  // bytes of the body that have come in
 	out      Message
 }
 
@@ -95,7 +100,7 @@ var directionNames = [2]string{"request", "response"}
 // addTrailers makes trailers that the other side did not send.
 func (d *direction) addTrailers() *headerMap {
 	if d.trailers == nil {
-		d.trailers = newHeaderMap(nil, inlineTrailers)
+		d.trailers = newHeaderMap(nil, trailerMap)
 		d.added = true
 	}
 	return d.trailers
@@ -108,7 +113,7 @@ func (s *Stream) RequestHeaders(ctx context.Context, headers Headers, end bool) 
 	if d.headers != nil || s.closed {
 		return fmt.Errorf("request headers: %w", ErrOutOfOrder)
 	}
-	d.headers, d.observed = newHeaderMap(headers, inlineRequest), end
+	d.headers, d.observed = newHeaderMap(headers, requestMap), end
 	s.decoding(ctx, func() { s.feedHeaders(ctx, d, end) })
 	return s.err()
 }
@@ -122,6 +127,7 @@ func (s *Stream) RequestBody(ctx context.Context, data []byte, end bool) error {
 	if s.aborted || s.reset {
 		return s.err()
 	}
+	d.received += len(data)
 	s.decoding(ctx, func() { s.feedData(ctx, d, append([]byte(nil), data...), end) })
 	return s.err()
 }
@@ -246,8 +252,8 @@ func (s *Stream) feedHeaders(ctx context.Context, d *direction, end bool) {
 	d.ended = end
 	switch s.guestHeaders(ctx, d, end) {
 	case filterContinue:
-		if !s.stopped(d) && !d.passed {
-			s.passHeaders(d, end)
+		if !s.stopped(d) {
+			s.passHeaders(ctx, d, end)
 		}
 	case filterStopIteration:
 		d.iter = iterStopSingle
@@ -283,7 +289,7 @@ func (s *Stream) filterData(ctx context.Context, d *direction, data []byte, end 
 			s.resume(ctx, d)
 			return
 		}
-		s.passData(d, data, end)
+		s.passData(ctx, d, data, end)
 		return
 	}
 	d.iter = iterStopSingle
@@ -314,7 +320,7 @@ func (s *Stream) hold(ctx context.Context, d *direction, data []byte, limited bo
 // feedTrailers gives trailers to the filter.
 func (s *Stream) feedTrailers(ctx context.Context, d *direction, trailers Headers) {
 	d.observed = true
-	d.trailers = newHeaderMap(trailers, inlineTrailers)
+	d.trailers = newHeaderMap(trailers, trailerMap)
 	if d.iter == iterStopAll || d.iter == iterStopAllBuf {
 		return
 	}
@@ -337,18 +343,29 @@ func (s *Stream) filterTrailers(ctx context.Context, d *direction) {
 		s.resume(ctx, d)
 		return
 	}
-	s.passTrailers(d)
+	s.passTrailers(ctx, d)
 }
 
 // resume lets what is held go on: past the filter, or into it if it had stopped everything.
 func (s *Stream) resume(ctx context.Context, d *direction) {
-	if s.stopped(d) || s.closed || d.headers == nil || d.iter == iterContinue && d.passed {
+	if s.stopped(d) || s.closed || d.headers == nil {
+		return
+	}
+	if d.iter == iterContinue && d.passed {
+		if d.out.Complete && d.trailers != nil {
+			s.misused("the %s was continued although it was not paused, and it has trailers: Envoy sends them twice", directionNames[d.index])
+		}
 		return
 	}
 	intoFilter := d.iter == iterStopAll || d.iter == iterStopAllBuf
+	d.again = intoFilter
+	defer func() { d.again = false }()
 	d.iter = iterContinue
 	if !d.passed {
-		s.passHeaders(d, d.observed && !d.buffered && d.trailers == nil)
+		s.passHeaders(ctx, d, d.observed && !d.buffered && d.trailers == nil)
+		if s.stopped(d) {
+			return
+		}
 	}
 	hadTrailers := d.trailers != nil
 	if d.buffered {
@@ -358,7 +375,7 @@ func (s *Stream) resume(ctx context.Context, d *direction) {
 		if intoFilter {
 			s.filterData(ctx, d, data, end)
 		} else {
-			s.passData(d, data, end)
+			s.passData(ctx, d, data, end)
 		}
 	}
 	if hadTrailers && !s.stopped(d) {
@@ -367,13 +384,36 @@ func (s *Stream) resume(ctx context.Context, d *direction) {
 				s.filterTrailers(ctx, d)
 			}
 		} else {
-			s.passTrailers(d)
+			s.passTrailers(ctx, d)
 		}
 	}
 }
 
+// misused records that the filter does what Envoy does not survive whole, once.
+func (s *Stream) misused(format string, args ...any) {
+	if s.misuse == nil {
+		s.misuse = fmt.Errorf("%w: %s", ErrMisuse, fmt.Sprintf(format, args...))
+		s.vm.keepLog(Log{LogError, s.misuse.Error()})
+	}
+}
+
 // passHeaders sends headers on to the next.
-func (s *Stream) passHeaders(d *direction, end bool) {
+func (s *Stream) passHeaders(ctx context.Context, d *direction, end bool) {
+	if d.passed {
+		s.misused("the %s was continued in its headers callback, which then returned Continue: Envoy sends the headers twice",
+			directionNames[d.index])
+		return
+	}
+	if s.proxied {
+		check := route
+		if d.index == response {
+			check = s.respondHeaders
+		}
+		if r, ok := check(d.headers); !ok {
+			s.reply(ctx, r)
+			return
+		}
+	}
 	d.passed = true
 	d.out.Headers = d.headers.list
 	if d.out.Headers == nil {
@@ -382,16 +422,32 @@ func (s *Stream) passHeaders(d *direction, end bool) {
 	d.out.Complete = end
 }
 
-func (s *Stream) passData(d *direction, data []byte, end bool) {
-	d.out.Body = append(d.out.Body, data...)
-	if end && d.added {
-		s.passTrailers(d)
+func (s *Stream) passData(ctx context.Context, d *direction, data []byte, end bool) {
+	if !d.passed {
 		return
 	}
-	d.out.Complete = d.out.Complete || end
+	if d.out.Complete {
+		s.misused("the %s was continued in its body callback, which then returned Continue: Envoy sends its end twice",
+			directionNames[d.index])
+		return
+	}
+	d.out.Body = append(d.out.Body, data...)
+	if end && d.added {
+		// As in Envoy, a filter meets the trailers that it added if it had stopped everything before.
+		if d.again {
+			s.filterTrailers(ctx, d)
+		} else {
+			s.passTrailers(ctx, d)
+		}
+		return
+	}
+	d.out.Complete = end
 }
 
-func (s *Stream) passTrailers(d *direction) {
+func (s *Stream) passTrailers(_ context.Context, d *direction) {
+	if !d.passed || d.out.Complete {
+		return
+	}
 	d.out.Trailers = d.trailers.list
 	d.out.Complete = true
 }
@@ -434,12 +490,12 @@ func (s *Stream) reply(ctx context.Context, r localReply) {
 	case !d.passed:
 		s.aborted, s.direct, s.localReply, s.details = true, true, true, r.details
 		headers, body := s.replyMessage(r)
-		d.headers = newHeaderMap(headers, inlineResponse)
+		d.headers = newHeaderMap(headers, responseMap)
 		d.trailers, d.buffer, d.buffered, d.iter = nil, nil, false, iterContinue
 		d.out = Message{}
-		s.passHeaders(d, body == "")
+		s.passHeaders(ctx, d, body == "")
 		if body != "" {
-			s.passData(d, []byte(body), true)
+			s.passData(ctx, d, []byte(body), true)
 		}
 	default:
 		s.aborted, s.reset = true, true
@@ -450,17 +506,17 @@ func (s *Stream) reply(ctx context.Context, r localReply) {
 func (s *Stream) replyMessage(r localReply) (headers Headers, body string) {
 	var contentType, method string
 	if req := s.dirs[request].headers; req != nil {
-		contentType, _ = req.list.Get("content-type")
-		method, _ = req.list.Get(":method")
+		contentType, _ = req.get("content-type")
+		method, _ = req.get(":method")
 	}
-	m := newHeaderMap(Headers{{":status", strconv.Itoa(int(r.code))}}, inlineResponse)
+	m := newHeaderMap(Headers{{":status", strconv.Itoa(int(r.code))}}, responseMap)
 	for _, h := range r.headers {
 		m.add(h.Name, h.Value)
 	}
 	if isGRPC(contentType) {
 		m.set(":status", "200")
 		m.set("content-type", "application/grpc")
-		if v, _ := m.list.Get("grpc-status"); v == "" {
+		if v, _ := m.get("grpc-status"); v == "" {
 			status := r.grpc
 			if status < 0 {
 				status = httpToGRPC(r.code)
@@ -479,7 +535,7 @@ func (s *Stream) replyMessage(r localReply) (headers Headers, body string) {
 		return m.list, ""
 	}
 	m.set("content-length", strconv.Itoa(len(r.body)))
-	if _, ok := m.list.Get("content-type"); !ok {
+	if _, ok := m.get("content-type"); !ok {
 		m.add("content-type", "text/plain")
 	}
 	if method == "HEAD" {
@@ -526,6 +582,6 @@ func percentEncode(s string) string {
 // encodeHeaders begins the response's way with headers from the upstream or of a local reply.
 func (s *Stream) encodeHeaders(ctx context.Context, headers Headers, end bool) {
 	d := s.dirs[response]
-	d.headers, d.observed = newHeaderMap(headers, inlineResponse), end
+	d.headers, d.observed = newHeaderMap(headers, responseMap), end
 	s.feedHeaders(ctx, d, end)
 }

@@ -30,6 +30,7 @@ type VM struct {
 	proxy   *Proxy
 	environ []string
 	start   time.Time
+	loaded  time.Time // of the present instance
 
 	in      *instance
 	plugins []*Plugin
@@ -54,6 +55,7 @@ func (m *Module) NewVM(ctx context.Context, cfg VMConfig) (*VM, error) {
 	}
 	v := &VM{module: m, cfg: cfg, proxy: cfg.Proxy, environ: environ(cfg.Env)}
 	v.start = v.proxy.now()
+	v.loaded = v.start
 	in, err := newInstance(ctx, v)
 	if err != nil {
 		return nil, fmt.Errorf("start VM under %s: %w", m.profile.name, err)
@@ -164,6 +166,10 @@ type PluginConfig struct {
 	// FailurePolicy is for what follows a crash. The zero value is FAIL_RELOAD.
 	FailurePolicy FailurePolicy
 
+	// ReloadBackoff is the time since the VM's start, or its last reload, before which FAIL_RELOAD does not reload it: requests get 503
+	// meanwhile. 0: DefaultReloadBackoff; negative: none. Envoy adds up to a half by chance.
+	ReloadBackoff time.Duration
+
 	// AllowOnHeadersStopIteration makes Pause from a headers callback mean StopIteration: the body still goes to the filter.
 	AllowOnHeadersStopIteration bool
 }
@@ -174,7 +180,6 @@ type Plugin struct {
 	cfg         PluginConfig
 	root        *guestContext
 	pendingDone bool
-	lastLoad    time.Time
 }
 
 // Configure makes a plugin in the VM: on_context_create, on_vm_start, on_configure.
@@ -249,7 +254,7 @@ func (p *Plugin) NewStream(ctx context.Context, info StreamInfo) *Stream {
 	v := p.vm
 	s := &Stream{plugin: p, vm: v, info: info, began: v.proxy.now()}
 	s.dirs = [2]*direction{{s: s, index: request}, {s: s, index: response}}
-	if v.in.failure != nil && p.cfg.FailurePolicy == FailReload {
+	if v.in.failure != nil && p.cfg.FailurePolicy == FailReload && v.proxy.now().Sub(v.loaded) >= p.backoff() {
 		v.reload(ctx)
 	}
 	if v.in.failure != nil && p.cfg.FailurePolicy == FailOpen {
@@ -259,9 +264,18 @@ func (p *Plugin) NewStream(ctx context.Context, info StreamInfo) *Stream {
 	return s
 }
 
+// backoff is the time that must pass between two starts of the VM.
+func (p *Plugin) backoff() time.Duration {
+	if p.cfg.ReloadBackoff == 0 {
+		return DefaultReloadBackoff
+	}
+	return p.cfg.ReloadBackoff
+}
+
 // reload replaces a crashed instance with a fresh one, and configures its plugins again. If that fails the VM stays crashed.
 func (v *VM) reload(ctx context.Context) {
 	v.in.close(ctx)
+	v.loaded = v.proxy.now()
 	in, err := newInstance(ctx, v)
 	if err != nil {
 		return

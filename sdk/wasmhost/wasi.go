@@ -132,10 +132,13 @@ func (in *instance) writev(fd, iovs, count uint64) (n uint32, errno uint64) {
 	}
 	n = uint32(len(text))
 	if n > 0 {
+		if level == LogError {
+			in.words(string(text)) // pieces as they are: Go writes a panic word by word
+		}
 		if text[n-1] == '\n' {
 			text = text[:n-1]
 		}
-		in.log(in.current, level, string(text))
+		in.vm.keepLog(Log{level, string(text)})
 	}
 	return n, wasiOK
 }
