@@ -151,19 +151,18 @@ func ValidateWaves(object, field string, waves []WaveSpec) error {
 		return Invalidf(object, field, "use fewer waves", "%d waves are more than %d", len(waves), MaxWaves)
 	}
 	var problems []error
-	var last WaveSpec
+	// reached is the most that earlier waves ask for, by count and by percentage.
+	var reached WaveSpec
 	for i, w := range waves {
 		at := fmt.Sprintf("%s[%d]", field, i)
 		problems = append(problems,
 			validateShare(object, at, w),
-			validateGrowth(object, at, last, w),
+			validateGrowth(object, at, reached, w),
 			validateDuration(object, at+".soak", w.Soak, MaxSoak),
 			validateDuration(object, at+".deadline", w.Deadline, MaxDeadline),
 			validateGates(object, at+".gates", w.Gates),
 		)
-		if w.Selector == "" {
-			last = w
-		}
+		reached.Nodes, reached.Percent = max(reached.Nodes, w.Nodes), max(reached.Percent, w.Percent)
 	}
 	return errors.Join(problems...)
 }
@@ -189,13 +188,13 @@ func validateShare(object, at string, w WaveSpec) error {
 }
 
 // validateGrowth refuses a share that an earlier wave has reached for sure: shares are cumulative, so it would do nothing.
-func validateGrowth(object, at string, last, w WaveSpec) error {
+func validateGrowth(object, at string, reached, w WaveSpec) error {
 	const next = "shares are over the whole target and include the nodes moved before; use a larger one"
-	if w.Percent > 0 && last.Percent >= w.Percent {
-		return Invalidf(object, at+".percent", next, "%d %% is not more than the %d %% of an earlier wave", w.Percent, last.Percent)
+	if w.Percent > 0 && reached.Percent >= w.Percent {
+		return Invalidf(object, at+".percent", next, "%d %% is not more than the %d %% of an earlier wave", w.Percent, reached.Percent)
 	}
-	if w.Nodes > 0 && last.Nodes >= w.Nodes {
-		return Invalidf(object, at+".nodes", next, "%d nodes are not more than the %d of an earlier wave", w.Nodes, last.Nodes)
+	if w.Nodes > 0 && reached.Nodes >= w.Nodes {
+		return Invalidf(object, at+".nodes", next, "%d nodes are not more than the %d of an earlier wave", w.Nodes, reached.Nodes)
 	}
 	return nil
 }

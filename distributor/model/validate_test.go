@@ -105,6 +105,8 @@ func TestValidateRolloutSpec(t *testing.T) {
 		{"negative nodes", func(s *RolloutSpec) { s.Waves[0].Nodes = -1 }, []string{"spec.waves[0].nodes"}},
 		{"percent", func(s *RolloutSpec) { s.Waves[3].Percent = 101 }, []string{"spec.waves[3].percent"}},
 		{"percent that does not grow", func(s *RolloutSpec) { s.Waves[3].Percent = 25 }, []string{"spec.waves[3].percent"}},
+		{"a count that does not grow", func(s *RolloutSpec) { s.Waves[3] = WaveSpec{Nodes: 1} }, []string{"spec.waves[3].nodes"}},
+		{"over a selector", func(s *RolloutSpec) { s.Waves[2], s.Waves[1] = s.Waves[1], s.Waves[2]; s.Waves[3].Percent = 20 }, []string{"spec.waves[3].percent"}},
 		{"wave selector", func(s *RolloutSpec) { s.Waves[1].Selector = "a in" }, []string{"spec.waves[1].selector"}},
 		{"soak", func(s *RolloutSpec) { s.Waves[0].Soak = -1 }, []string{"spec.waves[0].soak"}},
 		{"deadline", func(s *RolloutSpec) { s.Waves[0].Deadline = MaxDeadline + 1 }, []string{"spec.waves[0].deadline"}},
