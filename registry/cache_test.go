@@ -206,14 +206,14 @@ func TestFetchShares(t *testing.T) {
 			}
 		})
 	}
-	<-g.started
+	c.AwaitWaiters(want.Digest, callers)
 	close(g.release)
 	wg.Wait()
 	if g.asked.Load() != 1 {
 		t.Errorf("%d downloads for %d callers", g.asked.Load(), callers)
 	}
-	if ended.Load() == 0 {
-		t.Error("nobody saw the progress to its end")
+	if ended.Load() != callers {
+		t.Errorf("%d of %d callers saw the progress to its end", ended.Load(), callers)
 	}
 }
 
@@ -230,13 +230,11 @@ func TestFetchOutlivesItsStarter(t *testing.T) {
 		first <- err
 	}()
 	<-g.started
-	joined := make(chan struct{})
 	go func() {
-		close(joined)
 		_, err := c.Fetch(t.Context(), want, limit, "here", nil, g.open)
 		second <- err
 	}()
-	<-joined
+	c.AwaitWaiters(want.Digest, 2)
 	leave()
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("the one who left got %v", err)
@@ -275,7 +273,7 @@ func TestFetchFailureIsTheSources(t *testing.T) {
 	broken := errors.New("broken")
 	bad, good := newGate(nil, broken), newGate(data, nil)
 	close(good.release)
-	results := make(chan error, 3)
+	results := make(chan error, 1)
 	go func() {
 		_, err := c.Fetch(t.Context(), want, limit, "bad", nil, bad.open)
 		results <- err
@@ -287,6 +285,7 @@ func TestFetchFailureIsTheSources(t *testing.T) {
 			t.Errorf("the good source gave %v", err)
 		}
 	})
+	c.AwaitWaiters(want.Digest, 2)
 	close(bad.release)
 	if err := <-results; !errors.Is(err, broken) {
 		t.Errorf("the bad source gave %v", err)
