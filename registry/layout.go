@@ -1,6 +1,6 @@
 package registry
 
-// Layout is the shape of an artifact: which media types stand where. docs and facts: Istio and Envoy Gateway read LayoutOCI
+// Layout is the shape of an artifact: which media types stand where. Istio and Envoy Gateway read LayoutOCI
 // and LayoutCompat, generic Wasm tools read LayoutCNCF.
 type Layout string
 
