@@ -59,6 +59,9 @@ type everything struct {
 	hidden string
 }
 
+// hide uses the field that must not be decoded.
+func (e everything) hide() string { return e.hidden }
+
 func TestDecodeConfig(t *testing.T) {
 	t.Parallel()
 	seven := 7
@@ -88,7 +91,7 @@ func TestDecodeConfig(t *testing.T) {
 			if err := DecodeConfig([]byte(test.config), &got); err != nil {
 				t.Fatal(err)
 			}
-			if !reflect.DeepEqual(got, test.want) {
+			if !reflect.DeepEqual(got, test.want) || got.hide() != "" {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})

@@ -114,7 +114,7 @@ func checkTarget(name string, pseudo bool) error {
 		return nil
 	}
 	if lower == "host" {
-		return errors.New("Envoy knows host as :authority: set that")
+		return errors.New("host is :authority in Envoy: set that")
 	}
 	return checkName(name, false)
 }

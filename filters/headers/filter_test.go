@@ -121,7 +121,7 @@ func TestConfigErrors(t *testing.T) {
 		{"a name with a space", `{"request":[{"op":"remove","name":"x a"}]}`, "request[0].name: "},
 		{"remove a pseudo-header", `{"request":[{"op":"remove","name":":path"}]}`, "request[0].name: \":path\" cannot be changed"},
 		{"set :status", `{"response":[{"op":"set","name":":status","value":"200"}]}`, "response[0].name: "},
-		{"host", `{"request":[{"op":"set","name":"Host","value":"h"}]}`, "set that"},
+		{"host", `{"request":[{"op":"set","name":"Host","value":"h"}]}`, "host is :authority in Envoy: set that"},
 		{"an empty pseudo-header", `{"request":[{"op":"set","name":":path","keepEmpty":true}]}`, "request[0].keepEmpty"},
 		{"line break", `{"request":[{"op":"set","name":"x","value":"a\r\nb"}]}`, "request[0].value: a header's value cannot hold"},
 		{"unknown command", `{"request":[{"op":"set","name":"x","value":"a%FOO(b)%"}]}`, "request[0].value: bad template at byte 1: unknown command \"FOO\""},

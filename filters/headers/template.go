@@ -95,10 +95,11 @@ func parseCommand(text string, response bool) (part, int, error) {
 	if open == 0 || text[open] == '%' {
 		return p, 0, fmt.Errorf("want %%REQ(name)%%, %%RESP(name)%% or %%PROP(path)%%, or %%%% for a percent sign")
 	}
-	shut := strings.IndexByte(text, ')')
+	shut := strings.IndexByte(text[open:], ')')
 	if shut < 0 {
 		return p, 0, fmt.Errorf("%s has no closing parenthesis", text[:open+1])
 	}
+	shut += open
 	command, argument := text[1:open], text[open+1:shut]
 	end := strings.IndexByte(text[shut:], '%')
 	if end < 0 {

@@ -18,6 +18,7 @@ func TestParseTemplate(t *testing.T) {
 		{"no parenthesis", "%REQ%", "want %REQ(name)%"},
 		{"open parenthesis", "%REQ(x%", "no closing parenthesis"},
 		{"not closed", "%REQ(x)", "no closing %"},
+		{"parentheses the wrong way round", "%)a(b)%", "unknown command \")a\""},
 		{"empty name", "%REQ()%", "the header's name is empty"},
 		{"empty alternative", "%REQ(a?)%", "the header's name is empty"},
 		{"bad limit", "%REQ(a):x%", "want a colon and the most bytes"},
