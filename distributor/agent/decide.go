@@ -194,7 +194,8 @@ func decideTrial(s situation) action {
 	case seen.at.After(t.atProof.at) && bypassed(t.chain, t.atProof, seen):
 		return back(fmt.Sprintf("%d requests completed and filter %s counted none of them", seen.requests-t.atProof.requests, t.chain.Filters[0].Name))
 	}
-	if end := t.proved.Add(s.trialTime); s.now.Before(end) {
+	// Where there is nothing to go back to, what serves is the best there is.
+	if end := t.proved.Add(s.trialTime); s.good != nil && s.now.Before(end) {
 		return action{until: end}
 	}
 	return action{kind: promote, chain: t.chain}
@@ -267,6 +268,9 @@ func decideDesired(s situation) action {
 		return action{}
 	case s.preloads && s.loaded != d.Hash && !d.is(s.good): // back to the good chain the short way
 		return action{kind: load, chain: d}
+	case s.trial != nil && !d.is(s.good):
+		// What the node had is what it goes back to, however short its trial was.
+		return action{kind: promote, chain: s.trial.chain}
 	}
 	return action{kind: swap, chain: d}
 }

@@ -15,9 +15,8 @@ import (
 
 // Limits of reporting.
 const (
-	// A report stream that was lost is opened again after reportRetryMin, doubling to reportRetryMax, with jitter, for ever.
+	// A report stream that was lost is opened again after reportRetryMin, doubling to reconnectMax, with jitter, for ever.
 	reportRetryMin = 200 * time.Millisecond
-	reportRetryMax = 30 * time.Second
 	// maxPending is how many reports about a chain wait for the stream; more are of no use once a later one says more.
 	maxPending = 32
 	// maxRestarts is how many restarts wait for the stream.
@@ -121,7 +120,7 @@ func (r *reporter) run(ctx context.Context) {
 			pause = reportRetryMin
 		}
 		wait := jitter(pause)
-		pause = min(2*pause, reportRetryMax)
+		pause = min(2*pause, reconnectMax)
 		r.log.Warn("lost the report stream", "error", err, "retry_in", wait)
 		timer := time.NewTimer(wait)
 		select {

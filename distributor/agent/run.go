@@ -26,8 +26,9 @@ const (
 	keepaliveTime    = 20 * time.Second
 	keepaliveTimeout = 10 * time.Second
 	connectTimeout   = 10 * time.Second
-	// connectRetryMax bounds the pause between two attempts to connect.
-	connectRetryMax = 15 * time.Second
+	// reconnectMax bounds the pause between two attempts to reach the distributor, for the connection and for each stream on
+	// it. A rollout waits for nodes after a restart of the distributor, so it is short; jitter spreads the nodes over it.
+	reconnectMax = 5 * time.Second
 )
 
 // Run is the agent: it looks after one Envoy until ctx ends, and returns nil then. An Envoy that it started is drained and
@@ -94,7 +95,7 @@ func Run(ctx context.Context, config Config) error {
 	})
 	sink, err := mcp.NewSink(mcp.SinkConfig{
 		Conn: conn, Node: config.Node, Labels: config.Labels,
-		Collections: collections[:], Held: inbox.held(), Apply: inbox.apply, Log: config.Log,
+		Collections: collections[:], Held: inbox.held(), Apply: inbox.apply, Log: config.Log, MaxBackoff: reconnectMax,
 		OnState: func(s mcp.SinkState) {
 			if s.Connected {
 				fetcher.hurry() // the modules come from the same distributor
@@ -176,6 +177,10 @@ func envoyVersion(ctx context.Context, config Config) (envoy.Version, error) {
 	if version.Number.Compare(envoy.OldestSupported) < 0 {
 		return envoy.Version{}, fmt.Errorf("%w: envoy: %s is %s; waft needs %s or later", ErrInvalid, config.Envoy.Path, version.Number, envoy.OldestSupported)
 	}
+	// Whatever else is wrong with the bootstrap is better told now than with the first chain.
+	if _, err := config.bootstrap(version.Number).Render(); err != nil {
+		return envoy.Version{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	switch whole := version.Number.HasFilterChain(); {
 	case whole && len(config.Slots) > 0:
 		return envoy.Version{}, fmt.Errorf("%w: slots: Envoy %s has one slot for the whole chain; leave them out", ErrInvalid, version.Number)
@@ -196,7 +201,7 @@ func dial(config Config) (*grpc.ClientConn, error) {
 		creds = credentials.NewTLS(settings)
 	}
 	patience := backoff.DefaultConfig
-	patience.MaxDelay = connectRetryMax
+	patience.MaxDelay = reconnectMax
 	conn, err := grpc.NewClient(config.Server,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),

@@ -288,13 +288,6 @@ func (s *source) said() []*waftv1.ReportRequest {
 	return slices.Clone(s.reports)
 }
 
-// forget forgets the reports so far.
-func (s *source) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reports = nil
-}
-
 // lastStanding is the last report about a chain; nil when there is none.
 func (s *source) lastStanding() *waftv1.ChainReport {
 	for _, r := range slices.Backward(s.said()) {

@@ -1,0 +1,257 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// noon is when the situations of these tests are.
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+const (
+	goodHash = "sha256:good"
+	newHash  = "sha256:new"
+	build    = "commit/1.40.0/Clean/RELEASE/BoringSSL"
+)
+
+func goodChain() *chain {
+	return &chain{Hash: goodHash, Generation: 1, Filters: []filter{{Name: "one", Digest: "a"}}}
+}
+
+func newChain() *chain {
+	return &chain{Hash: newHash, Generation: 2, Filters: []filter{{Name: "one", Digest: "b"}}}
+}
+
+// seeing is an observation of a ready Envoy with a chain in its slot.
+func seeing(epoch int, version string, reload, rejected int64) observation {
+	return observation{
+		at: noon, epoch: epoch, ready: true, seen: map[string]int64{},
+		slots: map[string]slotSeen{envoy.SlotName: {version: version, reload: reload, rejected: rejected}},
+	}
+}
+
+// settled is a node, Envoy's parent, that serves its good chain and was given nothing else.
+func settled() situation {
+	return situation{
+		now: noon, parent: true, desired: goodChain(), good: goodChain(), slots: []string{envoy.SlotName}, build: build,
+		have: map[string]bool{"a": true, "b": true}, preloads: true, host: up, seen: seeing(1, goodHash, 1, 0),
+		startedAt: noon.Add(-time.Hour), trialTime: 8 * time.Second,
+	}
+}
+
+// trying is a trial of the new chain that was put into the slots ten seconds ago, in an Envoy that served the good one.
+func trying() *trial {
+	return &trial{chain: newChain(), since: noon.Add(-10 * time.Second), epoch: 1, before: seeing(1, goodHash, 1, 0)}
+}
+
+// onTrial is a trial of the new chain that was proved a second ago.
+func onTrial() *trial {
+	t := trying()
+	t.proved, t.atProof = noon.Add(-time.Second), seeing(1, newHash, 2, 0)
+	t.atProof.at = noon.Add(-time.Second)
+	return t
+}
+
+func TestDecide(t *testing.T) {
+	accepted := &envoy.Verdict{Outcome: envoy.Accepted}
+	rejected := &envoy.Verdict{Outcome: envoy.Rejected, Reasons: []string{"no"}}
+	for _, test := range []struct {
+		name   string
+		change func(*situation)
+		want   kind
+		chain  string
+		reason string
+		until  time.Time
+	}{
+		// What the node is to run.
+		{name: "nothing to do", change: func(*situation) {}, want: wait},
+		{name: "never given a chain: Envoy is not started", change: func(s *situation) { s.desired, s.good, s.host = nil, nil, down }, want: wait},
+		{name: "the chain was taken away: the good one goes on", change: func(s *situation) { s.desired = nil }, want: wait},
+		{name: "a new chain waits for its modules", change: func(s *situation) { s.desired, s.have = newChain(), map[string]bool{"a": true} }, want: wait},
+		{name: "then it is probed", change: func(s *situation) { s.desired = newChain() }, want: probe, chain: newHash},
+		{name: "not before an inconclusive probe may be tried again", change: func(s *situation) { s.desired, s.probeAfter = newChain(), noon.Add(time.Second) }, want: wait, until: noon.Add(time.Second)},
+		{name: "the probe rejects it: never again", change: func(s *situation) { s.desired, s.verdict = newChain(), rejected }, want: wait},
+		{name: "the probe accepts it: load", change: func(s *situation) { s.desired, s.verdict = newChain(), accepted }, want: load, chain: newHash},
+		{name: "loaded: swap", change: func(s *situation) { s.desired, s.verdict, s.loaded = newChain(), accepted, newHash }, want: swap, chain: newHash},
+		{name: "another chain is loaded: load this one", change: func(s *situation) { s.desired, s.verdict, s.loaded = newChain(), accepted, "sha256:other" }, want: load, chain: newHash},
+		{name: "no slot for loading: swap", change: func(s *situation) { s.desired, s.verdict, s.preloads = newChain(), accepted, false }, want: swap, chain: newHash},
+		{name: "refused lately: wait", change: func(s *situation) {
+			s.desired, s.verdict, s.refusal = newChain(), accepted, &refusal{step: stepSwap, until: noon.Add(time.Minute)}
+		}, want: wait, until: noon.Add(time.Minute)},
+		{name: "refused long ago: again", change: func(s *situation) {
+			s.desired, s.verdict, s.refusal = newChain(), accepted, &refusal{step: stepSwap, until: noon}
+		}, want: load, chain: newHash},
+		{name: "an Envoy of another build: nothing", change: func(s *situation) { s.desired, s.verdict, s.blocked = newChain(), accepted, "another build" }, want: wait},
+		{name: "a chain that does not fit the slots: nothing", change: func(s *situation) { s.desired, s.misfit = newChain(), "other slots" }, want: wait},
+		{name: "Envoy comes up: the swap waits", change: func(s *situation) {
+			s.desired, s.verdict, s.host, s.startedAt = newChain(), accepted, starting, noon
+		}, want: wait, until: noon.Add(startLimit)},
+
+		// Envoy itself.
+		{name: "Envoy is down: started on the good chain", change: func(s *situation) { s.host = down }, want: start, chain: goodHash},
+		{name: "Envoy is down and a new chain is ready: the good one first", change: func(s *situation) { s.host, s.desired, s.verdict = down, newChain(), accepted }, want: start, chain: goodHash},
+		{name: "Envoy crashed just now: a pause", change: func(s *situation) { s.host, s.startAfter = down, noon.Add(time.Second) }, want: wait, until: noon.Add(time.Second)},
+		{name: "the good chain's module is gone: not started without", change: func(s *situation) { s.host, s.have = down, map[string]bool{} }, want: wait},
+		{name: "Envoy does not come up", change: func(s *situation) { s.host, s.startedAt = starting, noon.Add(-startLimit) }, want: restart},
+		{name: "the first chain starts Envoy", change: func(s *situation) { s.host, s.good, s.desired, s.verdict = down, nil, newChain(), accepted }, want: start, chain: newHash},
+		{name: "the first chain starts Envoy, not before it was probed", change: func(s *situation) { s.host, s.good, s.desired = down, nil, newChain() }, want: probe, chain: newHash},
+		{name: "the first chain was refused: nothing is started", change: func(s *situation) {
+			s.host, s.good, s.desired, s.verdict, s.refusal = down, nil, newChain(), accepted, &refusal{until: noon.Add(time.Minute)}
+		}, want: wait, until: noon.Add(time.Minute)},
+		{name: "an empty chain needs no modules", change: func(s *situation) {
+			s.host, s.good, s.desired, s.verdict, s.have = down, nil, &chain{Hash: newHash}, accepted, nil
+		}, want: start, chain: newHash},
+		{name: "others run Envoy, and it is down: wait", change: func(s *situation) { s.parent, s.host = false, down }, want: wait},
+		{name: "others run Envoy, and it is down: a new chain waits", change: func(s *situation) { s.parent, s.host, s.desired, s.verdict = false, down, newChain(), accepted }, want: wait},
+		{name: "the trial of an earlier life is started again", change: func(s *situation) { s.host, s.desired, s.trial = down, newChain(), &trial{chain: newChain()} }, want: start, chain: newHash},
+
+		// The chain in the slots, not proved.
+		{name: "no word yet: wait", change: func(s *situation) { s.desired, s.trial = newChain(), trying() }, want: wait, until: noon.Add(-10 * time.Second).Add(swapLimit)},
+		{name: "no word yet: another chain waits, too", change: func(s *situation) { s.desired, s.trial = &chain{Hash: "sha256:other"}, trying() }, want: wait, until: noon.Add(-10 * time.Second).Add(swapLimit)},
+		{name: "proved", change: func(s *situation) { s.desired, s.trial, s.seen = newChain(), trying(), seeing(1, newHash, 2, 0) }, want: accept, chain: newHash},
+		{name: "the version alone proves nothing", change: func(s *situation) { s.desired, s.trial, s.seen = newChain(), trying(), seeing(1, newHash, 1, 0) }, want: wait, until: noon.Add(-10 * time.Second).Add(swapLimit)},
+		{name: "config_reload rises with a rejection, too", change: func(s *situation) { s.desired, s.trial, s.seen = newChain(), trying(), seeing(1, goodHash, 2, 1) }, want: revert, chain: newHash, reason: "rejected"},
+		{name: "a worker hangs", change: func(s *situation) {
+			s.desired, s.trial, s.seen = newChain(), trying(), seeing(1, newHash, 1, 0)
+			s.seen.hangs = 1
+		}, want: revert, chain: newHash, reason: "hangs"},
+		{name: "not ready", change: func(s *situation) {
+			s.desired, s.trial, s.seen = newChain(), trying(), seeing(1, newHash, 2, 0)
+			s.seen.ready = false
+		}, want: wait, until: noon.Add(-10 * time.Second).Add(swapLimit)},
+		{name: "too late", change: func(s *situation) {
+			s.desired, s.trial = newChain(), trying()
+			s.trial.since = noon.Add(-swapLimit)
+		}, want: revert, chain: newHash, reason: "within"},
+		{name: "Envoy ended", change: func(s *situation) { s.desired, s.trial, s.host = newChain(), trying(), down }, want: revert, chain: newHash, reason: "ended"},
+		{name: "Envoy was started anew by others", change: func(s *situation) {
+			s.parent, s.desired, s.trial, s.seen = false, newChain(), trying(), seeing(2, newHash, 5, 0)
+		}, want: revert, chain: newHash, reason: "ended"},
+		{name: "the first start, proved", change: func(s *situation) {
+			s.good, s.desired, s.trial, s.seen = nil, newChain(), &trial{chain: newChain(), since: noon, epoch: 1}, seeing(1, newHash, 1, 0)
+		}, want: accept, chain: newHash},
+		{name: "an observation of the Envoy before proves nothing", change: func(s *situation) {
+			s.good, s.desired, s.trial, s.seen, s.host = nil, newChain(), &trial{chain: newChain(), since: noon, epoch: 2}, seeing(1, newHash, 1, 0), starting
+		}, want: wait, until: noon.Add(swapLimit)},
+
+		// The chain in the slots, proved.
+		{name: "on trial", change: func(s *situation) { s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0) }, want: wait, until: noon.Add(7 * time.Second)},
+		{name: "the trial is over", change: func(s *situation) {
+			s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0)
+			s.trial.proved = noon.Add(-8 * time.Second)
+		}, want: promote, chain: newHash},
+		{name: "nothing to go back to: good at once", change: func(s *situation) {
+			s.good, s.desired, s.trial, s.seen = nil, newChain(), onTrial(), seeing(1, newHash, 2, 0)
+		}, want: promote, chain: newHash},
+		{name: "no trial", change: func(s *situation) {
+			s.desired, s.trial, s.seen, s.trialTime = newChain(), onTrial(), seeing(1, newHash, 2, 0), -1
+		}, want: promote, chain: newHash},
+		{name: "Envoy crashes on trial", change: func(s *situation) { s.desired, s.trial, s.host = newChain(), onTrial(), down }, want: revert, chain: newHash, reason: "ended"},
+		{name: "a worker hangs on trial", change: func(s *situation) {
+			s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0)
+			s.seen.hangs = 1
+		}, want: revert, chain: newHash, reason: "hangs"},
+		{name: "requests pass the chain by", change: func(s *situation) {
+			s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0)
+			s.trial.atProof.seen["one"], s.seen.seen["one"], s.seen.requests = 7, 7, bypassRequests
+		}, want: revert, chain: newHash, reason: "counted none"},
+		{name: "requests meet the chain", change: func(s *situation) {
+			s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0)
+			s.trial.atProof.seen["one"], s.seen.seen["one"], s.seen.requests = 7, 57, bypassRequests
+		}, want: wait, until: noon.Add(7 * time.Second)},
+		{name: "a filter that does not count", change: func(s *situation) {
+			s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0)
+			s.seen.requests = bypassRequests
+		}, want: wait, until: noon.Add(7 * time.Second)},
+		{name: "a rollback in the trial goes the short way", change: func(s *situation) { s.trial, s.seen = onTrial(), seeing(1, newHash, 2, 0) }, want: swap, chain: goodHash},
+		{name: "a newer chain in the trial", change: func(s *situation) {
+			s.desired, s.trial, s.seen = &chain{Hash: "sha256:newer"}, onTrial(), seeing(1, newHash, 2, 0)
+		}, want: probe, chain: "sha256:newer"},
+		{name: "a newer chain in the trial, loaded: first keep what there is", change: func(s *situation) {
+			s.desired, s.trial, s.seen = &chain{Hash: "sha256:newer"}, onTrial(), seeing(1, newHash, 2, 0)
+			s.verdict, s.loaded = accepted, "sha256:newer"
+		}, want: promote, chain: newHash},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := settled()
+			test.change(&s)
+			got := decide(s)
+			hash := ""
+			if got.chain != nil {
+				hash = got.chain.Hash
+			}
+			if got.kind != test.want || hash != test.chain || !strings.Contains(got.reason, test.reason) || !got.until.Equal(test.until) {
+				t.Errorf("decided: %s %s because %q until %s; want: %s %s because %q until %s", got.kind, hash, got.reason, got.until, test.want, test.chain, test.reason, test.until)
+			}
+			if got.kind == revert && got.step == "" {
+				t.Error("a revert without its step")
+			}
+		})
+	}
+}
+
+// FuzzDecide looks, in situations at random, at what must hold in each.
+func FuzzDecide(f *testing.F) {
+	f.Add(uint64(0))
+	f.Add(uint64(0xffffffffffff))
+	f.Fuzz(func(t *testing.T, bits uint64) {
+		flag := func() bool { b := bits&1 == 1; bits >>= 1; return b }
+		s := settled()
+		s.parent = flag()
+		if flag() {
+			s.desired = newChain()
+		}
+		if flag() {
+			s.good = nil
+		}
+		switch {
+		case flag():
+			s.trial = trying()
+		case flag():
+			s.trial = onTrial()
+		case flag():
+			s.trial = &trial{chain: newChain()}
+		}
+		s.host = hostState(bits & 3 % 3)
+		bits >>= 2
+		if flag() {
+			s.have = nil
+		}
+		if flag() {
+			s.verdict = &envoy.Verdict{Outcome: envoy.Accepted}
+			if flag() {
+				s.verdict.Outcome = envoy.Rejected
+			}
+		}
+		if flag() {
+			s.loaded = newHash
+		}
+		if flag() {
+			s.refusal = &refusal{step: stepServe, until: noon.Add(time.Second)}
+		}
+		if flag() {
+			s.seen = seeing(int(bits&3), newHash, int64(bits>>2&3), int64(bits>>4&1))
+		}
+		a := decide(s)
+		switch a.kind {
+		case start:
+			if !s.parent || s.host != down || !s.hasModules(a.chain) {
+				t.Errorf("%s in %+v", a.kind, s)
+			}
+		case swap, load:
+			if s.host != up || !s.hasModules(a.chain) || !a.chain.is(s.good) && (s.verdict == nil || s.verdict.Outcome != envoy.Accepted) {
+				t.Errorf("%s in %+v", a.kind, s)
+			}
+			if s.trial != nil && s.trial.epoch != 0 && s.trial.proved.IsZero() {
+				t.Errorf("%s while another chain is not proved: %+v", a.kind, s)
+			}
+		case accept, promote, revert:
+			if s.trial == nil || !a.chain.is(s.trial.chain) {
+				t.Errorf("%s without a trial: %+v", a.kind, s)
+			}
+		}
+	})
+}

@@ -1,0 +1,87 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/envoy"
+)
+
+func TestStand(t *testing.T) {
+	accepted := &envoy.Verdict{Outcome: envoy.Accepted}
+	rejected := &envoy.Verdict{Outcome: envoy.Rejected, Reasons: []string{"no"}}
+	for _, test := range []struct {
+		name   string
+		change func(*situation)
+		want   standing
+		none   bool
+	}{
+		{name: "never given", change: func(s *situation) { s.desired, s.good = nil, nil }, none: true},
+		{name: "serving", change: func(*situation) {}, want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_SERVING, step: stepServe, serving: goodHash}},
+		{name: "offered", change: func(s *situation) { s.desired, s.have = newChain(), nil }, want: standing{state: waftv1.ChainState_OFFERED, step: stepFetch, reason: "fetch trouble", serving: goodHash}},
+		{name: "fetched", change: func(s *situation) { s.desired = newChain() }, want: standing{state: waftv1.ChainState_FETCHED, step: stepProbe, reason: "probe trouble", serving: goodHash}},
+		{name: "probed", change: func(s *situation) { s.desired, s.verdict = newChain(), accepted }, want: standing{state: waftv1.ChainState_FETCHED, step: stepLoad, serving: goodHash}},
+		{name: "probed, and nothing to load into", change: func(s *situation) { s.desired, s.verdict, s.preloads = newChain(), accepted, false }, want: standing{state: waftv1.ChainState_LOADED, step: stepSwap, serving: goodHash}},
+		{name: "loaded", change: func(s *situation) { s.desired, s.verdict, s.loaded = newChain(), accepted, newHash }, want: standing{state: waftv1.ChainState_LOADED, step: stepSwap, serving: goodHash}},
+		{name: "in the slots", change: func(s *situation) { s.desired, s.verdict, s.trial = newChain(), accepted, trying() }, want: standing{state: waftv1.ChainState_LOADED, step: stepSwap, serving: goodHash}},
+		{name: "in the slots, half way", change: func(s *situation) {
+			s.desired, s.verdict, s.trial, s.seen = newChain(), accepted, trying(), seeing(1, newHash, 1, 0)
+		}, want: standing{state: waftv1.ChainState_LOADED, step: stepSwap, serving: goodHash}},
+		{name: "on trial", change: func(s *situation) {
+			s.desired, s.verdict, s.trial, s.seen = newChain(), accepted, onTrial(), seeing(1, newHash, 2, 0)
+		}, want: standing{state: waftv1.ChainState_SERVING, step: stepServe, serving: newHash}},
+		{name: "rejected by the probe", change: func(s *situation) { s.desired, s.verdict = newChain(), rejected }, want: standing{state: waftv1.ChainState_REJECTED, step: stepProbe, reason: "no", final: true, serving: goodHash}},
+		{name: "refused by Envoy", change: func(s *situation) {
+			s.desired, s.verdict, s.refusal = newChain(), accepted, &refusal{step: stepSwap, reason: "why", until: noon.Add(time.Minute)}
+		}, want: standing{state: waftv1.ChainState_REJECTED, step: stepSwap, reason: "why", serving: goodHash}},
+		{name: "no slot for it", change: func(s *situation) { s.desired, s.misfit = newChain(), "slots" }, want: standing{state: waftv1.ChainState_REJECTED, step: stepLoad, reason: "slots", final: true, serving: goodHash}},
+		{name: "Envoy is another", change: func(s *situation) { s.desired, s.verdict, s.blocked = newChain(), accepted, "another" }, want: standing{state: waftv1.ChainState_FETCHED, step: stepLoad, reason: "another", serving: goodHash}},
+		{name: "Envoy is down", change: func(s *situation) { s.host = down }, want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_LOADED, step: stepServe, reason: "Envoy is not up"}},
+		{name: "Envoy serves something else", change: func(s *situation) { s.seen = seeing(1, "sha256:else", 1, 0) }, want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_LOADED, step: stepServe, reason: "Envoy is not up"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := settled()
+			test.change(&s)
+			if test.want.hash == "" && !test.none {
+				test.want.hash, test.want.generation = newHash, 2
+			}
+			got, ok := stand(s, "fetch trouble", "probe trouble")
+			if got != test.want || ok == test.none {
+				t.Errorf("stands %+v, %v\nwant   %+v", got, ok, test.want)
+			}
+		})
+	}
+}
+
+func TestMeter(t *testing.T) {
+	one := &chain{Hash: "one", Filters: []filter{{Name: "a"}, {Name: "b"}, {Name: "silent"}}}
+	at := func(epoch int, requests, errors, denied, a, b int64) observation {
+		return observation{at: noon, epoch: epoch, requests: requests, errors: errors, denied: denied, seen: map[string]int64{"a": a, "b": b}}
+	}
+	var m meter
+	for _, test := range []struct {
+		name    string
+		serving *chain
+		seen    observation
+		want    counts
+	}{
+		{"begins at zero", one, at(1, 100, 10, 5, 50, 40), counts{}},
+		{"counts from there, by the lowest filter", one, at(1, 130, 12, 6, 80, 60), counts{30, 2, 1, 20}},
+		{"nothing serves", nil, at(1, 500, 500, 0, 0, 0), counts{30, 2, 1, 20}},
+		{"Envoy came up again", one, at(2, 4, 1, 0, 4, 3), counts{34, 3, 1, 23}},
+		{"and goes on", one, at(2, 14, 1, 0, 14, 13), counts{44, 3, 1, 33}},
+		{"another chain begins at zero", &chain{Hash: "two"}, at(2, 14, 1, 0, 14, 13), counts{}},
+		{"without filters nothing is seen by them", &chain{Hash: "two"}, at(2, 15, 1, 0, 14, 13), counts{requests: 1}},
+		{"back to the first: at zero", one, at(2, 16, 1, 0, 14, 13), counts{}},
+	} {
+		m.follow(test.serving, test.seen)
+		c := test.serving
+		if c == nil {
+			c = one
+		}
+		if got := m.total(c); got != test.want {
+			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
+		}
+	}
+}

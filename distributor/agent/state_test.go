@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/envoy"
+)
+
+func TestSealedFileSurvivesATornWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	read := func() (int, string) {
+		var content struct{ N int }
+		from, err := readSealed(path, &content)
+		if from == "" && err == nil {
+			return 0, ""
+		}
+		return content.N, from
+	}
+	if n, from := read(); n != 0 || from != "" {
+		t.Errorf("nothing there: %d from %q", n, from)
+	}
+	for n := 1; n <= 2; n++ {
+		if err := writeSealed(path, struct{ N int }{n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, from := read(); n != 2 || from != path {
+		t.Errorf("whole: %d from %q", n, from)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range len(whole) - 1 { // the last byte is the newline
+		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if n, from := read(); n != 1 || from != path+previousSuffix {
+			t.Fatalf("cut at %d: %d from %q", cut, n, from)
+		}
+	}
+	for at := range whole {
+		changed := append([]byte(nil), whole...)
+		changed[at] ^= 1
+		if err := os.WriteFile(path, changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := read(); n != 1 && n != 2 { // white space may change, content may not
+			t.Fatalf("changed at %d: %d", at, n)
+		}
+	}
+	// A damaged file does not take the place of the sound copy.
+	if err := os.WriteFile(path, whole[:len(whole)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeSealed(path, struct{ N int }{3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if n, from := read(); n != 1 || from != path+previousSuffix {
+		t.Errorf("gone: %d from %q", n, from)
+	}
+	if err := os.WriteFile(path+previousSuffix, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var content struct{ N int }
+	if from, err := readSealed(path, &content); from != "" || !errors.Is(err, errTorn) {
+		t.Errorf("both damaged: from %q, %v", from, err)
+	}
+}
+
+// FuzzUnseal: the disk can say anything.
+func FuzzUnseal(f *testing.F) {
+	f.Add([]byte(`{"format":1,"checksum":"sha256:","content":{}}`))
+	f.Add([]byte(`{"format":2}`))
+	f.Fuzz(func(_ *testing.T, document []byte) {
+		var content record
+		_ = unseal(document, &content) // must not panic
+	})
+}
+
+func TestStateIsLockedAndKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	s, damaged, err := openState(dir)
+	if err != nil || damaged != nil {
+		t.Fatal(err, damaged)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if _, _, err := openState(dir); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second agent: %v", err)
+	}
+	packed, err := pack([]*mcpv1.Resource{{Metadata: &mcpv1.Metadata{Name: "r", Version: "1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func(*record){
+		func(r *record) { r.Good, r.Generation = goodChain(), 7 },
+		func(r *record) { r.Held = map[string][][]byte{"c": packed} },
+	} {
+		if err := s.change(change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	s, damaged, err = openState(dir)
+	if err != nil || damaged != nil {
+		t.Fatal(err, damaged)
+	}
+	defer func() { _ = s.close() }()
+	r := s.read()
+	resources, err := unpack(r.Held["c"])
+	if err != nil || len(resources) != 1 || resources[0].GetMetadata().GetVersion() != "1" || r.Generation != 7 || !r.Good.is(goodChain()) {
+		t.Errorf("read %+v, %v", r, err)
+	}
+	// What the disk does not take is not taken.
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.change(func(r *record) { r.Generation = 8 }); err == nil || s.read().Generation != 7 {
+		t.Errorf("changed without a disk: %v, generation %d", err, s.read().Generation)
+	}
+}
+
+func TestVerdictsAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "verdicts.json")
+	v, err := openVerdicts(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for hash, outcome := range map[string]envoy.Outcome{"a": envoy.Accepted, "r": envoy.Rejected, "i": envoy.Inconclusive} {
+		if err := v.keep("build", hash, envoy.Verdict{Outcome: outcome, Reasons: []string{"why"}}, noon); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if v, err = openVerdicts(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := v.of("build", "a"); got == nil || got.Outcome != envoy.Accepted {
+		t.Errorf("a: %+v", got)
+	}
+	if got := v.of("build", "r"); got == nil || got.Outcome != envoy.Rejected || got.Reason() != "why" {
+		t.Errorf("r: %+v", got)
+	}
+	if got := v.of("build", "i"); got != nil {
+		t.Errorf("an inconclusive verdict was kept: %+v", got)
+	}
+	if got := v.of("other build", "r"); got != nil {
+		t.Errorf("a verdict of another build: %+v", got)
+	}
+	if err := v.forget("build", "r"); err != nil || v.of("build", "r") != nil {
+		t.Errorf("not forgotten: %v", err)
+	}
+	for i := range maxVerdicts + 10 {
+		v.kept[verdictKey("build", string(rune('A'+i)))] = keptVerdict{At: noon.Add(-1)}
+	}
+	if err := v.keep("build", "newest", envoy.Verdict{Outcome: envoy.Accepted}, noon); err != nil || len(v.kept) != maxVerdicts || v.of("build", "newest") == nil {
+		t.Errorf("%d verdicts are kept, %v", len(v.kept), err)
+	}
+}
