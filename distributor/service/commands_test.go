@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -10,55 +11,90 @@ import (
 	"github.com/waft-project/waft/distributor/service"
 )
 
+// seen is a context that says when somebody first waits for it.
+type seen struct {
+	context.Context
+	once  sync.Once
+	waits chan struct{}
+}
+
+func (c *seen) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.waits) })
+	return c.Context.Done()
+}
+
 // Two operators at once: one of them wins, and the other is told who it was.
 func TestCommandsAtOnce(t *testing.T) {
 	s, nodes := settled(t, 4)
 	svc, _ := s.service()
 	s.release("two", "good:2")
+	s.begin("second", "two", long(one), all)
+	s.reach("second", model.RolloutSoaking)
 
-	conflicts := 0
-	for round := range 20 {
-		name := fmt.Sprintf("round-%d", round)
-		s.begin(name, "two", long(one), all)
-		s.reach(name, model.RolloutSoaking)
-		var wg sync.WaitGroup
-		var ready sync.WaitGroup
-		ready.Add(2)
-		errs := make([]error, 2)
-		for i, command := range []func() error{
-			func() error { _, err := svc.Abort(t.Context(), service.Actor{Name: "alice"}, name); return err },
-			func() error { _, err := svc.Pause(t.Context(), service.Actor{Name: "bob"}, name); return err },
-		} {
-			wg.Go(func() {
-				ready.Done()
-				ready.Wait()
-				errs[i] = command()
-			})
-		}
-		wg.Wait()
-		if errs[0] != nil {
-			t.Fatalf("abort: %v", errs[0]) // it fits running and paused alike
-		}
-		if errors.Is(errs[1], model.ErrConflict) {
-			conflicts++
-			wantKind(t, errs[1], model.ErrConflict, "rollout/"+name, "alice was first", "Aborted")
-			wantKind(t, errs[1], model.ErrPrecondition)
-		} else if errs[1] != nil && !errors.Is(errs[1], model.ErrPrecondition) {
-			t.Fatalf("pause: %v", errs[1])
-		}
-		s.reach(name, model.RolloutAborted)
-		undo, err := svc.Undo(t.Context(), alice, name)
-		if err != nil {
+	// Alice's abort is on its way to the store when Bob asks for a pause.
+	gate := make(chan struct{})
+	s.tap.gate.Store(&gate)
+	var wg sync.WaitGroup
+	var aborted, paused error
+	wg.Go(func() { _, aborted = svc.Abort(t.Context(), service.Actor{Name: "alice"}, "second") })
+	<-gate
+	bob := &seen{Context: t.Context(), waits: make(chan struct{})}
+	wg.Go(func() { _, paused = svc.Pause(bob, service.Actor{Name: "bob"}, "second") })
+	<-bob.waits
+	gate <- struct{}{}
+	wg.Wait()
+	if aborted != nil {
+		t.Fatal(aborted)
+	}
+	wantKind(t, paused, model.ErrConflict, "rollout/second", "alice was first", "Aborted")
+	// Who asks later is told what is, not who was first.
+	_, err := svc.Pause(t.Context(), service.Actor{Name: "bob"}, "second")
+	wantKind(t, err, model.ErrPrecondition, "rollout/second")
+	if errors.Is(err, model.ErrConflict) {
+		t.Errorf("asked later: %v", err)
+	}
+	if got := reached(nodes, "good:2"); got != 1 {
+		t.Errorf("%d nodes were reached, want 1", got)
+	}
+}
+
+// Commands of any kind and number at once leave a rollout in an end, and each node in one of two places.
+func TestManyCommandsAtOnce(t *testing.T) {
+	s, nodes := settled(t, 4)
+	svc, _ := s.service()
+	s.release("two", "good:2")
+	s.begin("second", "two", one, half, all)
+	var wg sync.WaitGroup
+	for i, command := range []func(context.Context, service.Actor, string) (model.Rollout, error){
+		svc.Pause, svc.Resume, svc.Promote, svc.Pause, svc.Resume, svc.Promote, svc.Undo,
+	} {
+		wg.Go(func() {
+			_, err := command(t.Context(), service.Actor{Name: fmt.Sprintf("operator-%d", i)}, "second")
+			if err != nil && !errors.Is(err, model.ErrPrecondition) && !errors.Is(err, model.ErrConflict) {
+				t.Errorf("command %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	r, err := svc.GetRollout(t.Context(), "second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Phase == model.RolloutPaused {
+		if _, err := svc.Resume(t.Context(), alice, "second"); err != nil {
 			t.Fatal(err)
 		}
-		s.reach(undo.Name, model.RolloutDone)
 	}
-	t.Logf("%d of 20 rounds ended in a conflict", conflicts)
-	for _, n := range nodes {
-		if got := n.log(); got[len(got)-1] != "good:1" {
-			t.Errorf("%s serves %v in the end", n.hello.ID, got)
+	end := s.reach("second", model.RolloutDone, model.RolloutRolledBack)
+	want := map[model.RolloutPhase]string{model.RolloutDone: "good:2", model.RolloutRolledBack: "good:1"}[end.Phase]
+	s.eventually("the nodes are where the rollout says", func() bool {
+		for _, n := range nodes {
+			if got := n.log(); got[len(got)-1] != want {
+				return false
+			}
 		}
-	}
+		return true
+	})
 }
 
 // Of many that start a rollout under one name one wins, and the others learn whose it is.

@@ -174,6 +174,9 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 	if changed {
 		e.written = after
 	}
+	if changed && by != nil {
+		e.told.by, e.told.message, e.told.at = by.actor, after.Message, s.stamp()
+	}
 	s.carryOut(after.Name, actions)
 	told := s.settle(e, changed)
 	s.mu.Unlock()

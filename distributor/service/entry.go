@@ -2,6 +2,7 @@ package service
 
 import (
 	"slices"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -17,6 +18,12 @@ type entry struct {
 	// members are the nodes that the target matches, as of fleet.
 	members []*node
 	fleet   int64
+	// told is the newest command that changed it, and when that could be seen.
+	told struct {
+		by      Actor
+		message string
+		at      time.Time
+	}
 	// blocker is the rollout that a pending one waits for; nil when that is not known.
 	blocker *entry
 }

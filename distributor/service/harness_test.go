@@ -83,6 +83,8 @@ type tap struct {
 	cut atomic.Bool
 	// cutRows makes writes of nodes' rows fail.
 	cutRows atomic.Bool
+	// gate, when set, holds the next write of a rollout: it says on the channel that it is there, and waits for an answer.
+	gate atomic.Pointer[chan struct{}]
 	// mute makes the next write of a rollout succeed without saying so.
 	mute atomic.Bool
 }
@@ -113,6 +115,10 @@ func (s *tap) CreateRollout(ctx context.Context, r model.Rollout, audit []model.
 func (s *tap) UpdateRollout(ctx context.Context, r model.Rollout, revision int64, audit []model.AuditEntry) (int64, error) {
 	if s.cut.Load() {
 		return 0, errCut
+	}
+	if gate := s.gate.Swap(nil); gate != nil {
+		*gate <- struct{}{}
+		<-*gate
 	}
 	s.rollouts.Add(1)
 	next, err := s.Store.UpdateRollout(ctx, r, revision, audit)

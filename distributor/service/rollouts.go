@@ -357,7 +357,7 @@ func (s *Service) command(ctx context.Context, actor Actor, verb, name string, e
 			_, _, err = rollout.Step(out, event, s.stamp())
 		}
 		if errors.Is(err, model.ErrPrecondition) {
-			return overtaken(err, out, actor, asked)
+			return overtaken(err, e, actor, asked)
 		}
 		return err
 	})
@@ -366,17 +366,11 @@ func (s *Service) command(ctx context.Context, actor Actor, verb, name string, e
 
 // overtaken turns "not possible now" into a conflict that names who was first, where somebody else changed the rollout
 // after this command was asked for.
-func overtaken(err error, state model.Rollout, actor Actor, asked time.Time) error {
-	for _, line := range slices.Backward(state.History) {
-		if line.At.Before(asked) {
-			break
-		}
-		if line.Actor == rollout.Actor || line.Actor == actor.Name {
-			continue
-		}
-		return &model.Error{Kind: model.ErrConflict, Object: "rollout/" + state.Name, Cause: err,
-			Message: fmt.Sprintf("%s was first: %s (%s)", line.Actor, line.Message, line.Phase),
-			Next:    "look at its status, then ask again if it is still wanted"}
+func overtaken(err error, e *entry, actor Actor, asked time.Time) error {
+	if e.told.at.Before(asked) || e.told.by.Name == actor.Name {
+		return err
 	}
-	return err
+	return &model.Error{Kind: model.ErrConflict, Object: "rollout/" + e.state.Name, Cause: err,
+		Message: fmt.Sprintf("%s was first: %s (%s)", e.told.by.Name, e.told.message, e.state.Phase),
+		Next:    "look at its status, then ask again if it is still wanted"}
 }

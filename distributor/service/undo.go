@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -30,7 +31,17 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 		return model.Rollout{}, errNoRollout(name)
 	}
 	if running {
-		return s.command(ctx, actor, "undo", name, rollout.RollBack{By: actor.by()})
+		r, err := s.command(ctx, actor, "undo", name, rollout.RollBack{By: actor.by()})
+		if !errors.Is(err, model.ErrPrecondition) || errors.Is(err, model.ErrConflict) {
+			return r, err
+		}
+		s.mu.Lock()
+		running = e.running()
+		s.mu.Unlock()
+		if running {
+			return r, err
+		}
+		// It ended just now.
 	}
 	undone, _, err := s.store.GetRollout(ctx, name)
 	if err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -88,6 +89,22 @@ func TestValueThatIsTooLarge(t *testing.T) {
 	if !errors.Is(err, model.ErrInvalid) || !strings.Contains(err.Error(), "release/x") {
 		t.Fatalf("error is %v, want invalid, naming the object", err)
 	}
+}
+
+// A rollout of a large fleet has to fit a request of a cluster that is set up as etcd is by default.
+func TestRolloutOfManyNodesFits(t *testing.T) {
+	r := model.Rollout{Name: "large", Nodes: map[string]model.NodeProgress{}}
+	hash := model.Digest([]byte("chain"))
+	for i := range 10_000 {
+		r.Nodes[fmt.Sprintf("node-%05d.cluster.example", i)] = model.NodeProgress{
+			State: model.NodeServing, From: model.ReleaseID{Name: "edge", Hash: hash}, FromGiven: true, Chain: hash, FromChain: hash,
+		}
+	}
+	value, err := encode("rollout/large", r)
+	if err != nil || len(value) > maxStored {
+		t.Fatalf("%d bytes, %v", len(value), err)
+	}
+	t.Logf("10,000 nodes are %d bytes", len(value))
 }
 
 func FuzzDecode(f *testing.F) {
