@@ -279,9 +279,13 @@ func (s *Stream) feedData(ctx context.Context, d *direction, data []byte, end bo
 // filterData calls the filter for a piece of a body, and does what it says.
 func (s *Stream) filterData(ctx context.Context, d *direction, data []byte, end bool) {
 	d.ended = d.ended || end
+	added := d.added
 	status := s.guestData(ctx, d, &data, end)
 	if s.stopped(d) {
 		return
+	}
+	if d.added && !added && status != filterContinue {
+		s.misused("trailers were added to the %s in a body callback that paused: Envoy sends them before the body", directionNames[d.index])
 	}
 	if status == filterContinue {
 		if d.iter == iterStopSingle {

@@ -67,7 +67,9 @@ func (s *stream) at(name string, size int, end bool) types.Action {
 	if s.steps["props"] != nil {
 		props()
 	}
-	maps()
+	if s.steps["quiet"] == nil {
+		maps() // asking for the size of trailers makes them, at the end of a body
+	}
 	say("body %s %s", buffer(0), buffer(1))
 	action := types.ActionContinue
 	for _, step := range s.steps[name] {
