@@ -9,8 +9,12 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// maxChains is how many rendered chains are kept; beyond it the cache begins anew.
-const maxChains = 4096
+const (
+	// maxChains is how many rendered chains are kept; beyond it the cache begins anew.
+	maxChains = 4096
+	// maxVerdicts is how many checked chains are known; a fleet has to do with fewer distinct ones at a time.
+	maxVerdicts = 1 << 16
+)
 
 // rendered is a chain, or why it cannot be rendered.
 type rendered struct {

@@ -96,7 +96,7 @@ func (s *Service) checkAll(ctx context.Context, chains map[string]model.Chain) e
 			return fmt.Errorf("check chain %s: %w", hash, err)
 		}
 		s.mu.Lock()
-		if len(s.verdicts) >= maxChains {
+		if len(s.verdicts) >= maxVerdicts {
 			clear(s.verdicts)
 		}
 		s.verdicts[hash] = verdict
