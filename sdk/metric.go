@@ -22,7 +22,7 @@ const emptyTagValue = "_"
 //
 //	stats_config:
 //	  stats_tags:
-//	  - {tag_name: code, regex: "^wasmcustom\\.requests\\..*?(code\\.(\\w+)\\.?)"}
+//	  - {tag_name: code, regex: '^wasmcustom\.http\.requests.*?(\.code\.([^.]+))'}
 func MetricName(name string, tags ...Tag) string {
 	if len(tags) == 0 {
 		return name
