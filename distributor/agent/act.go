@@ -41,7 +41,9 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 		d.log.Warn("Envoy does not come up; starting it again", "after", startLimit)
 		return d.host.stop(0)
 	case probe:
-		return d.begin(ctx, a, d.probe)
+		fresh := *a.chain
+		fresh.Filters = d.verdicts.unproven(d.version.Build, a.chain)
+		return d.begin(ctx, a, func(ctx context.Context, _ *chain) (envoy.Verdict, error) { return d.probe(ctx, &fresh) })
 	case load:
 		return d.begin(ctx, a, d.load)
 	case swap:
@@ -145,7 +147,7 @@ func (d *driver) start(ctx context.Context, s situation, c *chain) error {
 // begin starts a job.
 func (d *driver) begin(ctx context.Context, a action, do func(context.Context, *chain) (envoy.Verdict, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	j := &job{kind: a.kind, hash: a.chain.Hash, cancel: cancel}
+	j := &job{kind: a.kind, hash: a.chain.Hash, chain: a.chain, cancel: cancel}
 	d.busy = j
 	go func() {
 		verdict, err := do(ctx, a.chain)
@@ -157,8 +159,11 @@ func (d *driver) begin(ctx context.Context, a action, do func(context.Context, *
 	return nil
 }
 
-// probe is a job: what would Envoy say?
+// probe is a job: what would Envoy say? The chain holds only the filters that this build has not accepted yet.
 func (d *driver) probe(ctx context.Context, c *chain) (envoy.Verdict, error) {
+	if len(c.Filters) == 0 {
+		return envoy.Verdict{Outcome: envoy.Accepted}, nil
+	}
 	filters, err := d.files.render(c)
 	if err != nil {
 		return envoy.Verdict{}, err

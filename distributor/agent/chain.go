@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,6 +36,16 @@ type filter struct {
 	Size    int64               `json:"size"`
 	Config  []byte              `json:"config,omitempty"`
 	Policy  model.FailurePolicy `json:"policy"`
+}
+
+// content is a digest of all that decides how the filter loads. It is taken here, not from the resource's version, which is
+// only what the distributor says.
+func (f filter) content() string {
+	h := sha256.New()
+	for _, part := range [][]byte{[]byte(f.Name), []byte(f.Digest), []byte(f.Policy), f.Config} {
+		fmt.Fprintf(h, "%d:%s,", len(part), part)
+	}
+	return "filter:" + hex.EncodeToString(h.Sum(nil))
 }
 
 // is says whether both are the same rendered chain; two absent ones are not.

@@ -90,6 +90,7 @@ type refusalCount struct {
 type job struct {
 	kind   kind
 	hash   string
+	chain  *chain
 	cancel context.CancelFunc
 }
 
@@ -274,7 +275,7 @@ func (d *driver) heed() {
 		return
 	}
 	d.log.Info("trying the chain again, as asked", "chain", r.Desired.Hash)
-	if err := d.verdicts.forget(d.version.Build, r.Desired.Hash); err != nil {
+	if err := d.verdicts.forget(d.version.Build, r.Desired); err != nil {
 		d.log.Error("a verdict cannot be forgotten on disk", "error", err)
 	}
 	delete(d.refusals, r.Desired.Hash)
@@ -328,6 +329,11 @@ func (d *driver) finishProbe(r result) {
 	d.log.Info("probed", "chain", r.job.hash, "outcome", r.verdict.Outcome, "reason", r.verdict.Reason(), "took", r.verdict.Took)
 	if err := d.verdicts.keep(d.version.Build, r.job.hash, r.verdict, time.Now()); err != nil {
 		d.log.Error("a verdict cannot be kept on disk; it will be found again", "error", err)
+	}
+	if r.verdict.Outcome == envoy.Accepted {
+		if err := d.verdicts.keepFilters(d.version.Build, r.job.chain, time.Now()); err != nil {
+			d.log.Error("a verdict cannot be kept on disk; it will be found again", "error", err)
+		}
 	}
 }
 

@@ -157,7 +157,7 @@ func TestVerdictsAreKept(t *testing.T) {
 	if got := v.of("other build", "r"); got != nil {
 		t.Errorf("a verdict of another build: %+v", got)
 	}
-	if err := v.forget("build", "r"); err != nil || v.of("build", "r") != nil {
+	if err := v.forget("build", &chain{Hash: "r"}); err != nil || v.of("build", "r") != nil {
 		t.Errorf("not forgotten: %v", err)
 	}
 	for i := range maxVerdicts + 10 {
@@ -165,5 +165,51 @@ func TestVerdictsAreKept(t *testing.T) {
 	}
 	if err := v.keep("build", "newest", envoy.Verdict{Outcome: envoy.Accepted}, noon); err != nil || len(v.kept) != maxVerdicts || v.of("build", "newest") == nil {
 		t.Errorf("%d verdicts are kept, %v", len(v.kept), err)
+	}
+}
+
+// A chain is probed for the filters that this Envoy build has not accepted in another chain.
+func TestVerdictsOnFilters(t *testing.T) {
+	v, err := openVerdicts(filepath.Join(t.TempDir(), "verdicts.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := filter{Name: "a", Digest: "sha256:1", Config: []byte(`{"x":1}`)}
+	two := filter{Name: "b", Digest: "sha256:2"}
+	if err := v.keepFilters("build", &chain{Hash: "h", Filters: []filter{one, two}}, noon); err != nil {
+		t.Fatal(err)
+	}
+	if v, err = openVerdicts(v.path); err != nil {
+		t.Fatal(err)
+	}
+	changed := func(change func(*filter)) filter { f := one; change(&f); return f }
+	for _, c := range []struct {
+		name  string
+		build string
+		f     filter
+		known bool
+	}{
+		{"the same", "build", one, true},
+		{"another version of the resource, with the same content", "build", changed(func(f *filter) { f.Version = "v2" }), true},
+		{"another name", "build", changed(func(f *filter) { f.Name = "c" }), false},
+		{"another module", "build", changed(func(f *filter) { f.Digest = "sha256:3" }), false},
+		{"another configuration", "build", changed(func(f *filter) { f.Config = []byte(`{"x":2}`) }), false},
+		{"another policy", "build", changed(func(f *filter) { f.Policy = "FAIL_CLOSED" }), false},
+		{"another build", "other", one, false},
+	} {
+		left := v.unproven(c.build, &chain{Filters: []filter{c.f, two}})
+		wanted := 0
+		if !c.known {
+			wanted = 1
+		}
+		if c.build != "build" {
+			wanted = 2
+		}
+		if len(left) != wanted {
+			t.Errorf("%s: %d filters are probed instead of %d", c.name, len(left), wanted)
+		}
+	}
+	if err := v.forget("build", &chain{Hash: "h", Filters: []filter{one}}); err != nil || len(v.unproven("build", &chain{Filters: []filter{one, two}})) != 1 {
+		t.Errorf("not forgotten: %v", err)
 	}
 }

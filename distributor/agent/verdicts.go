@@ -11,7 +11,9 @@ import (
 // maxVerdicts is how many verdicts are kept; the oldest go first.
 const maxVerdicts = 256
 
-// verdicts keeps what the probe found, by Envoy build and rendered hash, on disk. It belongs to the driver's goroutine.
+// verdicts keeps what the probe found on disk, by Envoy build and rendered hash; and which filters it accepted, by Envoy
+// build and the filter's content (its name, module, configuration and policy). A filter has a VM of its own, so what Envoy loaded
+// once it loads in another chain, too: a chain is probed for what is new in it. It belongs to the driver's goroutine.
 type verdicts struct {
 	path string
 	kept map[string]keptVerdict
@@ -46,6 +48,11 @@ func (v *verdicts) keep(build, hash string, verdict envoy.Verdict, now time.Time
 		return nil
 	}
 	v.kept[verdictKey(build, hash)] = keptVerdict{verdict, now}
+	return v.write()
+}
+
+// write drops what is too much, and stores the rest.
+func (v *verdicts) write() error {
 	if len(v.kept) > maxVerdicts {
 		oldest := slices.SortedFunc(maps.Keys(v.kept), func(a, b string) int { return v.kept[a].At.Compare(v.kept[b].At) })
 		for _, key := range oldest[:len(v.kept)-maxVerdicts] {
@@ -55,8 +62,27 @@ func (v *verdicts) keep(build, hash string, verdict envoy.Verdict, now time.Time
 	return writeSealed(v.path, v.kept)
 }
 
-// forget drops the verdict on a chain, so that it is probed again.
-func (v *verdicts) forget(build, hash string) error {
-	delete(v.kept, verdictKey(build, hash))
+// keepFilters notes that a build accepted the filters of a chain.
+func (v *verdicts) keepFilters(build string, c *chain, now time.Time) error {
+	for _, f := range c.Filters {
+		v.kept[verdictKey(build, f.content())] = keptVerdict{envoy.Verdict{Outcome: envoy.Accepted}, now}
+	}
+	return v.write()
+}
+
+// unproven are the filters of a chain that the build has not accepted yet.
+func (v *verdicts) unproven(build string, c *chain) []filter {
+	return slices.DeleteFunc(slices.Clone(c.Filters), func(f filter) bool {
+		verdict := v.of(build, f.content())
+		return verdict != nil && verdict.Outcome == envoy.Accepted
+	})
+}
+
+// forget drops the verdict on a chain and on its filters, so that it is probed again, whole.
+func (v *verdicts) forget(build string, c *chain) error {
+	delete(v.kept, verdictKey(build, c.Hash))
+	for _, f := range c.Filters {
+		delete(v.kept, verdictKey(build, f.content()))
+	}
 	return writeSealed(v.path, v.kept)
 }
