@@ -322,6 +322,24 @@ func TestTheWayOfAChain(t *testing.T) {
 		return nil
 	})
 	answers(t, config.Listen, "x-one", "first")
+
+	// The distributor comes back and remembers nothing: it is told everything again, though nothing has changed.
+	s.stop()
+	s.mu.Lock()
+	s.reports = nil
+	s.mu.Unlock()
+	s.start()
+	s.await(first, waftv1.ChainState_SERVING)
+	envoytest.Eventually(t, "the modules and the statistics are reported again", func(context.Context) error {
+		var fetched bool
+		for _, r := range s.said() {
+			fetched = fetched || slices.Contains(r.GetFetched().GetDigests(), plain.GetDigest())
+		}
+		if got := s.statistics(); !fetched || got.GetHash() != first || s.said()[0].GetHello() == nil {
+			return fmt.Errorf("fetched: %v, statistics %v", fetched, got)
+		}
+		return nil
+	})
 }
 
 // Nothing but this machine is needed to start and to serve; a killed Envoy comes back.
