@@ -1,12 +1,7 @@
 package demo
 
-// Statistics of Envoy that the demo reads. They are Envoy's own words, not waft's.
-const (
-	// requestsStat is a metric that the configuration of the filter metrics defines.
-	requestsStat = "wasmcustom.demo_requests"
-	// failingStat rises with each request that release 3's filter failed on purpose.
-	failingStat = "wasmcustom.demo_failed_on_purpose"
-)
+// requestsStat is a metric that the configuration of the filter metrics defines, as Envoy's statistics show it.
+const requestsStat = "wasmcustom.demo_requests"
 
 // firstRelease is the three shipped filters.
 func (d *run) firstRelease() []object {

@@ -64,7 +64,7 @@ func Run(ctx context.Context, config Config) (result Result, err error) {
 			err = errors.Join(err, fmt.Errorf("clean up: %w", stopErr))
 		}
 		result.Seconds = round(time.Since(started).Seconds())
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrNotHeld) {
 			result.Failures = append(result.Failures, err.Error())
 			result.OK = false
 		}
@@ -97,6 +97,7 @@ type run struct {
 	visitors []fleet.Visitor
 	load     *fleet.Load
 	digests  map[string]string // module (with its version) to sha256
+	bad      []string          // nodes that release 3 reached
 }
 
 type step struct {
@@ -190,7 +191,11 @@ func (d *run) start(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.fleet.Connected(ctx)
+	if err := d.fleet.Connected(ctx); err != nil {
+		return err
+	}
+	d.result.Envoys = len(d.fleet.Nodes())
+	return nil
 }
 
 func (d *run) publish(ctx context.Context) error {
@@ -273,7 +278,11 @@ func (d *run) release2(ctx context.Context) error {
 
 func (d *run) release3(ctx context.Context) error {
 	d.load.Enter(periodRelease3)
-	err := d.rollOut(ctx, 3, d.failingRelease(), gently)
+	before, err := d.fleet.Read(ctx)
+	if err != nil {
+		return err
+	}
+	err = d.rollOut(ctx, 3, d.failingRelease(), gently)
 	if err == nil {
 		return errors.New("the rollout of a release that fails requests ended well")
 	}
@@ -293,7 +302,23 @@ func (d *run) release3(ctx context.Context) error {
 		return err
 	}
 	d.result.RolledBack = true
+	after, err := d.fleet.Read(ctx)
+	if err != nil {
+		return err
+	}
+	d.bad = reached(before, after)
+	d.result.BadReleaseNodesReached = len(d.bad)
+	d.progress.note("release 3 was on %s, by Envoy's own statistics", strings.Join(d.bad, " "))
 	return nil
+}
+
+// reached lists the nodes whose Envoys were touched between two readings, by their own statistics: they were offered a
+// chain, made a VM, or answered 5xx.
+func reached(before, after map[string]fleet.Reading) []string {
+	return fleet.NodesWhere(after, func(id string, r fleet.Reading) bool {
+		b := before[id]
+		return r.Attempts() != b.Attempts() || r.Created() != b.Created() || r.ServerErrors() != b.ServerErrors()
+	})
 }
 
 func (d *run) release4(ctx context.Context) error {
@@ -321,8 +346,7 @@ func (d *run) release4(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reached := fleet.NodesWhere(after, func(id string, r fleet.Reading) bool { return r.Attempts() != before[id].Attempts() })
-	d.result.UnloadableNodesReached = len(reached)
+	d.result.UnloadableNodesReached = len(reached(before, after))
 	return nil
 }
 
@@ -339,15 +363,9 @@ func (d *run) count(ctx context.Context) error {
 		return err
 	}
 	d.load.Stop()
-	readings, err := d.fleet.Read(ctx)
-	if err != nil {
-		return err
-	}
-	bad := fleet.NodesWhere(readings, func(_ string, r fleet.Reading) bool { return r.SumPrefix(failingStat) > 0 })
-	d.result.BadReleaseNodesReached = len(bad)
 	all, failed := d.load.Total(fleet.Everything)
 	_, onBad := d.load.Total(func(node, period string) bool {
-		return period == periodRelease3 && slices.Contains(bad, node)
+		return period == periodRelease3 && slices.Contains(d.bad, node)
 	})
 	d.result.Requests, d.result.FailedOnBadNode, d.result.FailedRequests = all, onBad, failed-onBad
 	if d.result.FailedRequests > 0 {
@@ -355,7 +373,6 @@ func (d *run) count(ctx context.Context) error {
 			d.progress.note("%s", line)
 		}
 	}
-	d.progress.note("release 3 was on %s, by Envoy's statistics", strings.Join(bad, " "))
 	return nil
 }
 

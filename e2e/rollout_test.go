@@ -17,6 +17,10 @@ func TestErrorRatioTakesBack(t *testing.T) {
 	rollOut(t, f, "first", first, `[{percent: 100}]`)
 	load := fleet.StartLoad(t.Context(), f.Listeners(), []fleet.Visitor{{Name: "a client", Path: "/", Status: 200}})
 	defer load.Stop()
+	before, err := f.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	startRollout(t, f, "second", createRelease(t, f, "bad", "stamp", `{value: bad, failEvery: 3}`), errorGate)
 	ended := awaitRollout(t, f, "second", "to be rolled back", phaseIs("RolledBack"))
 	if len(ended.Nodes) != 1 {
@@ -28,11 +32,13 @@ func TestErrorRatioTakesBack(t *testing.T) {
 	for _, n := range f.Nodes() {
 		awaitStamp(t, n, "good")
 	}
-	readings, err := f.Read(t.Context())
+	after, err := f.Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad := fleet.NodesWhere(readings, func(_ string, r fleet.Reading) bool { return r.SumPrefix("wasmcustom.stamp_failed") > 0 })
+	bad := fleet.NodesWhere(after, func(id string, r fleet.Reading) bool {
+		return r.ServerErrors() > before[id].ServerErrors() || r.Attempts() > before[id].Attempts()
+	})
 	if len(bad) != 1 || bad[0] != ended.Nodes[0].Node {
 		t.Errorf("by Envoy's statistics it ran on %q, by waft's records on %+v", bad, ended.Nodes)
 	}
@@ -64,8 +70,9 @@ func TestProbeStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, r := range after {
-		if r.Attempts() != before[id].Attempts() {
-			t.Errorf("%s was offered the release: %d attempts, %d before", id, r.Attempts(), before[id].Attempts())
+		if r.Attempts() != before[id].Attempts() || r.Created() != before[id].Created() {
+			t.Errorf("%s has seen the release: %d chains offered, %d before; %d VMs made, %d before", id,
+				r.Attempts(), before[id].Attempts(), r.Created(), before[id].Created())
 		}
 	}
 }

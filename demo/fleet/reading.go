@@ -9,9 +9,6 @@ import (
 	"github.com/waft-project/waft/envoy"
 )
 
-// CreatedStat counts the Wasm VMs that an Envoy ever made.
-const CreatedStat = "wasm.envoy.wasm.runtime.v8.created"
-
 // statsWanted selects what a reading holds.
 const statsWanted = `^(wasmcustom\.|wasm\.envoy\.wasm\.runtime\.|extension_config_discovery\.|http\.edge\.downstream_rq_|server\.uptime)`
 
@@ -21,11 +18,15 @@ type Reading struct {
 	Texts    map[string]string
 }
 
-// Attempts is how often Envoy was offered something in a slot, whatever came of it.
-func (r Reading) Attempts() int64 {
-	return r.Counters[envoy.SlotStats(envoy.SlotName)+".update_attempt"] +
-		r.Counters[envoy.SlotStats(envoy.PreloadSlotName)+".update_attempt"]
-}
+// Attempts is how often Envoy was offered a chain in the slot that serves, whatever came of it.
+func (r Reading) Attempts() int64 { return r.Counters[envoy.SlotStats(envoy.SlotName)+".update_attempt"] }
+
+// Created is how many Wasm VMs Envoy ever made: it rises when a module is loaded in any slot.
+func (r Reading) Created() int64 { return r.Counters["wasm.envoy.wasm.runtime.v8.created"] }
+
+// ServerErrors is how many requests the connection manager that holds the slot ever answered with 5xx. Unlike a filter's own
+// metrics, which go away with the filter, it stays.
+func (r Reading) ServerErrors() int64 { return r.Counters["http.edge.downstream_rq_5xx"] }
 
 // Chain is the version of the chain that serves.
 func (r Reading) Chain() string {
