@@ -87,8 +87,9 @@ func (l *Log) Lines() []string {
 // logPrefix is Envoy's default format: [date time][thread][level][logger] [file:line] message.
 var logPrefix = regexp.MustCompile(`^\[[^\]]+\]\[[^\]]+\]\[([a-z]+)\]\[([a-z0-9_]+)\] (?:\[[^\]]+\] )?(.*)$`)
 
-// guestLine is how Envoy writes what a module logged: wasm log FILTER: message.
-var guestLine = regexp.MustCompile(`^wasm log ([a-z0-9-]+)[^:]*:(?: (.*))?$`)
+// guestLine is how Envoy writes what a module logged: "wasm log FILTER: message", and "wasm log: message" while the VM
+// starts and has no filter yet.
+var guestLine = regexp.MustCompile(`^wasm log(?: ([a-z0-9-]+)[^:]*)?:(?: (.*))?$`)
 
 // LogLine is one line in its parts. Level and Logger are empty when the line does not have Envoy's default format.
 type LogLine struct {
@@ -96,7 +97,8 @@ type LogLine struct {
 	Level string
 	// Logger: wasm, config, main, …
 	Logger string
-	// Filter is the filter whose module wrote the line; empty for Envoy's own lines.
+	// Guest says that a module wrote the line, Filter for which filter; empty while its VM starts.
+	Guest   bool
 	Filter  string
 	Message string
 }
@@ -110,7 +112,7 @@ func ParseLogLine(line string) LogLine {
 	parsed := LogLine{Level: match[1], Logger: match[2], Message: match[3]}
 	if parsed.Logger == "wasm" {
 		if guest := guestLine.FindStringSubmatch(parsed.Message); guest != nil {
-			parsed.Filter, parsed.Message = guest[1], guest[2]
+			parsed.Guest, parsed.Filter, parsed.Message = true, guest[1], guest[2]
 		}
 	}
 	return parsed

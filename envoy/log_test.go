@@ -80,6 +80,17 @@ func TestReasons(t *testing.T) {
 			want: []string{"authz: panic: index out of range", "Function: proxy_on_configure failed: Uncaught RuntimeError: unreachable"},
 		},
 		{
+			name: "a panic while the VM starts, which has no filter yet",
+			lines: func() []string {
+				var lines []string
+				for _, piece := range []string{"panic: ", "dies on purpose", "", "", "goroutine ", "1", " [", "running", "]:"} {
+					lines = append(lines, strings.Replace(wasmError, " authz", "", 1)+piece)
+				}
+				return append(lines, generic, unable)
+			}(),
+			want: []string{"panic: dies on purpose", "Unable to create Wasm plugin authz"},
+		},
+		{
 			name:  "whole lines of a module stay apart, and each is told once",
 			lines: []string{wasmError + "first", wasmError + "second", wasmError + "first"},
 			want:  []string{"authz: first", "authz: second"},
@@ -108,9 +119,11 @@ func TestParseLogLine(t *testing.T) {
 		line string
 		want LogLine
 	}{
-		{"[2026-11-22 18:17:27.673][25637][info][wasm] [source/extensions/common/wasm/context.cc:1160] wasm log headers: hello: there", LogLine{"info", "wasm", "headers", "hello: there"}},
-		{"[2026-11-22 18:17:27.673][25637][info][wasm] [source/extensions/common/wasm/context.cc:1160] wasm log headers root vm: hello", LogLine{"info", "wasm", "headers", "hello"}},
-		{"[2026-11-22 18:17:27.673][25637][warning][config] [x.cc:1] wasm log headers: no guest", LogLine{"warning", "config", "", "wasm log headers: no guest"}},
+		{"[2026-11-22 18:17:27.673][25637][info][wasm] [source/extensions/common/wasm/context.cc:1160] wasm log headers: hello: there", LogLine{"info", "wasm", true, "headers", "hello: there"}},
+		{"[2026-11-22 18:17:27.673][25637][info][wasm] [source/extensions/common/wasm/context.cc:1160] wasm log headers root vm: hello", LogLine{"info", "wasm", true, "headers", "hello"}},
+		{"[2026-11-22 18:17:27.673][25637][error][wasm] [source/extensions/common/wasm/context.cc:1160] wasm log: panic: ", LogLine{"error", "wasm", true, "", "panic: "}},
+		{"[2026-11-22 18:17:27.673][25637][error][wasm] [source/extensions/common/wasm/context.cc:1160] wasm log: ", LogLine{"error", "wasm", true, "", ""}},
+		{"[2026-11-22 18:17:27.673][25637][warning][config] [x.cc:1] wasm log headers: no guest", LogLine{"warning", "config", false, "", "wasm log headers: no guest"}},
 		{"configuration 'ok.json' OK", LogLine{Message: "configuration 'ok.json' OK"}},
 		{"", LogLine{}},
 	} {

@@ -37,7 +37,10 @@ func Reasons(lines []string) []string {
 	var pieces []string
 	flush := func() {
 		for _, message := range guestMessages(pieces) {
-			add(filter + ": " + message)
+			if message = strings.TrimSpace(message); message != "" && filter != "" {
+				message = filter + ": " + message
+			}
+			add(message)
 		}
 		pieces = nil
 	}
@@ -46,14 +49,14 @@ func Reasons(lines []string) []string {
 		if parsed.Level == "" {
 			continue // the rest of a message of several lines: backtraces
 		}
-		if parsed.Filter != filter || parsed.Filter == "" {
+		if !parsed.Guest || parsed.Filter != filter {
 			flush()
 			filter = parsed.Filter
 		}
 		if !grave(parsed) {
 			continue
 		}
-		if parsed.Filter != "" {
+		if parsed.Guest {
 			pieces = append(pieces, parsed.Message)
 			continue
 		}
