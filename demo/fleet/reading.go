@@ -19,7 +19,9 @@ type Reading struct {
 }
 
 // Attempts is how often Envoy was offered a chain in the slot that serves, whatever came of it.
-func (r Reading) Attempts() int64 { return r.Counters[envoy.SlotStats(envoy.SlotName)+".update_attempt"] }
+func (r Reading) Attempts() int64 {
+	return r.Counters[envoy.SlotStats(envoy.SlotName)+".update_attempt"]
+}
 
 // Created is how many Wasm VMs Envoy ever made: it rises when a module is loaded in any slot.
 func (r Reading) Created() int64 { return r.Counters["wasm.envoy.wasm.runtime.v8.created"] }
