@@ -26,6 +26,7 @@ type plugin struct {
 	config struct {
 		Greeting string `json:"greeting"`
 		Tick     uint32 `json:"tick"`
+		Broken   bool   `json:"broken"` // lets everybody in, as a filter that was broken on purpose
 	}
 	queue    uint32
 	requests proxywasm.MetricCounter
@@ -92,6 +93,9 @@ func (s *stream) OnHttpRequestHeaders(n int, end bool) types.Action {
 		hs, err := proxywasm.GetHttpRequestHeaders()
 		proxywasm.LogInfof("headers: %q %v", hs, err)
 	case "deny":
+		if s.p.config.Broken {
+			return types.ActionContinue
+		}
 		if err := proxywasm.SendHttpResponse(403, [][2]string{{"x-why", "denied"}}, []byte("no"), -1); err != nil {
 			proxywasm.LogErrorf("send: %v", err)
 		}
