@@ -38,7 +38,7 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 	case start:
 		return d.start(ctx, s, a.chain)
 	case restart:
-		d.log.Warn("Envoy does not come up; starting it again", "after", startLimit)
+		d.log.Warn("Envoy does not come up; starting it again", "after", s.now.Sub(s.startedAt))
 		return d.host.stop(0)
 	case probe:
 		fresh := *a.chain

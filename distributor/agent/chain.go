@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/waft-project/waft/distributor/mcp"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/registry"
 )
 
@@ -70,6 +72,15 @@ func digests(wanted map[string]int64, chains ...*chain) {
 			wanted[f.Digest] = f.Size
 		}
 	}
+}
+
+// loadLimit is how long Envoy may take to load the chain on a busy machine: as long as the probe may, and at least the time
+// given.
+func (c *chain) loadLimit(least time.Duration) time.Duration {
+	if c == nil {
+		return least
+	}
+	return max(least, envoy.DefaultLimits(len(c.Filters), c.moduleBytes()).Wall)
 }
 
 // moduleBytes is the size of all modules of the chain.

@@ -9,10 +9,9 @@ import (
 
 // Times of the state machine.
 const (
-	// swapLimit is how long Envoy may take to say something about a chain in its slots. Loading blocks it for seconds per
-	// module, and longer on a busy machine.
-	swapLimit = 2 * time.Minute
-	// startLimit is how long Envoy may take from its start to serving.
+	// swapLimit is how long Envoy may take to say something about a chain in its slots, and startLimit from its start to
+	// serving; for large chains it is loadLimit. Loading blocks Envoy for seconds per module, and longer on a busy machine.
+	swapLimit  = 2 * time.Minute
 	startLimit = 2 * time.Minute
 )
 
@@ -174,7 +173,7 @@ func decideTrial(s situation) action {
 		return back("Envoy ended while it ran this chain")
 	}
 	if t.proved.IsZero() {
-		limit := t.since.Add(swapLimit)
+		limit := t.since.Add(t.chain.loadLimit(swapLimit))
 		switch prove(t.chain.Hash, s.slots, t.before, s.current(t.epoch)) {
 		case proved:
 			return action{kind: accept, chain: t.chain}
@@ -184,7 +183,7 @@ func decideTrial(s situation) action {
 			return back("a worker of Envoy hangs since it was given this chain")
 		}
 		if !s.now.Before(limit) {
-			return back(fmt.Sprintf("Envoy did not take it into use within %s", swapLimit))
+			return back(fmt.Sprintf("Envoy did not take it into use within %s", t.chain.loadLimit(swapLimit)))
 		}
 		return action{until: limit}
 	}
@@ -216,7 +215,11 @@ func decideHost(s situation) action {
 	}
 	switch s.host {
 	case starting:
-		if limit := s.startedAt.Add(startLimit); s.now.Before(limit) {
+		serve := s.good
+		if s.trial != nil {
+			serve = s.trial.chain
+		}
+		if limit := s.startedAt.Add(serve.loadLimit(startLimit)); s.now.Before(limit) {
 			return action{until: limit}
 		}
 		return action{kind: restart}

@@ -27,7 +27,7 @@ func (d *driver) load(ctx context.Context, c *chain) (envoy.Verdict, error) {
 	}
 	for i := range fresh {
 		version := fmt.Sprintf("%s#%d", c.Hash, i+1)
-		if err := d.loadStep(ctx, fresh[:i+1], version); err != nil {
+		if err := d.loadStep(ctx, fresh[:i+1], version, c.loadLimit(swapLimit)); err != nil {
 			return envoy.Verdict{}, fmt.Errorf("filter %s: %w", fresh[i].Name, err)
 		}
 	}
@@ -49,7 +49,7 @@ func runs(c *chain, f filter) bool {
 	})
 }
 
-func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, version string) error {
+func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, version string, limit time.Duration) error {
 	before, err := d.host.fresh(ctx)
 	if err != nil {
 		return err
@@ -58,14 +58,14 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 	if err := d.files.putPreload(filters, version); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, swapLimit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ticker := time.NewTicker(observeSoon)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("envoy did not load it within %s: %w", swapLimit, ctx.Err())
+			return fmt.Errorf("envoy did not load it within %s: %w", limit, ctx.Err())
 		case <-ticker.C:
 		}
 		now, err := d.host.fresh(ctx)
