@@ -35,12 +35,12 @@ func (v *vm) RequestBody(id uint32, size uint32, end bool) abi.Action {
 	if action, ok := s.settled(true); ok {
 		return wireBody(action)
 	}
-	body := Body{host: s.host, kind: abi.RequestBody, size: int(size), end: end}
+	body := s.chunk(abi.RequestBody, int(size), end)
 	if h, ok := s.handler.(BufferedRequestBodyHandler); ok {
-		return s.holdRequest(h, &body)
+		return s.holdRequest(h, body)
 	}
 	if h, ok := s.handler.(RequestBodyHandler); ok {
-		return wireBody(s.onRequestBody(h, &body))
+		return wireBody(s.onRequestBody(h, body))
 	}
 	return abi.Continue
 }
@@ -83,12 +83,12 @@ func (v *vm) RequestTrailers(id uint32) abi.Action {
 	}
 	if h, ok := s.handler.(BufferedRequestBodyHandler); ok && s.heldRequest {
 		s.heldRequest = false
-		body, err := heldBody(s.host, abi.RequestBody)
+		body, err := s.held(abi.RequestBody)
 		if err != nil {
 			s.Log().Error(err.Error())
 			return wireTrailers(s.fail())
 		}
-		if action := s.onBufferedRequestBody(h, &body); action != Continue {
+		if action := s.onBufferedRequestBody(h, body); action != Continue {
 			return wireTrailers(action)
 		}
 	}
@@ -135,12 +135,12 @@ func (v *vm) ResponseBody(id uint32, size uint32, end bool) abi.Action {
 	if action, ok := s.settled(false); ok {
 		return wireBody(action)
 	}
-	body := Body{host: s.host, kind: abi.ResponseBody, size: int(size), end: end}
+	body := s.chunk(abi.ResponseBody, int(size), end)
 	if h, ok := s.handler.(BufferedResponseBodyHandler); ok {
-		return s.holdResponse(h, &body)
+		return s.holdResponse(h, body)
 	}
 	if h, ok := s.handler.(ResponseBodyHandler); ok {
-		return wireBody(s.onResponseBody(h, &body))
+		return wireBody(s.onResponseBody(h, body))
 	}
 	return abi.Continue
 }
@@ -184,12 +184,12 @@ func (v *vm) ResponseTrailers(id uint32) abi.Action {
 	}
 	if h, ok := s.handler.(BufferedResponseBodyHandler); ok && s.heldResponse {
 		s.heldResponse = false
-		body, err := heldBody(s.host, abi.ResponseBody)
+		body, err := s.held(abi.ResponseBody)
 		if err != nil {
 			s.Log().Error(err.Error())
 			return wireTrailers(s.fail())
 		}
-		if action := s.onBufferedResponseBody(h, &body); action != Continue {
+		if action := s.onBufferedResponseBody(h, body); action != Continue {
 			return wireTrailers(action)
 		}
 	}
@@ -223,13 +223,16 @@ func (v *vm) Log(id uint32) {
 	h.OnStreamDone(s)
 }
 
-// heldBody is a body that the host holds while trailers arrive.
-func heldBody(h abi.Host, kind abi.BufferType) (Body, error) {
-	body := Body{host: h, kind: kind, end: true}
-	size, status := h.BufferSize(kind)
-	if status != abi.OK {
-		return body, hostError(status, "size of", body.what())
-	}
+// chunk is the body of an event. Each stream has one, which its events use in turn.
+func (s *Stream) chunk(kind abi.BufferType, size int, end bool) *Body {
+	s.body = Body{host: s.host, kind: kind, size: size, end: end}
+	return &s.body
+}
+
+// held is a body that the host holds while trailers arrive.
+func (s *Stream) held(kind abi.BufferType) (*Body, error) {
+	body := s.chunk(kind, 0, true)
+	size, status := s.host.BufferSize(kind)
 	body.size = size
-	return body, nil
+	return body, hostError(status, "size of", body.what())
 }

@@ -14,6 +14,7 @@ type Stream struct {
 	handler  Handler
 	request  Request
 	response Response
+	body     Body
 
 	// state says who answers the events of this stream.
 	state streamState

@@ -1,7 +1,9 @@
 package sdk_test
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -287,6 +289,22 @@ func TestLogs(t *testing.T) {
 		return sdk.Continue
 	}}).Do(sdktest.Request{})
 	want := []string{"trace: t", "debug: ", "info: i\xff", "warn: w", "error: e", "critical: c", "trace: 1", "debug: 2", "info: 3", "warn: 4", "error: 5", "critical: 6"}
+	if !slices.Equal(got.Logs, want) {
+		t.Errorf("lines %q, want %q", got.Logs, want)
+	}
+}
+
+func TestSlog(t *testing.T) {
+	t.Parallel()
+	got := run(t, &hooks{request: func(r *sdk.Request) sdk.Action {
+		l := r.Log().Slog()
+		l.Info("plain")
+		l.With("a", 1).WithGroup("g").Warn("two words", "b", "x y", slog.TimeKey, 2)
+		l.Log(context.Background(), slog.LevelDebug-1, "", "k", "v")
+		l.Log(context.Background(), slog.LevelError+4, "worst")
+		return sdk.Continue
+	}}).Do(sdktest.Request{})
+	want := []string{"info: plain", `warn: two words a=1 g.b="x y" g.time=2`, "trace: k=v", "critical: worst"}
 	if !slices.Equal(got.Logs, want) {
 		t.Errorf("lines %q, want %q", got.Logs, want)
 	}

@@ -36,17 +36,8 @@ func (unregistered) Delete(uint32)                           {}
 //go:wasmexport proxy_abi_version_0_2_1
 func proxyABIVersion() {}
 
-// proxyOnMemoryAllocate gives the host room for an answer. The host fills it and returns from the host call that asked,
-// so the landing buffer is free again for the next one. A request for nothing gets an address too: hosts take zero for a
-// failure.
-//
 //go:wasmexport proxy_on_memory_allocate
-func proxyOnMemoryAllocate(size uint32) unsafe.Pointer {
-	if size <= landingSize {
-		return unsafe.Pointer(&landing)
-	}
-	return unsafe.Pointer(unsafe.SliceData(make([]byte, size)))
-}
+func proxyOnMemoryAllocate(size uint32) unsafe.Pointer { return room(size) }
 
 //go:wasmexport proxy_on_context_create
 func proxyOnContextCreate(id, parent uint32) { guest.ContextCreate(id, parent) }

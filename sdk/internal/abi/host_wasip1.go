@@ -7,9 +7,6 @@ import (
 	"unsafe"
 )
 
-// landingSize is the most bytes that the host may hand over without an allocation in the callback that asks for memory.
-const landingSize = 16 << 10
-
 // Where the host writes its answers. They are package variables because the host holds their addresses while it calls
 // back into the module, during which a stack may move. outData is a pointer, so that the collector sees what it holds.
 var (
@@ -17,8 +14,6 @@ var (
 	outSize uint32
 	outWord uint32
 	outLong uint64
-
-	landing [landingSize]byte
 )
 
 var _ Calls = Host{}

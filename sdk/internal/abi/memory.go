@@ -1,0 +1,18 @@
+package abi
+
+import "unsafe"
+
+// landingSize is the most bytes that the host may hand over without an allocation in the callback that asks for memory.
+const landingSize = 16 << 10
+
+// landing is where the host's answers land. Each is copied or used up before the next host call.
+var landing [landingSize]byte
+
+// room gives the host room for an answer. The host fills it and returns from the host call that asked, so the landing buffer
+// is free again for the next one. A request for nothing gets an address too: hosts take zero for a failure.
+func room(size uint32) unsafe.Pointer {
+	if size <= landingSize {
+		return unsafe.Pointer(&landing)
+	}
+	return unsafe.Pointer(unsafe.SliceData(make([]byte, size)))
+}
