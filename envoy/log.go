@@ -2,8 +2,11 @@ package envoy
 
 import (
 	"bytes"
+	"context"
 	"regexp"
+	"slices"
 	"sync"
+	"time"
 )
 
 // Limits of a Log.
@@ -76,6 +79,25 @@ func (l *Log) Since(position int64) ([]string, int64) {
 		lines = append(lines, l.lines[at%logLines])
 	}
 	return lines, l.written
+}
+
+// Await waits until a line from a position on matches, and says whether one did before ctx ended. Envoy's log comes through
+// a pipe or a file, so it can be behind what Envoy's statistics say already.
+func (l *Log) Await(ctx context.Context, position int64, matches func(line string) bool) bool {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		lines, next := l.Since(position)
+		if slices.ContainsFunc(lines, matches) {
+			return true
+		}
+		position = next
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // Lines returns all lines that are kept.

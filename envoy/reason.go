@@ -81,8 +81,16 @@ func grave(line LogLine) bool {
 	if line.Level == "error" || line.Level == "critical" {
 		return true
 	}
+	return rejection(line)
+}
+
+func rejection(line LogLine) bool {
 	return line.Level == "warning" && line.Logger == "config" && strings.Contains(line.Message, "rejected: ")
 }
+
+// IsRejection says whether a line is the last word of Envoy on a file of a slot that it refuses; what the modules and the
+// runtime say of it stands before.
+func IsRejection(line string) bool { return rejection(ParseLogLine(line)) }
 
 // guestMessages puts together what a module wrote in pieces: an empty piece is a line's end. Without one, each piece is a
 // message of its own.

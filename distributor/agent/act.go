@@ -53,7 +53,7 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 	case promote:
 		return d.promote(a.chain)
 	case revert:
-		return d.revert(s, a)
+		return d.revert(ctx, s, a)
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (d *driver) keepGood(c *chain) error {
 }
 
 // revert puts the good chain back, and notes why. Without a good chain Envoy no longer serves.
-func (d *driver) revert(s situation, a action) error {
+func (d *driver) revert(ctx context.Context, s situation, a action) error {
 	if s.good != nil {
 		if err := d.files.putSlots(s.good); err != nil {
 			return err
@@ -268,12 +268,19 @@ func (d *driver) revert(s situation, a action) error {
 	d.trial = nil
 	d.startAfter = time.Time{} // on the good chain it may come back at once
 	d.host.hurry(false)
-	d.refuse(a.chain.Hash, a.step, d.because(a.reason))
+	d.refuse(a.chain.Hash, a.step, d.because(ctx, a))
 	return nil
 }
 
-// because adds to a reason what Envoy's log says since the chain was put into the slots.
-func (d *driver) because(reason string) string {
+// logPatience is how long Envoy's log may be behind its statistics.
+const logPatience = 2 * time.Second
+
+// because is the reason of a revert, with what Envoy's log says since the chain was put into the slots.
+func (d *driver) because(ctx context.Context, a action) string {
+	reason := a.reason
+	if a.rejected {
+		d.host.awaitRejection(ctx, d.position)
+	}
 	lines, _ := d.host.log.Since(d.position)
 	reasons := envoy.Reasons(lines)
 	if len(reasons) == 0 {

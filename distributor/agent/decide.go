@@ -120,9 +120,10 @@ const (
 type action struct {
 	kind  kind
 	chain *chain
-	// step and reason say why, for revert.
-	step   step
-	reason string
+	// step and reason say why, for revert; rejected: Envoy refused the chain, and its log says why.
+	step     step
+	reason   string
+	rejected bool
 	// until bounds a wait; zero: until something happens.
 	until time.Time
 }
@@ -178,7 +179,9 @@ func decideTrial(s situation) action {
 		case proved:
 			return action{kind: accept, chain: t.chain}
 		case refused:
-			return back("Envoy rejected it")
+			rejected := back("Envoy rejected it")
+			rejected.rejected = true
+			return rejected
 		case hung:
 			return back("a worker of Envoy hangs since it was given this chain")
 		}

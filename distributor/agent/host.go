@@ -303,6 +303,16 @@ func (h *host) fresh(ctx context.Context) (observation, error) {
 	return o, err
 }
 
+// awaitRejection waits until the log says why Envoy rejected a file, as far as it is to be had.
+func (h *host) awaitRejection(ctx context.Context, position int64) {
+	if h.config.Beside && h.config.EnvoyLog == "" {
+		return // nobody reads the log
+	}
+	ctx, cancel := context.WithTimeout(ctx, logPatience)
+	defer cancel()
+	h.log.Await(ctx, position, envoy.IsRejection)
+}
+
 // readInfo learns, of an Envoy that others run, which version it is and whether it was started again.
 func (h *host) readInfo(ctx context.Context, admin *envoy.Admin) error {
 	info, err := admin.ServerInfo(ctx)

@@ -79,6 +79,7 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 		case proved:
 			return nil
 		case refused:
+			d.host.awaitRejection(ctx, position)
 			lines, _ := d.host.log.Since(position)
 			return fmt.Errorf("envoy rejected it: %s", strings.Join(envoy.Reasons(lines), "; "))
 		case hung:
