@@ -26,8 +26,8 @@ func newest(t *testing.T) (envoy.Binary, wasmhost.Profile) {
 	return all[name], p
 }
 
-// bothBackends runs files on a filter of wasmhost's testdata.
-func bothBackends(t *testing.T, filter string, files []File) (wasm, real Report) {
+// testFilter compiles a filter of wasmhost's testdata.
+func testFilter(t *testing.T, filter string) []byte {
 	t.Helper()
 	dir, err := filepath.Abs("../wasmhost/testdata/" + filter)
 	if err != nil {
@@ -37,19 +37,34 @@ func bothBackends(t *testing.T, filter string, files []File) (wasm, real Report)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return module
+}
+
+// wasmOnly runs files in wazero.
+func wasmOnly(t *testing.T, filter string, files []File) Report {
+	t.Helper()
 	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = host.Close(context.Background()) })
-	binary, profile := newest(t)
-	if wasm, err = RunWasm(t.Context(), host, module, files, profile, Options{Name: filter}); err != nil {
+	_, profile := newest(t)
+	report, err := RunWasm(t.Context(), host, testFilter(t, filter), files, profile, Options{Name: filter})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if real, err = RunEnvoy(t.Context(), binary, module, files, Options{Name: filter}); err != nil {
+	return report
+}
+
+// bothBackends runs files in wazero and in the newest Envoy.
+func bothBackends(t *testing.T, filter string, files []File) (wasm, real Report) {
+	t.Helper()
+	binary, _ := newest(t)
+	real, err := RunEnvoy(t.Context(), binary, testFilter(t, filter), files, Options{Name: filter})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return wasm, real
+	return wasmOnly(t, filter, files), real
 }
 
 func parse(t *testing.T, text string) []File {
@@ -74,8 +89,8 @@ scenarios:
 `
 	sound := parse(t, "config: {broken: false}"+scenarios)
 	broken := parse(t, "config: {broken: true}"+scenarios)
-	wasm, _ := bothBackends(t, "gofilter", sound)
 	brokenWasm, brokenEnvoy := bothBackends(t, "gofilter", broken)
+	wasm := wasmOnly(t, "gofilter", sound)
 	if !wasm.OK() {
 		t.Fatalf("the sound filter fails: %+v", wasm)
 	}

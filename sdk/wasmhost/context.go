@@ -16,13 +16,8 @@ type guestContext struct {
 	starting     bool // on_context_create is running at the start of the VM
 	tickPeriod   int64
 	callResponse *CalloutResponse // during on_http_call_response
-	grpcInitial  *headerMap       // during the gRPC callbacks
-	grpcTrailing *headerMap
-	grpcMessage  []byte
-	inGRPC       bool
 	statusCode   uint32
 	statusText   string
-	callData     []byte // during on_foreign_function
 
 	// Of a stream's context: what the callbacks may see at the moment. Index 0 is the request, 1 the response.
 	headers   [2]*headerMap
@@ -59,7 +54,7 @@ func (c *guestContext) create(ctx context.Context) {
 	}
 }
 
-// delete ends a context: on_done, then on_delete. The guest may put off a plugin's deletion by returning false from on_done.
+// done tells the guest that a context ends. A plugin's may put off its deletion by returning false.
 func (c *guestContext) done(ctx context.Context) bool {
 	if c.in.failure != nil || c.in.fn.done == nil {
 		return true
@@ -67,6 +62,7 @@ func (c *guestContext) done(ctx context.Context) bool {
 	return c.in.callback(ctx, c, "proxy_on_done", c.in.fn.done, uint64(c.id)) != 0
 }
 
+// delete tells the guest that a context is gone.
 func (c *guestContext) delete(ctx context.Context) {
 	if c.created && c.in.failure == nil && c.in.fn.delete != nil {
 		c.in.callback(ctx, c, "proxy_on_delete", c.in.fn.delete, uint64(c.id))
@@ -93,10 +89,6 @@ func (c *guestContext) readMap(t MapType) *headerMap {
 			return c.stream.dirs[1].trailers
 		}
 		return c.trailers[1]
-	case MapGRPCInitialMetadata:
-		return c.root.grpcInitial
-	case MapGRPCTrailingMetadata:
-		return c.root.grpcTrailing
 	case MapHTTPCallResponseHeaders:
 		if r := c.root.callResponse; r != nil {
 			return r.headers
@@ -145,25 +137,18 @@ func (c *guestContext) buffer(t BufferType) (b buffer, ok bool) {
 			return buffer{}, true
 		}
 		return buffer{*data, data}, true
-	case BufferDownstreamData, BufferUpstreamData:
-		return buffer{}, true
+	case BufferDownstreamData, BufferUpstreamData, BufferGRPCReceive, BufferCallData:
+		return buffer{}, true // there, and empty: nothing of this kind happens to an HTTP filter without gRPC
 	case BufferHTTPCallResponseBody:
 		if r := c.root.callResponse; r != nil {
 			return buffer{bytes: r.Body}, true
 		}
-	case BufferGRPCReceive:
-		if c.root.inGRPC {
-			return buffer{bytes: c.root.grpcMessage}, true
-		}
-		return buffer{}, true
 	case BufferVMConfiguration:
 		return buffer{bytes: c.in.vm.cfg.Configuration}, true
 	case BufferPluginConfiguration:
 		if c.plugin != nil && (c.configuring || c.starting) {
 			return buffer{bytes: c.plugin.cfg.Configuration}, true
 		}
-	case BufferCallData:
-		return buffer{bytes: c.callData}, true
 	}
 	return buffer{}, false
 }

@@ -40,20 +40,16 @@ type instance struct {
 
 	failure  *TrapError // the first crash; everything after it does nothing
 	deadline *deadline
-	stack    [8]uint64 // arguments and result of a call; nested calls take their own
-	stderr   []byte    // what the guest said at error level in the running callback, for TrapError
+	stderr   []byte // what the guest said at error level in the running callback, for TrapError
 }
 
 // guestFuncs are the exports that the host calls. One that the module does not export is nil.
 type guestFuncs struct {
-	malloc                                             api.Function
-	contextCreate, vmStart, configure, tick            api.Function
-	requestHeaders, requestBody, requestTrailers       api.Function
-	responseHeaders, responseBody, responseTrailers    api.Function
-	httpCallResponse, queueReady                       api.Function
-	grpcReceive, grpcClose, grpcInitial, grpcTrailing  api.Function
-	foreignFunction, done, log, delete                 api.Function
-	requestMetadata, responseMetadata, validateConfig_ api.Function
+	malloc                                            api.Function
+	contextCreate, vmStart, configure, tick           api.Function
+	requestHeaders, requestBody, requestTrailers      api.Function
+	responseHeaders, responseBody, responseTrailers   api.Function
+	httpCallResponse, queueReady, done, onLog, delete api.Function
 }
 
 // headers, body and trailers give the callback of a direction, and its name.
@@ -237,28 +233,18 @@ func (in *instance) bind() {
 	}
 	in.fn.contextCreate = f("proxy_on_context_create")
 	in.fn.vmStart = f("proxy_on_vm_start")
-	in.fn.validateConfig_ = f("proxy_validate_configuration")
 	in.fn.configure = f("proxy_on_configure")
 	in.fn.tick = f("proxy_on_tick")
 	in.fn.requestHeaders = f("proxy_on_request_headers")
 	in.fn.requestBody = f("proxy_on_request_body")
 	in.fn.requestTrailers = f("proxy_on_request_trailers")
-	in.fn.requestMetadata = f("proxy_on_request_metadata")
 	in.fn.responseHeaders = f("proxy_on_response_headers")
 	in.fn.responseBody = f("proxy_on_response_body")
 	in.fn.responseTrailers = f("proxy_on_response_trailers")
-	in.fn.responseMetadata = f("proxy_on_response_metadata")
 	in.fn.httpCallResponse = f("proxy_on_http_call_response")
 	in.fn.queueReady = f("proxy_on_queue_ready")
-	in.fn.grpcReceive = f("proxy_on_grpc_receive")
-	in.fn.grpcClose = f("proxy_on_grpc_close")
-	in.fn.grpcInitial = f("proxy_on_grpc_receive_initial_metadata")
-	in.fn.grpcTrailing = f("proxy_on_grpc_receive_trailing_metadata")
-	if in.module.info.abi != "0.1.0" {
-		in.fn.foreignFunction = f("proxy_on_foreign_function")
-	}
 	in.fn.done = f("proxy_on_done")
-	in.fn.log = f("proxy_on_log")
+	in.fn.onLog = f("proxy_on_log")
 	in.fn.delete = f("proxy_on_delete")
 }
 

@@ -214,8 +214,8 @@ func (s *Stream) Close(ctx context.Context) error {
 	defer delete(c.in.contexts, c.id)
 	c.create(ctx)
 	c.logging = true
-	if c.in.failure == nil && c.in.fn.log != nil {
-		c.in.callback(ctx, c, "proxy_on_log", c.in.fn.log, uint64(c.id))
+	if c.in.failure == nil && c.in.fn.onLog != nil {
+		c.in.callback(ctx, c, "proxy_on_log", c.in.fn.onLog, uint64(c.id))
 	}
 	c.logging = false
 	c.done(ctx)
