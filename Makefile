@@ -29,6 +29,10 @@ demo: build envoy ## Run the main job end to end: four Envoys, two good releases
 test: envoy ## Run the tests: unit, Wasm, real Envoy, end to end
 	$(GO) test -timeout 14m $(ALL)
 
+.PHONY: e2e
+e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
+	$(GO) test -count 1 -timeout 20m -v ./e2e
+
 .PHONY: race
 race: envoy ## Run the tests of the concurrent parts under the race detector
 	$(GO) test -race -timeout 20m ./distributor/... ./registry/... ./envoy/...
@@ -84,8 +88,15 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 10s) each
 	  done; done
 
 .PHONY: bench
-bench: ## Run the Go benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem $(ALL)
+bench: ## Run the Go benchmarks; figures go to bench/out/go.json, too
+	@mkdir -p bench/out
+	$(GO) test -run '^$$' -bench . -benchmem $(ALL) | tee bench/out/go.txt
+	@awk 'BEGIN { printf "{\"rows\":[" } \
+	  /^pkg:/ { pkg = $$2 } \
+	  /^Benchmark/ && NF >= 4 { printf "%s\n{\"package\":\"%s\",\"name\":\"%s\",\"runs\":%s", comma, pkg, $$1, $$2; \
+	    for (i = 3; i < NF; i += 2) printf ",\"%s\":%s", $$(i + 1), $$i; printf "}"; comma = "," } \
+	  END { print "\n]}" }' bench/out/go.txt > bench/out/go.json
+	@rm bench/out/go.txt
 
 .PHONY: clean
 clean: ## Remove what was built and fetched

@@ -68,6 +68,9 @@ func Run(ctx context.Context, config Config) (result Result, err error) {
 			result.Failures = append(result.Failures, err.Error())
 			result.OK = false
 		}
+		if writeErr := result.write(config.Root); writeErr != nil {
+			err = errors.Join(err, writeErr)
+		}
 		result.summary(config.Out)
 	}()
 	for _, step := range d.steps() {

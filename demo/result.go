@@ -1,9 +1,12 @@
 package demo
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -77,6 +80,19 @@ func (r *Result) summary(w io.Writer) {
   seconds                           %.0f
 `, verdict, r.Envoys, r.Scenarios, r.Requests, r.FailedRequests, r.FailedOnBadNode,
 		r.BadReleaseNodesReached, r.RolledBack, r.UnloadableNodesReached, r.Seconds)
+}
+
+// write keeps the result in bench/out/demo.json of the checkout, as everything that measures does.
+func (r *Result) write(root string) error {
+	dir := filepath.Join(root, "bench", "out")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("keep the result: %w", err)
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keep the result: %w", err)
+	}
+	return os.WriteFile(filepath.Join(dir, "demo.json"), append(text, '\n'), 0o644)
 }
 
 // round keeps one decimal.
