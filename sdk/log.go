@@ -6,18 +6,35 @@ import (
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
 
+// Level is the severity of a log line.
+type Level = abi.LogLevel
+
+// The levels, lowest first.
+const (
+	LevelTrace    = abi.LogTrace
+	LevelDebug    = abi.LogDebug
+	LevelInfo     = abi.LogInfo
+	LevelWarn     = abi.LogWarn
+	LevelError    = abi.LogError
+	LevelCritical = abi.LogCritical
+)
+
 // Logger writes to the host's log. Envoy puts the plugin's name before each line, and shows what its component log level
-// for wasm lets through. The methods that end in f format as fmt.Sprintf, and only when the level shows.
+// for wasm lets through. The methods that end in f format as fmt.Sprintf, and only when the level shows. Package sdkslog
+// makes a slog.Logger of it.
 type Logger struct{ host abi.Host }
 
-// Enabled reports whether lines of a level show at the moment.
-func (l Logger) enabled(level abi.LogLevel) bool {
+// Enabled reports whether lines of a level show at the moment. It is a host call.
+func (l Logger) Enabled(level Level) bool {
 	shown, status := l.host.LogLevel()
 	return status != abi.OK || level >= shown
 }
 
-func (l Logger) printf(level abi.LogLevel, format string, args []any) {
-	if l.enabled(level) {
+// Log writes a line. A level that does not exist writes none.
+func (l Logger) Log(level Level, message string) { l.host.Log(level, message) }
+
+func (l Logger) printf(level Level, format string, args []any) {
+	if l.Enabled(level) {
 		l.host.Log(level, fmt.Sprintf(format, args...))
 	}
 }

@@ -65,6 +65,10 @@ func TestInterleavedStreams(t *testing.T) {
 	v.ResponseHeaders(4, true)
 	v.ResponseHeaders(3, true)
 	v.Delete(3)
+	if v.RequestHeaders(3, true); v.streams[3] == nil || v.streams[3] == v.streams[4] {
+		t.Error("an event for a stream that has ended went to another one")
+	}
+	v.Delete(3)
 	// A stream whose request never came must not see what an earlier one kept.
 	v.ContextCreate(5, 1)
 	h.id = "live"
