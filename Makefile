@@ -22,7 +22,8 @@ build: ## Build the program to bin/waft
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/waft ./cmd/waft
 
 .PHONY: demo
-demo: build envoy ## Run the main job end to end: four Envoys, two good releases, two bad ones
+demo: ## Run the main job end to end: four Envoys, two good releases, two bad ones
+	@$(MAKE) --no-print-directory -j2 build envoy
 	bin/waft demo
 
 .PHONY: test
