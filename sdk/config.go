@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"strconv"
@@ -55,22 +55,28 @@ func DecodeConfig(raw []byte, into any) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		raw = []byte("{}")
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	var value json.RawMessage
-	if err := dec.Decode(&value); err != nil {
-		return ConfigErrorf("", "it is not JSON: %v", syntaxReason(err))
+	if err := syntaxFault(raw); err != nil {
+		return err
 	}
-	if rest := bytes.TrimSpace(raw[dec.InputOffset():]); len(rest) > 0 {
-		return ConfigErrorf("", "unexpected data behind the value, at byte %d", dec.InputOffset())
-	}
-	return decode("", value, target.Elem(), "", 0)
+	return decode("", bytes.TrimSpace(raw), target.Elem(), "", 0)
 }
 
-func syntaxReason(err error) error {
-	if err == io.ErrUnexpectedEOF || err == io.EOF {
-		return fmt.Errorf("it ends too early")
+// syntaxFault says why raw is not one JSON value, nil if it is one.
+func syntaxFault(raw []byte) error {
+	var value json.RawMessage
+	err := json.Unmarshal(raw, &value)
+	var syntax *json.SyntaxError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &syntax):
+		return ConfigErrorf("", "it is not JSON: %v", err)
+	case syntax.Offset >= int64(len(raw)) && strings.Contains(err.Error(), "unexpected end"):
+		return ConfigErrorf("", "it is not JSON: it ends too early")
+	case strings.Contains(err.Error(), "after top-level value"):
+		return ConfigErrorf("", "unexpected data behind the value, at byte %d", syntax.Offset-1)
 	}
-	return err
+	return ConfigErrorf("", "it is not JSON: %v, at byte %d", err, syntax.Offset-1)
 }
 
 var rawMessageType = reflect.TypeFor[json.RawMessage]()
@@ -222,31 +228,72 @@ type member struct {
 	value json.RawMessage
 }
 
-// object lists the members of a JSON object in order. A name that comes twice is an error.
+// object lists the members of a JSON object in order. A name that comes twice is an error. raw is well-formed, without white
+// space around it. A json.Decoder would do the splitting, but it reads from an io.Reader, on account of which the linker keeps
+// the Read of files: one import more that a module asks of its host.
 func object(path string, raw json.RawMessage, kind string) ([]member, error) {
 	if kind != "an object" {
 		return nil, ConfigErrorf(path, "want an object, got %s", kind)
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := dec.Token(); err != nil {
-		return nil, ConfigErrorf(path, "%v", err)
-	}
 	var members []member
-	for dec.More() {
-		token, err := dec.Token()
-		if err != nil {
+	for rest := skip(raw[1:], ""); rest[0] != '}'; rest = skip(rest, ",") {
+		m := member{}
+		end := valueEnd(rest)
+		if err := json.Unmarshal(rest[:end], &m.name); err != nil {
 			return nil, ConfigErrorf(path, "%v", err)
 		}
-		m := member{name: token.(string)}
 		if slices.ContainsFunc(members, func(o member) bool { return o.name == m.name }) {
 			return nil, ConfigErrorf(join(path, m.name), "the field is there twice")
 		}
-		if err := dec.Decode(&m.value); err != nil {
-			return nil, ConfigErrorf(join(path, m.name), "%v", err)
-		}
+		rest = skip(rest[end:], ":")
+		end = valueEnd(rest)
+		m.value, rest = json.RawMessage(rest[:end]), rest[end:]
 		members = append(members, m)
 	}
 	return members, nil
+}
+
+// skip takes white space and the bytes of punctuation off the front.
+func skip(raw []byte, punctuation string) []byte { return bytes.TrimLeft(raw, " \t\r\n"+punctuation) }
+
+// valueEnd is the length of the well-formed value that raw begins with.
+func valueEnd(raw []byte) int {
+	depth := 0
+	for i := 0; i < len(raw); i++ {
+		switch raw[i] {
+		case '"':
+			i += stringEnd(raw[i:]) - 1
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			} else if depth < 0 {
+				return i // the end of what a number or a word stands in
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(raw)
+}
+
+// stringEnd is the length of the string that raw begins with, quotes included.
+func stringEnd(raw []byte) int {
+	for i := 1; i < len(raw); i++ {
+		switch raw[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(raw)
 }
 
 // configField is a field of a config struct.

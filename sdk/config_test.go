@@ -78,6 +78,7 @@ func TestDecodeConfig(t *testing.T) {
 		{"lists and maps", `{"rules":[{"path":"/a","limit":255}],"labels":{"k":"v"},"nested":{"n":{"path":"/"}},"pair":[1,2]}`,
 			everything{Rules: []rule{{"/a", 255}}, Labels: map[string]string{"k": "v"}, Nested: map[string]rule{"n": {Path: "/"}}, Pair: [2]int{1, 2}}},
 		{"pointers and null", `{"maybe":7,"any":null}`, everything{Maybe: &seven}},
+		{"white space and punctuation in strings", "{ \"labels\" :\n{\"a,}\\\"{\" : \"]:\\\\\" , \"b\":\"\"}\t,\"count\":1 , \"on\" : true }", everything{Labels: map[string]string{`a,}"{`: `]:\`, "b": ""}, Count: 1, On: true}},
 		{"null for a pointer", `{"maybe":null}`, everything{}},
 		{"any and raw", `{"any":[1],"raw":{"a":[ 1 ]}}`, everything{Any: []any{1.0}, Raw: json.RawMessage(`{"a":[ 1 ]}`)}},
 		{"own types", `{"level":"high","window":"1-2","bytes":"aGk="}`, everything{Level: "high", Window: window{1, 2}, Bytes: []byte("hi")}},
@@ -103,7 +104,7 @@ func TestDecodeConfigErrors(t *testing.T) {
 	tests := []struct{ name, config, want string }{
 		{"no JSON", `{`, "configuration: it is not JSON: it ends too early"},
 		{"text", `hello`, "configuration: it is not JSON"},
-		{"trailing object", `{} {}`, "configuration: unexpected data behind the value, at byte 2"},
+		{"trailing object", `{} {}`, "configuration: unexpected data behind the value, at byte 3"},
 		{"trailing comma", `{},`, "configuration: unexpected data"},
 		{"not an object", `[]`, "configuration: want an object, got an array"},
 		{"null", `null`, "configuration: want an object, got null"},

@@ -3,7 +3,6 @@ package sdk
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -24,7 +23,7 @@ func (v *vm) tryConfigure(p *Plugin, size int) (filter Filter, err error) {
 	}
 	defer func() {
 		if reason := recover(); reason != nil {
-			filter, err = nil, fmt.Errorf("panic: %v\n%s", reason, debug.Stack())
+			filter, err = nil, fmt.Errorf("panic: %v\n%s", reason, stack())
 		}
 	}()
 	if filter, err = v.configure(p, p.config); err != nil {

@@ -2,7 +2,7 @@ package sdk
 
 import (
 	"fmt"
-	"runtime/debug"
+	"runtime"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -39,9 +39,18 @@ func (s *Stream) guardCreate() {
 	}
 }
 
+// maxStack is the most bytes of a stack in the log.
+const maxStack = 16 << 10
+
+// stack is the stack of this goroutine, cut at maxStack.
+func stack() []byte {
+	buffer := make([]byte, maxStack)
+	return buffer[:runtime.Stack(buffer, false)]
+}
+
 // report logs a panic with its stack, and counts it.
 func (s *Stream) report(reason any) {
-	s.Log().Error(fmt.Sprintf("panic in filter %s: %v\n%s", s.plugin.name, reason, debug.Stack()))
+	s.Log().Error(fmt.Sprintf("panic in filter %s: %v\n%s", s.plugin.name, reason, stack()))
 	if panics, err := s.plugin.Counter(panicsMetric + s.plugin.name); err == nil {
 		panics.Inc()
 	}
