@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/waft-project/waft/envoy"
@@ -26,14 +27,18 @@ func newest(t *testing.T) (envoy.Binary, wasmhost.Profile) {
 	return all[name], p
 }
 
-// testFilter compiles a filter of wasmhost's testdata.
+// built holds the modules of testdata's filters, each built once for all tests.
+var built sync.Map // filter → func() ([]byte, error)
+
+// testFilter builds a filter of wasmhost's testdata.
 func testFilter(t *testing.T, filter string) []byte {
 	t.Helper()
 	dir, err := filepath.Abs("../wasmhost/testdata/" + filter)
 	if err != nil {
 		t.Fatal(err)
 	}
-	module, err := compile(t.Context(), dir)
+	build, _ := built.LoadOrStore(filter, sync.OnceValues(func() ([]byte, error) { return compile(context.Background(), dir) }))
+	module, err := build.(func() ([]byte, error))()
 	if err != nil {
 		t.Fatal(err)
 	}

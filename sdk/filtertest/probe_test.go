@@ -21,10 +21,7 @@ func TestProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	module, err := compile(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	module := testFilter(t, "probe")
 	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
 	if err != nil {
 		t.Fatal(err)

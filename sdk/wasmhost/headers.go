@@ -210,7 +210,7 @@ func names(lists ...string) map[string]bool {
 	return out
 }
 
-// The inline headers, as measured on Envoy 1.36.4 and 1.40.0 by adding each twice (TestInlineHeaders in package filtertest does it again).
+// The inline headers, as measured on Envoy 1.36.4 and 1.40.0 by adding each twice (TestProbe in package filtertest does it again).
 var (
 	inlineBoth = `connection content-length content-type keep-alive proxy-connection proxy-status transfer-encoding upgrade via
 		cache-control content-encoding x-request-id x-envoy-attempt-count x-envoy-decorator-operation`
