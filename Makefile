@@ -34,6 +34,10 @@ test: envoy ## Run the tests: unit, Wasm, real Envoy, end to end
 e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
 	$(GO) test -count 1 -timeout 20m -v ./e2e
 
+.PHONY: interop
+interop: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
+	$(GO) test -count 1 -timeout 15m -tags interop -run TestRust -v ./sdk/filtertest
+
 .PHONY: race
 race: envoy ## Run the tests of the concurrent parts under the race detector
 	$(GO) test -race -timeout 20m ./distributor/... ./registry/... ./envoy/...
