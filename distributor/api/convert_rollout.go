@@ -23,7 +23,8 @@ func rolloutDraft(req *waftv1.StartRolloutRequest) (service.RolloutDraft, error)
 		return service.RolloutDraft{}, err
 	}
 	draft := service.RolloutDraft{
-		Name: r.GetMetadata().GetName(), Release: r.GetSpec().GetRelease(), Selector: r.GetSpec().GetTarget().GetSelector(), NoWait: req.GetNoWait(),
+		Name: r.GetMetadata().GetName(), Release: r.GetSpec().GetRelease(), Selector: r.GetSpec().GetTarget().GetSelector(),
+		IncludeUnreported: r.GetSpec().GetTarget().GetIncludeUnreported(), NoWait: req.GetNoWait(),
 	}
 	for i, w := range r.GetSpec().GetWaves() {
 		wave, err := waveModel("rollout/"+draft.Name, index("spec.waves", i), w)
@@ -95,7 +96,7 @@ func rolloutProto(r model.Rollout, withNodes bool) *waftv1.Rollout {
 		ApiVersion: APIVersion,
 		Kind:       KindRollout,
 		Metadata:   &waftv1.RolloutMetadata{Name: r.Name},
-		Spec:       &waftv1.RolloutSpec{Release: r.Spec.Release.String(), Target: &waftv1.Target{Selector: r.Spec.Selector}},
+		Spec:       &waftv1.RolloutSpec{Release: r.Spec.Release.String(), Target: &waftv1.Target{Selector: r.Spec.Selector, IncludeUnreported: r.Spec.IncludeUnreported}},
 		Status: &waftv1.RolloutStatus{
 			Phase: string(r.Phase), Message: r.Message, Wave: int32(r.Wave + 1), Release: r.Spec.Release.String(), Layer: string(r.Layer),
 			StartedAt: timeProto(r.StartedAt), EndedAt: timeProto(r.EndedAt), StartedBy: r.StartedBy, Undoes: r.Undoes,

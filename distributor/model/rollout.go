@@ -64,9 +64,12 @@ const DefaultMinSamples = 20
 
 // RolloutSpec is what a person asked for.
 type RolloutSpec struct {
-	Release  ReleaseID  `json:"release"`
-	Selector string     `json:"selector"`
-	Waves    []WaveSpec `json:"waves"`
+	Release  ReleaseID `json:"release"`
+	Selector string    `json:"selector"`
+	// IncludeUnreported takes the nodes of the target whose sinks cannot report too. Without it they are left out, since
+	// nothing can be proved of them.
+	IncludeUnreported bool       `json:"includeUnreported,omitempty"`
+	Waves             []WaveSpec `json:"waves"`
 }
 
 // NodeState is where a node stands within a rollout.
@@ -81,8 +84,8 @@ const (
 	NodeFailed      NodeState = "Failed"      // rejected it, fell silent, or was too late
 	NodeRollingBack NodeState = "RollingBack" // assigned what it had before
 	NodeRolledBack  NodeState = "RolledBack"  // proved to serve what it had before
-	NodeAway        NodeState = "Away"        // away, or cannot report: assigned with its wave, not counted, converges when it returns
-	NodeSkipped     NodeState = "Skipped"     // its Envoy cannot load the release, or another rollout holds it: never offered
+	NodeAway        NodeState = "Away"        // away, or cannot report and is included all the same: assigned with its wave, not counted, converges by itself
+	NodeSkipped     NodeState = "Skipped"     // its Envoy cannot load the release, its sink cannot report, or another rollout holds it: never offered
 )
 
 // NodeProgress is one node of the target.

@@ -38,11 +38,12 @@
 //
 // # Waves
 //
-// Shares are cumulative over the target. Within a wave nodes that are present come first, then those that are away, then
-// sinks that cannot report, each in the order of a hash of the rollout's and the node's name. A node that is away or cannot
-// report when its wave moves is assigned with it, is not counted, and converges by itself; so is one that joins. A wave
-// whose nodes cannot be counted passes only if a node of an earlier wave has proved the release, or a person promotes it.
-// A wave without nodes is complete at once. A node whose Envoy cannot load the release is Skipped.
+// Shares are cumulative over the nodes of the target that can be taken. Skipped are those whose Envoy cannot load the
+// release, those that another rollout holds, and sinks that cannot report, unless the spec includes them. Within a wave
+// nodes that are present come first, then those that are away, then sinks that cannot report, each in the order of a hash
+// of the rollout's and the node's name. A node that is away or cannot report when its wave moves is assigned with it, is
+// not counted, and converges by itself; so is one that joins. A wave whose nodes cannot be counted passes only if a node
+// of an earlier wave has proved the release, or a person promotes it. A wave without nodes is complete at once.
 //
 // # Failures
 //

@@ -110,6 +110,7 @@ var states = map[string]func(*drive){
 		d.look(20*time.Second + SampleGrace)
 	},
 	"InconclusiveFetching": func(d *drive) {
+		d.r.Spec.IncludeUnreported = true
 		for _, n := range d.fleet.nodes {
 			n.Reports = false
 		}

@@ -11,11 +11,12 @@ type Grant struct {
 }
 
 // Joining is what a node that joins is given: for each layer, the release of the newest rollout whose target's selector
-// matches its labels and that has completed a wave and was neither rolled back nor undone; else of an older one. A layer
-// for which there is none is not in the map; an empty map means that the node waits. Rollouts come newest first.
-func Joining(labels map[string]string, rollouts []model.Rollout) map[model.Layer]model.ReleaseID {
+// matches its labels, that takes its kind of sink (TakesSink), and that has completed a wave and was neither rolled back nor
+// undone; else of an older one. A layer for which there is none is not in the map; an empty map means that the node waits.
+// Rollouts come newest first.
+func Joining(labels map[string]string, reports bool, rollouts []model.Rollout) map[model.Layer]model.ReleaseID {
 	releases := map[model.Layer]model.ReleaseID{}
-	for layer, grant := range Grants(labels, rollouts) {
+	for layer, grant := range Grants(labels, reports, rollouts) {
 		releases[layer] = grant.Release
 	}
 	return releases
@@ -24,7 +25,7 @@ func Joining(labels map[string]string, rollouts []model.Rollout) map[model.Layer
 // Grants is Joining with the name of the rollout that each release comes from. Where that rollout has not ended, the
 // caller gives it a Join event, with the grant that there would be without it as From, and carries out the Assign that it
 // answers with; where Join is refused, the node gets the grant without it.
-func Grants(labels map[string]string, rollouts []model.Rollout) map[model.Layer]Grant {
+func Grants(labels map[string]string, reports bool, rollouts []model.Rollout) map[model.Layer]Grant {
 	grants := map[model.Layer]Grant{}
 	undone := map[string]bool{}
 	for _, r := range rollouts {
@@ -36,7 +37,7 @@ func Grants(labels map[string]string, rollouts []model.Rollout) map[model.Layer]
 			undone[r.Undoes] = true
 			continue
 		}
-		if _, newer := grants[r.Layer]; newer {
+		if _, newer := grants[r.Layer]; newer || !TakesSink(r, reports) {
 			continue
 		}
 		// A selector that does not parse matches nothing; rollouts are validated when they start.
@@ -73,8 +74,8 @@ func (m *machine) join(ev Join) (bool, error) {
 		return false, err
 	}
 	release, ok := ReleaseFor(m.state, id)
-	if !ok || !m.targets(ev.Node) || ev.Node.Unloadable != "" {
-		return false, m.precondition("give the node what it would have without this rollout", "node/%s does not belong to its target, or cannot load the release", id)
+	if !ok || !m.targets(ev.Node) || !TakesSink(m.state, ev.Node.Reports) || ev.Node.Unloadable != "" {
+		return false, m.precondition("give the node what it would have without this rollout", "node/%s does not belong to its target, cannot report, or cannot load the release", id)
 	}
 	m.keepTime()
 	m.set(id, model.NodeProgress{

@@ -57,10 +57,10 @@ func TestJoining(t *testing.T) {
 				want[l] = release(name)
 			}
 			labels := map[string]string{"env": "prod"}
-			if got := Joining(labels, test.rollouts); !reflect.DeepEqual(got, want) {
+			if got := Joining(labels, true, test.rollouts); !reflect.DeepEqual(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}
-			for l, grant := range Grants(labels, test.rollouts) {
+			for l, grant := range Grants(labels, true, test.rollouts) {
 				if grant.Rollout != test.want[l] || grant.Release != want[l] {
 					t.Errorf("layer %s: got %+v", l, grant)
 				}

@@ -161,8 +161,11 @@ func (m *machine) completeWave(how string) {
 // finish ends the rollout after its last wave.
 func (m *machine) finish() {
 	serving, waiting := 0, 0
-	for _, p := range m.state.Nodes {
-		switch {
+	var leftOut []string
+	for _, id := range m.nodes() {
+		switch p := m.state.Nodes[id]; {
+		case p.State == model.NodeSkipped:
+			leftOut = append(leftOut, id)
 		case !moved(p):
 		case p.State == model.NodeServing:
 			serving++
@@ -171,7 +174,7 @@ func (m *machine) finish() {
 		}
 	}
 	if serving+waiting == 0 {
-		m.enter(model.RolloutAborted, Actor, "nothing was moved: no wave found a node that it could take")
+		m.enter(model.RolloutAborted, Actor, "nothing was moved: no wave found a node that it could take%s", leftOutText(leftOut))
 		return
 	}
 	var b strings.Builder
@@ -179,7 +182,16 @@ func (m *machine) finish() {
 	if waiting > 0 {
 		fmt.Fprintf(&b, "; %s not counted, assigned for when they return", plural(waiting, "node"))
 	}
+	b.WriteString(leftOutText(leftOut))
 	m.enter(model.RolloutDone, Actor, "%s", b.String())
+}
+
+// leftOutText names nodes that no wave could take; what is known of each says why.
+func leftOutText(ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s left out: %s", plural(len(ids), "node"), list(ids))
 }
 
 // failed looks for reasons to fail the wave, and acts on them.

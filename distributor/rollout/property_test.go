@@ -113,7 +113,7 @@ func newWorld(t *testing.T, random *rand.Rand) *world {
 			n.Labels = map[string]string{"env": "test"}
 		}
 	}
-	spec := model.RolloutSpec{Release: after, Selector: "env=prod", Waves: w.waves()}
+	spec := model.RolloutSpec{Release: after, Selector: "env=prod", Waves: w.waves(), IncludeUnreported: random.IntN(2) == 0}
 	if err := model.ValidateRolloutSpec("rollout/r", model.RolloutSpec{Release: model.ReleaseID{Name: "edge", Hash: model.Digest(nil)}, Selector: spec.Selector, Waves: spec.Waves}); err != nil {
 		t.Fatal(err)
 	}
@@ -420,6 +420,8 @@ func (c *checker) share(was, next model.Rollout, observe Observe) {
 			member := v.Labels["env"] == "prod"
 			if next.Undoes != "" {
 				_, member = next.Restore[v.ID]
+			} else if !v.Reports && !next.Spec.IncludeUnreported {
+				member = false
 			}
 			if member && !reached[v.ID] && v.Unloadable == "" {
 				total++

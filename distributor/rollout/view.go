@@ -15,7 +15,8 @@ type NodeView struct {
 	// Silent is how long it has not been connected; zero when Connected. After a start of the distributor it counts from
 	// that start at the earliest.
 	Silent time.Duration
-	// Reports is false for a sink that cannot report: nothing about it can be proved, so it is never counted.
+	// Reports is false for a sink that cannot report: nothing about it can be proved, so it is left out, and where the
+	// rollout includes it, never counted.
 	Reports bool
 	// Assigned is the release of the rollout's layer in the node's row; zero for none.
 	Assigned model.ReleaseID

@@ -96,6 +96,8 @@ func (m *machine) survey() survey {
 			continue
 		}
 		switch {
+		case !TakesSink(m.state, v.Reports):
+			s.skipped[id] = reasonLeftOut
 		case v.Unloadable != "":
 			s.skipped[id] = "its Envoy cannot load the release: " + v.Unloadable
 		case v.HeldBy != "":
@@ -118,6 +120,12 @@ func (m *machine) targets(v NodeView) bool {
 		return ok
 	}
 	return m.selector.Matches(v.Labels)
+}
+
+// TakesSink says whether a rollout takes nodes whose sinks report, or do not. One that cannot report is taken only where
+// a person said so; an undo gives back to whatever was taken.
+func TakesSink(r model.Rollout, reports bool) bool {
+	return reports || r.Spec.IncludeUnreported || r.Undoes != ""
 }
 
 // taken says whether a wave took the node, or it joined.
@@ -172,6 +180,7 @@ func (m *machine) atWaveStart(v NodeView) model.NodeProgress {
 const (
 	reasonAway         = "was away when its wave started; it converges when it returns"
 	reasonCannotReport = "its sink cannot report, so nothing can be proved of it"
+	reasonLeftOut      = "its sink cannot report, so it is left out; target.includeUnreported takes such nodes too"
 	reasonJoined       = "joined while the rollout ran"
 )
 

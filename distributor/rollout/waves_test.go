@@ -57,6 +57,7 @@ func TestWaveTakesWhoCanProveItFirst(t *testing.T) {
 	for i := range 20 {
 		d := newDrive(t, newFleet(4), model.WaveSpec{Nodes: 1}, model.WaveSpec{Nodes: 2}, model.WaveSpec{Nodes: 3}, model.WaveSpec{Nodes: 4})
 		d.r.Name = fmt.Sprintf("r%d", i)
+		d.r.Spec.IncludeUnreported = true
 		d.fleet.nodes["n1"].Reports = false
 		d.fleet.nodes["n2"].Connected, d.fleet.nodes["n2"].Silent = false, time.Hour
 		d.fleet.nodes["n3"].Connected, d.fleet.nodes["n3"].Silent = false, time.Second
@@ -252,6 +253,7 @@ func TestNobodyToCount(t *testing.T) {
 	})
 	t.Run("sinks that cannot report go on when a person says so", func(t *testing.T) {
 		d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Gates: []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{}}}}, model.WaveSpec{Percent: 100})
+		d.r.Spec.IncludeUnreported = true
 		d.each(func(n *NodeView) { n.Reports = false })
 		d.look(0)
 		d.want(model.RolloutPaused, 0)
@@ -270,11 +272,107 @@ func TestNobodyToCount(t *testing.T) {
 	})
 	t.Run("a proof of an earlier wave is enough", func(t *testing.T) {
 		d := newDrive(t, newFleet(2), oneThenAll...)
+		d.r.Spec.IncludeUnreported = true
 		d.fleet.nodes["n2"].Reports = false
 		d.toSoaking()
 		d.look(20 * time.Second)
 		d.want(model.RolloutMoving, 1)
 		d.look(time.Second)
 		d.want(model.RolloutDone, 1)
+	})
+}
+
+// A sink that cannot report is taken only by a rollout that was told so, and by the undo of one.
+func TestSinksThatCannotReport(t *testing.T) {
+	mixed := func(include bool) *drive {
+		d := newDrive(t, newFleet(4), model.WaveSpec{Percent: 50}, model.WaveSpec{Percent: 100})
+		d.r.Spec.IncludeUnreported = include
+		d.fleet.nodes["n2"].Reports, d.fleet.nodes["n3"].Reports = false, false
+		d.fleet.fetchAll()
+		for range 12 {
+			d.look(time.Second)
+			d.fleet.serveAll()
+		}
+		return d
+	}
+	t.Run("left out", func(t *testing.T) {
+		d := mixed(false)
+		d.want(model.RolloutDone, 1)
+		if n := len(d.r.Waves[0].Nodes); n != 1 {
+			t.Errorf("half of the two nodes that can be taken are %d", n)
+		}
+		for _, id := range []string{"n2", "n3"} {
+			if p := d.r.Nodes[id]; p.State != model.NodeSkipped || p.Reason != reasonLeftOut || d.fleet.nodes[id].Assigned != before {
+				t.Errorf("%s: got %+v, assigned %s", id, p, d.fleet.nodes[id].Assigned)
+			}
+		}
+		if want := "2 nodes left out: n2, n3"; !strings.Contains(d.r.Message, want) {
+			t.Errorf("the end is %q, and does not say %q", d.r.Message, want)
+		}
+	})
+	t.Run("included", func(t *testing.T) {
+		d := mixed(true)
+		d.want(model.RolloutDone, 1)
+		for id, n := range d.fleet.nodes {
+			if n.Assigned != after {
+				t.Errorf("%s has %s", id, n.Assigned)
+			}
+		}
+		restore, _ := Restore(d.r)
+		undo := &drive{t: t, fleet: d.fleet, now: d.now, r: NewUndo("u", d.r, restore, model.RolloutSpec{Release: before, Waves: []model.WaveSpec{{Percent: 100}}}, by, d.now)}
+		for range 6 {
+			undo.look(time.Second)
+			d.fleet.serveAll()
+		}
+		undo.want(model.RolloutDone, 0)
+		for id, n := range d.fleet.nodes {
+			if n.Assigned != before {
+				t.Errorf("after the undo %s has %s", id, n.Assigned)
+			}
+		}
+	})
+	t.Run("only such nodes", func(t *testing.T) {
+		d := newDrive(t, newFleet(2), model.WaveSpec{Percent: 100})
+		d.each(func(n *NodeView) { n.Reports = false })
+		d.look(0)
+		d.want(model.RolloutAborted, 0)
+		if want := "2 nodes left out: n1, n2"; !strings.Contains(d.r.Message, want) {
+			t.Errorf("the end is %q, and does not say %q", d.r.Message, want)
+		}
+	})
+	t.Run("one that begins to report is taken by the next wave", func(t *testing.T) {
+		d := newDrive(t, newFleet(2), oneThenAll...)
+		d.fleet.nodes["n2"].Reports = false
+		d.toSoaking()
+		d.fleet.nodes["n2"].Reports = true
+		d.look(20 * time.Second)
+		d.fleet.serveAll()
+		d.look(time.Second)
+		d.fleet.serveAll()
+		d.look(time.Second)
+		d.want(model.RolloutDone, 1)
+		if n := d.fleet.nodes["n2"]; n.Assigned != after || d.r.Nodes["n2"].State != model.NodeServing {
+			t.Errorf("n2 has %s and is %+v", n.Assigned, d.r.Nodes["n2"])
+		}
+	})
+	t.Run("one that joins", func(t *testing.T) {
+		d := newDrive(t, newFleet(1), model.WaveSpec{Percent: 100})
+		d.fleet.fetchAll()
+		for range 4 {
+			d.look(time.Second)
+			d.fleet.serveAll()
+		}
+		d.want(model.RolloutDone, 0)
+		labels, rollouts := map[string]string{"env": "prod"}, []model.Rollout{d.r}
+		if got := Joining(labels, false, rollouts); len(got) != 0 {
+			t.Errorf("it is given %v", got)
+		}
+		if got := Joining(labels, true, rollouts); len(got) != 1 {
+			t.Errorf("one that reports is given %v", got)
+		}
+		rollouts[0].Spec.IncludeUnreported = true
+		if got := Joining(labels, false, rollouts); len(got) != 1 {
+			t.Errorf("included, it is given %v", got)
+		}
 	})
 }

@@ -127,7 +127,7 @@ func (s *Service) observe(ctx context.Context, e *entry) {
 	s.mu.Lock()
 	waits := !e.running() || e.state.Phase == model.RolloutPaused ||
 		e.blocker != nil && e.blocker.running() && e.fleet == s.fleet ||
-		!s.settled(e, s.now())
+		!s.settled(e, s.now()) || !s.introduced(e)
 	s.mu.Unlock()
 	if waits {
 		return

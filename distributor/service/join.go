@@ -66,7 +66,7 @@ func (w *welcomer) granted(row model.Node, without ...string) map[model.Layer]ro
 	if older < 0 {
 		return nil
 	}
-	key := fmt.Sprint(older, without, row.Labels) // fmt prints maps in the order of their keys
+	key := fmt.Sprint(older, without, row.Reports, row.Labels) // fmt prints maps in the order of their keys
 	grants, known := w.grants[key]
 	if !known {
 		var rollouts []model.Rollout
@@ -76,7 +76,7 @@ func (w *welcomer) granted(row model.Node, without ...string) map[model.Layer]ro
 				rollouts = append(rollouts, r)
 			}
 		}
-		grants = rollout.Grants(row.Labels, rollouts)
+		grants = rollout.Grants(row.Labels, row.Reports, rollouts)
 		w.grants[key] = grants
 	}
 	return maps.Clone(grants)

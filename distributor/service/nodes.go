@@ -35,7 +35,8 @@ type node struct {
 	duty duty
 
 	sessions map[*Session]struct{}
-	// joinAfter is until when a node that does not report waits for its baseline, by the process's own clock.
+	// joinAfter is until when a node that does not report waits for its baseline, and a rollout that begins waits to hear
+	// whether it does, by the process's own clock.
 	joinAfter time.Time
 	// lastSeen is when a session last said anything; zero: not since the start.
 	lastSeen time.Time

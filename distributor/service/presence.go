@@ -1,6 +1,11 @@
 package service
 
-import "time"
+import (
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
 
 // connected says whether the node is there: a node that reports has an open report stream, any other an open stream of any
 // kind. mu is held.
@@ -34,6 +39,30 @@ func (s *Service) settled(e *entry, now time.Time) bool {
 	}
 	for _, n := range s.concerned(e) {
 		if !n.connected() {
+			return false
+		}
+	}
+	return true
+}
+
+// mayReportYet is how long it may still take until it is known whether a new node reports: an agent opens its report
+// stream beside the one of collections. Zero or less: it is known. mu is held.
+func mayReportYet(n *node) time.Duration {
+	if n.row.Reports || !n.connected() {
+		return 0
+	}
+	return time.Until(n.joinAfter)
+}
+
+// introduced says whether it is known of every member of a rollout that begins whether it reports: without it an agent
+// that has just connected would be left out as a sink that cannot report. It asks for a wake when it says no; mu is held.
+func (s *Service) introduced(e *entry) bool {
+	if e.state.Phase != model.RolloutPending || rollout.TakesSink(e.state, false) {
+		return true
+	}
+	for _, n := range s.membersOf(e) {
+		if left := mayReportYet(n); left > 0 {
+			s.drive.wake(left)
 			return false
 		}
 	}

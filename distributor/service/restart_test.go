@@ -310,7 +310,9 @@ func TestJoinWaitsForTheReportStream(t *testing.T) {
 	s.nodes(1)
 	s.modules.add("new:1", "", "envoy-1.40")
 	s.release("one", "new:1")
-	s.begin("first", "one", all)
+	if _, err := svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: "first", Release: "one", IncludeUnreported: true}); err != nil {
+		t.Fatal(err)
+	}
 	s.reach("first", model.RolloutDone)
 	connect(t, svc, service.NodeHello{ID: "old", Labels: map[string]string{"env": "prod"}})
 	connect(t, svc, service.NodeHello{ID: "istio", Labels: map[string]string{"env": "prod"}})

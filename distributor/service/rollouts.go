@@ -20,6 +20,8 @@ type RolloutDraft struct {
 	Release string
 	// Selector over nodes' labels; empty selects every node.
 	Selector string
+	// IncludeUnreported takes nodes whose sinks cannot report too; else they are left out, and the rollout says which.
+	IncludeUnreported bool
 	// Waves in order; empty: one wave of everything.
 	Waves []model.WaveSpec
 	// NoWait refuses the rollout when a running one shares nodes; else it waits, pending.
@@ -28,7 +30,7 @@ type RolloutDraft struct {
 
 // StartRollout begins a rollout: it renders and checks every chain that it would produce, then stores it and takes its
 // first step. Errors are *model.Error: ErrInvalid for a draft, a chain or an Envoy that does not fit, naming it;
-// ErrNotFound for an unknown release; ErrPrecondition for a target without nodes; ErrExists for a name that is taken;
+// ErrNotFound for an unknown release; ErrPrecondition for a target without nodes that can be taken; ErrExists for a name that is taken;
 // ErrConflict, with NoWait, naming the running rollout that shares nodes. The rollout is shared and must not be changed.
 func (s *Service) StartRollout(ctx context.Context, actor Actor, draft RolloutDraft) (model.Rollout, error) {
 	object := "rollout/" + draft.Name
@@ -55,7 +57,7 @@ func (s *Service) StartRollout(ctx context.Context, actor Actor, draft RolloutDr
 		}
 		return model.Rollout{}, err
 	}
-	spec := model.RolloutSpec{Release: release.ID, Selector: draft.Selector, Waves: slices.Clone(draft.Waves)}
+	spec := model.RolloutSpec{Release: release.ID, Selector: draft.Selector, IncludeUnreported: draft.IncludeUnreported, Waves: slices.Clone(draft.Waves)}
 	if err := model.ValidateRolloutSpec(object, spec); err != nil {
 		return model.Rollout{}, err
 	}
@@ -117,10 +119,20 @@ func (s *Service) admit(e *entry, noWait bool) (map[string]model.Chain, error) {
 			Next:    "see waft nodes list for their labels"}
 	}
 	unchecked := map[string]model.Chain{}
+	var leftOut []string
 	for _, n := range members {
+		if !rollout.TakesSink(e.state, n.row.Reports) && mayReportYet(n) <= 0 {
+			leftOut = append(leftOut, n.row.ID)
+			continue
+		}
 		if err := s.admitNode(e, n, unchecked); err != nil {
 			return nil, err
 		}
+	}
+	if len(leftOut) == len(members) {
+		return nil, &model.Error{Kind: model.ErrPrecondition, Object: object, Field: "spec.target",
+			Message: fmt.Sprintf("%q selects only nodes whose sinks cannot report (%s), and such nodes are left out", e.state.Spec.Selector, firstFew(leftOut)),
+			Next:    "run waft agent beside them, or write includeUnreported: true into the target"}
 	}
 	if len(unchecked) > 0 {
 		return unchecked, nil

@@ -176,14 +176,26 @@ func TestSinkWithoutReports(t *testing.T) {
 	svc := s.start()
 	connect(t, svc, service.NodeHello{ID: "istio", Labels: map[string]string{"env": "prod"}})
 	s.release("one", "good:1")
-	s.begin("first", "one", all)
-	r := s.reach("first", model.RolloutPaused, model.RolloutDone)
-	if r.Phase == model.RolloutPaused {
-		if _, err := svc.Promote(t.Context(), alice, "first"); err != nil {
-			t.Fatal(err)
-		}
-		s.reach("first", model.RolloutDone)
+
+	// It is left out unless a person says otherwise. At first it might be an agent whose reports are on their way.
+	s.begin("unsaid", "one", all)
+	if r := s.reach("unsaid", model.RolloutAborted); r.Nodes["istio"].State != model.NodeSkipped || !strings.Contains(r.Message, "istio") {
+		t.Errorf("left out, it stands as %+v, and the end is %q", r.Nodes["istio"], r.Message)
 	}
+	_, err := s.try("refused", "one", "", all)
+	wantKind(t, err, model.ErrPrecondition, "rollout/refused", "spec.target", "istio", "includeUnreported")
+	if n := status(t, svc, "istio"); n.Assigned != nil {
+		t.Errorf("it was given %v", n.Assigned)
+	}
+
+	if _, err := svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: "first", Release: "one", IncludeUnreported: true, Waves: []model.WaveSpec{all}}); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("first", model.RolloutPaused)
+	if _, err := svc.Promote(t.Context(), alice, "first"); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("first", model.RolloutDone)
 	n := status(t, svc, "istio")
 	svc.Offered("istio", n.Chain)
 	if got := status(t, svc, "istio").Ledger; got.State != model.ChainOffered {
@@ -195,6 +207,41 @@ func TestSinkWithoutReports(t *testing.T) {
 	}
 	svc.Refused("nobody", model.CollectionChains, "cannot decode")
 	svc.Offered("nobody", n.Chain)
+}
+
+// An agent opens its report stream beside the one of collections. A rollout that starts between the two takes it.
+func TestReportsThatComeLater(t *testing.T) {
+	s := newSite(t)
+	svc := s.start()
+	connect(t, svc, service.NodeHello{ID: "a", Labels: map[string]string{"env": "prod"}})
+	s.release("one", "good:1")
+	s.begin("first", "one", all)
+	if r := s.until("first", "a state", func(model.Rollout) bool { return true }); r.Phase != model.RolloutPending {
+		t.Fatalf("it is %s before it is known whether the node reports", r.Phase)
+	}
+	s.known(s.node("a"))
+	if r := s.reach("first", model.RolloutDone); r.Nodes["a"].State != model.NodeServing {
+		t.Errorf("the node stands as %+v", r.Nodes["a"])
+	}
+}
+
+// A sink that cannot report and joins is given what rollouts gave that were told to take such sinks.
+func TestJoiningWithoutReports(t *testing.T) {
+	s, _ := settled(t, 1)
+	svc, _ := s.service()
+	s.release("two", "good:2")
+	if _, err := svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: "included", Release: "two", Selector: "env=prod", IncludeUnreported: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("included", model.RolloutDone)
+	s.release("three", "good:1")
+	s.begin("unsaid", "three", all)
+	s.reach("unsaid", model.RolloutDone)
+	connect(t, svc, service.NodeHello{ID: "istio", Labels: map[string]string{"env": "prod"}})
+	s.eventually("the node is given a release", func() bool { return len(status(t, svc, "istio").Assigned) > 0 })
+	if got := status(t, svc, "istio").Assigned[model.LayerGlobal]; got.Name != "two" {
+		t.Errorf("it is given %s", got)
+	}
 }
 
 // A node that has seen a higher generation than the store (which was set back) must not take what comes for old news.

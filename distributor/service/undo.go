@@ -112,7 +112,7 @@ func (s *Service) restoreJoined(undone model.Rollout, restore map[string]model.R
 		if held || n.row.Assigned[undone.Layer] != undone.Spec.Release || n.row.FirstSeen.Before(undone.StartedAt) {
 			continue
 		}
-		if before, ok := rollout.Joining(n.row.Labels, others)[undone.Layer]; ok {
+		if before, ok := rollout.Joining(n.row.Labels, n.row.Reports, others)[undone.Layer]; ok {
 			restore[n.row.ID] = before
 		}
 	}

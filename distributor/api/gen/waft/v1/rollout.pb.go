@@ -212,9 +212,12 @@ func (x *RolloutSpec) GetWaves() []*Wave {
 type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A label selector as in Kubernetes: env=prod,zone in (a,b). Empty selects every node.
-	Selector      string `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Selector string `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
+	// Take the nodes whose sinks cannot report too, such as Istio or a plain MCP client. Nothing can be proved of them, so
+	// no wave counts them. Default: they are left out, as Skipped in the status.
+	IncludeUnreported bool `protobuf:"varint,2,opt,name=include_unreported,json=includeUnreported,proto3" json:"include_unreported,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Target) Reset() {
@@ -252,6 +255,13 @@ func (x *Target) GetSelector() string {
 		return x.Selector
 	}
 	return ""
+}
+
+func (x *Target) GetIncludeUnreported() bool {
+	if x != nil {
+		return x.IncludeUnreported
+	}
+	return false
 }
 
 // Wave is one step. Exactly one of nodes, percent and selector says how far it reaches.
@@ -732,7 +742,7 @@ type NodeProgress struct {
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	// Counted from 1.
 	Wave int32 `protobuf:"varint,2,opt,name=wave,proto3" json:"wave,omitempty"`
-	// Waiting, Fetching, Moving, Serving, Failed, RollingBack, RolledBack or Away.
+	// Waiting, Fetching, Moving, Serving, Failed, RollingBack, RolledBack, Away or Skipped.
 	State  string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The release of this layer that it had before; empty for none.
@@ -1147,7 +1157,8 @@ func (x *ListRolloutsRequest) GetPageToken() string {
 
 type ListRolloutsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Newest first; status.nodes is left out.
+	// Newest first. What grows with the fleet is left out: status.nodes, status.history, and in status.waves nodes and
+	// readings.
 	Rollouts      []*Rollout `protobuf:"bytes,1,rep,name=rollouts,proto3" json:"rollouts,omitempty"`
 	NextPageToken string     `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1259,9 +1270,10 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\vRolloutSpec\x12\x18\n" +
 	"\arelease\x18\x01 \x01(\tR\arelease\x12'\n" +
 	"\x06target\x18\x02 \x01(\v2\x0f.waft.v1.TargetR\x06target\x12#\n" +
-	"\x05waves\x18\x03 \x03(\v2\r.waft.v1.WaveR\x05waves\"$\n" +
+	"\x05waves\x18\x03 \x03(\v2\r.waft.v1.WaveR\x05waves\"S\n" +
 	"\x06Target\x12\x1a\n" +
-	"\bselector\x18\x01 \x01(\tR\bselector\"\xa7\x01\n" +
+	"\bselector\x18\x01 \x01(\tR\bselector\x12-\n" +
+	"\x12include_unreported\x18\x02 \x01(\bR\x11includeUnreported\"\xa7\x01\n" +
 	"\x04Wave\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x18\n" +
 	"\apercent\x18\x02 \x01(\x05R\apercent\x12\x1a\n" +

@@ -1,0 +1,47 @@
+package api
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// What a person writes into a rollout reaches the service, and comes back as it was written.
+func TestRolloutSpecRoundTrip(t *testing.T) {
+	document := `apiVersion: waft.dev/v1
+kind: Rollout
+metadata: {name: edge}
+spec:
+  release: edge@sha256:1234
+  target: {selector: env=prod, includeUnreported: true}
+  waves:
+  - {nodes: 1, soak: 30s, deadline: 2m, gates: [{errorRatio: {max: 0.01, minSamples: 50}}]}
+  - {selector: zone=a}
+  - {percent: 100}
+`
+	m, err := DecodeDocument([]byte(document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := m.(*waftv1.Rollout)
+	draft, err := rolloutDraft(&waftv1.StartRolloutRequest{Rollout: written})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !draft.IncludeUnreported || draft.Selector != "env=prod" {
+		t.Errorf("the draft is %+v", draft)
+	}
+	release, err := model.ParseReleaseRef(draft.Release)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := rolloutProto(model.Rollout{Name: draft.Name, Spec: model.RolloutSpec{
+		Release: model.ReleaseID(release), Selector: draft.Selector, IncludeUnreported: draft.IncludeUnreported, Waves: draft.Waves,
+	}}, false)
+	if !proto.Equal(back.GetSpec(), written.GetSpec()) {
+		t.Errorf("got  %v\nwant %v", back.GetSpec(), written.GetSpec())
+	}
+}
