@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,7 +61,6 @@ func (s *serverFlags) call(cmd *cobra.Command, do func(context.Context, *api.Cli
 
 func fileFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVarP(file, "file", "f", "", "the document, YAML or JSON; - for standard input")
-	_ = cmd.MarkFlagRequired("file")
 }
 
 func reasonFlag(cmd *cobra.Command, reason *string) {
@@ -71,6 +69,9 @@ func reasonFlag(cmd *cobra.Command, reason *string) {
 
 // readDocument reads a document of the kind that into is.
 func readDocument(cmd *cobra.Command, file string, into proto.Message) error {
+	if file == "" {
+		return usagef("%s: -f FILE is missing; see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
+	}
 	text, err := readInput(cmd, file)
 	if err != nil {
 		return err
@@ -87,7 +88,27 @@ func readDocument(cmd *cobra.Command, file string, into proto.Message) error {
 	return nil
 }
 
+// readInput reads a file, or standard input. It stops when the command is interrupted, although a read of a terminal or a
+// pipe does not: then the process ends, and the read with it.
 func readInput(cmd *cobra.Command, file string) ([]byte, error) {
+	type result struct {
+		text []byte
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		text, err := readLimited(cmd, file)
+		read <- result{text, err}
+	}()
+	select {
+	case r := <-read:
+		return r.text, r.err
+	case <-cmd.Context().Done():
+		return nil, context.Cause(cmd.Context())
+	}
+}
+
+func readLimited(cmd *cobra.Command, file string) ([]byte, error) {
 	input := cmd.InOrStdin()
 	if file != "-" {
 		f, err := os.Open(file)
@@ -102,7 +123,7 @@ func readInput(cmd *cobra.Command, file string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if len(text) > api.MaxDocumentBytes {
-		return nil, errors.New(file + ": larger than a document may be")
+		return nil, fmt.Errorf("%s: larger than %d bytes, the most that a document may have; split it or take large values out of it", file, api.MaxDocumentBytes)
 	}
 	return text, nil
 }

@@ -81,6 +81,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see `%s --help`", err, cmd.CommandPath())
 	})
+	group(root)
 	root.AddCommand(
 		newBuild(), newCheck(), newTest(),
 		newPush(), newPull(), newInspect(),
@@ -89,6 +90,30 @@ func newRoot() *cobra.Command {
 		newDemo(),
 	)
 	return root
+}
+
+// group makes a command that only holds others: alone it prints its help, and a word that is none of its commands is an
+// error, not a reason to print help and succeed.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		meant := ""
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			meant = fmt.Sprintf("did you mean %s? ", near[0])
+		}
+		return usagef("%s: there is no command %q; %ssee `%s --help`", cmd.CommandPath(), args[0], meant, cmd.CommandPath())
+	}
+	return cmd
+}
+
+// oneArg takes at most one argument.
+func oneArg(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		return exactArgs([]string{name}[:min(len(args), 1)]...)(cmd, args)
+	}
 }
 
 // exactArgs is cobra.ExactArgs with a message that says what was expected.

@@ -15,10 +15,12 @@ import (
 )
 
 func newNodes() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "nodes",
 		Short: "Look at the ledger: what each node runs, and what it said of it",
-	}
+		Example: `  waft nodes list -l env=prod
+  waft nodes show edge-1`,
+	})
 	cmd.AddCommand(newNodesList(), newNodesShow(), newNodesRetry())
 	return cmd
 }
@@ -60,7 +62,7 @@ func newNodesList() *cobra.Command {
 	}
 	server.flags(cmd)
 	out.flag(cmd)
-	cmd.Flags().StringVarP(&selector, "selector", "l", "", "only nodes with these labels, as in Kubernetes: env=prod,zone in (a,b)")
+	cmd.Flags().StringVarP(&selector, "selector", "l", "", "only nodes with these labels, as in Kubernetes: env=prod,zone in (a,b),!canary")
 	return cmd
 }
 
@@ -173,7 +175,7 @@ func newAudit() *cobra.Command {
 		Short: "List who changed what, when and why, newest first",
 		Example: `  waft audit
   waft audit rollout/edge-auth-1-2`,
-		Args: cobra.MaximumNArgs(1),
+		Args: oneArg("OBJECT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
 				return err

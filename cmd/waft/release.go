@@ -20,10 +20,12 @@ import (
 const pageSize = 200
 
 func newRelease() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "release",
 		Short: "Create and look at releases: immutable sets of modules with their configuration",
-	}
+		Example: `  waft release create -f release.yaml
+  waft release show edge-auth`,
+	})
 	cmd.AddCommand(newReleaseCreate(), newReleaseList(), newReleaseShow(), newReleaseDiff())
 	return cmd
 }
@@ -76,7 +78,7 @@ func newReleaseList() *cobra.Command {
 		Use:     "list [NAME]",
 		Short:   "List releases, newest first",
 		Example: "  waft release list edge-auth -o json",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    oneArg("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
 				return err

@@ -15,10 +15,12 @@ import (
 )
 
 func newRollout() *cobra.Command {
-	cmd := &cobra.Command{
+	cmd := group(&cobra.Command{
 		Use:   "rollout",
 		Short: "Move nodes to a release in waves, watch it, stop it, take it back",
-	}
+		Example: `  waft rollout start -f rollout.yaml --follow
+  waft rollout undo edge-auth-1-2 --reason 'latency alarm'`,
+	})
 	cmd.AddCommand(newRolloutStart(), newRolloutStatus(), newRolloutList(), newRolloutHistory(),
 		newRolloutAction("pause", "Stop before the next decision; nodes stay where they are",
 			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
@@ -53,7 +55,14 @@ func newRolloutStart() *cobra.Command {
 		Use:   "start -f FILE",
 		Short: "Start a rollout",
 		Long: `Start renders every distinct chain that the rollout would produce and validates it; then the distributor moves the
-target wave by wave. A rollout that shares nodes with a running one waits for it, unless --no-wait.`,
+target wave by wave. A rollout that shares nodes with a running one waits for it, unless --no-wait.
+
+The target's selector, like that of a wave, is a label selector as in Kubernetes, its terms joined by commas:
+  env=prod, env!=prod           the label has this value, or has not
+  zone in (a,b), zone notin (a) one of these values, or none of them
+  canary, !canary               there is such a label, or there is none
+An empty selector selects every node. Nodes whose sinks cannot report (Istio, a plain MCP client) are left out, unless the
+target says includeUnreported: true.`,
 		Example: "  waft rollout start -f rollout.yaml --reason 'ticket 4711' --follow",
 		Args:    exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -157,7 +166,7 @@ func transitionLine(t *waftv1.Transition) string {
 	if t.GetWave() > 0 {
 		line += fmt.Sprintf("  wave %d", t.GetWave())
 	}
-	return line + "  " + t.GetMessage()
+	return printable(line + "  " + t.GetMessage())
 }
 
 func newRolloutList() *cobra.Command {
@@ -190,7 +199,7 @@ func newRolloutList() *cobra.Command {
 					for _, r := range all {
 						s := r.GetStatus()
 						t.row(r.GetMetadata().GetName(), s.GetPhase(), waveOf(r), short(s.GetRelease()),
-							dash(r.GetSpec().GetTarget().GetSelector()), age(s.GetStartedAt(), now), dash(s.GetStartedBy()))
+							targetOf(r), age(s.GetStartedAt(), now), dash(s.GetStartedBy()))
 					}
 				})
 			})
@@ -272,7 +281,7 @@ func drawRollout(t *table, r *waftv1.Rollout) {
 	s := r.GetStatus()
 	t.row("rollout", r.GetMetadata().GetName())
 	t.row("release", s.GetRelease())
-	t.row("target", dash(r.GetSpec().GetTarget().GetSelector()))
+	t.row("target", targetOf(r))
 	t.row("phase", s.GetPhase())
 	t.row("wave", waveOf(r))
 	if s.GetMessage() != "" {
@@ -296,6 +305,19 @@ func drawRollout(t *table, r *waftv1.Rollout) {
 	for _, n := range s.GetNodes() {
 		t.row(n.GetNode(), n.GetWave(), n.GetState(), short(n.GetFrom()), n.GetReason())
 	}
+}
+
+// targetOf is which nodes a rollout is for.
+func targetOf(r *waftv1.Rollout) string {
+	target := r.GetSpec().GetTarget()
+	text := target.GetSelector()
+	if text == "" {
+		text = "every node"
+	}
+	if target.GetIncludeUnreported() {
+		text += " (those that cannot report too)"
+	}
+	return text
 }
 
 // waveOf is the wave a rollout is in, out of how many.

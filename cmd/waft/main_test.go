@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// try runs a command line in this process, with no distributor to talk to.
+func try(ctx context.Context, input io.Reader, args ...string) error {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(input)
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	return root.ExecuteContext(ctx)
+}
+
+func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
+	for _, test := range []struct {
+		args string
+		want []string
+	}{
+		{"frob", []string{"no command", "frob", "waft --help"}},
+		{"release frob", []string{"waft release", "no command", "frob", "waft release --help"}},
+		{"rollout stat edge", []string{"waft rollout", "no command", "stat", "did you mean status", "--help"}},
+		{"nodes frob", []string{"waft nodes", "frob"}},
+		{"release list a b", []string{"waft release list", "b", "too many"}},
+		{"audit a b", []string{"waft audit", "b", "too many"}},
+		{"release create", []string{"waft release create", "-f FILE is missing"}},
+		{"rollout start", []string{"waft rollout start", "-f FILE is missing"}},
+		{"release show", []string{"NAME is missing"}},
+		{"release list --frob", []string{"--frob", "waft release list --help"}},
+		{"nodes list -o xml", []string{"xml", "table, json or yaml"}},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			err := try(t.Context(), strings.NewReader(""), strings.Fields(test.args)...)
+			var usage usageError
+			if !errors.As(err, &usage) {
+				t.Fatalf("got %v, want an error of usage", err)
+			}
+			for _, part := range test.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not say %q", err, part)
+				}
+			}
+		})
+	}
+	for _, alone := range []string{"", "release", "rollout", "nodes"} {
+		if err := try(t.Context(), strings.NewReader(""), strings.Fields(alone)...); err != nil {
+			t.Errorf("waft %s: %v, want its help", alone, err)
+		}
+	}
+}
+
+func TestEveryCommandHasAnExample(t *testing.T) {
+	var look func(*cobra.Command)
+	look = func(cmd *cobra.Command) {
+		if cmd.Example == "" && !cmd.Hidden {
+			t.Errorf("%s --help has no example", cmd.CommandPath())
+		}
+		for _, c := range cmd.Commands() {
+			look(c)
+		}
+	}
+	look(newRoot())
+}
+
+// A document that never comes must not hold up an interrupt.
+func TestInterruptWhileADocumentIsRead(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- try(ctx, r, "release", "create", "-f", "-") }()
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it goes on reading")
+	}
+}
+
+// What a node says of itself must neither break the table nor steer the terminal.
+func TestTableOfWhatStrangersSay(t *testing.T) {
+	var out bytes.Buffer
+	table := newTable(&out)
+	table.row("reason", "failed\x1b[2J\nnode  serving\té")
+	if err := table.flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), "reason   failed\\x1b[2J\\nnode  serving\\té\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
