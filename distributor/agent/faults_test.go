@@ -296,9 +296,6 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		{"beside, without an admin address", func(c *Config) { c.Beside, c.EnvoyArgs, c.Admin = true, nil, "" }, "admin"},
 		{"beside, with arguments for Envoy", func(c *Config) { c.Beside = true }, "others run it"},
 		{"slots for a new Envoy", func(c *Config) { c.Slots = []string{"one"} }, "slots"},
-		{"beside an old Envoy without slots", func(c *Config) {
-			c.Beside, c.EnvoyArgs, c.Envoy = true, nil, envoytest.Binary(t, envoytest.Oldest)
-		}, "slots"},
 		{"a label that is none", func(c *Config) { c.Labels = map[string]string{"a b": "c"} }, "labels"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -311,6 +308,16 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 				t.Errorf("error %v, want ErrInvalid with %q", err, test.says)
 			}
 		})
+	}
+}
+
+func TestOldEnvoyBesideNeedsSlots(t *testing.T) {
+	config := configFor(t, newSource(t, "n1"), envoytest.Oldest)
+	config.Beside, config.EnvoyArgs = true, nil
+	ctx, cancel := context.WithTimeout(t.Context(), envoytest.Patience)
+	defer cancel()
+	if err := Run(ctx, config); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "slots") {
+		t.Errorf("error %v, want ErrInvalid with slots", err)
 	}
 }
 
