@@ -111,7 +111,7 @@ type DirectResponse struct {
 
 // Route sends requests whose path has a prefix somewhere.
 type Route struct {
-	// Name is what the property route_name shows.
+	// Name is what the property xds.route_name shows.
 	Name string
 	// Prefix of the path. Empty: /.
 	Prefix string
