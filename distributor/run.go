@@ -127,7 +127,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	insideListener := bufconn.Listen(insideBuffer)
 	conn, err := grpc.NewClient("passthrough:inside",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxMessageBytes)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxAnswerBytes)),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return insideListener.DialContext(ctx) }))
 	if err != nil {
 		return err

@@ -391,6 +391,9 @@ func TestTheWholeWay(t *testing.T) {
 			t.Errorf("%s: %d, want %d: %s", path, status, want, body)
 		}
 	}
+	if status, body := post(t, "http://"+s.HTTP+"/v1/nodes", "", "{}"); status != http.StatusMethodNotAllowed || !strings.Contains(body, "/openapi.json") {
+		t.Errorf("a wrong method: %d %s", status, body)
+	}
 	if status, _ := post(t, blob, "", ""); status != http.StatusMethodNotAllowed {
 		t.Errorf("POST of a module: %d", status)
 	}

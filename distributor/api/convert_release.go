@@ -47,6 +47,10 @@ func releaseDraft(r *waftv1.Release) (service.ReleaseDraft, error) {
 	}
 	draft := service.ReleaseDraft{Name: r.GetMetadata().GetName(), Layer: model.Layer(r.GetMetadata().GetLayer())}
 	object := "release/" + draft.Name
+	if r.GetSpec() == nil {
+		// A release without filters takes every filter away from the nodes that get it; a document cut short must not.
+		return service.ReleaseDraft{}, model.Invalidf(object, "spec", "give its filters; write spec: {filters: []} for a release without any", "is missing")
+	}
 	var err error
 	if draft.Filters, err = filterDrafts(object, "spec.filters", r.GetSpec().GetFilters()); err != nil {
 		return service.ReleaseDraft{}, err

@@ -90,8 +90,8 @@ func durationText(d time.Duration) string {
 	return s
 }
 
-// rolloutProto turns a rollout into its message; nodes are left out of lists.
-func rolloutProto(r model.Rollout, withNodes bool) *waftv1.Rollout {
+// rolloutProto turns a rollout into its message. In a list, which is not whole, what grows with the fleet is left out.
+func rolloutProto(r model.Rollout, whole bool) *waftv1.Rollout {
 	out := &waftv1.Rollout{
 		ApiVersion: APIVersion,
 		Kind:       KindRollout,
@@ -106,20 +106,24 @@ func rolloutProto(r model.Rollout, withNodes bool) *waftv1.Rollout {
 		out.Spec.Waves = append(out.Spec.Waves, waveProto(w))
 	}
 	for _, w := range r.Waves {
+		if !whole {
+			w.Nodes, w.Readings = nil, nil
+		}
 		out.Status.Waves = append(out.Status.Waves, waveStatusProto(w))
+	}
+	if !whole {
+		return out
 	}
 	for _, t := range r.History {
 		out.Status.History = append(out.Status.History, &waftv1.Transition{
 			At: timeProto(t.At), Phase: string(t.Phase), Wave: int32(t.Wave + 1), Message: t.Message, Actor: t.Actor,
 		})
 	}
-	if withNodes {
-		for _, id := range slices.Sorted(maps.Keys(r.Nodes)) {
-			n := r.Nodes[id]
-			out.Status.Nodes = append(out.Status.Nodes, &waftv1.NodeProgress{
-				Node: id, Wave: int32(n.Wave + 1), State: string(n.State), Reason: n.Reason, From: n.From.String(),
-			})
-		}
+	for _, id := range slices.Sorted(maps.Keys(r.Nodes)) {
+		n := r.Nodes[id]
+		out.Status.Nodes = append(out.Status.Nodes, &waftv1.NodeProgress{
+			Node: id, Wave: int32(n.Wave + 1), State: string(n.State), Reason: n.Reason, From: n.From.String(),
+		})
 	}
 	return out
 }

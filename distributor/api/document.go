@@ -260,6 +260,10 @@ func (w *walker) message(n *yaml.Node, md protoreflect.MessageDescriptor, path s
 			return nil
 		}
 		if value.Kind == yaml.ScalarNode && value.ShortTag() == "!!null" && !isValue(fd) {
+			if fd.IsList() {
+				// Most likely its items were forgotten, or are not indented as they should be.
+				return invalid(value, join(path, key.Value), "write its items, or [] for none", "want a list, not nothing")
+			}
 			return nil // the same as leaving it out
 		}
 		v, err := w.field(value, fd, join(path, key.Value), depth+1)

@@ -3,12 +3,17 @@ package api
 import (
 	"context"
 	_ "embed" // the OpenAPI document
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/textproto"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
@@ -32,6 +37,7 @@ func NewGateway(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 			}
 			return runtime.DefaultHeaderMatcher(key)
 		}),
+		runtime.WithRoutingErrorHandler(noRoute),
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		waftv1.RegisterReleaseServiceHandler,
@@ -45,6 +51,20 @@ func NewGateway(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 		}
 	}
 	return http.MaxBytesHandler(mux, MaxMessageBytes), nil
+}
+
+// noRoute answers a request that fits no route, in the form of every other error. grpc-gateway by itself would make 501 of
+// a wrong method.
+func noRoute(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, httpStatus int) {
+	code := codes.InvalidArgument
+	switch httpStatus {
+	case http.StatusNotFound:
+		code = codes.NotFound
+	case http.StatusMethodNotAllowed:
+		code = codes.Unimplemented
+	}
+	text := fmt.Sprintf("%s %s: %s; see /openapi.json for the routes", r.Method, r.URL.Path, strings.ToLower(http.StatusText(httpStatus)))
+	runtime.HTTPError(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: httpStatus, Err: status.Error(code, clip(text, maxErrorText))})
 }
 
 // ServeOpenAPI answers with the OpenAPI document (version 2, JSON).
@@ -66,6 +86,10 @@ type strictJSON struct{ runtime.JSONPb }
 func (m *strictJSON) NewDecoder(r io.Reader) runtime.Decoder {
 	return runtime.DecoderFunc(func(into any) error {
 		raw, err := io.ReadAll(io.LimitReader(r, MaxMessageBytes+1))
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return fmt.Errorf("the body has more than %d bytes, which is the limit", tooLarge.Limit)
+		}
 		if err != nil {
 			return err
 		}

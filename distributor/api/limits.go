@@ -3,8 +3,12 @@ package api
 import "time"
 
 const (
-	// MaxMessageBytes bounds one message of the gRPC API in either direction, and a REST body.
+	// MaxMessageBytes bounds one message to the gRPC API, and a REST body.
 	MaxMessageBytes = 4 << 20
+	// MaxAnswerBytes bounds one message from it: a rollout of MaxNodes nodes at its largest.
+	MaxAnswerBytes = 64 << 20
+	// maxListBytes is what a page of a list is kept to, by giving fewer items than were asked for; one item may be more.
+	maxListBytes = 3 << 20
 	// MaxDocumentBytes bounds a YAML or JSON document.
 	MaxDocumentBytes = 1 << 20
 	// MaxDocumentDepth bounds how deep a document nests.

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/distributor/model"
@@ -47,7 +48,24 @@ func actor(ctx context.Context, reason string) service.Actor {
 	return a
 }
 
-func page(size int32, token string) service.Page { return service.Page{Size: int(size), Token: token} }
+// paged is a request for a page of a list.
+type paged interface {
+	GetPageSize() int32
+	GetPageToken() string
+}
+
+// fitting is the page that was asked for, or a shorter one where that is too large for a message: items may be large (a
+// release holds configurations), and a list that cannot be read at all is of no use. list gives a page and its length.
+func fitting[R proto.Message](req paged, list func(service.Page) (R, int, error)) (R, error) {
+	page := service.Page{Size: int(req.GetPageSize()), Token: req.GetPageToken()}
+	for {
+		out, length, err := list(page)
+		if err != nil || length <= 1 || proto.Size(out) <= maxListBytes {
+			return out, err
+		}
+		page.Size = length / 2
+	}
+}
 
 func errStopping() error {
 	return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "is stopping", Next: "try again in a moment"}
@@ -79,19 +97,21 @@ func (s releases) GetRelease(ctx context.Context, req *waftv1.GetReleaseRequest)
 }
 
 func (s releases) ListReleases(ctx context.Context, req *waftv1.ListReleasesRequest) (*waftv1.ListReleasesResponse, error) {
-	list, next, err := s.service.ListReleases(ctx, req.GetName(), page(req.GetPageSize(), req.GetPageToken()))
-	if err != nil {
-		return nil, err
-	}
-	out := &waftv1.ListReleasesResponse{NextPageToken: next}
-	for _, r := range list {
-		p, err := releaseProto(r)
+	return fitting(req, func(page service.Page) (*waftv1.ListReleasesResponse, int, error) {
+		list, next, err := s.service.ListReleases(ctx, req.GetName(), page)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		out.Releases = append(out.Releases, p)
-	}
-	return out, nil
+		out := &waftv1.ListReleasesResponse{NextPageToken: next}
+		for _, r := range list {
+			p, err := releaseProto(r)
+			if err != nil {
+				return nil, 0, err
+			}
+			out.Releases = append(out.Releases, p)
+		}
+		return out, len(list), nil
+	})
 }
 
 type rollouts struct {
@@ -119,15 +139,17 @@ func (s rollouts) GetRollout(ctx context.Context, req *waftv1.GetRolloutRequest)
 }
 
 func (s rollouts) ListRollouts(ctx context.Context, req *waftv1.ListRolloutsRequest) (*waftv1.ListRolloutsResponse, error) {
-	list, next, err := s.service.ListRollouts(ctx, page(req.GetPageSize(), req.GetPageToken()))
-	if err != nil {
-		return nil, err
-	}
-	out := &waftv1.ListRolloutsResponse{NextPageToken: next}
-	for _, r := range list {
-		out.Rollouts = append(out.Rollouts, rolloutProto(r, false))
-	}
-	return out, nil
+	return fitting(req, func(page service.Page) (*waftv1.ListRolloutsResponse, int, error) {
+		list, next, err := s.service.ListRollouts(ctx, page)
+		if err != nil {
+			return nil, 0, err
+		}
+		out := &waftv1.ListRolloutsResponse{NextPageToken: next}
+		for _, r := range list {
+			out.Rollouts = append(out.Rollouts, rolloutProto(r, false))
+		}
+		return out, len(list), nil
+	})
 }
 
 func (s rollouts) WatchRollout(req *waftv1.WatchRolloutRequest, stream grpc.ServerStreamingServer[waftv1.Rollout]) error {
@@ -198,15 +220,17 @@ func (s nodes) GetNode(ctx context.Context, req *waftv1.GetNodeRequest) (*waftv1
 }
 
 func (s nodes) ListNodes(ctx context.Context, req *waftv1.ListNodesRequest) (*waftv1.ListNodesResponse, error) {
-	list, next, err := s.service.ListNodes(ctx, req.GetSelector(), page(req.GetPageSize(), req.GetPageToken()))
-	if err != nil {
-		return nil, err
-	}
-	out := &waftv1.ListNodesResponse{NextPageToken: next}
-	for _, n := range list {
-		out.Nodes = append(out.Nodes, nodeProto(n))
-	}
-	return out, nil
+	return fitting(req, func(page service.Page) (*waftv1.ListNodesResponse, int, error) {
+		list, next, err := s.service.ListNodes(ctx, req.GetSelector(), page)
+		if err != nil {
+			return nil, 0, err
+		}
+		out := &waftv1.ListNodesResponse{NextPageToken: next}
+		for _, n := range list {
+			out.Nodes = append(out.Nodes, nodeProto(n))
+		}
+		return out, len(list), nil
+	})
 }
 
 func (s nodes) RetryNode(ctx context.Context, req *waftv1.RetryNodeRequest) (*waftv1.Node, error) {
@@ -219,15 +243,17 @@ type audit struct {
 }
 
 func (s audit) ListAudit(ctx context.Context, req *waftv1.ListAuditRequest) (*waftv1.ListAuditResponse, error) {
-	list, next, err := s.service.ListAudit(ctx, req.GetObject(), page(req.GetPageSize(), req.GetPageToken()))
-	if err != nil {
-		return nil, err
-	}
-	out := &waftv1.ListAuditResponse{NextPageToken: next}
-	for _, e := range list {
-		out.Entries = append(out.Entries, auditProto(e))
-	}
-	return out, nil
+	return fitting(req, func(page service.Page) (*waftv1.ListAuditResponse, int, error) {
+		list, next, err := s.service.ListAudit(ctx, req.GetObject(), page)
+		if err != nil {
+			return nil, 0, err
+		}
+		out := &waftv1.ListAuditResponse{NextPageToken: next}
+		for _, e := range list {
+			out.Entries = append(out.Entries, auditProto(e))
+		}
+		return out, len(list), nil
+	})
 }
 
 type version struct {

@@ -51,7 +51,9 @@ func (s *Service) StartRollout(ctx context.Context, actor Actor, draft RolloutDr
 		var told *model.Error
 		if errors.As(err, &told) {
 			about := *told
-			about.Message = told.Object + ": " + told.Message
+			if told.Object != "" {
+				about.Message = told.Object + ": " + told.Message
+			}
 			about.Object, about.Field = object, "spec.release"
 			return model.Rollout{}, &about
 		}
@@ -278,7 +280,7 @@ func (s *Service) makeSure(ctx context.Context) {
 }
 
 func errNoRollout(name string) error {
-	return &model.Error{Kind: model.ErrNotFound, Object: "rollout/" + name, Message: "no such rollout", Next: "see waft rollout history"}
+	return &model.Error{Kind: model.ErrNotFound, Object: "rollout/" + name, Message: "no such rollout", Next: "see waft rollout list"}
 }
 
 // GetRollout returns a rollout, or model.ErrNotFound. It is shared and must not be changed.

@@ -80,7 +80,7 @@ func (s *Service) undo(actor Actor, undone model.Rollout, now time.Time) (model.
 		slices.Sort(moved)
 		return model.Rollout{}, &model.Error{Kind: model.ErrConflict, Object: object,
 			Message: fmt.Sprintf("%d of its nodes have been moved on since (%s has %s)", len(moved), moved[0], s.nodes[moved[0]].row.Assigned[undone.Layer]),
-			Next:    "undo the newer rollout first, see waft rollout history"}
+			Next:    "undo the newer rollout first, see waft rollout list"}
 	}
 	if len(restore) == 0 {
 		why := "no node has its release any more"
