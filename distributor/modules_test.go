@@ -218,7 +218,7 @@ func TestNothingIsDeletedAndTheRepositoryOfModulesIsReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	ok := func() error { return nil }
-	metrics, err := newMetrics()
+	metrics, err := newMetrics("test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,8 +99,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 
 	// 6. The protocols over it.
-	metrics, err := newMetrics()
+	metrics, err := newMetrics(cfg.Version)
 	if err != nil {
+		return err
+	}
+	if err := metrics.Register(fleet{counts: svc.Counts}); err != nil {
 		return err
 	}
 	mcpMetrics, err := mcp.NewMetrics(metrics)

@@ -405,8 +405,14 @@ func TestTheWholeWay(t *testing.T) {
 	if status, body, _ := get(t, blob); status != http.StatusOK || body != string(wasm) {
 		t.Errorf("after damage: %d %q", status, body)
 	}
-	if status, body, _ := get(t, "http://"+s.HTTP+"/metrics"); status != http.StatusOK || !strings.Contains(body, `istio_mcp_clients_total{component="source"} 2`) {
-		t.Errorf("metrics: %d %s", status, body)
+	status, body, _ = get(t, "http://"+s.HTTP+"/metrics")
+	for _, line := range []string{
+		`istio_mcp_clients_total{component="source"} 2`, `waft_build_info{`,
+		`waft_nodes{presence="connected",state="serving"} 1`, `waft_nodes{presence="connected",state="waiting"} 1`, `waft_rollouts{phase="Done"} 1`,
+	} {
+		if status != http.StatusOK || !strings.Contains(body, line) {
+			t.Errorf("metrics: %d, without %s: %s", status, line, body)
+		}
 	}
 	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

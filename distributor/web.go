@@ -7,24 +7,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/waft-project/waft/distributor/api"
 )
-
-// newMetrics is a registry of this distributor's own, with the figures of the process.
-func newMetrics() (*prometheus.Registry, error) {
-	r := prometheus.NewRegistry()
-	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	} {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return r, nil
-}
 
 // web is what the HTTP port serves.
 type web struct {

@@ -91,11 +91,7 @@ type NodeStatus struct {
 }
 
 func (n *node) status() NodeStatus {
-	status := NodeStatus{Node: n.row, Chain: n.chain.Hash, Presence: PresenceUnknown, LastSeen: n.lastSeen, Statistics: n.stats}
-	if n.connected() {
-		status.Presence = PresenceConnected
-	}
-	return status
+	return NodeStatus{Node: n.row, Chain: n.chain.Hash, Presence: n.presence(), LastSeen: n.lastSeen, Statistics: n.stats}
 }
 
 // maxUnwritten is how many audit entries may wait with a row; more would not fit one transaction.

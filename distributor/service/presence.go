@@ -18,6 +18,14 @@ func (n *node) connected() bool {
 	return false
 }
 
+// presence is what is shown of it; mu is held.
+func (n *node) presence() Presence {
+	if n.connected() {
+		return PresenceConnected
+	}
+	return PresenceUnknown
+}
+
 // silent is how long the node has not been connected. After a start it counts from the start at the earliest, so that a
 // restart of the distributor makes nobody silent. mu is held.
 func (s *Service) silent(n *node, now time.Time) time.Duration {

@@ -1,0 +1,58 @@
+package distributor
+
+import (
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+)
+
+func TestFleetMetrics(t *testing.T) {
+	var counts service.Counts
+	var failure error
+	r, err := newMetrics("1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Register(fleet{counts: func() (service.Counts, error) { return counts, failure }}); err != nil {
+		t.Fatal(err)
+	}
+	scrape := func() string {
+		w := httptest.NewRecorder()
+		promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		return w.Body.String()
+	}
+	counts = service.Counts{
+		Nodes: map[service.NodeCount]int{
+			{Presence: service.PresenceConnected}:                            1,
+			{State: model.ChainServing, Presence: service.PresenceConnected}: 7,
+			{State: model.ChainRejected, Presence: service.PresenceUnknown}:  2,
+		},
+		Rollouts: map[model.RolloutPhase]int{model.RolloutDone: 4, model.RolloutSoaking: 1},
+	}
+	got := scrape()
+	for _, line := range []string{
+		`waft_build_info{goversion="` + runtime.Version() + `",version="1.2.3"} 1`,
+		`waft_nodes{presence="connected",state="waiting"} 1`,
+		`waft_nodes{presence="connected",state="serving"} 7`,
+		`waft_nodes{presence="unknown",state="rejected"} 2`,
+		`waft_nodes{presence="connected",state="rejected"} 0`,
+		`waft_rollouts{phase="Done"} 4`,
+		`waft_rollouts{phase="Soaking"} 1`,
+		`waft_rollouts{phase="Paused"} 0`,
+	} {
+		if !strings.Contains(got, line+"\n") {
+			t.Errorf("there is no %s in\n%s", line, got)
+		}
+	}
+	// Before the store has been read nothing is counted, rather than nothing found.
+	failure = model.ErrUnavailable
+	if got := scrape(); strings.Contains(got, "waft_nodes") || !strings.Contains(got, "waft_build_info") {
+		t.Errorf("not ready, it gives\n%s", got)
+	}
+}
