@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/waft-project/waft/demo/fleet"
 )
 
 // pageLimit is how long one page's commands may take, on a busy machine.
@@ -33,10 +36,43 @@ func TestDocumentedCommands(t *testing.T) {
 			continue
 		}
 		ran++
-		t.Run(filepath.Base(page), func(t *testing.T) { runPage(t, script) })
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			reservePorts(t)
+			runPage(t, script)
+		})
 	}
 	if ran == 0 {
 		t.Fatal("no page has commands")
+	}
+}
+
+// documentedPorts are those that pages use. They are the defaults, as a user would have them, so a machine has them once.
+var documentedPorts = []string{"7070", "7071", "8080", "9901", "9902", "10000", "10001"}
+
+// reservePorts waits until no other run of these pages, of another checkout perhaps, is under way, and fails when
+// something else listens on a port that pages use: a page would talk to that, and not to what it has started.
+func reservePorts(t *testing.T) {
+	t.Helper()
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "waft-documented-ports.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lock.Close() })
+	err = fleet.WaitFor(t.Context(), "the ports of the pages", pageLimit, func(context.Context) error {
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			return fleet.NotYetf("another run of the pages has them: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range documentedPorts {
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatalf("%v; stop what listens there, the page needs it", err)
+		}
+		_ = l.Close()
 	}
 }
 
