@@ -68,6 +68,11 @@ func chainReport(node string, c *waftv1.ChainReport) (service.ChainReport, error
 	if !ok && c.GetHash() != "" {
 		return service.ChainReport{}, model.Invalidf("node/"+node, "chain.state", "give one of the states of the ledger", "%d is no state", c.GetState())
 	}
+	for field, hash := range map[string]string{"chain.hash": c.GetHash(), "chain.serving_hash": c.GetServingHash()} {
+		if len(hash) > service.MaxReportHash {
+			return service.ChainReport{}, model.Invalidf("node/"+node, field, "send the hash of a chain, sha256:HEX", "%d bytes are no hash", len(hash))
+		}
+	}
 	return service.ChainReport{
 		Chain: c.GetHash(), State: state, Reason: c.GetReason(), Final: c.GetFinal(), Step: c.GetStep(),
 		Serving: c.GetServingHash(), Generation: c.GetGeneration(),

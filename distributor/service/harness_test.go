@@ -83,6 +83,8 @@ type tap struct {
 	cut atomic.Bool
 	// cutRows makes writes of nodes' rows fail.
 	cutRows atomic.Bool
+	// refusedRow is the id of a node whose row the store refuses; nil for none.
+	refusedRow atomic.Pointer[string]
 	// gate, when set, holds the next write of a rollout: it says on the channel that it is there, and waits for an answer.
 	gate atomic.Pointer[chan struct{}]
 	// mute makes the next write of a rollout succeed without saying so.
@@ -94,6 +96,9 @@ var errCut = &model.Error{Kind: model.ErrUnavailable, Object: "store", Message: 
 func (s *tap) PutNodes(ctx context.Context, nodes []model.Node, audit []model.AuditEntry) error {
 	if s.cut.Load() || s.cutRows.Load() {
 		return errCut
+	}
+	if id := s.refusedRow.Load(); id != nil && slices.ContainsFunc(nodes, func(n model.Node) bool { return n.ID == *id }) {
+		return model.Invalidf("node/"+*id, "", "make it smaller", "is too large")
 	}
 	s.rows.Add(int64(len(nodes)))
 	s.batches.Add(1)

@@ -2,6 +2,8 @@ package service
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -86,21 +88,44 @@ func (s *Service) flush(ctx context.Context, by time.Time) error {
 		if len(batch) == 0 {
 			return nil
 		}
-		rows := make([]model.Node, len(batch))
-		var audit []model.AuditEntry
-		for i, w := range batch {
-			rows[i] = w.row
-			audit = append(audit, w.audit...)
+		err := s.put(ctx, batch)
+		if !errors.Is(err, model.ErrInvalid) {
+			if err != nil {
+				return err
+			}
+			continue
 		}
-		writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
-		err := s.store.PutNodes(writeCtx, rows, audit)
-		cancel()
-		if err != nil {
-			s.putBack(batch)
-			return err
+		// The store refuses one of them, and will again. Alone it holds up no other node.
+		var refused []error
+		for _, w := range batch {
+			if err := s.put(ctx, []write{w}); err != nil {
+				refused = append(refused, fmt.Errorf("node/%s: %w", w.row.ID, err))
+			}
 		}
-		s.written(batch)
+		if len(refused) > 0 {
+			return errors.Join(refused...)
+		}
 	}
+}
+
+// put writes one batch, or marks its rows again.
+func (s *Service) put(ctx context.Context, batch []write) error {
+	rows := make([]model.Node, len(batch))
+	var audit []model.AuditEntry
+	for i, w := range batch {
+		rows[i] = w.row
+		audit = append(audit, w.audit...)
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if err := s.store.PutNodes(ctx, rows, audit); err != nil {
+		if !errors.Is(err, model.ErrInvalid) || len(batch) == 1 {
+			s.putBack(batch)
+		}
+		return err
+	}
+	s.written(batch)
+	return nil
 }
 
 // takeBatch takes as many due rows as fit one transaction, and sets the ledger's next wake.

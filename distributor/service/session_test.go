@@ -1,6 +1,8 @@
 package service_test
 
 import (
+	"encoding/hex"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +209,46 @@ func TestSinkWithoutReports(t *testing.T) {
 	}
 	svc.Refused("nobody", model.CollectionChains, "cannot decode")
 	svc.Offered("nobody", n.Chain)
+}
+
+// What a node says must fit its row: one that does not would hold up the rows that are written with it.
+func TestReportsThatFitNoRow(t *testing.T) {
+	s, nodes := settled(t, 2)
+	svc, _ := s.service()
+	random := make([]byte, 3<<20)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	huge := hex.EncodeToString(random)
+	hostile := connect(t, svc, service.NodeHello{ID: "hostile", Reports: true})
+	chain := status(t, svc, "n0").Chain
+	hostile.Chain(service.ChainReport{Serving: huge})
+	hostile.Chain(service.ChainReport{Chain: huge, State: model.ChainServing})
+	hostile.Chain(service.ChainReport{Serving: chain, Step: huge, Reason: huge})
+	hostile.Statistics(model.Statistics{Chain: huge})
+	hostile.EnvoyRestarted(time.Now(), huge)
+	hostile.Fetched([]string{huge})
+	if n := status(t, svc, "hostile"); n.Serving != chain || n.Statistics.Chain != "" {
+		t.Errorf("it stands as %.200v", n)
+	}
+	s.release("two", "good:2")
+	if _, err := s.try("second", "two", "env=prod", all); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("second", model.RolloutDone)
+	wantServed(t, nodes, "good:1", "good:2")
+}
+
+// A row that the store refuses holds up no other.
+func TestRowThatTheStoreRefuses(t *testing.T) {
+	s, nodes := settled(t, 3)
+	bad := "bad"
+	s.tap.refusedRow.Store(&bad)
+	s.sim(service.NodeHello{ID: bad, Reports: true, EnvoyVersion: "1.40.0"})
+	s.release("two", "good:2")
+	if _, err := s.try("second", "two", "env=prod", all); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("second", model.RolloutDone)
+	wantServed(t, nodes, "good:1", "good:2")
 }
 
 // An agent opens its report stream beside the one of collections. A rollout that starts between the two takes it.

@@ -17,6 +17,10 @@ const (
 	MaxFetched = 4096
 	// MaxReportReason is how many bytes of a reason are kept.
 	MaxReportReason = 4096
+	// MaxReportHash is the length of a hash or digest, sha256:HEX, in bytes; a longer one is none, and is not kept.
+	MaxReportHash = len("sha256:") + 64
+	// MaxReportStep is how many bytes of a step are kept.
+	MaxReportStep = 64
 	// maxGeneration is the highest generation that a node is believed to have seen.
 	maxGeneration = math.MaxInt64 / 2
 )
@@ -184,24 +188,27 @@ func (x *Session) Fetched(digests []string) {
 	}
 	fetched := make(map[string]struct{}, len(digests))
 	for _, digest := range digests {
-		fetched[digest] = struct{}{}
+		if len(digest) <= MaxReportHash {
+			fetched[digest] = struct{}{}
+		}
 	}
 	x.told(reportDelay, func(s *Service, n *node) { n.fetched = fetched })
 }
 
 // Chain says where the node stands with a chain. What it says of another chain than the one it is to run, or of an earlier
-// assignment, is stale and does not reach the ledger; which chain is serving counts always.
+// assignment, is stale and does not reach the ledger; which chain is serving counts always. A report with what cannot be a
+// hash is ignored: it goes into the node's row, whose size is bounded.
 func (x *Session) Chain(report ChainReport) {
-	report.Reason = clip(report.Reason)
+	if len(report.Chain) > MaxReportHash || len(report.Serving) > MaxReportHash {
+		return
+	}
+	report.Reason, report.Step = clip(report.Reason, MaxReportReason), clip(report.Step, MaxReportStep)
 	x.told(reportDelay, func(s *Service, n *node) { s.report(n, report) })
 }
 
-// clip bounds a reason, and makes it text.
-func clip(reason string) string {
-	if len(reason) > MaxReportReason {
-		reason = reason[:MaxReportReason]
-	}
-	return strings.ToValidUTF8(reason, "\uFFFD")
+// clip bounds what a node says, in bytes, and makes it text.
+func clip(text string, limit int) string {
+	return strings.ToValidUTF8(text[:min(len(text), limit)], "\uFFFD")
 }
 
 func (s *Service) report(n *node, report ChainReport) {
@@ -245,6 +252,9 @@ func (s *Service) record(n *node, report ChainReport) bool {
 
 // Statistics are the node's counts since it began to serve a chain. They stay in memory.
 func (x *Session) Statistics(stats model.Statistics) {
+	if len(stats.Chain) > MaxReportHash {
+		return
+	}
 	x.told(statisticsDelay, func(s *Service, n *node) { n.stats = stats })
 }
 
@@ -252,7 +262,7 @@ func (x *Session) Statistics(stats model.Statistics) {
 func (x *Session) EnvoyRestarted(at time.Time, reason string) {
 	x.told(reportDelay, func(s *Service, n *node) {
 		n.restarts++
-		s.log.Warn("Envoy restarted", "node", n.row.ID, "at", at, "reason", reason)
+		s.log.Warn("Envoy restarted", "node", n.row.ID, "at", at, "reason", clip(reason, MaxReportReason))
 	})
 }
 
@@ -348,7 +358,7 @@ func (s *Service) Offered(nodeID, chain string) {
 // Refused says that a sink of the node could not take a collection (a NACK of its protocol), and why. For a sink that
 // sends no reports this is the ledger's last word on the chain; one that reports says more by its reports.
 func (s *Service) Refused(nodeID, collection, reason string) {
-	reason = clip(reason)
+	reason = clip(reason, MaxReportReason)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nodes[nodeID]

@@ -18,7 +18,8 @@ import (
 // maxSchemas is how many compiled schemas are kept; beyond it the cache begins anew.
 const maxSchemas = 1024
 
-// schemas are the compiled JSON Schemas of modules' configurations, by the module's digest. It may be used concurrently.
+// schemas are the compiled JSON Schemas of modules' configurations, by the artifact's digest: two artifacts may carry the
+// same module with different manifests. It may be used concurrently.
 type schemas struct {
 	modules Modules
 	mu      sync.Mutex
@@ -40,14 +41,14 @@ func (c *schemas) put(module model.Module, text []byte) (*jsonschema.Schema, err
 	if len(c.known) >= maxSchemas {
 		clear(c.known)
 	}
-	c.known[module.Digest] = schema
+	c.known[module.Artifact] = schema
 	return schema, nil
 }
 
 // of is the schema of a module that was resolved before; nil when it has none.
 func (c *schemas) of(ctx context.Context, module model.Module) (*jsonschema.Schema, error) {
 	c.mu.Lock()
-	schema, known := c.known[module.Digest]
+	schema, known := c.known[module.Artifact]
 	c.mu.Unlock()
 	if known {
 		return schema, nil
