@@ -124,14 +124,34 @@ func newTester(ctx context.Context, inEnvoy bool, envoyPath string) (*tester, er
 		if err != nil {
 			return nil, err
 		}
-		if t.same, err = wasmhost.ProfileByName(v.Number.Profile()); err != nil {
-			return nil, fmt.Errorf("%s is Envoy %s, to which no profile compares: %w", binary.Path, v.Number, err)
+		if t.same, err = nearestProfile(v.Number); err != nil {
+			return nil, fmt.Errorf("%s: %w", binary.Path, err)
 		}
 		t.binary = &binary
 	}
 	var err error
 	t.host, err = wasmhost.NewHost(ctx, wasmhost.Config{})
 	return t, err
+}
+
+// nearestProfile is the profile of an Envoy's version, or of the next older version that there is one for: what Envoy
+// offers to modules has only ever grown.
+func nearestProfile(number envoy.Number) (wasmhost.Profile, error) {
+	var nearest wasmhost.Profile
+	found := false
+	for _, p := range wasmhost.Profiles() { // oldest first
+		version, err := envoy.ParseNumber(p.Envoy() + ".0")
+		if err != nil {
+			return nearest, err
+		}
+		if version.Major < number.Major || version.Major == number.Major && version.Minor <= number.Minor {
+			nearest, found = p, true
+		}
+	}
+	if !found {
+		return nearest, fmt.Errorf("it is Envoy %s, older than all that waft knows; the oldest is %s", number, envoy.OldestSupported)
+	}
+	return nearest, nil
 }
 
 func (t *tester) close(ctx context.Context) { _ = t.host.Close(context.WithoutCancel(ctx)) }

@@ -3,6 +3,7 @@ package service
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/waft-project/waft/distributor/delivery"
@@ -106,23 +107,47 @@ func hasAll(chain model.Chain, digests map[string]struct{}) bool {
 
 // unloadable says why an Envoy of that version cannot load a chain, by the manifests of its modules; empty when it can, or
 // when nothing is known of the version or the module.
+//
+// A manifest names the versions that somebody knew when the module was built. What Envoy offers to modules has only ever
+// grown, so a version that it does not name loads what an older one that it names loads.
 func unloadable(envoyVersion string, chain model.Chain) string {
-	major, rest, ok := strings.Cut(envoyVersion, ".")
+	version, ok := parseProfile("envoy-" + envoyVersion)
 	if !ok {
 		return ""
 	}
-	minor, _, _ := strings.Cut(rest, ".")
-	profile := "envoy-" + major + "." + minor
 	for _, f := range chain.Filters {
-		if f.Module == nil || len(f.Module.Envoys) == 0 || slices.Contains(f.Module.Envoys, profile) {
+		if f.Module == nil || len(f.Module.Envoys) == 0 || slices.ContainsFunc(f.Module.Envoys, version.loadsWhatLoadsOn) {
 			continue
 		}
 		name := f.Module.Reference
 		if name == "" {
 			name = f.Module.Digest
 		}
-		return fmt.Sprintf("it runs Envoy %s, and filter %s's module %s loads only in %s, by its manifest",
+		return fmt.Sprintf("it runs Envoy %s, and filter %s's module %s loads only in %s and later, by its manifest",
 			envoyVersion, f.Name, name, strings.Join(f.Module.Envoys, ", "))
 	}
 	return ""
+}
+
+// profile is a version of Envoy as manifests name it.
+type profile struct{ major, minor int }
+
+// parseProfile reads envoy-MAJOR.MINOR; what follows a further dot is left out.
+func parseProfile(name string) (profile, bool) {
+	parts := strings.SplitN(strings.TrimPrefix(name, "envoy-"), ".", 3)
+	if len(parts) < 2 {
+		return profile{}, false
+	}
+	major, err := strconv.Atoi(parts[0])
+	if err != nil {
+		return profile{}, false
+	}
+	minor, err := strconv.Atoi(parts[1])
+	return profile{major, minor}, err == nil
+}
+
+// loadsWhatLoadsOn says whether the other version is this one or an older one.
+func (p profile) loadsWhatLoadsOn(name string) bool {
+	other, ok := parseProfile(name)
+	return ok && (other.major < p.major || other.major == p.major && other.minor <= p.minor)
 }
