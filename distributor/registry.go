@@ -15,7 +15,6 @@ import (
 	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // the driver of its configuration
 	"github.com/sirupsen/logrus"
-	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/waft-project/waft/registry"
 )
@@ -85,9 +84,6 @@ func (r *failureRecorder) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the writer's own abilities.
 func (r *failureRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// insideBuffer is the buffer of a connection inside the process, in bytes.
-const insideBuffer = 256 << 10
-
 // toSelf sends requests for this distributor's own names to the embedded registry inside the process, where there is
 // neither a network nor a certificate to go wrong, and all others on their way.
 type toSelf struct {
@@ -102,19 +98,6 @@ func (t *toSelf) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.inside.RoundTrip(r)
 	}
 	return t.others.RoundTrip(r)
-}
-
-// serveInside serves a handler on connections inside the process until ctx ends, and gives the transport that leads to it.
-func serveInside(ctx context.Context, h http.Handler) http.RoundTripper {
-	l := bufconn.Listen(insideBuffer)
-	server := &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout}
-	go func() { _ = server.Serve(l) }() // ends with Close, below
-	context.AfterFunc(ctx, func() { _ = server.Close() })
-	return &http.Transport{
-		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return l.DialContext(ctx) },
-		ResponseHeaderTimeout: registry.HeaderTimeout,
-		DisableCompression:    true,
-	}
 }
 
 // newClient is the registry client of the distributor, with the cache that it fills.

@@ -191,6 +191,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return running.Wait()
 }
 
+// insideBuffer is the buffer of the connection from REST to the API inside the process, in bytes.
+const insideBuffer = 256 << 10
+
 // listen takes both ports.
 func listen(ctx context.Context, cfg Config) (forGRPC, forHTTP net.Listener, err error) {
 	var lc net.ListenConfig
