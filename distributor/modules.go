@@ -267,6 +267,9 @@ func moduleError(reference string, err error) error {
 	var told *registry.Error
 	if errors.As(err, &told) {
 		out.Message, out.Next = told.Kind.Error(), told.Next
+		if told.Kind == registry.ErrUntrusted {
+			out.Next += " (waft serve --plain-http or --registry-ca)"
+		}
 		if told.Detail != "" {
 			out.Message += ": " + told.Detail
 		}

@@ -5,12 +5,17 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/waft-project/waft/registry"
 )
 
 // try runs a command line in this process, with no distributor to talk to.
@@ -92,6 +97,19 @@ func TestInterruptWhileADocumentIsRead(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("it goes on reading")
+	}
+}
+
+// A registry without TLS, and which flag says that this is meant.
+func TestPushToPlainHTTP(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	for _, args := range [][]string{{"inspect", host + "/f:1"}, {"pull", host + "/f:1", "-O", filepath.Join(t.TempDir(), "f.wasm")}} {
+		err := try(t.Context(), nil, args...)
+		if !errors.Is(err, registry.ErrUntrusted) || !strings.Contains(err.Error(), "--plain-http "+host) {
+			t.Errorf("%s: got %v", args[0], err)
+		}
 	}
 }
 

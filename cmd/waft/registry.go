@@ -55,6 +55,14 @@ func (r *registryFlags) client(cache *registry.Cache) (*registry.Client, error) 
 	return registry.NewClient(c)
 }
 
+// trustFlags adds to an error about trust the flags that it can be given by; package registry knows of none.
+func trustFlags(err error, ref registry.Reference) error {
+	if !errors.Is(err, registry.ErrUntrusted) {
+		return err
+	}
+	return fmt.Errorf("%w (--plain-http %s, or --registry-ca FILE)", err, ref.Registry)
+}
+
 func newPush() *cobra.Command {
 	var reg registryFlags
 	var out output
@@ -96,7 +104,7 @@ that no known Envoy can load, or that is not a proxy-wasm module, is refused.`,
 			artifact, err := client.Push(cmd.Context(), ref, module, bar.progress)
 			bar.done()
 			if err != nil {
-				return err
+				return trustFlags(err, ref)
 			}
 			return out.print(cmd.OutOrStdout(), artifact, func(t *table) {
 				t.row("pushed", artifact.Reference)
@@ -179,7 +187,7 @@ func newPull() *cobra.Command {
 			artifact, path, err := client.Pull(cmd.Context(), ref, bar.progress)
 			bar.done()
 			if err != nil {
-				return err
+				return trustFlags(err, ref)
 			}
 			if artifact.Manifest != nil {
 				beside := strings.TrimSuffix(file, ".wasm") + ".json"
@@ -254,7 +262,7 @@ func newInspect() *cobra.Command {
 			}
 			artifact, err := client.Resolve(cmd.Context(), ref)
 			if err != nil {
-				return err
+				return trustFlags(err, ref)
 			}
 			return printArtifact(cmd.OutOrStdout(), &out, artifact)
 		},

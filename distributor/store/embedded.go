@@ -54,7 +54,7 @@ func StartEmbedded(ctx context.Context, dir string, log *slog.Logger) (_ *Embedd
 		log = slog.New(slog.DiscardHandler)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+		return nil, folderError(dir, "made", err)
 	}
 	lock, err := lockFolder(dir)
 	if err != nil {
@@ -122,12 +122,17 @@ func (e *Embedded) Close() error {
 	return err
 }
 
+func folderError(dir, what string, err error) error {
+	return &model.Error{Kind: model.ErrUnavailable, Object: dir, Message: "the data folder cannot be " + what + ": " + err.Error(),
+		Next: "give this process a folder that it may write to (--data)", Cause: err}
+}
+
 // lockFolder takes the folder for this process. The lock goes with the process, however it ends.
 func lockFolder(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockFile)
 	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock the data folder: %w", err)
+		return nil, folderError(dir, "written to", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer func() { _ = lock.Close() }()

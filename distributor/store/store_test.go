@@ -121,3 +121,20 @@ func TestRestartKeepsEverything(t *testing.T) {
 		t.Fatalf("got sequence %d, revision %d (%v), want %d and %d", got.Sequence, gotRevision, err, rollout.Sequence, revision)
 	}
 }
+
+// A folder that cannot be used is an error that says what to do.
+func TestFolderThatCannotBeUsed(t *testing.T) {
+	file := t.TempDir() + "/file"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	locked := t.TempDir()
+	if err := os.Mkdir(locked+"/LOCK", 0o700); err != nil { // root may write to any folder; nobody can lock this one
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file + "/data", locked} {
+		if _, err := store.StartEmbedded(t.Context(), dir, nil); !errors.Is(err, model.ErrUnavailable) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "--data") {
+			t.Errorf("%s: error is %v", dir, err)
+		}
+	}
+}
