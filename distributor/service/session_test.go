@@ -134,6 +134,10 @@ func TestLedger(t *testing.T) {
 	want("")
 	svc.Offered("a", chain)
 	want(model.ChainOffered)
+	report(model.ChainOffered, func(r *service.ChainReport) { r.Reason, r.Step, r.Final = "the registry is slow", "fetch", true })
+	if entry := status(t, svc, "a").Ledger; entry.Reason != "the registry is slow" || entry.Final {
+		t.Errorf("on the way the ledger is %+v", entry)
+	}
 	report(model.ChainFetched, nil)
 	svc.Offered("a", chain) // an ACK that comes late says nothing new
 	want(model.ChainFetched)

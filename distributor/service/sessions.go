@@ -55,7 +55,8 @@ type ChainReport struct {
 	// Chain is its hash.
 	Chain string
 	State model.ChainState
-	// Reason, for rejected and degraded, is in Envoy's own words where it gave one.
+	// Reason, for rejected and degraded, is in Envoy's own words where it gave one. For the states on the way it says what
+	// holds the node up; empty when nothing does.
 	Reason string
 	// Final: the rejection holds for this Envoy build and chain.
 	Final bool
@@ -231,9 +232,10 @@ func (s *Service) report(n *node, report ChainReport) {
 // record puts a report about the chain that the node is to run into its ledger, and says whether that changed it.
 func (s *Service) record(n *node, report ChainReport) bool {
 	old := n.row.Ledger
-	entry := model.LedgerEntry{Chain: old.Chain, State: report.State, Step: report.Step, Times: old.Times}
+	// A reason comes with the states on the way, too: why a node is slow is what an operator asks of a rollout that is stuck.
+	entry := model.LedgerEntry{Chain: old.Chain, State: report.State, Step: report.Step, Reason: report.Reason, Times: old.Times}
 	if report.State == model.ChainRejected || report.State == model.ChainDegraded {
-		entry.Reason, entry.Final = report.Reason, report.Final
+		entry.Final = report.Final
 	}
 	if entry.State == old.State && entry.Step == old.Step && entry.Reason == old.Reason && entry.Final == old.Final {
 		return false

@@ -415,7 +415,8 @@ type ChainReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Hash  string                 `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
 	State ChainState             `protobuf:"varint,2,opt,name=state,proto3,enum=waft.v1.ChainState" json:"state,omitempty"`
-	// For REJECTED and DEGRADED: the reason in Envoy's own words where it gave one.
+	// For REJECTED and DEGRADED: the reason in Envoy's own words where it gave one. For the states before: what holds the
+	// node up, where something does.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// True when the rejection is final for this Envoy build and hash (the probe reproduced it). Others are tried again.
 	Final bool `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`
