@@ -28,7 +28,7 @@ demo: ## Run the main job end to end: four Envoys, two good releases, two bad on
 
 .PHONY: test
 test: envoy ## Run the tests: unit, Wasm, real Envoy, end to end
-	$(GO) test -timeout 14m $(ALL)
+	$(GO) test -timeout 30m $(ALL)
 
 .PHONY: e2e
 e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
