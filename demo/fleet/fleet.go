@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -172,19 +173,31 @@ func (f *Fleet) Connected(ctx context.Context) error {
 	})
 }
 
+// Ports that the system does not give to those who ask for any: a port of an Envoy that is not up yet, or is being started
+// again, would be taken by somebody's connection otherwise.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+	// portTries is how many ports are tried before giving up.
+	portTries = 1000
+)
+
 // freePorts finds two loopback addresses that nobody listens on. Envoy must come back on the same ones after a restart,
 // so the system cannot choose when it binds.
 func freePorts() (string, string, error) {
-	var listeners [2]net.Listener
-	for i := range listeners {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	var found []string
+	for range portTries {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort))
+		l, err := net.Listen("tcp", address)
 		if err != nil {
-			return "", "", fmt.Errorf("find a free port: %w", err)
+			continue
 		}
 		defer l.Close()
-		listeners[i] = l
+		if found = append(found, address); len(found) == 2 {
+			return found[0], found[1], nil
+		}
 	}
-	return listeners[0].Addr().String(), listeners[1].Addr().String(), nil
+	return "", "", fmt.Errorf("find a free port: none of %d tried between %d and %d is free", portTries, firstPort, lastPort)
 }
 
 // Listeners are the addresses that clients reach the Envoys on, by node id.
