@@ -10,6 +10,8 @@ PYTHON ?= python3
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GO ?= go
+# More flags for `make test`.
+TESTFLAGS ?=
 # The packages of this module; `./...` would do, and a name makes the commands readable.
 ALL := ./...
 
@@ -28,7 +30,7 @@ demo: ## Run the main job end to end: four Envoys, two good releases, two bad on
 
 .PHONY: test
 test: envoy ## Run the tests: unit, Wasm, real Envoy, end to end
-	$(GO) test -timeout 30m $(ALL)
+	$(GO) test $(TESTFLAGS) -timeout 30m $(ALL)
 
 .PHONY: e2e
 e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
