@@ -216,21 +216,17 @@ func decideHost(s situation) action {
 	if !s.parent {
 		return action{}
 	}
+	serve := s.good
+	if s.trial != nil {
+		serve = s.trial.chain
+	}
 	switch s.host {
 	case starting:
-		serve := s.good
-		if s.trial != nil {
-			serve = s.trial.chain
-		}
 		if limit := s.startedAt.Add(serve.loadLimit(startLimit)); s.now.Before(limit) {
 			return action{until: limit}
 		}
 		return action{kind: restart}
 	case down:
-		serve := s.good
-		if s.trial != nil {
-			serve = s.trial.chain
-		}
 		if serve == nil || !s.hasModules(serve) {
 			return action{} // there is nothing to serve yet
 		}

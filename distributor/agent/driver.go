@@ -327,13 +327,8 @@ func (d *driver) finishProbe(r result) {
 		return
 	}
 	d.log.Info("probed", "chain", r.job.hash, "outcome", r.verdict.Outcome, "reason", r.verdict.Reason(), "took", r.verdict.Took)
-	if err := d.verdicts.keep(d.version.Build, r.job.hash, r.verdict, time.Now()); err != nil {
+	if err := d.verdicts.keep(d.version.Build, r.job.chain, r.verdict, time.Now()); err != nil {
 		d.log.Error("a verdict cannot be kept on disk; it will be found again", "error", err)
-	}
-	if r.verdict.Outcome == envoy.Accepted {
-		if err := d.verdicts.keepFilters(d.version.Build, r.job.chain, time.Now()); err != nil {
-			d.log.Error("a verdict cannot be kept on disk; it will be found again", "error", err)
-		}
 	}
 }
 

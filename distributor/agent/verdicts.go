@@ -42,17 +42,18 @@ func (v *verdicts) of(build, hash string) *envoy.Verdict {
 	return &kept.Verdict
 }
 
-// keep stores a verdict that would come out the same again. Inconclusive ones are not kept.
-func (v *verdicts) keep(build, hash string, verdict envoy.Verdict, now time.Time) error {
+// keep stores a verdict on a chain that would come out the same again, and of an accepted one that its filters are
+// accepted. Inconclusive ones are not kept. What is too much goes, the oldest first.
+func (v *verdicts) keep(build string, c *chain, verdict envoy.Verdict, now time.Time) error {
 	if verdict.Outcome == envoy.Inconclusive {
 		return nil
 	}
-	v.kept[verdictKey(build, hash)] = keptVerdict{verdict, now}
-	return v.write()
-}
-
-// write drops what is too much, and stores the rest.
-func (v *verdicts) write() error {
+	v.kept[verdictKey(build, c.Hash)] = keptVerdict{verdict, now}
+	if verdict.Outcome == envoy.Accepted {
+		for _, f := range c.Filters {
+			v.kept[verdictKey(build, f.content())] = keptVerdict{envoy.Verdict{Outcome: envoy.Accepted}, now}
+		}
+	}
 	if len(v.kept) > maxVerdicts {
 		oldest := slices.SortedFunc(maps.Keys(v.kept), func(a, b string) int { return v.kept[a].At.Compare(v.kept[b].At) })
 		for _, key := range oldest[:len(v.kept)-maxVerdicts] {
@@ -60,14 +61,6 @@ func (v *verdicts) write() error {
 		}
 	}
 	return writeSealed(v.path, v.kept)
-}
-
-// keepFilters notes that a build accepted the filters of a chain.
-func (v *verdicts) keepFilters(build string, c *chain, now time.Time) error {
-	for _, f := range c.Filters {
-		v.kept[verdictKey(build, f.content())] = keptVerdict{envoy.Verdict{Outcome: envoy.Accepted}, now}
-	}
-	return v.write()
 }
 
 // unproven are the filters of a chain that the build has not accepted yet.
