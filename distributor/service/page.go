@@ -68,3 +68,23 @@ func (p Page) after() (string, error) {
 }
 
 func afterToken(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
+
+// list reads one page of what the store keeps newest first.
+func list[T any](s *Service, page Page, read func(cursor int64, limit int) ([]T, int64, error)) ([]T, string, error) {
+	limit, err := page.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	cursor, err := page.cursor()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := s.Ready(); err != nil {
+		return nil, "", err
+	}
+	found, next, err := read(cursor, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	return found, cursorToken(next), nil
+}

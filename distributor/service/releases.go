@@ -235,20 +235,7 @@ func (s *Service) GetRelease(ctx context.Context, ref string) (model.Release, er
 
 // ListReleases returns releases, newest first, of one name or all (empty), and the token of the next page.
 func (s *Service) ListReleases(ctx context.Context, name string, page Page) ([]model.Release, string, error) {
-	limit, err := page.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	cursor, err := page.cursor()
-	if err != nil {
-		return nil, "", err
-	}
-	if err := s.Ready(); err != nil {
-		return nil, "", err
-	}
-	releases, next, err := s.store.ListReleases(ctx, name, cursor, limit)
-	if err != nil {
-		return nil, "", err
-	}
-	return releases, cursorToken(next), nil
+	return list(s, page, func(cursor int64, limit int) ([]model.Release, int64, error) {
+		return s.store.ListReleases(ctx, name, cursor, limit)
+	})
 }

@@ -305,22 +305,9 @@ func (s *Service) GetRollout(ctx context.Context, name string) (model.Rollout, e
 
 // ListRollouts returns rollouts, newest first, and the token of the next page.
 func (s *Service) ListRollouts(ctx context.Context, page Page) ([]model.Rollout, string, error) {
-	limit, err := page.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	cursor, err := page.cursor()
-	if err != nil {
-		return nil, "", err
-	}
-	if err := s.Ready(); err != nil {
-		return nil, "", err
-	}
-	rollouts, next, err := s.store.ListRollouts(ctx, cursor, limit)
-	if err != nil {
-		return nil, "", err
-	}
-	return rollouts, cursorToken(next), nil
+	return list(s, page, func(cursor int64, limit int) ([]model.Rollout, int64, error) {
+		return s.store.ListRollouts(ctx, cursor, limit)
+	})
 }
 
 // Pause stops a rollout before its next decision; nodes stay where they are. Like the other commands it gives
