@@ -369,23 +369,15 @@ func (in *instance) alloc(size uint32) (ptr uint32, buf []byte, ok bool) {
 
 // give copies data into the guest's memory and writes where it is. Nothing is allocated for empty data: the pointer is 0.
 func (in *instance) give(data string, ptrPtr, sizePtr uint64) Status {
-	var ptr uint32
-	if len(data) > 0 {
-		p, buf, ok := in.alloc(uint32(len(data)))
-		if !ok {
-			return StatusInvalidMemoryAccess
-		}
-		copy(buf, data)
-		ptr = p
-	}
-	if !in.putU32(ptrPtr, ptr) || !in.putU32(sizePtr, uint32(len(data))) {
-		return StatusInvalidMemoryAccess
-	}
-	return StatusOK
+	return give(in, data, ptrPtr, sizePtr)
 }
 
 // giveBytes is give for bytes.
 func (in *instance) giveBytes(data []byte, ptrPtr, sizePtr uint64) Status {
+	return give(in, data, ptrPtr, sizePtr)
+}
+
+func give[T string | []byte](in *instance, data T, ptrPtr, sizePtr uint64) Status {
 	var ptr uint32
 	if len(data) > 0 {
 		p, buf, ok := in.alloc(uint32(len(data)))
