@@ -281,38 +281,58 @@ func (d *run) release2(ctx context.Context) error {
 
 func (d *run) release3(ctx context.Context) error {
 	d.load.Enter(periodRelease3)
-	before, err := d.fleet.Read(ctx)
+	touched, err := d.rolledBack(ctx, 3, d.failingRelease())
 	if err != nil {
-		return err
-	}
-	err = d.rollOut(ctx, 3, d.failingRelease(), gently)
-	if err == nil {
-		return errors.New("the rollout of a release that fails requests ended well")
-	}
-	if !fleet.Refused(err) {
-		return err
-	}
-	phase, why, err := d.rolloutPhase(ctx, 3)
-	if err != nil {
-		return err
-	}
-	d.progress.note("%s: %s", phase, why)
-	if phase != "RolledBack" {
-		return fmt.Errorf("the rollout ended as %s: %s", phase, why)
-	}
-	// From here on a failed request is nobody's fault but waft's.
-	if err := d.proveServing(ctx, "2"); err != nil {
 		return err
 	}
 	d.result.RolledBack = true
-	after, err := d.fleet.Read(ctx)
-	if err != nil {
-		return err
-	}
-	d.bad = reached(before, after)
+	d.bad = touched
 	d.result.BadReleaseNodesReached = len(d.bad)
 	d.progress.note("release 3 was on %s, by Envoy's own statistics", strings.Join(d.bad, " "))
 	return nil
+}
+
+func (d *run) release4(ctx context.Context) error {
+	d.load.Enter(periodRelease4)
+	touched, err := d.rolledBack(ctx, 4, d.unloadableRelease())
+	if err != nil {
+		return err
+	}
+	d.result.UnloadableNodesReached = len(touched)
+	return nil
+}
+
+// rolledBack rolls a bad release out, which must end with every node on release 2 again, by its answers. It returns the
+// nodes that the release reached.
+func (d *run) rolledBack(ctx context.Context, n int, filters []object) ([]string, error) {
+	before, err := d.fleet.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = d.rollOut(ctx, n, filters, gently)
+	if err == nil {
+		return nil, errors.New("the rollout of a bad release ended well")
+	}
+	if !fleet.Refused(err) {
+		return nil, err
+	}
+	phase, why, err := d.rolloutPhase(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	d.progress.note("%s: %s", phase, why)
+	if phase != "RolledBack" {
+		return nil, fmt.Errorf("the rollout ended as %s: %s", phase, why)
+	}
+	// From here on a failed request is nobody's fault but waft's.
+	if err := d.proveServing(ctx, "2"); err != nil {
+		return nil, err
+	}
+	after, err := d.fleet.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return reached(before, after), nil
 }
 
 // reached lists the nodes whose Envoys were touched between two readings, by their own statistics: they were offered a
@@ -322,35 +342,6 @@ func reached(before, after map[string]fleet.Reading) []string {
 		b := before[id]
 		return r.Attempts() != b.Attempts() || r.Created() != b.Created() || r.ServerErrors() != b.ServerErrors()
 	})
-}
-
-func (d *run) release4(ctx context.Context) error {
-	d.load.Enter(periodRelease4)
-	before, err := d.fleet.Read(ctx)
-	if err != nil {
-		return err
-	}
-	err = d.rollOut(ctx, 4, d.unloadableRelease(), gently)
-	if err == nil {
-		return errors.New("the rollout of a release that cannot be loaded ended well")
-	}
-	if !fleet.Refused(err) {
-		return err
-	}
-	phase, why, err := d.rolloutPhase(ctx, 4)
-	if err != nil {
-		return err
-	}
-	d.progress.note("%s: %s", phase, why)
-	if phase != "RolledBack" {
-		return fmt.Errorf("the rollout ended as %s: %s", phase, why)
-	}
-	after, err := d.fleet.Read(ctx)
-	if err != nil {
-		return err
-	}
-	d.result.UnloadableNodesReached = len(reached(before, after))
-	return nil
 }
 
 // count goes on with the load until it has sent enough, stops it, and adds up.

@@ -91,9 +91,6 @@ func (p *Process) Failure() error {
 	return fmt.Errorf("%s ended: %v\n%s", p.name, p.err, p.tail())
 }
 
-// Log is the path of what the process wrote.
-func (p *Process) Log() string { return p.log }
-
 func (p *Process) tail() []byte {
 	text, err := os.ReadFile(p.log)
 	if err != nil {

@@ -15,7 +15,6 @@ const statsWanted = `^(wasmcustom\.|wasm\.envoy\.wasm\.runtime\.|extension_confi
 // Reading is what one Envoy's statistics said at one moment.
 type Reading struct {
 	Counters map[string]int64
-	Texts    map[string]string
 }
 
 // Attempts is how often Envoy was offered a chain in the slot that serves, whatever came of it.
@@ -29,11 +28,6 @@ func (r Reading) Created() int64 { return r.Counters["wasm.envoy.wasm.runtime.v8
 // ServerErrors is how many requests the connection manager that holds the slot ever answered with 5xx. Unlike a filter's own
 // metrics, which go away with the filter, it stays.
 func (r Reading) ServerErrors() int64 { return r.Counters["http.edge.downstream_rq_5xx"] }
-
-// Chain is the version of the chain that serves.
-func (r Reading) Chain() string {
-	return r.Texts[envoy.SlotStats(envoy.SlotName)+".version_text"]
-}
 
 // SumPrefix adds up the counters whose names start with prefix: a metric with tags is one counter for each combination.
 func (r Reading) SumPrefix(prefix string) int64 {
@@ -54,7 +48,7 @@ func (f *Fleet) Read(ctx context.Context) (map[string]Reading, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: read Envoy's statistics: %w", node.ID, err)
 		}
-		out[node.ID] = Reading{Counters: stats.Values, Texts: stats.Texts}
+		out[node.ID] = Reading{Counters: stats.Values}
 	}
 	return out, nil
 }
