@@ -23,6 +23,11 @@ type Config struct {
 
 	// MemoryLimit is what one VM's memory may grow to, in bytes, rounded down to pages of 64 KiB. 0: DefaultMemoryLimit.
 	MemoryLimit int64
+
+	// LeaveOut names host functions ("proxy_log", "fd_write") and callbacks ("proxy_on_tick") that this host pretends not to have: such a
+	// function does nothing and returns UNIMPLEMENTED (of WASI: ENOSYS), such a callback is never called. It is for tests of tests: a
+	// suite that covers a function fails without it. NewHost refuses a name that it does not know.
+	LeaveOut []string
 }
 
 // Host compiles modules and makes VMs of them. It is the only thing that is expensive to make: keep one for a process.
@@ -31,6 +36,7 @@ type Host struct {
 	cfg     Config
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache
+	leftOut map[string]bool // Config.LeaveOut
 
 	mu    sync.Mutex
 	hosts map[hostKey]map[string]api.Module // the modules that guests import from
@@ -54,6 +60,10 @@ func NewHost(ctx context.Context, cfg Config) (*Host, error) {
 		return nil, fmt.Errorf("host: deadline %s and memory limit %d: give a positive deadline and at least one page of %d bytes",
 			cfg.Deadline, cfg.MemoryLimit, wasmPageSize)
 	}
+	leftOut, err := leaveOut(cfg.LeaveOut)
+	if err != nil {
+		return nil, err
+	}
 	cache, err := openCache(cfg.CacheDir)
 	if err != nil {
 		return nil, err
@@ -66,6 +76,7 @@ func NewHost(ctx context.Context, cfg Config) (*Host, error) {
 		cfg:     cfg,
 		runtime: wazero.NewRuntimeWithConfig(ctx, rc),
 		cache:   cache,
+		leftOut: leftOut,
 		hosts:   map[hostKey]map[string]api.Module{},
 	}, nil
 }
@@ -143,6 +154,9 @@ func (h *Host) imports(ctx context.Context, profile Profile, abi string) (map[st
 		for key, f := range profile.functions(abi) {
 			if key != name+"."+f.name {
 				continue
+			}
+			if h.leftOut[f.name] {
+				f.call = unimplemented(name)
 			}
 			t := f.typ()
 			b.NewFunctionBuilder().WithGoModuleFunction(hostCall(f), t.params, t.results).WithName(f.name).Export(f.name)

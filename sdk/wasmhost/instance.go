@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type instance struct {
 	effective uint32        // set by set_effective_context for the running callback; 0 for none
 	allowed   []string      // while a restricted call runs: the only functions the guest may call
 	limited   bool
+	guarded   bool // a host call must be checked: limited, or the VM has restricted capabilities
 
 	stopIteration bool     // a local reply was sent: whatever the callback returns, iteration stops
 	after         []func() // to do when the running callback has returned
@@ -118,8 +120,14 @@ func hostCall(f hostFunction) api.GoModuleFunc {
 			in = ctx.Value(instanceKey{}).(*instance)
 			in.mem = mod.Memory()
 		}
-		if in.limited && !contains(in.allowed, f.name) {
-			panic(restrictedCallback{f.name})
+		if in.guarded {
+			if in.limited && !slices.Contains(in.allowed, f.name) {
+				panic(restrictedCallback{f.name})
+			}
+			if !in.vm.capabilities.allow(f.name) && !alwaysAllowed[f.name] {
+				denied(in, f, stack)
+				return
+			}
 		}
 		f.call(in, stack)
 	}
@@ -129,15 +137,6 @@ func hostCall(f hostFunction) api.GoModuleFunc {
 type restrictedCallback struct{ name string }
 
 func (r restrictedCallback) Error() string { return "restricted_callback: " + r.name }
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
-}
 
 // newInstance instantiates the module and runs its _initialize and main, or its _start.
 func newInstance(ctx context.Context, vm *VM) (*instance, error) {
@@ -222,14 +221,21 @@ func (in *instance) err() error {
 	return nil
 }
 
-func (in *instance) restrict(names []string) { in.limited, in.allowed = true, names }
-func (in *instance) unrestrict()             { in.limited, in.allowed = false, nil }
+func (in *instance) restrict(names []string) { in.limited, in.allowed, in.guarded = true, names, true }
+func (in *instance) unrestrict() {
+	in.limited, in.allowed, in.guarded = false, nil, in.vm.capabilities != nil
+}
 
-// bind looks up the exports.
+// bind looks up the exports. One that is left out, or that the VM's capabilities do not allow, is as if it were not there.
 func (in *instance) bind() {
-	f := in.mod.ExportedFunction
-	if in.fn.malloc = f("malloc"); in.fn.malloc == nil {
-		in.fn.malloc = f("proxy_on_memory_allocate")
+	if in.fn.malloc = in.mod.ExportedFunction("malloc"); in.fn.malloc == nil {
+		in.fn.malloc = in.mod.ExportedFunction("proxy_on_memory_allocate")
+	}
+	f := func(name string) api.Function {
+		if in.module.host.leftOut[name] || !in.vm.capabilities.allow(name) {
+			return nil
+		}
+		return in.mod.ExportedFunction(name)
 	}
 	in.fn.contextCreate = f("proxy_on_context_create")
 	in.fn.vmStart = f("proxy_on_vm_start")
@@ -356,10 +362,10 @@ func (in *instance) putU64(ptr uint64, v uint64) bool { return in.mem.WriteUint6
 
 // alloc takes memory from the guest's allocator. The slice is valid until the guest runs again.
 func (in *instance) alloc(size uint32) (ptr uint32, buf []byte, ok bool) {
-	limited, allowed := in.limited, in.allowed
+	limited, allowed, guarded := in.limited, in.allowed, in.guarded
 	in.restrict(in.module.profile.mallocAllowed)
 	p := in.call(context.Background(), in.vmContext, "malloc", in.fn.malloc, uint64(size))
-	in.limited, in.allowed = limited, allowed
+	in.limited, in.allowed, in.guarded = limited, allowed, guarded
 	if p == 0 || in.failure != nil {
 		return 0, nil, false
 	}

@@ -13,7 +13,7 @@ func TestProfiles(t *testing.T) {
 	for _, want := range []struct {
 		name string
 		wasi int
-	}{{"envoy-1.36", 18}, {"envoy-1.40", 45}} {
+	}{{"envoy-1.36", 18}, {"envoy-1.37", 18}, {"envoy-1.38", 18}, {"envoy-1.39", 45}, {"envoy-1.40", 45}} {
 		p := profile(t, want.name)
 		if got := len(p.WASI()); got != want.wasi {
 			t.Errorf("%s offers %d WASI functions, want %d", want.name, got, want.wasi)
@@ -81,7 +81,7 @@ func TestLoadErrors(t *testing.T) {
 		{"no allocator", newModule("0_2_0").without("malloc").bytes(), "malloc", "malloc", nil},
 		{"a wrong export", newModule("0_2_0").function("proxy_on_request_headers", "i", "i", i32(0)).bytes(),
 			"proxy_on_request_headers: want (i32, i32, i32) -> i32, have (i32) -> i32", "proxy_on_request_headers", nil},
-		{"fd_readdir", readdir.bytes(), "under envoy-1.36: wasi_snapshot_preview1.fd_readdir [in envoy-1.40]", "", nil},
+		{"fd_readdir", readdir.bytes(), "under envoy-1.36: wasi_snapshot_preview1.fd_readdir [in envoy-1.39, envoy-1.40]", "", nil},
 		{"path_link as Go imports it", link.bytes(), "wasi_snapshot_preview1.path_link", "with type (i32, i32, i32, i32, i32, i32, i32) -> i32 (the host has", nil},
 		{"another host's function", stranger.bytes(), "gojs.runtime.wasmExit", "gojs.runtime.wasmExit [no profile has it]", nil},
 		{"a function of a later ABI", level.bytes(), "env.proxy_get_log_level", "env.proxy_get_log_level", nil},
@@ -118,7 +118,7 @@ func TestMissingImportsError(t *testing.T) {
 		t.Fatalf("got %+v", missing)
 	}
 	first := missing.Imports[0]
-	if first.Name != "fd_readdir" || !slices.Equal(first.Profiles, []string{"envoy-1.40"}) || missing.Imports[1].Profiles != nil {
+	if first.Name != "fd_readdir" || !slices.Equal(first.Profiles, []string{"envoy-1.39", "envoy-1.40"}) || missing.Imports[1].Profiles != nil {
 		t.Errorf("got %+v", missing.Imports)
 	}
 }
@@ -128,14 +128,14 @@ func TestCheck(t *testing.T) {
 	m.importFunc("wasi_snapshot_preview1", "fd_readdir", "iiili", "i")
 	m.max = 1024
 	got, err := wasmhost.Check(m.bytes())
-	if err != nil || len(got) != 2 {
+	if err != nil || len(got) != 5 {
 		t.Fatalf("got %v, %v", got, err)
 	}
 	if got[0].Profile != "envoy-1.36" || got[0].Loadable || got[0].Missing[0].Name != "fd_readdir" {
 		t.Errorf("got %+v", got[0])
 	}
-	if got[1].Envoy != "1.40" || !got[1].Loadable {
-		t.Errorf("got %+v", got[1])
+	if got[2].Envoy != "1.38" || got[2].Loadable || got[3].Envoy != "1.39" || !got[3].Loadable || !got[4].Loadable {
+		t.Errorf("got %+v", got[2:])
 	}
 	info, err := wasmhost.Inspect(m.bytes())
 	if err != nil || info.ABI != "0.2.0" || info.MemoryMax != 64<<20 || info.MemoryMin != 128<<10 || info.Exports["malloc"] != "(i32) -> i32" ||

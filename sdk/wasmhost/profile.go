@@ -83,11 +83,35 @@ var profiles = []Profile{
 		mallocAllowed: mallocAllowedFirst,
 	},
 	{
+		name: "envoy-1.37", envoy: "1.37",
+		wasi:          wasiFirst,
+		pollOneoff:    wasiENOSYS,
+		initAllowed:   slices.Concat(initAllowedFirst, initAllowedFrom137),
+		mallocAllowed: mallocAllowedFirst,
+	},
+	{
+		name: "envoy-1.38", envoy: "1.38",
+		wasi:           wasiFirst,
+		pollOneoff:     wasiENOSYS,
+		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137),
+		mallocAllowed:  mallocAllowedFirst,
+		dropsKeepAlive: true,
+	},
+	{
+		name: "envoy-1.39", envoy: "1.39",
+		wasi:           slices.Concat(wasiFirst, wasiFrom139),
+		pollOneoff:     0,
+		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137, initAllowedFrom139),
+		mallocAllowed:  slices.Concat(mallocAllowedFirst, mallocAllowedFrom139),
+		mainVoid:       true,
+		dropsKeepAlive: true,
+	},
+	{
 		name: "envoy-1.40", envoy: "1.40",
 		wasi:           slices.Concat(wasiFirst, wasiFrom139),
 		pollOneoff:     0,
-		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom139),
-		mallocAllowed:  slices.Concat(mallocAllowedFirst, []string{"poll_oneoff"}),
+		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137, initAllowedFrom139),
+		mallocAllowed:  slices.Concat(mallocAllowedFirst, mallocAllowedFrom139),
 		mainVoid:       true,
 		dropsKeepAlive: true, dropsStreamDuration: true,
 	},
@@ -114,8 +138,10 @@ var initAllowedFirst = []string{
 	"clock_time_get", "random_get", "fd_fdstat_get", "fd_fdstat_set_flags",
 }
 
+var initAllowedFrom137 = []string{"emscripten_notify_memory_growth"}
+
 var initAllowedFrom139 = []string{
-	"emscripten_notify_memory_growth", "clock_res_get", "poll_oneoff", "fd_advise", "fd_allocate", "fd_datasync",
+	"clock_res_get", "poll_oneoff", "fd_advise", "fd_allocate", "fd_datasync",
 	"fd_fdstat_set_rights", "fd_filestat_get", "fd_filestat_set_size", "fd_filestat_set_times", "fd_pread", "fd_pwrite", "fd_readdir",
 	"fd_renumber", "fd_sync", "fd_tell", "path_create_directory", "path_filestat_get", "path_filestat_set_times", "path_link",
 	"path_readlink", "path_remove_directory", "path_rename", "path_symlink", "path_unlink_file", "sock_accept", "sock_recv",
@@ -123,7 +149,10 @@ var initAllowedFrom139 = []string{
 }
 
 // What a guest may call while the host allocates in its memory (WasmBase::allocMemory).
-var mallocAllowedFirst = []string{"proxy_log", "fd_write", "clock_time_get"}
+var (
+	mallocAllowedFirst   = []string{"proxy_log", "fd_write", "clock_time_get"}
+	mallocAllowedFrom139 = []string{"poll_oneoff"}
+)
 
 // The module names of imports.
 const (

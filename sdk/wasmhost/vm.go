@@ -18,6 +18,11 @@ type VMConfig struct {
 	// Env are the VM's environment variables.
 	Env map[string]string
 
+	// AllowedCapabilities restricts the VM, as Envoy's capability_restriction_config does: host functions and callbacks by their names
+	// ("proxy_log", "fd_write", "proxy_on_request_headers"). A host function that is not named returns INTERNAL_FAILURE (of WASI: 76,
+	// ENOTCAPABLE) and logs that it is restricted; a callback that is not named is never called. Empty: everything is allowed.
+	AllowedCapabilities []string
+
 	// Proxy is what the VM shares with others. nil: a Proxy of its own.
 	Proxy *Proxy
 }
@@ -29,8 +34,10 @@ type VM struct {
 	cfg     VMConfig
 	proxy   *Proxy
 	environ []string
-	start   time.Time
-	loaded  time.Time // of the present instance
+
+	capabilities capabilities // nil: all
+	start        time.Time
+	loaded       time.Time // of the present instance
 
 	in      *instance
 	plugins []*Plugin
@@ -53,7 +60,7 @@ func (m *Module) NewVM(ctx context.Context, cfg VMConfig) (*VM, error) {
 	if cfg.Proxy == nil {
 		cfg.Proxy = &Proxy{}
 	}
-	v := &VM{module: m, cfg: cfg, proxy: cfg.Proxy, environ: environ(cfg.Env)}
+	v := &VM{module: m, cfg: cfg, proxy: cfg.Proxy, environ: environ(cfg.Env), capabilities: newCapabilities(cfg.AllowedCapabilities)}
 	v.start = v.proxy.now()
 	v.loaded = v.start
 	in, err := newInstance(ctx, v)

@@ -16,6 +16,8 @@ const (
 	wasiENOSYS  = 52
 	wasiENOTDIR = 20
 	wasiENOTSUP = 58
+
+	wasiENOTCAPABLE = 76
 )
 
 const (

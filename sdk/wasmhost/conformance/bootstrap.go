@@ -1,0 +1,157 @@
+package conformance
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// object is a JSON object of Envoy's configuration.
+type object map[string]any
+
+const typePrefix = "type.googleapis.com/"
+
+func typed(name string, o object) object {
+	o["@type"] = typePrefix + name
+	return o
+}
+
+// Names of clusters.
+const (
+	clusterPeer = "peer" // the HTTP/2 server of the suite
+	clusterDead = "dead" // refuses every connection
+)
+
+// node is the node's identity, which properties show.
+const (
+	nodeID      = "conformance-node"
+	nodeCluster = "conformance-cluster"
+)
+
+// bootstrap is Envoy's static configuration: listeners come from a file, so that one that is refused does not stop Envoy.
+func bootstrap(listeners string, peer, dead net.Addr, tcp map[string]net.Addr) ([]byte, error) {
+	clusters := []object{cluster(clusterPeer, peer, true), cluster(clusterDead, dead, true)}
+	for name, addr := range tcp {
+		clusters = append(clusters, cluster(name, addr, false))
+	}
+	return json.Marshal(object{
+		"node":  object{"id": nodeID, "cluster": nodeCluster},
+		"admin": object{"address": socket("127.0.0.1", 0)},
+		"dynamic_resources": object{"lds_config": object{
+			"resource_api_version": "V3",
+			"path_config_source":   object{"path": listeners},
+		}},
+		"static_resources": object{"clusters": clusters},
+	})
+}
+
+func socket(host string, port int) object {
+	return object{"socket_address": object{"address": host, "port_value": port}}
+}
+
+func cluster(name string, addr net.Addr, http2 bool) object {
+	host, port, _ := net.SplitHostPort(addr.String())
+	n, _ := strconv.Atoi(port)
+	c := object{
+		"name": name, "type": "STATIC", "connect_timeout": "2s",
+		"load_assignment": object{"cluster_name": name, "endpoints": []object{{
+			"lb_endpoints": []object{{"endpoint": object{"address": socket(host, n)}}},
+		}}},
+	}
+	if http2 {
+		const options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+		c["typed_extension_protocol_options"] = object{options: typed(options, object{
+			"explicit_http_config": object{"http2_protocol_options": object{"allow_metadata": true}},
+		})}
+	}
+	return c
+}
+
+// listenerName names the listener of a case.
+func listenerName(id int) string { return "case-" + strconv.Itoa(id) }
+
+// tcpCluster names the upstream of a network filter.
+func tcpCluster(id int) string { return "tcp-" + strconv.Itoa(id) }
+
+// The names that a plugin has in both hosts.
+func pluginName(id int) string { return "plugin-" + strconv.Itoa(id) }
+func rootID(id int) string     { return "root-" + strconv.Itoa(id) }
+func vmID(id int) string       { return "vm-" + strconv.Itoa(id) }
+
+// listeners is the file of the listeners of some cases.
+func listeners(version string, cases map[int]testCase) ([]byte, error) {
+	var resources []object
+	for id, c := range cases {
+		resources = append(resources, typed("envoy.config.listener.v3.Listener", object{
+			"name": listenerName(id), "address": socket("127.0.0.1", 0),
+			"filter_chains": []object{{"filters": networkFilters(id, c)}},
+		}))
+	}
+	return json.Marshal(object{"version_info": version, "resources": resources})
+}
+
+func networkFilters(id int, c testCase) []object {
+	if c.network {
+		return []object{
+			{"name": "wasm", "typed_config": typed("envoy.extensions.filters.network.wasm.v3.Wasm", object{"config": plugin(id, c)})},
+			{"name": "tcp", "typed_config": typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", object{
+				"stat_prefix": "tcp", "cluster": tcpCluster(id),
+			})},
+		}
+	}
+	return []object{{"name": "http", "typed_config": typed(
+		"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", object{
+			"stat_prefix": "http", "codec_type": "HTTP2", "stream_idle_timeout": "0s", "drain_timeout": "0.1s",
+			"http2_protocol_options": object{"allow_metadata": true},
+			"route_config": object{"name": "routes", "virtual_hosts": []object{{
+				"name": "host", "domains": []string{"*"},
+				"routes": []object{{"name": "route", "match": object{"prefix": "/"}, "route": object{"cluster": clusterPeer, "timeout": "0s"}}},
+			}}},
+			"http_filters": []object{
+				{"name": "wasm", "typed_config": typed("envoy.extensions.filters.http.wasm.v3.Wasm", object{"config": plugin(id, c)})},
+				{"name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", object{})},
+			},
+		})}}
+}
+
+// plugin is Envoy's PluginConfig of a case.
+func plugin(id int, c testCase) object {
+	vm := object{
+		"vm_id": vmID(id), "runtime": "envoy.wasm.runtime.v8",
+		"code": object{"local": object{"inline_bytes": base64.StdEncoding.EncodeToString(c.guest.module(id))}},
+	}
+	if c.vmConfig != "" {
+		vm["configuration"] = text(c.vmConfig)
+	}
+	if c.env != nil {
+		vm["environment_variables"] = object{"key_values": c.env}
+	}
+	policy := c.policy
+	if policy == "" {
+		policy = policyClosed
+	}
+	p := object{"name": pluginName(id), "root_id": rootID(id), "vm_config": vm, "failure_policy": policy}
+	if policy == policyReload {
+		p["reload_config"] = object{"backoff": object{"base_interval": fmt.Sprintf("%.3fs", reloadBackoff.Seconds())}}
+	}
+	if c.config != "" {
+		p["configuration"] = text(c.config)
+	}
+	if c.stopOnPause {
+		p["allow_on_headers_stop_iteration"] = true
+	}
+	if c.capabilities != nil {
+		allowed := object{}
+		for _, name := range c.capabilities {
+			allowed[name] = object{}
+		}
+		p["capability_restriction_config"] = object{"allowed_capabilities": allowed}
+	}
+	return p
+}
+
+func text(s string) object {
+	return typed("google.protobuf.StringValue", object{"value": s})
+}

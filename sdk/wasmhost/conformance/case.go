@@ -1,0 +1,227 @@
+package conformance
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// testCase is one module and what happens to it.
+type testCase struct {
+	name  string // group/what, for example "header maps/absent key"
+	guest guest
+
+	network bool // a filter of TCP connections, not of HTTP requests
+
+	vmConfig     string
+	config       string
+	env          map[string]string
+	policy       string   // Envoy's name of the failure policy; empty: FAIL_CLOSED
+	stopOnPause  bool     // allow_on_headers_stop_iteration
+	capabilities []string // what the module may import and export; nil: everything
+
+	steps []step
+
+	// since is the first Envoy that the case is for, as "1.39"; empty: all.
+	since string
+	// until is the last one.
+	until string
+}
+
+// step is one thing that the world does to the filter. After each the suite waits until nothing more happens.
+type step struct {
+	name string
+	do   func(d driver)
+}
+
+// driver is a filter in its host: in wasmhost, or in a real Envoy. Peers are the servers that a case talks to, by the label after the dash in
+// the authority or the service that they were asked by: "up" is where the request itself goes.
+type driver interface {
+	request(headers []string, end bool)
+	requestData(data string, end bool)
+	requestTrailers(headers []string)
+	requestMetadata(headers []string)
+	requestReset()
+
+	peerHeaders(peer string, headers []string, end bool)
+	peerData(peer, data string, end bool)
+	peerTrailers(peer string, headers []string)
+	peerMetadata(peer string, headers []string)
+	peerReset(peer string)
+
+	connect()
+	send(data string, end bool)
+	closeClient()
+	peerSend(data string, end bool)
+	peerClose()
+
+	wait(d time.Duration)
+	shutdown()
+}
+
+// authority is how requests of a case name a peer.
+func authority(id int, peer string) string { return fmt.Sprintf("c%d-%s", id, peer) }
+
+// requestFields are the pseudo headers of a case's request, and its own headers.
+func requestFields(id int, headers []string) []string {
+	method, path := "GET", "/"
+	var rest []string
+	for i := 0; i+1 < len(headers); i += 2 {
+		switch headers[i] {
+		case ":method":
+			method = headers[i+1]
+		case ":path":
+			path = headers[i+1]
+		default:
+			rest = append(rest, headers[i], headers[i+1])
+		}
+	}
+	return append([]string{":method", method, ":scheme", "http", ":authority", authority(id, "up"), ":path", path}, rest...)
+}
+
+// The steps.
+
+func get(headers ...string) step {
+	return step{"request" + list(headers), func(d driver) { d.request(headers, true) }}
+}
+
+// post begins a request that has a body or trailers.
+func post(headers ...string) step {
+	return step{"request with more to come" + list(headers), func(d driver) { d.request(append([]string{":method", "POST"}, headers...), false) }}
+}
+
+func body(data string) step {
+	return step{fmt.Sprintf("request body %q", brief(data)), func(d driver) { d.requestData(data, false) }}
+}
+
+func lastBody(data string) step {
+	return step{fmt.Sprintf("request body %q, its last", brief(data)), func(d driver) { d.requestData(data, true) }}
+}
+
+func trailers(headers ...string) step {
+	return step{"request trailers" + list(headers), func(d driver) { d.requestTrailers(headers) }}
+}
+
+func metadata(headers ...string) step {
+	return step{"request metadata" + list(headers), func(d driver) { d.requestMetadata(headers) }}
+}
+
+func cancel() step { return step{"the client resets", func(d driver) { d.requestReset() }} }
+
+// answer is a whole response without a body.
+func answer(headers ...string) step {
+	return step{"response" + list(headers), func(d driver) { d.peerHeaders("up", withStatus(headers), true) }}
+}
+
+// begin begins a response.
+func begin(headers ...string) step {
+	return step{"response with more to come" + list(headers), func(d driver) { d.peerHeaders("up", withStatus(headers), false) }}
+}
+
+func upBody(data string) step {
+	return step{fmt.Sprintf("response body %q", brief(data)), func(d driver) { d.peerData("up", data, false) }}
+}
+
+func lastUpBody(data string) step {
+	return step{fmt.Sprintf("response body %q, its last", brief(data)), func(d driver) { d.peerData("up", data, true) }}
+}
+
+func upTrailers(headers ...string) step {
+	return step{"response trailers" + list(headers), func(d driver) { d.peerTrailers("up", headers) }}
+}
+
+func upMetadata(headers ...string) step {
+	return step{"response metadata" + list(headers), func(d driver) { d.peerMetadata("up", headers) }}
+}
+
+func upReset() step { return step{"the upstream resets", func(d driver) { d.peerReset("up") }} }
+
+// peer is the answer of a callout's server: headers, a body and trailers where they are not nil.
+func peer(label string, headers []string, data string, trailers []string) step {
+	return step{fmt.Sprintf("%s answers%s %q%s", label, list(headers), brief(data), list(trailers)), func(d driver) {
+		d.peerHeaders(label, withStatus(headers), data == "" && trailers == nil)
+		if data != "" {
+			d.peerData(label, data, trailers == nil)
+		}
+		if trailers != nil {
+			d.peerTrailers(label, trailers)
+		}
+	}}
+}
+
+func peerHeaders(label string, headers ...string) step {
+	return step{label + " sends headers" + list(headers), func(d driver) { d.peerHeaders(label, withStatus(headers), false) }}
+}
+
+func peerData(label, data string) step {
+	return step{fmt.Sprintf("%s sends %q", label, brief(data)), func(d driver) { d.peerData(label, data, false) }}
+}
+
+func peerTrailers(label string, headers ...string) step {
+	return step{label + " sends trailers" + list(headers), func(d driver) { d.peerTrailers(label, headers) }}
+}
+
+func peerReset(label string) step {
+	return step{label + " resets", func(d driver) { d.peerReset(label) }}
+}
+
+func wait(t time.Duration) step { return step{"wait " + t.String(), func(d driver) { d.wait(t) }} }
+
+// remove takes the filter's configuration away.
+func remove() step { return step{"the configuration goes away", func(d driver) { d.shutdown() }} }
+
+func connect() step { return step{"connect", func(d driver) { d.connect() }} }
+func send(data string) step {
+	return step{fmt.Sprintf("the client sends %q", brief(data)), func(d driver) { d.send(data, false) }}
+}
+func sendLast(data string) step {
+	return step{fmt.Sprintf("the client sends %q and half-closes", brief(data)), func(d driver) { d.send(data, true) }}
+}
+func closeClient() step { return step{"the client closes", func(d driver) { d.closeClient() }} }
+func upSend(data string) step {
+	return step{fmt.Sprintf("the upstream sends %q", brief(data)), func(d driver) { d.peerSend(data, false) }}
+}
+func upSendLast(data string) step {
+	return step{fmt.Sprintf("the upstream sends %q and half-closes", brief(data)), func(d driver) { d.peerSend(data, true) }}
+}
+func upClose() step { return step{"the upstream closes", func(d driver) { d.peerClose() }} }
+
+func withStatus(headers []string) []string {
+	if len(headers) > 0 && headers[0] == ":status" {
+		return headers
+	}
+	return append([]string{":status", "200"}, headers...)
+}
+
+func list(headers []string) string {
+	if len(headers) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %q", headers)
+}
+
+// brief shortens a long text for the name of a step.
+func brief(s string) string {
+	const most = 40
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + fmt.Sprintf("… (%d bytes)", len(s))
+}
+
+// within says whether a case is for a version of Envoy, such as "1.39.3".
+func (c testCase) within(version string) bool {
+	minor := func(v string) int {
+		var major, minor int
+		_, _ = fmt.Sscanf(v, "%d.%d", &major, &minor)
+		return major*1000 + minor
+	}
+	v := minor(version)
+	return (c.since == "" || v >= minor(c.since)) && (c.until == "" || v <= minor(c.until))
+}
+
+// group is the part of the name before the slash.
+func (c testCase) group() string {
+	g, _, _ := strings.Cut(c.name, "/")
+	return g
+}
