@@ -10,6 +10,7 @@ import (
 // assembler makes one WebAssembly module. Code is emitted twice: the first time to learn what is imported (imports come before all other
 // functions), the second time with the final indices.
 type assembler struct {
+	id       int // of the case: "$case" in a constant stands for its name
 	imports  []importedFunc
 	funcs    []definedFunc
 	types    []string

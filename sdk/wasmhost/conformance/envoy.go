@@ -18,8 +18,8 @@ import (
 // How long the suite waits for a real Envoy.
 const (
 	readyTimeout = 60 * time.Second
-	// quiet is how long nothing may happen before a step is over.
-	quiet = 25 * time.Millisecond
+	// calmTime is how long nothing may happen before a step is over.
+	calmTime = 25 * time.Millisecond
 	// patience is how long the suite waits for what wasmhost did in the same step.
 	patience = 1500 * time.Millisecond
 	// pollEvery is how often it looks.
@@ -242,7 +242,7 @@ func (e *realEnvoy) run(ctx context.Context, id int, c testCase, expected trace)
 				calm = time.Now()
 			}
 			enough := len(s.guest) >= want && len(s.ends) >= len(wantEnds)
-			if enough && time.Since(calm) > quiet || time.Now().After(deadline) {
+			if enough && time.Since(calm) > calmTime || time.Now().After(deadline) {
 				break
 			}
 			time.Sleep(pollEvery)

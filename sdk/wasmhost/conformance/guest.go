@@ -54,7 +54,7 @@ func (f *function) status() int { return f.params }
 
 // module assembles the guest. id marks its lines in a log.
 func (g guest) module(id int) []byte {
-	a := &assembler{}
+	a := &assembler{id: id}
 	abi := g.abi
 	if abi == "" {
 		abi = "0_2_1"
@@ -241,7 +241,8 @@ func (str) prepare(*function, int64) {}
 func (str) report(*function, int64)  {}
 func (s str) label() string          { return strconv.Quote(string(s)) }
 func (s str) pushArgs(f *function, _ int64, _ string) int {
-	f.i32(int64(f.a.text(string(s)))).i32(int64(len(s)))
+	own := f.a.own(string(s))
+	f.i32(int64(f.a.text(own))).i32(int64(len(own)))
 	return 2
 }
 
@@ -252,7 +253,16 @@ func (headerList) prepare(*function, int64) {}
 func (headerList) report(*function, int64)  {}
 func (h headerList) label() string          { return fmt.Sprintf("%q", []string(h)) }
 func (h headerList) pushArgs(f *function, slot int64, kinds string) int {
-	return str(serialise(h)).pushArgs(f, slot, kinds)
+	var own []string
+	for _, s := range h {
+		own = append(own, f.a.own(s))
+	}
+	return str(serialise(own)).pushArgs(f, slot, kinds)
+}
+
+// own puts the case's name where a constant says "$case".
+func (a *assembler) own(s string) string {
+	return strings.ReplaceAll(s, "$case", "c"+strconv.Itoa(a.id))
 }
 
 // serialise makes the wire form of a map.

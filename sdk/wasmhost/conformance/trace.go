@@ -142,6 +142,9 @@ func lines(who string, events []event) []string {
 		case evMetadata:
 			out = append(out, fmt.Sprintf("%s got metadata %q", who, e.headers))
 		case evReset:
+			if who == "up" {
+				continue // how the router ends the upstream's stream is not the Wasm host's affair
+			}
 			out = append(out, who+" got a reset")
 		}
 	}

@@ -1,0 +1,42 @@
+package conformance
+
+import (
+	"context"
+	"testing"
+
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/sdk/wasmhost"
+)
+
+// TestPinnedEnvoy runs all cases in wasmhost and in the Envoy that the tests pin. `make conformance` does it for every version.
+func TestPinnedEnvoy(t *testing.T) {
+	const version = "1.40.0"
+	number, err := envoy.ParseNumber(version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, err := envoy.FindVersion(number)
+	if err != nil {
+		t.Skip(err)
+	}
+	ctx := context.Background()
+	host, err := wasmhost.NewHost(ctx, wasmhost.Config{CacheDir: wasmhost.CacheOff})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = host.Close(ctx) }()
+	results, err := compare(ctx, host, binary, version, t.TempDir(), casesFor(version, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		t.Run(r.name, func(t *testing.T) {
+			if r.err != nil {
+				t.Error(r.err)
+			}
+			if r.diff != "" {
+				t.Errorf("Envoy %s (-) and wasmhost (+) differ:\n%s", version, r.diff)
+			}
+		})
+	}
+}

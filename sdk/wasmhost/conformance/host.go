@@ -1,0 +1,315 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/sdk/wasmhost"
+)
+
+// runHost runs a case in wasmhost under the profile of a version of Envoy.
+func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c testCase) (trace, error) {
+	profile, err := wasmhost.ProfileByName(version)
+	if err != nil {
+		return trace{}, err
+	}
+	d := &hostDriver{ctx: ctx, id: id, clock: wasmhost.NewVirtualClock(time.Now()), peers: map[string]*hostPeer{}}
+	refuse := func() trace {
+		var guest []string
+		if d.vm != nil {
+			guest = d.guestLines()
+			_ = d.vm.Close(ctx)
+		}
+		return trace{steps: []stepTrace{{name: stepStart, guest: guest, ends: []string{refused}}}}
+	}
+	module, err := host.Load(ctx, c.guest.module(id), profile)
+	if err != nil {
+		return refuse(), nil
+	}
+	answer := func(context.Context, wasmhost.Request) (wasmhost.Response, error) { return wasmhost.Response{}, nil }
+	dead := func(context.Context, wasmhost.Request) (wasmhost.Response, error) {
+		return wasmhost.Response{}, fmt.Errorf("connection refused")
+	}
+	proxy := &wasmhost.Proxy{
+		Clock: d.clock, LogLevel: wasmhost.LogInfo, Node: wasmhost.Node{ID: nodeID, Cluster: nodeCluster},
+		Clusters: map[string]wasmhost.Upstream{clusterPeer: answer, clusterDead: dead},
+	}
+	d.vm, err = module.NewVM(ctx, wasmhost.VMConfig{ID: vmID(id), Configuration: []byte(c.vmConfig), Env: c.env, Proxy: proxy})
+	if err != nil {
+		return refuse(), nil
+	}
+	policy := map[string]wasmhost.FailurePolicy{
+		"": wasmhost.FailClosed, policyClosed: wasmhost.FailClosed, policyOpen: wasmhost.FailOpen, policyReload: wasmhost.FailReload,
+	}[c.policy]
+	d.plugin, err = d.vm.Configure(ctx, wasmhost.PluginConfig{
+		Name: pluginName(id), RootID: rootID(id), Configuration: []byte(c.config), FailurePolicy: policy, ReloadBackoff: reloadBackoff,
+		AllowOnHeadersStopIteration: c.stopOnPause,
+	})
+	if err != nil {
+		return refuse(), nil
+	}
+	var t trace
+	settle := func(name string) {
+		d.settle()
+		t.steps = append(t.steps, stepTrace{name: name, guest: d.guestLines(), ends: joinData(d.ends)})
+		d.ends = nil
+	}
+	settle(stepStart)
+	for _, s := range c.steps {
+		s.do(d)
+		settle(s.name)
+	}
+	if !d.gone {
+		_ = d.vm.Close(ctx) // runs no callback
+	}
+	return t, nil
+}
+
+// anyID is as long as the ids that Envoy gives to requests.
+const anyID = "00000000-0000-4000-8000-000000000000"
+
+// hostDriver runs one case in wasmhost. It plays Envoy's part around the filter: the router, and the end of streams.
+type hostDriver struct {
+	ctx    context.Context
+	id     int
+	clock  *wasmhost.VirtualClock
+	vm     *wasmhost.VM
+	plugin *wasmhost.Plugin
+	gone   bool
+
+	stream   *wasmhost.Stream
+	method   string
+	up, down progress
+	closed   bool
+
+	peers map[string]*hostPeer
+	ends  []string
+}
+
+// progress is what an end has been told of a message so far.
+type progress struct {
+	headers, trailers, complete bool
+	body                        int
+}
+
+// hostPeer is the server of a callout.
+type hostPeer struct {
+	callout  *wasmhost.Callout
+	response wasmhost.CalloutResponse
+}
+
+func (d *hostDriver) guestLines() []string {
+	logs, _ := d.vm.TakeLogs()
+	var out []string
+	for _, l := range logs {
+		if id, text, ok := guestLine(l.Message); ok && id == d.id {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// fields makes a map of names and values in turn.
+func fields(headers []string) wasmhost.Headers { return wasmhost.NewHeaders(headers...) }
+
+func flat(hs wasmhost.Headers) []string {
+	var out []string
+	for _, h := range hs {
+		out = append(out, h.Name, h.Value)
+	}
+	return out
+}
+
+// settle lets happen what follows from a step.
+func (d *hostDriver) settle() {
+	if d.gone {
+		return
+	}
+	for range 100 {
+		ran := d.vm.RunEvents(d.ctx)
+		news := d.newCallouts()
+		if !ran && !news {
+			break
+		}
+	}
+	if d.stream == nil {
+		return
+	}
+	d.tell("up", &d.up, d.stream.Upstream())
+	if !d.closed {
+		d.tell("client", &d.down, d.stream.Downstream())
+		if d.stream.Reset() && !d.down.complete {
+			d.ends = append(d.ends, "client got a reset")
+		}
+		if d.down.complete || d.stream.Reset() {
+			d.closed = true
+			_ = d.stream.Close(d.ctx) // a crash shows in the trace
+			d.settle()
+		}
+	}
+}
+
+// newCallouts gives callouts to their peers, and fails those to the cluster where nobody listens.
+func (d *hostDriver) newCallouts() bool {
+	any := false
+	for _, c := range d.vm.Callouts() {
+		if slices.ContainsFunc(mapValues(d.peers), func(p *hostPeer) bool { return p.callout == c }) {
+			continue
+		}
+		any = true
+		if c.Request.Cluster == clusterDead {
+			_, _ = d.vm.AnswerCallouts(d.ctx)
+			continue
+		}
+		var name string
+		for _, h := range c.Request.Headers {
+			if m := label.FindString(h.Value); m != "" && (h.Name == ":authority" || h.Name == ":path") {
+				name = strings.TrimPrefix(m, authority(d.id, ""))
+			}
+		}
+		d.peers[name] = &hostPeer{callout: c}
+		var told progress
+		d.tell(name, &told, wasmhost.Message{
+			Headers: c.Request.Headers, Body: c.Request.Body, Trailers: c.Request.Trailers, Complete: true,
+		})
+	}
+	return any
+}
+
+func mapValues(m map[string]*hostPeer) []*hostPeer {
+	var out []*hostPeer
+	for _, p := range m {
+		out = append(out, p)
+	}
+	return out
+}
+
+// tell writes down what an end gets now.
+func (d *hostDriver) tell(who string, p *progress, m wasmhost.Message) {
+	var events []event
+	if m.Headers != nil && !p.headers {
+		p.headers = true
+		end := m.Complete && len(m.Body) == 0 && len(m.Trailers) == 0
+		events = append(events, event{kind: evHeaders, headers: flat(m.Headers), end: end})
+		p.complete = end
+	}
+	if fresh := len(m.Body) > p.body; !p.complete && (fresh || m.Complete && len(m.Trailers) == 0) && p.headers {
+		p.complete = m.Complete && len(m.Trailers) == 0
+		events = append(events, event{kind: evData, data: string(m.Body[p.body:]), end: p.complete})
+		p.body = len(m.Body)
+	}
+	if m.Complete && len(m.Trailers) > 0 && !p.trailers {
+		p.trailers, p.complete = true, true
+		events = append(events, event{kind: evHeaders, headers: flat(m.Trailers), end: true})
+	}
+	d.ends = append(d.ends, lines(who, events)...)
+}
+
+func (d *hostDriver) request(headers []string, end bool) {
+	d.up, d.down, d.closed = progress{}, progress{}, false
+	all := requestFields(d.id, headers)
+	d.stream = d.plugin.NewStream(d.ctx, wasmhost.StreamInfo{Protocol: "HTTP/2", RouteName: "route", ClusterName: clusterPeer, VirtualHost: "host"})
+	hs := fields(all)
+	// What the connection manager adds before any filter.
+	hs = append(hs, wasmhost.Header{Name: "x-forwarded-proto", Value: "http"}, wasmhost.Header{Name: "x-request-id", Value: anyID})
+	_ = d.stream.RequestHeaders(d.ctx, hs, end) // a crash shows in what the client gets
+}
+
+func (d *hostDriver) requestData(data string, end bool) {
+	_ = d.stream.RequestBody(d.ctx, []byte(data), end)
+}
+func (d *hostDriver) requestTrailers(headers []string) {
+	_ = d.stream.RequestTrailers(d.ctx, fields(headers))
+}
+func (d *hostDriver) requestReset() {
+	if !d.closed {
+		d.closed = true
+		_ = d.stream.Close(d.ctx)
+	}
+}
+
+func (d *hostDriver) peerHeaders(name string, headers []string, end bool) {
+	hs := fields(headers)
+	if name == "up" {
+		if !d.closed && d.up.headers {
+			_ = d.stream.ResponseHeaders(d.ctx, hs, end)
+		}
+		return
+	}
+	if p := d.peers[name]; p != nil {
+		p.response.Headers = append(hs, wasmhost.Header{Name: "x-envoy-upstream-service-time", Value: "0"}) // the router of the callout
+		d.respond(p, end)
+	}
+}
+
+func (d *hostDriver) peerData(name, data string, end bool) {
+	if name == "up" {
+		if !d.closed {
+			_ = d.stream.ResponseBody(d.ctx, []byte(data), end)
+		}
+		return
+	}
+	if p := d.peers[name]; p != nil {
+		p.response.Body = append(p.response.Body, data...)
+		d.respond(p, end)
+	}
+}
+
+func (d *hostDriver) peerTrailers(name string, headers []string) {
+	if name == "up" {
+		if !d.closed {
+			_ = d.stream.ResponseTrailers(d.ctx, fields(headers))
+		}
+		return
+	}
+	if p := d.peers[name]; p != nil {
+		p.response.Trailers = fields(headers)
+		d.respond(p, true)
+	}
+}
+
+// respond gives a callout its answer, once that is whole.
+func (d *hostDriver) respond(p *hostPeer, end bool) {
+	if end {
+		_ = d.vm.Respond(d.ctx, p.callout, &p.response)
+	}
+}
+
+func (d *hostDriver) peerReset(name string) {
+	if name == "up" {
+		return
+	}
+	if p := d.peers[name]; p != nil {
+		_ = d.vm.Respond(d.ctx, p.callout, nil)
+	}
+}
+
+// Of these wasmhost knows nothing yet.
+
+func (d *hostDriver) requestMetadata([]string)      {}
+func (d *hostDriver) peerMetadata(string, []string) {}
+func (d *hostDriver) connect()                      {}
+func (d *hostDriver) send(string, bool)             {}
+func (d *hostDriver) closeClient()                  {}
+func (d *hostDriver) peerSend(string, bool)         {}
+func (d *hostDriver) peerClose()                    {}
+
+func (d *hostDriver) wait(t time.Duration) {
+	for t > 0 {
+		step := d.plugin.TickPeriod()
+		if step == 0 || step > t {
+			d.clock.Advance(t)
+			return
+		}
+		d.clock.Advance(step)
+		t -= step
+		_ = d.plugin.Tick(d.ctx)
+	}
+}
+
+func (d *hostDriver) shutdown() {
+	_ = d.vm.Shutdown(d.ctx)
+}
