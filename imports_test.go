@@ -67,9 +67,9 @@ var rules = []rule{
 		allowed: func(pkg string) bool { return !ours(pkg) || within(pkg, "sdk$", "sdk/internal") },
 	},
 	{
-		why: "1: guest code depends on proxy-wasm-go-sdk and the standard library only", about: folder("sdk$", "sdk/internal/abi"),
+		why: "1: guest code depends on proxy-wasm-go-sdk and the standard library only", about: folder("sdk$", "sdk/internal"),
 		allowed: func(pkg string) bool {
-			return standard(pkg) || within(pkg, "sdk$", "sdk/internal/abi") || strings.HasPrefix(pkg, "github.com/proxy-wasm/proxy-wasm-go-sdk/")
+			return standard(pkg) || within(pkg, "sdk$", "sdk/internal") || strings.HasPrefix(pkg, "github.com/proxy-wasm/proxy-wasm-go-sdk/")
 		},
 	},
 	{why: "2: registry stands alone as a library", about: folder("registry"), allowed: only(true, "registry")},

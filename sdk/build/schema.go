@@ -8,7 +8,10 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/waft-project/waft/sdk/internal/configtag"
 )
 
 // The dialect that the schemas are written in.
@@ -25,6 +28,10 @@ type schemaWriter struct {
 	taken    map[string]bool
 	defs     object
 	rootType *types.TypeName
+	// defaults are checked against the schema of their field when all of it is written.
+	defaults []fieldDefault
+	// patterned is a field with a pattern, if there is one.
+	patterned string
 }
 
 // object is a JSON object whose members keep their order.
@@ -74,10 +81,16 @@ func (w *schemaWriter) root(t types.Type) (json.RawMessage, error) {
 		out = append(out, describe(w.comments.of(named.Obj()))...)
 		body, err = w.structure(named.Obj().Name(), named.Underlying().(*types.Struct), 0)
 	} else {
-		body, err = w.value("the configuration", t, nil, 0)
+		body, err = w.value("the configuration", t, configtag.None(), 0)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := w.checkDefaults(); err != nil {
+		return nil, err
+	}
+	if w.patterned != "" && !hasMatchPattern(t) {
+		return nil, fmt.Errorf("%s has a pattern, so %s needs the method MatchPattern; see sdk.PatternMatcher", w.patterned, t)
 	}
 	out = append(out, body...)
 	if len(w.defs) > 0 {
@@ -87,17 +100,17 @@ func (w *schemaWriter) root(t types.Type) (json.RawMessage, error) {
 	return out.MarshalJSON()
 }
 
-// value is the schema of a type. at is the Go path to it, for errors; enum lists the values of a string, if it is not nil.
-func (w *schemaWriter) value(at string, t types.Type, enum []string, depth int) (object, error) {
+// value is the schema of a type. at is the Go path to it, for errors; tags are those of the field.
+func (w *schemaWriter) value(at string, t types.Type, tags configtag.Tags, depth int) (object, error) {
 	if depth > maxSchemaDepth {
 		return nil, fmt.Errorf("%s: types nest deeper than %d", at, maxSchemaDepth)
 	}
 	t = types.Unalias(t)
 	if isNamed(t, "encoding/json", "RawMessage") {
-		return object{}, nil
+		return object{}, refuseTags(at, t, tags)
 	}
 	if p, ok := t.(*types.Pointer); ok {
-		inner, err := w.value(at, p.Elem(), enum, depth+1)
+		inner, err := w.value(at, p.Elem(), tags, depth+1)
 		if err != nil || len(inner) == 0 {
 			return inner, err
 		}
@@ -105,38 +118,45 @@ func (w *schemaWriter) value(at string, t types.Type, enum []string, depth int) 
 	}
 	switch {
 	case isNamed(t, "time", "Time"):
-		return object{{"type", "string"}, {"format", "date-time"}}, nil
+		return object{{"type", "string"}, {"format", "date-time"}}, refuseTags(at, t, tags)
 	case hasMethod(t, "UnmarshalJSON"):
-		return object{}, nil // only its code knows
+		return object{}, refuseTags(at, t, tags) // only its code knows
+	case isNamed(t, sdkPath, "HeaderName"):
+		return headerName(), refuseTags(at, t, tags)
 	case hasMethod(t, "UnmarshalText"):
-		return object{{"type", "string"}}, nil
+		return w.text(at, t, tags)
 	}
 	if named, ok := t.(*types.Named); ok && isStruct(named) {
+		if err := refuseTags(at, t, tags); err != nil {
+			return nil, err
+		}
 		return w.reference(at, named, depth)
 	}
 	switch u := t.Underlying().(type) {
 	case *types.Struct:
+		if err := refuseTags(at, t, tags); err != nil {
+			return nil, err
+		}
 		return w.structure(at, u, depth+1)
 	case *types.Map:
-		return w.mapping(at, u, depth)
+		return w.mapping(at, u, tags, depth)
 	case *types.Slice:
 		if b, ok := types.Unalias(u.Elem()).Underlying().(*types.Basic); ok && b.Kind() == types.Byte {
-			return object{{"type", "string"}, {"contentEncoding", "base64"}}, nil
+			return object{{"type", "string"}, {"contentEncoding", "base64"}}, refuseTags(at, t, tags)
 		}
-		items, err := w.value(at+"[]", u.Elem(), nil, depth+1)
-		return object{{"type", "array"}, {"items", items}}, err
+		items, err := w.value(at+"[]", u.Elem(), tags.Element(), depth+1)
+		return append(object{{"type", "array"}, {"items", items}}, count("minItems", "maxItems", tags)...), err
 	case *types.Array:
-		items, err := w.value(at+"[]", u.Elem(), nil, depth+1)
+		items, err := w.value(at+"[]", u.Elem(), tags.Element(), depth+1)
+		if tags.MinItems != configtag.Unbounded || tags.MaxItems != configtag.Unbounded {
+			return nil, fmt.Errorf("%s: the tags minItems and maxItems say nothing about an array, whose length is fixed", at)
+		}
 		return object{{"type", "array"}, {"items", items}, {"minItems", u.Len()}, {"maxItems", u.Len()}}, err
 	case *types.Basic:
-		out, err := basic(at, u)
-		if err == nil && u.Kind() == types.String && enum != nil {
-			out = append(out, member{"enum", enum})
-		}
-		return out, err
+		return w.basic(at, t, u, tags)
 	case *types.Interface:
 		if u.Empty() {
-			return object{}, nil
+			return object{}, refuseTags(at, t, tags)
 		}
 	}
 	return nil, fmt.Errorf("%s: a configuration cannot hold a %s", at, t)
@@ -181,18 +201,11 @@ func (w *schemaWriter) freeName(obj *types.TypeName) string {
 func (w *schemaWriter) structure(at string, s *types.Struct, depth int) (object, error) {
 	properties, required := object{}, []string{}
 	for _, f := range configFields(s, 0) {
-		var enum []string
-		if f.enum != "" {
-			enum = strings.Split(f.enum, ",")
-			if !f.required {
-				enum = append(enum, "") // not set
-			}
-		}
-		inner, err := w.value(at+"."+f.v.Name(), f.v.Type(), enum, depth+1)
+		property, err := w.property(at+"."+f.v.Name(), f, depth+1)
 		if err != nil {
 			return nil, err
 		}
-		properties = append(properties, member{f.name, append(describe(w.comments.of(f.v)), inner...)})
+		properties = append(properties, member{f.name, property})
 		if f.required {
 			required = append(required, f.name)
 		}
@@ -204,12 +217,37 @@ func (w *schemaWriter) structure(at string, s *types.Struct, depth int) (object,
 	return append(out, member{"additionalProperties", false}), nil
 }
 
-func (w *schemaWriter) mapping(at string, m *types.Map, depth int) (object, error) {
+// property is the schema of a field.
+func (w *schemaWriter) property(at string, f field, depth int) (object, error) {
+	tags, err := configtag.Parse(f.tag)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", at, err)
+	}
+	if tags.Enum != nil && !f.required && !tags.HasDefault && isText(f.v.Type()) {
+		tags.Enum = append(tags.Enum, "") // not set
+	}
+	inner, err := w.value(at, f.v.Type(), tags, depth)
+	if err != nil {
+		return nil, err
+	}
+	out := describe(w.comments.of(f.v))
+	if tags.HasDefault {
+		value, err := defaultValue(at, f, tags.Default)
+		if err != nil {
+			return nil, err
+		}
+		w.defaults = append(w.defaults, fieldDefault{at: at, value: value, schema: inner})
+		out = append(out, member{"default", value})
+	}
+	return append(out, inner...), nil
+}
+
+func (w *schemaWriter) mapping(at string, m *types.Map, tags configtag.Tags, depth int) (object, error) {
 	if !isString(m.Key()) {
 		return nil, fmt.Errorf("%s: the keys of a map must be strings, not %s", at, m.Key())
 	}
-	values, err := w.value(at+"[]", m.Elem(), nil, depth+1)
-	return object{{"type", "object"}, {"additionalProperties", values}}, err
+	values, err := w.value(at+"[]", m.Elem(), tags.Element(), depth+1)
+	return append(object{{"type", "object"}, {"additionalProperties", values}}, count("minProperties", "maxProperties", tags)...), err
 }
 
 // field is a field of a configuration's struct, by the name that it has in JSON.
@@ -217,7 +255,7 @@ type field struct {
 	v        *types.Var
 	name     string
 	required bool
-	enum     string
+	tag      reflect.StructTag
 }
 
 // configFields lists the fields that sdk.DecodeConfig knows: the struct's own, and then those of embedded structs that have
@@ -243,7 +281,7 @@ func configFields(s *types.Struct, depth int) []field {
 		}
 		list := strings.Split(options, ",")
 		optional := slices.Contains(list, "omitempty") || slices.Contains(list, "omitzero")
-		own = append(own, field{v: v, name: name, required: !optional, enum: tag.Get("enum")})
+		own = append(own, field{v: v, name: name, required: !optional, tag: tag})
 	}
 	for _, e := range embedded {
 		if !slices.ContainsFunc(own, func(f field) bool { return f.name == e.name }) {
@@ -266,17 +304,17 @@ func embeddedStruct(v *types.Var) (*types.Struct, bool) {
 }
 
 // basic is the schema of a scalar. In Wasm as Go compiles it, int and uint have 64 bits.
-func basic(at string, b *types.Basic) (object, error) {
+func (w *schemaWriter) basic(at string, t types.Type, b *types.Basic, tags configtag.Tags) (object, error) {
 	integer := func(low int64, high uint64) (object, error) {
-		return object{{"type", "integer"}, {"minimum", low}, {"maximum", high}}, nil
+		return number(at, t, "integer", strconv.FormatInt(low, 10), strconv.FormatUint(high, 10), tags)
 	}
 	switch b.Kind() {
 	case types.Bool:
-		return object{{"type", "boolean"}}, nil
+		return object{{"type", "boolean"}}, refuseTags(at, t, tags)
 	case types.String:
-		return object{{"type", "string"}}, nil
+		return w.text(at, t, tags)
 	case types.Float32, types.Float64:
-		return object{{"type", "number"}}, nil
+		return number(at, t, "number", "", "", tags)
 	case types.Int8:
 		return integer(math.MinInt8, math.MaxInt8)
 	case types.Int16:

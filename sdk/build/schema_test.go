@@ -54,19 +54,23 @@ func compileSchema(t *testing.T, data []byte) *jsonschema.Schema {
 }
 
 func TestSchemaGolden(t *testing.T) {
-	got := schemaOf(t, "testdata/everything")
-	const golden = "testdata/everything/schema.json"
-	if *update {
-		if err := os.WriteFile(golden, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("the schema changed (-want +got); go test -update writes it anew:\n%s", diff)
+	for _, dir := range []string{"testdata/everything", "testdata/values"} {
+		t.Run(dir, func(t *testing.T) {
+			got := schemaOf(t, dir)
+			golden := dir + "/schema.json"
+			if *update {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("the schema changed (-want +got); go test -update writes it anew:\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -168,16 +172,22 @@ func TestSchemaAgreesWithDecoder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-			if err != nil {
-				t.Fatal(err)
-			}
-			schemaErr := schema.Validate(instance)
-			decodeErr := sdk.DecodeConfig(data, new(config.Config))
-			if (schemaErr == nil) != tc.ok || (decodeErr == nil) != tc.ok {
-				t.Errorf("want ok %v for %s\nschema: %v\ndecoder: %v", tc.ok, data, schemaErr, decodeErr)
-			}
+			agree(t, schema, data, new(config.Config), tc.ok)
 		})
+	}
+}
+
+// agree checks that the schema and the decoder both take a configuration, or both refuse it.
+func agree(t *testing.T, schema *jsonschema.Schema, data []byte, into any, ok bool) {
+	t.Helper()
+	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemaErr := schema.Validate(instance)
+	decodeErr := sdk.DecodeConfig(data, into)
+	if (schemaErr == nil) != ok || (decodeErr == nil) != ok {
+		t.Errorf("want ok %v for %s\nschema: %v\ndecoder: %v", ok, data, schemaErr, decodeErr)
 	}
 }
 
