@@ -61,8 +61,42 @@ func (b *Body) set(start, length int, data []byte, size int) error {
 }
 
 func (b *Body) what() string {
-	if b.kind == abi.RequestBody {
+	switch b.kind {
+	case abi.RequestBody:
 		return "request body"
+	case abi.DownstreamData:
+		return "downstream data"
+	case abi.UpstreamData:
+		return "upstream data"
 	}
 	return "response body"
+}
+
+// chunk is the body of an event.
+func (r *Request) chunk(kind abi.BufferType, size int, end bool) *Body {
+	r.body = Body{host: r.stream.host, kind: kind, size: size, end: end}
+	return &r.body
+}
+
+// chunk is the body of an event.
+func (r *Response) chunk(kind abi.BufferType, size int, end bool) *Body {
+	r.body = Body{host: r.stream.host, kind: kind, size: size, end: end}
+	return &r.body
+}
+
+// heldBody is a body that the host holds while trailers arrive.
+func (r *Request) heldBody(kind abi.BufferType) (*Body, error) {
+	return r.chunk(kind, 0, true).measured()
+}
+
+// heldBody is a body that the host holds while trailers arrive.
+func (r *Response) heldBody(kind abi.BufferType) (*Body, error) {
+	return r.chunk(kind, 0, true).measured()
+}
+
+// measured asks the host for the size.
+func (b *Body) measured() (*Body, error) {
+	size, status := b.host.BufferSize(b.kind)
+	b.size = size
+	return b, hostError(status, "size of", b.what())
 }

@@ -1,6 +1,10 @@
 package sdk
 
-import "github.com/waft-project/waft/sdk/internal/abi"
+import (
+	"context"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
 
 // The events of a stream. Each finds the stream, drops what was read of it before, and calls the handler if it has a
 // method for the event.
@@ -11,7 +15,9 @@ func (v *vm) RequestHeaders(id uint32, end bool) abi.Action {
 	s.renew()
 	s.request.end = end
 	action := s.onRequestHeaders()
-	s.request.headers.settle()
+	if action != hold {
+		s.request.headers.settle()
+	}
 	return wireHeaders(action)
 }
 
@@ -19,12 +25,14 @@ func (s *Stream) onRequestHeaders() (action Action) {
 	if action, ok := s.settled(true); ok {
 		return action
 	}
-	h, ok := s.handler.(RequestHeadersHandler)
-	if !ok {
-		return Continue
+	switch h := s.handler.(type) {
+	case RequestHeadersHandler:
+		defer s.guard(&action)
+		return s.outcome(h.OnRequestHeaders(&s.request))
+	case AwaitingRequestHeadersHandler:
+		return s.await(abi.RequestStream, func(ctx context.Context) Action { return h.OnRequestHeaders(ctx, &s.request) })
 	}
-	defer s.guard(&action)
-	return s.outcome(h.OnRequestHeaders(&s.request))
+	return Continue
 }
 
 // RequestBody is the callback proxy_on_request_body.
@@ -35,8 +43,8 @@ func (v *vm) RequestBody(id uint32, size uint32, end bool) abi.Action {
 	if action, ok := s.settled(true); ok {
 		return wireBody(action)
 	}
-	body := s.chunk(abi.RequestBody, int(size), end)
-	if h, ok := s.handler.(BufferedRequestBodyHandler); ok {
+	body := s.request.chunk(abi.RequestBody, int(size), end)
+	if h, ok := s.handler.(requestBodyLimiter); ok {
 		return s.holdRequest(h, body)
 	}
 	if h, ok := s.handler.(RequestBodyHandler); ok {
@@ -51,26 +59,41 @@ func (s *Stream) onRequestBody(h RequestBodyHandler, body *Body) (action Action)
 }
 
 // holdRequest keeps the body back until it is whole.
-func (s *Stream) holdRequest(h BufferedRequestBodyHandler, body *Body) abi.Action {
+func (s *Stream) holdRequest(h requestBodyLimiter, body *Body) abi.Action {
 	if body.size > s.requestLimit(h) {
 		return wireBody(s.reply(Reply{Status: 413, Details: "waft_request_body_too_large"}))
 	}
 	if s.heldRequest = !body.end; s.heldRequest {
 		return abi.Pause
 	}
-	return wireBody(s.onBufferedRequestBody(h, body))
+	return wireBody(s.onBufferedRequestBody(body, nil))
 }
 
-func (s *Stream) requestLimit(h BufferedRequestBodyHandler) int {
+func (s *Stream) requestLimit(h requestBodyLimiter) int {
 	if limit := h.RequestBodyLimit(); limit > 0 {
 		return limit
 	}
 	return DefaultBodyLimit
 }
 
-func (s *Stream) onBufferedRequestBody(h BufferedRequestBodyHandler, body *Body) (action Action) {
-	defer s.guard(&action)
-	return s.outcome(h.OnBufferedRequestBody(&s.request, body))
+// onBufferedRequestBody hands a whole body to the handler, and goes on with what follows it in the same event.
+func (s *Stream) onBufferedRequestBody(body *Body, then func() Action) (action Action) {
+	follow := func(action Action) Action {
+		if action = s.outcome(action); action == Continue && then != nil {
+			return then()
+		}
+		return action
+	}
+	switch h := s.handler.(type) {
+	case BufferedRequestBodyHandler:
+		defer s.guard(&action)
+		return follow(h.OnBufferedRequestBody(&s.request, body))
+	case AwaitingBufferedRequestBodyHandler:
+		return s.await(abi.RequestStream, func(ctx context.Context) Action {
+			return follow(h.OnBufferedRequestBody(ctx, &s.request, body))
+		})
+	}
+	return Continue
 }
 
 // RequestTrailers is the callback proxy_on_request_trailers. A body that is held is whole now.
@@ -81,16 +104,14 @@ func (v *vm) RequestTrailers(id uint32) abi.Action {
 	if action, ok := s.settled(true); ok {
 		return wireTrailers(action)
 	}
-	if h, ok := s.handler.(BufferedRequestBodyHandler); ok && s.heldRequest {
+	if s.heldRequest {
 		s.heldRequest = false
-		body, err := s.held(abi.RequestBody)
+		body, err := s.request.heldBody(abi.RequestBody)
 		if err != nil {
 			s.Log().Error(err.Error())
 			return wireTrailers(s.fail())
 		}
-		if action := s.onBufferedRequestBody(h, body); action != Continue {
-			return wireTrailers(action)
-		}
+		return wireTrailers(s.onBufferedRequestBody(body, s.onRequestTrailers))
 	}
 	return wireTrailers(s.onRequestTrailers())
 }
@@ -110,7 +131,9 @@ func (v *vm) ResponseHeaders(id uint32, end bool) abi.Action {
 	s.renew()
 	s.response.end = end
 	action := s.onResponseHeaders()
-	s.response.headers.settle()
+	if action != hold {
+		s.response.headers.settle()
+	}
 	s.responded = s.responded || action == Continue
 	return wireHeaders(action)
 }
@@ -119,12 +142,14 @@ func (s *Stream) onResponseHeaders() (action Action) {
 	if action, ok := s.settled(false); ok {
 		return action
 	}
-	h, ok := s.handler.(ResponseHeadersHandler)
-	if !ok {
-		return Continue
+	switch h := s.handler.(type) {
+	case ResponseHeadersHandler:
+		defer s.guard(&action)
+		return s.outcome(h.OnResponseHeaders(&s.response))
+	case AwaitingResponseHeadersHandler:
+		return s.await(abi.ResponseStream, func(ctx context.Context) Action { return h.OnResponseHeaders(ctx, &s.response) })
 	}
-	defer s.guard(&action)
-	return s.outcome(h.OnResponseHeaders(&s.response))
+	return Continue
 }
 
 // ResponseBody is the callback proxy_on_response_body.
@@ -135,8 +160,8 @@ func (v *vm) ResponseBody(id uint32, size uint32, end bool) abi.Action {
 	if action, ok := s.settled(false); ok {
 		return wireBody(action)
 	}
-	body := s.chunk(abi.ResponseBody, int(size), end)
-	if h, ok := s.handler.(BufferedResponseBodyHandler); ok {
+	body := s.response.chunk(abi.ResponseBody, int(size), end)
+	if h, ok := s.handler.(responseBodyLimiter); ok {
 		return s.holdResponse(h, body)
 	}
 	if h, ok := s.handler.(ResponseBodyHandler); ok {
@@ -151,7 +176,7 @@ func (s *Stream) onResponseBody(h ResponseBodyHandler, body *Body) (action Actio
 }
 
 // holdResponse keeps the body back until it is whole.
-func (s *Stream) holdResponse(h BufferedResponseBodyHandler, body *Body) abi.Action {
+func (s *Stream) holdResponse(h responseBodyLimiter, body *Body) abi.Action {
 	if body.size > s.responseLimit(h) {
 		s.Log().Error("response body is longer than the filter's limit; the stream is reset")
 		return wireBody(s.reply(Reply{Status: 502, Details: "waft_response_body_too_large"}))
@@ -159,19 +184,34 @@ func (s *Stream) holdResponse(h BufferedResponseBodyHandler, body *Body) abi.Act
 	if s.heldResponse = !body.end; s.heldResponse {
 		return abi.Pause
 	}
-	return wireBody(s.onBufferedResponseBody(h, body))
+	return wireBody(s.onBufferedResponseBody(body, nil))
 }
 
-func (s *Stream) responseLimit(h BufferedResponseBodyHandler) int {
+func (s *Stream) responseLimit(h responseBodyLimiter) int {
 	if limit := h.ResponseBodyLimit(); limit > 0 {
 		return limit
 	}
 	return DefaultBodyLimit
 }
 
-func (s *Stream) onBufferedResponseBody(h BufferedResponseBodyHandler, body *Body) (action Action) {
-	defer s.guard(&action)
-	return s.outcome(h.OnBufferedResponseBody(&s.response, body))
+// onBufferedResponseBody hands a whole body to the handler, and goes on with what follows it in the same event.
+func (s *Stream) onBufferedResponseBody(body *Body, then func() Action) (action Action) {
+	follow := func(action Action) Action {
+		if action = s.outcome(action); action == Continue && then != nil {
+			return then()
+		}
+		return action
+	}
+	switch h := s.handler.(type) {
+	case BufferedResponseBodyHandler:
+		defer s.guard(&action)
+		return follow(h.OnBufferedResponseBody(&s.response, body))
+	case AwaitingBufferedResponseBodyHandler:
+		return s.await(abi.ResponseStream, func(ctx context.Context) Action {
+			return follow(h.OnBufferedResponseBody(ctx, &s.response, body))
+		})
+	}
+	return Continue
 }
 
 // ResponseTrailers is the callback proxy_on_response_trailers. A body that is held is whole now.
@@ -182,16 +222,14 @@ func (v *vm) ResponseTrailers(id uint32) abi.Action {
 	if action, ok := s.settled(false); ok {
 		return wireTrailers(action)
 	}
-	if h, ok := s.handler.(BufferedResponseBodyHandler); ok && s.heldResponse {
+	if s.heldResponse {
 		s.heldResponse = false
-		body, err := s.held(abi.ResponseBody)
+		body, err := s.response.heldBody(abi.ResponseBody)
 		if err != nil {
 			s.Log().Error(err.Error())
 			return wireTrailers(s.fail())
 		}
-		if action := s.onBufferedResponseBody(h, body); action != Continue {
-			return wireTrailers(action)
-		}
+		return wireTrailers(s.onBufferedResponseBody(body, s.onResponseTrailers))
 	}
 	return wireTrailers(s.onResponseTrailers())
 }
@@ -207,10 +245,12 @@ func (s *Stream) onResponseTrailers() (action Action) {
 
 // Log is the callback proxy_on_log: the stream is complete. A handler that panicked hears no more.
 func (v *vm) Log(id uint32) {
+	v.context = id
 	s, ok := v.streams[id]
 	if !ok {
 		return
 	}
+	s.leave()
 	s.release()
 	if s.state == streamFailed || s.state == streamRefused {
 		return
@@ -221,18 +261,4 @@ func (v *vm) Log(id uint32) {
 	}
 	defer s.guardDone()
 	h.OnStreamDone(s)
-}
-
-// chunk is the body of an event. Each stream has one, which its events use in turn.
-func (s *Stream) chunk(kind abi.BufferType, size int, end bool) *Body {
-	s.body = Body{host: s.host, kind: kind, size: size, end: end}
-	return &s.body
-}
-
-// held is a body that the host holds while trailers arrive.
-func (s *Stream) held(kind abi.BufferType) (*Body, error) {
-	body := s.chunk(kind, 0, true)
-	size, status := s.host.BufferSize(kind)
-	body.size = size
-	return body, hostError(status, "size of", body.what())
 }

@@ -49,9 +49,12 @@ func stack() []byte {
 }
 
 // report logs a panic with its stack, and counts it.
-func (s *Stream) report(reason any) {
-	s.Log().Error(fmt.Sprintf("panic in filter %s: %v\n%s", s.plugin.name, reason, stack()))
-	if panics, err := s.plugin.Counter(panicsMetric + s.plugin.name); err == nil {
+func (s *Stream) report(reason any) { s.plugin.report(reason) }
+
+// report logs a panic with its stack, and counts it.
+func (p *Plugin) report(reason any) {
+	p.Log().Error(fmt.Sprintf("panic in filter %s: %v\n%s", p.name, reason, stack()))
+	if panics, err := p.Counter(panicsMetric + p.name); err == nil {
 		panics.Inc()
 	}
 }
@@ -59,8 +62,15 @@ func (s *Stream) report(reason any) {
 // fail is the failure policy's answer.
 func (s *Stream) fail() Action {
 	s.state = streamFailed
+	if s.gone {
+		return stop
+	}
 	if s.failsOpen() {
 		return Continue
+	}
+	if s.network {
+		s.reset()
+		return stop
 	}
 	if err := s.answer(Reply{Status: failureStatus, Details: failureDetails}); err != nil {
 		s.Log().Error(err.Error())
@@ -101,7 +111,12 @@ func (s *Stream) outcome(Action) Action {
 }
 
 // wireHeaders, wireBody and wireTrailers are an Action in the words of each kind of callback.
-func wireHeaders(a Action) abi.Action { return abi.Action(a) }
+func wireHeaders(a Action) abi.Action {
+	if a == hold {
+		return abi.PauseAll
+	}
+	return abi.Action(a)
+}
 
 func wireBody(a Action) abi.Action {
 	if a == stop {

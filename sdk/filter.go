@@ -1,6 +1,10 @@
 package sdk
 
-import "github.com/waft-project/waft/sdk/internal/abi"
+import (
+	"context"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
 
 // Filter is a configured filter: it makes the handler of each HTTP stream.
 type Filter interface {
@@ -19,6 +23,10 @@ func (f FilterFunc) NewHandler() Handler { return f() }
 // Handler handles one HTTP stream. It implements any of [RequestHeadersHandler], [RequestBodyHandler],
 // [BufferedRequestBodyHandler], [RequestTrailersHandler], [ResponseHeadersHandler], [ResponseBodyHandler],
 // [BufferedResponseBodyHandler], [ResponseTrailersHandler] and [StreamDoneHandler].
+//
+// A method with a context as its first argument may wait, with [Fetch], [CallGRPC], [Sleep], [All] and [First]:
+// [AwaitingRequestHeadersHandler], [AwaitingBufferedRequestBodyHandler] and the same two for responses. Others cannot, and
+// pay nothing for it.
 type Handler any
 
 // Action says what becomes of the message that a handler was called with. Handlers return [Continue], or what
@@ -30,6 +38,8 @@ const (
 	Continue = Action(abi.Continue)
 	// stop keeps the message from the next filter, since it was answered.
 	stop = Action(abi.PauseAll)
+	// hold keeps the message from the next filter until the handler, which waits, has returned.
+	hold = Action(abi.Pause)
 )
 
 // RequestHeadersHandler is called with the request's headers, before they go upstream.
@@ -89,6 +99,39 @@ type ResponseTrailersHandler interface {
 type StreamDoneHandler interface {
 	OnStreamDone(s *Stream)
 }
+
+// AwaitingRequestHeadersHandler is a [RequestHeadersHandler] that may wait. The request waits with it. Its headers can be read
+// and changed until it returns.
+//
+// ctx is cancelled when the stream ends, because the client went away, for example; a wait then returns its error. What the
+// handler does to the stream from then on has no effect.
+type AwaitingRequestHeadersHandler interface {
+	OnRequestHeaders(ctx context.Context, r *Request) Action
+}
+
+// AwaitingBufferedRequestBodyHandler is a [BufferedRequestBodyHandler] that may wait; see [AwaitingRequestHeadersHandler].
+type AwaitingBufferedRequestBodyHandler interface {
+	RequestBodyLimit() int
+	OnBufferedRequestBody(ctx context.Context, r *Request, body *Body) Action
+}
+
+// AwaitingResponseHeadersHandler is a [ResponseHeadersHandler] that may wait; see [AwaitingRequestHeadersHandler].
+type AwaitingResponseHeadersHandler interface {
+	OnResponseHeaders(ctx context.Context, r *Response) Action
+}
+
+// AwaitingBufferedResponseBodyHandler is a [BufferedResponseBodyHandler] that may wait; see
+// [AwaitingRequestHeadersHandler].
+type AwaitingBufferedResponseBodyHandler interface {
+	ResponseBodyLimit() int
+	OnBufferedResponseBody(ctx context.Context, r *Response, body *Body) Action
+}
+
+// requestBodyLimiter is a handler that wants the request's body as a whole.
+type requestBodyLimiter interface{ RequestBodyLimit() int }
+
+// responseBodyLimiter is a handler that wants the response's body as a whole.
+type responseBodyLimiter interface{ ResponseBodyLimit() int }
 
 // DefaultBodyLimit is the limit in bytes of a buffered body whose handler names none: 1 MiB, as Envoy's own.
 const DefaultBodyLimit = 1 << 20

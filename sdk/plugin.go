@@ -30,6 +30,7 @@ const (
 
 // Plugin is one configuration of the filter in one VM. It lives until the host drops the configuration.
 type Plugin struct {
+	vm     *vm
 	host   abi.Host
 	id     uint32
 	name   string
@@ -39,10 +40,15 @@ type Plugin struct {
 
 	metrics map[string]metric
 	streams Counter
+
+	tasks     taskList
+	clockwork clockwork
+	queues    map[uint32]func()
+	foreign   func(function uint32, argument []byte)
 }
 
-func newPlugin(h abi.Host, id uint32) *Plugin {
-	return &Plugin{host: h, id: id, name: fallbackName, policy: FailReload, metrics: map[string]metric{}}
+func newPlugin(v *vm, id uint32) *Plugin {
+	return &Plugin{vm: v, host: v.host, id: id, name: fallbackName, policy: FailReload, metrics: map[string]metric{}}
 }
 
 // Name is the filter's name: WAFT_FILTER in the VM's environment, else the property plugin_name, else "filter".

@@ -53,9 +53,13 @@ func TestImports(t *testing.T) {
 	if wasi = slices.Compact(wasi); !slices.Equal(wasi, base) {
 		t.Errorf("WASI imports %q, want %q", wasi, base)
 	}
-	want := []string{"_initialize", "proxy_abi_version_0_2_1", "proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_log",
-		"proxy_on_memory_allocate", "proxy_on_request_body", "proxy_on_request_headers", "proxy_on_request_trailers",
-		"proxy_on_response_body", "proxy_on_response_headers", "proxy_on_response_trailers"}
+	// All that a guest may be called back with; waft build takes away what the filter has no use for.
+	want := []string{"_initialize", "proxy_abi_version_0_2_1", "proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_done",
+		"proxy_on_downstream_connection_close", "proxy_on_downstream_data", "proxy_on_foreign_function", "proxy_on_grpc_close", "proxy_on_grpc_receive",
+		"proxy_on_grpc_receive_initial_metadata", "proxy_on_grpc_receive_trailing_metadata", "proxy_on_http_call_response", "proxy_on_log",
+		"proxy_on_memory_allocate", "proxy_on_new_connection", "proxy_on_queue_ready", "proxy_on_request_body", "proxy_on_request_headers",
+		"proxy_on_request_trailers", "proxy_on_response_body", "proxy_on_response_headers", "proxy_on_response_trailers", "proxy_on_tick",
+		"proxy_on_upstream_connection_close", "proxy_on_upstream_data"}
 	if !slices.Equal(exports, want) {
 		t.Errorf("exports %q, want %q", exports, want)
 	}

@@ -30,7 +30,7 @@ const (
 // reply answers the stream's request. Where the host cannot, or the status makes no sense, the request must not pass: the
 // stream is reset.
 func (s *Stream) reply(r Reply) Action {
-	if s.state != streamOpen {
+	if s.state != streamOpen || s.gone {
 		return stop
 	}
 	s.state = streamAnswered
@@ -83,7 +83,10 @@ func (s *Stream) replyHeaders(headers []Header) []byte {
 // reset ends the stream without an answer.
 func (s *Stream) reset() {
 	which := abi.RequestStream
-	if s.responded {
+	switch {
+	case s.network:
+		which = abi.DownstreamStream
+	case s.responded:
 		which = abi.ResponseStream
 	}
 	if err := hostError(s.host.CloseStream(which), "close stream", ""); err != nil {

@@ -7,6 +7,7 @@ type Request struct {
 	stream   *Stream
 	headers  Headers
 	trailers Headers
+	body     Body
 	end      bool
 }
 
@@ -50,6 +51,7 @@ type Response struct {
 	stream   *Stream
 	headers  Headers
 	trailers Headers
+	body     Body
 	end      bool
 }
 

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"context"
 	"time"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -8,13 +9,13 @@ import (
 
 // Stream is one HTTP stream: a request and its response. It is valid until [StreamDoneHandler] has returned.
 type Stream struct {
+	vm       *vm
 	host     abi.Host
 	id       uint32
 	plugin   *Plugin
 	handler  Handler
 	request  Request
 	response Response
-	body     Body
 
 	// state says who answers the events of this stream.
 	state streamState
@@ -22,6 +23,13 @@ type Stream struct {
 	responded bool
 	// heldRequest and heldResponse are set while the host holds a body back for a handler that wants all of it.
 	heldRequest, heldResponse bool
+	// network: the stream is a TCP connection.
+	network    bool
+	connection Connection
+	// gone is set once the stream has ended: what its tasks still do to it has no effect.
+	gone bool
+	// tasks wait for something, or for each other, on behalf of the stream.
+	tasks taskList
 }
 
 type streamState uint8
@@ -60,8 +68,8 @@ func (s *Stream) Now() time.Time { return now(s.host) }
 func (s *Stream) Answered() bool { return s.state != streamOpen }
 
 // begin makes a new stream of s, which may have been another one before.
-func (s *Stream) begin(h abi.Host, id uint32, p *Plugin) {
-	s.host, s.id, s.plugin = h, id, p
+func (s *Stream) begin(v *vm, id uint32, p *Plugin) {
+	s.vm, s.host, s.id, s.plugin = v, v.host, id, p
 	s.request.bind(s)
 	s.response.bind(s)
 }
@@ -70,7 +78,15 @@ func (s *Stream) begin(h abi.Host, id uint32, p *Plugin) {
 func (s *Stream) retire() {
 	s.release()
 	s.plugin, s.handler, s.state = nil, nil, streamRefused
-	s.responded, s.heldRequest, s.heldResponse = false, false, false
+	s.responded, s.heldRequest, s.heldResponse, s.gone, s.network = false, false, false, false, false
+}
+
+// leave ends the tasks of a stream that has ended.
+func (s *Stream) leave() {
+	s.gone = true
+	if len(s.tasks.tasks) > 0 {
+		s.vm.cancel(&s.tasks, context.Canceled)
+	}
 }
 
 // release drops all that was read of the stream, what the handler asked to keep too.

@@ -1,6 +1,8 @@
 package sdk
 
 import (
+	"context"
+
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
 
@@ -22,6 +24,15 @@ type vm struct {
 	// recent is the stream of the last callback, if it is still open: callbacks of one stream mostly follow each other.
 	recent *Stream
 	idle   []*Stream
+
+	// context is the one that host calls count for.
+	context uint32
+	// running is the task that runs, nil outside of tasks; ready are those that [vm.drive] runs next.
+	running *task
+	ready   []*task
+	workers []*worker
+	// callees get the callbacks of the callouts that are under way, by token.
+	callees map[uint32]callee
 }
 
 var _ abi.Guest = (*vm)(nil)
@@ -33,8 +44,9 @@ func newVM(h abi.Host, configure func(p *Plugin, config []byte) (Filter, error))
 // ContextCreate begins a plugin, for parent 0, or a stream. A stream is counted here and not with its first headers: the
 // host makes one for each request that it completes, so the counter can be compared with completed requests.
 func (v *vm) ContextCreate(id, parent uint32) {
+	v.context = id
 	if parent == 0 {
-		v.plugins[id] = newPlugin(v.host, id)
+		v.plugins[id] = newPlugin(v, id)
 		return
 	}
 	s := v.open(id, v.plugins[parent])
@@ -49,11 +61,13 @@ func (v *vm) ContextCreate(id, parent uint32) {
 
 // Configure makes the filter of a plugin. When it is refused, the plugin keeps the filter that it had.
 func (v *vm) Configure(id uint32, size uint32) bool {
+	v.context = id
 	p := v.plugins[id]
 	if p == nil {
-		p = newPlugin(v.host, id)
+		p = newPlugin(v, id)
 		v.plugins[id] = p
 	}
+	defer v.drive()
 	filter, err := v.tryConfigure(p, int(size))
 	if err != nil {
 		p.Log().Error("filter " + p.name + " refuses its configuration: " + err.Error())
@@ -65,10 +79,18 @@ func (v *vm) Configure(id uint32, size uint32) bool {
 
 // Delete ends a stream or a plugin.
 func (v *vm) Delete(id uint32) {
+	v.context = id
 	s, ok := v.streams[id]
 	if !ok {
-		delete(v.plugins, id)
+		if p := v.plugins[id]; p != nil {
+			v.cancel(&p.tasks, context.Canceled)
+			delete(v.plugins, id)
+		}
 		return
+	}
+	s.leave()
+	if s.network {
+		s.onConnectionDone()
 	}
 	delete(v.streams, id)
 	if v.recent == s {
@@ -88,13 +110,14 @@ func (v *vm) open(id uint32, p *Plugin) *Stream {
 	} else {
 		s = new(Stream)
 	}
-	s.begin(v.host, id, p)
+	s.begin(v, id, p)
 	v.streams[id], v.recent = s, s
 	return s
 }
 
 // stream finds the stream of a callback. One that the host never announced is refused.
 func (v *vm) stream(id uint32) *Stream {
+	v.context = id
 	if s := v.recent; s != nil && s.id == id {
 		return s
 	}
@@ -105,3 +128,6 @@ func (v *vm) stream(id uint32) *Stream {
 	v.recent = s
 	return s
 }
+
+// Done is the callback proxy_on_done: a stream or a plugin is about to end, and may.
+func (v *vm) Done(uint32) bool { return true }

@@ -14,6 +14,8 @@ type exchange struct {
 	id     uint32
 	stream *stream
 	result Result
+	// leaves: the client goes away when the filter waits for the first time. gone: it has.
+	leaves, gone bool
 }
 
 // Do sends a request through the filter to the upstream, and the response back.
@@ -21,6 +23,7 @@ func (f *Filter) Do(r Request) Result {
 	f.t.Helper()
 	logged := len(f.host.logs)
 	x := f.open(r.Properties)
+	x.leaves = r.Leaves
 	if r.LogOnly {
 		x.stream.maps[abi.RequestHeaders] = requestHeaders(r)
 		x.stream.maps[abi.ResponseHeaders] = responseHeaders(r.Upstream)
@@ -35,8 +38,9 @@ func (f *Filter) Do(r Request) Result {
 
 // open begins a stream.
 func (f *Filter) open(properties map[string]any) *exchange {
-	x := &exchange{Filter: f, id: f.next, stream: &stream{properties: encodeProperties(properties), requested: f.host.now}}
+	x := &exchange{Filter: f, id: f.next, stream: &stream{id: f.next, properties: encodeProperties(properties), requested: f.host.now}}
 	f.next++
+	f.host.streams[x.id] = x.stream
 	f.host.stream = x.stream
 	f.guest.ContextCreate(x.id, pluginID)
 	return x
@@ -49,8 +53,11 @@ func (x *exchange) close() {
 	}
 	x.stream.done = true
 	x.guest.Log(x.id)
+	x.host.callouts = slices.DeleteFunc(x.host.callouts, func(c *callout) bool { return c.id == x.id })
 	x.guest.Delete(x.id)
 	x.host.stream = nil
+	delete(x.host.streams, x.id)
+	x.pump()
 }
 
 // request sends the request's events. It reports false when it does not reach the upstream.
@@ -100,8 +107,8 @@ func (x *exchange) response(r Response) {
 
 // stopped reports whether the filter answered or reset the stream, and takes its answer over.
 func (x *exchange) stopped() bool {
-	if x.stream.reset {
-		x.result.Reset = true
+	if x.stream.reset || x.gone {
+		x.result.Reset = x.stream.reset
 		return true
 	}
 	l := x.stream.local
@@ -123,16 +130,26 @@ func (x *exchange) stopped() bool {
 // event runs a callback in which one map can be changed.
 func (x *exchange) event(m abi.MapType, callback func() abi.Action) {
 	x.stream.access[m] = mapWritable
+	x.stream.continued = false
 	action := callback()
-	x.stream.access[m] = mapHidden
-	if action != abi.Continue && x.stream.local == nil && !x.stream.reset {
-		x.t.Fatalf("the filter stopped the stream and neither answered nor reset it")
+	if action != abi.Continue {
+		x.held()
 	}
+	x.stream.access[m] = mapHidden
+}
+
+// held waits for a stream that the filter holds back, unless its client goes away.
+func (x *exchange) held() {
+	if x.leaves && x.stream.local == nil && !x.stream.reset {
+		x.gone = true
+		return
+	}
+	x.wait()
 }
 
 // body sends the chunks and gives what the filter let pass. What it holds back stays in the stream's buffer.
 func (x *exchange) body(kind abi.BufferType, chunks []string, trailers bool, callback func(uint32, uint32, bool) abi.Action) string {
-	x.stream.body, x.stream.bodyKind, x.stream.bodyOpen = nil, kind, true
+	x.stream.body, x.stream.bodyKind, x.stream.bodyOpen, x.stream.continued = nil, kind, true, false
 	passed := ""
 	for i, chunk := range chunks {
 		x.stream.body = append(x.stream.body, chunk...)
@@ -141,10 +158,15 @@ func (x *exchange) body(kind abi.BufferType, chunks []string, trailers bool, cal
 			passed += string(x.stream.body)
 			x.stream.body = nil
 		case abi.Pause:
+			if i == len(chunks)-1 && !trailers {
+				if x.held(); x.stream.continued {
+					passed += string(x.stream.body)
+				}
+			}
 		default:
 			x.stream.body = nil
 		}
-		if x.stream.local != nil || x.stream.reset {
+		if x.stream.local != nil || x.stream.reset || x.gone {
 			break
 		}
 	}

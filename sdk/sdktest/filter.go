@@ -29,6 +29,10 @@ type options struct {
 	env        map[string]string
 	properties map[string]any
 	now        time.Time
+
+	clusters     map[string]func(sdk.FetchRequest) (*sdk.FetchResponse, error)
+	grpcClusters map[string]func(sdk.GRPCRequest) ([]byte, error)
+	foreign      map[string]func([]byte) []byte
 }
 
 // Option changes what the filter runs in.
@@ -64,11 +68,18 @@ func Configure[C any](t testing.TB, configure func(*sdk.Plugin, *C) (sdk.Filter,
 }
 
 func newFilter(t testing.TB, newGuest func(abi.Host) abi.Guest, config string, opts []Option) (*Filter, error) {
-	o := options{env: map[string]string{}, properties: map[string]any{}, now: start}
+	o := options{
+		env: map[string]string{}, properties: map[string]any{}, now: start,
+		clusters:     map[string]func(sdk.FetchRequest) (*sdk.FetchResponse, error){},
+		grpcClusters: map[string]func(sdk.GRPCRequest) ([]byte, error){},
+		foreign:      map[string]func([]byte) []byte{"clear_route_cache": func([]byte) []byte { return nil }},
+	}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	h := &host{env: o.env, properties: encodeProperties(o.properties), now: o.now, config: []byte(config), level: abi.LogTrace}
+	h := &host{env: o.env, properties: encodeProperties(o.properties), now: o.now, config: []byte(config), level: abi.LogTrace,
+		clusters: o.clusters, grpcClusters: o.grpcClusters, foreign: o.foreign,
+		streams: map[uint32]*stream{}, shared: map[string]sharedValue{}}
 	f := &Filter{t: t, host: h, guest: newGuest(abi.NewHost(h)), next: pluginID + 1}
 	f.guest.ContextCreate(pluginID, 0)
 	return f, f.Reconfigure(config)
@@ -80,14 +91,12 @@ func (f *Filter) Reconfigure(config string) error {
 	f.host.config = []byte(config)
 	before := len(f.host.logs)
 	if f.guest.Configure(pluginID, uint32(len(config))) {
+		f.pump()
 		return nil
 	}
 	reasons := f.host.logs[before:]
 	return errors.New(strings.Join(reasons, "\n"))
 }
-
-// Advance moves the host's clock.
-func (f *Filter) Advance(d time.Duration) { f.host.now = f.host.now.Add(d) }
 
 // Logs are all lines that the filter logged, as "level: message".
 func (f *Filter) Logs() []string { return slices.Clone(f.host.logs) }

@@ -25,8 +25,24 @@ type host struct {
 	logs    []string
 	metrics []*metric
 
-	// stream is the one whose callback runs, nil during those of the plugin.
-	stream *stream
+	// stream is the one whose callback runs, nil during those of the plugin; streams are those that are open.
+	stream  *stream
+	streams map[uint32]*stream
+
+	clusters     map[string]func(sdk.FetchRequest) (*sdk.FetchResponse, error)
+	grpcClusters map[string]func(sdk.GRPCRequest) ([]byte, error)
+	foreign      map[string]func([]byte) []byte
+	callouts     []*callout
+	lastToken    uint32
+	// answer is what the callback of a callout shows.
+	answer *calloutAnswer
+
+	tickPeriod time.Duration
+	nextTick   time.Time
+
+	shared  map[string]sharedValue
+	lastCAS uint32
+	queues  []*queue
 }
 
 var _ abi.Calls = (*host)(nil)
@@ -50,6 +66,7 @@ const (
 
 // stream is what the host holds of a stream.
 type stream struct {
+	id         uint32
 	maps       [4][]sdk.Header
 	access     [4]mapState
 	properties map[string][]byte
@@ -60,6 +77,7 @@ type stream struct {
 
 	local     *localReply
 	reset     bool
+	continued bool
 	done      bool
 	requested time.Time
 }
@@ -114,6 +132,12 @@ func (h *host) buffer(kind abi.BufferType) *[]byte {
 	switch {
 	case kind == abi.PluginConfiguration:
 		return &h.config
+	case h.answer != nil:
+		if data, ok := h.answer.bytes[kind]; ok {
+			return &data
+		}
+	}
+	switch {
 	case h.stream != nil && h.stream.bodyOpen && h.stream.bodyKind == kind:
 		return &h.stream.body
 	}
@@ -161,6 +185,11 @@ func (h *host) SetBuffer(kind abi.BufferType, start, length int, data []byte) ab
 
 // readable is a map that the event shows.
 func (h *host) readable(m abi.MapType) (*[]sdk.Header, bool) {
+	if h.answer != nil {
+		if headers, ok := h.answer.maps[m]; ok {
+			return &headers, true
+		}
+	}
 	if h.stream == nil || int(m) >= len(h.stream.maps) || h.stream.access[m] == mapHidden {
 		return nil, false
 	}
@@ -170,7 +199,7 @@ func (h *host) readable(m abi.MapType) (*[]sdk.Header, bool) {
 // writable is a map that the event may change.
 func (h *host) writable(m abi.MapType) (*[]sdk.Header, bool) {
 	headers, ok := h.readable(m)
-	return headers, ok && h.stream.access[m] == mapWritable
+	return headers, ok && int(m) < len(h.stream.access) && h.stream.access[m] == mapWritable
 }
 
 // HeaderPairs is empty for a map that the event does not show, as in Envoy.
@@ -261,7 +290,29 @@ func (h *host) SendLocalResponse(status uint32, details string, body []byte, hea
 	return abi.OK
 }
 
-func (h *host) ContinueStream(abi.StreamType) abi.Status { return abi.OK }
+func (h *host) ContinueStream(abi.StreamType) abi.Status {
+	if h.stream == nil {
+		return abi.BadArgument
+	}
+	h.stream.continued = true
+	return abi.OK
+}
+
+func (h *host) SetEffectiveContext(id uint32) abi.Status {
+	s, ok := h.streams[id]
+	if !ok && id != pluginID {
+		return abi.BadArgument
+	}
+	h.stream = s
+	return abi.OK
+}
+
+func (h *host) Done() abi.Status { return abi.OK }
+
+func (h *host) HeaderMapSize(m abi.MapType) (int, abi.Status) {
+	pairs, status := h.HeaderPairs(m)
+	return len(pairs), status
+}
 
 func (h *host) CloseStream(abi.StreamType) abi.Status {
 	if h.stream == nil || h.stream.done {

@@ -54,6 +54,8 @@ func valuesOf(headers []sdk.Header, name string) []string {
 
 // Request is what a client sends, and what meets it on its way.
 type Request struct {
+	// Leaves has the client go away as soon as the filter waits for something.
+	Leaves bool
 	// Method, Path, Authority and Scheme default to GET, /, waft.test and http.
 	Method, Path, Authority, Scheme string
 	Headers                         []sdk.Header

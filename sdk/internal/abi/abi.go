@@ -71,22 +71,32 @@ const (
 // MapType names one of the header maps of a stream.
 type MapType uint32
 
-// The header maps of an HTTP stream.
+// The header maps of an HTTP stream, and those that the callbacks of callouts bring.
 const (
-	RequestHeaders   MapType = 0
-	RequestTrailers  MapType = 1
-	ResponseHeaders  MapType = 2
-	ResponseTrailers MapType = 3
+	RequestHeaders       MapType = 0
+	RequestTrailers      MapType = 1
+	ResponseHeaders      MapType = 2
+	ResponseTrailers     MapType = 3
+	GRPCInitialMetadata  MapType = 4
+	GRPCTrailingMetadata MapType = 5
+	CalloutHeaders       MapType = 6
+	CalloutTrailers      MapType = 7
 )
 
 // BufferType names one of the byte buffers that a callback may read.
 type BufferType uint32
 
-// The buffers of the HTTP life cycle.
+// The buffers.
 const (
 	RequestBody         BufferType = 0
 	ResponseBody        BufferType = 1
+	DownstreamData      BufferType = 2
+	UpstreamData        BufferType = 3
+	CalloutBody         BufferType = 4
+	GRPCMessage         BufferType = 5
+	VMConfiguration     BufferType = 6
 	PluginConfiguration BufferType = 7
+	CallData            BufferType = 8
 )
 
 // MetricType is the kind of a metric.
@@ -102,10 +112,22 @@ const (
 // StreamType names a direction of a stream.
 type StreamType uint32
 
-// The directions of an HTTP stream.
+// The directions of an HTTP stream and of a connection.
 const (
-	RequestStream  StreamType = 0
-	ResponseStream StreamType = 1
+	RequestStream    StreamType = 0
+	ResponseStream   StreamType = 1
+	DownstreamStream StreamType = 2
+	UpstreamStream   StreamType = 3
+)
+
+// PeerType says which side closed a connection.
+type PeerType uint32
+
+// The sides of a connection.
+const (
+	UnknownPeer PeerType = 0
+	LocalPeer   PeerType = 1
+	RemotePeer  PeerType = 2
 )
 
 // Action is what a stream callback answers.
@@ -134,8 +156,29 @@ type Guest interface {
 	ResponseHeaders(id uint32, end bool) Action
 	ResponseBody(id uint32, size uint32, end bool) Action
 	ResponseTrailers(id uint32) Action
+	Done(id uint32) bool
 	Log(id uint32)
 	Delete(id uint32)
+
+	// HTTPCallResponse brings the answer to an HTTP callout to the context that made it: the numbers of headers and
+	// trailers and the size of the body. One without headers failed.
+	HTTPCallResponse(id, token, headers, size, trailers uint32)
+	GRPCReceiveInitialMetadata(id, token, pairs uint32)
+	GRPCReceive(id, token, size uint32)
+	GRPCReceiveTrailingMetadata(id, token, pairs uint32)
+	// GRPCClose ends a gRPC callout with its status. The message is [Calls.Status]'s.
+	GRPCClose(id, token, status uint32)
+
+	Tick(id uint32)
+	QueueReady(id, queue uint32)
+	// ForeignFunction is a call of the host's own; its argument is the buffer [CallData].
+	ForeignFunction(id, function, size uint32)
+
+	NewConnection(id uint32) Action
+	DownstreamData(id, size uint32, end bool) Action
+	UpstreamData(id, size uint32, end bool) Action
+	DownstreamClose(id uint32, peer PeerType)
+	UpstreamClose(id uint32, peer PeerType)
 }
 
 // Calls is the set of host functions that the sdk uses. Byte slices that are passed in belong to the caller again when the
@@ -145,6 +188,14 @@ type Calls interface {
 	Getenv(name string) string
 	Log(level LogLevel, message string) Status
 	LogLevel() (LogLevel, Status)
+	// Status is the code and the message of the gRPC callout that just ended.
+	Status() (code uint32, message string, status Status)
+	// SetEffectiveContext makes the calls that follow in this callback count as made by another context.
+	SetEffectiveContext(id uint32) Status
+	// Done ends a context whose Done callback answered false.
+	Done() Status
+	// SetTickPeriod has the plugin's Tick called every so many milliseconds; 0 ends that.
+	SetTickPeriod(milliseconds uint32) Status
 	// Now is the host's clock in nanoseconds since 1970.
 	Now() (uint64, Status)
 
@@ -159,6 +210,8 @@ type Calls interface {
 	// end) and replacing all of it.
 	SetBuffer(buffer BufferType, start, length int, data []byte) Status
 
+	// HeaderMapSize is the number of bytes that [Calls.HeaderPairs] would read.
+	HeaderMapSize(m MapType) (int, Status)
 	// HeaderPairs reads a whole map, serialised; see [EachPair].
 	HeaderPairs(m MapType) ([]byte, Status)
 	// HeaderValue is the first value of a header.
@@ -178,4 +231,29 @@ type Calls interface {
 	IncrementMetric(id uint32, offset int64) Status
 	RecordMetric(id uint32, value uint64) Status
 	GetMetric(id uint32) (uint64, Status)
+
+	// HTTPCall sends a request to a cluster; headers and trailers are serialised pairs. The token comes back with the
+	// answer, to the context that made the call.
+	HTTPCall(cluster string, headers, body, trailers []byte, timeoutMillis uint32) (token uint32, status Status)
+	// GRPCCall makes a unary call. service is a serialised envoy.config.core.v3.GrpcService, metadata serialised pairs.
+	GRPCCall(service, name, method string, metadata, message []byte, timeoutMillis uint32) (token uint32, status Status)
+	// GRPCStream opens a stream; see [Calls.GRPCCall].
+	GRPCStream(service, name, method string, metadata []byte) (token uint32, status Status)
+	GRPCSend(token uint32, message []byte, end bool) Status
+	// GRPCCancel resets a callout: nothing of it is called back any more.
+	GRPCCancel(token uint32) Status
+	// GRPCClose ends a stream from this side, as [Calls.GRPCCancel] does.
+	GRPCClose(token uint32) Status
+
+	// SharedData is the value of a key and the number of its last write, for SetSharedData's cas.
+	SharedData(key string) (value []byte, cas uint32, status Status)
+	// SetSharedData writes a value; a cas other than 0 must be the number of the last write, else it is [CASMismatch].
+	SetSharedData(key string, value []byte, cas uint32) Status
+	RegisterSharedQueue(name string) (queue uint32, status Status)
+	ResolveSharedQueue(vm, name string) (queue uint32, status Status)
+	// DequeueShared takes the first item; [Empty] when there is none.
+	DequeueShared(queue uint32) ([]byte, Status)
+	EnqueueShared(queue uint32, item []byte) Status
+
+	CallForeignFunction(name string, argument []byte) ([]byte, Status)
 }

@@ -30,8 +30,23 @@ func (unregistered) RequestTrailers(uint32) Action           { return Pause }
 func (unregistered) ResponseHeaders(uint32, bool) Action     { return PauseAll }
 func (unregistered) ResponseBody(_, _ uint32, _ bool) Action { return Pause }
 func (unregistered) ResponseTrailers(uint32) Action          { return Pause }
+func (unregistered) Done(uint32) bool                        { return true }
 func (unregistered) Log(uint32)                              {}
 func (unregistered) Delete(uint32)                           {}
+
+func (unregistered) HTTPCallResponse(_, _, _, _, _ uint32)      {}
+func (unregistered) GRPCReceiveInitialMetadata(_, _, _ uint32)  {}
+func (unregistered) GRPCReceive(_, _, _ uint32)                 {}
+func (unregistered) GRPCReceiveTrailingMetadata(_, _, _ uint32) {}
+func (unregistered) GRPCClose(_, _, _ uint32)                   {}
+func (unregistered) Tick(uint32)                                {}
+func (unregistered) QueueReady(_, _ uint32)                     {}
+func (unregistered) ForeignFunction(_, _, _ uint32)             {}
+func (unregistered) NewConnection(uint32) Action                { return Pause }
+func (unregistered) DownstreamData(uint32, uint32, bool) Action { return Pause }
+func (unregistered) UpstreamData(uint32, uint32, bool) Action   { return Pause }
+func (unregistered) DownstreamClose(uint32, PeerType)           {}
+func (unregistered) UpstreamClose(uint32, PeerType)             {}
 
 //go:wasmexport proxy_abi_version_0_2_1
 func proxyABIVersion() {}
@@ -81,3 +96,60 @@ func proxyOnLog(id uint32) { guest.Log(id) }
 
 //go:wasmexport proxy_on_delete
 func proxyOnDelete(id uint32) { guest.Delete(id) }
+
+//go:wasmexport proxy_on_done
+func proxyOnDone(id uint32) uint32 {
+	if guest.Done(id) {
+		return 1
+	}
+	return 0
+}
+
+//go:wasmexport proxy_on_http_call_response
+func proxyOnHTTPCallResponse(id, token, headers, size, trailers uint32) {
+	guest.HTTPCallResponse(id, token, headers, size, trailers)
+}
+
+//go:wasmexport proxy_on_grpc_receive_initial_metadata
+func proxyOnGRPCReceiveInitialMetadata(id, token, pairs uint32) {
+	guest.GRPCReceiveInitialMetadata(id, token, pairs)
+}
+
+//go:wasmexport proxy_on_grpc_receive
+func proxyOnGRPCReceive(id, token, size uint32) { guest.GRPCReceive(id, token, size) }
+
+//go:wasmexport proxy_on_grpc_receive_trailing_metadata
+func proxyOnGRPCReceiveTrailingMetadata(id, token, pairs uint32) {
+	guest.GRPCReceiveTrailingMetadata(id, token, pairs)
+}
+
+//go:wasmexport proxy_on_grpc_close
+func proxyOnGRPCClose(id, token, status uint32) { guest.GRPCClose(id, token, status) }
+
+//go:wasmexport proxy_on_tick
+func proxyOnTick(id uint32) { guest.Tick(id) }
+
+//go:wasmexport proxy_on_queue_ready
+func proxyOnQueueReady(id, queue uint32) { guest.QueueReady(id, queue) }
+
+//go:wasmexport proxy_on_foreign_function
+func proxyOnForeignFunction(id, function, size uint32) { guest.ForeignFunction(id, function, size) }
+
+//go:wasmexport proxy_on_new_connection
+func proxyOnNewConnection(id uint32) uint32 { return uint32(guest.NewConnection(id)) }
+
+//go:wasmexport proxy_on_downstream_data
+func proxyOnDownstreamData(id, size, end uint32) uint32 {
+	return uint32(guest.DownstreamData(id, size, end != 0))
+}
+
+//go:wasmexport proxy_on_upstream_data
+func proxyOnUpstreamData(id, size, end uint32) uint32 {
+	return uint32(guest.UpstreamData(id, size, end != 0))
+}
+
+//go:wasmexport proxy_on_downstream_connection_close
+func proxyOnDownstreamConnectionClose(id, peer uint32) { guest.DownstreamClose(id, PeerType(peer)) }
+
+//go:wasmexport proxy_on_upstream_connection_close
+func proxyOnUpstreamConnectionClose(id, peer uint32) { guest.UpstreamClose(id, PeerType(peer)) }

@@ -50,6 +50,18 @@ func (Host) Now() (uint64, Status) {
 	return outLong, status
 }
 
+func (Host) Status() (uint32, string, Status) {
+	message, status := taken(proxyGetStatus(&outWord, unsafe.Pointer(&outData), &outSize))
+	return outWord, string(message), status
+}
+
+func (Host) SetEffectiveContext(id uint32) Status { return Status(proxySetEffectiveContext(id)) }
+func (Host) Done() Status                         { return Status(proxyDone()) }
+
+func (Host) SetTickPeriod(milliseconds uint32) Status {
+	return Status(proxySetTickPeriodMilliseconds(milliseconds))
+}
+
 func (Host) GetProperty(path string) ([]byte, Status) {
 	return taken(proxyGetProperty(path, unsafe.Pointer(&outData), &outSize))
 }
@@ -69,6 +81,11 @@ func (Host) BufferSize(buffer BufferType) (int, Status) {
 
 func (Host) SetBuffer(buffer BufferType, start, length int, data []byte) Status {
 	return Status(proxySetBufferBytes(uint32(buffer), uint32(start), uint32(length), unsafe.Pointer(unsafe.SliceData(data)), uint32(len(data))))
+}
+
+func (Host) HeaderMapSize(m MapType) (int, Status) {
+	status := Status(proxyGetHeaderMapSize(uint32(m), &outWord))
+	return int(outWord), status
 }
 
 func (Host) HeaderPairs(m MapType) ([]byte, Status) {
@@ -121,6 +138,70 @@ func (Host) RecordMetric(id uint32, value uint64) Status {
 func (Host) GetMetric(id uint32) (uint64, Status) {
 	status := Status(proxyGetMetric(id, &outLong))
 	return outLong, status
+}
+
+func (Host) HTTPCall(cluster string, headers, body, trailers []byte, timeoutMillis uint32) (uint32, Status) {
+	status := Status(proxyHTTPCall(cluster,
+		unsafe.Pointer(unsafe.SliceData(headers)), uint32(len(headers)),
+		unsafe.Pointer(unsafe.SliceData(body)), uint32(len(body)),
+		unsafe.Pointer(unsafe.SliceData(trailers)), uint32(len(trailers)), timeoutMillis, &outWord))
+	return outWord, status
+}
+
+func (Host) GRPCCall(service, name, method string, metadata, message []byte, timeoutMillis uint32) (uint32, Status) {
+	status := Status(proxyGRPCCall(service, name, method,
+		unsafe.Pointer(unsafe.SliceData(metadata)), uint32(len(metadata)),
+		unsafe.Pointer(unsafe.SliceData(message)), uint32(len(message)), timeoutMillis, &outWord))
+	return outWord, status
+}
+
+func (Host) GRPCStream(service, name, method string, metadata []byte) (uint32, Status) {
+	status := Status(proxyGRPCStream(service, name, method,
+		unsafe.Pointer(unsafe.SliceData(metadata)), uint32(len(metadata)), &outWord))
+	return outWord, status
+}
+
+func (Host) GRPCSend(token uint32, message []byte, end bool) Status {
+	var last uint32
+	if end {
+		last = 1
+	}
+	return Status(proxyGRPCSend(token, unsafe.Pointer(unsafe.SliceData(message)), uint32(len(message)), last))
+}
+
+func (Host) GRPCCancel(token uint32) Status { return Status(proxyGRPCCancel(token)) }
+func (Host) GRPCClose(token uint32) Status  { return Status(proxyGRPCClose(token)) }
+
+func (Host) SharedData(key string) ([]byte, uint32, Status) {
+	value, status := taken(proxyGetSharedData(key, unsafe.Pointer(&outData), &outSize, &outWord))
+	return value, outWord, status
+}
+
+func (Host) SetSharedData(key string, value []byte, cas uint32) Status {
+	return Status(proxySetSharedData(key, unsafe.Pointer(unsafe.SliceData(value)), uint32(len(value)), cas))
+}
+
+func (Host) RegisterSharedQueue(name string) (uint32, Status) {
+	status := Status(proxyRegisterSharedQueue(name, &outWord))
+	return outWord, status
+}
+
+func (Host) ResolveSharedQueue(vm, name string) (uint32, Status) {
+	status := Status(proxyResolveSharedQueue(vm, name, &outWord))
+	return outWord, status
+}
+
+func (Host) DequeueShared(queue uint32) ([]byte, Status) {
+	return taken(proxyDequeueSharedQueue(queue, unsafe.Pointer(&outData), &outSize))
+}
+
+func (Host) EnqueueShared(queue uint32, item []byte) Status {
+	return Status(proxyEnqueueSharedQueue(queue, unsafe.Pointer(unsafe.SliceData(item)), uint32(len(item))))
+}
+
+func (Host) CallForeignFunction(name string, argument []byte) ([]byte, Status) {
+	return taken(proxyCallForeignFunction(name, unsafe.Pointer(unsafe.SliceData(argument)), uint32(len(argument)),
+		unsafe.Pointer(&outData), &outSize))
 }
 
 // A string parameter is an address and a length.
@@ -187,3 +268,57 @@ func proxyRecordMetric(id uint32, value uint64) uint32
 
 //go:wasmimport env proxy_get_metric
 func proxyGetMetric(id uint32, value *uint64) uint32
+
+//go:wasmimport env proxy_get_status
+func proxyGetStatus(code *uint32, message unsafe.Pointer, size *uint32) uint32
+
+//go:wasmimport env proxy_set_effective_context
+func proxySetEffectiveContext(id uint32) uint32
+
+//go:wasmimport env proxy_done
+func proxyDone() uint32
+
+//go:wasmimport env proxy_set_tick_period_milliseconds
+func proxySetTickPeriodMilliseconds(milliseconds uint32) uint32
+
+//go:wasmimport env proxy_get_header_map_size
+func proxyGetHeaderMapSize(m uint32, size *uint32) uint32
+
+//go:wasmimport env proxy_http_call
+func proxyHTTPCall(cluster string, headers unsafe.Pointer, headersSize uint32, body unsafe.Pointer, bodySize uint32, trailers unsafe.Pointer, trailersSize, timeout uint32, token *uint32) uint32
+
+//go:wasmimport env proxy_grpc_call
+func proxyGRPCCall(service, name, method string, metadata unsafe.Pointer, metadataSize uint32, message unsafe.Pointer, messageSize, timeout uint32, token *uint32) uint32
+
+//go:wasmimport env proxy_grpc_stream
+func proxyGRPCStream(service, name, method string, metadata unsafe.Pointer, metadataSize uint32, token *uint32) uint32
+
+//go:wasmimport env proxy_grpc_send
+func proxyGRPCSend(token uint32, message unsafe.Pointer, size, end uint32) uint32
+
+//go:wasmimport env proxy_grpc_cancel
+func proxyGRPCCancel(token uint32) uint32
+
+//go:wasmimport env proxy_grpc_close
+func proxyGRPCClose(token uint32) uint32
+
+//go:wasmimport env proxy_get_shared_data
+func proxyGetSharedData(key string, value unsafe.Pointer, size, cas *uint32) uint32
+
+//go:wasmimport env proxy_set_shared_data
+func proxySetSharedData(key string, value unsafe.Pointer, size, cas uint32) uint32
+
+//go:wasmimport env proxy_register_shared_queue
+func proxyRegisterSharedQueue(name string, queue *uint32) uint32
+
+//go:wasmimport env proxy_resolve_shared_queue
+func proxyResolveSharedQueue(vm, name string, queue *uint32) uint32
+
+//go:wasmimport env proxy_dequeue_shared_queue
+func proxyDequeueSharedQueue(queue uint32, item unsafe.Pointer, size *uint32) uint32
+
+//go:wasmimport env proxy_enqueue_shared_queue
+func proxyEnqueueSharedQueue(queue uint32, item unsafe.Pointer, size uint32) uint32
+
+//go:wasmimport env proxy_call_foreign_function
+func proxyCallForeignFunction(name string, argument unsafe.Pointer, size uint32, result unsafe.Pointer, resultSize *uint32) uint32

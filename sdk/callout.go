@@ -1,0 +1,149 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+// ErrTooLarge is the error for an answer that is larger than what the caller takes.
+var ErrTooLarge = errors.New("the answer is larger than its limit")
+
+// callee is who gets the callbacks of a callout. It is an interface so that a module without callouts does not link them.
+type callee interface {
+	httpResponse(headers, size, trailers uint32)
+	grpcInitialMetadata()
+	grpcMessage(size uint32)
+	grpcTrailingMetadata()
+	grpcClose(code uint32)
+}
+
+// called finds who made a callout. One whose stream is gone, or that was given up, has nobody.
+func (v *vm) called(id, token uint32) callee {
+	v.context = id
+	return v.callees[token]
+}
+
+// HTTPCallResponse is the callback proxy_on_http_call_response.
+func (v *vm) HTTPCallResponse(id, token, headers, size, trailers uint32) {
+	if c := v.called(id, token); c != nil {
+		c.httpResponse(headers, size, trailers)
+	}
+	v.drive()
+}
+
+// GRPCReceiveInitialMetadata is the callback proxy_on_grpc_receive_initial_metadata.
+func (v *vm) GRPCReceiveInitialMetadata(id, token, _ uint32) {
+	if c := v.called(id, token); c != nil {
+		c.grpcInitialMetadata()
+	}
+	v.drive()
+}
+
+// GRPCReceive is the callback proxy_on_grpc_receive.
+func (v *vm) GRPCReceive(id, token, size uint32) {
+	if c := v.called(id, token); c != nil {
+		c.grpcMessage(size)
+	}
+	v.drive()
+}
+
+// GRPCReceiveTrailingMetadata is the callback proxy_on_grpc_receive_trailing_metadata.
+func (v *vm) GRPCReceiveTrailingMetadata(id, token, _ uint32) {
+	if c := v.called(id, token); c != nil {
+		c.grpcTrailingMetadata()
+	}
+	v.drive()
+}
+
+// GRPCClose is the callback proxy_on_grpc_close.
+func (v *vm) GRPCClose(id, token, code uint32) {
+	if c := v.called(id, token); c != nil {
+		c.grpcClose(code)
+	}
+	v.drive()
+}
+
+// callouts has the answers to a callout go to c.
+func (v *vm) expect(token uint32, c callee) {
+	if v.callees == nil {
+		v.callees = map[uint32]callee{}
+	}
+	v.callees[token] = c
+}
+
+// answerHeaders copies a map that the callback of a callout brings.
+func (v *vm) answerHeaders(m abi.MapType) []Header {
+	data, status := v.host.HeaderPairs(m)
+	if status != abi.OK {
+		return nil
+	}
+	pairs, err := abi.ParsePairs(nil, string(data))
+	if err != nil {
+		return nil
+	}
+	return pairs
+}
+
+// answerBytes copies a buffer that the callback of a callout brings.
+func (v *vm) answerBytes(buffer abi.BufferType, size uint32, limit int) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	if int64(size) > int64(limit) {
+		return nil, ErrTooLarge
+	}
+	data, status := v.host.GetBuffer(buffer, 0, int(size))
+	if status != abi.OK {
+		return nil, hostError(status, "read the answer of a callout", "")
+	}
+	return append([]byte(nil), data...), nil
+}
+
+// timeLeft is the limit of a callout in milliseconds: the caller's own, or the default, and no more than ctx has left.
+func (t *task) timeLeft(ctx context.Context, wanted, otherwise time.Duration) (uint32, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if wanted <= 0 {
+		wanted = otherwise
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		left := deadline.Sub(now(t.vm.host))
+		if left <= 0 {
+			return 0, context.DeadlineExceeded
+		}
+		wanted = min(wanted, left)
+	}
+	return uint32((min(wanted, maxTick) + minTick - 1) / minTick), nil
+}
+
+// calloutHeaders serialises the headers of a callout, of which each must be one that can be sent.
+func calloutHeaders(lists ...[]Header) ([]byte, error) {
+	size := 0
+	for _, list := range lists {
+		for _, h := range list {
+			if reason := headerFault(h.Name, h.Value); reason != "" {
+				return nil, &HostError{Call: "send header", Subject: h.Name + " of a callout: " + reason, Status: ErrBadArgument}
+			}
+		}
+		size += len(list)
+	}
+	all := make([]Header, 0, size)
+	for _, list := range lists {
+		all = append(all, list...)
+	}
+	return abi.AppendPairs(make([]byte, 0, abi.PairsSize(all)), all), nil
+}
+
+// headerIn is the first value of a header.
+func headerIn(headers []Header, name string) (string, bool) {
+	for i := range headers {
+		if equalName(headers[i].Name, name) {
+			return headers[i].Value, true
+		}
+	}
+	return "", false
+}

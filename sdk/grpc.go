@@ -1,0 +1,282 @@
+package sdk
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
+
+const (
+	// DefaultGRPCTimeout is the time limit of a unary call that names none.
+	DefaultGRPCTimeout = 5 * time.Second
+	// DefaultGRPCLimit is the most bytes of a message that is received, of a call that names no limit: 4 MiB, as in grpc-go.
+	DefaultGRPCLimit = 4 << 20
+	// maxWaitingMessages is the most messages of a stream that wait for their reader.
+	maxWaitingMessages = 256
+)
+
+// GRPCRequest is a gRPC call that a filter makes itself, to a cluster of Envoy's configuration that speaks HTTP/2. Package
+// grpccall makes it of protobuf messages.
+type GRPCRequest struct {
+	// Cluster is the name of the cluster.
+	Cluster string
+	// Service is the full name of the service, and Method its method: "helloworld.Greeter" and "SayHello".
+	Service, Method string
+	// Metadata is sent with the call. The value of a key that ends in -bin is bytes.
+	Metadata []Header
+	// Message is the serialised request; a stream has none.
+	Message []byte
+	// Timeout is how long Envoy waits for the answer of a unary call, in whole milliseconds; [DefaultGRPCTimeout] where it is
+	// zero. The deadline of the context holds as well. A stream has the context's only.
+	Timeout time.Duration
+	// Limit is the most bytes of a message that is received; [DefaultGRPCLimit] where it is zero.
+	Limit int
+}
+
+// GRPCResponse is the answer to a unary call. It is the caller's.
+type GRPCResponse struct {
+	// Message is the serialised answer.
+	Message []byte
+	// Metadata came before the message, Trailers behind it.
+	Metadata, Trailers []Header
+}
+
+// GRPCError is a call that ended with another status than OK.
+type GRPCError struct {
+	// Code is the status; https://grpc.io/docs/guides/status-codes lists them.
+	Code uint32
+	// Message is the server's, or Envoy's.
+	Message string
+}
+
+// Error is the code and the message.
+func (e *GRPCError) Error() string { return fmt.Sprintf("grpc status %d: %s", e.Code, e.Message) }
+
+// The statuses of gRPC that this package makes or maps.
+const (
+	grpcOK               = 0
+	grpcDeadlineExceeded = 4
+)
+
+// CallGRPC makes a unary call and waits for its answer, as [Fetch] does. The errors: a [*GRPCError] for any status but OK;
+// [context.DeadlineExceeded] when the time is over; and those of [Fetch].
+func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
+	t, err := running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	timeout, err := t.timeLeft(ctx, request.Timeout, DefaultGRPCTimeout)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := calloutHeaders(request.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	v := t.vm
+	v.enter(t.id)
+	token, status := v.host.GRPCCall(grpcService(request.Cluster), request.Service, request.Method, metadata, request.Message, timeout)
+	if status != abi.OK {
+		return nil, hostError(status, "call", request.target())
+	}
+	c := newGRPCCall(t, request.Limit)
+	c.unary = true
+	v.expect(token, c)
+	defer delete(v.callees, token)
+	for !c.over {
+		if err := ctx.Err(); err != nil {
+			v.enter(t.id)
+			v.host.GRPCCancel(token)
+			return nil, err
+		}
+		t.park()
+	}
+	if c.err != nil {
+		return nil, fmt.Errorf("call %s: %w", request.target(), c.err)
+	}
+	response := &GRPCResponse{Metadata: c.metadata, Trailers: c.trailers}
+	if len(c.messages) > 0 {
+		response.Message = c.messages[0]
+	}
+	return response, nil
+}
+
+// GRPCStream is a stream of messages in both directions. It is used from the code that opened it, and ends with that code's
+// context. A stream that is left alone is closed with Close.
+type GRPCStream struct {
+	call   *grpcCall
+	token  uint32
+	target string
+	closed bool
+}
+
+// OpenGRPC opens a stream. See [CallGRPC] for its errors; that the cluster cannot be reached shows at the first Receive.
+func OpenGRPC(ctx context.Context, request GRPCRequest) (*GRPCStream, error) {
+	t, err := running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	metadata, err := calloutHeaders(request.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	v := t.vm
+	v.enter(t.id)
+	token, status := v.host.GRPCStream(grpcService(request.Cluster), request.Service, request.Method, metadata)
+	if status != abi.OK {
+		return nil, hostError(status, "open", request.target())
+	}
+	s := &GRPCStream{call: newGRPCCall(t, request.Limit), token: token, target: request.target()}
+	v.expect(token, s.call)
+	return s, nil
+}
+
+// Send sends a serialised message. With last, it is the last one: the server sees the end of the stream behind it. After the
+// stream has ended it is io.EOF; Receive says why it did.
+func (s *GRPCStream) Send(message []byte, last bool) error {
+	if s.closed || s.call.over {
+		return io.EOF
+	}
+	v := s.call.task.vm
+	v.enter(s.call.task.id)
+	return hostError(v.host.GRPCSend(s.token, message, last), "send to", s.target)
+}
+
+// Receive waits for a message, which is the caller's. It is io.EOF when the server ended the stream with OK, a [*GRPCError]
+// with another status, ErrTooLarge for a message above the limit or when too many wait, and the context's error.
+func (s *GRPCStream) Receive(ctx context.Context) ([]byte, error) {
+	t, err := running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := s.call
+	c.reader = t
+	for len(c.messages) == 0 && !c.over && !s.closed {
+		if err := ctx.Err(); err != nil {
+			s.Close()
+			return nil, err
+		}
+		t.park()
+	}
+	switch {
+	case len(c.messages) > 0:
+		message := c.messages[0]
+		c.messages = c.messages[1:]
+		return message, nil
+	case c.err != nil:
+		s.forget()
+		return nil, fmt.Errorf("receive from %s: %w", s.target, c.err)
+	}
+	s.forget()
+	return nil, io.EOF
+}
+
+// Metadata is what the server sent first, nil before its first message or its end.
+func (s *GRPCStream) Metadata() []Header { return s.call.metadata }
+
+// Trailers is what the server sent last, nil before the stream's end.
+func (s *GRPCStream) Trailers() []Header { return s.call.trailers }
+
+// Close ends the stream, if it has not ended: Envoy resets it. Messages that wait are lost.
+func (s *GRPCStream) Close() {
+	if !s.closed && !s.call.over {
+		v := s.call.task.vm
+		v.enter(s.call.task.id)
+		v.host.GRPCCancel(s.token)
+	}
+	s.forget()
+}
+
+func (s *GRPCStream) forget() {
+	s.closed = true
+	delete(s.call.task.vm.callees, s.token)
+}
+
+func (r *GRPCRequest) target() string { return r.Service + "/" + r.Method + " of cluster " + r.Cluster }
+
+// grpcCall is a gRPC callout under way.
+type grpcCall struct {
+	// task made the call, reader waits for what comes of it.
+	task, reader       *task
+	limit              int
+	unary, over        bool
+	messages           [][]byte
+	metadata, trailers []Header
+	err                error
+}
+
+func newGRPCCall(t *task, limit int) *grpcCall {
+	if limit <= 0 {
+		limit = DefaultGRPCLimit
+	}
+	return &grpcCall{task: t, reader: t, limit: limit}
+}
+
+func (c *grpcCall) httpResponse(uint32, uint32, uint32) {}
+
+func (c *grpcCall) grpcInitialMetadata() {
+	c.metadata = c.task.vm.answerHeaders(abi.GRPCInitialMetadata)
+}
+
+// grpcMessage takes a message over. It ends a unary call: Envoy reports no other end of one that went well.
+func (c *grpcCall) grpcMessage(size uint32) {
+	message, err := c.task.vm.answerBytes(abi.GRPCMessage, size, c.limit)
+	if err == nil && len(c.messages) >= maxWaitingMessages {
+		err = ErrTooLarge
+	}
+	if err != nil {
+		c.end(err)
+		return
+	}
+	c.messages = append(c.messages, message)
+	if c.unary {
+		c.over = true
+	}
+	c.task.vm.wake(c.reader)
+}
+
+func (c *grpcCall) grpcTrailingMetadata() {
+	c.trailers = c.task.vm.answerHeaders(abi.GRPCTrailingMetadata)
+}
+
+func (c *grpcCall) grpcClose(code uint32) {
+	switch code {
+	case grpcOK:
+		c.end(nil)
+	case grpcDeadlineExceeded:
+		c.end(context.DeadlineExceeded)
+	default:
+		_, message, _ := c.task.vm.host.Status()
+		c.end(&GRPCError{Code: code, Message: message})
+	}
+}
+
+func (c *grpcCall) end(err error) {
+	if c.over {
+		return
+	}
+	c.over, c.err = true, err
+	c.task.vm.wake(c.reader)
+}
+
+// grpcService is a serialised envoy.config.core.v3.GrpcService that names a cluster: field 1 envoy_grpc, in it field 1
+// cluster_name. Envoy takes a bare name too, but only where it does not look like a message.
+func grpcService(cluster string) string {
+	const fieldOne = "\x0a"
+	return fieldOne + length(len(cluster)+len(fieldOne)+len(length(len(cluster)))) + fieldOne + length(len(cluster)) + cluster
+}
+
+// length is a protobuf varint.
+func length(n int) string {
+	var out []byte
+	for ; n >= 0x80; n >>= 7 {
+		out = append(out, byte(n)|0x80)
+	}
+	return string(append(out, byte(n)))
+}

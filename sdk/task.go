@@ -1,0 +1,211 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// ErrNoTask is the error of a call that waits where nothing can wait: its context is not the one that a handler, or
+// [Plugin.Go], was given, or it is used outside of the code that it was given to.
+var ErrNoTask = errors.New("only code with the context of its own handler, Plugin.Go, All or First can wait")
+
+// maxIdleWorkers bounds the coroutines that are kept for use again.
+const maxIdleWorkers = 64
+
+// task is straight-line code that can wait. It runs as a coroutine: while it waits, the host's callback returns, and the
+// callback that brings what it waits for goes on with it. There are no threads, and no goroutines that the Go scheduler
+// picks: a task runs from one wait to the next, and no other with it.
+type task struct {
+	vm *vm
+	// id is the context that the task's host calls count for: a stream's, a connection's or a plugin's.
+	id     uint32
+	plugin *Plugin
+	owner  *taskList
+	scope  scope
+	worker *worker
+	run    func()
+	// settle is called when run has returned after it had waited.
+	settle func()
+	// parked: it waits. queued: it goes on, or starts, when [vm.drive] comes to it.
+	parked, queued, waited, ended bool
+}
+
+// worker is a coroutine. It runs one task after the other.
+type worker struct {
+	task  *task
+	next  func() (struct{}, bool)
+	stop  func()
+	yield func(struct{}) bool
+}
+
+func newWorker() *worker {
+	w := &worker{}
+	w.next, w.stop = iter.Pull(func(yield func(struct{}) bool) {
+		w.yield = yield
+		for {
+			w.task.run()
+			w.task.ended = true
+			if !yield(struct{}{}) {
+				return
+			}
+		}
+	})
+	return w
+}
+
+// taskList holds the tasks of a stream or a plugin that have not ended.
+type taskList struct{ tasks []*task }
+
+func (l *taskList) add(t *task) { l.tasks = append(l.tasks, t) }
+
+func (l *taskList) remove(t *task) {
+	for i := range l.tasks {
+		if l.tasks[i] == t {
+			l.tasks[i] = l.tasks[len(l.tasks)-1]
+			l.tasks[len(l.tasks)-1] = nil
+			l.tasks = l.tasks[:len(l.tasks)-1]
+			return
+		}
+	}
+}
+
+// newTask makes a task of a context. Its run must not panic.
+func (v *vm) newTask(id uint32, p *Plugin, owner *taskList) *task {
+	t := &task{vm: v, id: id, plugin: p, owner: owner}
+	t.scope.task = t
+	owner.add(t)
+	return t
+}
+
+// start runs a task until it waits for the first time, and whatever that made ready.
+func (v *vm) start(t *task) {
+	v.resume(t)
+	v.drive()
+}
+
+// wake has a task that waits go on, before the host's callback returns. It looks at what it waited for by itself.
+func (v *vm) wake(t *task) {
+	if t.parked && !t.queued {
+		v.enqueue(t)
+	}
+}
+
+func (v *vm) enqueue(t *task) {
+	t.queued = true
+	v.ready = append(v.ready, t)
+}
+
+// drive runs the tasks that are ready, and those that they make ready. It does nothing inside a task: the callback that runs
+// the task drives.
+func (v *vm) drive() {
+	if v.running != nil {
+		return
+	}
+	for len(v.ready) > 0 {
+		t := v.ready[0]
+		v.ready = v.ready[1:]
+		t.queued = false
+		if !t.ended {
+			v.resume(t)
+		}
+	}
+}
+
+// resume runs a task until it waits or ends.
+func (v *vm) resume(t *task) {
+	if t.worker == nil {
+		t.worker = v.takeWorker()
+		t.worker.task = t
+	}
+	v.enter(t.id)
+	v.running = t
+	t.parked = false
+	t.worker.next()
+	v.running = nil
+	if !t.ended {
+		return
+	}
+	v.giveWorker(t.worker)
+	t.worker = nil
+	t.owner.remove(t)
+	t.scope.end()
+	if t.waited && t.settle != nil {
+		t.settle()
+	}
+}
+
+func (v *vm) takeWorker() *worker {
+	if n := len(v.workers); n > 0 {
+		w := v.workers[n-1]
+		v.workers = v.workers[:n-1]
+		return w
+	}
+	return newWorker()
+}
+
+func (v *vm) giveWorker(w *worker) {
+	w.task = nil
+	if len(v.workers) < maxIdleWorkers {
+		v.workers = append(v.workers, w)
+		return
+	}
+	w.stop()
+}
+
+// enter makes the host calls that follow count for a context.
+func (v *vm) enter(id uint32) {
+	if v.context == id {
+		return
+	}
+	v.context = id
+	v.host.SetEffectiveContext(id)
+}
+
+// park waits until somebody wakes the task.
+func (t *task) park() {
+	t.parked, t.waited = true, true
+	t.worker.yield(struct{}{})
+}
+
+// cancel ends what a context still has under way: each wait in it ends with the error, and its tasks with it.
+func (v *vm) cancel(l *taskList, err error) {
+	for _, t := range l.tasks {
+		t.scope.cancel(err)
+	}
+	v.drive()
+}
+
+// running is the task that runs, if ctx is its own.
+func running(ctx context.Context) (*task, error) {
+	s, ok := ctx.Value(scopeKey{}).(*scope)
+	if !ok || s.task.vm.running != s.task {
+		return nil, ErrNoTask
+	}
+	return s.task, nil
+}
+
+// Go runs f beside the streams: it may wait, as a handler with a context may, and goes on until it returns or the host drops
+// the configuration, which cancels ctx. It starts when the callback that runs now is over. A panic in f ends it, with a log
+// line and a count in waft.panics.NAME.
+func (p *Plugin) Go(f func(ctx context.Context)) {
+	t := p.vm.newTask(p.id, p, &p.tasks)
+	t.run = func() {
+		defer func() {
+			if reason := recover(); reason != nil {
+				p.report(reason)
+			}
+		}()
+		f(&t.scope)
+	}
+	p.vm.enqueue(t)
+}
+
+// taskPanic is a panic of a task that another task waits for.
+type taskPanic struct {
+	reason any
+	stack  []byte
+}
+
+func (p taskPanic) String() string { return fmt.Sprintf("%v\n%s", p.reason, p.stack) }

@@ -1,0 +1,169 @@
+package sdk
+
+import (
+	"container/heap"
+	"context"
+	"time"
+)
+
+// The bounds of the host's tick period.
+const (
+	minTick = time.Millisecond
+	maxTick = time.Hour
+)
+
+// clockwork is the timers of a plugin, as the callback of its ticks sees them. A plugin that waits for no time has none, and
+// the module then does not ask the host for ticks.
+type clockwork interface {
+	tick(now time.Time)
+}
+
+// timerHeap is timers over the one tick of a plugin: the period is the time to the next of them.
+type timerHeap struct {
+	plugin *Plugin
+	timers []*timer
+	// next is when the host ticks next, zero when it does not.
+	next   time.Time
+	period uint32
+}
+
+// timer calls a function once.
+type timer struct {
+	at    time.Time
+	call  func()
+	owner *timerHeap
+	index int
+}
+
+// timers are the plugin's; the first use makes them.
+func (p *Plugin) timers() *timerHeap {
+	if p.clockwork == nil {
+		p.clockwork = &timerHeap{plugin: p}
+	}
+	return p.clockwork.(*timerHeap)
+}
+
+func (h *timerHeap) add(at time.Time, call func()) *timer {
+	t := &timer{at: at, call: call, owner: h}
+	heap.Push(h, t)
+	if h.next.IsZero() || at.Before(h.next) {
+		h.arm(now(h.plugin.host))
+	}
+	return t
+}
+
+// Stop makes the timer never call, if it did not yet.
+func (t *timer) Stop() {
+	if t.index >= 0 {
+		heap.Remove(t.owner, t.index)
+	}
+}
+
+// tick calls what is due.
+func (h *timerHeap) tick(now time.Time) {
+	for len(h.timers) > 0 && !h.timers[0].at.After(now) {
+		heap.Pop(h).(*timer).call()
+	}
+	h.arm(now)
+}
+
+// arm sets the host's tick to the next timer. The host goes on ticking with a period until it gets another.
+func (h *timerHeap) arm(now time.Time) {
+	var period uint32
+	h.next = time.Time{}
+	if len(h.timers) > 0 {
+		left := min(max(h.timers[0].at.Sub(now), minTick), maxTick)
+		period = uint32((left + minTick - 1) / minTick)
+		h.next = now.Add(time.Duration(period) * time.Millisecond)
+	}
+	if period == h.period && period == 0 {
+		return
+	}
+	h.period = period
+	h.plugin.host.SetTickPeriod(period)
+}
+
+// Len, Less, Swap, Push and Pop make a heap of the timers.
+func (h *timerHeap) Len() int           { return len(h.timers) }
+func (h *timerHeap) Less(i, j int) bool { return h.timers[i].at.Before(h.timers[j].at) }
+func (h *timerHeap) Swap(i, j int) {
+	h.timers[i], h.timers[j] = h.timers[j], h.timers[i]
+	h.timers[i].index, h.timers[j].index = i, j
+}
+
+// Push is for package heap.
+func (h *timerHeap) Push(x any) {
+	t := x.(*timer)
+	t.index = len(h.timers)
+	h.timers = append(h.timers, t)
+}
+
+// Pop is for package heap.
+func (h *timerHeap) Pop() any {
+	last := len(h.timers) - 1
+	t := h.timers[last]
+	h.timers[last] = nil
+	h.timers = h.timers[:last]
+	t.index = -1
+	return t
+}
+
+// Tick is the callback proxy_on_tick.
+func (v *vm) Tick(id uint32) {
+	v.context = id
+	if p := v.plugins[id]; p != nil && p.clockwork != nil {
+		p.clockwork.tick(now(v.host))
+	}
+	v.drive()
+}
+
+// Sleep waits for a time, in whole milliseconds, at least one, by the host's clock. It ends early with ctx's error. The
+// worker goes on with other streams meanwhile; time.Sleep would stop it.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t, err := running(ctx)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	over := false
+	timer := t.plugin.timers().add(now(t.vm.host).Add(d), func() { over = true; t.vm.wake(t) })
+	defer timer.Stop()
+	for !over {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		t.park()
+	}
+	return nil
+}
+
+// Every calls f each time d has passed, at least a millisecond, until the host drops the configuration. f may wait; the next
+// wait of d begins when it has returned. See [Plugin.Go] for its context and for panics, which do not end the timer.
+func (p *Plugin) Every(d time.Duration, f func(ctx context.Context)) {
+	p.Go(func(ctx context.Context) {
+		for Sleep(ctx, d) == nil {
+			p.guarded(ctx, f)
+		}
+	})
+}
+
+// After calls f once after d, unless the host drops the configuration before; see [Plugin.Go].
+func (p *Plugin) After(d time.Duration, f func(ctx context.Context)) {
+	p.Go(func(ctx context.Context) {
+		if Sleep(ctx, d) == nil {
+			f(ctx)
+		}
+	})
+}
+
+// guarded calls f and reports its panic.
+func (p *Plugin) guarded(ctx context.Context, f func(ctx context.Context)) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			p.report(reason)
+		}
+	}()
+	f(ctx)
+}
