@@ -151,10 +151,5 @@ const (
 	streamUpstream   = 3
 )
 
-// What callbacks return.
-const (
-	goOn             = 0
-	pause            = 1
-	stopAllBuffer    = 2
-	stopAllWatermark = 3
-)
+// pause is what a callback returns to hold its stream.
+const pause = 1

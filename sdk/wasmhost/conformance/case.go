@@ -32,6 +32,8 @@ type testCase struct {
 type step struct {
 	name string
 	do   func(d driver)
+	// patience is how long a real Envoy may take for what wasmhost did at once. 0: defaultPatience.
+	patience time.Duration
 }
 
 // driver is a filter in its host: in wasmhost, or in a real Envoy. Peers are the servers that a case talks to, by the label after the dash in
@@ -82,63 +84,65 @@ func requestFields(id int, headers []string) []string {
 // The steps.
 
 func get(headers ...string) step {
-	return step{"request" + list(headers), func(d driver) { d.request(headers, true) }}
+	return step{name: "request" + list(headers), do: func(d driver) { d.request(headers, true) }}
 }
 
 // post begins a request that has a body or trailers.
 func post(headers ...string) step {
-	return step{"request with more to come" + list(headers), func(d driver) { d.request(append([]string{":method", "POST"}, headers...), false) }}
+	return step{name: "request with more to come" + list(headers), do: func(d driver) { d.request(append([]string{":method", "POST"}, headers...), false) }}
 }
 
 func body(data string) step {
-	return step{fmt.Sprintf("request body %q", brief(data)), func(d driver) { d.requestData(data, false) }}
+	return step{name: fmt.Sprintf("request body %q", brief(data)), do: func(d driver) { d.requestData(data, false) }}
 }
 
 func lastBody(data string) step {
-	return step{fmt.Sprintf("request body %q, its last", brief(data)), func(d driver) { d.requestData(data, true) }}
+	return step{name: fmt.Sprintf("request body %q, its last", brief(data)), do: func(d driver) { d.requestData(data, true) }}
 }
 
 func trailers(headers ...string) step {
-	return step{"request trailers" + list(headers), func(d driver) { d.requestTrailers(headers) }}
+	return step{name: "request trailers" + list(headers), do: func(d driver) { d.requestTrailers(headers) }}
 }
 
 func metadata(headers ...string) step {
-	return step{"request metadata" + list(headers), func(d driver) { d.requestMetadata(headers) }}
+	return step{name: "request metadata" + list(headers), do: func(d driver) { d.requestMetadata(headers) }}
 }
 
-func cancel() step { return step{"the client resets", func(d driver) { d.requestReset() }} }
+func cancel() step { return step{name: "the client resets", do: func(d driver) { d.requestReset() }} }
 
 // answer is a whole response without a body.
 func answer(headers ...string) step {
-	return step{"response" + list(headers), func(d driver) { d.peerHeaders("up", withStatus(headers), true) }}
+	return step{name: "response" + list(headers), do: func(d driver) { d.peerHeaders("up", withStatus(headers), true) }}
 }
 
 // begin begins a response.
 func begin(headers ...string) step {
-	return step{"response with more to come" + list(headers), func(d driver) { d.peerHeaders("up", withStatus(headers), false) }}
+	return step{name: "response with more to come" + list(headers), do: func(d driver) { d.peerHeaders("up", withStatus(headers), false) }}
 }
 
 func upBody(data string) step {
-	return step{fmt.Sprintf("response body %q", brief(data)), func(d driver) { d.peerData("up", data, false) }}
+	return step{name: fmt.Sprintf("response body %q", brief(data)), do: func(d driver) { d.peerData("up", data, false) }}
 }
 
 func lastUpBody(data string) step {
-	return step{fmt.Sprintf("response body %q, its last", brief(data)), func(d driver) { d.peerData("up", data, true) }}
+	return step{name: fmt.Sprintf("response body %q, its last", brief(data)), do: func(d driver) { d.peerData("up", data, true) }}
 }
 
 func upTrailers(headers ...string) step {
-	return step{"response trailers" + list(headers), func(d driver) { d.peerTrailers("up", headers) }}
+	return step{name: "response trailers" + list(headers), do: func(d driver) { d.peerTrailers("up", headers) }}
 }
 
 func upMetadata(headers ...string) step {
-	return step{"response metadata" + list(headers), func(d driver) { d.peerMetadata("up", headers) }}
+	return step{name: "response metadata" + list(headers), do: func(d driver) { d.peerMetadata("up", headers) }}
 }
 
-func upReset() step { return step{"the upstream resets", func(d driver) { d.peerReset("up") }} }
+func upReset() step {
+	return step{name: "the upstream resets", do: func(d driver) { d.peerReset("up") }}
+}
 
 // peer is the answer of a callout's server: headers, a body and trailers where they are not nil.
 func peer(label string, headers []string, data string, trailers []string) step {
-	return step{fmt.Sprintf("%s answers%s %q%s", label, list(headers), brief(data), list(trailers)), func(d driver) {
+	return step{name: fmt.Sprintf("%s answers%s %q%s", label, list(headers), brief(data), list(trailers)), do: func(d driver) {
 		d.peerHeaders(label, withStatus(headers), data == "" && trailers == nil)
 		if data != "" {
 			d.peerData(label, data, trailers == nil)
@@ -150,41 +154,47 @@ func peer(label string, headers []string, data string, trailers []string) step {
 }
 
 func peerHeaders(label string, headers ...string) step {
-	return step{label + " sends headers" + list(headers), func(d driver) { d.peerHeaders(label, withStatus(headers), false) }}
+	return step{name: label + " sends headers" + list(headers), do: func(d driver) { d.peerHeaders(label, withStatus(headers), false) }}
 }
 
 func peerData(label, data string) step {
-	return step{fmt.Sprintf("%s sends %q", label, brief(data)), func(d driver) { d.peerData(label, data, false) }}
+	return step{name: fmt.Sprintf("%s sends %q", label, brief(data)), do: func(d driver) { d.peerData(label, data, false) }}
 }
 
 func peerTrailers(label string, headers ...string) step {
-	return step{label + " sends trailers" + list(headers), func(d driver) { d.peerTrailers(label, headers) }}
+	return step{name: label + " sends trailers" + list(headers), do: func(d driver) { d.peerTrailers(label, headers) }}
 }
 
 func peerReset(label string) step {
-	return step{label + " resets", func(d driver) { d.peerReset(label) }}
+	return step{name: label + " resets", do: func(d driver) { d.peerReset(label) }}
 }
 
-func wait(t time.Duration) step { return step{"wait " + t.String(), func(d driver) { d.wait(t) }} }
+func wait(t time.Duration) step {
+	return step{name: "wait " + t.String(), do: func(d driver) { d.wait(t) }}
+}
 
-// remove takes the filter's configuration away.
-func remove() step { return step{"the configuration goes away", func(d driver) { d.shutdown() }} }
+// remove takes the filter's configuration away. Envoy drains the listener before.
+func remove() step {
+	return step{name: "the configuration goes away", do: func(d driver) { d.shutdown() }, patience: 5 * time.Second}
+}
 
-func connect() step { return step{"connect", func(d driver) { d.connect() }} }
+func connect() step { return step{name: "connect", do: func(d driver) { d.connect() }} }
 func send(data string) step {
-	return step{fmt.Sprintf("the client sends %q", brief(data)), func(d driver) { d.send(data, false) }}
+	return step{name: fmt.Sprintf("the client sends %q", brief(data)), do: func(d driver) { d.send(data, false) }}
 }
 func sendLast(data string) step {
-	return step{fmt.Sprintf("the client sends %q and half-closes", brief(data)), func(d driver) { d.send(data, true) }}
+	return step{name: fmt.Sprintf("the client sends %q and half-closes", brief(data)), do: func(d driver) { d.send(data, true) }}
 }
-func closeClient() step { return step{"the client closes", func(d driver) { d.closeClient() }} }
+func closeClient() step {
+	return step{name: "the client closes", do: func(d driver) { d.closeClient() }}
+}
 func upSend(data string) step {
-	return step{fmt.Sprintf("the upstream sends %q", brief(data)), func(d driver) { d.peerSend(data, false) }}
+	return step{name: fmt.Sprintf("the upstream sends %q", brief(data)), do: func(d driver) { d.peerSend(data, false) }}
 }
 func upSendLast(data string) step {
-	return step{fmt.Sprintf("the upstream sends %q and half-closes", brief(data)), func(d driver) { d.peerSend(data, true) }}
+	return step{name: fmt.Sprintf("the upstream sends %q and half-closes", brief(data)), do: func(d driver) { d.peerSend(data, true) }}
 }
-func upClose() step { return step{"the upstream closes", func(d driver) { d.peerClose() }} }
+func upClose() step { return step{name: "the upstream closes", do: func(d driver) { d.peerClose() }} }
 
 func withStatus(headers []string) []string {
 	if len(headers) > 0 && headers[0] == ":status" {

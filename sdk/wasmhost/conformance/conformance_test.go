@@ -2,11 +2,16 @@ package conformance
 
 import (
 	"context"
+	"os"
+	"regexp"
 	"testing"
 
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/sdk/wasmhost"
 )
+
+// onlyVariable names the environment variable that picks cases, by a regular expression.
+const onlyVariable = "CONFORMANCE_ONLY"
 
 // TestPinnedEnvoy runs all cases in wasmhost and in the Envoy that the tests pin. `make conformance` does it for every version.
 func TestPinnedEnvoy(t *testing.T) {
@@ -25,7 +30,8 @@ func TestPinnedEnvoy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = host.Close(ctx) }()
-	results, err := compare(ctx, host, binary, version, t.TempDir(), casesFor(version, nil))
+	only := regexp.MustCompile(os.Getenv(onlyVariable))
+	results, err := compare(ctx, host, binary, version, t.TempDir(), casesFor(version, func(c testCase) bool { return only.MatchString(c.name) }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,12 +20,12 @@ const (
 	readyTimeout = 60 * time.Second
 	// calmTime is how long nothing may happen before a step is over.
 	calmTime = 25 * time.Millisecond
-	// patience is how long the suite waits for what wasmhost did in the same step.
-	patience = 1500 * time.Millisecond
+	// defaultPatience is how long the suite waits for what wasmhost did in the same step.
+	defaultPatience = 1500 * time.Millisecond
 	// pollEvery is how often it looks.
 	pollEvery = 3 * time.Millisecond
-	// workersAtOnce is how many cases run at a time.
-	workersAtOnce = 6
+	// casesAtOnce is how many cases run at a time.
+	casesAtOnce = 6
 )
 
 // Failure policies, and the least time between two starts of a VM.
@@ -98,6 +98,16 @@ func startEnvoy(ctx context.Context, binary envoy.Binary, dir string, cases map[
 	}
 	e.admin, err = e.process.Admin(ready)
 	return e, err
+}
+
+// dead says whether Envoy has ended.
+func (e *realEnvoy) dead() bool {
+	select {
+	case <-e.process.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 func (e *realEnvoy) stop() {
@@ -224,7 +234,10 @@ func (e *realEnvoy) run(ctx context.Context, id int, c testCase, expected trace)
 		return trace{steps: []stepTrace{{name: stepStart, guest: withoutCanary(e.log.take(id, 0, true), want), ends: []string{refused}}}}, nil
 	}
 	seen := 0
-	settle := func(name string, n int) {
+	settle := func(name string, n int, patience time.Duration) {
+		if patience == 0 {
+			patience = defaultPatience
+		}
 		want := 0
 		var wantEnds []string
 		if n < len(expected.steps) {
@@ -241,6 +254,10 @@ func (e *realEnvoy) run(ctx context.Context, id int, c testCase, expected trace)
 				s.ends = joinData(append(s.ends, ends...))
 				calm = time.Now()
 			}
+			if e.dead() {
+				s.breaks = true
+				break
+			}
 			enough := len(s.guest) >= want && len(s.ends) >= len(wantEnds)
 			if enough && time.Since(calm) > calmTime || time.Now().After(deadline) {
 				break
@@ -250,13 +267,16 @@ func (e *realEnvoy) run(ctx context.Context, id int, c testCase, expected trace)
 		seen += len(s.guest)
 		t.steps = append(t.steps, s)
 	}
-	settle(stepStart, 0)
+	settle(stepStart, 0, 0)
 	for i, s := range c.steps {
+		if n := len(t.steps); t.steps[n-1].breaks {
+			break
+		}
 		s.do(d)
-		if d.fault != nil {
+		if d.fault != nil && !e.dead() {
 			return t, fmt.Errorf("step %q: %w", s.name, d.fault)
 		}
-		settle(s.name, i+1)
+		settle(s.name, i+1, s.patience)
 	}
 	return t, nil
 }
@@ -398,7 +418,7 @@ func (d *envoyDriver) peerHeaders(p string, h []string, end bool) {
 
 // peer does something at a peer that was asked. One that was not asked does nothing, and the trace shows that it was not.
 func (d *envoyDriver) peer(name string, f func(*h2stream)) {
-	if s := d.envoy.peers.stream(authority(d.id, name), patience); s != nil {
+	if s := d.envoy.peers.stream(authority(d.id, name), defaultPatience); s != nil {
 		f(s)
 	}
 }
@@ -422,13 +442,13 @@ func (d *envoyDriver) closeClient() {
 }
 
 func (d *envoyDriver) peerSend(data string, end bool) {
-	if p := d.envoy.tcp[d.id].get(patience); p != nil {
+	if p := d.envoy.tcp[d.id].get(defaultPatience); p != nil {
 		p.send(data, end)
 	}
 }
 
 func (d *envoyDriver) peerClose() {
-	if p := d.envoy.tcp[d.id].get(patience); p != nil {
+	if p := d.envoy.tcp[d.id].get(defaultPatience); p != nil {
 		_ = p.conn.Close()
 	}
 }

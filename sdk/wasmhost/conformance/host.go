@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,7 +55,7 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 	var t trace
 	settle := func(name string) {
 		d.settle()
-		t.steps = append(t.steps, stepTrace{name: name, guest: d.guestLines(), ends: joinData(d.ends)})
+		t.steps = append(t.steps, stepTrace{name: name, guest: d.guestLines(), ends: joinData(d.ends), breaks: d.misused})
 		d.ends = nil
 	}
 	settle(stepStart)
@@ -84,6 +85,8 @@ type hostDriver struct {
 	method   string
 	up, down progress
 	closed   bool
+	misused  bool // the host said that Envoy would break
+	answered bool // the response's headers have come
 
 	peers map[string]*hostPeer
 	ends  []string
@@ -107,6 +110,9 @@ func (d *hostDriver) guestLines() []string {
 	for _, l := range logs {
 		if id, text, ok := guestLine(l.Message); ok && id == d.id {
 			out = append(out, text)
+		}
+		if strings.HasPrefix(l.Message, wasmhost.ErrMisuse.Error()) {
+			d.misused = true
 		}
 	}
 	return out
@@ -209,7 +215,7 @@ func (d *hostDriver) tell(who string, p *progress, m wasmhost.Message) {
 }
 
 func (d *hostDriver) request(headers []string, end bool) {
-	d.up, d.down, d.closed = progress{}, progress{}, false
+	d.up, d.down, d.closed, d.answered = progress{}, progress{}, false, false
 	all := requestFields(d.id, headers)
 	d.stream = d.plugin.NewStream(d.ctx, wasmhost.StreamInfo{Protocol: "HTTP/2", RouteName: "route", ClusterName: clusterPeer, VirtualHost: "host"})
 	hs := fields(all)
@@ -235,6 +241,7 @@ func (d *hostDriver) peerHeaders(name string, headers []string, end bool) {
 	hs := fields(headers)
 	if name == "up" {
 		if !d.closed && d.up.headers {
+			d.answered = true
 			_ = d.stream.ResponseHeaders(d.ctx, hs, end)
 		}
 		return
@@ -280,10 +287,30 @@ func (d *hostDriver) respond(p *hostPeer, end bool) {
 
 func (d *hostDriver) peerReset(name string) {
 	if name == "up" {
+		d.upstreamReset()
 		return
 	}
 	if p := d.peers[name]; p != nil {
 		_ = d.vm.Respond(d.ctx, p.callout, nil)
+	}
+}
+
+// upstreamReset is what the router does when the upstream resets: before the response's headers it answers itself, after them it resets
+// the client's stream.
+func (d *hostDriver) upstreamReset() {
+	switch {
+	case d.closed:
+	case d.answered:
+		d.closed = true
+		_ = d.stream.Close(d.ctx)
+		d.ends = append(d.ends, "client got a reset")
+	default:
+		const text = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
+		d.answered = true
+		_ = d.stream.ResponseHeaders(d.ctx, fields([]string{
+			":status", "503", "content-length", strconv.Itoa(len(text)), "content-type", "text/plain",
+		}), false)
+		_ = d.stream.ResponseBody(d.ctx, []byte(text), true)
 	}
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/waft-project/waft/envoy"
@@ -40,31 +43,90 @@ func compare(ctx context.Context, host *wasmhost.Host, binary envoy.Binary, vers
 	if err != nil {
 		return nil, err
 	}
-	real, err := startEnvoy(ctx, binary, dir, maps.Clone(cases))
+	var results []result
+	note := func(id int, t trace, err error) {
+		r := result{id: id, name: cases[id].name, version: version, host: expected[id], envoy: t, err: err}
+		if err == nil {
+			r.diff = difference(r.envoy, r.host)
+		}
+		results = append(results, r)
+	}
+	waiting := slices.Sorted(maps.Keys(cases))
+	for round := 0; len(waiting) > 0; round++ {
+		traces, errs, suspects, err := runTogether(ctx, binary, filepath.Join(dir, strconv.Itoa(round)), cases, waiting, expected)
+		if err != nil {
+			return nil, fmt.Errorf("Envoy %s: %w", version, err)
+		}
+		for id, t := range traces {
+			note(id, t, errs[id])
+		}
+		// Envoy died. It was one of those that ran at the time: each of them gets an Envoy of its own.
+		for _, id := range suspects {
+			one := []int{id}
+			traces, errs, died, err := runTogether(ctx, binary, filepath.Join(dir, fmt.Sprintf("%d-%d", round, id)), cases, one, expected)
+			if err != nil {
+				return nil, fmt.Errorf("Envoy %s, for case %q alone: %w", version, cases[id].name, err)
+			}
+			if len(died) > 0 {
+				note(id, traces[id], nil)
+				continue
+			}
+			note(id, traces[id], errs[id])
+		}
+		waiting = slices.DeleteFunc(waiting, func(id int) bool {
+			_, ran := traces[id]
+			return ran || slices.Contains(suspects, id)
+		})
+	}
+	slices.SortFunc(results, func(a, b result) int { return a.id - b.id })
+	return results, nil
+}
+
+// runTogether runs cases in one Envoy, some at a time. If Envoy dies, suspects are the cases that ran then, and those that did not get to
+// run have no trace. A single case that kills it is a suspect and has a trace.
+func runTogether(
+	ctx context.Context, binary envoy.Binary, dir string, cases map[int]testCase, ids []int, expected map[int]trace,
+) (traces map[int]trace, errs map[int]error, suspects []int, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, nil, err
+	}
+	mine := map[int]testCase{}
+	for _, id := range ids {
+		mine[id] = cases[id]
+	}
+	real, err := startEnvoy(ctx, binary, dir, mine)
 	if err != nil {
-		return nil, fmt.Errorf("start Envoy %s: %w", version, err)
+		return nil, nil, nil, err
 	}
 	defer real.stop()
-	ids := slices.Sorted(maps.Keys(cases))
-	results := make([]result, len(ids))
+	traces, errs = map[int]trace{}, map[int]error{}
+	var mu sync.Mutex
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, workersAtOnce)
-	for i, id := range ids {
-		wg.Add(1)
+	slots := make(chan struct{}, casesAtOnce)
+	for _, id := range ids {
+		c := cases[id]
 		slots <- struct{}{}
+		if real.dead() {
+			break
+		}
+		wg.Add(1)
 		go func() {
 			defer func() { <-slots; wg.Done() }()
-			c := cases[id]
-			r := result{id: id, name: c.name, version: version, host: expected[id]}
-			r.envoy, r.err = real.run(ctx, id, c, expected[id])
-			if r.err == nil {
-				r.diff = difference(r.envoy, r.host)
+			t, err := real.run(ctx, id, c, expected[id])
+			mu.Lock()
+			defer mu.Unlock()
+			if real.dead() {
+				suspects = append(suspects, id)
+				if len(ids) > 1 {
+					return
+				}
 			}
-			results[i] = r
+			traces[id], errs[id] = t, err
 		}()
 	}
 	wg.Wait()
-	return results, nil
+	slices.Sort(suspects)
+	return traces, errs, suspects, nil
 }
 
 // casesFor numbers the cases of a version. A case has the same number in all of them.

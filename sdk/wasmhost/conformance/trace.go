@@ -174,6 +174,24 @@ type stepTrace struct {
 	name  string
 	guest []string
 	ends  []string
+	// breaks says that Envoy died of the step, or that wasmhost said that Envoy would misbehave (ErrMisuse).
+	breaks bool
+}
+
+// untilDeath cuts a trace after the step of which Envoy died. What happened in that step before the end is not in the log.
+func untilDeath(envoy, host trace) (trace, trace) {
+	last := len(envoy.steps) - 1
+	if last < 0 || !envoy.steps[last].breaks {
+		return envoy, host
+	}
+	cut := func(t trace) trace {
+		out := trace{steps: slices.Clone(t.steps[:min(last+1, len(t.steps))])}
+		if len(out.steps) > last && out.steps[last].breaks {
+			out.steps[last] = stepTrace{name: out.steps[last].name, ends: []string{"Envoy breaks"}}
+		}
+		return out
+	}
+	return cut(envoy), cut(host)
 }
 
 // String writes the trace as text, one line for each thing that happened.
@@ -184,15 +202,27 @@ func (t trace) String() string {
 		for _, l := range s.guest {
 			b.WriteString(l + "\n")
 		}
-		for _, l := range s.ends {
+		for _, l := range byEnd(s.ends) {
 			b.WriteString("-- " + l + "\n")
 		}
 	}
 	return b.String()
 }
 
+// byEnd orders lines by whom they are about: which of two ends got its own first is the network's affair.
+func byEnd(lines []string) []string {
+	out := slices.Clone(lines)
+	slices.SortStableFunc(out, func(a, b string) int {
+		x, _, _ := strings.Cut(a, " ")
+		y, _, _ := strings.Cut(b, " ")
+		return strings.Compare(x, y)
+	})
+	return out
+}
+
 // difference is empty if two traces are the same; else it shows both where they part, "-" what the real Envoy did, "+" what wasmhost did.
 func difference(envoy, host trace) string {
+	envoy, host = untilDeath(envoy, host)
 	a, b := strings.Split(strings.TrimSuffix(envoy.String(), "\n"), "\n"), strings.Split(strings.TrimSuffix(host.String(), "\n"), "\n")
 	if slices.Equal(a, b) {
 		return ""
