@@ -26,39 +26,57 @@ type CalloutResponse struct {
 	headers, trailers *headerMap
 }
 
-// Callout is a callout that waits for its answer.
+// Callout is a callout that waits for its answer. As in Envoy it belongs to the plugin's context, not to a stream: it goes on when the
+// stream that it was made for has ended, and its answer then comes all the same.
 type Callout struct {
 	Token   uint32
 	Request CalloutRequest
 
-	root *guestContext
-	done bool
+	root    *guestContext
+	began   time.Time
+	asked   bool // the cluster's script has been asked
+	done    bool
+	answer  *appointment
+	timeout *appointment
 }
 
-// ErrCalloutReset, as the error of a cluster's Upstream, resets the callout: the guest gets no headers, and the status BROKEN_CONNECTION
-// "reset". Any other error is a cluster that cannot be reached: the guest gets Envoy's own 503.
-var ErrCalloutReset = errors.New("callout reset")
+// What a cluster's Upstream answers a callout with besides a response. Any other error is a cluster that cannot be reached: the guest
+// gets Envoy's own 503.
+var (
+	// ErrCalloutReset resets the callout: the guest gets no headers, and the status BROKEN_CONNECTION "reset".
+	ErrCalloutReset = errors.New("callout reset")
 
-// unreachableText is Envoy's answer for an upstream that cannot be reached.
-const unreachableText = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+	// ErrNoAnswer leaves the callout without an answer: after its timeout the guest gets Envoy's own 504. Without a timeout it waits until
+	// VM.Respond answers it.
+	ErrNoAnswer = errors.New("no answer")
+)
 
-func unreachable() *CalloutResponse {
+// What Envoy's router answers in an upstream's place.
+const (
+	unreachableText = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+	timeoutText     = "upstream request timeout"
+	unhealthyText   = "no healthy upstream"
+)
+
+// routerReply is a local reply of Envoy's router to a callout (Http::AsyncStreamImpl::sendLocalReply).
+func routerReply(status int, text string) *CalloutResponse {
 	return &CalloutResponse{
-		Headers: NewHeaders(":status", "503", "content-length", strconv.Itoa(len(unreachableText)), "content-type", "text/plain"),
-		Body:    []byte(unreachableText),
+		Headers: NewHeaders(":status", strconv.Itoa(status), "content-length", strconv.Itoa(len(text)), "content-type", "text/plain"),
+		Body:    []byte(text),
 	}
 }
 
-// Callouts lists the callouts that wait for an answer, oldest first.
+// Callouts lists the HTTP callouts that wait for an answer, oldest first.
 func (v *VM) Callouts() []*Callout { return slices.Clone(v.callouts) }
 
-// Respond answers a callout: on_http_call_response runs on the plugin's context. A nil response fails it, as a reset or a timeout does.
+// Respond answers a callout: on_http_call_response runs on the plugin's context. A nil response fails it, as a reset does.
 // Answering a callout again, or after its VM was reloaded, does nothing. The error is the guest's crash.
 func (v *VM) Respond(ctx context.Context, c *Callout, response *CalloutResponse) error {
 	if c.done || c.root.in != v.in {
 		return v.in.err()
 	}
 	c.done = true
+	v.cancel(c.answer, c.timeout)
 	v.callouts = slices.DeleteFunc(v.callouts, func(o *Callout) bool { return o == c })
 	in, root := v.in, c.root
 	if in.failure != nil || in.fn.httpCallResponse == nil {
@@ -84,32 +102,68 @@ func (v *VM) Respond(ctx context.Context, c *Callout, response *CalloutResponse)
 	return in.err()
 }
 
-// AnswerCallouts answers every waiting callout from the Proxy's clusters, in their order. It says whether there was any.
+// AnswerCallouts asks the Proxy's clusters and gRPC servers for what waits for them, in the order in which it was made, and delivers what
+// has arrived: with a VirtualClock what is due by now, with a real clock everything, in the order of delays, without waiting for them.
+// It says whether there was anything. The error is the guest's crash or the context's.
 func (v *VM) AnswerCallouts(ctx context.Context) (bool, error) {
-	waiting := v.Callouts()
-	for _, c := range waiting {
-		up := v.proxy.Clusters[c.Request.Cluster]
-		var response *CalloutResponse
-		if up != nil {
-			r, err := up(ctx, Request{Headers: c.Request.Headers, Body: c.Request.Body, Trailers: c.Request.Trailers})
-			switch {
-			case err == nil:
-				response = &CalloutResponse{Headers: r.Headers, Body: r.Body, Trailers: r.Trailers}
-			case !errors.Is(err, ErrCalloutReset):
-				response = unreachable()
-			}
+	_, virtual := v.proxy.Clock.(*VirtualClock)
+	any := false
+	for range maxCallbackRounds {
+		if err := v.serve(ctx); err != nil {
+			return any, err
 		}
-		if err := v.Respond(ctx, c, response); err != nil {
+		now := v.proxy.now()
+		a := v.next(func(a *appointment) bool { return !a.tick && (!virtual || !a.at.After(now)) })
+		if a == nil {
+			return any, nil
+		}
+		any = true
+		v.keep(ctx, a)
+		if err := v.in.err(); err != nil {
 			return true, err
 		}
 	}
-	return len(waiting) > 0, nil
+	return any, nil
+}
+
+// serve asks scripts for what has come to their servers. What they answer becomes appointments.
+func (v *VM) serve(ctx context.Context) error {
+	for _, c := range v.Callouts() {
+		if c.asked || c.done {
+			continue
+		}
+		c.asked = true
+		up := v.proxy.Clusters[c.Request.Cluster]
+		if up == nil {
+			v.answerAt(c, 0, routerReply(503, unreachableText))
+			continue
+		}
+		r, err := up(ctx, Request{Headers: c.Request.Headers, Body: c.Request.Body, Trailers: c.Request.Trailers})
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			v.answerAt(c, r.Delay, &CalloutResponse{Headers: r.Headers, Body: r.Body, Trailers: r.Trailers})
+		case errors.Is(err, ErrNoAnswer):
+		case errors.Is(err, ErrCalloutReset):
+			v.answerAt(c, r.Delay, nil)
+		default:
+			v.answerAt(c, r.Delay, routerReply(503, unreachableText))
+		}
+	}
+	v.serveGRPC(ctx)
+	return ctx.Err()
+}
+
+// answerAt has a callout answered some time after it was made.
+func (v *VM) answerAt(c *Callout, delay time.Duration, r *CalloutResponse) {
+	c.answer = v.at(c.began.Add(delay), func(ctx context.Context) { _ = v.Respond(ctx, c, r) })
 }
 
 // httpCall begins a callout for a plugin's context.
 func (root *guestContext) httpCall(req CalloutRequest, timeout int32) (uint32, Status) {
 	v := root.in.vm
-	if timeout < 0 || v.proxy.Clusters[req.Cluster] == nil {
+	if timeout < 0 || !v.proxy.knows(req.Cluster) {
 		return 0, StatusBadArgument
 	}
 	m := newHeaderMap(req.Headers, requestMap)
@@ -124,9 +178,20 @@ func (root *guestContext) httpCall(req CalloutRequest, timeout int32) (uint32, S
 	req.Headers = m.list
 	req.Timeout = time.Duration(timeout) * time.Millisecond
 	root.in.nextHTTPCall += calloutIncrement
-	token := root.in.nextHTTPCall
-	v.callouts = append(v.callouts, &Callout{Token: token, Request: req, root: root})
-	return token, StatusOK
+	if v.proxy.Unhealthy[req.Cluster] {
+		return 0, StatusInternalFailure
+	}
+	c := &Callout{Token: root.in.nextHTTPCall, Request: req, root: root, began: v.proxy.now()}
+	if req.Timeout > 0 {
+		c.timeout = v.at(c.began.Add(req.Timeout), func(ctx context.Context) { _ = v.Respond(ctx, c, routerReply(504, timeoutText)) })
+	}
+	v.callouts = append(v.callouts, c)
+	return c.Token, StatusOK
+}
+
+// knows says whether there is a cluster of that name.
+func (p *Proxy) knows(cluster string) bool {
+	return p.Clusters[cluster] != nil || p.GRPC[cluster] != nil || p.Unhealthy[cluster]
 }
 
 // The low two bits of a callout's token say what it is: 0 an HTTP call, 1 a gRPC call, 2 a gRPC stream.

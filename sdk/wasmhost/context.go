@@ -1,6 +1,10 @@
 package wasmhost
 
-import "context"
+import (
+	"context"
+	"slices"
+	"time"
+)
 
 // guestContext is a context of the proxy-wasm ABI: the VM's (id 0), a plugin's (a root context), or a stream's.
 type guestContext struct {
@@ -14,8 +18,13 @@ type guestContext struct {
 	// Of a root context.
 	configuring  bool // on_configure is running: the plugin configuration can be read
 	starting     bool // on_context_create is running at the start of the VM
-	tickPeriod   int64
+	tickPeriod   time.Duration
+	ticker       *appointment     // the next tick
 	callResponse *CalloutResponse // during on_http_call_response
+	grpcCalls    map[uint32]*GRPCCall
+	grpcInitial  *headerMap // during on_grpc_receive_initial_metadata
+	grpcTrailing *headerMap // during on_grpc_receive_trailing_metadata
+	grpcReceive  *[]byte    // during on_grpc_receive
 	statusCode   uint32
 	statusText   string
 
@@ -68,6 +77,27 @@ func (c *guestContext) delete(ctx context.Context) {
 		c.in.callback(ctx, c, "proxy_on_delete", c.in.fn.delete, uint64(c.id))
 	}
 	delete(c.in.contexts, c.id)
+	if c.stream == nil {
+		c.release()
+	}
+}
+
+// release ends what a plugin's context has begun: its ticks, its callouts, its gRPC calls.
+func (root *guestContext) release() {
+	v := root.in.vm
+	v.cancel(root.ticker)
+	for _, c := range v.Callouts() {
+		if c.root == root {
+			c.done = true
+			v.cancel(c.answer, c.timeout)
+		}
+	}
+	v.callouts = slices.DeleteFunc(v.callouts, func(c *Callout) bool { return c.root == root })
+	for _, c := range v.GRPCCalls() {
+		if c.root == root {
+			c.cancelled()
+		}
+	}
 }
 
 // readMap is the map that a host call may read; nil if the guest may not see it now.
@@ -89,6 +119,10 @@ func (c *guestContext) readMap(t MapType) *headerMap {
 			return c.stream.dirs[1].trailers
 		}
 		return c.trailers[1]
+	case MapGRPCInitialMetadata:
+		return c.root.grpcInitial
+	case MapGRPCTrailingMetadata:
+		return c.root.grpcTrailing
 	case MapHTTPCallResponseHeaders:
 		if r := c.root.callResponse; r != nil {
 			return r.headers
@@ -137,8 +171,13 @@ func (c *guestContext) buffer(t BufferType) (b buffer, ok bool) {
 			return buffer{}, true
 		}
 		return buffer{*data, data}, true
-	case BufferDownstreamData, BufferUpstreamData, BufferGRPCReceive, BufferCallData:
-		return buffer{}, true // there, and empty: nothing of this kind happens to an HTTP filter without gRPC
+	case BufferGRPCReceive:
+		if r := c.root.grpcReceive; r != nil {
+			return buffer{*r, r}, true
+		}
+		return buffer{}, true
+	case BufferDownstreamData, BufferUpstreamData, BufferCallData:
+		return buffer{}, true // there, and empty: nothing of this kind happens to an HTTP filter
 	case BufferHTTPCallResponseBody:
 		if r := c.root.callResponse; r != nil {
 			return buffer{bytes: r.Body}, true

@@ -1,6 +1,9 @@
 package wasmhost
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // envFunction is a function of module env.
 type envFunction struct {
@@ -70,8 +73,8 @@ var envFunctions = []envFunction{
 	proxyFunc("grpc_call", "iiiiiiiiiiii", allABIs, hostGRPCCall),
 	proxyFunc("grpc_stream", "iiiiiiiii", allABIs, hostGRPCStream),
 	proxyFunc("grpc_send", "iiii", allABIs, hostGRPCSend),
-	proxyFunc("grpc_cancel", "i", allABIs, hostGRPCEnd),
-	proxyFunc("grpc_close", "i", allABIs, hostGRPCEnd),
+	proxyFunc("grpc_cancel", "i", allABIs, hostGRPCCancel),
+	proxyFunc("grpc_close", "i", allABIs, hostGRPCClose),
 
 	proxyFunc("get_shared_data", "iiiii", allABIs, hostGetSharedData),
 	proxyFunc("set_shared_data", "iiiii", allABIs, hostSetSharedData),
@@ -141,7 +144,7 @@ func hostSetEffectiveContext(in *instance, s []uint64) Status {
 }
 
 func hostSetTickPeriod(in *instance, s []uint64) Status {
-	in.target().root.tickPeriod = int64(uint32(s[0])) * 1e6
+	in.target().root.setTickPeriod(time.Duration(uint32(s[0])) * time.Millisecond)
 	return StatusOK
 }
 
@@ -416,42 +419,6 @@ func hostHTTPCall(in *instance, s []uint64) Status {
 	token, status := root.httpCall(req, int32(uint32(s[8])))
 	in.putU32(s[9], token)
 	return status
-}
-
-// hostGRPCCall and hostGRPCStream fail as Envoy does where the service is not known: nothing is scripted for gRPC.
-func hostGRPCCall(in *instance, s []uint64) Status {
-	return grpcStart(in, s, 5)
-}
-
-func hostGRPCStream(in *instance, s []uint64) Status {
-	return grpcStart(in, s, 4)
-}
-
-func grpcStart(in *instance, s []uint64, strings int) Status {
-	for i := range strings {
-		if _, ok := in.read(s[2*i], s[2*i+1]); !ok {
-			return StatusInvalidMemoryAccess
-		}
-	}
-	return StatusParse
-}
-
-func hostGRPCSend(in *instance, s []uint64) Status {
-	if _, ok := in.read(s[1], s[2]); !ok {
-		return StatusInvalidMemoryAccess
-	}
-	if uint32(s[0])&calloutTypeMask != calloutGRPCStrm {
-		return StatusBadArgument
-	}
-	return StatusNotFound
-}
-
-func hostGRPCEnd(_ *instance, s []uint64) Status {
-	switch uint32(s[0]) & calloutTypeMask {
-	case calloutGRPCCall, calloutGRPCStrm:
-		return StatusNotFound
-	}
-	return StatusBadArgument
 }
 
 func hostGetSharedData(in *instance, s []uint64) Status {

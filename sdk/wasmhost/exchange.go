@@ -2,7 +2,10 @@ package wasmhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
+	"time"
 )
 
 // Request is an HTTP request.
@@ -18,9 +21,14 @@ type Response struct {
 	Headers  Headers // with :status
 	Body     []byte
 	Trailers Headers
+
+	// Delay is the time that the answer takes. With a VirtualClock it passes on the clock, and what falls due meanwhile happens first: a
+	// callout that runs over its timeout gets Envoy's 504. With a real clock nobody waits: answers come in the order of their delays.
+	Delay time.Duration
 }
 
-// Upstream answers a request. An error stands for an upstream that cannot be reached: the client gets 503, a callout fails.
+// Upstream answers a request. An error stands for an upstream that cannot be reached: the client, or the callout, gets 503. For what else
+// can become of a callout see ErrCalloutReset and ErrNoAnswer.
 type Upstream func(ctx context.Context, r Request) (Response, error)
 
 // Outcome is what came of an exchange.
@@ -45,8 +53,9 @@ type Outcome struct {
 }
 
 // Exchange sends one request through the plugin to the upstream, and the response back, as Envoy does with a client that sends its body
-// in one piece. Callouts are answered from the Proxy's clusters, queues are run. The error is the guest's crash (the Outcome then tells
-// what the client got) or the end of ctx.
+// in one piece. Callouts and gRPC calls are answered from the Proxy's clusters, queues are run. If the Proxy has a VirtualClock, it moves
+// forward as far as is needed: to what the stream waits for, ticks on the way included, but for no longer than StreamIdleTimeout without
+// anything but ticks. The error is the guest's crash (the Outcome then tells what the client got) or the end of ctx.
 func (p *Plugin) Exchange(ctx context.Context, r Request, upstream Upstream) (Outcome, error) {
 	var out Outcome
 	s := p.NewStream(ctx, r.Info)
@@ -121,7 +130,9 @@ func (s *Stream) exchange(ctx context.Context, r Request, upstream Upstream, out
 		if ctx.Err() != nil {
 			return fmt.Errorf("exchange: %w", context.Cause(ctx))
 		}
-		if err != nil {
+		if s.late(ctx, &resp, errors.Is(err, ErrNoAnswer)) {
+			s.reply(ctx, localReply{code: 504, body: timeoutText, grpc: s.vm.module.profile.grpcTimeout, details: "response_timeout"})
+		} else if err != nil {
 			s.reply(ctx, localReply{code: 503, body: unreachableText, grpc: -1,
 				details: "upstream_reset_before_response_started{remote_connection_failure}"})
 		} else {
@@ -154,22 +165,67 @@ func (s *Stream) respond(ctx context.Context, r Response) error {
 	return nil
 }
 
-// settle answers callouts and runs events until enough says so, or nothing more happens.
+// late lets the time pass that the upstream takes. It says whether the route's timeout was over before.
+func (s *Stream) late(ctx context.Context, r *Response, never bool) bool {
+	v, ok := s.dirs[request].headers.get(routeTimeoutHeader)
+	ms, err := strconv.ParseUint(v, 10, 31)
+	timeout := time.Duration(ms) * time.Millisecond
+	if ok = ok && err == nil && timeout > 0; !ok && never {
+		return true // for ever; the caller has nothing better to show
+	}
+	over := never || ok && r.Delay >= timeout
+	if !over {
+		timeout = r.Delay
+	}
+	if _, virtual := s.vm.proxy.Clock.(*VirtualClock); virtual && timeout > 0 {
+		answer := s.vm.at(s.vm.proxy.now().Add(timeout), func(context.Context) {})
+		for a := s.vm.next(nil); a != nil && ctx.Err() == nil; a = s.vm.next(nil) {
+			s.vm.keep(ctx, a)
+			s.vm.RunEvents(ctx)
+			_ = s.vm.serve(ctx)
+			if a == answer {
+				break
+			}
+		}
+	}
+	return over
+}
+
+// settle answers callouts and runs events until enough says so, or nothing more happens. A VirtualClock moves to what is due next.
 func (s *Stream) settle(ctx context.Context, enough func() bool) (bool, error) {
+	v := s.vm
+	_, virtual := v.proxy.Clock.(*VirtualClock)
+	idle := v.proxy.now().Add(StreamIdleTimeout)
 	for range maxCallbackRounds {
 		if enough != nil && enough() {
 			return true, nil
 		}
-		ran := s.vm.RunEvents(ctx)
-		answered, err := s.vm.AnswerCallouts(ctx)
+		ran := v.RunEvents(ctx)
+		answered, err := v.AnswerCallouts(ctx)
 		if err != nil {
 			return false, err
 		}
 		if err := ctx.Err(); err != nil {
 			return false, fmt.Errorf("exchange: %w", context.Cause(ctx))
 		}
-		if !ran && !answered {
+		if ran || answered {
+			idle = v.proxy.now().Add(StreamIdleTimeout)
+			continue
+		}
+		if !virtual {
 			return enough == nil || enough(), nil
+		}
+		waits := v.next(func(a *appointment) bool { return !a.tick })
+		first := v.next(nil)
+		if first == nil || waits == nil && (enough == nil || first.at.After(idle)) {
+			return enough == nil || enough(), nil
+		}
+		v.keep(ctx, first)
+		if err := v.in.err(); err != nil {
+			return false, err
+		}
+		if !first.tick {
+			idle = v.proxy.now().Add(StreamIdleTimeout)
 		}
 	}
 	return false, fmt.Errorf("exchange: the filter made callouts or events for %d rounds: %w", maxCallbackRounds, ErrTooLarge)

@@ -52,7 +52,11 @@ type guestFuncs struct {
 	requestHeaders, requestBody, requestTrailers      api.Function
 	responseHeaders, responseBody, responseTrailers   api.Function
 	httpCallResponse, queueReady, done, onLog, delete api.Function
+	grpcReceive, grpcClose, grpcInitial, grpcTrailing guestFunc
 }
+
+// guestFunc is an export of the guest; nil if it has none, or if it may not be called.
+type guestFunc = api.Function
 
 // headers, body and trailers give the callback of a direction, and its name.
 func (f *guestFuncs) headers(d int) (api.Function, string) {
@@ -248,6 +252,10 @@ func (in *instance) bind() {
 	in.fn.responseBody = f("proxy_on_response_body")
 	in.fn.responseTrailers = f("proxy_on_response_trailers")
 	in.fn.httpCallResponse = f("proxy_on_http_call_response")
+	in.fn.grpcReceive = f("proxy_on_grpc_receive")
+	in.fn.grpcClose = f("proxy_on_grpc_close")
+	in.fn.grpcInitial = f("proxy_on_grpc_receive_initial_metadata")
+	in.fn.grpcTrailing = f("proxy_on_grpc_receive_trailing_metadata")
 	in.fn.queueReady = f("proxy_on_queue_ready")
 	in.fn.done = f("proxy_on_done")
 	in.fn.onLog = f("proxy_on_log")

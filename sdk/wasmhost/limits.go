@@ -29,6 +29,10 @@ const (
 	// A request over it is answered with 413, a response with 500.
 	MaxBodyBytes = 1 << 20
 
+	// StreamIdleTimeout is how long Exchange lets a stream that waits see nothing but ticks, on a VirtualClock (Envoy: stream_idle_timeout,
+	// which then ends the stream).
+	StreamIdleTimeout = 5 * time.Minute
+
 	// MaxLogLines and MaxLogBytes bound the log that a VM keeps until TakeLogs. What comes later is counted, not kept.
 	MaxLogLines = 100_000
 	MaxLogBytes = 64 << 20

@@ -29,6 +29,9 @@ type Profile struct {
 	// dropsStreamDuration says that x-envoy-upstream-stream-duration-ms is removed from a client's request before any filter.
 	dropsStreamDuration bool
 
+	// grpcTimeout is the gRPC status of a call that runs over its timeout; -1 for the one that belongs to 504.
+	grpcTimeout int32
+
 	// mainVoid says that __main_void is called after _initialize where main is not exported.
 	mainVoid bool
 }
@@ -79,6 +82,7 @@ var profiles = []Profile{
 		name: "envoy-1.36", envoy: "1.36",
 		wasi:          wasiFirst,
 		pollOneoff:    wasiENOSYS,
+		grpcTimeout:   -1,
 		initAllowed:   initAllowedFirst,
 		mallocAllowed: mallocAllowedFirst,
 	},
@@ -86,6 +90,7 @@ var profiles = []Profile{
 		name: "envoy-1.37", envoy: "1.37",
 		wasi:          wasiFirst,
 		pollOneoff:    wasiENOSYS,
+		grpcTimeout:   -1,
 		initAllowed:   slices.Concat(initAllowedFirst, initAllowedFrom137),
 		mallocAllowed: mallocAllowedFirst,
 	},
@@ -93,6 +98,7 @@ var profiles = []Profile{
 		name: "envoy-1.38", envoy: "1.38",
 		wasi:           wasiFirst,
 		pollOneoff:     wasiENOSYS,
+		grpcTimeout:    -1,
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137),
 		mallocAllowed:  mallocAllowedFirst,
 		dropsKeepAlive: true,
@@ -101,6 +107,7 @@ var profiles = []Profile{
 		name: "envoy-1.39", envoy: "1.39",
 		wasi:           slices.Concat(wasiFirst, wasiFrom139),
 		pollOneoff:     0,
+		grpcTimeout:    -1,
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137, initAllowedFrom139),
 		mallocAllowed:  slices.Concat(mallocAllowedFirst, mallocAllowedFrom139),
 		mainVoid:       true,
@@ -110,6 +117,7 @@ var profiles = []Profile{
 		name: "envoy-1.40", envoy: "1.40",
 		wasi:           slices.Concat(wasiFirst, wasiFrom139),
 		pollOneoff:     0,
+		grpcTimeout:    -1,
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137, initAllowedFrom139),
 		mallocAllowed:  slices.Concat(mallocAllowedFirst, mallocAllowedFrom139),
 		mainVoid:       true,

@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
+	"sync/atomic"
 )
 
 // Proxy is what the VMs of one Envoy process share: statistics, shared data, shared queues, clusters, the clock. The zero Proxy is
@@ -16,8 +16,16 @@ type Proxy struct {
 	// Clock tells the time. nil: the real time.
 	Clock Clock
 
-	// Clusters answer callouts, by cluster name. A callout to a cluster that is not here gets BAD_ARGUMENT, as in Envoy.
+	// Clusters answer HTTP callouts, by cluster name. A callout to a cluster that is neither here nor in GRPC nor in Unhealthy gets
+	// BAD_ARGUMENT, as in Envoy.
 	Clusters map[string]Upstream
+
+	// GRPC answers gRPC calls and streams, by cluster name. A cluster that is here or in Clusters, but not in the one that is asked,
+	// cannot be reached.
+	GRPC map[string]GRPCServer
+
+	// Unhealthy names clusters that have no healthy host: callouts to them get INTERNAL_FAILURE.
+	Unhealthy map[string]bool
 
 	// Foreign are the functions behind proxy_call_foreign_function. An unknown name gets NOT_FOUND.
 	Foreign map[string]ForeignFunction
@@ -28,13 +36,16 @@ type Proxy struct {
 	// Node is the node's identity, for the properties node.id and node.cluster.
 	Node Node
 
-	mu      sync.Mutex
-	data    map[dataKey]dataValue
-	dataCAS uint32
-	bytes   int
-	queues  map[uint32]*queue
-	tokens  map[dataKey]uint32
-	metrics map[string]*metric
+	seq       atomic.Uint64 // of appointments
+	mu        sync.Mutex
+	vms       []*VM // that were not closed, in the order in which they were made
+	data      map[dataKey]dataValue
+	dataCAS   uint32
+	bytes     int
+	queues    map[uint32]*queue
+	tokens    map[dataKey]uint32
+	lastToken uint32
+	metrics   map[string]*metric
 }
 
 // Node is the identity of the simulated Envoy.
@@ -43,49 +54,36 @@ type Node struct{ ID, Cluster string }
 // ForeignFunction is a function that guests call by name. It gets the arguments' bytes, which it must copy to keep them.
 type ForeignFunction func(ctx context.Context, args []byte) (result []byte, status Status)
 
-// Clock tells the time to guests. Implementations must be safe for concurrent use.
-type Clock interface {
-	Now() time.Time
+// enter and leave keep the list of the Proxy's VMs. What VMs of one id share is gone with the last of them, as in Envoy.
+func (p *Proxy) enter(v *VM) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.vms = append(p.vms, v)
 }
 
-type realClock struct{}
-
-func (realClock) Now() time.Time { return time.Now() }
-
-// VirtualClock is a Clock that only moves when it is told to. The zero value stands at the Unix epoch. It may be used concurrently.
-type VirtualClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// NewVirtualClock makes a clock that stands at t.
-func NewVirtualClock(t time.Time) *VirtualClock { return &VirtualClock{now: t} }
-
-// Now is the time that the clock stands at.
-func (c *VirtualClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.now.IsZero() {
-		return time.Unix(0, 0).UTC()
+func (p *Proxy) leave(v *VM) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.vms = slices.DeleteFunc(p.vms, func(o *VM) bool { return o == v })
+	id := v.cfg.ID
+	if slices.ContainsFunc(p.vms, func(o *VM) bool { return o.cfg.ID == id }) {
+		return
 	}
-	return c.now
-}
-
-// Set moves the clock to t, which may be in its past.
-func (c *VirtualClock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
-// Advance moves the clock forward by d.
-func (c *VirtualClock) Advance(d time.Duration) { c.Set(c.Now().Add(d)) }
-
-func (p *Proxy) now() time.Time {
-	if p.Clock == nil {
-		return realClock{}.Now()
+	for k, d := range p.data {
+		if k.vmID == id {
+			p.bytes -= len(k.name) + len(d.value)
+			delete(p.data, k)
+		}
 	}
-	return p.Clock.Now()
+	for k, token := range p.tokens {
+		if k.vmID == id {
+			for _, item := range p.queues[token].items {
+				p.bytes -= len(item)
+			}
+			delete(p.queues, token)
+			delete(p.tokens, k)
+		}
+	}
 }
 
 // dataKey names a shared datum or a queue: they belong to a VM id.
@@ -147,7 +145,8 @@ func (p *Proxy) registerQueue(vmID, name string, ready func(token uint32)) uint3
 	k := dataKey{vmID, name}
 	token, ok := p.tokens[k]
 	if !ok {
-		token = uint32(len(p.tokens)) + 1
+		p.lastToken++
+		token = p.lastToken
 		p.tokens[k] = token
 		p.queues[token] = &queue{}
 	}

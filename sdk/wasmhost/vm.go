@@ -51,7 +51,9 @@ type VM struct {
 	mu     sync.Mutex
 	events []func(context.Context) // posted by other VMs' enqueues; run when this VM is idle
 
-	callouts []*Callout // in the order in which they were made
+	callouts []*Callout  // that wait, in the order in which they were made
+	grpc     []*GRPCCall // that have not ended, in that order
+	agenda   []*appointment
 }
 
 // NewVM starts a VM: instantiates the module and runs its _initialize. No plugin is configured yet.
@@ -68,11 +70,13 @@ func (m *Module) NewVM(ctx context.Context, cfg VMConfig) (*VM, error) {
 		return nil, fmt.Errorf("start VM under %s: %w", m.profile.name, err)
 	}
 	v.in = in
+	v.proxy.enter(v)
 	return v, nil
 }
 
 // Close frees the VM. It runs no callback; Shutdown does.
 func (v *VM) Close(ctx context.Context) error {
+	v.proxy.leave(v)
 	v.in.close(ctx)
 	return nil
 }
@@ -88,6 +92,7 @@ func (v *VM) Shutdown(ctx context.Context) error {
 		p.pendingDone = true
 	}
 	err := v.in.err()
+	v.proxy.leave(v)
 	v.in.close(ctx)
 	return err
 }
@@ -244,9 +249,9 @@ func (p *Plugin) begin(ctx context.Context) error {
 func (p *Plugin) VM() *VM { return p.vm }
 
 // TickPeriod is what the plugin asked for with proxy_set_tick_period_milliseconds; 0 for no ticks.
-func (p *Plugin) TickPeriod() time.Duration { return time.Duration(p.root.tickPeriod) }
+func (p *Plugin) TickPeriod() time.Duration { return p.root.tickPeriod }
 
-// Tick runs proxy_on_tick. The error is the guest's crash.
+// Tick runs proxy_on_tick now. Proxy.Advance runs it when it is due. The error is the guest's crash.
 func (p *Plugin) Tick(ctx context.Context) error {
 	in := p.vm.in
 	if in.failure == nil && in.fn.tick != nil {
@@ -287,7 +292,7 @@ func (v *VM) reload(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	v.in, v.callouts = in, nil
+	v.in, v.callouts, v.grpc, v.agenda = in, nil, nil, nil
 	v.reloads++
 	for _, p := range v.plugins {
 		if err := p.begin(ctx); err != nil {
