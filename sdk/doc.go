@@ -1,5 +1,6 @@
 // Package sdk is what a filter imports: it turns the proxy-wasm callbacks of Envoy into a handler for each HTTP stream,
-// with a typed configuration, headers, bodies, local replies, metrics, properties and logs.
+// or each TCP connection, with a typed configuration, headers, bodies, local replies, metrics, properties, logs, callouts
+// that are awaited, timers, and data that workers share.
 //
 // A filter is a package main that calls [Register] in init and has an empty main. It is compiled with the ordinary
 // toolchain, GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared, which is what waft build does:
@@ -50,6 +51,25 @@
 // which goes to the log and makes the host refuse the configuration. For each HTTP stream the Filter makes a [Handler],
 // which gets the events that it has methods for: [RequestHeadersHandler], [RequestBodyHandler],
 // [BufferedRequestBodyHandler], [RequestTrailersHandler], the same four for responses, and [StreamDoneHandler].
+//
+// # Waiting
+//
+// A handler's method that takes a context first may wait, in straight-line code: for another service ([Fetch], [CallGRPC],
+// [OpenGRPC]), for a time ([Sleep]), for several things at once ([All], [First]), within a limit ([WithTimeout]). The stream
+// waits with it, and the worker goes on with others. Work beside the streams is [Plugin.Go], [Plugin.Every], [Plugin.After]
+// and [Plugin.Receive]. Each is a coroutine: one runs at a time, from one wait to the next, so nothing needs a lock. What a
+// filter does not use is not in its module.
+//
+//	func (g *gate) OnRequestHeaders(ctx context.Context, r *sdk.Request) sdk.Action {
+//		answer, err := r.Fetch(ctx, sdk.FetchRequest{Cluster: "auth", Path: r.Path(), Timeout: time.Second})
+//		if err != nil || answer.Status != 200 {
+//			return r.Reply(sdk.Reply{Status: 403})
+//		}
+//		return sdk.Continue
+//	}
+//
+// What would stop the worker must not be used while a request is handled: time.Sleep, waiting on a channel or on a lock that
+// another coroutine holds.
 //
 // # Rules
 //
