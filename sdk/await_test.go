@@ -291,7 +291,6 @@ func TestPanicWhileAwaiting(t *testing.T) {
 	}
 }
 
-
 func TestBackground(t *testing.T) {
 	t.Parallel()
 	var log []string
@@ -479,5 +478,53 @@ func TestConnection(t *testing.T) {
 	want := []string{"closed by 2", "done", "closed by 1", "done", "closed by 1", "done", "closed by 1", "done"}
 	if !slices.Equal(l.log, want) {
 		t.Errorf("log %q, want %q", l.log, want)
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	for _, wait := range []bool{false, true} {
+		var log []string
+		f := sdktest.New(t, func(p *sdk.Plugin, _ *struct{}) (sdk.Filter, error) {
+			p.Go(func(ctx context.Context) { log = append(log, fmt.Sprint("background ", sdk.Sleep(ctx, time.Hour))) })
+			p.OnShutdown(func(ctx context.Context) {
+				if wait {
+					sdk.Sleep(ctx, time.Second)
+				}
+				log = append(log, "report")
+			})
+			p.OnShutdown(func(context.Context) { panic("boom") })
+			return sdk.FilterFunc(func() sdk.Handler { return nil }), nil
+		}, "")
+		at := f.Close()
+		if want := []string{"report", "background context canceled"}; !slices.Equal(log, want) {
+			t.Errorf("log %q, want %q", log, want)
+		}
+		if took := at.Sub(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)); (took == time.Second) != wait {
+			t.Errorf("closed after %v", took)
+		}
+	}
+}
+
+func TestReplaceHeaders(t *testing.T) {
+	t.Parallel()
+	f := run(t, &waiter{request: func(_ context.Context, r *sdk.Request) sdk.Action {
+		before, err := r.Headers().Size()
+		pairs, _ := r.Headers().Pairs()
+		if err := r.Headers().Replace(append(pairs, sdk.Header{Name: "x-\r\n"})); !errors.Is(err, sdk.ErrBadArgument) || !strings.Contains(err.Error(), "token") {
+			t.Errorf("a bad name: %v", err)
+		}
+		if err := r.Headers().Replace(append(pairs, sdk.Header{Name: "x-new", Value: "\xff"}, sdk.Header{Name: "x-new"})); err != nil {
+			t.Error(err)
+		}
+		after, _ := r.Headers().Size()
+		if err != nil || after-before != 10+len("x-new")+1+10+len("x-new") {
+			t.Errorf("size %d, then %d, %v", before, after, err)
+		}
+		return sdk.Continue
+	}})
+	got := f.Do(sdktest.Request{Headers: sdktest.Headers("x-a", "1")})
+	if got.Upstream == nil || !slices.Equal(got.Upstream.Values("x-new"), []string{"\xff", ""}) || got.Upstream.Get("x-a") != "1" {
+		t.Errorf("got %+v", got.Upstream)
 	}
 }

@@ -148,6 +148,16 @@ func (s *GRPCStream) Send(message []byte, last bool) error {
 	return hostError(v.host.GRPCSend(s.token, message, last), "send to", s.target)
 }
 
+// CloseSend says that no more messages follow. The server's may.
+func (s *GRPCStream) CloseSend() error {
+	if s.closed || s.call.over {
+		return nil
+	}
+	v := s.call.task.vm
+	v.enter(s.call.task.id)
+	return hostError(v.host.GRPCClose(s.token), "close", s.target)
+}
+
 // Receive waits for a message, which is the caller's. It is io.EOF when the server ended the stream with OK, a [*GRPCError]
 // with another status, ErrTooLarge for a message above the limit or when too many wait, and the context's error.
 func (s *GRPCStream) Receive(ctx context.Context) ([]byte, error) {

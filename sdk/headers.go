@@ -122,6 +122,25 @@ func (h *Headers) value(name string) string {
 	return v
 }
 
+// Replace puts these in the place of all headers, pseudo-headers too, which come first. It is one host call, where many
+// changes would be one each. It refuses what [Headers.Set] refuses, and then changes nothing.
+func (h *Headers) Replace(headers []Header) error {
+	for _, p := range headers {
+		if err := h.check("replace all by ", p.Name, p.Value); err != nil {
+			return err
+		}
+	}
+	h.forget()
+	return h.fail(h.host.SetHeaderPairs(h.kind, abi.AppendPairs(make([]byte, 0, abi.PairsSize(headers)), headers)), "replace all of ", "")
+}
+
+// Size is the number of bytes that the host would copy for all headers: names, values, and ten bytes for each. It is 0 where
+// they cannot be read.
+func (h *Headers) Size() (int, error) {
+	size, status := h.host.HeaderMapSize(h.kind)
+	return size, h.fail(status, "size of ", "")
+}
+
 func (h *Headers) check(verb, name, value string) error {
 	if reason := headerFault(name, value); reason != "" {
 		return fmt.Errorf("%s%s %q: %s: %w", verb, h.what, name, reason, ErrBadArgument)

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"context"
 	"time"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -41,6 +42,7 @@ type Plugin struct {
 	metrics map[string]metric
 	streams Counter
 
+	finish    []func(ctx context.Context)
 	tasks     taskList
 	clockwork clockwork
 	queues    map[uint32]func()

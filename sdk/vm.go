@@ -128,6 +128,3 @@ func (v *vm) stream(id uint32) *Stream {
 	v.recent = s
 	return s
 }
-
-// Done is the callback proxy_on_done: a stream or a plugin is about to end, and may.
-func (v *vm) Done(uint32) bool { return true }

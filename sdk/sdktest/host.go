@@ -36,6 +36,8 @@ type host struct {
 	lastToken    uint32
 	// answer is what the callback of a callout shows.
 	answer *calloutAnswer
+	// ended: the plugin has said that it is done.
+	ended bool
 
 	tickPeriod time.Duration
 	nextTick   time.Time
@@ -306,8 +308,6 @@ func (h *host) SetEffectiveContext(id uint32) abi.Status {
 	h.stream = s
 	return abi.OK
 }
-
-func (h *host) Done() abi.Status { return abi.OK }
 
 func (h *host) HeaderMapSize(m abi.MapType) (int, abi.Status) {
 	pairs, status := h.HeaderPairs(m)
