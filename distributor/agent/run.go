@@ -47,14 +47,11 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	state, damaged, err := openState(config.StateDir)
+	state, err := readState(config)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = state.close() }() // the process's end would give the lock back as well
-	if damaged != nil {
-		config.Log.Error("a part of the agent's state is damaged; going on with what is left", "error", damaged)
-	}
 	verdicts, err := openVerdicts(state.path(verdictsFile))
 	if err != nil {
 		config.Log.Warn("verdicts of the probe are damaged, and will be found again", "error", err)
@@ -149,14 +146,11 @@ func WriteBootstrap(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	state, damaged, err := openState(config.StateDir)
+	state, err := readState(config)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = state.close() }() // the process's end would give the lock back as well
-	if damaged != nil {
-		config.Log.Error("a part of the agent's state is damaged; going on with what is left", "error", damaged)
-	}
 	cache, err := registry.OpenCache(state.path(modulesFolder))
 	if err != nil {
 		return err
@@ -166,6 +160,18 @@ func WriteBootstrap(ctx context.Context, config Config) error {
 		r.Slots = config.Slots
 	}
 	return prepareFiles(&files{config: config, number: version.Number, cache: cache}, r)
+}
+
+// readState opens what an earlier life left on disk. A damaged part of it is logged, and no reason to stop.
+func readState(config Config) (*stateFolder, error) {
+	state, damaged, err := openState(config.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	if damaged != nil {
+		config.Log.Error("a part of the agent's state is damaged; going on with what is left", "error", damaged)
+	}
+	return state, nil
 }
 
 // envoyVersion asks the binary, and checks what of the configuration depends on the answer.
