@@ -83,7 +83,7 @@ func newRoot() *cobra.Command {
 	})
 	group(root)
 	root.AddCommand(
-		newBuild(), newCheck(), newTest(),
+		newNew(), newBuild(), newCheck(), newTest(),
 		newPush(), newPull(), newInspect(),
 		newServe(), newAgent(),
 		newRelease(), newRollout(), newNodes(), newAudit(),

@@ -14,7 +14,7 @@ import (
 // sdkPath is the package whose Register a filter calls.
 const sdkPath = "github.com/waft-project/waft/sdk"
 
-// registration is a call of sdk.Register or sdk.RegisterRaw.
+// registration is a call of sdk.Register, sdk.RegisterNetwork or sdk.RegisterRaw.
 type registration struct {
 	pos token.Position
 	// config is the type of the configuration; nil for RegisterRaw.
@@ -92,7 +92,7 @@ func registrations(p *packages.Package) []registration {
 			}
 			r := registration{pos: p.Fset.Position(call.Pos())}
 			switch fn.Name() {
-			case "Register":
+			case "Register", "RegisterNetwork":
 				args := p.TypesInfo.Instances[id].TypeArgs
 				if args == nil || args.Len() != 1 {
 					return true
