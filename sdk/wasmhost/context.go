@@ -13,6 +13,7 @@ type guestContext struct {
 	root    *guestContext // the plugin's context; itself for one
 	plugin  *Plugin       // nil for the VM's context
 	stream  *Stream       // nil but for a stream's
+	conn    *Connection   // nil but for a connection's
 	created bool          // the guest has been told of it, or would have been
 
 	// Of a root context.
@@ -25,6 +26,8 @@ type guestContext struct {
 	grpcInitial  *headerMap // during on_grpc_receive_initial_metadata
 	grpcTrailing *headerMap // during on_grpc_receive_trailing_metadata
 	grpcReceive  *[]byte    // during on_grpc_receive
+	calling      bool       // on_foreign_function is running
+	callData     []byte     // what it is about
 	statusCode   uint32
 	statusText   string
 
@@ -34,16 +37,17 @@ type guestContext struct {
 	body      [2]*[]byte // the frame that the callback is about
 	buffering [2]bool    // the callback paused before: it sees the stream's buffer instead
 	end       bool       // end_of_stream of the last callback
+	network   [2]*[]byte // of a connection: what on_downstream_data and on_upstream_data are about
 	logging   bool       // on_log is running: maps are read-only, and complete
 	failSent  bool       // the 503 for a crash has been sent
 }
 
 // newContext makes a context with a new id.
-func (in *instance) newContext(root *guestContext, plugin *Plugin, stream *Stream) *guestContext {
+func (in *instance) newContext(root *guestContext, plugin *Plugin) *guestContext {
 	for in.nextID == 0 || in.contexts[in.nextID] != nil {
 		in.nextID++
 	}
-	c := &guestContext{in: in, id: in.nextID, root: root, plugin: plugin, stream: stream}
+	c := &guestContext{in: in, id: in.nextID, root: root, plugin: plugin}
 	if root == nil {
 		c.root = c
 	}
@@ -77,7 +81,7 @@ func (c *guestContext) delete(ctx context.Context) {
 		c.in.callback(ctx, c, "proxy_on_delete", c.in.fn.delete, uint64(c.id))
 	}
 	delete(c.in.contexts, c.id)
-	if c.stream == nil {
+	if c.root == c {
 		c.release()
 	}
 }
@@ -176,8 +180,20 @@ func (c *guestContext) buffer(t BufferType) (b buffer, ok bool) {
 			return buffer{*r, r}, true
 		}
 		return buffer{}, true
-	case BufferDownstreamData, BufferUpstreamData, BufferCallData:
-		return buffer{}, true // there, and empty: nothing of this kind happens to an HTTP filter
+	case BufferDownstreamData, BufferUpstreamData:
+		if data := c.network[t-BufferDownstreamData]; data != nil {
+			return buffer{*data, data}, true
+		}
+		return buffer{}, true
+	case BufferCallData:
+		// Envoy leaves here what its last user left: the plugin's configuration while that can be read, else the VM's.
+		switch {
+		case c.root.calling:
+			return buffer{bytes: c.root.callData}, true
+		case c.plugin != nil && (c.configuring || c.starting):
+			return buffer{bytes: c.plugin.cfg.Configuration}, true
+		}
+		return buffer{bytes: c.in.vm.cfg.Configuration}, true
 	case BufferHTTPCallResponseBody:
 		if r := c.root.callResponse; r != nil {
 			return buffer{bytes: r.Body}, true

@@ -2,12 +2,14 @@
 //
 // Flow: NewHost makes the runtime and opens the cache of compiled modules. Host.Load checks a module against a Profile, which is what
 // one Envoy version offers, and compiles it once. Module.NewVM starts a VM (memory of its own, _initialize run), VM.Configure a plugin in
-// it (on_vm_start, on_configure), Plugin.NewStream a request. A Stream is fed headers, bodies and trailers piece by piece;
-// Plugin.Exchange does it all for one request and its response. Callouts go to the scripted servers of the VM's Proxy (Clusters, GRPC), which
-// is also what VMs share; Proxy.Advance moves its VirtualClock past ticks, answers and time-outs in their order. Check and Inspect look at a module without compiling it.
+// it (on_vm_start, on_configure), Plugin.NewStream a request, Plugin.NewConnection a TCP connection. A Stream is fed headers, bodies and
+// trailers piece by piece, a Connection bytes; Plugin.Exchange does it all for one request and its response. Callouts go to the scripted
+// servers of the VM's Proxy (Clusters, GRPC), which is also what VMs share; Proxy.Advance moves its VirtualClock past ticks, answers and
+// time-outs in their order. Check and Inspect look at a module without compiling it.
 //
 // The host copies proxy-wasm-cpp-host and Envoy: https://github.com/proxy-wasm/spec for the ABI (0.1.0, 0.2.0 and 0.2.1), Envoy's
-// source/extensions/common/wasm, its HTTP and gRPC clients and its filter manager for what happens around it. Where those leave a doubt, Envoy was measured.
+// source/extensions/common/wasm, its HTTP and gRPC clients and its filter managers for what happens around it. Where those leave a
+// doubt, Envoy was measured.
 //
 // Invariants:
 //   - A module gets the functions of its profile and ABI, and nothing else; an import that is missing fails Load and is named.

@@ -331,6 +331,9 @@ func hostCloseStream(in *instance, s []uint64) Status {
 		return StatusBadArgument
 	}
 	c := in.target()
+	if conn := c.conn; conn != nil && t >= StreamDownstream {
+		in.later(func() { _ = conn.Close(context.Background(), CloseLocal) })
+	}
 	if st := c.stream; st != nil && t <= StreamResponse {
 		in.later(func() {
 			if !st.closed {
@@ -364,6 +367,9 @@ func (c *guestContext) continueStream(t StreamType) Status {
 		c.headers[request], c.trailers[request], c.body[request] = nil, nil, nil
 		return StatusOK
 	case StreamDownstream:
+		if c.conn != nil {
+			c.in.later(c.conn.resume)
+		}
 		return StatusOK
 	}
 	return StatusUnimplemented
@@ -385,7 +391,7 @@ func hostSendLocalResponse(in *instance, s []uint64) Status {
 		if c.logging {
 			st.misused("proxy_send_local_response in proxy_on_log: Envoy crashes")
 		}
-		in.later(func() { st.reply(context.Background(), r) })
+		in.later(func() { st.guestReply(context.Background(), r) })
 	}
 	in.stopIteration = true
 	return StatusOK

@@ -53,6 +53,11 @@ type guestFuncs struct {
 	responseHeaders, responseBody, responseTrailers   api.Function
 	httpCallResponse, queueReady, done, onLog, delete api.Function
 	grpcReceive, grpcClose, grpcInitial, grpcTrailing guestFunc
+
+	newConnection, downstreamData, upstreamData guestFunc
+	downstreamClose, upstreamClose              guestFunc
+	requestMetadata, responseMetadata           guestFunc
+	foreignFunction, validate                   guestFunc
 }
 
 // guestFunc is an export of the guest; nil if it has none, or if it may not be called.
@@ -256,6 +261,17 @@ func (in *instance) bind() {
 	in.fn.grpcClose = f("proxy_on_grpc_close")
 	in.fn.grpcInitial = f("proxy_on_grpc_receive_initial_metadata")
 	in.fn.grpcTrailing = f("proxy_on_grpc_receive_trailing_metadata")
+	in.fn.newConnection = f("proxy_on_new_connection")
+	in.fn.downstreamData = f("proxy_on_downstream_data")
+	in.fn.upstreamData = f("proxy_on_upstream_data")
+	in.fn.downstreamClose = f("proxy_on_downstream_connection_close")
+	in.fn.upstreamClose = f("proxy_on_upstream_connection_close")
+	in.fn.requestMetadata = f("proxy_on_request_metadata")
+	in.fn.responseMetadata = f("proxy_on_response_metadata")
+	if in.module.info.abi != "0.1.0" {
+		in.fn.foreignFunction = f("proxy_on_foreign_function")
+	}
+	in.fn.validate = f("proxy_validate_configuration")
 	in.fn.queueReady = f("proxy_on_queue_ready")
 	in.fn.done = f("proxy_on_done")
 	in.fn.onLog = f("proxy_on_log")

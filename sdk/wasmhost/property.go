@@ -28,18 +28,29 @@ func hostSetProperty(in *instance, s []uint64) Status {
 	if !ok1 || !ok2 {
 		return StatusInvalidMemoryAccess
 	}
-	st := in.target().stream
-	if st == nil {
+	state := in.target().filterState()
+	if state == nil {
 		return StatusNotFound
 	}
-	if st.state == nil {
-		st.state = map[string]string{}
+	if *state == nil {
+		*state = map[string]string{}
 	}
-	if len(st.state) >= maxFilterState {
+	if len(*state) >= maxFilterState {
 		return StatusInternalFailure
 	}
-	st.state[key] = value
+	(*state)[key] = value
 	return StatusOK
+}
+
+// filterState is where a stream or a connection keeps what set_property wrote; nil for other contexts.
+func (c *guestContext) filterState() *map[string]string {
+	switch {
+	case c.stream != nil:
+		return &c.stream.state
+	case c.conn != nil:
+		return &c.conn.state
+	}
+	return nil
 }
 
 // maxFilterState bounds the properties that a guest sets on one stream.
@@ -72,6 +83,9 @@ func (c *guestContext) property(path string) ([]byte, Status) {
 		if v, ok := s.info.override(parts); ok {
 			return v, StatusOK
 		}
+	}
+	if c.conn != nil {
+		return c.conn.property(parts)
 	}
 	if len(parts) == 1 {
 		if v, status := c.topProperty(parts[0]); status != StatusNotFound {
@@ -110,9 +124,16 @@ func (c *guestContext) property(path string) ([]byte, Status) {
 	case "upstream":
 		return c.upstreamProperty(parts[1:])
 	case "filter_state":
-		if v, ok := s.state[strings.TrimPrefix(parts[1], filterStatePrefix)]; ok && len(parts) == 2 && strings.HasPrefix(parts[1], filterStatePrefix) {
-			return text(v)
-		}
+		return stateProperty(s.state, parts[1:])
+	}
+	return notFound()
+}
+
+// stateProperty reads what set_property wrote by its place in the filter state.
+func stateProperty(state map[string]string, parts []string) ([]byte, Status) {
+	name, own := strings.CutPrefix(parts[0], filterStatePrefix)
+	if v, ok := state[name]; ok && own && len(parts) == 1 {
+		return text(v)
 	}
 	return notFound()
 }

@@ -28,22 +28,24 @@ type puppet struct {
 // newPuppet starts a VM of testdata/puppet on a proxy, which needs a Clock to move time.
 func newPuppet(t *testing.T, proxy *wasmhost.Proxy, cfg wasmhost.VMConfig) *puppet {
 	t.Helper()
+	return enlist(t, puppetModule(t), proxy, cfg)
+}
+
+func puppetModule(t *testing.T) *wasmhost.Module {
+	t.Helper()
 	puppetOnce.Do(func() { puppetWasm = goFilter(t, "puppet") })
 	m, err := newHost(t, wasmhost.Config{}).Load(t.Context(), puppetWasm, profile(t, "envoy-1.40"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return enlist(t, m, proxy, cfg)
+	return m
 }
 
-// enlist starts a puppet of a loaded module. VMs of one proxy share the foreign function: the puppet that runs is the last that was set.
+// enlist starts a puppet of a loaded module. The puppets of one proxy hang on the same strings.
 func enlist(t *testing.T, m *wasmhost.Module, proxy *wasmhost.Proxy, cfg wasmhost.VMConfig) *puppet {
 	t.Helper()
 	p := &puppet{t: t, strings: map[string]string{}}
-	if proxy.Foreign == nil {
-		proxy.Foreign = map[string]wasmhost.ForeignFunction{}
-	}
-	proxy.Foreign["puppet"] = func(_ context.Context, args []byte) ([]byte, wasmhost.Status) {
+	pull := func(_ context.Context, args []byte) ([]byte, wasmhost.Status) {
 		line := string(args)
 		name, _, _ := strings.Cut(line, " ")
 		for _, key := range []string{line, name} {
@@ -54,6 +56,9 @@ func enlist(t *testing.T, m *wasmhost.Module, proxy *wasmhost.Proxy, cfg wasmhos
 		}
 		return nil, wasmhost.StatusOK
 	}
+	if proxy.Foreign == nil {
+		proxy.Foreign = map[string]wasmhost.ForeignFunction{"puppet": pull}
+	}
 	cfg.Proxy = proxy
 	vm, err := m.NewVM(t.Context(), cfg)
 	if err != nil {
@@ -63,6 +68,14 @@ func enlist(t *testing.T, m *wasmhost.Module, proxy *wasmhost.Proxy, cfg wasmhos
 	p.Plugin = configured(t, vm, wasmhost.PluginConfig{Name: "puppet"})
 	logged(vm)
 	return p
+}
+
+// another starts one more VM of the same proxy, on the same strings.
+func (p *puppet) another(m *wasmhost.Module, cfg wasmhost.VMConfig) *puppet {
+	p.t.Helper()
+	q := enlist(p.t, m, p.VM().Proxy(), cfg)
+	q.strings = p.strings
+	return q
 }
 
 // do has the puppet run commands in a tick, and wants the lines that it then logs, the tick's own left out.

@@ -18,20 +18,21 @@ type Stream struct {
 	info   StreamInfo
 	dirs   [2]*direction
 
-	aborted    bool // a local reply was made: the request goes no further
-	direct     bool // the response is a local reply that went past the filter
-	reset      bool // the guest closed the stream, or a local reply came too late
-	closed     bool
-	localReply bool
-	details    string
-	inDecode   int // depth of request callbacks: a local reply waits for their end
-	prepared   func(context.Context)
-	state      map[string]string // filter state: what set_property wrote
-	began      time.Time
-	pauses     []Pause
-	connected  bool  // the upstream has been reached
-	proxied    bool  // Exchange: the connection manager's and the router's work is done too
-	misuse     error // what the filter did that Envoy does not survive whole
+	aborted     bool // a local reply was made: the request goes no further
+	direct      bool // the response is a local reply that went past the filter
+	reset       bool // the guest closed the stream, or a local reply came too late
+	closed      bool
+	localReply  bool
+	repliedLate bool // the guest has replied to a response from the upstream
+	details     string
+	inDecode    int // depth of request callbacks: a local reply waits for their end
+	prepared    func(context.Context)
+	state       map[string]string // filter state: what set_property wrote
+	began       time.Time
+	pauses      []Pause
+	connected   bool  // the upstream has been reached
+	proxied     bool  // Exchange: the connection manager's and the router's work is done too
+	misuse      error // what the filter did that Envoy does not survive whole
 }
 
 // Pause is one callback after which the stream did not go on.
@@ -142,6 +143,35 @@ func (s *Stream) RequestTrailers(ctx context.Context, trailers Headers) error {
 		return s.err()
 	}
 	s.decoding(ctx, func() { s.feedTrailers(ctx, d, trailers) })
+	return s.err()
+}
+
+// RequestMetadata gives the filter a metadata map of HTTP/2 (not headers), of which it only learns the size.
+func (s *Stream) RequestMetadata(ctx context.Context, metadata map[string]string) error {
+	return s.metadata(ctx, s.dirs[request], metadata)
+}
+
+// ResponseMetadata is RequestMetadata for the response.
+func (s *Stream) ResponseMetadata(ctx context.Context, metadata map[string]string) error {
+	return s.metadata(ctx, s.dirs[response], metadata)
+}
+
+func (s *Stream) metadata(ctx context.Context, d *direction, metadata map[string]string) error {
+	if s.closed {
+		return fmt.Errorf("metadata: %w", ErrOutOfOrder)
+	}
+	if s.skip(d) || s.failed(ctx) {
+		return s.err()
+	}
+	c := s.ctx
+	f, name := c.in.fn.requestMetadata, "proxy_on_request_metadata"
+	if d.index == response {
+		f, name = c.in.fn.responseMetadata, "proxy_on_response_metadata"
+	}
+	if f != nil {
+		c.in.call(ctx, c, name, f, uint64(c.id), uint64(len(metadata))) // whatever it returns, Envoy goes on
+		s.ended(ctx, name, filterContinue, filterContinue)
+	}
 	return s.err()
 }
 
@@ -463,6 +493,19 @@ type localReply struct {
 	headers Headers
 	grpc    int32 // a gRPC status; -1 for none
 	details string
+}
+
+// guestReply is a reply that the guest asked for.
+func (s *Stream) guestReply(ctx context.Context, r localReply) {
+	if s.dirs[response].headers == nil {
+		s.reply(ctx, r)
+		return
+	}
+	if s.repliedLate {
+		s.misused("proxy_send_local_response was called twice in a callback of the response: Envoy crashes")
+	}
+	s.repliedLate = true
+	s.reply(ctx, r)
 }
 
 // reply answers the client without the upstream (FilterManager::sendLocalReply). A reply before any response goes through the filter's

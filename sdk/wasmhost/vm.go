@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -84,12 +85,8 @@ func (v *VM) Close(ctx context.Context) error {
 // Shutdown ends the VM's plugins as Envoy does when their configuration goes away: on_done, and on_delete where that returned true
 // or proxy_done was called. Then it frees the VM.
 func (v *VM) Shutdown(ctx context.Context) error {
-	for _, p := range v.plugins {
-		if p.root.done(ctx) {
-			p.root.delete(ctx)
-			continue
-		}
-		p.pendingDone = true
+	for len(v.plugins) > 0 {
+		_ = v.plugins[0].Shutdown(ctx)
 	}
 	err := v.in.err()
 	v.proxy.leave(v)
@@ -211,7 +208,7 @@ func (p *Plugin) begin(ctx context.Context) error {
 	if err := in.err(); err != nil {
 		return err
 	}
-	c := in.newContext(nil, p, nil)
+	c := in.newContext(nil, p)
 	p.root = c
 	c.starting = true
 	if in.fn.contextCreate != nil {
@@ -260,20 +257,67 @@ func (p *Plugin) Tick(ctx context.Context) error {
 	return in.err()
 }
 
+// Shutdown ends the plugin as Envoy does when its configuration goes away while other plugins keep the VM: on_done, and on_delete where
+// that returned true. Where it returned false the plugin's ticks and callouts go on until proxy_done is called for it. The plugin's
+// streams and connections must be closed before, and it must not be used after. The error is the guest's crash.
+func (p *Plugin) Shutdown(ctx context.Context) error {
+	v := p.vm
+	v.plugins = slices.DeleteFunc(v.plugins, func(o *Plugin) bool { return o == p })
+	if p.root.done(ctx) {
+		p.root.delete(ctx)
+	} else {
+		p.pendingDone = true
+	}
+	return v.in.err()
+}
+
+// ForeignCallback runs proxy_on_foreign_function with data in the buffer BufferCallData: how a foreign function of the host calls back.
+// Envoy itself has none that does. The error is the guest's crash.
+func (p *Plugin) ForeignCallback(ctx context.Context, function uint32, data []byte) error {
+	in := p.vm.in
+	if in.failure == nil && in.fn.foreignFunction != nil {
+		p.root.calling, p.root.callData = true, data
+		in.callback(ctx, p.root, "proxy_on_foreign_function", in.fn.foreignFunction, uint64(p.root.id), uint64(function), uint64(len(data)))
+		p.root.calling, p.root.callData = false, nil
+	}
+	return in.err()
+}
+
+// Validate runs proxy_validate_configuration on a configuration, and says whether the guest takes it. Envoy has the callback, and never
+// calls it: a configuration is tried by on_configure. The error is the guest's crash.
+func (p *Plugin) Validate(ctx context.Context, configuration []byte) (bool, error) {
+	in := p.vm.in
+	if in.failure != nil || in.fn.validate == nil {
+		return in.failure == nil, in.err()
+	}
+	saved := p.cfg.Configuration
+	p.cfg.Configuration, p.root.configuring = configuration, true
+	r := in.callback(ctx, p.root, "proxy_validate_configuration", in.fn.validate, uint64(p.root.id), uint64(len(configuration)))
+	p.cfg.Configuration, p.root.configuring = saved, false
+	return in.failure == nil && uint32(r) != 0, in.err()
+}
+
 // NewStream begins a stream. After a crash it is what the failure policy says: one on a fresh VM, one that is answered with 503, or one
 // without the filter.
 func (p *Plugin) NewStream(ctx context.Context, info StreamInfo) *Stream {
-	v := p.vm
-	s := &Stream{plugin: p, vm: v, info: info, began: v.proxy.now()}
+	s := &Stream{plugin: p, vm: p.vm, info: info, began: p.vm.proxy.now()}
 	s.dirs = [2]*direction{{s: s, index: request}, {s: s, index: response}}
+	s.ctx = p.newContext(ctx, s, nil)
+	return s
+}
+
+// newContext makes the context of a stream or a connection. After a crash it does as the failure policy says; nil: there is no filter.
+func (p *Plugin) newContext(ctx context.Context, s *Stream, conn *Connection) *guestContext {
+	v := p.vm
 	if v.in.failure != nil && p.cfg.FailurePolicy == FailReload && v.proxy.now().Sub(v.loaded) >= p.backoff() {
 		v.reload(ctx)
 	}
 	if v.in.failure != nil && p.cfg.FailurePolicy == FailOpen {
-		return s
+		return nil
 	}
-	s.ctx = v.in.newContext(p.root, p, s)
-	return s
+	c := v.in.newContext(p.root, p)
+	c.stream, c.conn = s, conn
+	return c
 }
 
 // backoff is the time that must pass between two starts of the VM.

@@ -22,6 +22,9 @@ type testCase struct {
 
 	steps []step
 
+	// alone gives the case an Envoy of its own, because Envoy does not outlive it.
+	alone bool
+
 	// since is the first Envoy that the case is for, as "1.39"; empty: all.
 	since string
 	// until is the last one.

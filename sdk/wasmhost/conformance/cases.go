@@ -3,7 +3,7 @@ package conformance
 // allCases are the cases of the suite, group by group.
 func allCases() []testCase {
 	var all []testCase
-	for _, group := range [][]testCase{orderCases(), mapCases(), bufferCases()} {
+	for _, group := range [][]testCase{orderCases(), mapCases(), bufferCases(), calloutCases(), stateCases()} {
 		all = append(all, group...)
 	}
 	return all

@@ -38,12 +38,12 @@ const (
 
 // realEnvoy is a running Envoy with the cases' listeners.
 type realEnvoy struct {
-	process *envoy.Process
-	admin   *envoy.Admin
-	peers   *peers
-	log     *guestLog
-	file    string // of the listeners
-	tcp     map[int]*tcpPeer
+	process   *envoy.Process
+	addresses map[string]string // of the listeners
+	peers     *peers
+	log       *guestLog
+	file      string // of the listeners
+	tcp       map[int]*tcpPeer
 
 	mu      sync.Mutex
 	cases   map[int]testCase // those that have a listener
@@ -96,7 +96,11 @@ func startEnvoy(ctx context.Context, binary envoy.Binary, dir string, cases map[
 	if err := e.process.Ready(ready); err != nil {
 		return nil, fmt.Errorf("%w; its log: %s", err, filepath.Join(dir, "envoy.log"))
 	}
-	e.admin, err = e.process.Admin(ready)
+	admin, err := e.process.Admin(ready)
+	if err != nil {
+		return nil, err
+	}
+	e.addresses, err = admin.Listeners(ready)
 	return e, err
 }
 
@@ -106,6 +110,16 @@ func (e *realEnvoy) dead() bool {
 	case <-e.process.Done():
 		return true
 	default:
+		return false
+	}
+}
+
+// dies waits a little for the end of an Envoy that does not answer.
+func (e *realEnvoy) dies() bool {
+	select {
+	case <-e.process.Done():
+		return true
+	case <-time.After(defaultPatience):
 		return false
 	}
 }
@@ -218,13 +232,9 @@ type envoyDriver struct {
 }
 
 // run runs a case. expected is what wasmhost did, which says how long to wait at each step.
-func (e *realEnvoy) run(ctx context.Context, id int, c testCase, expected trace) (trace, error) {
-	addresses, err := e.admin.Listeners(ctx)
-	if err != nil {
-		return trace{}, err
-	}
+func (e *realEnvoy) run(id int, c testCase, expected trace) (trace, error) {
 	var t trace
-	d := &envoyDriver{envoy: e, id: id, addr: addresses[listenerName(id)]}
+	d := &envoyDriver{envoy: e, id: id, addr: e.addresses[listenerName(id)]}
 	defer d.close()
 	if d.addr == "" {
 		var want []string
@@ -273,7 +283,11 @@ func (e *realEnvoy) run(ctx context.Context, id int, c testCase, expected trace)
 			break
 		}
 		s.do(d)
-		if d.fault != nil && !e.dead() {
+		if d.fault != nil && e.dies() {
+			t.steps = append(t.steps, stepTrace{name: s.name, breaks: true})
+			break
+		}
+		if d.fault != nil {
 			return t, fmt.Errorf("step %q: %w", s.name, d.fault)
 		}
 		settle(s.name, i+1, s.patience)

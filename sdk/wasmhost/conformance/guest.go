@@ -260,9 +260,9 @@ func (h headerList) pushArgs(f *function, slot int64, kinds string) int {
 	return str(serialise(own)).pushArgs(f, slot, kinds)
 }
 
-// own puts the case's name where a constant says "$case".
+// own puts the case's name where a constant says "$case", and its mark where one says "$mark".
 func (a *assembler) own(s string) string {
-	return strings.ReplaceAll(s, "$case", "c"+strconv.Itoa(a.id))
+	return strings.NewReplacer("$case", "c"+strconv.Itoa(a.id), "$mark ", mark(a.id)).Replace(s)
 }
 
 // serialise makes the wire form of a map.

@@ -54,6 +54,7 @@ type h2stream struct {
 	mu      sync.Mutex
 	events  []event
 	done    bool // the other end has said its last
+	sentEnd bool // a server's: it has
 	metaBuf []byte
 }
 
@@ -224,8 +225,8 @@ func (s *h2stream) add(e event) {
 func (s *h2stream) ended(e event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A reset after the end of both ways is only tidying up.
-	if !s.done {
+	// After the end of the response a reset is only the client's tidying up.
+	if !s.done && !s.sentEnd {
 		s.events = append(s.events, e)
 	}
 	s.done = true
@@ -240,13 +241,22 @@ func (s *h2stream) take() []event {
 	return events
 }
 
+// ends notes that a server sends its last frame.
+func (s *h2stream) ends(end bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sentEnd = s.sentEnd || end && !s.conn.client
+}
+
 func (s *h2stream) sendHeaders(headers []string, end bool) {
+	s.ends(end)
 	s.conn.send(func() error {
 		return s.conn.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: s.id, BlockFragment: s.conn.encode(headers), EndStream: end, EndHeaders: true})
 	})
 }
 
 func (s *h2stream) sendData(data string, end bool) {
+	s.ends(end)
 	s.conn.send(func() error { return s.conn.framer.WriteData(s.id, end, []byte(data)) })
 }
 

@@ -2,7 +2,7 @@ package conformance
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,15 +30,19 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 	if err != nil {
 		return refuse(), nil
 	}
-	answer := func(context.Context, wasmhost.Request) (wasmhost.Response, error) { return wasmhost.Response{}, nil }
+	// A peer answers when a step says so; where nobody listens the answer comes at once.
+	silent := func(context.Context, wasmhost.Request) (wasmhost.Response, error) {
+		return wasmhost.Response{}, wasmhost.ErrNoAnswer
+	}
 	dead := func(context.Context, wasmhost.Request) (wasmhost.Response, error) {
-		return wasmhost.Response{}, fmt.Errorf("connection refused")
+		return wasmhost.Response{}, errors.New("connection refused")
 	}
 	proxy := &wasmhost.Proxy{
 		Clock: d.clock, LogLevel: wasmhost.LogInfo, Node: wasmhost.Node{ID: nodeID, Cluster: nodeCluster},
-		Clusters: map[string]wasmhost.Upstream{clusterPeer: answer, clusterDead: dead},
+		Clusters: map[string]wasmhost.Upstream{clusterPeer: silent, clusterDead: dead},
+		GRPC:     map[string]wasmhost.GRPCServer{clusterPeer: d.grpcAsked},
 	}
-	d.vm, err = module.NewVM(ctx, wasmhost.VMConfig{ID: vmID(id), Configuration: []byte(c.vmConfig), Env: c.env, Proxy: proxy})
+	d.vm, err = module.NewVM(ctx, wasmhost.VMConfig{ID: vmID(id), Configuration: []byte(c.vmConfig), Env: c.env, Proxy: proxy, AllowedCapabilities: c.capabilities})
 	if err != nil {
 		return refuse(), nil
 	}
@@ -102,6 +106,8 @@ type progress struct {
 type hostPeer struct {
 	callout  *wasmhost.Callout
 	response wasmhost.CalloutResponse
+	grpc     *wasmhost.GRPCCall // instead of callout
+	ended    bool               // grpc: the guest has ended its side
 }
 
 func (d *hostDriver) guestLines() []string {
@@ -134,12 +140,9 @@ func (d *hostDriver) settle() {
 	if d.gone {
 		return
 	}
-	for range 100 {
-		ran := d.vm.RunEvents(d.ctx)
-		news := d.newCallouts()
-		if !ran && !news {
-			break
-		}
+	d.advance(0)
+	for d.newCallouts() {
+		d.advance(0)
 	}
 	if d.stream == nil {
 		return
@@ -158,7 +161,16 @@ func (d *hostDriver) settle() {
 	}
 }
 
-// newCallouts gives callouts to their peers, and fails those to the cluster where nobody listens.
+// advance moves the clock and has happen what falls due. A crash shows in the trace.
+func (d *hostDriver) advance(t time.Duration) {
+	until := d.clock.Now().Add(t)
+	_ = d.vm.Proxy().Advance(d.ctx, t)
+	if left := until.Sub(d.clock.Now()); left > 0 {
+		_ = d.vm.Proxy().Advance(d.ctx, left)
+	}
+}
+
+// newCallouts gives callouts to their peers.
 func (d *hostDriver) newCallouts() bool {
 	any := false
 	for _, c := range d.vm.Callouts() {
@@ -166,10 +178,6 @@ func (d *hostDriver) newCallouts() bool {
 			continue
 		}
 		any = true
-		if c.Request.Cluster == clusterDead {
-			_, _ = d.vm.AnswerCallouts(d.ctx)
-			continue
-		}
 		var name string
 		for _, h := range c.Request.Headers {
 			if m := label.FindString(h.Value); m != "" && (h.Name == ":authority" || h.Name == ":path") {
@@ -246,8 +254,10 @@ func (d *hostDriver) peerHeaders(name string, headers []string, end bool) {
 		}
 		return
 	}
-	if p := d.peers[name]; p != nil {
-		p.response.Headers = append(hs, wasmhost.Header{Name: "x-envoy-upstream-service-time", Value: "0"}) // the router of the callout
+	if p := d.peers[name]; p != nil && p.grpc != nil {
+		d.grpcHeaders(p, hs, end)
+	} else if p != nil {
+		p.response.Headers = append(hs, serviceTime)
 		d.respond(p, end)
 	}
 }
@@ -259,7 +269,11 @@ func (d *hostDriver) peerData(name, data string, end bool) {
 		}
 		return
 	}
-	if p := d.peers[name]; p != nil {
+	if p := d.peers[name]; p != nil && p.grpc != nil {
+		for _, m := range messages(data) {
+			p.grpc.Send([]byte(m))
+		}
+	} else if p != nil {
 		p.response.Body = append(p.response.Body, data...)
 		d.respond(p, end)
 	}
@@ -272,7 +286,9 @@ func (d *hostDriver) peerTrailers(name string, headers []string) {
 		}
 		return
 	}
-	if p := d.peers[name]; p != nil {
+	if p := d.peers[name]; p != nil && p.grpc != nil {
+		d.grpcTrailers(p, fields(headers))
+	} else if p != nil {
 		p.response.Trailers = fields(headers)
 		d.respond(p, true)
 	}
@@ -290,10 +306,23 @@ func (d *hostDriver) peerReset(name string) {
 		d.upstreamReset()
 		return
 	}
-	if p := d.peers[name]; p != nil {
-		_ = d.vm.Respond(d.ctx, p.callout, nil)
+	if p := d.peers[name]; p != nil && p.grpc != nil {
+		p.grpc.Reset()
+	} else if p != nil {
+		if len(p.response.Headers) > 0 {
+			_ = d.vm.Respond(d.ctx, p.callout, nil)
+			return
+		}
+		// Before any headers the callout's router answers in the server's place.
+		_ = d.vm.Respond(d.ctx, p.callout, &wasmhost.CalloutResponse{
+			Headers: fields([]string{":status", "503", "content-length", strconv.Itoa(len(resetText)), "content-type", "text/plain"}),
+			Body:    []byte(resetText),
+		})
 	}
 }
+
+// resetText is what Envoy's router says of an upstream that reset.
+const resetText = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
 
 // upstreamReset is what the router does when the upstream resets: before the response's headers it answers itself, after them it resets
 // the client's stream.
@@ -305,12 +334,11 @@ func (d *hostDriver) upstreamReset() {
 		_ = d.stream.Close(d.ctx)
 		d.ends = append(d.ends, "client got a reset")
 	default:
-		const text = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
 		d.answered = true
 		_ = d.stream.ResponseHeaders(d.ctx, fields([]string{
-			":status", "503", "content-length", strconv.Itoa(len(text)), "content-type", "text/plain",
+			":status", "503", "content-length", strconv.Itoa(len(resetText)), "content-type", "text/plain",
 		}), false)
-		_ = d.stream.ResponseBody(d.ctx, []byte(text), true)
+		_ = d.stream.ResponseBody(d.ctx, []byte(resetText), true)
 	}
 }
 
@@ -324,18 +352,7 @@ func (d *hostDriver) closeClient()                  {}
 func (d *hostDriver) peerSend(string, bool)         {}
 func (d *hostDriver) peerClose()                    {}
 
-func (d *hostDriver) wait(t time.Duration) {
-	for t > 0 {
-		step := d.plugin.TickPeriod()
-		if step == 0 || step > t {
-			d.clock.Advance(t)
-			return
-		}
-		d.clock.Advance(step)
-		t -= step
-		_ = d.plugin.Tick(d.ctx)
-	}
-}
+func (d *hostDriver) wait(t time.Duration) { d.advance(t) }
 
 func (d *hostDriver) shutdown() {
 	_ = d.vm.Shutdown(d.ctx)

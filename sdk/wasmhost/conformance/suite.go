@@ -51,32 +51,39 @@ func compare(ctx context.Context, host *wasmhost.Host, binary envoy.Binary, vers
 		}
 		results = append(results, r)
 	}
-	waiting := slices.Sorted(maps.Keys(cases))
-	for round := 0; len(waiting) > 0; round++ {
-		traces, errs, suspects, err := runTogether(ctx, binary, filepath.Join(dir, strconv.Itoa(round)), cases, waiting, expected)
+	together := func(name string, ids []int) (suspects []int, err error) {
+		traces, errs, suspects, err := runTogether(ctx, binary, filepath.Join(dir, name), cases, ids, expected)
 		if err != nil {
 			return nil, fmt.Errorf("Envoy %s: %w", version, err)
 		}
 		for id, t := range traces {
 			note(id, t, errs[id])
 		}
-		// Envoy died. It was one of those that ran at the time: each of them gets an Envoy of its own.
-		for _, id := range suspects {
-			one := []int{id}
-			traces, errs, died, err := runTogether(ctx, binary, filepath.Join(dir, fmt.Sprintf("%d-%d", round, id)), cases, one, expected)
-			if err != nil {
-				return nil, fmt.Errorf("Envoy %s, for case %q alone: %w", version, cases[id].name, err)
-			}
-			if len(died) > 0 {
-				note(id, traces[id], nil)
-				continue
-			}
-			note(id, traces[id], errs[id])
+		return suspects, nil
+	}
+	var waiting, alone []int
+	for _, id := range slices.Sorted(maps.Keys(cases)) {
+		if cases[id].alone {
+			alone = append(alone, id)
+		} else {
+			waiting = append(waiting, id)
 		}
+	}
+	for round := 0; len(waiting) > 0; round++ {
+		suspects, err := together(strconv.Itoa(round), waiting)
+		if err != nil {
+			return nil, err
+		}
+		// Envoy died, of one of those that ran at the time.
+		alone = append(alone, suspects...)
 		waiting = slices.DeleteFunc(waiting, func(id int) bool {
-			_, ran := traces[id]
-			return ran || slices.Contains(suspects, id)
+			return slices.Contains(suspects, id) || slices.ContainsFunc(results, func(r result) bool { return r.id == id })
 		})
+	}
+	for _, id := range alone {
+		if _, err := together(fmt.Sprintf("alone-%d", id), []int{id}); err != nil {
+			return nil, err
+		}
 	}
 	slices.SortFunc(results, func(a, b result) int { return a.id - b.id })
 	return results, nil
@@ -112,14 +119,16 @@ func runTogether(
 		wg.Add(1)
 		go func() {
 			defer func() { <-slots; wg.Done() }()
-			t, err := real.run(ctx, id, c, expected[id])
+			t, err := real.run(id, c, expected[id])
+			dead := real.dead() || err != nil && real.dies()
 			mu.Lock()
 			defer mu.Unlock()
-			if real.dead() {
+			if dead {
 				suspects = append(suspects, id)
 				if len(ids) > 1 {
 					return
 				}
+				err = nil
 			}
 			traces[id], errs[id] = t, err
 		}()
