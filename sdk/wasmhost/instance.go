@@ -138,6 +138,10 @@ func hostCall(f hostFunction) api.GoModuleFunc {
 				return
 			}
 		}
+		if in.vm.cfg.Observe != nil {
+			in.observed(f, stack)
+			return
+		}
 		f.call(in, stack)
 	}
 }
@@ -294,6 +298,10 @@ func (in *instance) call(ctx context.Context, c *guestContext, name string, f ap
 	var own [8]uint64
 	stack := own[:max(len(args), 1)]
 	copy(stack, args)
+	if in.vm.cfg.Observe != nil {
+		in.observe(CallbackBegins, name, args, 0)
+		defer func() { in.observe(CallbackEnds, name, args, stack[0]) }()
+	}
 	err := f.CallWithStack(in.ctx, stack)
 	if outermost && !in.deadline.stop() && err == nil {
 		err = in.ctx.Err()

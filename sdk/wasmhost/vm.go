@@ -26,6 +26,10 @@ type VMConfig struct {
 
 	// Proxy is what the VM shares with others. nil: a Proxy of its own.
 	Proxy *Proxy
+
+	// Observe is told of every call between host and guest, in their order, on the goroutine that uses the VM; it must not use the VM.
+	// nil: nobody, at no cost.
+	Observe func(*Crossing)
 }
 
 // VM is one sandbox on one of Envoy's worker threads. If it crashes and a plugin's policy is FAIL_RELOAD, the VM starts again with
