@@ -30,6 +30,8 @@ func (r *Request) ClearRouteCache() error {
 
 // HandleForeign has f called when the host calls the plugin itself, with the number of the function and its argument. Envoy
 // does so for none of its own functions; extensions of it may.
+//
+//go:noinline
 func (p *Plugin) HandleForeign(f func(function uint32, argument []byte)) { p.foreign = f }
 
 // ForeignFunction is the callback proxy_on_foreign_function.

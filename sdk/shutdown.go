@@ -5,6 +5,8 @@ import "context"
 // OnShutdown has f called when the host drops the configuration, for work that must still be done: a last report, say. f may
 // wait; the plugin is kept until it has returned. The work of [Plugin.Go] is cancelled after that. Streams of the
 // configuration have ended before.
+//
+//go:noinline
 func (p *Plugin) OnShutdown(f func(ctx context.Context)) { p.finish = append(p.finish, f) }
 
 // Done is the callback proxy_on_done: a context is about to end. A plugin that has work to do yet says so, and says when it

@@ -45,6 +45,9 @@ of its configuration. A build that fails leaves what was there before.`,
 				if err != nil {
 					return err
 				}
+				for _, c := range result.Changes {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s: changed: %s\n", result.Module, c)
+				}
 				for _, w := range result.Warnings {
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s: warning: %s\n", result.Module, w)
 				}

@@ -43,6 +43,8 @@ type Result struct {
 	Manifest manifest.Manifest
 	// Report says what Check found, with the chain of Go functions behind each import that an Envoy lacks.
 	Report CheckReport
+	// Changes are what was changed in the module that the toolchain made, and why.
+	Changes []Finding
 	// Warnings are Report.Warnings, and those of the build itself.
 	Warnings []Finding
 }
@@ -70,7 +72,12 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 		return Result{}, err
 	}
 	opts.step("compile")
-	wasm, err := tc.compile(ctx)
+	module, err := tc.link(ctx, source)
+	if err != nil {
+		return Result{}, err
+	}
+	opts.step("adapt")
+	wasm, changes, err := tc.adapt(ctx, source, module)
 	if err != nil {
 		return Result{}, err
 	}
@@ -84,7 +91,7 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 	}
 	if report.missesImports() {
 		opts.step("look for what drags imports in")
-		if err := tc.explain(ctx, source, &report); err != nil {
+		if err := tc.explain(ctx, source, module.without, &report); err != nil {
 			return Result{}, err
 		}
 	}
@@ -106,7 +113,7 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 	}
 	r := Result{
 		Module: filepath.Join(opts.OutDir, opts.Name+".wasm"), ManifestPath: filepath.Join(opts.OutDir, opts.Name+".json"),
-		Manifest: m, Report: report, Warnings: append(report.Warnings[:len(report.Warnings):len(report.Warnings)], warnings...),
+		Manifest: m, Report: report, Changes: changes, Warnings: append(report.Warnings[:len(report.Warnings):len(report.Warnings)], warnings...),
 	}
 	if err := writeBoth(r.Module, wasm, r.ManifestPath, m); err != nil {
 		return Result{}, err

@@ -31,18 +31,20 @@ type toolchain struct {
 // Flags that the compiler, the linker and go list must share, so that packages are compiled once.
 var buildFlags = []string{"-trimpath", "-buildvcs=false"}
 
-const linkFlags = "-s -w -buildid="
+// linkFlags leave the names of functions in; they are taken out when all that needs them is done.
+const linkFlags = "-w -buildid="
 
 // environment is ours, with the target that Envoy needs, and without what would make the result depend on the machine.
 func environment() []string {
 	return append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOWASM=")
 }
 
-// compile makes the module. Its bytes depend on the source and the toolchain alone.
-func (tc toolchain) compile(ctx context.Context) ([]byte, error) {
+// compile makes the module, without the files that the tags leave out. Its bytes depend on the source, the tags and the toolchain
+// alone.
+func (tc toolchain) compile(ctx context.Context, tags []string) ([]byte, error) {
 	out := filepath.Join(tc.temp, "module.wasm")
 	var said headBuffer
-	if err := tc.build(ctx, out, linkFlags, &said); err != nil {
+	if err := tc.build(ctx, out, linkFlags, tags, &said); err != nil {
 		return nil, err
 	}
 	wasm, err := os.ReadFile(out)
@@ -52,8 +54,8 @@ func (tc toolchain) compile(ctx context.Context) ([]byte, error) {
 	return wasm, nil
 }
 
-func (tc toolchain) build(ctx context.Context, out, ldflags string, said *headBuffer) error {
-	args := append([]string{"build", "-buildmode=c-shared", "-ldflags=" + ldflags, "-o", out}, buildFlags...)
+func (tc toolchain) build(ctx context.Context, out, ldflags string, tags []string, said *headBuffer) error {
+	args := append([]string{"build", "-buildmode=c-shared", "-ldflags=" + ldflags, "-tags=" + strings.Join(tags, ","), "-o", out}, buildFlags...)
 	cmd := tc.command(ctx, append(args, ".")...)
 	cmd.Stdout, cmd.Stderr = said, said
 	return tc.run(ctx, cmd, said)

@@ -1,7 +1,8 @@
 // Package build turns the source of a filter into a module and its manifest, and examines modules of any language.
 //
-// The flow of Build: compile the directory with the ordinary Go toolchain (wasip1, c-shared), write the memory maximum into
-// the module, compare its imports and exports with what each Envoy version offers (package wasmhost has the tables), derive
+// The flow of Build: compile the directory with the ordinary Go toolchain (wasip1, c-shared), without the callbacks that the filter
+// has no use for; put stubs in the place of the WASI functions that some Envoy lacks; write the memory maximum into the module;
+// compare its imports and exports with what each Envoy version offers (package wasmhost has the tables), derive
 // the JSON Schema of the configuration from the type that the filter gives to sdk.Register, and put NAME.wasm and NAME.json
 // into place together.
 //

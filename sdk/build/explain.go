@@ -29,7 +29,7 @@ func (r CheckReport) missesImports() bool {
 // explain fills in which chain of functions drags in each import that a profile lacks. It links the filter once more and has
 // the linker tell, for each symbol, the one by which it was first reached, which is exact where a list of imported packages
 // would only guess.
-func (tc toolchain) explain(ctx context.Context, src *source, report *CheckReport) error {
+func (tc toolchain) explain(ctx context.Context, src *source, without []string, report *CheckReport) error {
 	wanted := map[string]bool{}
 	for _, p := range report.Profiles {
 		for _, m := range p.Missing {
@@ -40,7 +40,7 @@ func (tc toolchain) explain(ctx context.Context, src *source, report *CheckRepor
 	if len(symbols) == 0 {
 		return nil
 	}
-	parents, err := tc.linkerGraph(ctx)
+	parents, err := tc.linkerGraph(ctx, without)
 	if err != nil {
 		return err
 	}
@@ -87,8 +87,8 @@ func (s *source) importSymbols(wanted map[string]bool) map[string][]string {
 }
 
 // linkerGraph has the linker tell by which symbol each symbol was first reached.
-func (tc toolchain) linkerGraph(ctx context.Context) (map[string]string, error) {
-	args := append([]string{"build", "-buildmode=c-shared", "-ldflags=-buildid= -dumpdep", "-o", filepath.Join(tc.temp, "explain.wasm")}, buildFlags...)
+func (tc toolchain) linkerGraph(ctx context.Context, without []string) (map[string]string, error) {
+	args := append([]string{"build", "-buildmode=c-shared", "-ldflags=-buildid= -dumpdep", "-tags=" + strings.Join(without, ","), "-o", filepath.Join(tc.temp, "explain.wasm")}, buildFlags...)
 	cmd := tc.command(ctx, append(args, ".")...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
