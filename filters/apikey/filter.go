@@ -1,0 +1,209 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/waft-project/waft/sdk"
+)
+
+// filter is the configured filter. It keeps nothing per stream, so it is the handler of every stream.
+type filter struct {
+	rules        *sdk.Selector[*access]
+	keys         keyring
+	sources      []source
+	clientHeader string
+	keepKey      bool
+
+	allowed, public sdk.Counter
+	denied          map[reason]sdk.Counter
+}
+
+// access is a compiled Access.
+type access struct {
+	public bool
+	// clients are those who are let in; nil for all.
+	clients map[string]struct{}
+}
+
+// reason says why a request is denied: a tag of the counter apikey.denied, and a part of the response code details.
+type reason string
+
+const (
+	// reasonNoKey: the request carries no key.
+	reasonNoKey reason = "no_key"
+	// reasonManyKeys: it carries more than one; which of them counts would be a guess.
+	reasonManyKeys reason = "many_keys"
+	// reasonUnknown: the key is not known.
+	reasonUnknown reason = "unknown_key"
+	// reasonExpired: the key has ended.
+	reasonExpired reason = "expired_key"
+	// reasonClient: the key is good, but its client is not let in here.
+	reasonClient reason = "client"
+)
+
+func reasons() []reason {
+	return []reason{reasonNoKey, reasonManyKeys, reasonUnknown, reasonExpired, reasonClient}
+}
+
+var (
+	_ sdk.Filter                = (*filter)(nil)
+	_ sdk.RequestHeadersHandler = (*filter)(nil)
+)
+
+func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
+	f := &filter{clientHeader: string(config.ClientHeader), keepKey: config.KeepKey, denied: map[reason]sdk.Counter{}}
+	var err error
+	if f.keys, err = newKeyring(config.Keys); err != nil {
+		return nil, err
+	}
+	if f.sources, err = compileSources(config.From); err != nil {
+		return nil, err
+	}
+	known := map[string]struct{}{}
+	for _, k := range config.Keys {
+		known[k.Client] = struct{}{}
+	}
+	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, a *Access) (*access, error) { return compileAccess(at, a, known) })
+	if err != nil {
+		return nil, err
+	}
+	if f.allowed, err = p.Counter("apikey.allowed"); err != nil {
+		return nil, err
+	}
+	if f.public, err = p.Counter("apikey.public"); err != nil {
+		return nil, err
+	}
+	for _, r := range reasons() {
+		if f.denied[r], err = p.Counter("apikey.denied", sdk.Tag{Name: "reason", Value: string(r)}); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func compileAccess(at string, from *Access, known map[string]struct{}) (*access, error) {
+	if from.Public && from.Clients != nil {
+		return nil, sdk.ConfigErrorf(at+".public", "excludes clients; give one of the two")
+	}
+	a := &access{public: from.Public}
+	for i, client := range from.Clients {
+		if _, ok := known[client]; !ok {
+			return nil, sdk.ConfigErrorf(at+".clients["+strconv.Itoa(i)+"]", "no key is of the client %q", client)
+		}
+		if a.clients == nil {
+			a.clients = make(map[string]struct{}, len(from.Clients))
+		}
+		a.clients[client] = struct{}{}
+	}
+	return a, nil
+}
+
+// NewHandler is the filter itself.
+func (f *filter) NewHandler() sdk.Handler { return f }
+
+// OnRequestHeaders lets the request pass, or denies it.
+func (f *filter) OnRequestHeaders(r *sdk.Request) sdk.Action {
+	headers := r.Headers()
+	access, ok := f.rules.For(r)
+	if ok && access.public {
+		if err := strip(headers, f.clientHeader); err != nil {
+			return f.fail(r, err)
+		}
+		f.public.Inc()
+		return sdk.Continue
+	}
+	carried := find(headers, f.sources)
+	id, why := f.judge(r, access, &carried)
+	if why != "" {
+		f.denied[why].Inc()
+		return r.Reply(why.reply())
+	}
+	if err := f.admit(headers, &carried, id); err != nil {
+		return f.fail(r, err)
+	}
+	f.allowed.Inc()
+	return sdk.Continue
+}
+
+// judge says whose key a request carries, or why it is denied. access is nil where any key is enough.
+func (f *filter) judge(r *sdk.Request, access *access, carried *found) (*identity, reason) {
+	switch {
+	case carried.keys == 0:
+		return nil, reasonNoKey
+	case carried.keys > 1:
+		return nil, reasonManyKeys
+	}
+	id := f.keys.find(carried.key)
+	switch {
+	case id == nil:
+		return nil, reasonUnknown
+	case !id.notAfter.IsZero() && r.Stream().Now().After(id.notAfter):
+		return nil, reasonExpired
+	}
+	if access != nil && access.clients != nil {
+		if _, ok := access.clients[id.client]; !ok {
+			return nil, reasonClient
+		}
+	}
+	return id, ""
+}
+
+// admit takes the key away and says whose it was.
+func (f *filter) admit(headers *sdk.Headers, carried *found, id *identity) error {
+	if !f.keepKey {
+		if err := carried.source.remove(headers); err != nil {
+			return err
+		}
+	}
+	if err := strip(headers, f.clientHeader); err != nil {
+		return err
+	}
+	return headers.Set(f.clientHeader, id.client)
+}
+
+// strip takes a header away, and those that an upstream may take for it: CGI and its descendants turn "-" into "_".
+func strip(headers *sdk.Headers, name string) error {
+	var names []string
+	for n := range headers.All() {
+		if sameHeader(n, name) {
+			names = append(names, n)
+		}
+	}
+	for _, n := range names {
+		if err := headers.Remove(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sameHeader(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if a[i] != b[i] && !(a[i] == '_' && b[i] == '-' || a[i] == '-' && b[i] == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// reply is the answer to a request that is denied: 403 for a good key in the wrong place, 401 for all else, alike, so that it
+// tells nothing about keys.
+func (why reason) reply() sdk.Reply {
+	reply := sdk.Reply{
+		Status: 401, Body: []byte("a valid API key is needed\n"), Details: "apikey_" + string(why),
+		Headers: []sdk.Header{{Name: "cache-control", Value: "no-store"}, {Name: "www-authenticate", Value: "ApiKey"}},
+	}
+	if why == reasonClient {
+		reply.Status, reply.Body, reply.Headers = 403, []byte("the API key does not grant access\n"), reply.Headers[:1]
+	}
+	return reply
+}
+
+// fail answers a request whose headers could not be changed: the upstream would take a client's word for it.
+func (f *filter) fail(r *sdk.Request, err error) sdk.Action {
+	r.Log().Error("apikey: " + err.Error())
+	return r.Reply(sdk.Reply{Status: 500, Body: []byte("the request could not be prepared\n"), Details: "apikey_failed"})
+}
