@@ -16,6 +16,9 @@ const PluginName = "filter"
 type Options struct {
 	// Name is the filter's name: plugin_name, the VM's id, and WAFT_FILTER. Empty: PluginName.
 	Name string
+
+	// observe is told of every call between host and guest in wazero. nil: nobody.
+	observe func(*wasmhost.Crossing)
 }
 
 func (o Options) name() string { return orDefault(o.Name, PluginName) }
@@ -98,7 +101,7 @@ func startWasm(ctx context.Context, m *wasmhost.Module, f File, opts Options) (*
 			return wasmReply(m.Profile(), r, c.Reply), nil
 		}
 	}
-	vm, err := m.NewVM(ctx, wasmhost.VMConfig{ID: opts.name(), Env: opts.env(), Proxy: proxy})
+	vm, err := m.NewVM(ctx, wasmhost.VMConfig{ID: opts.name(), Env: opts.env(), Proxy: proxy, Observe: opts.observe})
 	if err != nil {
 		return nil, nil, []string{err.Error()}, err
 	}

@@ -76,7 +76,7 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-// runScenarios runs a filter's scenarios under the oldest and the newest profile.
+// runScenarios runs a filter's scenarios under the oldest and the newest profile, and holds them against its budget.
 func runScenarios(t *testing.T, host *wasmhost.Host, dir, path string) {
 	t.Helper()
 	module, err := os.ReadFile(path)
@@ -87,7 +87,18 @@ func runScenarios(t *testing.T, host *wasmhost.Host, dir, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	budget, err := filtertest.LoadBudget(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	profiles := wasmhost.Profiles()
+	costs, err := filtertest.Bench(t.Context(), host, module, files, profiles[len(profiles)-1], filtertest.Options{}, 50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, over := range budget.Judge(costs) {
+		t.Error(over)
+	}
 	for _, p := range []wasmhost.Profile{profiles[0], profiles[len(profiles)-1]} {
 		report, err := filtertest.RunWasm(t.Context(), host, module, files, p, filtertest.Options{Name: "my-filter"})
 		if err != nil {

@@ -57,6 +57,9 @@ func (c *Crossing) Given() int {
 	return 0
 }
 
+// Memory is the size of the guest's memory at the moment, in bytes.
+func (c *Crossing) Memory() int64 { return int64(c.in.mem.Size()) }
+
 // maxShownBytes is how much of one value String shows, in bytes.
 const maxShownBytes = 256
 
