@@ -197,3 +197,80 @@ func TestReplyToABody(t *testing.T) {
 		t.Errorf("reset %v, body %q: the status is gone when the body comes", got.Reset, got.Response.Body)
 	}
 }
+
+// long decides itself about bodies over its limit.
+type long struct {
+	whole
+	action func(reply func(sdk.Reply) sdk.Action) sdk.Action
+	heads  []string
+}
+
+func (l *long) NewHandler() sdk.Handler { return l }
+
+func (l *long) OnLongRequestBody(r *sdk.Request, head *sdk.Body) sdk.Action {
+	return l.decide(head, r.Reply)
+}
+
+func (l *long) OnLongResponseBody(r *sdk.Response, head *sdk.Body) sdk.Action {
+	return l.decide(head, r.Reply)
+}
+
+func (l *long) decide(head *sdk.Body, reply func(sdk.Reply) sdk.Action) sdk.Action {
+	data, err := head.Bytes()
+	l.heads = append(l.heads, fmt.Sprintf("%s %v", data, err))
+	return l.action(reply)
+}
+
+func TestLongBody(t *testing.T) {
+	t.Parallel()
+	pass := func(func(sdk.Reply) sdk.Action) sdk.Action { return sdk.Continue }
+	deny := func(reply func(sdk.Reply) sdk.Action) sdk.Action { return reply(sdk.Reply{Status: 418}) }
+	failing := func(func(sdk.Reply) sdk.Action) sdk.Action { panic("lost") }
+	request := sdktest.Request{Chunks: []string{"ab", "cd", "ef"}}
+	response := sdktest.Request{Upstream: sdktest.Response{Chunks: []string{"ab", "cd", "ef"}, Trailers: sdktest.Headers("x-t", "1")}}
+	trailers := sdktest.Request{Chunks: []string{"ab", "cd", "ef"}, Trailers: sdktest.Headers("x-t", "1")}
+	tests := []struct {
+		name     string
+		limit    int
+		action   func(func(sdk.Reply) sdk.Action) sdk.Action
+		request  sdktest.Request
+		heads    string
+		upstream string // "none" when it must not arrive
+		status   int
+		body     string
+		reset    bool
+	}{
+		{"a request passes", 3, pass, request, "abcd <nil>", "abcdef", 200, "ok", false},
+		{"a request with trailers passes", 3, pass, trailers, "abcd <nil>", "abcdef", 200, "ok", false},
+		{"a request is denied", 3, deny, request, "abcd <nil>", "none", 418, "", false},
+		{"a panic is no pass", 3, failing, request, "abcd <nil>", "none", 500, "", false},
+		{"a response passes", 3, pass, response, "abcd <nil>", "", 200, "abcdef", false},
+		{"a response is denied", 3, deny, response, "abcd <nil>", "", 200, "", true},
+		{"a request that nobody wants", sdk.PassBody, deny, request, "", "abcdef", 200, "ok", false},
+		{"a response that nobody wants", sdk.PassBody, deny, response, "", "", 200, "abcdef", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			l := &long{whole: whole{limit: test.limit}, action: test.action}
+			l.request = func(*sdk.Request, *sdk.Body) sdk.Action { t.Error("the whole request body"); return sdk.Continue }
+			l.response = func(_ *sdk.Response, b *sdk.Body) sdk.Action {
+				if data, err := b.Bytes(); string(data) != "ok" {
+					t.Errorf("the whole response body: %q, %v", data, err)
+				}
+				return sdk.Continue
+			}
+			got := run(t, l).Do(test.request)
+			upstream := "none"
+			if got.Upstream != nil {
+				upstream = got.Upstream.Body
+			}
+			if upstream != test.upstream || got.Response.Status() != test.status || got.Reset != test.reset || (!got.Local && got.Response.Body != test.body) {
+				t.Errorf("upstream %q, status %d, body %q, reset %v", upstream, got.Response.Status(), got.Response.Body, got.Reset)
+			}
+			if heads := strings.Join(l.heads, "|"); heads != test.heads {
+				t.Errorf("heads %q, want %q", heads, test.heads)
+			}
+		})
+	}
+}

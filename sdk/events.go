@@ -60,8 +60,14 @@ func (s *Stream) onRequestBody(h RequestBodyHandler, body *Body) (action Action)
 
 // holdRequest keeps the body back until it is whole.
 func (s *Stream) holdRequest(h requestBodyLimiter, body *Body) abi.Action {
-	if body.size > s.requestLimit(h) {
-		return wireBody(s.reply(Reply{Status: 413, Details: "waft_request_body_too_large"}))
+	limit := h.RequestBodyLimit()
+	if s.passRequest = s.passRequest || limit == PassBody; s.passRequest {
+		s.heldRequest = false
+		return abi.Continue
+	}
+	if body.size > bodyLimit(limit) {
+		s.heldRequest = false
+		return wireBody(s.onLongRequestBody(body))
 	}
 	if s.heldRequest = !body.end; s.heldRequest {
 		return abi.Pause
@@ -69,8 +75,20 @@ func (s *Stream) holdRequest(h requestBodyLimiter, body *Body) abi.Action {
 	return wireBody(s.onBufferedRequestBody(body, nil))
 }
 
-func (s *Stream) requestLimit(h requestBodyLimiter) int {
-	if limit := h.RequestBodyLimit(); limit > 0 {
+// onLongRequestBody asks the handler about a body that is over its limit; without a word of its own it is refused.
+func (s *Stream) onLongRequestBody(body *Body) (action Action) {
+	h, ok := s.handler.(LongRequestBodyHandler)
+	if !ok {
+		return s.reply(Reply{Status: 413, Details: "waft_request_body_too_large"})
+	}
+	defer s.guard(&action)
+	s.passRequest = true
+	return s.outcome(h.OnLongRequestBody(&s.request, body))
+}
+
+// bodyLimit is what a handler's limit means.
+func bodyLimit(limit int) int {
+	if limit > 0 {
 		return limit
 	}
 	return DefaultBodyLimit
@@ -177,9 +195,14 @@ func (s *Stream) onResponseBody(h ResponseBodyHandler, body *Body) (action Actio
 
 // holdResponse keeps the body back until it is whole.
 func (s *Stream) holdResponse(h responseBodyLimiter, body *Body) abi.Action {
-	if body.size > s.responseLimit(h) {
-		s.Log().Error("response body is longer than the filter's limit; the stream is reset")
-		return wireBody(s.reply(Reply{Status: 502, Details: "waft_response_body_too_large"}))
+	limit := h.ResponseBodyLimit()
+	if s.passResponse = s.passResponse || limit == PassBody; s.passResponse {
+		s.heldResponse = false
+		return abi.Continue
+	}
+	if body.size > bodyLimit(limit) {
+		s.heldResponse = false
+		return wireBody(s.onLongResponseBody(body))
 	}
 	if s.heldResponse = !body.end; s.heldResponse {
 		return abi.Pause
@@ -187,11 +210,16 @@ func (s *Stream) holdResponse(h responseBodyLimiter, body *Body) abi.Action {
 	return wireBody(s.onBufferedResponseBody(body, nil))
 }
 
-func (s *Stream) responseLimit(h responseBodyLimiter) int {
-	if limit := h.ResponseBodyLimit(); limit > 0 {
-		return limit
+// onLongResponseBody asks the handler about a body that is over its limit; without a word of its own the stream is reset.
+func (s *Stream) onLongResponseBody(body *Body) (action Action) {
+	h, ok := s.handler.(LongResponseBodyHandler)
+	if !ok {
+		s.Log().Error("response body is longer than the filter's limit; the stream is reset")
+		return s.reply(Reply{Status: 502, Details: "waft_response_body_too_large"})
 	}
-	return DefaultBodyLimit
+	defer s.guard(&action)
+	s.passResponse = true
+	return s.outcome(h.OnLongResponseBody(&s.response, body))
 }
 
 // onBufferedResponseBody hands a whole body to the handler, and goes on with what follows it in the same event.

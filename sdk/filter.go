@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"math"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -21,8 +22,9 @@ type FilterFunc func() Handler
 func (f FilterFunc) NewHandler() Handler { return f() }
 
 // Handler handles one HTTP stream. It implements any of [RequestHeadersHandler], [RequestBodyHandler],
-// [BufferedRequestBodyHandler], [RequestTrailersHandler], [ResponseHeadersHandler], [ResponseBodyHandler],
-// [BufferedResponseBodyHandler], [ResponseTrailersHandler] and [StreamDoneHandler].
+// [BufferedRequestBodyHandler], [LongRequestBodyHandler], [RequestTrailersHandler], [ResponseHeadersHandler],
+// [ResponseBodyHandler], [BufferedResponseBodyHandler], [LongResponseBodyHandler], [ResponseTrailersHandler] and
+// [StreamDoneHandler].
 //
 // A method with a context as its first argument may wait, with [Fetch], [CallGRPC], [Sleep], [All] and [First]:
 // [AwaitingRequestHeadersHandler], [AwaitingBufferedRequestBodyHandler] and the same two for responses. Others cannot, and
@@ -57,10 +59,18 @@ type RequestBodyHandler interface {
 // of it goes upstream. The headers are gone by then. A handler has this or [RequestBodyHandler], not both; with both, this
 // one is used.
 type BufferedRequestBodyHandler interface {
-	// RequestBodyLimit is the most bytes to hold. A longer body is answered with 413; zero or less means [DefaultBodyLimit].
-	// Envoy's own per_connection_buffer_limit_bytes, 1 MiB by default, holds as well, with the same answer.
+	// RequestBodyLimit is the most bytes to hold. It is asked for with each chunk. A longer body is answered with 413, unless
+	// the handler is a [LongRequestBodyHandler]; [PassBody] holds nothing, and zero or anything else below means
+	// [DefaultBodyLimit]. Envoy's own per_connection_buffer_limit_bytes, 1 MiB by default, holds as well, with a 413.
 	RequestBodyLimit() int
 	OnBufferedRequestBody(r *Request, body *Body) Action
+}
+
+// LongRequestBodyHandler is a [BufferedRequestBodyHandler] that decides itself about a body over its limit. It is called once,
+// instead of OnBufferedRequestBody, with what is there so far, which is longer than the limit; on [Continue] that and the rest
+// pass without further calls.
+type LongRequestBodyHandler interface {
+	OnLongRequestBody(r *Request, head *Body) Action
 }
 
 // RequestTrailersHandler is called with the trailers of a request that has them.
@@ -83,10 +93,16 @@ type ResponseBodyHandler interface {
 // BufferedResponseBodyHandler is called once with the whole body of a response that has one; see
 // [BufferedRequestBodyHandler].
 type BufferedResponseBodyHandler interface {
-	// ResponseBodyLimit is the most bytes to hold. For a longer body the stream is reset, since the status is gone by then;
-	// zero or less means [DefaultBodyLimit].
+	// ResponseBodyLimit is the most bytes to hold. For a longer body the stream is reset, since the status is gone by then,
+	// unless the handler is a [LongResponseBodyHandler]; [PassBody] and the rest mean what they do for a request.
 	ResponseBodyLimit() int
 	OnBufferedResponseBody(r *Response, body *Body) Action
+}
+
+// LongResponseBodyHandler is a [BufferedResponseBodyHandler] that decides itself about a body over its limit; see
+// [LongRequestBodyHandler].
+type LongResponseBodyHandler interface {
+	OnLongResponseBody(r *Response, head *Body) Action
 }
 
 // ResponseTrailersHandler is called with the trailers of a response that has them.
@@ -135,3 +151,7 @@ type responseBodyLimiter interface{ ResponseBodyLimit() int }
 
 // DefaultBodyLimit is the limit in bytes of a buffered body whose handler names none: 1 MiB, as Envoy's own.
 const DefaultBodyLimit = 1 << 20
+
+// PassBody, as the limit of a buffered body, lets this message's body pass as it comes: nothing is held, and the method for
+// bodies is not called.
+const PassBody = math.MinInt

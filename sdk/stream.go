@@ -23,6 +23,8 @@ type Stream struct {
 	responded bool
 	// heldRequest and heldResponse are set while the host holds a body back for a handler that wants all of it.
 	heldRequest, heldResponse bool
+	// passRequest and passResponse are set once the rest of a body passes without the handler.
+	passRequest, passResponse bool
 	// network: the stream is a TCP connection.
 	network    bool
 	connection Connection
@@ -79,6 +81,7 @@ func (s *Stream) retire() {
 	s.release()
 	s.plugin, s.handler, s.state = nil, nil, streamRefused
 	s.responded, s.heldRequest, s.heldResponse, s.gone, s.network = false, false, false, false, false
+	s.passRequest, s.passResponse = false, false
 }
 
 // leave ends the tasks of a stream that has ended.
