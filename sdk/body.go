@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -12,10 +13,10 @@ import (
 // A filter that changes the length of a body takes the header content-length away in OnRequestHeaders or OnResponseHeaders,
 // since the headers are gone when the body comes.
 type Body struct {
-	host abi.Host
-	kind abi.BufferType
-	size int
-	end  bool
+	stream *Stream
+	kind   abi.BufferType
+	size   int
+	end    bool
 }
 
 // Len is the number of bytes.
@@ -27,10 +28,13 @@ func (b *Body) End() bool { return b.end }
 
 // Bytes is a copy of the bytes, which is the caller's; nil when there are none.
 func (b *Body) Bytes() ([]byte, error) {
+	if !b.stream.own() {
+		return nil, fmt.Errorf("read %s: %w", b.what(), ErrOtherStream)
+	}
 	if b.size == 0 {
 		return nil, nil
 	}
-	data, status := b.host.GetBuffer(b.kind, 0, b.size)
+	data, status := b.stream.host.GetBuffer(b.kind, 0, b.size)
 	if status != abi.OK {
 		return nil, hostError(status, "read", b.what())
 	}
@@ -53,7 +57,10 @@ func (b *Body) Append(data []byte) error {
 }
 
 func (b *Body) set(start, length int, data []byte, size int) error {
-	if status := b.host.SetBuffer(b.kind, start, length, data); status != abi.OK {
+	if !b.stream.own() {
+		return fmt.Errorf("write %s: %w", b.what(), ErrOtherStream)
+	}
+	if status := b.stream.host.SetBuffer(b.kind, start, length, data); status != abi.OK {
 		return hostError(status, "write", b.what())
 	}
 	b.size = size
@@ -74,13 +81,13 @@ func (b *Body) what() string {
 
 // chunk is the body of an event.
 func (r *Request) chunk(kind abi.BufferType, size int, end bool) *Body {
-	r.body = Body{host: r.stream.host, kind: kind, size: size, end: end}
+	r.body = Body{stream: r.stream, kind: kind, size: size, end: end}
 	return &r.body
 }
 
 // chunk is the body of an event.
 func (r *Response) chunk(kind abi.BufferType, size int, end bool) *Body {
-	r.body = Body{host: r.stream.host, kind: kind, size: size, end: end}
+	r.body = Body{stream: r.stream, kind: kind, size: size, end: end}
 	return &r.body
 }
 
@@ -96,7 +103,7 @@ func (r *Response) heldBody(kind abi.BufferType) (*Body, error) {
 
 // measured asks the host for the size.
 func (b *Body) measured() (*Body, error) {
-	size, status := b.host.BufferSize(b.kind)
+	size, status := b.stream.host.BufferSize(b.kind)
 	b.size = size
 	return b, hostError(status, "size of", b.what())
 }

@@ -11,6 +11,7 @@ import (
 
 // RequestHeaders is the callback proxy_on_request_headers.
 func (v *vm) RequestHeaders(id uint32, end bool) abi.Action {
+	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.request.end = end
@@ -37,6 +38,7 @@ func (s *Stream) onRequestHeaders() (action Action) {
 
 // RequestBody is the callback proxy_on_request_body.
 func (v *vm) RequestBody(id uint32, size uint32, end bool) abi.Action {
+	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.request.end = end
@@ -116,6 +118,7 @@ func (s *Stream) onBufferedRequestBody(body *Body, then func() Action) (action A
 
 // RequestTrailers is the callback proxy_on_request_trailers. A body that is held is whole now.
 func (v *vm) RequestTrailers(id uint32) abi.Action {
+	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.request.end = true
@@ -145,6 +148,7 @@ func (s *Stream) onRequestTrailers() (action Action) {
 
 // ResponseHeaders is the callback proxy_on_response_headers.
 func (v *vm) ResponseHeaders(id uint32, end bool) abi.Action {
+	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.response.end = end
@@ -172,6 +176,7 @@ func (s *Stream) onResponseHeaders() (action Action) {
 
 // ResponseBody is the callback proxy_on_response_body.
 func (v *vm) ResponseBody(id uint32, size uint32, end bool) abi.Action {
+	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.response.end = end
@@ -244,6 +249,7 @@ func (s *Stream) onBufferedResponseBody(body *Body, then func() Action) (action 
 
 // ResponseTrailers is the callback proxy_on_response_trailers. A body that is held is whole now.
 func (v *vm) ResponseTrailers(id uint32) abi.Action {
+	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.response.end = true
@@ -273,6 +279,7 @@ func (s *Stream) onResponseTrailers() (action Action) {
 
 // Log is the callback proxy_on_log: the stream is complete. A handler that panicked hears no more.
 func (v *vm) Log(id uint32) {
+	defer v.drive()
 	v.context = id
 	s, ok := v.streams[id]
 	if !ok {

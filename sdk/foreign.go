@@ -1,11 +1,18 @@
 package sdk
 
-import "github.com/waft-project/waft/sdk/internal/abi"
+import (
+	"fmt"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
 
 // CallForeignFunction calls a function that the host has beside the ABI, such as Envoy's clear_route_cache, with an argument
 // that it defines, and gives its result, which is the caller's and may be empty. It is [ErrNotFound] for a function that the
 // host does not have. Envoy's are listed in its source/extensions/common/wasm/foreign.cc.
 func (s *Stream) CallForeignFunction(name string, argument []byte) ([]byte, error) {
+	if !s.own() {
+		return nil, fmt.Errorf("call foreign function %s: %w", name, ErrOtherStream)
+	}
 	return callForeignFunction(s.host, name, argument)
 }
 

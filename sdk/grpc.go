@@ -143,9 +143,8 @@ func (s *GRPCStream) Send(message []byte, last bool) error {
 	if s.closed || s.call.over {
 		return io.EOF
 	}
-	v := s.call.task.vm
-	v.enter(s.call.task.id)
-	return hostError(v.host.GRPCSend(s.token, message, last), "send to", s.target)
+	defer s.enter()()
+	return hostError(s.call.task.vm.host.GRPCSend(s.token, message, last), "send to", s.target)
 }
 
 // CloseSend says that no more messages follow. The server's may.
@@ -153,9 +152,8 @@ func (s *GRPCStream) CloseSend() error {
 	if s.closed || s.call.over {
 		return nil
 	}
-	v := s.call.task.vm
-	v.enter(s.call.task.id)
-	return hostError(v.host.GRPCClose(s.token), "close", s.target)
+	defer s.enter()()
+	return hostError(s.call.task.vm.host.GRPCClose(s.token), "close", s.target)
 }
 
 // Receive waits for a message, which is the caller's. It is io.EOF when the server ended the stream with OK, a [*GRPCError]
@@ -196,11 +194,19 @@ func (s *GRPCStream) Trailers() []Header { return s.call.trailers }
 // Close ends the stream, if it has not ended: Envoy resets it. Messages that wait are lost.
 func (s *GRPCStream) Close() {
 	if !s.closed && !s.call.over {
-		v := s.call.task.vm
-		v.enter(s.call.task.id)
-		v.host.GRPCCancel(s.token)
+		leave := s.enter()
+		s.call.task.vm.host.GRPCCancel(s.token)
+		leave()
 	}
 	s.forget()
+}
+
+// enter makes host calls count for the context that opened the stream, to which alone the host knows it, until leave.
+func (s *GRPCStream) enter() (leave func()) {
+	v := s.call.task.vm
+	before := v.context
+	v.enter(s.call.task.id)
+	return func() { v.enter(before) }
 }
 
 func (s *GRPCStream) forget() {

@@ -16,9 +16,9 @@ type Header = abi.Pair
 // Envoy lets a filter see headers in the event that brings them and in OnStreamDone, and nowhere else. [Headers.Keep] keeps
 // them readable in the events between. Where they cannot be read, they look empty.
 type Headers struct {
-	host abi.Host
-	kind abi.MapType
-	what string
+	stream *Stream
+	kind   abi.MapType
+	what   string
 
 	reads  uint8
 	cached bool
@@ -30,12 +30,15 @@ type Headers struct {
 // Get is the first value of a header. It is false when the header is absent, and when the headers cannot be read in this
 // event. A header that is there more than once gives its first value only; where the others matter, use [Headers.Values].
 func (h *Headers) Get(name string) (string, bool) {
+	if !h.stream.own() {
+		return "", false
+	}
 	if !h.cached && h.reads > 0 {
 		h.fetch()
 	}
 	if !h.cached {
 		h.reads++
-		value, status := h.host.HeaderValue(h.kind, name)
+		value, status := h.stream.host.HeaderValue(h.kind, name)
 		return value, status == abi.OK
 	}
 	for i := range h.pairs {
@@ -62,7 +65,7 @@ func (h *Headers) Values(name string) []string {
 // change what the loop sees.
 func (h *Headers) All() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		if !h.cached && h.fetch() != nil {
+		if h.read() != nil {
 			return
 		}
 		for _, p := range h.pairs {
@@ -75,10 +78,8 @@ func (h *Headers) All() iter.Seq2[string, string] {
 
 // Pairs are all headers, as [Headers.All] gives them, or why they cannot be read. The slice is the caller's.
 func (h *Headers) Pairs() ([]Header, error) {
-	if !h.cached {
-		if err := h.fetch(); err != nil {
-			return nil, err
-		}
+	if err := h.read(); err != nil {
+		return nil, err
 	}
 	return append([]Header(nil), h.pairs...), nil
 }
@@ -94,7 +95,7 @@ func (h *Headers) Set(name, value string) error {
 		return err
 	}
 	h.forget()
-	return h.fail(h.host.ReplaceHeader(h.kind, name, value), "set ", name)
+	return h.fail(h.stream.host.ReplaceHeader(h.kind, name, value), "set ", name)
 }
 
 // Add adds a value to those that a header has. It refuses what [Headers.Set] refuses.
@@ -103,13 +104,16 @@ func (h *Headers) Add(name, value string) error {
 		return err
 	}
 	h.forget()
-	return h.fail(h.host.AddHeader(h.kind, name, value), "add ", name)
+	return h.fail(h.stream.host.AddHeader(h.kind, name, value), "add ", name)
 }
 
 // Remove takes a header away with all its values. That it was not there is no error.
 func (h *Headers) Remove(name string) error {
+	if !h.stream.own() {
+		return h.foreign("remove ", name)
+	}
 	h.forget()
-	status := h.host.RemoveHeader(h.kind, name)
+	status := h.stream.host.RemoveHeader(h.kind, name)
 	if status == abi.NotFound {
 		return nil
 	}
@@ -125,27 +129,41 @@ func (h *Headers) value(name string) string {
 // Replace puts these in the place of all headers, pseudo-headers too, which come first. It is one host call, where many
 // changes would be one each. It refuses what [Headers.Set] refuses, and then changes nothing.
 func (h *Headers) Replace(headers []Header) error {
+	if !h.stream.own() {
+		return h.foreign("replace all of ", "")
+	}
 	for _, p := range headers {
 		if err := h.check("replace all by ", p.Name, p.Value); err != nil {
 			return err
 		}
 	}
 	h.forget()
-	return h.fail(h.host.SetHeaderPairs(h.kind, abi.AppendPairs(make([]byte, 0, abi.PairsSize(headers)), headers)), "replace all of ", "")
+	return h.fail(h.stream.host.SetHeaderPairs(h.kind, abi.AppendPairs(make([]byte, 0, abi.PairsSize(headers)), headers)), "replace all of ", "")
 }
 
 // Size is the number of bytes that the host would copy for all headers: names, values, and ten bytes for each. It is 0 where
 // they cannot be read.
 func (h *Headers) Size() (int, error) {
-	size, status := h.host.HeaderMapSize(h.kind)
+	if !h.stream.own() {
+		return 0, h.foreign("size of ", "")
+	}
+	size, status := h.stream.host.HeaderMapSize(h.kind)
 	return size, h.fail(status, "size of ", "")
 }
 
 func (h *Headers) check(verb, name, value string) error {
+	if !h.stream.own() {
+		return h.foreign(verb, name)
+	}
 	if reason := headerFault(name, value); reason != "" {
 		return fmt.Errorf("%s%s %q: %s: %w", verb, h.what, name, reason, ErrBadArgument)
 	}
 	return nil
+}
+
+// foreign is the error of a use outside of the stream's own callbacks.
+func (h *Headers) foreign(verb, name string) error {
+	return fmt.Errorf("%s%s %q: %w", verb, h.what, name, ErrOtherStream)
 }
 
 func (h *Headers) fail(status abi.Status, verb, name string) error {
@@ -155,9 +173,20 @@ func (h *Headers) fail(status abi.Status, verb, name string) error {
 	return hostError(status, verb+h.what, name)
 }
 
+// read makes sure that the whole map is there.
+func (h *Headers) read() error {
+	if !h.stream.own() {
+		return h.foreign("read all of ", "")
+	}
+	if h.cached {
+		return nil
+	}
+	return h.fetch()
+}
+
 // fetch reads the whole map. The names and values share one string, so that it costs one allocation.
 func (h *Headers) fetch() error {
-	data, status := h.host.HeaderPairs(h.kind)
+	data, status := h.stream.host.HeaderPairs(h.kind)
 	if status != abi.OK {
 		return hostError(status, "read all of "+h.what+"s", "")
 	}
@@ -201,8 +230,8 @@ func (h *Headers) release() {
 	h.drop()
 }
 
-func (h *Headers) bind(host abi.Host, kind abi.MapType, what string) {
-	h.host, h.kind, h.what = host, kind, what
+func (h *Headers) bind(s *Stream, kind abi.MapType, what string) {
+	h.stream, h.kind, h.what = s, kind, what
 }
 
 // headerFault says why a header cannot be sent, and nothing when it can. An author's mistake, or a client's bytes in a

@@ -114,8 +114,15 @@ func (c *Connection) SharedData() SharedData { return c.stream.SharedData() }
 
 // Close closes the connection to the client; nothing more is sent. The handler returns what Close returns.
 func (c *Connection) Close() Action {
-	c.stream.state = streamAnswered
-	c.stream.reset()
+	s := c.stream
+	switch {
+	case s.gone:
+	case !s.own():
+		s.Log().Error("close connection: " + ErrOtherStream.Error())
+	default:
+		s.state = streamAnswered
+		s.reset()
+	}
 	return stop
 }
 
@@ -129,6 +136,7 @@ func (v *vm) connection(id uint32) *Stream {
 
 // NewConnection is the callback proxy_on_new_connection.
 func (v *vm) NewConnection(id uint32) abi.Action {
+	defer v.drive()
 	return wireNetwork(v.connection(id).onNewConnection())
 }
 
@@ -148,6 +156,7 @@ func (s *Stream) onNewConnection() (action Action) {
 
 // DownstreamData is the callback proxy_on_downstream_data.
 func (v *vm) DownstreamData(id, size uint32, end bool) abi.Action {
+	defer v.drive()
 	s := v.connection(id)
 	return wireNetwork(s.onDownstreamData(s.request.chunk(abi.DownstreamData, int(size), end)))
 }
@@ -166,6 +175,7 @@ func (s *Stream) onDownstreamData(data *Body) (action Action) {
 
 // UpstreamData is the callback proxy_on_upstream_data.
 func (v *vm) UpstreamData(id, size uint32, end bool) abi.Action {
+	defer v.drive()
 	s := v.connection(id)
 	return wireNetwork(s.onUpstreamData(s.response.chunk(abi.UpstreamData, int(size), end)))
 }
@@ -184,6 +194,7 @@ func (s *Stream) onUpstreamData(data *Body) (action Action) {
 
 // DownstreamClose is the callback proxy_on_downstream_connection_close.
 func (v *vm) DownstreamClose(id uint32, peer abi.PeerType) {
+	defer v.drive()
 	s := v.connection(id)
 	if h, ok := s.handler.(DownstreamCloseHandler); ok {
 		defer s.guardDone()
@@ -193,6 +204,7 @@ func (v *vm) DownstreamClose(id uint32, peer abi.PeerType) {
 
 // UpstreamClose is the callback proxy_on_upstream_connection_close.
 func (v *vm) UpstreamClose(id uint32, peer abi.PeerType) {
+	defer v.drive()
 	s := v.connection(id)
 	if h, ok := s.handler.(UpstreamCloseHandler); ok {
 		defer s.guardDone()

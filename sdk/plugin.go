@@ -66,7 +66,7 @@ func (p *Plugin) Configuration() []byte { return p.config }
 func (p *Plugin) Log() Logger { return Logger{p.host} }
 
 // Properties reads properties outside of a stream, such as node.id and plugin_name.
-func (p *Plugin) Properties() Properties { return Properties{p.host} }
+func (p *Plugin) Properties() Properties { return Properties{host: p.host} }
 
 // Now is the host's clock.
 func (p *Plugin) Now() time.Time { return now(p.host) }

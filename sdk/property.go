@@ -22,7 +22,11 @@ import (
 //
 // A property that is not there is a [*HostError] with [ErrNotFound]; one that has another type than asked for,
 // [ErrParseFailure]. Each read is a host call.
-type Properties struct{ host abi.Host }
+type Properties struct {
+	host abi.Host
+	// stream is the one whose properties they are; those of a plugin have none.
+	stream *Stream
+}
 
 // PropertyPath joins the elements of a property's path, of which some may hold dots.
 func PropertyPath(elements ...string) string { return strings.Join(elements, "\x00") }
@@ -36,6 +40,9 @@ func wirePath(path string) string {
 }
 
 func (p Properties) get(path string) ([]byte, error) {
+	if p.stream != nil && !p.stream.own() {
+		return nil, fmt.Errorf("get property %s: %w", path, ErrOtherStream)
+	}
 	value, status := p.host.GetProperty(wirePath(path))
 	if status != abi.OK {
 		return nil, hostError(status, "get property", path)
@@ -175,6 +182,9 @@ func attributeType(path string) attribute {
 func (p Properties) Set(name string, value []byte) error {
 	if name == "" || strings.ContainsAny(name, ".\x00") {
 		return fmt.Errorf("set property %q: the name must be one element without dots: %w", name, ErrBadArgument)
+	}
+	if p.stream != nil && !p.stream.own() {
+		return fmt.Errorf("set property %s: %w", name, ErrOtherStream)
 	}
 	return hostError(p.host.SetProperty(name, value), "set property", name)
 }

@@ -33,6 +33,10 @@ func (s *Stream) reply(r Reply) Action {
 	if s.state != streamOpen || s.gone {
 		return stop
 	}
+	if !s.own() {
+		s.Log().Error("reply " + r.Details + ": " + ErrOtherStream.Error())
+		return stop
+	}
 	s.state = streamAnswered
 	if err := s.answer(r); err != nil {
 		s.Log().Error(err.Error())

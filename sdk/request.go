@@ -101,12 +101,12 @@ func parseStatus(s string) int {
 
 func (r *Request) bind(s *Stream) {
 	r.stream, r.end = s, false
-	r.headers.bind(s.host, abi.RequestHeaders, "request header")
-	r.trailers.bind(s.host, abi.RequestTrailers, "request trailer")
+	r.headers.bind(s, abi.RequestHeaders, "request header")
+	r.trailers.bind(s, abi.RequestTrailers, "request trailer")
 }
 
 func (r *Response) bind(s *Stream) {
 	r.stream, r.end = s, false
-	r.headers.bind(s.host, abi.ResponseHeaders, "response header")
-	r.trailers.bind(s.host, abi.ResponseTrailers, "response trailer")
+	r.headers.bind(s, abi.ResponseHeaders, "response header")
+	r.trailers.bind(s, abi.ResponseTrailers, "response trailer")
 }

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -57,7 +58,15 @@ func (s *Stream) Response() *Response { return &s.response }
 func (s *Stream) Plugin() *Plugin { return s.plugin }
 
 // Properties reads and writes the properties of the stream.
-func (s *Stream) Properties() Properties { return Properties{s.host} }
+func (s *Stream) Properties() Properties { return Properties{s.host, s} }
+
+// ErrOtherStream is the error of a use of one stream in the callbacks or tasks of another, in work of [Plugin.Go], or after
+// its end.
+var ErrOtherStream = errors.New("a stream can be read and changed in its own callbacks and tasks only")
+
+// own reports whether host calls count for the stream: only then may it be read or changed. Whoever keeps a [Request] for
+// longer must never read or answer another client's, and the memory of a stream that has ended serves later ones.
+func (s *Stream) own() bool { return s.vm.context == s.id }
 
 // Log writes to the host's log.
 func (s *Stream) Log() Logger { return Logger{s.host} }
@@ -69,6 +78,9 @@ func (s *Stream) Now() time.Time { return now(s.host) }
 // policy.
 func (s *Stream) Answered() bool { return s.state != streamOpen }
 
+// noStream is the id of a stream that has ended. No context has it.
+const noStream = 0
+
 // begin makes a new stream of s, which may have been another one before.
 func (s *Stream) begin(v *vm, id uint32, p *Plugin) {
 	s.vm, s.host, s.id, s.plugin = v, v.host, id, p
@@ -79,7 +91,7 @@ func (s *Stream) begin(v *vm, id uint32, p *Plugin) {
 // retire drops what the stream held.
 func (s *Stream) retire() {
 	s.release()
-	s.plugin, s.handler, s.state = nil, nil, streamRefused
+	s.id, s.plugin, s.handler, s.state = noStream, nil, nil, streamRefused
 	s.responded, s.heldRequest, s.heldResponse, s.gone, s.network = false, false, false, false, false
 	s.passRequest, s.passResponse = false, false
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
 )
 
 // ErrNoTask is the error of a call that waits where nothing can wait: its context is not the one that a handler, or
@@ -99,18 +101,21 @@ func (v *vm) enqueue(t *task) {
 
 // drive runs the tasks that are ready, and those that they make ready. It does nothing inside a task: the callback that runs
 // the task drives.
+// Host calls count for the callback's own context again when it is over. Every callback drives, since its handler may have
+// begun a task.
 func (v *vm) drive() {
-	if v.running != nil {
+	if len(v.ready) == 0 || v.running != nil {
 		return
 	}
-	for len(v.ready) > 0 {
-		t := v.ready[0]
-		v.ready = v.ready[1:]
+	callback := v.context
+	for i := 0; i < len(v.ready); i++ {
+		t := v.ready[i]
+		v.ready[i] = nil
 		t.queued = false
-		if !t.ended {
-			v.resume(t)
-		}
+		v.resume(t)
 	}
+	v.ready = v.ready[:0]
+	v.enter(callback)
 }
 
 // resume runs a task until it waits or ends.
@@ -154,13 +159,19 @@ func (v *vm) giveWorker(w *worker) {
 	w.stop()
 }
 
-// enter makes the host calls that follow count for a context.
+// noContext is the context of host calls that must not count for any stream.
+const noContext = ^uint32(0)
+
+// enter makes the host calls that follow count for a context, until the callback returns or somebody enters another one. For
+// a context that has ended they count for none that a handle could be used with.
 func (v *vm) enter(id uint32) {
 	if v.context == id {
 		return
 	}
 	v.context = id
-	v.host.SetEffectiveContext(id)
+	if v.host.SetEffectiveContext(id) != abi.OK {
+		v.context = noContext
+	}
 }
 
 // park waits until somebody wakes the task.

@@ -44,6 +44,7 @@ func newVM(h abi.Host, configure func(p *Plugin, config []byte) (Filter, error))
 // ContextCreate begins a plugin, for parent 0, or a stream. A stream is counted here and not with its first headers: the
 // host makes one for each request that it completes, so the counter can be compared with completed requests.
 func (v *vm) ContextCreate(id, parent uint32) {
+	defer v.drive()
 	v.context = id
 	if parent == 0 {
 		v.plugins[id] = newPlugin(v, id)
@@ -79,6 +80,7 @@ func (v *vm) Configure(id uint32, size uint32) bool {
 
 // Delete ends a stream or a plugin.
 func (v *vm) Delete(id uint32) {
+	defer v.drive()
 	v.context = id
 	s, ok := v.streams[id]
 	if !ok {
