@@ -12,6 +12,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GO ?= go
 # More flags for `make test`.
 TESTFLAGS ?=
+# More flags for `make bench-filters`.
+BENCHFLAGS ?=
 # The packages of this module; `./...` would do, and a name makes the commands readable.
 ALL := ./...
 
@@ -104,6 +106,11 @@ bench: ## Run the Go benchmarks; figures go to bench/out/go.json, too
 	    for (i = 3; i < NF; i += 2) printf ",\"%s\":%s", $$(i + 1), $$i; printf "}"; comma = "," } \
 	  END { print "\n]}" }' bench/out/go.txt > bench/out/go.json
 	@rm bench/out/go.txt
+
+.PHONY: bench-filters
+bench-filters: .cache/envoy/$(ENVOY_VERSION)/envoy/_bin/envoy ## Measure what filters cost in Envoy, beside native ones, Lua, Rust and bare Go
+	@mkdir -p bin && $(GO) build -o bin/bench-filters ./bench/filters
+	bin/bench-filters $(BENCHFLAGS)
 
 .PHONY: clean
 clean: ## Remove what was built and fetched
