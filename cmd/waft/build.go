@@ -28,7 +28,7 @@ of its configuration. A build that fails leaves what was there before.`,
 			if err := out.check(); err != nil {
 				return err
 			}
-			if memoryMiB < 1 || memoryMiB > 4096 {
+			if memoryMiB < 0 || memoryMiB > 4096 || cmd.Flags().Changed("memory") && memoryMiB == 0 {
 				return usagef("--memory %d: between 1 and 4096 MiB", memoryMiB)
 			}
 			options.MemoryMax = memoryMiB << 20
@@ -66,7 +66,8 @@ of its configuration. A build that fails leaves what was there before.`,
 	f := cmd.Flags()
 	f.StringVar(&options.OutDir, "out", build.DefaultOutDir, "the folder to write to")
 	f.StringVar(&options.Version, "version", build.DefaultVersion, "the modules' version")
-	f.Int64Var(&memoryMiB, "memory", build.DefaultMemoryMax>>20, "the most memory that one VM may grow to, in MiB")
+	f.Int64Var(&memoryMiB, "memory", 0, fmt.Sprintf(
+		"the most memory that one VM may grow to, in MiB (default: what the filter's source asks for, else %d)", build.DefaultMemoryMax>>20))
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -27,7 +28,8 @@ type Options struct {
 	Version string
 	// OutDir is where NAME.wasm and NAME.json go. It is made if need be. Empty: DefaultOutDir.
 	OutDir string
-	// MemoryMax is the most memory, in bytes, that one VM may grow to: a multiple of 64 KiB. 0: DefaultMemoryMax.
+	// MemoryMax is the most memory, in bytes, that one VM may grow to: a multiple of 64 KiB. 0: what the filter's source says
+	// with //waft:memory, or else DefaultMemoryMax.
 	MemoryMax int64
 	// Go is the go command. Empty: "go", from the PATH.
 	Go string
@@ -64,9 +66,12 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 		return Result{}, fmt.Errorf("%s: make a folder to build in: %w", dir, err)
 	}
 	defer os.RemoveAll(temp)
-	tc := toolchain{goCommand: opts.Go, dir: dir, temp: temp}
-
 	opts.step("look for the filter")
+	said, err := readDirectives(dir)
+	if err != nil {
+		return Result{}, err
+	}
+	tc := toolchain{goCommand: opts.Go, dir: dir, temp: temp, tags: said.tags}
 	source, err := tc.load(ctx)
 	if err != nil {
 		return Result{}, err
@@ -81,7 +86,7 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if wasm, err = setMemoryMax(wasm, opts.MemoryMax); err != nil {
+	if wasm, err = setMemoryMax(wasm, cmp.Or(opts.MemoryMax, said.memoryMax, DefaultMemoryMax)); err != nil {
 		return Result{}, &Error{Subject: dir, Kind: ErrInvalidModule, Detail: err.Error(), Next: "raise the memory maximum", Err: err}
 	}
 	opts.step("check")
@@ -147,9 +152,6 @@ func (o Options) withDefaults(dir string) (Options, error) {
 	}
 	if o.OutDir == "" {
 		o.OutDir = DefaultOutDir
-	}
-	if o.MemoryMax == 0 {
-		o.MemoryMax = DefaultMemoryMax
 	}
 	if o.Go == "" {
 		o.Go = "go"

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,8 +25,9 @@ const (
 // toolchain runs the go command for one directory.
 type toolchain struct {
 	goCommand string
-	dir       string // of the filter
-	temp      string // a folder of our own
+	dir       string   // of the filter
+	temp      string   // a folder of our own
+	tags      []string // build tags that the filter's source asks for
 }
 
 // Flags that the compiler, the linker and go list must share, so that packages are compiled once.
@@ -55,10 +57,15 @@ func (tc toolchain) compile(ctx context.Context, tags []string) ([]byte, error) 
 }
 
 func (tc toolchain) build(ctx context.Context, out, ldflags string, tags []string, said *headBuffer) error {
-	args := append([]string{"build", "-buildmode=c-shared", "-ldflags=" + ldflags, "-tags=" + strings.Join(tags, ","), "-o", out}, buildFlags...)
+	args := append([]string{"build", "-buildmode=c-shared", "-ldflags=" + ldflags, tc.tagsFlag(tags), "-o", out}, buildFlags...)
 	cmd := tc.command(ctx, append(args, ".")...)
 	cmd.Stdout, cmd.Stderr = said, said
 	return tc.run(ctx, cmd, said)
+}
+
+// tagsFlag sets the build tags: those that the filter asks for, and more.
+func (tc toolchain) tagsFlag(more []string) string {
+	return "-tags=" + strings.Join(slices.Concat(tc.tags, more), ",")
 }
 
 // command is a go command that ends when ctx does.

@@ -6,6 +6,8 @@
 // the JSON Schema of the configuration from the type that the filter gives to sdk.Register, and put NAME.wasm and NAME.json
 // into place together.
 //
+// Comments in the source, //waft:tags and //waft:memory, say how a filter differs from others in its build (directive.go).
+//
 // Check examines bytes; ManifestFor makes the manifest of a module that something else built.
 //
 // Invariants: the same source, version and toolchain give the same bytes, wherever the source lies. A Build that fails or is

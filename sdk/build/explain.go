@@ -88,7 +88,7 @@ func (s *source) importSymbols(wanted map[string]bool) map[string][]string {
 
 // linkerGraph has the linker tell by which symbol each symbol was first reached.
 func (tc toolchain) linkerGraph(ctx context.Context, without []string) (map[string]string, error) {
-	args := append([]string{"build", "-buildmode=c-shared", "-ldflags=-buildid= -dumpdep", "-tags=" + strings.Join(without, ","), "-o", filepath.Join(tc.temp, "explain.wasm")}, buildFlags...)
+	args := append([]string{"build", "-buildmode=c-shared", "-ldflags=-buildid= -dumpdep", tc.tagsFlag(without), "-o", filepath.Join(tc.temp, "explain.wasm")}, buildFlags...)
 	cmd := tc.command(ctx, append(args, ".")...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

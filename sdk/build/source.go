@@ -44,7 +44,7 @@ func (tc toolchain) load(ctx context.Context) (*source, error) {
 }
 
 func (tc toolchain) packagesConfig(ctx context.Context, mode packages.LoadMode) *packages.Config {
-	return &packages.Config{Context: ctx, Mode: mode, Dir: tc.dir, Env: environment(), BuildFlags: buildFlags}
+	return &packages.Config{Context: ctx, Mode: mode, Dir: tc.dir, Env: environment(), BuildFlags: append([]string{tc.tagsFlag(nil)}, buildFlags...)}
 }
 
 // file gives the path of a source file that a position names: positions from compiled packages have their folders trimmed.
