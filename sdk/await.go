@@ -38,6 +38,10 @@ func (s *Stream) proceed(direction abi.StreamType, action Action) {
 	case abi.ResponseStream:
 		s.response.headers.settle()
 		s.responded = true
+	case abi.DownstreamStream:
+		if !s.admit() {
+			return
+		}
 	}
 	if err := hostError(s.host.ContinueStream(direction), "continue stream", ""); err != nil {
 		s.Log().Error(err.Error())

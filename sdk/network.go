@@ -149,7 +149,9 @@ func (s *Stream) onNewConnection() (action Action) {
 		defer s.guard(&action)
 		return s.passed(h.OnNewConnection(&s.connection))
 	case AwaitingNewConnectionHandler:
-		return s.await(abi.DownstreamStream, func(ctx context.Context) Action { return h.OnNewConnection(ctx, &s.connection) })
+		action := s.await(abi.DownstreamStream, func(ctx context.Context) Action { return h.OnNewConnection(ctx, &s.connection) })
+		s.early.waits = action == hold
+		return action
 	}
 	return Continue
 }
@@ -162,6 +164,10 @@ func (v *vm) DownstreamData(id, size uint32, end bool) abi.Action {
 }
 
 func (s *Stream) onDownstreamData(data *Body) (action Action) {
+	if s.early.waits {
+		s.early.came, s.early.end = true, data.end
+		return hold
+	}
 	if action, ok := s.settled(true); ok {
 		return action
 	}
@@ -171,6 +177,30 @@ func (s *Stream) onDownstreamData(data *Body) (action Action) {
 	}
 	defer s.guard(&action)
 	return s.passed(h.OnDownstreamData(&s.connection, data))
+}
+
+// earlyData is what a client sent before the handler of its new connection had returned. Hosts deliver it although the
+// connection is held back, and would let it pass.
+type earlyData struct {
+	// waits: the handler has not returned. came, end: there is data, and it is the last.
+	waits, came, end bool
+}
+
+// admit is called when the handler of a new connection has returned, after it had waited. It hands over what came meanwhile,
+// since the host goes on behind this filter, and reports whether the connection goes on.
+func (s *Stream) admit() bool {
+	early := s.early
+	s.early = earlyData{}
+	if !early.came {
+		return true
+	}
+	data := s.request.chunk(abi.DownstreamData, 0, early.end)
+	if _, err := data.measured(); err != nil {
+		s.Log().Error(err.Error())
+		s.reset()
+		return false
+	}
+	return s.onDownstreamData(data) == Continue
 }
 
 // UpstreamData is the callback proxy_on_upstream_data.

@@ -29,6 +29,8 @@ type Stream struct {
 	// network: the stream is a TCP connection.
 	network    bool
 	connection Connection
+	// early is data that came while the handler of a new connection waits.
+	early earlyData
 	// gone is set once the stream has ended: what its tasks still do to it has no effect.
 	gone bool
 	// tasks wait for something, or for each other, on behalf of the stream.
@@ -92,6 +94,7 @@ func (s *Stream) begin(v *vm, id uint32, p *Plugin) {
 func (s *Stream) retire() {
 	s.release()
 	s.id, s.plugin, s.handler, s.state = noStream, nil, nil, streamRefused
+	s.early = earlyData{}
 	s.responded, s.heldRequest, s.heldResponse, s.gone, s.network = false, false, false, false, false
 	s.passRequest, s.passResponse = false, false
 }
