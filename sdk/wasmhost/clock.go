@@ -1,6 +1,7 @@
 package wasmhost
 
 import (
+	"net/http"
 	"sync"
 	"time"
 )
@@ -48,4 +49,21 @@ func (p *Proxy) now() time.Time {
 		return realClock{}.Now()
 	}
 	return p.Clock.Now()
+}
+
+// dateText is a second, written as the header date.
+type dateText struct {
+	unix int64
+	text string
+}
+
+// date is the present time as the header date, which is made once a second, as in Envoy.
+func (p *Proxy) date() string {
+	now := p.now()
+	if d := p.lastDate.Load(); d != nil && d.unix == now.Unix() {
+		return d.text
+	}
+	d := &dateText{now.Unix(), now.UTC().Format(http.TimeFormat)}
+	p.lastDate.Store(d)
+	return d.text
 }

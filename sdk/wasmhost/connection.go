@@ -129,7 +129,7 @@ func (s *Stream) respondHeaders(m *headerMap) (r localReply, ok bool) {
 	if !s.vm.module.profile.dropsKeepAlive {
 		m.remove("keep-alive")
 	}
-	m.put("date", s.vm.proxy.now().UTC().Format(http.TimeFormat))
+	m.put("date", s.vm.proxy.date())
 	m.put("server", "envoy")
 	if !s.dirs[request].observed {
 		m.put("connection", "close")

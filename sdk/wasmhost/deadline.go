@@ -2,22 +2,31 @@ package wasmhost
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/tetratelabs/wazero/api"
 )
 
-// deadline ends a guest's call that takes too long, or whose caller's context ends, by closing the guest's Done channel: the engine
-// then stops the guest. A guest that was stopped is dead, so the channel is never opened again.
+// deadline ends a guest's call that takes too long, or whose caller's context ends, by setting the guest's interrupt (interrupt.go). A guest
+// that was stopped is dead, so the interrupt is never taken back.
 type deadline struct {
-	limit time.Duration
-	ctx   *guestCtx
+	limit     time.Duration
+	interrupt api.MutableGlobal
+	ended     atomic.Pointer[error] // why the guest was stopped
+
+	// The timer is not set for every call: it fires once in a while, looks how long the running call takes, and goes on or off.
 	timer *time.Timer
+	armed atomic.Bool
 	began atomic.Int64 // when the running call began, in nanoseconds of the monotonic clock
 
 	// state is the number of the call, shifted, and its deadlineRunning or deadlineOver bit. Only a call that runs can be over.
 	state atomic.Uint64
-	unreg func() bool
+
+	// The context of the last call stays watched until one with another comes.
+	watched    <-chan struct{}
+	unwatch    func() bool
+	generation atomic.Uint64 // of the watched context; set before the state of its first call
 }
 
 const (
@@ -26,16 +35,31 @@ const (
 	deadlineNext    = 4
 )
 
-func newDeadline(ctx *guestCtx, limit time.Duration) *deadline {
-	d := &deadline{limit: limit, ctx: ctx}
-	d.timer = time.AfterFunc(time.Hour, func() {
-		// A timer that fired for a call that has just ended must not end the next one.
-		if monotonic()-d.began.Load() >= int64(limit) {
-			d.expire(d.state.Load(), ErrDeadline)
-		}
-	})
+func newDeadline(limit time.Duration) *deadline {
+	d := &deadline{limit: limit}
+	d.timer = time.AfterFunc(time.Hour, d.look)
 	d.timer.Stop()
 	return d
+}
+
+// look ends the running call if it is over its limit.
+func (d *deadline) look() {
+	state := d.state.Load()
+	left := d.limit - time.Duration(monotonic()-d.began.Load())
+	switch {
+	case state&deadlineRunning == 0:
+		d.armed.Store(false)
+		if d.state.Load()&deadlineRunning == 0 || !d.armed.CompareAndSwap(false, true) {
+			return // the next call sets the timer
+		}
+		d.timer.Reset(d.limit) // a call began meanwhile, and saw the timer set
+	case left > 0:
+		d.timer.Reset(left)
+	default:
+		if !d.expire(state, ErrDeadline) {
+			d.timer.Reset(d.limit)
+		}
+	}
 }
 
 var processStart = time.Now()
@@ -43,27 +67,48 @@ var processStart = time.Now()
 // monotonic is the time since the process began, in nanoseconds.
 func monotonic() int64 { return int64(time.Since(processStart)) }
 
-// start begins an outermost call.
-func (d *deadline) start(ctx context.Context) {
+// start begins an outermost call. It is false if the context has ended already, or if the guest was stopped before.
+func (d *deadline) start(ctx context.Context) bool {
 	if d.state.Load()&deadlineOver != 0 {
-		return
+		return false
+	}
+	if done := ctx.Done(); done != d.watched {
+		d.watch(ctx, done)
 	}
 	d.began.Store(monotonic())
 	state := d.state.Load() + deadlineNext + deadlineRunning
 	d.state.Store(state)
-	d.timer.Reset(d.limit)
-	if ctx.Done() != nil {
-		d.unreg = context.AfterFunc(ctx, func() { d.expire(state, context.Cause(ctx)) })
+	if !d.armed.Load() && d.armed.CompareAndSwap(false, true) {
+		d.timer.Reset(d.limit)
 	}
+	if ctx.Err() != nil {
+		d.expire(state, context.Cause(ctx))
+		return false
+	}
+	return true
 }
 
-// stop ends it, and says whether it ended in time.
-func (d *deadline) stop() bool {
-	d.timer.Stop()
-	if d.unreg != nil {
-		d.unreg()
-		d.unreg = nil
+// watch has the end of a context end the call that runs then.
+func (d *deadline) watch(ctx context.Context, done <-chan struct{}) {
+	if d.unwatch != nil {
+		d.unwatch()
+		d.unwatch = nil
 	}
+	d.watched = done
+	generation := d.generation.Add(1)
+	if done == nil {
+		return
+	}
+	d.unwatch = context.AfterFunc(ctx, func() {
+		// A call of another context changes the generation first and the state then: this state is not one of such a call.
+		if state := d.state.Load(); d.generation.Load() == generation {
+			d.expire(state, context.Cause(ctx))
+		}
+	})
+}
+
+// stop ends the call, and says whether it ended in time.
+func (d *deadline) stop() bool {
 	state := d.state.Load()
 	if state&deadlineRunning == 0 {
 		return state&deadlineOver == 0
@@ -71,23 +116,22 @@ func (d *deadline) stop() bool {
 	return d.state.CompareAndSwap(state, state&^deadlineRunning)
 }
 
+// close lets go of timer and context.
+func (d *deadline) close() {
+	d.stop()
+	d.timer.Stop()
+	if d.unwatch != nil {
+		d.unwatch()
+		d.unwatch = nil
+	}
+}
+
 // expire ends the call that has the given state, if it still runs.
-func (d *deadline) expire(state uint64, cause error) {
+func (d *deadline) expire(state uint64, cause error) bool {
 	if state&deadlineRunning == 0 || !d.state.CompareAndSwap(state, state&^deadlineRunning|deadlineOver) {
-		return
+		return false
 	}
-	d.ctx.expire(cause)
+	d.ended.Store(&cause)
+	d.interrupt.Set(1)
+	return true
 }
-
-// expire ends the guest's context. The engine stops a guest only for the two errors of package context.
-func (c *guestCtx) expire(cause error) {
-	err := context.Canceled
-	if errors.Is(cause, ErrDeadline) || errors.Is(cause, context.DeadlineExceeded) {
-		err = context.DeadlineExceeded
-	}
-	c.ended.Store(&endedCtx{err: err, cause: cause})
-	close(c.done)
-}
-
-// endedCtx is why a guest's context ended.
-type endedCtx struct{ err, cause error }

@@ -108,7 +108,7 @@ func (s *Stream) exchange(ctx context.Context, r Request, upstream Upstream, out
 		}
 	}
 	hasBody, hasTrailers := len(r.Body) > 0, len(r.Trailers) > 0
-	note(s.RequestHeaders(ctx, r.Headers.Clone(), !hasBody && !hasTrailers))
+	note(s.RequestHeaders(ctx, r.Headers, !hasBody && !hasTrailers))
 	if hasBody {
 		note(s.RequestBody(ctx, r.Body, false))
 		if !hasTrailers {
@@ -148,7 +148,7 @@ func (s *Stream) exchange(ctx context.Context, r Request, upstream Upstream, out
 // respond feeds the upstream's response.
 func (s *Stream) respond(ctx context.Context, r Response) error {
 	hasBody, hasTrailers := len(r.Body) > 0, len(r.Trailers) > 0
-	if err := s.ResponseHeaders(ctx, r.Headers.Clone(), !hasBody && !hasTrailers); err != nil {
+	if err := s.ResponseHeaders(ctx, r.Headers, !hasBody && !hasTrailers); err != nil {
 		return err
 	}
 	if hasBody {

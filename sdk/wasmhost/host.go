@@ -69,7 +69,6 @@ func NewHost(ctx context.Context, cfg Config) (*Host, error) {
 		return nil, err
 	}
 	rc := wazero.NewRuntimeConfig().
-		WithCloseOnContextDone(true).
 		WithMemoryLimitPages(uint32(min(cfg.MemoryLimit/wasmPageSize, 1<<16))).
 		WithCompilationCache(cache)
 	return &Host{
@@ -133,7 +132,11 @@ func (h *Host) Load(ctx context.Context, wasm []byte, profile Profile) (*Module,
 	if err != nil {
 		return nil, fmt.Errorf("load under %s: %w", profile.name, err)
 	}
-	compiled, err := h.runtime.CompileModule(ctx, wasm)
+	changed, err := interruptible(wasm, info)
+	if err != nil {
+		return nil, fmt.Errorf("load under %s: %w", profile.name, err)
+	}
+	compiled, err := h.runtime.CompileModule(ctx, changed)
 	if err != nil {
 		return nil, fmt.Errorf("load under %s: compile: %w", profile.name, err)
 	}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -40,10 +38,21 @@ type instance struct {
 	nextHTTPCall, nextGRPCCall, nextGRPCStream uint32
 	metrics                                    instanceMetrics
 
+	// The arguments and the result of each running call, the outermost first: one that calls back, or allocates, has others inside.
+	stack [maxDepth * maxArgs]uint64
+	depth int
+
 	failure  *TrapError // the first crash; everything after it does nothing
 	deadline *deadline
 	stderr   []byte // what the guest said at error level in the running callback, for TrapError
 }
+
+const (
+	maxArgs  = 8  // of a guest's export, at least 1 for the result
+	maxDepth = 64 // of calls inside calls
+)
+
+var errTooDeep = errors.New("calls into the guest inside calls into the guest, without an end")
 
 // guestFuncs are the exports that the host calls. One that the module does not export is nil.
 type guestFuncs struct {
@@ -85,50 +94,16 @@ func (f *guestFuncs) trailers(d int) (api.Function, string) {
 	return f.responseTrailers, "proxy_on_response_trailers"
 }
 
-// guestCtx is the context that guest code runs with. It leads host functions to their instance without a lookup, and its Done is
-// closed by the deadline. One lives as long as its instance, because a deadline that is over kills the instance.
+// guestCtx is the context that guest code runs with: it leads host functions to their instance without a lookup.
 type guestCtx struct {
-	in    *instance
-	done  chan struct{}
-	ended atomic.Pointer[endedCtx]
-}
-
-func (c *guestCtx) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (c *guestCtx) Done() <-chan struct{}       { return c.done }
-func (c *guestCtx) Value(any) any               { return nil }
-func (c *guestCtx) Err() error {
-	if e := c.ended.Load(); e != nil {
-		return e.err
-	}
-	return nil
-}
-
-// startCtx is the context that a module is instantiated with: its start function may call host functions already.
-type startCtx struct {
 	context.Context
 	in *instance
 }
 
-type instanceKey struct{}
-
-// Value finds the instance, or what the engine looks for.
-func (c startCtx) Value(key any) any {
-	if key == (instanceKey{}) {
-		return c.in
-	}
-	return c.Context.Value(key)
-}
-
 // hostCall makes a host function that finds its instance and refuses what is not allowed at the moment.
 func hostCall(f hostFunction) api.GoModuleFunc {
-	return func(ctx context.Context, mod api.Module, stack []uint64) {
-		var in *instance
-		if c, ok := ctx.(*guestCtx); ok {
-			in = c.in
-		} else {
-			in = ctx.Value(instanceKey{}).(*instance)
-			in.mem = mod.Memory()
-		}
+	return func(ctx context.Context, _ api.Module, stack []uint64) {
+		in := ctx.(*guestCtx).in
 		if in.guarded {
 			if in.limited && !slices.Contains(in.allowed, f.name) {
 				panic(restrictedCallback{f.name})
@@ -162,8 +137,8 @@ func newInstance(ctx context.Context, vm *VM) (*instance, error) {
 		nextGRPCCall:   1,
 		nextGRPCStream: 2,
 	}
-	in.ctx = &guestCtx{in: in, done: make(chan struct{})}
-	in.deadline = newDeadline(in.ctx, vm.module.host.cfg.Deadline)
+	in.ctx = &guestCtx{Context: context.Background(), in: in}
+	in.deadline = newDeadline(vm.module.host.cfg.Deadline)
 	in.vmContext = &guestContext{in: in}
 	in.vmContext.root = in.vmContext
 	in.contexts[0] = in.vmContext
@@ -171,13 +146,7 @@ func newInstance(ctx context.Context, vm *VM) (*instance, error) {
 	imports := vm.module.imports
 	rctx := experimental.WithImportResolver(ctx, func(name string) api.Module { return imports[name] })
 	profile := vm.module.profile
-	in.restrict(profile.initAllowed)
-	in.current = in.vmContext
-	in.deadline.start(ctx)
-	mod, err := vm.module.host.runtime.InstantiateModule(startCtx{withDone{rctx, in.ctx}, in}, vm.module.compiled,
-		wazero.NewModuleConfig().WithName("").WithStartFunctions())
-	in.deadline.stop()
-	in.current = nil
+	mod, err := vm.module.host.runtime.InstantiateModule(rctx, vm.module.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
 		return nil, in.trap("start", err)
 	}
@@ -187,6 +156,7 @@ func newInstance(ctx context.Context, vm *VM) (*instance, error) {
 		return nil, &ExportError{Name: "memory", Want: "memory"}
 	}
 	in.bind()
+	in.deadline.interrupt = mod.ExportedGlobal(exportInterrupt).(api.MutableGlobal)
 
 	run := func(name string, args ...uint64) error {
 		f := mod.ExportedFunction(name)
@@ -197,7 +167,9 @@ func newInstance(ctx context.Context, vm *VM) (*instance, error) {
 		in.call(ctx, in.vmContext, name, f, args...)
 		return in.err()
 	}
+	err = run(exportStart)
 	switch {
+	case err != nil:
 	case mod.ExportedFunction("_initialize") == nil:
 		err = run("_start")
 	default:
@@ -217,15 +189,6 @@ func newInstance(ctx context.Context, vm *VM) (*instance, error) {
 	}
 	return in, nil
 }
-
-// withDone is a context with another one's Done, for instantiation.
-type withDone struct {
-	context.Context
-	guest *guestCtx
-}
-
-func (c withDone) Done() <-chan struct{} { return c.guest.done }
-func (c withDone) Err() error            { return c.guest.Err() }
 
 func (in *instance) err() error {
 	if in.failure != nil {
@@ -289,24 +252,39 @@ func (in *instance) call(ctx context.Context, c *guestContext, name string, f ap
 		return 0
 	}
 	outermost := in.current == nil
-	current, effective := in.current, in.effective
-	in.current, in.effective = c, 0
 	if outermost {
 		in.stderr = in.stderr[:0]
-		in.deadline.start(ctx)
+		if !in.deadline.start(ctx) {
+			_ = in.trap(name, *in.deadline.ended.Load())
+			return 0
+		}
 	}
-	var own [8]uint64
-	stack := own[:max(len(args), 1)]
+	if in.depth > 0 {
+		if in.depth == maxDepth {
+			_ = in.trap(name, errTooDeep)
+			return 0
+		}
+		if f != in.fn.malloc {
+			f = in.mod.ExportedFunction(name) // one of its own: the engine's is in use if it runs already
+		}
+	}
+	stack := in.stack[in.depth*maxArgs:][:max(len(args), 1)]
 	copy(stack, args)
 	if in.vm.cfg.Observe != nil {
-		in.observe(CallbackBegins, name, args, 0)
-		defer func() { in.observe(CallbackEnds, name, args, stack[0]) }()
+		in.observe(CallbackBegins, name, slices.Clone(args), 0) // a copy: what is observed lives on the heap
 	}
+	current, effective := in.current, in.effective
+	in.current, in.effective = c, 0
+	in.depth++
 	err := f.CallWithStack(in.ctx, stack)
-	if outermost && !in.deadline.stop() && err == nil {
-		err = in.ctx.Err()
-	}
+	in.depth--
 	in.current, in.effective = current, effective
+	if outermost && !in.deadline.stop() && err == nil {
+		err = *in.deadline.ended.Load()
+	}
+	if in.vm.cfg.Observe != nil {
+		in.observe(CallbackEnds, name, slices.Clone(args), stack[0])
+	}
 	if err != nil {
 		_ = in.trap(name, err)
 		return 0
@@ -345,10 +323,10 @@ func (in *instance) trap(name string, err error) error {
 		t.Stack += strings.TrimSpace(line) + "\n"
 	}
 	t.Stack = strings.TrimRight(t.Stack, "\n")
-	if e := in.ctx.ended.Load(); e != nil {
-		t.cause, t.Reason = e.cause, e.cause.Error()
-		if errors.Is(e.cause, ErrDeadline) {
-			t.Reason = fmt.Sprintf("%s of %s", e.cause, in.deadline.limit)
+	if e := in.deadline.ended.Load(); e != nil {
+		t.cause, t.Reason = *e, (*e).Error()
+		if errors.Is(t.cause, ErrDeadline) {
+			t.Reason = fmt.Sprintf("%s of %s", t.cause, in.deadline.limit)
 		}
 	}
 	in.failure = t
@@ -362,7 +340,7 @@ func (in *instance) trap(name string, err error) error {
 }
 
 func (in *instance) close(ctx context.Context) {
-	in.deadline.stop()
+	in.deadline.close()
 	if in.mod != nil {
 		_ = in.mod.Close(ctx)
 	}

@@ -15,6 +15,7 @@ type moduleBuilder struct {
 	memory  uint32 // pages; 0 for 2
 	max     uint32 // pages; 0 for none
 	noMem   bool
+	start   string // the function that is the start function, by its export
 }
 
 type builtImport struct {
@@ -114,6 +115,10 @@ func (m *moduleBuilder) bytes() []byte {
 		exports = append(exports, join(text("memory"), []byte{2, 0}))
 	}
 	section(7, exports)
+	if i := slices.IndexFunc(m.funcs, func(f builtFunc) bool { return f.export == m.start }); m.start != "" && i >= 0 {
+		start := uleb(uint32(len(m.imports) + i))
+		out = append(append(out, 8, byte(len(start))), start...)
+	}
 	section(10, code)
 	if len(m.data) > 0 {
 		section(11, [][]byte{join([]byte{0}, i32(dataAt), []byte{0x0b}, uleb(uint32(len(m.data))), m.data)})

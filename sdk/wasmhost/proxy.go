@@ -37,6 +37,7 @@ type Proxy struct {
 	Node Node
 
 	seq       atomic.Uint64 // of appointments
+	lastDate  atomic.Pointer[dateText]
 	mu        sync.Mutex
 	vms       []*VM // that were not closed, in the order in which they were made
 	data      map[dataKey]dataValue

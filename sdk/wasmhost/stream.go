@@ -16,7 +16,8 @@ type Stream struct {
 	vm     *VM
 	ctx    *guestContext // nil if the filter is skipped (FAIL_OPEN after a crash)
 	info   StreamInfo
-	dirs   [2]*direction
+	dirs   [2]*direction // into own
+	own    [2]direction
 
 	aborted     bool // a local reply was made: the request goes no further
 	direct      bool // the response is a local reply that went past the filter

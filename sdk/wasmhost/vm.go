@@ -305,7 +305,8 @@ func (p *Plugin) Validate(ctx context.Context, configuration []byte) (bool, erro
 // without the filter.
 func (p *Plugin) NewStream(ctx context.Context, info StreamInfo) *Stream {
 	s := &Stream{plugin: p, vm: p.vm, info: info, began: p.vm.proxy.now()}
-	s.dirs = [2]*direction{{s: s, index: request}, {s: s, index: response}}
+	s.own = [2]direction{{s: s, index: request}, {s: s, index: response}}
+	s.dirs = [2]*direction{&s.own[0], &s.own[1]}
 	s.ctx = p.newContext(ctx, s, nil)
 	return s
 }
