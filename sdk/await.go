@@ -35,9 +35,10 @@ func (s *Stream) proceed(direction abi.StreamType, action Action) {
 	switch direction {
 	case abi.RequestStream:
 		s.request.headers.settle()
+		s.resumedRequest = true
 	case abi.ResponseStream:
 		s.response.headers.settle()
-		s.responded = true
+		s.responded, s.resumedResponse = true, true
 	case abi.DownstreamStream:
 		if !s.admit() {
 			return
@@ -47,4 +48,21 @@ func (s *Stream) proceed(direction abi.StreamType, action Action) {
 		s.Log().Error(err.Error())
 		s.reset()
 	}
+}
+
+// linger lets go of a body that was held until its trailers came. Where the message had waited at its headers before, Envoy (1.36
+// to 1.40) plays back what it kept meanwhile, in one go, and loses the body if the trailers then do not wait as well: they
+// wait for a tick of the clock.
+func (s *Stream) linger(direction abi.StreamType, action Action) Action {
+	resumed := s.resumedRequest
+	if direction == abi.ResponseStream {
+		resumed = s.resumedResponse
+	}
+	if action != Continue || !resumed {
+		return action
+	}
+	return s.await(direction, func(ctx context.Context) Action {
+		_ = Sleep(ctx, minTick) // an error is the end of the stream, which needs nothing more
+		return Continue
+	})
 }

@@ -132,7 +132,7 @@ func (v *vm) RequestTrailers(id uint32) abi.Action {
 			s.Log().Error(err.Error())
 			return wireTrailers(s.fail())
 		}
-		return wireTrailers(s.onBufferedRequestBody(body, s.onRequestTrailers))
+		return wireTrailers(s.linger(abi.RequestStream, s.onBufferedRequestBody(body, s.onRequestTrailers)))
 	}
 	return wireTrailers(s.onRequestTrailers())
 }
@@ -263,7 +263,7 @@ func (v *vm) ResponseTrailers(id uint32) abi.Action {
 			s.Log().Error(err.Error())
 			return wireTrailers(s.fail())
 		}
-		return wireTrailers(s.onBufferedResponseBody(body, s.onResponseTrailers))
+		return wireTrailers(s.linger(abi.ResponseStream, s.onBufferedResponseBody(body, s.onResponseTrailers)))
 	}
 	return wireTrailers(s.onResponseTrailers())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -16,7 +17,7 @@ const (
 	DefaultFetchLimit = 1 << 20
 )
 
-// ErrFetchFailed is the error of a callout to which there was no answer: the connection was refused or reset.
+// ErrFetchFailed is the error of a callout to which there was no whole answer: the connection was refused, or it broke.
 var ErrFetchFailed = errors.New("no answer from the cluster")
 
 // FetchRequest is an HTTP request that a filter sends itself, to a cluster of Envoy's configuration.
@@ -70,9 +71,9 @@ func (r *Response) Fetch(ctx context.Context, request FetchRequest) (*FetchRespo
 // Fetch sends a request and waits for its answer. The stream waits with it, and the worker goes on with other streams; to
 // send several at once, use [All] or [First]. ctx is the one that the handler was given, or comes from it.
 //
-// An answer with any status is no error. The errors: [ErrNoTask] outside of code that can wait; a [*HostError] with
+// An answer with any status is no error, if it is the cluster's. The errors: [ErrNoTask] outside of code that can wait; a [*HostError] with
 // [ErrBadArgument] for a cluster that Envoy does not have, and [ErrInternalFailure] for one without a healthy host;
-// [ErrFetchFailed] when the connection broke; [context.DeadlineExceeded] when the time is over; [context.Canceled] when the
+// [ErrFetchFailed] when the connection was refused or broke; [context.DeadlineExceeded] when the time is over; [context.Canceled] when the
 // client went away: the handler should return then, and nothing that it does to the stream has an effect; [ErrTooLarge].
 func Fetch(ctx context.Context, request FetchRequest) (*FetchResponse, error) {
 	t, err := running(ctx)
@@ -118,15 +119,46 @@ func Fetch(ctx context.Context, request FetchRequest) (*FetchResponse, error) {
 	if f.err != nil {
 		return nil, fmt.Errorf("fetch from cluster %s: %w", request.Cluster, f.err)
 	}
-	// Envoy answers for a cluster that is too slow: only the clock tells its 504 from the cluster's own.
-	if f.response.Status == timeoutStatus && now(v.host).Sub(sent) >= time.Duration(timeout)*time.Millisecond {
-		return nil, fmt.Errorf("fetch from cluster %s: %w", request.Cluster, context.DeadlineExceeded)
+	if err := f.response.own(overdue(v.host, sent, timeout)); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			expire(ctx, sent, timeout)
+		}
+		return nil, fmt.Errorf("fetch from cluster %s: %w", request.Cluster, err)
 	}
 	return &f.response, nil
 }
 
-// timeoutStatus is what Envoy answers in the place of a cluster that is too slow.
-const timeoutStatus = 504
+// What Envoy's router answers in the place of a cluster, as the guest sees it.
+const (
+	unreachableStatus = 503
+	unreachableText   = "upstream connect error or disconnect/reset before headers"
+	timeoutStatus     = 504
+	timeoutText       = "upstream request timeout"
+	// serviceTimeHeader is on every answer of a cluster, and on none of Envoy's own.
+	serviceTimeHeader = "x-envoy-upstream-service-time"
+)
+
+// own is the error that an answer stands for if it is Envoy's own. late says that the callout's time is over by the guest's clock;
+// Envoy's timers and that clock are apart by some milliseconds, so that it says little alone.
+func (r *FetchResponse) own(late bool) error {
+	if r.Status != unreachableStatus && r.Status != timeoutStatus {
+		return nil
+	}
+	_, answered := headerIn(r.Headers, serviceTimeHeader)
+	switch {
+	case answered:
+	case r.Status == timeoutStatus && (late || string(r.Body) == timeoutText):
+		return context.DeadlineExceeded
+	case r.Status == unreachableStatus && strings.HasPrefix(string(r.Body), unreachableText):
+		return fmt.Errorf("%w: %s", ErrFetchFailed, r.Body)
+	}
+	return nil
+}
+
+// overdue reports whether a callout's limit is over.
+func overdue(h abi.Host, sent time.Time, limit uint32) bool {
+	return now(h).Sub(sent) >= time.Duration(limit)*time.Millisecond
+}
 
 // fetch is an HTTP callout under way.
 type fetch struct {

@@ -2,8 +2,10 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -48,7 +50,7 @@ type GRPCResponse struct {
 type GRPCError struct {
 	// Code is the status; https://grpc.io/docs/guides/status-codes lists them.
 	Code uint32
-	// Message is the server's, or Envoy's.
+	// Message is the server's, or Envoy's. Envoy 1.40 puts its own details behind it, in braces: it is for people.
 	Message string
 }
 
@@ -59,6 +61,7 @@ func (e *GRPCError) Error() string { return fmt.Sprintf("grpc status %d: %s", e.
 const (
 	grpcOK               = 0
 	grpcDeadlineExceeded = 4
+	grpcUnavailable      = 14
 )
 
 // CallGRPC makes a unary call and waits for its answer, as [Fetch] does. The errors: a [*GRPCError] for any status but OK;
@@ -78,6 +81,7 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 	}
 	v := t.vm
 	v.enter(t.id)
+	sent := now(v.host)
 	token, status := v.host.GRPCCall(grpcService(request.Cluster), request.Service, request.Method, metadata, request.Message, timeout)
 	if status != abi.OK {
 		return nil, hostError(status, "call", request.target())
@@ -95,6 +99,13 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 		t.park()
 	}
 	if c.err != nil {
+		// Envoy calls a time-out of its own UNAVAILABLE.
+		if f := new(GRPCError); errors.As(c.err, &f) && f.Code == grpcUnavailable && strings.HasPrefix(f.Message, timeoutText) {
+			c.err = context.DeadlineExceeded
+		}
+		if errors.Is(c.err, context.DeadlineExceeded) {
+			expire(ctx, sent, timeout)
+		}
 		return nil, fmt.Errorf("call %s: %w", request.target(), c.err)
 	}
 	response := &GRPCResponse{Metadata: c.metadata, Trailers: c.trailers}

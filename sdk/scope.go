@@ -153,3 +153,23 @@ func WithTimeout(ctx context.Context, d time.Duration) (_ context.Context, cance
 		child.end()
 	}
 }
+
+// expire cancels the scope that set ctx's deadline, if that is where a callout's limit came from: the host says that the time is over,
+// though its clock, which is some milliseconds apart from its timers, may not yet. What follows then has no time left either.
+func expire(ctx context.Context, sent time.Time, limit uint32) {
+	deadline, ok := ctx.Deadline()
+	if !ok || deadline.After(sent.Add(time.Duration(limit)*time.Millisecond)) {
+		return
+	}
+	for ctx != nil {
+		s, ok := ctx.Value(scopeKey{}).(*scope)
+		if !ok {
+			return
+		}
+		if s.deadline.Equal(deadline) {
+			s.cancel(context.DeadlineExceeded)
+			return
+		}
+		ctx = s.parent
+	}
+}

@@ -26,6 +26,8 @@ type Stream struct {
 	heldRequest, heldResponse bool
 	// passRequest and passResponse are set once the rest of a body passes without the handler.
 	passRequest, passResponse bool
+	// resumedRequest and resumedResponse are set once the direction has gone on after a wait; see [Stream.linger].
+	resumedRequest, resumedResponse bool
 	// network: the stream is a TCP connection.
 	network    bool
 	connection Connection
@@ -97,6 +99,7 @@ func (s *Stream) retire() {
 	s.early = earlyData{}
 	s.responded, s.heldRequest, s.heldResponse, s.gone, s.network = false, false, false, false, false
 	s.passRequest, s.passResponse = false, false
+	s.resumedRequest, s.resumedResponse = false, false
 }
 
 // leave ends the tasks of a stream that has ended.

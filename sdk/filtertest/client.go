@@ -17,8 +17,13 @@ import (
 const maxAnswer = 64 << 20
 
 // send sends one request over a connection of its own, header by header as the scenario gives them, and reads the response. It is not
-// net/http's client, which would sort, join and add headers.
+// net/http's client, which would sort, join and add headers. Where the request says so, the client leaves before the response.
 func send(ctx context.Context, address string, r Request) (*ObservedResponse, error) {
+	if r.Leave > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.Leave)
+		defer cancel()
+	}
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
@@ -40,10 +45,28 @@ func wireRequest(r Request) string {
 	for _, h := range r.Headers {
 		fmt.Fprintf(&b, "%s: %s\r\n", h.Name, h.Value)
 	}
-	if r.Body != "" {
-		fmt.Fprintf(&b, "content-length: %d\r\n", len(r.Body))
+	switch {
+	case len(r.Trailers) > 0:
+		b.WriteString("transfer-encoding: chunked\r\n\r\n" + wireChunked(r.Body, r.Trailers))
+	case r.Body != "":
+		fmt.Fprintf(&b, "content-length: %d\r\n\r\n%s", len(r.Body), r.Body)
+	default:
+		b.WriteString("\r\n")
 	}
-	b.WriteString("\r\n" + r.Body)
+	return b.String()
+}
+
+// wireChunked is a body in one chunk, and trailers behind it.
+func wireChunked(body string, trailers wasmhost.Headers) string {
+	var b strings.Builder
+	if body != "" {
+		fmt.Fprintf(&b, "%x\r\n%s\r\n", len(body), body)
+	}
+	b.WriteString("0\r\n")
+	for _, h := range trailers {
+		fmt.Fprintf(&b, "%s: %s\r\n", h.Name, h.Value)
+	}
+	b.WriteString("\r\n")
 	return b.String()
 }
 
@@ -57,7 +80,9 @@ func readResponse(from *bufio.Reader, method string) (*ObservedResponse, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &ObservedResponse{Status: resp.StatusCode, Headers: headerMap(flatten(resp.Header), ignoredResponse), Body: string(body)}, nil
+	return &ObservedResponse{
+		Status: resp.StatusCode, Headers: headerMap(flatten(resp.Header), ignoredResponse), Body: string(body), Trailers: trailerMap(flatten(resp.Trailer)),
+	}, nil
 }
 
 // flatten lists headers with lower-case names. Values of one name keep their order.
@@ -80,6 +105,13 @@ func wireResponse(r Reply, method string) string {
 	}
 	if bodyless(r.Status) {
 		b.WriteString("\r\n")
+		return b.String()
+	}
+	if len(r.Trailers) > 0 {
+		b.WriteString("transfer-encoding: chunked\r\n\r\n")
+		if method != http.MethodHead {
+			b.WriteString(wireChunked(r.Body, r.Trailers))
+		}
 		return b.String()
 	}
 	b.WriteString("content-length: " + strconv.Itoa(len(r.Body)) + "\r\n\r\n")

@@ -60,6 +60,7 @@ func compareObserved(a, b Observed) []Difference {
 		}
 		compareExchange(a.Exchanges[i], b.Exchanges[i], func(what, x, y string) { add(what+at, x, y) })
 	}
+	compareCallouts(a.Clusters, b.Clusters, add)
 	names := sortedKeys(a.Metrics)
 	for _, n := range sortedKeys(b.Metrics) {
 		if _, ok := a.Metrics[n]; !ok {
@@ -78,17 +79,39 @@ func compareObserved(a, b Observed) []Difference {
 func compareExchange(a, b Exchange, add func(what, x, y string)) {
 	add("upstream", presence(a.Upstream != nil), presence(b.Upstream != nil))
 	if x, y := a.Upstream, b.Upstream; x != nil && y != nil {
-		add("upstream.method", x.Method, y.Method)
-		add("upstream.path", x.Path, y.Path)
-		add("upstream.authority", x.Authority, y.Authority)
-		compareHeaders("upstream", x.Headers, y.Headers, add)
-		add("upstream.body", fmt.Sprintf("%q", x.Body), fmt.Sprintf("%q", y.Body))
+		compareRequest("upstream", *x, *y, add)
 	}
 	add("response", presence(a.Response != nil), presence(b.Response != nil))
 	if x, y := a.Response, b.Response; x != nil && y != nil {
 		add("response.status", fmt.Sprint(x.Status), fmt.Sprint(y.Status))
 		compareHeaders("response", x.Headers, y.Headers, add)
 		add("response.body", fmt.Sprintf("%q", x.Body), fmt.Sprintf("%q", y.Body))
+		compareHeaders("response.trailers", x.Trailers, y.Trailers, add)
+	}
+}
+
+func compareRequest(what string, x, y ObservedRequest, add func(what, x, y string)) {
+	add(what+".method", x.Method, y.Method)
+	add(what+".path", x.Path, y.Path)
+	add(what+".authority", x.Authority, y.Authority)
+	compareHeaders(what, x.Headers, y.Headers, add)
+	add(what+".body", fmt.Sprintf("%q", x.Body), fmt.Sprintf("%q", y.Body))
+	compareHeaders(what+".trailers", x.Trailers, y.Trailers, add)
+	add(what+".messages", fmt.Sprintf("%q", x.Messages), fmt.Sprintf("%q", y.Messages))
+}
+
+func compareCallouts(a, b map[string][]ObservedRequest, add func(what, x, y string)) {
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[string][]ObservedRequest{}
+	}
+	maps.Copy(all, b)
+	for _, name := range sortedKeys(all) {
+		x, y := a[name], b[name]
+		add("clusters."+name, fmt.Sprintf("%d requests", len(x)), fmt.Sprintf("%d requests", len(y)))
+		for i := range min(len(x), len(y)) {
+			compareRequest(fmt.Sprintf("clusters.%s[%d]", name, i), x[i], y[i], add)
+		}
 	}
 }
 

@@ -76,13 +76,13 @@ type envoyRun struct {
 }
 
 // bootstrap renders what one file's Envoy starts from.
-func (e envoyRun) bootstrap(f File, upstream string, clusters []envoy.Cluster) ([]byte, error) {
+func (e envoyRun) bootstrap(f File, upstream string, servers servers) ([]byte, error) {
 	b, err := envoy.BootstrapConfig{
 		NodeID: nodeID, Cluster: nodeCluster, Number: e.number,
 		Inline:   true,
 		Default:  []envoy.WasmFilter{{Name: e.opts.name(), ModulePath: e.module, Config: f.Config}},
 		Upstream: upstream,
-		Clusters: clusters,
+		Clusters: servers.clusters(),
 		// Nothing but the filter may end a stream.
 		StreamIdleTimeout: -1, MaxStreamDuration: -1, WorkerKillTimeout: -1,
 	}.Render()
@@ -95,31 +95,10 @@ func (e envoyRun) bootstrap(f File, upstream string, clusters []envoy.Cluster) (
 	}
 	// So that histograms can be read at any time, not only every five seconds.
 	m["stats_flush_on_admin"] = true
-	// A filter that sends more than it says must not spoil the next request on the same connection.
-	if err := onceConnections(m); err != nil {
+	if err := servers.configure(m); err != nil {
 		return nil, err
 	}
 	return json.Marshal(m)
-}
-
-// onceConnections lets every cluster send one request over a connection.
-func onceConnections(bootstrap map[string]any) error {
-	static, _ := bootstrap["staticResources"].(map[string]any)
-	if static == nil {
-		static, _ = bootstrap["static_resources"].(map[string]any)
-	}
-	clusters, _ := static["clusters"].([]any)
-	if len(clusters) == 0 {
-		return errors.New("bootstrap: no clusters")
-	}
-	for _, c := range clusters {
-		c, ok := c.(map[string]any)
-		if !ok {
-			return errors.New("bootstrap: a cluster is not an object")
-		}
-		c["max_requests_per_connection"] = 1
-	}
-	return nil
 }
 
 // runFile runs one file.
@@ -137,17 +116,12 @@ func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, err
 		return nil, err
 	}
 	defer up.stop()
-	var clusters []envoy.Cluster
-	for _, c := range f.Clusters {
-		server, err := startUpstream()
-		if err != nil {
-			return nil, err
-		}
-		defer server.stop()
-		server.script(c.Reply)
-		clusters = append(clusters, envoy.Cluster{Name: c.Name, Address: server.address()})
+	servers, err := startServers(f.Clusters)
+	if err != nil {
+		return nil, err
 	}
-	bootstrap, err := e.bootstrap(f, up.address(), clusters)
+	defer servers.stop()
+	bootstrap, err := e.bootstrap(f, up.address(), servers)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +129,7 @@ func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, err
 	var s *envoySession
 	for _, sc := range f.Scenarios {
 		if s == nil {
-			if s, err = e.open(ctx, dir, bootstrap, up); err != nil {
+			if s, err = e.open(ctx, dir, bootstrap, up, servers); err != nil {
 				return nil, err
 			}
 			defer s.stop(ctx)
@@ -179,7 +153,7 @@ func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, err
 }
 
 // open starts an Envoy and waits until it serves. That it does not is the session's failure.
-func (e envoyRun) open(ctx context.Context, dir string, bootstrap []byte, up *upstream) (*envoySession, error) {
+func (e envoyRun) open(ctx context.Context, dir string, bootstrap []byte, up *upstream, servers servers) (*envoySession, error) {
 	log := newEnvoyLog()
 	process, err := envoy.Start(ctx, e.binary, envoy.ProcessConfig{
 		Dir: dir, Bootstrap: bootstrap, ComponentLogLevel: "wasm:debug", Log: log, NoLogFile: true,
@@ -187,7 +161,7 @@ func (e envoyRun) open(ctx context.Context, dir string, bootstrap []byte, up *up
 	if err != nil {
 		return nil, err
 	}
-	s := &envoySession{process: process, up: up, log: log}
+	s := &envoySession{process: process, up: up, servers: servers, log: log}
 	if s.failure = s.open(ctx); ctx.Err() != nil {
 		s.stop(ctx)
 		return nil, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
@@ -265,6 +239,7 @@ func (e envoyRun) runConfigError(ctx context.Context, dir string, f File) (Resul
 type envoySession struct {
 	process  *envoy.Process
 	up       *upstream
+	servers  servers
 	log      *envoyLog
 	admin    string
 	listener string
@@ -327,9 +302,14 @@ func (s *envoySession) firstMetrics(ctx context.Context) error {
 
 // run runs one scenario.
 func (s *envoySession) run(ctx context.Context, f File, sc Scenario) (Result, error) {
+	if err := pass(ctx, sc.After); err != nil {
+		return Result{}, err
+	}
 	start := time.Now()
 	s.up.script(sc.Upstream)
 	s.up.take()
+	s.servers.script(sc.Clusters)
+	s.servers.take()
 	before, err := s.metrics(ctx)
 	if err != nil {
 		return Result{}, err
@@ -351,6 +331,7 @@ func (s *envoySession) run(ctx context.Context, f File, sc Scenario) (Result, er
 		return Result{}, err
 	}
 	o.Metrics = before.growth(after)
+	o.Clusters = s.servers.take()
 	if o.Logs, err = s.logs(ctx, mark, sc.Want.Logs); err != nil {
 		return Result{}, err
 	}
@@ -366,7 +347,12 @@ func (s *envoySession) reloadable(ctx context.Context) error {
 		return nil
 	}
 	s.crashMark = s.log.mark()
-	timer := time.NewTimer(envoyBackoff)
+	return pass(ctx, envoyBackoff)
+}
+
+// pass lets time pass.
+func pass(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

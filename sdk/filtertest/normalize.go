@@ -34,3 +34,11 @@ var ignoredResponse = map[string]string{
 	"x-envoy-upstream-service-time": "measured by Envoy's router",
 	"x-envoy-decorator-operation":   "added by Envoy's tracing",
 }
+
+// ignoredCall are left out of the metadata of a gRPC call, besides ignoredUpstream.
+var ignoredCall = map[string]string{
+	"content-type":         "says that it is gRPC",
+	"te":                   "says that it is gRPC",
+	"grpc-timeout":         "how long Envoy waits, from its clock",
+	"grpc-accept-encoding": "between Envoy and one peer only",
+}

@@ -1,6 +1,7 @@
 package filtertest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,9 +54,12 @@ func (d Difference) String() string { return fmt.Sprintf("%s: want %s, got %s", 
 
 // Observed is what a backend saw in one scenario, after normalisation.
 type Observed struct {
-	Exchanges []Exchange        `json:"exchanges,omitempty"` // one for each repetition
-	Metrics   map[string]Metric `json:"metrics,omitempty"`   // those that changed, and every gauge
-	Logs      []string          `json:"logs,omitempty"`
+	Exchanges []Exchange `json:"exchanges,omitempty"` // one for each repetition
+	// Clusters are the callouts that reached each cluster, in the order of their paths, then of their bodies: those that a filter makes
+	// at once arrive in any order.
+	Clusters map[string][]ObservedRequest `json:"clusters,omitempty"`
+	Metrics  map[string]Metric            `json:"metrics,omitempty"` // those that changed, and every gauge
+	Logs     []string                     `json:"logs,omitempty"`
 	// StartLogs are what was logged while the plugin was started and configured; only in a file's first result. Envoy starts a plugin
 	// several times, once for each of its VMs.
 	StartLogs []string `json:"start_logs,omitempty"`
@@ -78,13 +82,16 @@ type ObservedRequest struct {
 	Authority string              `json:"authority"`
 	Headers   map[string][]string `json:"headers"`
 	Body      string              `json:"body,omitempty"`
+	Trailers  map[string][]string `json:"trailers,omitempty"`
+	Messages  []string            `json:"messages,omitempty"` // of a gRPC call, in the place of a body
 }
 
 // ObservedResponse is a response as the client got it.
 type ObservedResponse struct {
-	Status  int                 `json:"status"`
-	Headers map[string][]string `json:"headers"`
-	Body    string              `json:"body,omitempty"`
+	Status   int                 `json:"status"`
+	Headers  map[string][]string `json:"headers"`
+	Body     string              `json:"body,omitempty"`
+	Trailers map[string][]string `json:"trailers,omitempty"`
 }
 
 // Metric is what became of a metric in a scenario: a counter's growth, a gauge's value, a histogram's new samples.
@@ -106,6 +113,9 @@ func judge(s Scenario, o Observed) []Difference {
 			at = fmt.Sprintf(" (request %d of %d)", i+1, len(o.Exchanges))
 		}
 		judgeExchange(s.Want, e, func(what, want, got string) { add(what+at, want, got) })
+	}
+	for _, name := range sortedKeys(s.Want.Clusters) {
+		judgeCallouts(name, s.Want.Clusters[name], o.Clusters[name], add)
 	}
 	for _, name := range sortedKeys(s.Want.Metrics) {
 		want := s.Want.Metrics[name]
@@ -132,12 +142,10 @@ func judgeExchange(w Want, e Exchange, add func(what, want, got string)) {
 		}
 		add("upstream", "a request", got)
 	case w.Upstream != nil:
-		u, got := w.Upstream, e.Upstream
-		judgeText("upstream.method", u.Method, got.Method, add)
-		judgeText("upstream.path", u.Path, got.Path, add)
-		judgeText("upstream.authority", u.Authority, got.Authority, add)
-		judgeHeaders("upstream", u.Headers, u.Absent, got.Headers, add)
-		judgeBody("upstream.body", u.Body, got.Body, add)
+		judgeRequest("upstream", *w.Upstream, *e.Upstream, add)
+	}
+	if w.NoResponse && e.Response != nil {
+		add("response", "none", fmt.Sprintf("%d %q", e.Response.Status, e.Response.Body))
 	}
 	if w.Response == nil {
 		return
@@ -155,6 +163,44 @@ func judgeExchange(w Want, e Exchange, add func(what, want, got string)) {
 	if !strings.Contains(got.Body, r.BodyContains) {
 		add("response.bodyContains", fmt.Sprintf("%q", r.BodyContains), fmt.Sprintf("%q", got.Body))
 	}
+}
+
+func judgeRequest(what string, w WantRequest, got ObservedRequest, add func(what, want, got string)) {
+	judgeText(what+".method", w.Method, got.Method, add)
+	judgeText(what+".path", w.Path, got.Path, add)
+	judgeText(what+".authority", w.Authority, got.Authority, add)
+	judgeHeaders(what, w.Headers, w.Absent, got.Headers, add)
+	judgeBody(what+".body", w.Body, got.Body, add)
+}
+
+// judgeCallouts compares what reached a cluster with what a scenario wants.
+func judgeCallouts(name string, w WantCallout, got []ObservedRequest, add func(what, want, got string)) {
+	what := "clusters." + name
+	if len(got) != w.Times {
+		var paths []string
+		for _, r := range got {
+			paths = append(paths, r.Method+" "+r.Path)
+		}
+		add(what, fmt.Sprintf("%d requests", w.Times), fmt.Sprintf("%d: %q", len(got), paths))
+	}
+	for i, r := range got {
+		at := what
+		if len(got) > 1 {
+			at = fmt.Sprintf("%s[%d]", what, i)
+		}
+		judgeRequest(at, w.Each, r, add)
+		if w.Messages != nil && !slices.Equal(w.Messages, r.Messages) {
+			add(at+".messages", fmt.Sprintf("%q", w.Messages), fmt.Sprintf("%q", r.Messages))
+		}
+	}
+}
+
+// sortCallouts puts callouts into the order of Observed.Clusters.
+func sortCallouts(rs []ObservedRequest) []ObservedRequest {
+	slices.SortStableFunc(rs, func(a, b ObservedRequest) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Body, b.Body), slices.Compare(a.Messages, b.Messages))
+	})
+	return rs
 }
 
 func judgeText(what, want, got string, add func(what, want, got string)) {
@@ -225,6 +271,14 @@ func judgeConfigError(f File, o Observed) []Difference {
 
 // configErrorName is the name of the result of a configError file.
 const configErrorName = "configuration is rejected"
+
+// trailerMap makes a map of trailers; nil if there are none.
+func trailerMap(hs wasmhost.Headers) map[string][]string {
+	if len(hs) == 0 {
+		return nil
+	}
+	return headerMap(hs, nil)
+}
 
 // headerMap makes a map of normalised headers.
 func headerMap(hs wasmhost.Headers, ignored map[string]string) map[string][]string {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -39,18 +40,14 @@ type File struct {
 	Scenarios   []Scenario
 }
 
-// Cluster is a scripted server that callouts reach by its name. Every request to it gets the same answer.
-type Cluster struct {
-	Name  string
-	Reply Reply
-}
-
 // Scenario is one request, sent once or more, and what must come of it.
 type Scenario struct {
 	Name     string
+	After    time.Duration // time that passes before it
 	Request  Request
-	Upstream Reply // the file's where the scenario has none
-	Repeat   int   // at least 1
+	Upstream Reply     // the file's where the scenario has none
+	Clusters []Cluster // the file's, as the scenario has them
+	Repeat   int       // at least 1
 	Want     Want
 }
 
@@ -61,13 +58,19 @@ type Request struct {
 	Authority string // default waft.test
 	Headers   wasmhost.Headers
 	Body      string
+	Trailers  wasmhost.Headers
+	// Leave is when the client goes away, after it has sent everything; 0: it waits for the response.
+	Leave time.Duration
 }
 
-// Reply is what the upstream answers.
+// Reply is what the upstream, or a cluster, answers.
 type Reply struct {
-	Status  int // default 200
-	Headers wasmhost.Headers
-	Body    string
+	Status   int // default 200
+	Headers  wasmhost.Headers
+	Body     string
+	Trailers wasmhost.Headers
+	Delay    time.Duration // before anything of it is sent
+	Fault    Fault
 }
 
 // Want is what must come of a scenario. What is not said may be anything.
@@ -75,6 +78,8 @@ type Want struct {
 	NoUpstream bool // the request must not reach the upstream
 	Upstream   *WantRequest
 	Response   *WantResponse
+	NoResponse bool                   // the client must get none
+	Clusters   map[string]WantCallout // of the clusters that are named
 	Metrics    map[string]int64
 	Logs       []string
 }
@@ -85,6 +90,13 @@ type WantRequest struct {
 	Headers                 map[string][]string
 	Absent                  []string
 	Body                    *string
+}
+
+// WantCallout is what must have reached a cluster in a scenario, all repetitions together.
+type WantCallout struct {
+	Times    int         // how many requests
+	Each     WantRequest // what each of them must be like
+	Messages []string    // what a gRPC server must have got in each call; nil: anything
 }
 
 // WantResponse is what the client must get.
@@ -141,31 +153,39 @@ type (
 		Scenarios   []scenarioYAML `yaml:"scenarios"`
 	}
 	scenarioYAML struct {
-		Name     string      `yaml:"name"`
-		Request  requestYAML `yaml:"request"`
-		Upstream *replyYAML  `yaml:"upstream"`
-		Repeat   *int        `yaml:"repeat"`
-		Want     wantYAML    `yaml:"want"`
+		Name     string       `yaml:"name"`
+		After    durationYAML `yaml:"after"`
+		Request  requestYAML  `yaml:"request"`
+		Upstream *replyYAML   `yaml:"upstream"`
+		Clusters clustersYAML `yaml:"clusters"`
+		Repeat   *int         `yaml:"repeat"`
+		Want     wantYAML     `yaml:"want"`
 	}
 	requestYAML struct {
-		Method    string      `yaml:"method"`
-		Path      string      `yaml:"path"`
-		Authority string      `yaml:"authority"`
-		Headers   headersYAML `yaml:"headers"`
-		Body      string      `yaml:"body"`
+		Method    string       `yaml:"method"`
+		Path      string       `yaml:"path"`
+		Authority string       `yaml:"authority"`
+		Headers   headersYAML  `yaml:"headers"`
+		Body      string       `yaml:"body"`
+		Trailers  headersYAML  `yaml:"trailers"`
+		Leave     durationYAML `yaml:"leave"`
 	}
 	replyYAML struct {
-		Status  int         `yaml:"status"`
-		Headers headersYAML `yaml:"headers"`
-		Body    *string     `yaml:"body"`
+		Status   int          `yaml:"status"`
+		Headers  headersYAML  `yaml:"headers"`
+		Body     *string      `yaml:"body"`
+		Trailers headersYAML  `yaml:"trailers"`
+		Delay    durationYAML `yaml:"delay"`
+		Fault    Fault        `yaml:"fault"`
 	}
 	wantYAML struct {
-		Upstream wantUpstreamYAML  `yaml:"upstream"`
-		Response *wantResponseYAML `yaml:"response"`
-		Metrics  map[string]int64  `yaml:"metrics"`
-		Logs     []string          `yaml:"logs"`
+		Upstream wantUpstreamYAML           `yaml:"upstream"`
+		Response wantResponseYAML           `yaml:"response"`
+		Clusters map[string]wantCalloutYAML `yaml:"clusters"`
+		Metrics  map[string]int64           `yaml:"metrics"`
+		Logs     []string                   `yaml:"logs"`
 	}
-	wantResponseYAML struct {
+	wantResponseFields struct {
 		Status       int         `yaml:"status"`
 		Headers      headersYAML `yaml:"headers"`
 		Absent       []string    `yaml:"absent"`
@@ -189,38 +209,70 @@ type wantUpstreamYAML struct {
 }
 
 // UnmarshalYAML reads "none" or a mapping.
-func (w *wantUpstreamYAML) UnmarshalYAML(n *yaml.Node) error {
-	if n.Kind == yaml.ScalarNode {
-		if n.Value != "none" {
-			return fmt.Errorf("line %d: upstream: %q is not \"none\" and no mapping", n.Line, n.Value)
-		}
-		w.none = true
-		return nil
+func (w *wantUpstreamYAML) UnmarshalYAML(n *yaml.Node) (err error) {
+	if w.none, err = isNone(n, "upstream"); w.none || err != nil {
+		return err
 	}
 	w.want = &wantRequestYAML{}
 	return strictDecode(n, w.want, "method", "path", "authority", "headers", "absent", "body")
 }
 
-// clustersYAML is a mapping from names to answers, in the file's order.
-type clustersYAML []Cluster
+// wantResponseYAML is "none" or a mapping.
+type wantResponseYAML struct {
+	none bool
+	want *wantResponseFields
+}
 
-// UnmarshalYAML reads the mapping.
-func (c *clustersYAML) UnmarshalYAML(n *yaml.Node) error {
-	if n.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: clusters: want a mapping from names to answers", n.Line)
+// UnmarshalYAML reads "none" or a mapping.
+func (w *wantResponseYAML) UnmarshalYAML(n *yaml.Node) (err error) {
+	if w.none, err = isNone(n, "response"); w.none || err != nil {
+		return err
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		name := n.Content[i].Value
-		if name == upstreamCluster || slices.ContainsFunc(*c, func(o Cluster) bool { return o.Name == name }) {
-			return fmt.Errorf("line %d: clusters: %s is there twice (%s is the upstream itself)", n.Content[i].Line, name, upstreamCluster)
-		}
-		var r replyYAML
-		if err := strictDecode(n.Content[i+1], &r, "status", "headers", "body"); err != nil {
-			return err
-		}
-		*c = append(*c, Cluster{Name: name, Reply: r.reply(Reply{})})
+	w.want = &wantResponseFields{}
+	return strictDecode(n, w.want, "status", "headers", "absent", "body", "bodyContains")
+}
+
+// wantCalloutYAML is "none" or a mapping.
+type wantCalloutYAML struct {
+	wantRequestYAML `yaml:",inline"`
+
+	Times    *int     `yaml:"times"`
+	Messages []string `yaml:"messages"`
+}
+
+// UnmarshalYAML reads "none" or a mapping.
+func (w *wantCalloutYAML) UnmarshalYAML(n *yaml.Node) error {
+	none, err := isNone(n, "clusters")
+	if none {
+		w.Times = new(int)
 	}
-	return nil
+	if none || err != nil {
+		return err
+	}
+	type plain wantCalloutYAML
+	return strictDecode(n, (*plain)(w), "method", "path", "authority", "headers", "absent", "body", "times", "messages")
+}
+
+func (w wantCalloutYAML) want() WantCallout {
+	times := 1
+	if w.Times != nil {
+		times = *w.Times
+	}
+	return WantCallout{Times: times, Each: w.request(), Messages: w.Messages}
+}
+
+func (w wantRequestYAML) request() WantRequest {
+	return WantRequest{
+		Method: w.Method, Path: w.Path, Authority: w.Authority, Headers: w.Headers.values(), Absent: lower(w.Absent), Body: w.Body,
+	}
+}
+
+// isNone reads "none", which is the only word that may stand in the place of a mapping.
+func isNone(n *yaml.Node, key string) (bool, error) {
+	if n.Kind == yaml.ScalarNode && n.Value != "none" {
+		return false, fmt.Errorf("line %d: %s: %q is not \"none\" and no mapping", n.Line, key, n.Value)
+	}
+	return n.Kind == yaml.ScalarNode, nil
 }
 
 // upstreamCluster is the name of the upstream's own cluster.
@@ -324,11 +376,6 @@ func Parse(path string, data []byte) (File, error) {
 	}
 	f.Upstream = y.Upstream.reply(Reply{Status: defaultStatus, Body: defaultBody})
 	f.Clusters = y.Clusters
-	for _, c := range f.Clusters {
-		if err := c.Reply.check(); err != nil {
-			return File{}, fmt.Errorf("%s: clusters.%s.%w", path, c.Name, err)
-		}
-	}
 	switch {
 	case f.ConfigError != "" && len(y.Scenarios) > 0:
 		return File{}, fmt.Errorf("%s: configError and scenarios: give one of them", path)
@@ -337,7 +384,7 @@ func Parse(path string, data []byte) (File, error) {
 	}
 	names := map[string]bool{}
 	for i, s := range y.Scenarios {
-		sc, err := s.scenario(f.Upstream)
+		sc, err := s.scenario(f)
 		if err == nil && names[sc.Name] {
 			err = errors.New("name: there is another scenario of this name")
 		}
@@ -354,7 +401,10 @@ func (y *replyYAML) reply(def Reply) Reply {
 	if y == nil {
 		return def
 	}
-	r := Reply{Status: y.Status, Headers: wasmhost.Headers(y.Headers), Body: defaultBody}
+	r := Reply{
+		Status: y.Status, Headers: wasmhost.Headers(y.Headers), Body: defaultBody, Trailers: wasmhost.Headers(y.Trailers),
+		Delay: time.Duration(y.Delay), Fault: y.Fault,
+	}
 	if r.Status == 0 {
 		r.Status = defaultStatus
 	}
@@ -364,10 +414,13 @@ func (y *replyYAML) reply(def Reply) Reply {
 	return r
 }
 
-func (y scenarioYAML) scenario(upstream Reply) (Scenario, error) {
-	s := Scenario{Name: y.Name, Upstream: y.Upstream.reply(upstream), Repeat: 1}
+func (y scenarioYAML) scenario(f File) (s Scenario, err error) {
+	s = Scenario{Name: y.Name, After: time.Duration(y.After), Upstream: y.Upstream.reply(f.Upstream), Repeat: 1}
 	if s.Name == "" {
 		return s, errors.New("name: missing")
+	}
+	if s.Clusters, err = override(f.Clusters, y.Clusters); err != nil {
+		return s, err
 	}
 	if y.Repeat != nil {
 		if s.Repeat = *y.Repeat; s.Repeat < 1 || s.Repeat > MaxRepeat {
@@ -377,6 +430,7 @@ func (y scenarioYAML) scenario(upstream Reply) (Scenario, error) {
 	s.Request = Request{
 		Method: orDefault(y.Request.Method, defaultMethod), Path: orDefault(y.Request.Path, defaultPath),
 		Authority: orDefault(y.Request.Authority, defaultAuthority), Headers: wasmhost.Headers(y.Request.Headers), Body: y.Request.Body,
+		Trailers: wasmhost.Headers(y.Request.Trailers), Leave: time.Duration(y.Request.Leave),
 	}
 	if err := s.Request.check(); err != nil {
 		return s, fmt.Errorf("request.%w", err)
@@ -384,16 +438,27 @@ func (y scenarioYAML) scenario(upstream Reply) (Scenario, error) {
 	if err := s.Upstream.check(); err != nil {
 		return s, fmt.Errorf("upstream.%w", err)
 	}
-	s.Want = Want{NoUpstream: y.Want.Upstream.none, Metrics: y.Want.Metrics, Logs: y.Want.Logs}
-	if w := y.Want.Upstream.want; w != nil {
-		s.Want.Upstream = &WantRequest{
-			Method: w.Method, Path: w.Path, Authority: w.Authority, Headers: w.Headers.values(), Absent: lower(w.Absent), Body: w.Body,
-		}
+	if fault := s.Upstream.Fault; fault != FaultNone && fault != FaultNever {
+		return s, fmt.Errorf("upstream.fault: %s is for clusters; the upstream knows %s", fault, FaultNever)
 	}
-	if w := y.Want.Response; w != nil {
+	s.Want = Want{NoUpstream: y.Want.Upstream.none, NoResponse: y.Want.Response.none, Metrics: y.Want.Metrics, Logs: y.Want.Logs}
+	if w := y.Want.Upstream.want; w != nil {
+		want := w.request()
+		s.Want.Upstream = &want
+	}
+	if w := y.Want.Response.want; w != nil {
 		s.Want.Response = &WantResponse{
 			Status: w.Status, Headers: w.Headers.values(), Absent: lower(w.Absent), Body: w.Body, BodyContains: w.BodyContains,
 		}
+	}
+	for name, w := range y.Want.Clusters {
+		if !slices.ContainsFunc(s.Clusters, func(c Cluster) bool { return c.Name == name }) {
+			return s, fmt.Errorf("want.clusters: %s is not among the file's, which are %s", name, clusterNames(f.Clusters))
+		}
+		if s.Want.Clusters == nil {
+			s.Want.Clusters = map[string]WantCallout{}
+		}
+		s.Want.Clusters[name] = w.want()
 	}
 	return s, nil
 }
@@ -406,12 +471,21 @@ func (r Request) check() error {
 	if r.Method == "" || strings.ContainsAny(r.Method+r.Authority, " \t\r\n\x00") {
 		return fmt.Errorf("method, authority: %q, %q cannot be sent in HTTP", r.Method, r.Authority)
 	}
+	if err := checkHeaders(r.Trailers); err != nil {
+		return fmt.Errorf("trailers.%w", err)
+	}
 	return checkHeaders(r.Headers)
 }
 
 func (r Reply) check() error {
 	if r.Status < 200 || r.Status > 599 {
 		return fmt.Errorf("status: %d is not between 200 and 599", r.Status)
+	}
+	if !slices.Contains([]Fault{FaultNone, FaultNever, FaultReset, FaultCut, FaultUnreachable, FaultUnhealthy}, r.Fault) {
+		return fmt.Errorf("fault: %q is none of %s, %s, %s, %s and %s", r.Fault, FaultNever, FaultReset, FaultCut, FaultUnreachable, FaultUnhealthy)
+	}
+	if err := checkHeaders(r.Trailers); err != nil {
+		return fmt.Errorf("trailers.%w", err)
 	}
 	return checkHeaders(r.Headers)
 }

@@ -67,7 +67,7 @@ func TestParseErrors(t *testing.T) {
 		{"an unknown key", "descripton: x\n", "a.yaml:1: unknown key descripton"},
 		{"an unknown key in a scenario", head + "  wnat: {}\n", "a.yaml:3: unknown key wnat"},
 		{"an unknown key in want.upstream", head + "  want: {upstream: {pth: /}}\n", "field pth is not known"},
-		{"an unknown key in want.response", head + "  want: {response: {stauts: 1}}\n", "a.yaml:3: unknown key stauts"},
+		{"an unknown key in want.response", head + "  want: {response: {stauts: 1}}\n", "a.yaml:3: field stauts is not known"},
 		{"an unknown key in a cluster", "clusters: {a: {stat: 1}}\n" + head, "field stat is not known"},
 		{"a wrong type", head + "  repeat: often\n", "a.yaml:3: cannot unmarshal"},
 		{"no scenarios", "config: {}\n", "neither scenarios nor configError"},

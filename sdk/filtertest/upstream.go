@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // upstream is a scripted HTTP/1.1 server: it records the requests that reach it and gives the answer that the scenario says.
 type upstream struct {
 	listener net.Listener
+	done     chan struct{} // closed when it stops
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex
@@ -27,7 +29,7 @@ func startUpstream() (*upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the scripted upstream: %w", err)
 	}
-	u := &upstream{listener: l, conns: map[net.Conn]bool{}}
+	u := &upstream{listener: l, done: make(chan struct{}), conns: map[net.Conn]bool{}}
 	u.wg.Go(u.accept)
 	return u, nil
 }
@@ -90,16 +92,42 @@ func (u *upstream) serve(conn net.Conn) {
 		reply := u.reply
 		u.seen = append(u.seen, ObservedRequest{
 			Method: r.Method, Path: r.RequestURI, Authority: r.Host, Headers: headerMap(flatten(r.Header), ignoredUpstream), Body: string(body),
+			Trailers: trailerMap(flatten(r.Trailer)),
 		})
 		u.mu.Unlock()
-		if _, err := io.WriteString(conn, wireResponse(reply, r.Method)); err != nil {
+		if !u.answer(conn, from, reply, r.Method) {
 			return
 		}
 	}
 }
 
+// answer sends a reply, or does what its fault says. It is false when the connection is over.
+func (u *upstream) answer(conn net.Conn, from io.Reader, reply Reply, method string) bool {
+	timer := time.NewTimer(reply.Delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-u.done:
+		return false
+	}
+	response := wireResponse(reply, method)
+	switch reply.Fault {
+	case FaultNever:
+		_, _ = io.Copy(io.Discard, from) // until the other end gives up, or stop closes the connection
+		return false
+	case FaultReset:
+		return false
+	case FaultCut:
+		_, _ = io.WriteString(conn, response[:len(response)-min(len(reply.Body), 1)])
+		return false
+	}
+	_, err := io.WriteString(conn, response)
+	return err == nil
+}
+
 // stop ends the server and waits for its connections.
 func (u *upstream) stop() {
+	close(u.done)
 	u.mu.Lock()
 	u.ended = true
 	for conn := range u.conns {

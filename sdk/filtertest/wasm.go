@@ -55,7 +55,7 @@ func runModule(ctx context.Context, m *wasmhost.Module, files []File, opts Optio
 func runWasmFile(ctx context.Context, m *wasmhost.Module, f File, opts Options) ([]Result, error) {
 	start := time.Now()
 	name := opts.name()
-	vm, plugin, logs, err := startWasm(ctx, m, f, opts)
+	vm, plugin, script, logs, err := startWasm(ctx, m, f, opts)
 	if vm != nil {
 		defer func() { _ = vm.Close(context.WithoutCancel(ctx)) }()
 	}
@@ -76,7 +76,7 @@ func runWasmFile(ctx context.Context, m *wasmhost.Module, f File, opts Options) 
 			}, Observed: o})
 			continue
 		}
-		r, serr := runWasmScenario(ctx, m.Profile(), plugin, f, s)
+		r, serr := runWasmScenario(ctx, m.Profile(), plugin, script, f, s)
 		if serr != nil {
 			return nil, serr
 		}
@@ -88,29 +88,22 @@ func runWasmFile(ctx context.Context, m *wasmhost.Module, f File, opts Options) 
 	return out, nil
 }
 
-// startWasm starts a VM and configures the plugin. vm may be nil.
-func startWasm(ctx context.Context, m *wasmhost.Module, f File, opts Options) (*wasmhost.VM, *wasmhost.Plugin, []string, error) {
+// startWasm starts a VM and configures the plugin. vm may be nil. Time is the VM's own: it passes when something waits for it.
+func startWasm(ctx context.Context, m *wasmhost.Module, f File, opts Options) (*wasmhost.VM, *wasmhost.Plugin, *wasmScript, []string, error) {
 	proxy := &wasmhost.Proxy{
-		LogLevel: wasmhost.LogDebug, Node: wasmhost.Node{ID: nodeID, Cluster: nodeCluster},
-		Clusters: map[string]wasmhost.Upstream{upstreamCluster: func(_ context.Context, r wasmhost.Request) (wasmhost.Response, error) {
-			return wasmReply(m.Profile(), r, f.Upstream), nil
-		}},
+		Clock: wasmhost.NewVirtualClock(time.Now()), LogLevel: wasmhost.LogDebug, Node: wasmhost.Node{ID: nodeID, Cluster: nodeCluster},
 	}
-	for _, c := range f.Clusters {
-		proxy.Clusters[c.Name] = func(_ context.Context, r wasmhost.Request) (wasmhost.Response, error) {
-			return wasmReply(m.Profile(), r, c.Reply), nil
-		}
-	}
+	script := newWasmScript(m.Profile(), proxy, f)
 	vm, err := m.NewVM(ctx, wasmhost.VMConfig{ID: opts.name(), Env: opts.env(), Proxy: proxy, Observe: opts.observe})
 	if err != nil {
-		return nil, nil, []string{err.Error()}, err
+		return nil, nil, nil, []string{err.Error()}, err
 	}
 	plugin, err := vm.Configure(ctx, wasmhost.PluginConfig{
 		Name: opts.name(), Configuration: f.Config,
 		ReloadBackoff: -1, // the other backend waits for it
 	})
 	logs, _ := vm.TakeLogs()
-	return vm, plugin, messages(logs), err
+	return vm, plugin, script, messages(logs), err
 }
 
 // The simulated and the real Envoy's identity.
@@ -127,31 +120,97 @@ func messages(logs []wasmhost.Log) []string {
 	return out
 }
 
-func runWasmScenario(ctx context.Context, profile wasmhost.Profile, plugin *wasmhost.Plugin, f File, s Scenario) (Result, error) {
+func runWasmScenario(
+	ctx context.Context, profile wasmhost.Profile, plugin *wasmhost.Plugin, script *wasmScript, f File, s Scenario,
+) (Result, error) {
 	start := time.Now()
+	proxy := plugin.VM().Proxy()
+	if err := proxy.Advance(ctx, s.After); err != nil {
+		return Result{}, fmt.Errorf("scenario %q: %w", s.Name, err)
+	}
+	script.play(s.Clusters)
 	var o Observed
-	before := plugin.VM().Proxy().Metrics()
+	before := proxy.Metrics()
 	for range s.Repeat {
-		out, err := plugin.Exchange(ctx, wasmRequest(profile, s.Request), func(_ context.Context, r wasmhost.Request) (wasmhost.Response, error) {
-			return wasmReply(profile, r, s.Upstream), nil
-		})
+		e, logs, err := exchange(ctx, profile, plugin, s)
 		if ctx.Err() != nil {
 			return Result{}, fmt.Errorf("scenario %q: %w", s.Name, context.Cause(ctx))
 		}
 		if err != nil && o.Error == "" {
 			o.Error = err.Error()
 		}
-		o.Exchanges = append(o.Exchanges, observed(out))
-		o.Logs = append(o.Logs, messages(out.Logs)...)
+		o.Exchanges = append(o.Exchanges, e)
+		o.Logs = append(o.Logs, messages(logs)...)
 	}
-	o.Metrics = metricGrowth(before, plugin.VM().Proxy().Metrics())
+	o.Metrics = metricGrowth(before, proxy.Metrics())
+	o.Clusters = script.take()
 	ds := judge(s, o)
 	return Result{File: f.Path, Name: s.Name, Pass: len(ds) == 0, Differences: ds, Duration: time.Since(start), Observed: o}, nil
+}
+
+// exchange sends a scenario's request once.
+func exchange(ctx context.Context, profile wasmhost.Profile, plugin *wasmhost.Plugin, s Scenario) (Exchange, []wasmhost.Log, error) {
+	request := wasmRequest(profile, s.Request)
+	if s.Request.Leave > 0 {
+		return abandon(ctx, profile, plugin, request, s)
+	}
+	out, err := plugin.Exchange(ctx, request, func(_ context.Context, r wasmhost.Request) (wasmhost.Response, error) {
+		if s.Upstream.Fault == FaultNever {
+			return wasmhost.Response{}, wasmhost.ErrNoAnswer
+		}
+		return wasmReply(profile, r, s.Upstream), nil
+	})
+	return observed(out), out.Logs, err
+}
+
+// abandon sends a request whose client goes away. An upstream that is slower than that never gets to answer.
+func abandon(
+	ctx context.Context, profile wasmhost.Profile, plugin *wasmhost.Plugin, request wasmhost.Request, s Scenario,
+) (e Exchange, logs []wasmhost.Log, err error) {
+	slow := s.Upstream.Fault == FaultNever || s.Upstream.Delay > s.Request.Leave
+	vm := plugin.VM()
+	stream := plugin.NewStream(ctx, request.Info)
+	err = feed(ctx, stream, request)
+	if err == nil {
+		err = vm.Proxy().Advance(ctx, s.Request.Leave)
+	}
+	if up := stream.Upstream(); up.Complete {
+		seen := observedRequest(wasmhost.Request{Headers: up.Headers, Body: up.Body, Trailers: up.Trailers})
+		e.Upstream = &seen
+		if !slow && err == nil {
+			err = fmt.Errorf("leave: the request reached the upstream, which answers before the client leaves: give it a longer delay")
+		}
+	}
+	if made, _ := stream.LocalReply(); made {
+		down := stream.Downstream()
+		e.Response = observedResponse(wasmhost.Response{Headers: down.Headers, Body: down.Body, Trailers: down.Trailers})
+	}
+	if cerr := stream.Close(ctx); err == nil {
+		err = cerr
+	}
+	logs, _ = vm.TakeLogs()
+	return e, logs, err
+}
+
+// feed gives a stream a whole request.
+func feed(ctx context.Context, stream *wasmhost.Stream, r wasmhost.Request) error {
+	body, trailers := len(r.Body) > 0, len(r.Trailers) > 0
+	err := stream.RequestHeaders(ctx, r.Headers, !body && !trailers)
+	if body && err == nil {
+		err = stream.RequestBody(ctx, r.Body, !trailers)
+	}
+	if trailers && err == nil {
+		err = stream.RequestTrailers(ctx, r.Trailers)
+	}
+	return err
 }
 
 // wasmRequest is the request as Envoy's connection manager gives it to the first filter.
 func wasmRequest(p wasmhost.Profile, r Request) wasmhost.Request {
 	req := p.NewRequest(r.Method, r.Path, r.Authority, r.Headers, []byte(r.Body))
+	if len(r.Trailers) > 0 {
+		req.Headers, req.Trailers = without(req.Headers, "content-length"), r.Trailers
+	}
 	req.Info = wasmhost.StreamInfo{ClusterName: upstreamCluster, VirtualHost: virtualHost}
 	return req
 }
@@ -159,27 +218,46 @@ func wasmRequest(p wasmhost.Profile, r Request) wasmhost.Request {
 // virtualHost is the name of the virtual host in the real Envoy's route.
 const virtualHost = "all"
 
-// wasmReply is the upstream's response as Envoy's router gives it to the last filter.
+// wasmReply is the upstream's response as Envoy's router gives it to the last filter. One with trailers has no length; its framing shows.
 func wasmReply(p wasmhost.Profile, req wasmhost.Request, r Reply) wasmhost.Response {
 	method, _ := req.Headers.Get(":method")
-	return p.NewResponse(method, r.Status, r.Headers, []byte(r.Body))
+	response := p.NewResponse(method, r.Status, r.Headers, []byte(r.Body))
+	if response.Delay = r.Delay; len(r.Trailers) > 0 {
+		for i := range response.Headers {
+			if h := &response.Headers[i]; h.Name == "content-length" {
+				*h = wasmhost.Header{Name: "transfer-encoding", Value: "chunked"}
+			}
+		}
+		response.Trailers = r.Trailers
+	}
+	return response
 }
 
 // observed normalises what came of an exchange.
 func observed(out wasmhost.Outcome) Exchange {
 	var e Exchange
-	if u := out.Upstream; u != nil {
-		e.Upstream = &ObservedRequest{Headers: headerMap(u.Headers, ignoredUpstream), Body: string(u.Body)}
-		e.Upstream.Method, _ = u.Headers.Get(":method")
-		e.Upstream.Path, _ = u.Headers.Get(":path")
-		e.Upstream.Authority, _ = u.Headers.Get(":authority")
+	if out.Upstream != nil {
+		seen := observedRequest(*out.Upstream)
+		e.Upstream = &seen
 	}
-	if r := out.Response; r != nil {
-		status, _ := r.Headers.Get(":status")
-		n, _ := strconv.Atoi(status)
-		e.Response = &ObservedResponse{Status: n, Headers: headerMap(r.Headers, ignoredResponse), Body: string(r.Body)}
+	if out.Response != nil {
+		e.Response = observedResponse(*out.Response)
 	}
 	return e
+}
+
+func observedRequest(r wasmhost.Request) ObservedRequest {
+	o := ObservedRequest{Headers: headerMap(r.Headers, ignoredUpstream), Body: string(r.Body), Trailers: trailerMap(r.Trailers)}
+	o.Method, _ = r.Headers.Get(":method")
+	o.Path, _ = r.Headers.Get(":path")
+	o.Authority, _ = r.Headers.Get(":authority")
+	return o
+}
+
+func observedResponse(r wasmhost.Response) *ObservedResponse {
+	status, _ := r.Headers.Get(":status")
+	n, _ := strconv.Atoi(status)
+	return &ObservedResponse{Status: n, Headers: headerMap(r.Headers, ignoredResponse), Body: string(r.Body), Trailers: trailerMap(r.Trailers)}
 }
 
 // metricGrowth is the difference between two lists of metrics.

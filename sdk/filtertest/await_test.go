@@ -1,0 +1,64 @@
+package filtertest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/waft-project/waft/sdk/wasmhost"
+)
+
+// TestAwait runs the handlers that wait, of ../testdata/await, in wazero and in Envoy: all scenarios pass in both, and they agree.
+// FILTERTEST_ENVOYS ("envoy-1.37 envoy-1.38") names other versions than the oldest and the newest.
+func TestAwait(t *testing.T) {
+	dir, err := filepath.Abs("../testdata/await")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := compile(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	versions := strings.Fields(os.Getenv("FILTERTEST_ENVOYS"))
+	if len(versions) == 0 {
+		versions = []string{"envoy-1.36", "envoy-1.40"}
+	}
+	all := binaries(t)
+	for _, name := range versions {
+		t.Run(name, func(t *testing.T) {
+			profile, err := wasmhost.ProfileByName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opts := Options{Name: "await"}
+			wasm, err := RunWasm(t.Context(), host, module, files, profile, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reportTests(t, wasm)
+			binary, ok := all[name]
+			if !ok {
+				t.Skipf("no Envoy of %s: run `make envoy`", name)
+			}
+			real, err := RunEnvoy(t.Context(), binary, module, files, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reportTests(t, real)
+			for _, m := range Compare(wasm, real) {
+				t.Errorf("wazero and Envoy differ: %s", m)
+			}
+		})
+	}
+}
