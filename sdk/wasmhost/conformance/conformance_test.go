@@ -31,7 +31,11 @@ func TestPinnedEnvoy(t *testing.T) {
 	}
 	defer func() { _ = host.Close(ctx) }()
 	only := regexp.MustCompile(os.Getenv(onlyVariable))
-	results, err := compare(ctx, host, binary, version, t.TempDir(), casesFor(version, func(c testCase) bool { return only.MatchString(c.name) }))
+	results, err := compare(ctx, host, binary, version, t.TempDir(), casesFor(version, func(c testCase) bool {
+		// Those that are known to differ wait in vain for what wasmhost did.
+		_, known := listedReason(c.name, version)
+		return only.MatchString(c.name) && (!known || only.String() != "")
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,10 +22,12 @@ const (
 	calmTime = 25 * time.Millisecond
 	// defaultPatience is how long the suite waits for what wasmhost did in the same step.
 	defaultPatience = 1500 * time.Millisecond
+	// shortPatience is how long it waits for a peer that wasmhost did not ask.
+	shortPatience = 50 * time.Millisecond
 	// pollEvery is how often it looks.
 	pollEvery = 3 * time.Millisecond
 	// casesAtOnce is how many cases run at a time.
-	casesAtOnce = 6
+	casesAtOnce = 10
 )
 
 // Failure policies, and the least time between two starts of a VM.
@@ -44,6 +46,9 @@ type realEnvoy struct {
 	log       *guestLog
 	file      string // of the listeners
 	tcp       map[int]*tcpPeer
+	release   func() // of the port where nobody listens
+	// refused are the lines of the main thread's VMs at the start, of the cases without a listener.
+	refused map[int][]string
 
 	mu      sync.Mutex
 	cases   map[int]testCase // those that have a listener
@@ -62,11 +67,11 @@ func startEnvoy(ctx context.Context, binary envoy.Binary, dir string, cases map[
 			e.stop()
 		}
 	}()
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	dead, release, err := deadAddress()
 	if err != nil {
 		return nil, err
 	}
-	_ = dead.Close() // nobody listens there from now on
+	e.release = release
 	tcp := map[string]net.Addr{}
 	for id, c := range cases {
 		if c.network {
@@ -76,7 +81,7 @@ func startEnvoy(ctx context.Context, binary envoy.Binary, dir string, cases map[
 			tcp[tcpCluster(id)] = e.tcp[id].listener.Addr()
 		}
 	}
-	boot, err := bootstrap(e.file, p.http.Addr(), dead.Addr(), tcp)
+	boot, err := bootstrap(e.file, p.http.Addr(), dead, tcp)
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +105,16 @@ func startEnvoy(ctx context.Context, binary envoy.Binary, dir string, cases map[
 	if err != nil {
 		return nil, err
 	}
-	e.addresses, err = admin.Listeners(ready)
-	return e, err
+	if e.addresses, err = admin.Listeners(ready); err != nil {
+		return nil, err
+	}
+	e.refused = map[int][]string{}
+	for id := range cases {
+		if e.addresses[listenerName(id, 0)] == "" {
+			e.refused[id] = e.log.take(id, 0, true)
+		}
+	}
+	return e, nil
 }
 
 // dead says whether Envoy has ended.
@@ -131,6 +144,9 @@ func (e *realEnvoy) stop() {
 		_ = e.process.Stop(ctx) // what the cases saw counts
 	}
 	e.peers.close()
+	if e.release != nil {
+		e.release()
+	}
 	for _, p := range e.tcp {
 		_ = p.listener.Close()
 	}
@@ -227,23 +243,24 @@ type envoyDriver struct {
 	conn   *h2conn
 	stream *h2stream
 	tcp    *tcpEnd
-	all    []*h2stream // every request of the case
+	all    []*h2stream     // every request of the case
+	asked  map[string]bool // the peers that wasmhost asked
 	fault  error
 }
 
 // run runs a case. expected is what wasmhost did, which says how long to wait at each step.
 func (e *realEnvoy) run(id int, c testCase, expected trace) (trace, error) {
 	var t trace
-	d := &envoyDriver{envoy: e, id: id, addr: e.addresses[listenerName(id)]}
+	d := &envoyDriver{envoy: e, id: id, addr: e.addresses[listenerName(id, 0)], asked: map[string]bool{}}
 	defer d.close()
 	if d.addr == "" {
 		var want []string
 		if len(expected.steps) > 0 {
 			want = expected.steps[0].guest
 		}
-		return trace{steps: []stepTrace{{name: stepStart, guest: withoutCanary(e.log.take(id, 0, true), want), ends: []string{refused}}}}, nil
+		return trace{steps: []stepTrace{{name: stepStart, guest: withoutCanary(e.refused[id], want), ends: []string{refused}}}}, nil
 	}
-	seen := 0
+	seen, seenBySecond := 0, 0
 	settle := func(name string, n int, patience time.Duration) {
 		if patience == 0 {
 			patience = defaultPatience
@@ -252,12 +269,19 @@ func (e *realEnvoy) run(id int, c testCase, expected trace) (trace, error) {
 		var wantEnds []string
 		if n < len(expected.steps) {
 			want, wantEnds = len(expected.steps[n].guest), expected.steps[n].ends
+			for _, l := range wantEnds {
+				who, _, _ := strings.Cut(l, " ")
+				d.asked[who] = true
+			}
 		}
 		s := stepTrace{name: name}
 		deadline := time.Now().Add(patience)
 		calm := time.Now()
 		for {
 			fresh := e.log.take(id, seen, false)
+			for _, l := range e.log.take(id+secondVM, seenBySecond, false) {
+				fresh = append(fresh, ofSecond+l)
+			}
 			ends := d.events()
 			if len(fresh) != len(s.guest) || len(ends) > 0 {
 				s.guest = fresh
@@ -274,7 +298,13 @@ func (e *realEnvoy) run(id int, c testCase, expected trace) (trace, error) {
 			}
 			time.Sleep(pollEvery)
 		}
-		seen += len(s.guest)
+		for _, l := range s.guest {
+			if strings.HasPrefix(l, ofSecond) {
+				seenBySecond++
+			} else {
+				seen++
+			}
+		}
 		t.steps = append(t.steps, s)
 	}
 	settle(stepStart, 0, 0)
@@ -335,6 +365,7 @@ func joinData(lines []string) []string {
 const (
 	gotData   = " got data "
 	endMark   = " end"
+	ofSecond  = "second VM: "
 	stepStart = "start"
 	refused   = "the configuration is refused"
 )
@@ -385,6 +416,11 @@ func (d *envoyDriver) fail(format string, args ...any) {
 	}
 }
 
+func (d *envoyDriver) use(plugin int) {
+	d.close()
+	d.conn, d.addr = nil, d.envoy.addresses[listenerName(d.id, plugin)]
+}
+
 func (d *envoyDriver) dial() net.Conn {
 	conn, err := net.DialTimeout("tcp", d.addr, ioTimeout)
 	if err != nil {
@@ -432,7 +468,11 @@ func (d *envoyDriver) peerHeaders(p string, h []string, end bool) {
 
 // peer does something at a peer that was asked. One that was not asked does nothing, and the trace shows that it was not.
 func (d *envoyDriver) peer(name string, f func(*h2stream)) {
-	if s := d.envoy.peers.stream(authority(d.id, name), defaultPatience); s != nil {
+	patience := shortPatience
+	if d.asked[name] {
+		patience = defaultPatience
+	}
+	if s := d.envoy.peers.stream(authority(d.id, name), patience); s != nil {
 		f(s)
 	}
 }
@@ -451,7 +491,7 @@ func (d *envoyDriver) send(data string, end bool) {
 
 func (d *envoyDriver) closeClient() {
 	if d.tcp != nil {
-		_ = d.tcp.conn.Close()
+		d.tcp.reset()
 	}
 }
 
@@ -463,7 +503,7 @@ func (d *envoyDriver) peerSend(data string, end bool) {
 
 func (d *envoyDriver) peerClose() {
 	if p := d.envoy.tcp[d.id].get(defaultPatience); p != nil {
-		_ = p.conn.Close()
+		p.reset()
 	}
 }
 

@@ -198,6 +198,12 @@ type param int
 func (p param) push(f *function) { f.get(int(p)).op(opExtendU) }
 func (p param) label() string    { return "$" + strconv.Itoa(int(p)) }
 
+// lastStatus is what the last host call returned.
+type lastStatus struct{}
+
+func (lastStatus) push(f *function) { f.get(f.status()).op(opExtendU) }
+func (lastStatus) label() string    { return "status" }
+
 // variable is kept between callbacks. It is 0 at first.
 type variable string
 
@@ -262,7 +268,7 @@ func (h headerList) pushArgs(f *function, slot int64, kinds string) int {
 
 // own puts the case's name where a constant says "$case", and its mark where one says "$mark".
 func (a *assembler) own(s string) string {
-	return strings.NewReplacer("$case", "c"+strconv.Itoa(a.id), "$mark ", mark(a.id)).Replace(s)
+	return strings.NewReplacer("$case", "c"+strconv.Itoa(a.id%secondVM), "$mark ", mark(a.id)).Replace(s)
 }
 
 // serialise makes the wire form of a map.
@@ -297,7 +303,7 @@ func (badOut) pushArgs(f *function, _ int64, _ string) int {
 
 // out is where a call returns something.
 type out struct {
-	kind rune   // 'b' bytes, 'p' a map, 'i' a 32-bit and 'l' a 64-bit number
+	kind rune   // 'b' bytes, 'p' a map, 's' a map whose order is free, 'i' a 32-bit and 'l' a 64-bit number
 	keep string // the variable that takes a number
 	mute bool   // the value is not in the trace
 }
@@ -307,18 +313,29 @@ var (
 	pairsOut   = out{kind: 'p'}
 	numberOut  = out{kind: 'i'}
 	number64   = out{kind: 'l'}
+	sortedOut  = out{kind: 's'}
 	mutedBytes = out{kind: 'b', mute: true}
 )
+
+// The counter behind CAS values belongs to the whole process, where other cases run.
+var (
+	casOut  = out{kind: 'i', mute: true}
+	keptCAS = out{kind: 'i', keep: "cas", mute: true}
+)
+
+// queueOut takes a queue's token, which depends on what other VMs of the process have registered.
+func queueOut(v variable) out { return out{kind: 'i', keep: string(v), mute: true} }
 
 func into(v variable) out { return out{kind: 'i', keep: string(v)} }
 
 func (o out) label() string { return "" }
+func (o out) isBytes() bool { return o.kind == 'b' || o.kind == 'p' || o.kind == 's' }
 func (o out) prepare(f *function, slot int64) {
 	f.i32(slot).i32(0).store32().i32(slot + 4).i32(0).store32()
 }
 func (o out) pushArgs(f *function, slot int64, _ string) int {
 	f.i32(slot)
-	if o.kind == 'b' || o.kind == 'p' {
+	if o.isBytes() {
 		f.i32(slot + 4)
 		return 2
 	}
@@ -340,7 +357,7 @@ func (o out) report(f *function, slot int64) {
 	switch {
 	case o.mute:
 		f.printLiteral(" *")
-	case o.kind == 'b' || o.kind == 'p':
+	case o.isBytes():
 		f.printLiteral(" " + string(o.kind) + ":")
 		f.i32(slot).load32().i32(slot + 4).load32().call("print bytes")
 		// Where nothing was returned, the pointer tells whether the host allocated all the same.

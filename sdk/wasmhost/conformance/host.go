@@ -20,9 +20,9 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 	d := &hostDriver{ctx: ctx, id: id, clock: wasmhost.NewVirtualClock(time.Now()), peers: map[string]*hostPeer{}}
 	refuse := func() trace {
 		var guest []string
-		if d.vm != nil {
-			guest = d.guestLines()
-			_ = d.vm.Close(ctx)
+		guest = d.guestLines()
+		for _, vm := range d.vms {
+			_ = vm.Close(ctx)
 		}
 		return trace{steps: []stepTrace{{name: stepStart, guest: guest, ends: []string{refused}}}}
 	}
@@ -42,20 +42,43 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 		Clusters: map[string]wasmhost.Upstream{clusterPeer: silent, clusterDead: dead},
 		GRPC:     map[string]wasmhost.GRPCServer{clusterPeer: d.grpcAsked},
 	}
-	d.vm, err = module.NewVM(ctx, wasmhost.VMConfig{ID: vmID(id), Configuration: []byte(c.vmConfig), Env: c.env, Proxy: proxy, AllowedCapabilities: c.capabilities})
-	if err != nil {
-		return refuse(), nil
+	newVM := func() error {
+		d.vm, err = module.NewVM(ctx, wasmhost.VMConfig{
+			ID: vmID(id), Configuration: []byte(c.vmConfig), Env: c.env, Proxy: proxy, AllowedCapabilities: c.capabilities,
+		})
+		if err == nil {
+			d.vms = append(d.vms, d.vm)
+		}
+		return err
+	}
+	if err := newVM(); err != nil {
+		// What the guest wrote before is lost with the VM.
+		t := refuse()
+		t.steps[0].lost = true
+		return t, nil
 	}
 	policy := map[string]wasmhost.FailurePolicy{
 		"": wasmhost.FailClosed, policyClosed: wasmhost.FailClosed, policyOpen: wasmhost.FailOpen, policyReload: wasmhost.FailReload,
 	}[c.policy]
-	d.plugin, err = d.vm.Configure(ctx, wasmhost.PluginConfig{
-		Name: pluginName(id), RootID: rootID(id), Configuration: []byte(c.config), FailurePolicy: policy, ReloadBackoff: reloadBackoff,
-		AllowOnHeadersStopIteration: c.stopOnPause,
-	})
-	if err != nil {
-		return refuse(), nil
+	for n := range c.pluginCount() {
+		if n > 0 && c.apart {
+			if module, err = host.Load(ctx, c.guest.module(c.moduleID(id, n)), profile); err != nil {
+				return trace{}, err
+			}
+			if err := newVM(); err != nil {
+				return trace{}, err
+			}
+		}
+		p, err := d.vm.Configure(ctx, wasmhost.PluginConfig{
+			Name: pluginName(id, n), RootID: rootID(id, n), Configuration: []byte(c.pluginConfig(n)), FailurePolicy: policy,
+			ReloadBackoff: reloadBackoff, AllowOnHeadersStopIteration: c.stopOnPause,
+		})
+		if err != nil {
+			return refuse(), nil
+		}
+		d.plugins = append(d.plugins, p)
 	}
+	d.use(0)
 	var t trace
 	settle := func(name string) {
 		d.settle()
@@ -67,8 +90,8 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 		s.do(d)
 		settle(s.name)
 	}
-	if !d.gone {
-		_ = d.vm.Close(ctx) // runs no callback
+	for _, vm := range d.vms {
+		_ = vm.Close(ctx) // runs no callback
 	}
 	return t, nil
 }
@@ -78,12 +101,19 @@ const anyID = "00000000-0000-4000-8000-000000000000"
 
 // hostDriver runs one case in wasmhost. It plays Envoy's part around the filter: the router, and the end of streams.
 type hostDriver struct {
-	ctx    context.Context
-	id     int
-	clock  *wasmhost.VirtualClock
-	vm     *wasmhost.VM
-	plugin *wasmhost.Plugin
-	gone   bool
+	ctx     context.Context
+	id      int
+	clock   *wasmhost.VirtualClock
+	vms     []*wasmhost.VM
+	vm      *wasmhost.VM // that of the steps
+	plugins []*wasmhost.Plugin
+	plugin  *wasmhost.Plugin // that of the steps
+
+	tcp    *wasmhost.Connection
+	toUp   flow
+	toDown flow
+	// clientLast says that the client ended its side after the upstream had.
+	clientLast bool
 
 	stream   *wasmhost.Stream
 	method   string
@@ -110,15 +140,26 @@ type hostPeer struct {
 	ended    bool               // grpc: the guest has ended its side
 }
 
+func (d *hostDriver) use(plugin int) {
+	d.plugin = d.plugins[plugin]
+	d.vm = d.plugin.VM()
+}
+
+// guestLines are what the guest of the case wrote since the last call: the lines of the first VM, then those of the second.
 func (d *hostDriver) guestLines() []string {
-	logs, _ := d.vm.TakeLogs()
 	var out []string
-	for _, l := range logs {
-		if id, text, ok := guestLine(l.Message); ok && id == d.id {
-			out = append(out, text)
-		}
-		if strings.HasPrefix(l.Message, wasmhost.ErrMisuse.Error()) {
-			d.misused = true
+	for _, vm := range d.vms {
+		logs, _ := vm.TakeLogs()
+		for _, l := range logs {
+			id, text, ok := guestLine(l.Message)
+			switch {
+			case ok && id == d.id:
+				out = append(out, text)
+			case ok && id == d.id+secondVM:
+				out = append(out, ofSecond+text)
+			case strings.HasPrefix(l.Message, wasmhost.ErrMisuse.Error()):
+				d.misused = true
+			}
 		}
 	}
 	return out
@@ -137,13 +178,11 @@ func flat(hs wasmhost.Headers) []string {
 
 // settle lets happen what follows from a step.
 func (d *hostDriver) settle() {
-	if d.gone {
-		return
-	}
 	d.advance(0)
 	for d.newCallouts() {
 		d.advance(0)
 	}
+	d.settleTCP()
 	if d.stream == nil {
 		return
 	}
@@ -342,18 +381,31 @@ func (d *hostDriver) upstreamReset() {
 	}
 }
 
-// Of these wasmhost knows nothing yet.
+func (d *hostDriver) requestMetadata(headers []string) {
+	_ = d.stream.RequestMetadata(d.ctx, metadataMap(headers))
+	d.ends = append(d.ends, lines("up", []event{{kind: evMetadata, headers: headers}})...)
+}
 
-func (d *hostDriver) requestMetadata([]string)      {}
-func (d *hostDriver) peerMetadata(string, []string) {}
-func (d *hostDriver) connect()                      {}
-func (d *hostDriver) send(string, bool)             {}
-func (d *hostDriver) closeClient()                  {}
-func (d *hostDriver) peerSend(string, bool)         {}
-func (d *hostDriver) peerClose()                    {}
+func (d *hostDriver) peerMetadata(name string, headers []string) {
+	if name != "up" || d.closed {
+		return
+	}
+	_ = d.stream.ResponseMetadata(d.ctx, metadataMap(headers))
+	d.ends = append(d.ends, lines("client", []event{{kind: evMetadata, headers: headers}})...)
+}
+
+func metadataMap(headers []string) map[string]string {
+	m := map[string]string{}
+	for i := 0; i+1 < len(headers); i += 2 {
+		m[headers[i]] = headers[i+1]
+	}
+	return m
+}
 
 func (d *hostDriver) wait(t time.Duration) { d.advance(t) }
 
 func (d *hostDriver) shutdown() {
-	_ = d.vm.Shutdown(d.ctx)
+	for _, vm := range d.vms {
+		_ = vm.Shutdown(d.ctx)
+	}
 }

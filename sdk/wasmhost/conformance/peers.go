@@ -2,10 +2,12 @@ package conformance
 
 import (
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -162,16 +164,17 @@ func newTCPEnd(conn net.Conn) *tcpEnd {
 		for {
 			n, err := conn.Read(buf)
 			e.mu.Lock()
-			if n > 0 {
+			if n > 0 && !e.over {
 				e.got = append(e.got, event{kind: evData, data: string(buf[:n])})
 			}
-			if err != nil {
+			if err != nil && !e.over {
 				e.got = append(e.got, event{kind: evData, end: true})
 				e.over = true
-				e.mu.Unlock()
-				return
 			}
 			e.mu.Unlock()
+			if err != nil {
+				return
+			}
 		}
 	}()
 	return e
@@ -190,8 +193,22 @@ func (e *tcpEnd) send(data string, end bool) {
 	_ = e.conn.SetWriteDeadline(time.Now().Add(ioTimeout))
 	_, _ = e.conn.Write([]byte(data))
 	if t, ok := e.conn.(*net.TCPConn); ok && end {
+		if data != "" {
+			time.Sleep(calmTime) // so that the end always comes after the data, and not sometimes with it
+		}
 		_ = t.CloseWrite()
 	}
+}
+
+// reset breaks the connection off. What comes later is nobody's.
+func (e *tcpEnd) reset() {
+	e.mu.Lock()
+	e.over = true
+	e.mu.Unlock()
+	if t, ok := e.conn.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = e.conn.Close()
 }
 
 // forget makes the next stream of a name a new one.
@@ -199,4 +216,24 @@ func (p *peers) forget(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.streams, name)
+}
+
+// deadAddress is one where nobody listens. It stays so until release is called: the port is taken.
+func deadAddress() (addr net.Addr, release func(), err error) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socket", err)
+	}
+	release = func() { _ = syscall.Close(fd) }
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		release()
+		return nil, nil, os.NewSyscallError("bind", err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		release()
+		return nil, nil, os.NewSyscallError("getsockname", err)
+	}
+	port := name.(*syscall.SockaddrInet4).Port
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}, release, nil
 }
