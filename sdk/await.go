@@ -23,7 +23,11 @@ func (s *Stream) await(direction abi.StreamType, method func(ctx context.Context
 // attempt calls a method of the handler that may wait.
 func (s *Stream) attempt(ctx context.Context, method func(ctx context.Context) Action) (action Action) {
 	defer s.guard(&action)
-	return s.outcome(method(ctx))
+	action = s.outcome(method(ctx))
+	if s.vm.running.abandoned() {
+		return stop
+	}
+	return action
 }
 
 // proceed lets a message that was held back go on, unless it was answered.

@@ -66,12 +66,19 @@ func (v *vm) GRPCClose(id, token, code uint32) {
 	v.drive()
 }
 
-// callouts has the answers to a callout go to c.
+// expect has the answers to a callout go to c.
 func (v *vm) expect(token uint32, c callee) {
 	if v.callees == nil {
 		v.callees = map[uint32]callee{}
 	}
 	v.callees[token] = c
+}
+
+// forget ends that. A host may have used the token again by then.
+func (v *vm) forget(token uint32, c callee) {
+	if v.callees[token] == c {
+		delete(v.callees, token)
+	}
 }
 
 // answerHeaders copies a map that the callback of a callout brings.
@@ -104,14 +111,14 @@ func (v *vm) answerBytes(buffer abi.BufferType, size uint32, limit int) ([]byte,
 
 // timeLeft is the limit of a callout in milliseconds: the caller's own, or the default, and no more than ctx has left.
 func (t *task) timeLeft(ctx context.Context, wanted, otherwise time.Duration) (uint32, error) {
-	if err := ctx.Err(); err != nil {
+	if err := t.may(ctx); err != nil {
 		return 0, err
 	}
 	if wanted <= 0 {
 		wanted = otherwise
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		left := deadline.Sub(now(t.vm.host))
+		left := deadline.Sub(t.vm.now())
 		if left <= 0 {
 			return 0, context.DeadlineExceeded
 		}

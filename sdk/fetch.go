@@ -99,27 +99,27 @@ func Fetch(ctx context.Context, request FetchRequest) (*FetchResponse, error) {
 	}
 	v := t.vm
 	v.enter(t.id)
-	sent := now(v.host)
+	sent := v.now()
 	token, status := v.host.HTTPCall(request.Cluster, headers, request.Body, trailers, timeout)
 	if status != abi.OK {
 		return nil, hostError(status, "fetch from cluster", request.Cluster)
 	}
-	f := &fetch{task: t, limit: request.Limit}
+	f := &fetch{task: t, token: token, limit: request.Limit}
 	if f.limit <= 0 {
 		f.limit = DefaultFetchLimit
 	}
 	v.expect(token, f)
-	defer delete(v.callees, token)
+	defer v.forget(token, f)
 	for !f.over {
-		if err := ctx.Err(); err != nil {
+		if err := t.may(ctx); err != nil {
 			return nil, err
 		}
-		t.park()
+		t.park(ctx)
 	}
 	if f.err != nil {
 		return nil, fmt.Errorf("fetch from cluster %s: %w", request.Cluster, f.err)
 	}
-	if err := f.response.own(overdue(v.host, sent, timeout)); err != nil {
+	if err := f.response.own(v.overdue(sent, timeout)); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			expire(ctx, sent, timeout)
 		}
@@ -156,14 +156,15 @@ func (r *FetchResponse) own(late bool) error {
 }
 
 // overdue reports whether a callout's limit is over.
-func overdue(h abi.Host, sent time.Time, limit uint32) bool {
-	return now(h).Sub(sent) >= time.Duration(limit)*time.Millisecond
+func (v *vm) overdue(sent time.Time, limit uint32) bool {
+	return v.now().Sub(sent) >= time.Duration(limit)*time.Millisecond
 }
 
 // fetch is an HTTP callout under way.
 type fetch struct {
 	noGRPC
 	task     *task
+	token    uint32
 	limit    int
 	over     bool
 	response FetchResponse
@@ -174,6 +175,7 @@ type fetch struct {
 func (f *fetch) httpResponse(headers, size, trailers uint32) {
 	f.over = true
 	v := f.task.vm
+	v.forget(f.token, f)
 	defer v.wake(f.task)
 	if headers == 0 {
 		f.err = ErrFetchFailed

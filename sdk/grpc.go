@@ -81,22 +81,22 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 	}
 	v := t.vm
 	v.enter(t.id)
-	sent := now(v.host)
+	sent := v.now()
 	token, status := v.host.GRPCCall(grpcService(request.Cluster), request.Service, request.Method, metadata, request.Message, timeout)
 	if status != abi.OK {
 		return nil, hostError(status, "call", request.target())
 	}
-	c := newGRPCCall(t, request.Limit)
+	c := newGRPCCall(t, token, request.Limit)
 	c.unary = true
 	v.expect(token, c)
-	defer delete(v.callees, token)
+	defer v.forget(token, c)
 	for !c.over {
-		if err := ctx.Err(); err != nil {
+		if err := t.may(ctx); err != nil {
 			v.enter(t.id)
 			v.host.GRPCCancel(token)
 			return nil, err
 		}
-		t.park()
+		t.park(ctx)
 	}
 	if c.err != nil {
 		// Envoy calls a time-out of its own UNAVAILABLE.
@@ -115,13 +115,16 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 	return response, nil
 }
 
-// GRPCStream is a stream of messages in both directions. It is used from the code that opened it, and ends with that code's
-// context. A stream that is left alone is closed with Close.
+// GRPCStream is a stream of messages in both directions. It ends with the context that it was opened with, at the latest
+// when the code that was given that context returns; Close ends it before. Other handlers and tasks may use it meanwhile, but
+// only one may wait for its messages at a time.
 type GRPCStream struct {
 	call   *grpcCall
-	token  uint32
 	target string
-	closed bool
+	// sent: no more messages follow from this side. closed: it is over from this side.
+	sent, closed bool
+	// release has the context that the stream ends with forget it.
+	release func() bool
 }
 
 // OpenGRPC opens a stream. See [CallGRPC] for its errors; that the cluster cannot be reached shows at the first Receive.
@@ -130,7 +133,7 @@ func OpenGRPC(ctx context.Context, request GRPCRequest) (*GRPCStream, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := t.may(ctx); err != nil {
 		return nil, err
 	}
 	metadata, err := calloutHeaders(request.Metadata)
@@ -143,56 +146,73 @@ func OpenGRPC(ctx context.Context, request GRPCRequest) (*GRPCStream, error) {
 	if status != abi.OK {
 		return nil, hostError(status, "open", request.target())
 	}
-	s := &GRPCStream{call: newGRPCCall(t, request.Limit), token: token, target: request.target()}
+	s := &GRPCStream{call: newGRPCCall(t, token, request.Limit), target: request.target()}
 	v.expect(token, s.call)
+	ends, direct := holding(ctx)
+	if !direct && ctx.Done() == nil {
+		ends = &t.scope
+	}
+	s.release = func() bool { return false }
+	s.release = ends.AfterFunc(s.Close)
 	return s, nil
 }
 
 // Send sends a serialised message. With last, it is the last one: the server sees the end of the stream behind it. After the
-// stream has ended it is io.EOF; Receive says why it did.
+// stream has ended it is io.EOF; Receive says why it did. After the last message it is [ErrBadArgument].
 func (s *GRPCStream) Send(message []byte, last bool) error {
 	if s.closed || s.call.over {
 		return io.EOF
 	}
+	if s.sent {
+		return fmt.Errorf("send to %s: its last message was sent: %w", s.target, ErrBadArgument)
+	}
 	defer s.enter()()
-	return hostError(s.call.task.vm.host.GRPCSend(s.token, message, last), "send to", s.target)
+	err := hostError(s.call.task.vm.host.GRPCSend(s.call.token, message, last), "send to", s.target)
+	s.sent = last && err == nil
+	return err
 }
 
 // CloseSend says that no more messages follow. The server's may.
 func (s *GRPCStream) CloseSend() error {
-	if s.closed || s.call.over {
+	if s.closed || s.sent || s.call.over {
 		return nil
 	}
 	defer s.enter()()
-	return hostError(s.call.task.vm.host.GRPCClose(s.token), "close", s.target)
+	err := hostError(s.call.task.vm.host.GRPCClose(s.call.token), "close", s.target)
+	s.sent = err == nil
+	return err
 }
 
 // Receive waits for a message, which is the caller's. It is io.EOF when the server ended the stream with OK, a [*GRPCError]
-// with another status, ErrTooLarge for a message above the limit or when too many wait, and the context's error.
+// with another status, ErrTooLarge for a message above the limit or when too many wait, and the context's error; each of them
+// ends the stream. It is [ErrBadArgument], and the stream goes on, when another task waits for a message of it.
 func (s *GRPCStream) Receive(ctx context.Context) ([]byte, error) {
 	t, err := running(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c := s.call
+	if c.reader != nil {
+		return nil, fmt.Errorf("receive from %s: another task waits for its messages: %w", s.target, ErrBadArgument)
+	}
 	c.reader = t
+	defer func() { c.reader = nil }()
 	for len(c.messages) == 0 && !c.over && !s.closed {
-		if err := ctx.Err(); err != nil {
+		if err := t.may(ctx); err != nil {
 			s.Close()
 			return nil, err
 		}
-		t.park()
+		t.park(ctx)
 	}
-	switch {
-	case len(c.messages) > 0:
+	if len(c.messages) > 0 {
 		message := c.messages[0]
 		c.messages = c.messages[1:]
 		return message, nil
-	case c.err != nil:
-		s.forget()
+	}
+	s.Close()
+	if c.err != nil {
 		return nil, fmt.Errorf("receive from %s: %w", s.target, c.err)
 	}
-	s.forget()
 	return nil, io.EOF
 }
 
@@ -204,12 +224,22 @@ func (s *GRPCStream) Trailers() []Header { return s.call.trailers }
 
 // Close ends the stream, if it has not ended: Envoy resets it. Messages that wait are lost.
 func (s *GRPCStream) Close() {
-	if !s.closed && !s.call.over {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.release()
+	c := s.call
+	v := c.task.vm
+	v.forget(c.token, c)
+	if !c.ended {
 		leave := s.enter()
-		s.call.task.vm.host.GRPCCancel(s.token)
+		v.host.GRPCCancel(c.token)
 		leave()
 	}
-	s.forget()
+	if c.reader != nil {
+		v.wake(c.reader)
+	}
 }
 
 // enter makes host calls count for the context that opened the stream, to which alone the host knows it, until leave.
@@ -220,29 +250,27 @@ func (s *GRPCStream) enter() (leave func()) {
 	return func() { v.enter(before) }
 }
 
-func (s *GRPCStream) forget() {
-	s.closed = true
-	delete(s.call.task.vm.callees, s.token)
-}
-
 func (r *GRPCRequest) target() string { return r.Service + "/" + r.Method + " of cluster " + r.Cluster }
 
 // grpcCall is a gRPC callout under way.
 type grpcCall struct {
-	// task made the call, reader waits for what comes of it.
-	task, reader       *task
-	limit              int
-	unary, over        bool
+	// task made the call; reader waits for what comes of it, nil when nobody does.
+	task, reader *task
+	token        uint32
+	limit        int
+	unary        bool
+	// over: nothing more comes of it. ended: nor does the host know it any more.
+	over, ended        bool
 	messages           [][]byte
 	metadata, trailers []Header
 	err                error
 }
 
-func newGRPCCall(t *task, limit int) *grpcCall {
+func newGRPCCall(t *task, token uint32, limit int) *grpcCall {
 	if limit <= 0 {
 		limit = DefaultGRPCLimit
 	}
-	return &grpcCall{task: t, reader: t, limit: limit}
+	return &grpcCall{task: t, token: token, limit: limit}
 }
 
 func (c *grpcCall) httpResponse(uint32, uint32, uint32) {}
@@ -253,6 +281,9 @@ func (c *grpcCall) grpcInitialMetadata() {
 
 // grpcMessage takes a message over. It ends a unary call: Envoy reports no other end of one that went well.
 func (c *grpcCall) grpcMessage(size uint32) {
+	if c.over {
+		return
+	}
 	message, err := c.task.vm.answerBytes(abi.GRPCMessage, size, c.limit)
 	if err == nil && len(c.messages) >= maxWaitingMessages {
 		err = ErrTooLarge
@@ -262,10 +293,8 @@ func (c *grpcCall) grpcMessage(size uint32) {
 		return
 	}
 	c.messages = append(c.messages, message)
-	if c.unary {
-		c.over = true
-	}
-	c.task.vm.wake(c.reader)
+	c.over, c.ended = c.unary, c.unary
+	c.awake()
 }
 
 func (c *grpcCall) grpcTrailingMetadata() {
@@ -273,6 +302,7 @@ func (c *grpcCall) grpcTrailingMetadata() {
 }
 
 func (c *grpcCall) grpcClose(code uint32) {
+	c.ended = true
 	switch code {
 	case grpcOK:
 		c.end(nil)
@@ -289,7 +319,17 @@ func (c *grpcCall) end(err error) {
 		return
 	}
 	c.over, c.err = true, err
-	c.task.vm.wake(c.reader)
+	c.awake()
+}
+
+// awake wakes who waits for what comes of the call.
+func (c *grpcCall) awake() {
+	switch {
+	case c.unary:
+		c.task.vm.wake(c.task)
+	case c.reader != nil:
+		c.task.vm.wake(c.reader)
+	}
 }
 
 // grpcService is a serialised envoy.config.core.v3.GrpcService that names a cluster: field 1 envoy_grpc, in it field 1

@@ -59,6 +59,7 @@ type group struct {
 func (g *group) run(ctx context.Context, f func(ctx context.Context)) {
 	v := g.parent.vm
 	t := v.newTask(g.parent.id, g.parent.plugin, g.parent.owner)
+	t.root = g.parent.root
 	adopt(ctx, &t.scope)
 	t.run = func() {
 		defer func() {
@@ -84,7 +85,7 @@ func (g *group) wait(over func() bool) {
 				t.scope.cancel(context.Canceled)
 			}
 		}
-		g.parent.park()
+		g.parent.park(nil)
 	}
 	if g.panic != nil {
 		panic(*g.panic)

@@ -30,7 +30,7 @@ const (
 // reply answers the stream's request. Where the host cannot, or the status makes no sense, the request must not pass: the
 // stream is reset.
 func (s *Stream) reply(r Reply) Action {
-	if s.state != streamOpen || s.gone {
+	if s.state != streamOpen || s.gone || s.vm.running != nil && s.vm.running.abandoned() {
 		return stop
 	}
 	if !s.own() {

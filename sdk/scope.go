@@ -16,8 +16,14 @@ type scope struct {
 	deadline time.Time
 	err      error
 	done     chan struct{}
+	// holder is the scope that has this one among its children, nil when none has.
+	holder   *scope
 	children []*scope
 	after    []*func()
+	// timer ends the scope at its deadline.
+	timer *timer
+	// looked: the parent may be cancelled without a call of cancel.
+	looked bool
 }
 
 var _ context.Context = (*scope)(nil)
@@ -91,43 +97,66 @@ func (s *scope) cancel(err error) {
 	if s.done != nil {
 		close(s.done)
 	}
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	after, children := s.after, s.children
 	s.after, s.children = nil, nil
 	for _, f := range after {
 		(*f)()
 	}
 	for _, child := range children {
+		child.holder = nil
 		child.cancel(err)
 	}
+	s.detach()
 	if !s.task.ended {
 		s.task.vm.wake(s.task)
 	}
 }
 
-// adopt makes child part of the scope that ctx holds.
+// adopt makes child part of the scope that ctx holds, so that it is cancelled with it.
 func adopt(ctx context.Context, child *scope) {
-	child.parent = ctx
-	parent, ok := ctx.Value(scopeKey{}).(*scope)
-	if !ok {
+	child.parent, child.err = ctx, ctx.Err()
+	parent, direct := holding(ctx)
+	child.looked = !wakes(ctx)
+	if parent == nil || child.err != nil || !direct && ctx.Done() == nil {
 		return
 	}
-	if parent.err != nil {
-		child.err = parent.err
-		return
-	}
+	child.holder = parent
 	parent.children = append(parent.children, child)
 }
 
-// end cancels a scope that is over, and has its parent forget it.
-func (s *scope) end() {
-	s.cancel(context.Canceled)
-	if s.parent == nil {
+// holding is the scope that ctx is or comes from; direct says that it is.
+func holding(ctx context.Context) (s *scope, direct bool) {
+	if s, ok := ctx.(*scope); ok {
+		return s, true
+	}
+	s, _ = ctx.Value(scopeKey{}).(*scope)
+	return s, false
+}
+
+// wakes reports whether the end of ctx wakes the tasks that wait under it. That of a scope does; a context of the standard
+// library is cancelled by its own function too, unless it only adds a value.
+func wakes(ctx context.Context) bool {
+	s, direct := holding(ctx)
+	if s == nil || direct {
+		return s == nil || !s.looked
+	}
+	done := ctx.Done()
+	return done == nil || done == s.Done() && !s.looked
+}
+
+// end cancels a scope that is over.
+func (s *scope) end() { s.cancel(context.Canceled) }
+
+// detach has the parent forget a scope that is over.
+func (s *scope) detach() {
+	parent := s.holder
+	if parent == nil {
 		return
 	}
-	parent, ok := s.parent.Value(scopeKey{}).(*scope)
-	if !ok {
-		return
-	}
+	s.holder = nil
 	for i := range parent.children {
 		if parent.children[i] == s {
 			parent.children = append(parent.children[:i], parent.children[i+1:]...)
@@ -145,13 +174,16 @@ func WithTimeout(ctx context.Context, d time.Duration) (_ context.Context, cance
 	if err != nil {
 		return context.WithTimeout(ctx, d)
 	}
-	child := &scope{task: t, deadline: now(t.vm.host).Add(d)}
+	child := &scope{task: t, deadline: t.vm.now().Add(d)}
 	adopt(ctx, child)
-	timer := t.plugin.timers().add(child.deadline, func() { child.cancel(context.DeadlineExceeded) })
-	return child, func() {
-		timer.Stop()
-		child.end()
+	switch {
+	case child.err != nil:
+	case d <= 0:
+		child.cancel(context.DeadlineExceeded)
+	default:
+		child.timer = t.plugin.timers().add(child.deadline, func() { child.cancel(context.DeadlineExceeded) })
 	}
+	return child, child.end
 }
 
 // expire cancels the scope that set ctx's deadline, if that is where a callout's limit came from: the host says that the time is over,

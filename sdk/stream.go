@@ -96,7 +96,7 @@ func (s *Stream) begin(v *vm, id uint32, p *Plugin) {
 func (s *Stream) retire() {
 	s.release()
 	s.id, s.plugin, s.handler, s.state = noStream, nil, nil, streamRefused
-	s.early = earlyData{}
+	s.early, s.tasks.err = earlyData{}, nil
 	s.responded, s.heldRequest, s.heldResponse, s.gone, s.network = false, false, false, false, false
 	s.passRequest, s.passResponse = false, false
 	s.resumedRequest, s.resumedResponse = false, false

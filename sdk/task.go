@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -30,6 +31,10 @@ type task struct {
 	run    func()
 	// settle is called when run has returned after it had waited.
 	settle func()
+	// root is the task itself, or, for one of [All] and [First], the task that they were called in first.
+	root *task
+	// watched is the context under which it waits, where only a look at it tells that it was cancelled.
+	watched context.Context
 	// parked: it waits. queued: it goes on, or starts, when [vm.drive] comes to it.
 	parked, queued, waited, ended bool
 }
@@ -58,7 +63,11 @@ func newWorker() *worker {
 }
 
 // taskList holds the tasks of a stream or a plugin that have not ended.
-type taskList struct{ tasks []*task }
+type taskList struct {
+	tasks []*task
+	// err is why they may wait no more, once the stream or the plugin has ended.
+	err error
+}
 
 func (l *taskList) add(t *task) { l.tasks = append(l.tasks, t) }
 
@@ -76,7 +85,7 @@ func (l *taskList) remove(t *task) {
 // newTask makes a task of a context. Its run must not panic.
 func (v *vm) newTask(id uint32, p *Plugin, owner *taskList) *task {
 	t := &task{vm: v, id: id, plugin: p, owner: owner}
-	t.scope.task = t
+	t.root, t.scope.task, t.scope.err = t, t, owner.err
 	owner.add(t)
 	return t
 }
@@ -104,18 +113,34 @@ func (v *vm) enqueue(t *task) {
 // Host calls count for the callback's own context again when it is over. Every callback drives, since its handler may have
 // begun a task.
 func (v *vm) drive() {
-	if len(v.ready) == 0 || v.running != nil {
+	if v.running != nil {
+		return
+	}
+	v.refused = 0
+	if len(v.ready) == 0 && len(v.watching) == 0 {
 		return
 	}
 	callback := v.context
-	for i := 0; i < len(v.ready); i++ {
-		t := v.ready[i]
-		v.ready[i] = nil
-		t.queued = false
-		v.resume(t)
+	for v.wakeCancelled(); len(v.ready) > 0; v.wakeCancelled() {
+		for i := 0; i < len(v.ready); i++ {
+			t := v.ready[i]
+			v.ready[i] = nil
+			t.queued = false
+			v.resume(t)
+		}
+		v.ready = v.ready[:0]
 	}
-	v.ready = v.ready[:0]
 	v.enter(callback)
+}
+
+// wakeCancelled wakes the tasks whose context was cancelled by other code. A context of the standard library tells only who
+// looks, unless by a goroutine, which would run at a time of its own.
+func (v *vm) wakeCancelled() {
+	for _, t := range v.watching {
+		if t.watched.Err() != nil {
+			v.wake(t)
+		}
+	}
 }
 
 // resume runs a task until it waits or ends.
@@ -174,14 +199,47 @@ func (v *vm) enter(id uint32) {
 	}
 }
 
-// park waits until somebody wakes the task.
-func (t *task) park() {
+// park waits until somebody wakes the task. A context, unless it is nil, wakes it when it is cancelled.
+func (t *task) park(ctx context.Context) {
+	v := t.vm
+	if ctx != nil && !wakes(ctx) {
+		t.watched = ctx
+		v.watching = append(v.watching, t)
+	}
 	t.parked, t.waited = true, true
 	t.worker.yield(struct{}{})
+	if t.watched != nil {
+		t.watched = nil
+		v.watching = slices.DeleteFunc(v.watching, func(other *task) bool { return other == t })
+	}
 }
+
+// maxRefused is how many waits in a row may be refused in one callback. Code that goes on trying after its context was
+// cancelled would stop the worker for good.
+const maxRefused = 1 << 14
+
+// may says why the task must not wait under a context: it was cancelled, or what the task belongs to has ended, which a
+// context that cannot be cancelled does not tell.
+func (t *task) may(ctx context.Context) error {
+	err := ctx.Err()
+	if err == nil {
+		err = t.owner.err
+	}
+	if err == nil {
+		return nil
+	}
+	if t.vm.refused++; t.vm.refused > maxRefused {
+		panic(fmt.Sprintf("%d waits in a row ended at once with %q: return when a wait ends with an error", maxRefused, err))
+	}
+	return err
+}
+
+// abandoned reports whether the task was given up: what it still does to its stream must have no effect.
+func (t *task) abandoned() bool { return t.root.scope.err != nil }
 
 // cancel ends what a context still has under way: each wait in it ends with the error, and its tasks with it.
 func (v *vm) cancel(l *taskList, err error) {
+	l.err = err
 	for _, t := range l.tasks {
 		t.scope.cancel(err)
 	}

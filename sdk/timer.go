@@ -47,7 +47,7 @@ func (h *timerHeap) add(at time.Time, call func()) *timer {
 	t := &timer{at: at, call: call, owner: h}
 	heap.Push(h, t)
 	if h.next.IsZero() || at.Before(h.next) {
-		h.arm(now(h.plugin.host))
+		h.arm(h.plugin.vm.now())
 	}
 	return t
 }
@@ -108,11 +108,22 @@ func (h *timerHeap) Pop() any {
 	return t
 }
 
+// now is the host's clock, made to go on where the host's is set back: whoever waits must not wait for it to catch up.
+func (v *vm) now() time.Time {
+	t := now(v.host).Add(v.skew)
+	if t.Before(v.latest) {
+		v.skew += v.latest.Sub(t)
+		t = v.latest
+	}
+	v.latest = t
+	return t
+}
+
 // Tick is the callback proxy_on_tick.
 func (v *vm) Tick(id uint32) {
 	v.context = id
 	if p := v.plugins[id]; p != nil && p.clockwork != nil {
-		p.clockwork.tick(now(v.host))
+		p.clockwork.tick(v.now())
 	}
 	v.drive()
 }
@@ -124,17 +135,17 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := t.may(ctx); err != nil {
 		return err
 	}
 	over := false
-	timer := t.plugin.timers().add(now(t.vm.host).Add(d), func() { over = true; t.vm.wake(t) })
+	timer := t.plugin.timers().add(t.vm.now().Add(d), func() { over = true; t.vm.wake(t) })
 	defer timer.Stop()
 	for !over {
-		if err := ctx.Err(); err != nil {
+		if err := t.may(ctx); err != nil {
 			return err
 		}
-		t.park()
+		t.park(ctx)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"time"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -31,6 +32,12 @@ type vm struct {
 	running *task
 	ready   []*task
 	workers []*worker
+	// watching are the tasks that wait with a watched context; refused counts the waits that ended at once in this callback.
+	watching []*task
+	refused  int
+	// latest is the latest time that the host's clock showed, skew how far it went back since the start: see [vm.now].
+	latest time.Time
+	skew   time.Duration
 	// callees get the callbacks of the callouts that are under way, by token.
 	callees map[uint32]callee
 }
@@ -98,7 +105,8 @@ func (v *vm) Delete(id uint32) {
 	if v.recent == s {
 		v.recent = nil
 	}
-	if len(v.idle) < maxIdleStreams {
+	// A task that does not end keeps its stream.
+	if len(v.idle) < maxIdleStreams && len(s.tasks.tasks) == 0 {
 		s.retire()
 		v.idle = append(v.idle, s)
 	}
