@@ -214,15 +214,15 @@ func wait(t time.Duration) step {
 
 // remove takes the filter's configuration away. Envoy drains the listener before.
 func remove() step {
-	return step{name: "the configuration goes away", do: func(d driver) { d.shutdown() }, patience: 5 * time.Second}
+	return step{name: "the configuration goes away", do: func(d driver) { d.shutdown() }, patience: 15 * time.Second}
 }
 
 func connect() step { return step{name: "connect", do: func(d driver) { d.connect() }} }
 func send(data string) step {
 	return step{name: fmt.Sprintf("the client sends %q", brief(data)), do: func(d driver) { d.send(data, false) }}
 }
-func sendLast(data string) step {
-	return step{name: fmt.Sprintf("the client sends %q and half-closes", brief(data)), do: func(d driver) { d.send(data, true) }}
+func halfClose() step {
+	return step{name: "the client half-closes", do: func(d driver) { d.send("", true) }}
 }
 func closeClient() step {
 	return step{name: "the client resets the connection", do: func(d driver) { d.closeClient() }}
@@ -230,8 +230,8 @@ func closeClient() step {
 func upSend(data string) step {
 	return step{name: fmt.Sprintf("the upstream sends %q", brief(data)), do: func(d driver) { d.peerSend(data, false) }}
 }
-func upSendLast(data string) step {
-	return step{name: fmt.Sprintf("the upstream sends %q and half-closes", brief(data)), do: func(d driver) { d.peerSend(data, true) }}
+func upHalfClose() step {
+	return step{name: "the upstream half-closes", do: func(d driver) { d.peerSend("", true) }}
 }
 func upClose() step {
 	return step{name: "the upstream resets the connection", do: func(d driver) { d.peerClose() }}

@@ -77,7 +77,7 @@ func calloutCases() []testCase {
 		{name: "callouts/one after the other", guest: quiet(on("on_request_headers", ask("a")),
 			on("on_http_call_response", when(variable("asked"), 0, assign("asked", 1), ask("b")))),
 			steps: []step{get(), peer("a", nil, "", nil), peer("b", nil, "", nil), answer()}},
-		{name: "callouts/from on_configure", guest: quiet(on("on_configure", ask("a")), read),
+		{name: "callouts/from on_configure", guest: quiet(on("on_configure", ask("a", clusterPeer, full, "", "", 0)), read),
 			steps: []step{get(), answer()}},
 		{name: "callouts/from on_tick", guest: quiet(
 			on("on_request_headers", call("set_tick_period_milliseconds", 300)),

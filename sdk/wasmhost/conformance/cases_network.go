@@ -7,11 +7,11 @@ func networkCases() []testCase {
 		cases = append(cases, testCase{name: "network/" + name, network: true, guest: g, steps: steps})
 	}
 	add("both ways", with(), connect(), send("one"), upSend("two"), send("three"), upSend("four"), closeClient())
-	add("the client half-closes", with(), connect(), send("one"), sendLast("two"), upSend("three"), upSendLast("four"))
-	add("the upstream half-closes", with(), connect(), send("one"), upSendLast("two"), send("three"), sendLast("four"))
+	add("the client half-closes", with(), connect(), send("one"), send("two"), halfClose(), upSend("three"), upSend("four"), upHalfClose())
+	add("the upstream half-closes", with(), connect(), send("one"), upSend("two"), upHalfClose(), send("three"), send("four"), halfClose())
 	add("the upstream closes", with(), connect(), send("one"), upSend("two"), upClose())
 	add("the client closes at once", with(), connect(), closeClient())
-	add("nothing is said", with(), connect(), sendLast(""), upSendLast(""))
+	add("nothing is said", with(), connect(), halfClose(), upHalfClose())
 	add("no callbacks", guest{}, connect(), send("one"), upSend("two"), closeClient())
 	add("two connections", with(), connect(), send("one"), closeClient())
 	for _, t := range []struct {
@@ -64,10 +64,10 @@ func networkCases() []testCase {
 		"on_new_connection", "on_downstream_data", "on_upstream_data", "on_downstream_connection_close", "on_upstream_connection_close", "on_log", "on_done", "on_delete",
 	} {
 		c := testCase{name: "network/everything in " + name, network: true, guest: quiet(on(name, probe()...)), config: "plugin config", vmConfig: "vm config",
-			steps: []step{connect(), send("one"), upSend("two"), upSendLast("three"), closeClient()}}
+			steps: []step{connect(), send("one"), upSend("two"), upSend("three"), upHalfClose(), closeClient()}}
 		cases = append(cases, c)
 		cases = append(cases, testCase{name: "network/crash in " + name, network: true, guest: with(on(name, trap)),
-			steps: []step{connect(), send("one"), upSend("two"), upSendLast("three"), closeClient()}})
+			steps: []step{connect(), send("one"), upSend("two"), upSend("three"), upHalfClose(), closeClient()}})
 	}
 	var reads []statement
 	for _, p := range []string{

@@ -240,7 +240,7 @@ type envoyDriver struct {
 	envoy  *realEnvoy
 	id     int
 	addr   string
-	conn   *h2conn
+	conns  []*h2conn
 	stream *h2stream
 	tcp    *tcpEnd
 	all    []*h2stream     // every request of the case
@@ -384,8 +384,8 @@ func dataLine(l string) (data, who string) {
 }
 
 func (d *envoyDriver) close() {
-	if d.conn != nil {
-		d.conn.close()
+	for _, c := range d.conns {
+		c.close()
 	}
 	if d.tcp != nil {
 		_ = d.tcp.conn.Close()
@@ -417,8 +417,7 @@ func (d *envoyDriver) fail(format string, args ...any) {
 }
 
 func (d *envoyDriver) use(plugin int) {
-	d.close()
-	d.conn, d.addr = nil, d.envoy.addresses[listenerName(d.id, plugin)]
+	d.addr = d.envoy.addresses[listenerName(d.id, plugin)]
 }
 
 func (d *envoyDriver) dial() net.Conn {
@@ -431,20 +430,19 @@ func (d *envoyDriver) dial() net.Conn {
 }
 
 func (d *envoyDriver) request(headers []string, end bool) {
-	if d.conn == nil {
-		conn := d.dial()
-		if conn == nil {
-			return
-		}
-		h2, err := newH2(conn, true, nil)
-		if err != nil {
-			d.fail("begin HTTP/2 with Envoy: %w", err)
-			return
-		}
-		d.conn = h2
+	// A connection for each request: an Envoy may close one on which it answered before the request's end.
+	conn := d.dial()
+	if conn == nil {
+		return
 	}
+	h2, err := newH2(conn, true, nil)
+	if err != nil {
+		d.fail("begin HTTP/2 with Envoy: %w", err)
+		return
+	}
+	d.conns = append(d.conns, h2)
 	d.envoy.peers.forget(authority(d.id, "up"))
-	d.stream = d.conn.open()
+	d.stream = h2.open()
 	d.stream.sendHeaders(requestFields(d.id, headers), end)
 }
 

@@ -193,9 +193,6 @@ func (e *tcpEnd) send(data string, end bool) {
 	_ = e.conn.SetWriteDeadline(time.Now().Add(ioTimeout))
 	_, _ = e.conn.Write([]byte(data))
 	if t, ok := e.conn.(*net.TCPConn); ok && end {
-		if data != "" {
-			time.Sleep(calmTime) // so that the end always comes after the data, and not sometimes with it
-		}
 		_ = t.CloseWrite()
 	}
 }
