@@ -92,6 +92,7 @@ func (s *Stream) ended(ctx context.Context, name string, status, onFailure filte
 func (s *Stream) guestHeaders(ctx context.Context, d *direction, end bool) filterStatus {
 	if s.ctx != nil && d.index == request {
 		s.ctx.create(ctx)
+		s.begun = true
 	}
 	if s.skip(d) {
 		return filterContinue

@@ -10,9 +10,10 @@ import (
 
 // CalloutRequest is an HTTP request that a guest sends with proxy_http_call.
 type CalloutRequest struct {
-	Cluster  string
-	Headers  Headers // with :method, :path and :authority
-	Body     []byte
+	Cluster string
+	Headers Headers // with :method, :path and :authority
+	Body    []byte
+	// Trailers are those that the guest gave. Envoy does not send them: a cluster's Upstream does not see them.
 	Trailers Headers
 	Timeout  time.Duration // 0 for none
 }
@@ -35,6 +36,7 @@ type Callout struct {
 	root    *guestContext
 	began   time.Time
 	asked   bool // the cluster's script has been asked
+	headers bool // the answer's headers have come
 	done    bool
 	answer  *appointment
 	timeout *appointment
@@ -43,8 +45,11 @@ type Callout struct {
 // What a cluster's Upstream answers a callout with besides a response. Any other error is a cluster that cannot be reached: the guest
 // gets Envoy's own 503.
 var (
-	// ErrCalloutReset resets the callout: the guest gets no headers, and the status BROKEN_CONNECTION "reset".
+	// ErrCalloutReset breaks the callout off before its headers came: the guest gets Envoy's own 503, with another text.
 	ErrCalloutReset = errors.New("callout reset")
+
+	// ErrCalloutBroken breaks it off after its headers came: the guest gets no headers, and the status BROKEN_CONNECTION "reset".
+	ErrCalloutBroken = errors.New("callout broken off after its headers")
 
 	// ErrNoAnswer leaves the callout without an answer: after its timeout the guest gets Envoy's own 504. Without a timeout it waits until
 	// VM.Respond answers it.
@@ -54,6 +59,7 @@ var (
 // What Envoy's router answers in an upstream's place.
 const (
 	unreachableText = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"
+	resetText       = "upstream connect error or disconnect/reset before headers. reset reason: remote reset"
 	timeoutText     = "upstream request timeout"
 	unhealthyText   = "no healthy upstream"
 )
@@ -66,10 +72,25 @@ func routerReply(status int, text string) *CalloutResponse {
 	}
 }
 
+// refusedText is what Envoy up to 1.37 adds to unreachableText.
+const refusedText = ", transport failure reason: delayed connect error: Connection refused"
+
+// unreachable is the text of an answer in the place of an upstream that cannot be reached.
+func (p Profile) unreachable() string {
+	if p.tellsTransportFailure {
+		return unreachableText + refusedText
+	}
+	return unreachableText
+}
+
 // Callouts lists the HTTP callouts that wait for an answer, oldest first.
 func (v *VM) Callouts() []*Callout { return slices.Clone(v.callouts) }
 
-// Respond answers a callout: on_http_call_response runs on the plugin's context. A nil response fails it, as a reset does.
+// HeadersArrived says that the headers of a callout's answer have come, and the rest has not: a timeout now breaks the callout off (no
+// headers, the status BROKEN_CONNECTION "reset") instead of answering it with 504.
+func (c *Callout) HeadersArrived() { c.headers = true }
+
+// Respond answers a callout: on_http_call_response runs on the plugin's context. A nil response is one that broke off after its headers.
 // Answering a callout again, or after its VM was reloaded, does nothing. The error is the guest's crash.
 func (v *VM) Respond(ctx context.Context, c *Callout, response *CalloutResponse) error {
 	if c.done || c.root.in != v.in {
@@ -128,6 +149,7 @@ func (v *VM) AnswerCallouts(ctx context.Context) (bool, error) {
 
 // serve asks scripts for what has come to their servers. What they answer becomes appointments.
 func (v *VM) serve(ctx context.Context) error {
+	unreachable := v.module.profile.unreachable()
 	for _, c := range v.Callouts() {
 		if c.asked || c.done {
 			continue
@@ -135,20 +157,27 @@ func (v *VM) serve(ctx context.Context) error {
 		c.asked = true
 		up := v.proxy.Clusters[c.Request.Cluster]
 		if up == nil {
-			v.answerAt(c, 0, routerReply(503, unreachableText))
+			v.answerAt(c, 0, routerReply(503, unreachable))
 			continue
 		}
-		r, err := up(ctx, Request{Headers: c.Request.Headers, Body: c.Request.Body, Trailers: c.Request.Trailers})
+		r, err := up(ctx, Request{Headers: c.Request.Headers, Body: c.Request.Body})
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err == nil:
-			v.answerAt(c, r.Delay, &CalloutResponse{Headers: r.Headers, Body: r.Body, Trailers: r.Trailers})
+		case err == nil, errors.Is(err, ErrCalloutBroken):
+			answer := &CalloutResponse{Headers: r.Headers, Body: r.Body, Trailers: r.Trailers}
+			if err != nil {
+				answer = nil
+			}
+			if r.BodyDelay > 0 {
+				v.at(c.began.Add(r.Delay), func(context.Context) { c.HeadersArrived() })
+			}
+			v.answerAt(c, r.Delay+r.BodyDelay, answer)
 		case errors.Is(err, ErrNoAnswer):
 		case errors.Is(err, ErrCalloutReset):
-			v.answerAt(c, r.Delay, nil)
+			v.answerAt(c, r.Delay, routerReply(503, resetText))
 		default:
-			v.answerAt(c, r.Delay, routerReply(503, unreachableText))
+			v.answerAt(c, r.Delay, routerReply(503, unreachable))
 		}
 	}
 	v.serveGRPC(ctx)
@@ -183,7 +212,13 @@ func (root *guestContext) httpCall(req CalloutRequest, timeout int32) (uint32, S
 	}
 	c := &Callout{Token: root.in.nextHTTPCall, Request: req, root: root, began: v.proxy.now()}
 	if req.Timeout > 0 {
-		c.timeout = v.at(c.began.Add(req.Timeout), func(ctx context.Context) { _ = v.Respond(ctx, c, routerReply(504, timeoutText)) })
+		c.timeout = v.at(c.began.Add(req.Timeout), func(ctx context.Context) {
+			answer := routerReply(504, timeoutText)
+			if c.headers {
+				answer = nil
+			}
+			_ = v.Respond(ctx, c, answer)
+		})
 	}
 	v.callouts = append(v.callouts, c)
 	return c.Token, StatusOK

@@ -26,6 +26,7 @@ type guestContext struct {
 	grpcInitial  *headerMap // during on_grpc_receive_initial_metadata
 	grpcTrailing *headerMap // during on_grpc_receive_trailing_metadata
 	grpcReceive  *[]byte    // during on_grpc_receive
+	lastBuffer   buffer     // that a host call asked for
 	calling      bool       // on_foreign_function is running
 	callData     []byte     // what it is about
 	statusCode   uint32
@@ -161,7 +162,15 @@ type buffer struct {
 }
 
 // buffer finds a buffer; ok is false if it does not exist now.
-func (c *guestContext) buffer(t BufferType) (b buffer, ok bool) {
+func (c *guestContext) buffer(t BufferType) (buffer, bool) {
+	b, ok := c.findBuffer(t)
+	if ok {
+		c.lastBuffer = b
+	}
+	return b, ok
+}
+
+func (c *guestContext) findBuffer(t BufferType) (b buffer, ok bool) {
 	switch t {
 	case BufferRequestBody, BufferResponseBody:
 		if c.stream == nil {
@@ -186,14 +195,14 @@ func (c *guestContext) buffer(t BufferType) (b buffer, ok bool) {
 		}
 		return buffer{}, true
 	case BufferCallData:
-		// Envoy leaves here what its last user left: the plugin's configuration while that can be read, else the VM's.
-		switch {
-		case c.root.calling:
+		if c.root.calling {
 			return buffer{bytes: c.root.callData}, true
-		case c.plugin != nil && (c.configuring || c.starting):
-			return buffer{bytes: c.plugin.cfg.Configuration}, true
 		}
-		return buffer{bytes: c.in.vm.cfg.Configuration}, true
+		// In Envoy this is the buffer that the context asked for before, whichever that was.
+		if c.lastBuffer.data != nil {
+			c.lastBuffer.bytes = *c.lastBuffer.data
+		}
+		return c.lastBuffer, true
 	case BufferHTTPCallResponseBody:
 		if r := c.root.callResponse; r != nil {
 			return buffer{bytes: r.Body}, true

@@ -157,7 +157,7 @@ func hostGetCurrentTime(in *instance, s []uint64) Status {
 
 func hostGetConfiguration(in *instance, s []uint64) Status {
 	c := in.target()
-	if b, ok := c.buffer(BufferPluginConfiguration); ok {
+	if b, ok := c.findBuffer(BufferPluginConfiguration); ok {
 		return in.giveBytes(b.bytes, s[0], s[1])
 	}
 	return in.giveBytes(in.vm.cfg.Configuration, s[0], s[1])

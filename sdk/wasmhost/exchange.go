@@ -25,6 +25,10 @@ type Response struct {
 	// Delay is the time that the answer takes. With a VirtualClock it passes on the clock, and what falls due meanwhile happens first: a
 	// callout that runs over its timeout gets Envoy's 504. With a real clock nobody waits: answers come in the order of their delays.
 	Delay time.Duration
+
+	// BodyDelay is, of the answer to a callout, the time that body and trailers take after the headers. A timeout in between breaks the
+	// callout off.
+	BodyDelay time.Duration
 }
 
 // Upstream answers a request. An error stands for an upstream that cannot be reached: the client, or the callout, gets 503. For what else
@@ -82,6 +86,9 @@ func (p *Plugin) Exchange(ctx context.Context, r Request, upstream Upstream) (Ou
 	if err == nil {
 		err = s.misuse
 	}
+	if err == nil {
+		err = p.vm.misuse
+	}
 	out.Logs, out.LogsDropped = p.vm.TakeLogs()
 	return out, err
 }
@@ -131,10 +138,13 @@ func (s *Stream) exchange(ctx context.Context, r Request, upstream Upstream, out
 			return fmt.Errorf("exchange: %w", context.Cause(ctx))
 		}
 		if s.late(ctx, &resp, errors.Is(err, ErrNoAnswer)) {
-			s.reply(ctx, localReply{code: 504, body: timeoutText, grpc: s.vm.module.profile.grpcTimeout, details: "response_timeout"})
+			s.reply(ctx, localReply{code: 504, body: timeoutText, grpc: -1, details: "response_timeout"})
 		} else if err != nil {
-			s.reply(ctx, localReply{code: 503, body: unreachableText, grpc: -1,
-				details: "upstream_reset_before_response_started{remote_connection_failure}"})
+			text, details := s.vm.module.profile.unreachable(), "upstream_reset_before_response_started{remote_connection_failure}"
+			if errors.Is(err, ErrCalloutReset) {
+				text, details = resetText, "upstream_reset_before_response_started{remote_reset}"
+			}
+			s.reply(ctx, localReply{code: 503, body: text, grpc: -1, details: details})
 		} else {
 			note(s.respond(ctx, resp))
 		}

@@ -22,7 +22,7 @@ type GRPCReply struct {
 	Headers  Headers       // besides :status and content-type. Without headers and messages the status comes alone ("trailers only")
 	Messages [][]byte      // a unary call takes the last
 	Status   uint32        // the gRPC status; 0 is OK
-	Message  string        // its text
+	Message  string        // its text, as it is sent: percent-encoded where it must be
 	Trailers Headers       // besides grpc-status and grpc-message
 }
 
@@ -84,20 +84,19 @@ func (c *GRPCCall) Send(message []byte) {
 	c.arrives(func(ctx context.Context) { c.message(ctx, message) })
 }
 
-// Close ends the call with a gRPC status, its text, and further trailers.
+// Close ends the call with a gRPC status, its text as it is sent (the guest gets it so), and further trailers.
 func (c *GRPCCall) Close(status uint32, text string, trailers Headers) {
-	c.arrives(func(ctx context.Context) { c.trailers(ctx, status, text, trailers) })
+	c.arrives(func(ctx context.Context) { c.trailers(ctx, status, text, trailers, viaUpstream) })
 }
 
 // Reset breaks the call off. The guest gets UNAVAILABLE (14) if nothing was sent before, INTERNAL (13) otherwise.
 func (c *GRPCCall) Reset() {
 	c.arrives(func(ctx context.Context) {
 		if !c.headersSent {
-			c.local(ctx, http.StatusServiceUnavailable, -1,
-				"upstream connect error or disconnect/reset before headers. reset reason: remote reset")
+			c.local(ctx, http.StatusServiceUnavailable, resetText, "upstream_reset_before_response_started{remote_reset}")
 			return
 		}
-		c.broken(ctx, grpcInternal, "")
+		c.broken(ctx, grpcInternal, "upstream_reset_after_response_started{remote_reset}")
 	})
 }
 
@@ -105,10 +104,13 @@ func (c *GRPCCall) Reset() {
 func (c *GRPCCall) Refuse(status int) {
 	c.arrives(func(ctx context.Context) {
 		c.headersSent = true
-		c.receiveInitial(ctx, NewHeaders(":status", strconv.Itoa(status)))
-		c.broken(ctx, uint32(httpToGRPC(uint32(status))), "")
+		c.receiveInitial(ctx, nil)
+		c.broken(ctx, uint32(httpToGRPC(uint32(status))), viaUpstream)
 	})
 }
+
+// viaUpstream are the response code details of an answer that is the upstream's.
+const viaUpstream = "via_upstream"
 
 // gRPC statuses that Envoy's client makes itself.
 const (
@@ -159,11 +161,12 @@ func (c *GRPCCall) message(ctx context.Context, message []byte) {
 	c.root.receive(ctx, c, message)
 }
 
-// trailers delivers the end: as trailers, or as headers if there were none.
-func (c *GRPCCall) trailers(ctx context.Context, status uint32, text string, trailers Headers) {
+// trailers delivers the end: as trailers, or as headers if there were none. details are the router's response code details, which Envoy
+// appends to the text that proxy_get_status gives.
+func (c *GRPCCall) trailers(ctx context.Context, status uint32, text string, trailers Headers, details string) {
 	end := NewHeaders("grpc-status", strconv.FormatUint(uint64(status), 10))
 	if text != "" {
-		end = append(end, Header{"grpc-message", percentEncode(text)})
+		end = append(end, Header{"grpc-message", text})
 	}
 	end = append(end, trailers...)
 	if !c.headersSent {
@@ -172,21 +175,21 @@ func (c *GRPCCall) trailers(ctx context.Context, status uint32, text string, tra
 		end = append(NewHeaders(":status", "200", "content-type", "application/grpc"), end...)
 	}
 	c.receiveTrailing(ctx, end)
-	c.finish(ctx, status, text)
+	if text != "" {
+		details = text + "{" + details + "}"
+	}
+	c.finish(ctx, status, details)
 }
 
-// local delivers what Envoy's router answers in the server's place. grpc is the gRPC status; -1 for the one that belongs to the code.
-func (c *GRPCCall) local(ctx context.Context, code uint32, grpc int32, text string) {
-	if grpc < 0 {
-		grpc = httpToGRPC(code)
-	}
-	c.trailers(ctx, uint32(grpc), text, nil)
+// local delivers what Envoy's router answers in the server's place.
+func (c *GRPCCall) local(ctx context.Context, code uint32, text, details string) {
+	c.trailers(ctx, uint32(httpToGRPC(code)), text, nil, details)
 }
 
 // broken ends the call without trailers (Envoy: AsyncStreamImpl::streamError).
-func (c *GRPCCall) broken(ctx context.Context, status uint32, text string) {
+func (c *GRPCCall) broken(ctx context.Context, status uint32, details string) {
 	c.receiveTrailing(ctx, nil)
-	c.finish(ctx, status, text)
+	c.finish(ctx, status, details)
 }
 
 func (c *GRPCCall) receiveInitial(ctx context.Context, hs Headers) {
@@ -254,7 +257,10 @@ func (v *VM) serveGRPC(ctx context.Context) {
 			if server := v.proxy.GRPC[c.Cluster]; server != nil {
 				server(ctx, c)
 			} else {
-				c.arrives(func(ctx context.Context) { c.local(ctx, http.StatusServiceUnavailable, -1, unreachableText) })
+				c.arrives(func(ctx context.Context) {
+					c.local(ctx, http.StatusServiceUnavailable, v.module.profile.unreachable(),
+						"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}")
+				})
 			}
 		}
 		for len(c.inbox) > 0 && !c.closed {
@@ -343,7 +349,10 @@ func (root *guestContext) startGRPC(ctx context.Context, service []byte, c *GRPC
 	*next += calloutIncrement
 	c.Token, c.root = *next, root
 	if target.parsed && !target.envoy {
-		return StatusBadArgument // no target, or Google's client, which this host does not have
+		if !target.google {
+			v.misused("a gRPC service without a target (%q): Envoy crashes", service)
+		}
+		return StatusBadArgument // Google's client is not in this host
 	}
 	c.Metadata = append(target.metadata, c.Metadata...)
 	if !v.proxy.knows(c.Cluster) {
@@ -352,7 +361,7 @@ func (root *guestContext) startGRPC(ctx context.Context, service []byte, c *GRPC
 	}
 	if v.proxy.Unhealthy[c.Cluster] {
 		// The router answers inside the guest's call: a stream hears of the metadata at once, of the status afterwards.
-		c.local(ctx, http.StatusServiceUnavailable, -1, unhealthyText)
+		c.local(ctx, http.StatusServiceUnavailable, unhealthyText, "no_healthy_upstream")
 		return StatusInternalFailure
 	}
 	if root.grpcCalls == nil {
@@ -373,9 +382,9 @@ func (c *GRPCCall) timedOut(ctx context.Context) {
 	}
 	cancel := c.OnCancel
 	if c.headersSent {
-		c.broken(ctx, grpcInternal, "")
+		c.broken(ctx, grpcInternal, "response_timeout")
 	} else {
-		c.local(ctx, http.StatusGatewayTimeout, c.root.in.module.profile.grpcTimeout, timeoutText)
+		c.local(ctx, http.StatusGatewayTimeout, timeoutText, "response_timeout")
 	}
 	if cancel != nil {
 		cancel()

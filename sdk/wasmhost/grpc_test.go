@@ -2,6 +2,7 @@ package wasmhost_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -47,11 +48,11 @@ func TestGRPCCall(t *testing.T) {
 
 	for _, test := range []struct{ cluster, closed, status string }{
 		{"nothing", "grpc_close 1 9 13", "0 13"},
-		{"bad", "grpc_close 1 13 5", `0 5 "no such thing"`},
-		{"breaks", "grpc_close 1 17 14", `0 14 "upstream connect error or disconnect/reset before headers. reset reason: remote reset"`},
-		{"http", "grpc_close 1 21 14", "0 14"},
+		{"bad", "grpc_close 1 13 5", `0 5 "no such thing{via_upstream}"`},
+		{"breaks", "grpc_close 1 17 14", `0 14 "upstream connect error or disconnect/reset before headers. reset reason: remote reset{upstream_reset_before_response_started{remote_reset}}"`},
+		{"http", "grpc_close 1 21 14", `0 14 "via_upstream"`},
 		{"other", "grpc_close 1 25 14",
-			`0 14 "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"`},
+			`0 14 "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure{upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}}"`},
 	} {
 		p.strings["tick"] = "grpc_call " + test.cluster + " s m x 0"
 		if err := p.Tick(t.Context()); err != nil {
@@ -68,13 +69,17 @@ func TestGRPCCall(t *testing.T) {
 		"grpc_call slow s m x 1000: 0 29", "grpc_call slow s m x 0: 0 33", "grpc_call slow s m x 0: 0 37", "grpc_cancel 37: 0", "grpc_cancel 37: 1")
 	p.strings["grpc_close"] = "get_status"
 	p.advance(1999 * time.Millisecond)
-	p.sees("grpc_close 1 29 14", `get_status: 0 14 "upstream request timeout"`)
+	p.sees("grpc_close 1 29 14", `get_status: 0 14 "upstream request timeout{response_timeout}"`)
 	p.advance(time.Millisecond)
 	p.sees("grpc_receive 1 33 4")
 
 	// What fails at once.
 	p.do("grpc_call nowhere s m x 0\ngrpc_call empty s m x 0\ngrpc_call sick s m x 0",
-		"grpc_call nowhere s m x 0: 4 0", "grpc_call empty s m x 0: 2 0", "grpc_call sick s m x 0: 10 0", "grpc_close 1 45 14")
+		"grpc_call nowhere s m x 0: 4 0",
+		`the filter makes Envoy misbehave: a gRPC service without a target ("empty"): Envoy crashes`, "grpc_call empty s m x 0: 2 0", "grpc_call sick s m x 0: 10 0", "grpc_close 1 45 14")
+	if !errors.Is(p.VM().Misuse(), wasmhost.ErrMisuse) {
+		t.Errorf("misuse %v", p.VM().Misuse())
+	}
 	// Messages envoy.config.core.v3.GrpcService.
 	p.do("grpc_call %0a\x06%0a\x04good s m x 0\ngrpc_call %0a\x05%0a\x03gon s m x 0\ngrpc_cancel 3\ngrpc_close 4",
 		"grpc_call %0a\x06%0a\x04good s m x 0: 0 49", "grpc_call %0a\x05%0a\x03gon s m x 0: 10 0", "grpc_cancel 3: 2", "grpc_close 4: 2",
@@ -124,7 +129,7 @@ func TestGRPCStream(t *testing.T) {
 	p.answer()
 	p.sees("grpc_receive_initial_metadata 1 10 0", "grpc_receive_trailing_metadata 1 10 4",
 		"get_map 5: :status=200|content-type=application/grpc|grpc-status=7|grpc-message=not you", "grpc_close 1 10 7",
-		`get_status: 0 7 "not you"`, "grpc_send 10 x 0: 0")
+		`get_status: 0 7 "not you{via_upstream}"`, "grpc_send 10 x 0: 0")
 	p.do("grpc_send 10 x 0", "grpc_send 10 x 0: 1")
 
 	p.do("grpc_stream breaks s m", "grpc_stream breaks s m: 0 14")
@@ -161,24 +166,40 @@ func TestTime(t *testing.T) {
 			return wasmhost.Response{Headers: wasmhost.NewHeaders(":status", "200"), Body: []byte("ok"), Delay: d}, err
 		}
 	}
+	halting := func(context.Context, wasmhost.Request) (wasmhost.Response, error) {
+		return wasmhost.Response{Headers: wasmhost.NewHeaders(":status", "200"), Body: []byte("ok"),
+			Delay: 50 * time.Millisecond, BodyDelay: 20 * time.Millisecond}, nil
+	}
 	proxy.Clusters = map[string]wasmhost.Upstream{"fast": answer(0, nil), "slow": answer(250*time.Millisecond, nil),
-		"never": answer(0, wasmhost.ErrNoAnswer), "reset": answer(30*time.Millisecond, wasmhost.ErrCalloutReset)}
+		"never": answer(0, wasmhost.ErrNoAnswer), "reset": answer(30*time.Millisecond, wasmhost.ErrCalloutReset),
+		"broken": answer(40*time.Millisecond, wasmhost.ErrCalloutBroken), "halting": halting}
 	proxy.Unhealthy = map[string]bool{"sick": true}
 	p := newPuppet(t, proxy, wasmhost.VMConfig{})
+
+	// An answer that breaks off after its headers, by itself or by the timeout, has none.
+	p.do("http_call broken / 0\nhttp_call halting / 60\nhttp_call halting / 0",
+		"http_call broken / 0: 0 4", "http_call halting / 60: 0 8", "http_call halting / 0: 0 12")
+	p.strings["http_call_response 1 4 0 0 0"] = "get_map 6\nget_buffer 4\nget_status"
+	p.advance(100 * time.Millisecond)
+	p.sees("http_call_response 1 4 0 0 0", "get_map 6: none", "get_buffer 4: 1", `get_status: 0 11 "reset"`,
+		"http_call_response 1 8 0 0 0", "http_call_response 1 12 1 2 0")
+	proxy = virtual()
+	proxy.Clusters, proxy.Unhealthy = p.VM().Proxy().Clusters, p.VM().Proxy().Unhealthy
+	p = newPuppet(t, proxy, wasmhost.VMConfig{})
 
 	p.do("set_tick_period 100\nhttp_call slow / 1000\nhttp_call never / 150\nhttp_call fast / 0\nhttp_call reset / 0\nhttp_call slow / 250\nhttp_call sick / 0",
 		"set_tick_period 100: 0", "http_call slow / 1000: 0 4", "http_call never / 150: 0 8", "http_call fast / 0: 0 12",
 		"http_call reset / 0: 0 16", "http_call slow / 250: 0 20", "http_call sick / 0: 10 0")
 	p.strings["http_call_response 1 8 3 24 0"] = "get_map 6\nget_buffer 4\nget_status"
-	p.strings["http_call_response 1 16 0 0 0"] = "get_map 6\nget_buffer 4\nget_status"
+	p.strings["http_call_response 1 16 3 85 0"] = "get_map 6\nget_status"
 	p.strings["http_call_response 1 20 3 24 0"] = "set_tick_period 20"
 	p.advance(290 * time.Millisecond)
 	p.sees(
 		"http_call_response 1 12 1 2 0",
-		"http_call_response 1 16 0 0 0", "get_map 6: none", "get_buffer 4: 1", `get_status: 0 11 "reset"`,
+		"http_call_response 1 16 3 85 0", "get_map 6: :status=503|content-length=85|content-type=text/plain", "get_status: 0 0",
 		"tick 1",
 		"http_call_response 1 8 3 24 0", "get_map 6: :status=504|content-length=24|content-type=text/plain",
-		`get_buffer 4: 0 "upstream request timeout"`, "get_status: 0 11",
+		`get_buffer 4: 0 "upstream request timeout"`, "get_status: 0 0",
 		"tick 1",
 		"http_call_response 1 20 3 24 0", "set_tick_period 20: 0", // made first, and due at the same time
 		"http_call_response 1 4 1 2 0",

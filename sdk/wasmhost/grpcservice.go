@@ -11,6 +11,7 @@ import (
 type grpcTarget struct {
 	parsed   bool // it is a message envoy.config.core.v3.GrpcService; otherwise it is the name of a cluster
 	envoy    bool // it has envoy_grpc
+	google   bool // it has google_grpc
 	cluster  string
 	metadata Headers // initial_metadata
 }
@@ -32,7 +33,7 @@ func parseGRPCService(b []byte) grpcTarget {
 	ok := eachField(b, func(field protowire.Number, value []byte) bool {
 		switch field {
 		case fieldEnvoyGRPC:
-			t.envoy = true
+			t.envoy, t.google = true, false
 			return eachField(value, func(field protowire.Number, value []byte) bool {
 				if field == fieldClusterName {
 					t.cluster = string(value)
@@ -40,7 +41,7 @@ func parseGRPCService(b []byte) grpcTarget {
 				return utf8.Valid(value)
 			})
 		case fieldGoogleGRPC:
-			t.envoy = false
+			t.envoy, t.google = false, true
 		case fieldInitialMetadata:
 			var h Header
 			ok := eachField(value, func(field protowire.Number, value []byte) bool {

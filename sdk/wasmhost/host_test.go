@@ -112,8 +112,8 @@ func TestCallout(t *testing.T) {
 			return wasmhost.Response{}, errors.New("away")
 		},
 			"401", "", "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure"},
-		{"resets", func(context.Context, wasmhost.Request) (wasmhost.Response, error) {
-			return wasmhost.Response{}, wasmhost.ErrCalloutReset
+		{"breaks off", func(context.Context, wasmhost.Request) (wasmhost.Response, error) {
+			return wasmhost.Response{}, wasmhost.ErrCalloutBroken
 		}, "503", "", "callout failed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -49,6 +49,9 @@ func (v *VM) keepLog(l Log) {
 	if l.Level < v.proxy.LogLevel {
 		return
 	}
+	if v.cfg.Log != nil {
+		v.cfg.Log(l)
+	}
 	if len(v.logs) >= MaxLogLines || v.logBytes+len(l.Message) > MaxLogBytes {
 		v.logsDropped++
 		return

@@ -112,7 +112,7 @@ func TestWorkers(t *testing.T) {
 // TestTwoReplies flags a second local reply in a response's callback, on which Envoy crashes; in a request's it changes nothing.
 func TestTwoReplies(t *testing.T) {
 	p := newPuppet(t, virtual(), wasmhost.VMConfig{Configuration: []byte("vm")})
-	p.do("get_buffer 8", `get_buffer 8: 0 "vm"`) // what Envoy shows where nothing has set it
+	p.do("get_buffer 8\nget_buffer 6\nget_buffer 8", "get_buffer 8: 0", `get_buffer 6: 0 "vm"`, `get_buffer 8: 0 "vm"`) // the last one asked for
 	for callback, misuse := range map[string]bool{"request_headers": false, "response_headers": true, "response_body": true} {
 		p.strings[callback] = "reply 403 one\nreply 403 two\nreturn 1"
 		out, err := p.Exchange(t.Context(), get(t), ok)
@@ -122,5 +122,37 @@ func TestTwoReplies(t *testing.T) {
 		if !misuse && (out.Response == nil || string(out.Response.Body) != "one") {
 			t.Errorf("%s: got %+v", callback, out.Response)
 		}
+	}
+}
+
+// TestCrashAtStart crashes in on_context_create: on_vm_start runs all the same, and the plugin counts as configured.
+func TestCrashAtStart(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		started int32
+		want    error
+	}{{"and starts", 1, nil}, {"and does not start", 0, wasmhost.ErrStart}} {
+		t.Run(test.name, func(t *testing.T) {
+			m := newModule("0_2_1")
+			log := m.importFunc("env", "proxy_log", "iii", "i")
+			m.data = []byte("initstarted")
+			m.function("_initialize", "", "", logCode(log, 0, 4))
+			m.function("proxy_on_context_create", "ii", "", unreachable)
+			m.function("proxy_on_vm_start", "ii", "i", join(logCode(log, 4, 7), i32(test.started)))
+			m.function("proxy_on_configure", "ii", "i", i32(0))
+			var heard []string
+			vm, err := start(t, newHost(t, wasmhost.Config{CacheDir: wasmhost.CacheOff}), m, "envoy-1.40",
+				wasmhost.VMConfig{Log: func(l wasmhost.Log) { heard = append(heard, l.Message) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = vm.Configure(t.Context(), wasmhost.PluginConfig{})
+			if !errors.Is(err, test.want) || test.want == nil && vm.Failed() == nil {
+				t.Errorf("got %v; the VM has %v", err, vm.Failed())
+			}
+			if len(heard) < 3 || heard[0] != "init" || heard[len(heard)-1] != "started" {
+				t.Errorf("heard %q", heard)
+			}
+		})
 	}
 }

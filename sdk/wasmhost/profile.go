@@ -29,8 +29,8 @@ type Profile struct {
 	// dropsStreamDuration says that x-envoy-upstream-stream-duration-ms is removed from a client's request before any filter.
 	dropsStreamDuration bool
 
-	// grpcTimeout is the gRPC status of a call that runs over its timeout; -1 for the one that belongs to 504.
-	grpcTimeout int32
+	// tellsTransportFailure says that what Envoy answers in the place of an upstream that cannot be reached tells why.
+	tellsTransportFailure bool
 
 	// mainVoid says that __main_void is called after _initialize where main is not exported.
 	mainVoid bool
@@ -80,25 +80,24 @@ func ProfileByName(name string) (Profile, error) {
 var profiles = []Profile{
 	{
 		name: "envoy-1.36", envoy: "1.36",
-		wasi:          wasiFirst,
-		pollOneoff:    wasiENOSYS,
-		grpcTimeout:   -1,
-		initAllowed:   initAllowedFirst,
-		mallocAllowed: mallocAllowedFirst,
+		wasi:                  wasiFirst,
+		pollOneoff:            wasiENOSYS,
+		initAllowed:           initAllowedFirst,
+		mallocAllowed:         mallocAllowedFirst,
+		tellsTransportFailure: true,
 	},
 	{
 		name: "envoy-1.37", envoy: "1.37",
-		wasi:          wasiFirst,
-		pollOneoff:    wasiENOSYS,
-		grpcTimeout:   -1,
-		initAllowed:   slices.Concat(initAllowedFirst, initAllowedFrom137),
-		mallocAllowed: mallocAllowedFirst,
+		wasi:                  wasiFirst,
+		pollOneoff:            wasiENOSYS,
+		initAllowed:           slices.Concat(initAllowedFirst, initAllowedFrom137),
+		mallocAllowed:         mallocAllowedFirst,
+		tellsTransportFailure: true,
 	},
 	{
 		name: "envoy-1.38", envoy: "1.38",
 		wasi:           wasiFirst,
 		pollOneoff:     wasiENOSYS,
-		grpcTimeout:    -1,
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137),
 		mallocAllowed:  mallocAllowedFirst,
 		dropsKeepAlive: true,
@@ -107,7 +106,6 @@ var profiles = []Profile{
 		name: "envoy-1.39", envoy: "1.39",
 		wasi:           slices.Concat(wasiFirst, wasiFrom139),
 		pollOneoff:     0,
-		grpcTimeout:    -1,
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137, initAllowedFrom139),
 		mallocAllowed:  slices.Concat(mallocAllowedFirst, mallocAllowedFrom139),
 		mainVoid:       true,
@@ -117,7 +115,6 @@ var profiles = []Profile{
 		name: "envoy-1.40", envoy: "1.40",
 		wasi:           slices.Concat(wasiFirst, wasiFrom139),
 		pollOneoff:     0,
-		grpcTimeout:    -1,
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137, initAllowedFrom139),
 		mallocAllowed:  slices.Concat(mallocAllowedFirst, mallocAllowedFrom139),
 		mainVoid:       true,

@@ -194,6 +194,10 @@ func (c *guestContext) xdsProperty(parts []string) ([]byte, Status) {
 		return text("")
 	case "listener_direction":
 		return u64(0)
+	case "cluster_metadata", "listener_metadata", "route_metadata":
+		if s.begun {
+			return nil, StatusOK // an empty message
+		}
 	case "upstream_host_metadata":
 		if s.dirs[request].passed {
 			return nil, StatusSerialization

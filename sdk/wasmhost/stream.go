@@ -31,6 +31,7 @@ type Stream struct {
 	state       map[string]string // filter state: what set_property wrote
 	began       time.Time
 	pauses      []Pause
+	begun       bool  // the filter has been given the headers of the request
 	connected   bool  // the upstream has been reached
 	proxied     bool  // Exchange: the connection manager's and the router's work is done too
 	misuse      error // what the filter did that Envoy does not survive whole
@@ -185,6 +186,7 @@ func (s *Stream) ResponseHeaders(ctx context.Context, headers Headers, end bool)
 	if d.headers != nil || s.closed || !s.dirs[request].passed {
 		return fmt.Errorf("response headers: %w", ErrOutOfOrder)
 	}
+	s.connected = true
 	s.encodeHeaders(ctx, headers, end)
 	return s.err()
 }

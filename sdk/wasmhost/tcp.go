@@ -17,7 +17,8 @@ type Connection struct {
 	down, up  flow
 	connected bool // the TCP proxy has been asked to connect upstream
 	closed    bool
-	state     map[string]string // filter state: what set_property wrote
+	waiting   []func(ctx context.Context) // what the client did while on_new_connection pauses: nobody reads then
+	state     map[string]string           // filter state: what set_property wrote
 }
 
 // flow is one direction of a connection.
@@ -57,8 +58,8 @@ const (
 	CloseRemote
 )
 
-// NewConnection opens a connection: on_context_create, on_new_connection. If the latter pauses, nothing connects upstream until the filter
-// continues. After a crash the connection is what the failure policy says: one on a fresh VM, one that is closed at once, or one
+// NewConnection opens a connection: on_context_create, on_new_connection. If the latter pauses, nothing connects upstream, and nothing is read
+// from the client, until the filter continues. After a crash the connection is what the failure policy says: one on a fresh VM, one that is closed at once, or one
 // without the filter. The error is the guest's crash.
 func (p *Plugin) NewConnection(ctx context.Context, info ConnectionInfo) (*Connection, error) {
 	c := &Connection{plugin: p, vm: p.vm, info: info}
@@ -81,6 +82,11 @@ func (p *Plugin) NewConnection(ctx context.Context, info ConnectionInfo) (*Conne
 
 // Downstream gives the filter what the client sent; end says that it sends no more.
 func (c *Connection) Downstream(ctx context.Context, data []byte, end bool) error {
+	if !c.connected && !c.closed {
+		data = append([]byte(nil), data...)
+		c.waiting = append(c.waiting, func(ctx context.Context) { _ = c.data(ctx, &c.down, BufferDownstreamData, data, end) })
+		return c.err()
+	}
 	return c.data(ctx, &c.down, BufferDownstreamData, data, end)
 }
 
@@ -96,9 +102,14 @@ func (c *Connection) Upstream(ctx context.Context, data []byte, end bool) error 
 	return c.err()
 }
 
-// Close closes the connection: on_downstream_connection_close, then on_done, on_log and on_delete. More calls do nothing.
+// Close closes the connection: on_downstream_connection_close, then on_done, on_log and on_delete. More calls do nothing. While
+// on_new_connection pauses, Envoy does not notice that the client closes: the close waits until the filter continues.
 func (c *Connection) Close(ctx context.Context, by CloseType) error {
 	if c.closed {
+		return c.err()
+	}
+	if by == CloseRemote && !c.connected {
+		c.waiting = append(c.waiting, func(ctx context.Context) { _ = c.Close(ctx, CloseRemote) })
 		return c.err()
 	}
 	c.closed = true
@@ -204,4 +215,11 @@ func (c *Connection) resume() {
 	}
 	c.connected = true
 	c.down.pass()
+	waiting := c.waiting
+	c.waiting = nil
+	for _, f := range waiting {
+		if !c.closed {
+			f(context.Background())
+		}
+	}
 }

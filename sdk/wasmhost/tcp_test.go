@@ -72,23 +72,36 @@ func TestConnection(t *testing.T) {
 		}
 		p.strings["downstream_data"] = "return 1"
 		must(c.Downstream(t.Context(), []byte("hello"), true))
-		p.sees("context_create 3 1", "new_connection 3", "downstream_data 3 5 1")
+		p.sees("context_create 3 1", "new_connection 3") // nobody reads yet
 		p.do("set_effective_context 3\nget_buffer 2\ncontinue 3\ncontinue 2\nreply 403 no",
-			"set_effective_context 3: 0", `get_buffer 2: 0 "hello"`, "continue 3: 12", "continue 2: 0", "reply 403 no: 0")
+			"set_effective_context 3: 0", "get_buffer 2: 0", "continue 3: 12", "continue 2: 0", "reply 403 no: 0", "downstream_data 3 5 1")
+		passed(c, "", false, "", false)
+		p.do("set_effective_context 3\nget_buffer 2\nget_property request.size\ncontinue 2", "set_effective_context 3: 0",
+			`get_buffer 2: 0 "hello"`, `get_property request.size: 0 "\x05\x00\x00\x00\x00\x00\x00\x00"`, "continue 2: 0")
 		passed(c, "hello", true, "", false)
 		if !c.Connected() || c.Closed() {
 			t.Error("not connected, or closed")
 		}
 		must(c.Close(t.Context(), wasmhost.CloseLocal))
 		logged(p.VM())
+
+		p.strings["new_connection"] = "return 1"
+		c = open(wasmhost.ConnectionInfo{})
+		must(c.Close(t.Context(), wasmhost.CloseRemote))
+		p.sees("context_create 4 1", "new_connection 4") // nobody has noticed
+		if c.Closed() {
+			t.Error("closed")
+		}
+		p.do("set_effective_context 4\ncontinue 2", "set_effective_context 4: 0", "continue 2: 0",
+			"downstream_connection_close 4 2", "done 4", "log 4", "delete 4")
 	})
 
 	t.Run("the filter closes", func(t *testing.T) {
 		c := open(wasmhost.ConnectionInfo{})
 		p.strings["downstream_data"] = "close 2\nclose 0"
 		must(c.Downstream(t.Context(), []byte("bad"), false))
-		p.sees("context_create 4 1", "new_connection 4", "downstream_data 4 3 0", "close 2: 0", "close 0: 0",
-			"downstream_connection_close 4 1", "done 4", "log 4", "delete 4")
+		p.sees("context_create 5 1", "new_connection 5", "downstream_data 5 3 0", "close 2: 0", "close 0: 0",
+			"downstream_connection_close 5 1", "done 5", "log 5", "delete 5")
 		passed(c, "", false, "", false)
 		if err := c.Downstream(t.Context(), nil, false); !c.Closed() || !errors.Is(err, wasmhost.ErrOutOfOrder) {
 			t.Errorf("closed %t, %v", c.Closed(), err)

@@ -36,8 +36,19 @@ func (conn *Connection) property(parts []string) ([]byte, Status) {
 	case "destination":
 		return address(info.destination(), rest)
 	case "upstream":
+		if len(rest) == 1 && rest[0] == "transport_failure_reason" {
+			return text("")
+		}
 		if conn.connected && len(rest) == 1 {
 			return address(info.upstream(), rest)
+		}
+	case "request":
+		if len(rest) == 1 && rest[0] == "size" {
+			return u64(uint64(conn.down.total))
+		}
+	case "response":
+		if len(rest) == 1 && rest[0] == "size" {
+			return u64(uint64(len(conn.up.passed)))
 		}
 	case "filter_state":
 		return stateProperty(conn.state, rest)
@@ -59,7 +70,7 @@ func (conn *Connection) xdsProperty(parts []string) ([]byte, Status) {
 		if conn.connected {
 			return text(conn.info.ClusterName)
 		}
-	case "route_name", "filter_chain_name":
+	case "filter_chain_name":
 		return text("")
 	case "listener_direction":
 		return u64(0)

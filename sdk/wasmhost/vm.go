@@ -24,6 +24,10 @@ type VMConfig struct {
 	// ENOTCAPABLE) and logs that it is restricted; a callback that is not named is never called. Empty: everything is allowed.
 	AllowedCapabilities []string
 
+	// Log hears every message of the VM when it is logged, besides its being kept for TakeLogs: what a guest says before it fails to start is
+	// heard only here. nil: nobody. It must not use the VM.
+	Log func(Log)
+
 	// Proxy is what the VM shares with others. nil: a Proxy of its own.
 	Proxy *Proxy
 
@@ -59,6 +63,7 @@ type VM struct {
 	callouts []*Callout  // that wait, in the order in which they were made
 	grpc     []*GRPCCall // that have not ended, in that order
 	agenda   []*appointment
+	misuse   error // what a guest did in this VM that Envoy does not survive
 }
 
 // NewVM starts a VM: instantiates the module and runs its _initialize. No plugin is configured yet.
@@ -112,6 +117,17 @@ func (v *VM) Crashes() int { return v.crashes }
 
 // Reloads counts the fresh starts after a crash.
 func (v *VM) Reloads() int { return v.reloads }
+
+// Misuse is what a guest did outside its streams that breaks Envoy, wrapping ErrMisuse; nil if nothing. Exchange returns it too.
+func (v *VM) Misuse() error { return v.misuse }
+
+// misused records it, the first time.
+func (v *VM) misused(format string, args ...any) {
+	if v.misuse == nil {
+		v.misuse = fmt.Errorf("%w: %s", ErrMisuse, fmt.Sprintf(format, args...))
+		v.keepLog(Log{LogError, v.misuse.Error()})
+	}
+}
 
 // monotonic is the guest's monotonic clock, in nanoseconds.
 func (v *VM) monotonic() int64 { return int64(v.proxy.now().Sub(v.start)) + int64(time.Second) }
@@ -195,7 +211,8 @@ type Plugin struct {
 	pendingDone bool
 }
 
-// Configure makes a plugin in the VM: on_context_create, on_vm_start, on_configure.
+// Configure makes a plugin in the VM: on_context_create, on_vm_start, on_configure. If the first crashes and the second does not, Envoy takes
+// the plugin, in a VM that has failed; so does Configure.
 // Errors: ErrStart, ErrConfigure, or a *TrapError.
 func (v *VM) Configure(ctx context.Context, cfg PluginConfig) (*Plugin, error) {
 	p := &Plugin{vm: v, cfg: cfg}
@@ -220,6 +237,9 @@ func (p *Plugin) begin(ctx context.Context) error {
 	}
 	c.starting = false
 	c.created = true
+	// A crash in on_context_create does not keep Envoy from calling on_vm_start, nor from taking the plugin as configured if that is well.
+	crashed := in.failure
+	in.failure = nil
 	started := uint64(1)
 	if in.fn.vmStart != nil {
 		started = in.call(ctx, c, "proxy_on_vm_start", in.fn.vmStart, uint64(c.id), uint64(len(p.vm.cfg.Configuration)))
@@ -230,6 +250,10 @@ func (p *Plugin) begin(ctx context.Context) error {
 	}
 	if uint32(started) == 0 {
 		return ErrStart
+	}
+	if crashed != nil {
+		in.failure = crashed
+		return nil
 	}
 	if in.fn.configure == nil {
 		return nil

@@ -317,6 +317,7 @@ func TestWASI(t *testing.T) {
 		{"clock_time_get", "ili", []int64{2, 0, scratchAt}, 58, 58},
 		{"random_get", "ii", []int64{scratchAt, 65537}, 28, 28},
 		{"random_get", "ii", []int64{-4, 16}, 21, 21},
+		{"random_get", "ii", []int64{-4, 0}, 0, 0},
 		{"sched_yield", "", nil, 0, 0},
 		{"clock_res_get", "ii", []int64{1, scratchAt}, -1, 0},
 		{"fd_readdir", "iiili", []int64{3, 0, 0, 0, scratchAt}, -1, 20},

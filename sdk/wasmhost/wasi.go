@@ -258,6 +258,10 @@ func randomGet(in *instance, s []uint64) {
 		s[0] = wasiEINVAL
 		return
 	}
+	if size == 0 {
+		s[0] = wasiOK
+		return
+	}
 	b, ok := in.mem.Read(uint32(s[0]), size)
 	if !ok {
 		s[0] = wasiEFAULT
