@@ -88,23 +88,31 @@ func listeners(version string, cases map[int]testCase) ([]byte, error) {
 	for _, id := range slices.Sorted(maps.Keys(cases)) {
 		c := cases[id]
 		for plugin := range c.pluginCount() {
+			filters, err := networkFilters(id, plugin, c)
+			if err != nil {
+				return nil, err
+			}
 			resources = append(resources, typed("envoy.config.listener.v3.Listener", object{
 				"name": listenerName(id, plugin), "address": socket("127.0.0.1", 0),
-				"filter_chains": []object{{"filters": networkFilters(id, plugin, c)}},
+				"filter_chains": []object{{"filters": filters}},
 			}))
 		}
 	}
 	return json.Marshal(object{"version_info": version, "resources": resources})
 }
 
-func networkFilters(id, n int, c testCase) []object {
+func networkFilters(id, n int, c testCase) ([]object, error) {
+	config, err := plugin(id, n, c)
+	if err != nil {
+		return nil, err
+	}
 	if c.network {
 		return []object{
-			{"name": "wasm", "typed_config": typed("envoy.extensions.filters.network.wasm.v3.Wasm", object{"config": plugin(id, n, c)})},
+			{"name": "wasm", "typed_config": typed("envoy.extensions.filters.network.wasm.v3.Wasm", object{"config": config})},
 			{"name": "tcp", "typed_config": typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", object{
 				"stat_prefix": "tcp", "cluster": tcpCluster(id),
 			})},
-		}
+		}, nil
 	}
 	return []object{{"name": "http", "typed_config": typed(
 		"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", object{
@@ -115,25 +123,29 @@ func networkFilters(id, n int, c testCase) []object {
 				"routes": []object{{"name": "route", "match": object{"prefix": "/"}, "route": object{"cluster": clusterPeer, "timeout": "0s"}}},
 			}}},
 			"http_filters": []object{
-				{"name": "wasm", "typed_config": typed("envoy.extensions.filters.http.wasm.v3.Wasm", object{"config": plugin(id, n, c)})},
+				{"name": "wasm", "typed_config": typed("envoy.extensions.filters.http.wasm.v3.Wasm", object{"config": config})},
 				{"name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", object{
 					"suppress_envoy_headers": true, // one of them is a duration, which has one digit or more
 				})},
 			},
-		})}}
+		})}}, nil
 }
 
 // plugin is Envoy's PluginConfig of a case.
-func plugin(id, n int, c testCase) object {
+func plugin(id, n int, c testCase) (object, error) {
+	module, err := c.module(id, n)
+	if err != nil {
+		return nil, err
+	}
 	vm := object{
 		"vm_id": vmID(id), "runtime": "envoy.wasm.runtime.v8",
-		"code": object{"local": object{"inline_bytes": base64.StdEncoding.EncodeToString(c.guest.module(c.moduleID(id, n)))}},
+		"code": object{"local": object{"inline_bytes": base64.StdEncoding.EncodeToString(module)}},
 	}
 	if c.vmConfig != "" {
 		vm["configuration"] = text(c.vmConfig)
 	}
-	if c.env != nil {
-		vm["environment_variables"] = object{"key_values": c.env}
+	if env := c.environment(id); env != nil {
+		vm["environment_variables"] = object{"key_values": env}
 	}
 	policy := c.policy
 	if policy == "" {
@@ -156,7 +168,7 @@ func plugin(id, n int, c testCase) object {
 		}
 		p["capability_restriction_config"] = object{"allowed_capabilities": allowed}
 	}
-	return p
+	return p, nil
 }
 
 func text(s string) object {

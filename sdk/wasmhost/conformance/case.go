@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -10,6 +11,8 @@ import (
 type testCase struct {
 	name  string // group/what, for example "header maps/absent key"
 	guest guest
+	// golang runs the module in testdata/goguest instead of guest.
+	golang bool
 
 	network bool // a filter of TCP connections, not of HTTP requests
 
@@ -69,6 +72,7 @@ type driver interface {
 	peerClose()
 
 	wait(d time.Duration)
+	reconfigure(config string)
 	shutdown()
 }
 
@@ -101,6 +105,24 @@ func (c testCase) moduleID(id, plugin int) int {
 		return id + secondVM
 	}
 	return id
+}
+
+// module gives the bytes of a plugin's module.
+func (c testCase) module(id, plugin int) ([]byte, error) {
+	if c.golang {
+		return goGuest()
+	}
+	return c.guest.module(c.moduleID(id, plugin)), nil
+}
+
+// environment is that of the VM. A guest in Go learns there how to mark its lines.
+func (c testCase) environment(id int) map[string]string {
+	if !c.golang {
+		return c.env
+	}
+	env := map[string]string{"MARK": mark(id)}
+	maps.Copy(env, c.env)
+	return env
 }
 
 func (c testCase) pluginCount() int {
@@ -215,6 +237,11 @@ func wait(t time.Duration) step {
 // remove takes the filter's configuration away. Envoy drains the listener before.
 func remove() step {
 	return step{name: "the configuration goes away", do: func(d driver) { d.shutdown() }, patience: 15 * time.Second}
+}
+
+// reconfigure replaces the plugin's configuration. Its VM stays.
+func reconfigure(config string) step {
+	return step{name: "another configuration: " + config, do: func(d driver) { d.reconfigure(config) }, patience: 15 * time.Second}
 }
 
 func connect() step { return step{name: "connect", do: func(d driver) { d.connect() }} }

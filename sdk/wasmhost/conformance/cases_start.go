@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // startCases are about loading, starting and configuring a module.
@@ -104,6 +105,27 @@ func startCases() []testCase {
 			on("on_request_headers",
 				call("get_header_map_value", requestHeaders, "x-a", bytesOut), say("went on")),
 		}}, steps: lived},
+	)
+	cases = append(cases,
+		testCase{name: "reconfiguration/another configuration", config: "first", guest: with(on("on_configure",
+			call("get_buffer_bytes", pluginConfiguration, 0, 100, bytesOut),
+		)), steps: []step{get(), answer(), reconfigure("the second"), get(), answer()}},
+		testCase{name: "reconfiguration/refused", config: "first", guest: with(on("on_configure",
+			when(param(1), len("the second"), giveBack(0)),
+		)), steps: []step{get(), answer(), reconfigure("the second"), wait(2 * time.Second), get(), answer()}},
+		testCase{name: "reconfiguration/done is put off", config: "first", guest: with(
+			on("on_done", when(param(0), 1, call("set_tick_period_milliseconds", 50), giveBack(0))),
+			on("on_tick", call("set_tick_period_milliseconds", 0), call("done"), call("done")),
+		), steps: []step{reconfigure("the second"), wait(100 * time.Millisecond), get(), answer()}},
+		testCase{name: "Go/runtime", golang: true, env: map[string]string{"LANG": "C", "EMPTY": ""}, config: "plugin", steps: []step{
+			get(":path", "/headers", "x-a", "1", "x-a", "\xff"), answer(),
+			get(":path", "/runtime"), answer(), get(":path", "/output"), answer(), get(":path", "/files"), answer(),
+			post(":path", "/body"), body("one"), lastBody("two"), answer(),
+		}},
+		testCase{name: "Go/crashes", golang: true, policy: policyReload, steps: []step{
+			wait(afterBackoff), get(":path", "/panic"), wait(afterBackoff), get(":path", "/nil"), wait(afterBackoff), get(":path", "/exit"),
+			wait(afterBackoff), get(":path", "/plain"), answer(),
+		}},
 	)
 	return append(cases, oldABICases()...)
 }

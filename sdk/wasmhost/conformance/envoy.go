@@ -507,6 +507,18 @@ func (d *envoyDriver) peerClose() {
 
 func (d *envoyDriver) wait(t time.Duration) { time.Sleep(t) }
 
+func (d *envoyDriver) reconfigure(config string) {
+	e := d.envoy
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.cases[d.id]
+	c.config = config
+	e.cases[d.id] = c
+	if err := e.writeListeners(); err != nil {
+		d.fail("write the listeners: %w", err)
+	}
+}
+
 func (d *envoyDriver) shutdown() {
 	if err := d.envoy.remove(d.id); err != nil {
 		d.fail("remove the listener: %w", err)

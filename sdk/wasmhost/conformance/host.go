@@ -26,10 +26,18 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 		}
 		return trace{steps: []stepTrace{{name: stepStart, guest: guest, ends: []string{refused}}}}
 	}
-	module, err := host.Load(ctx, c.guest.module(id), profile)
+	load := func(plugin int) (*wasmhost.Module, error) {
+		wasm, err := c.module(id, plugin)
+		if err != nil {
+			return nil, err
+		}
+		return host.Load(ctx, wasm, profile)
+	}
+	module, err := load(0)
 	if err != nil {
 		return refuse(), nil
 	}
+	d.module = module
 	// A peer answers when a step says so; where nobody listens the answer comes at once.
 	silent := func(context.Context, wasmhost.Request) (wasmhost.Response, error) {
 		return wasmhost.Response{}, wasmhost.ErrNoAnswer
@@ -44,7 +52,7 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 	}
 	newVM := func() error {
 		d.vm, err = module.NewVM(ctx, wasmhost.VMConfig{
-			ID: vmID(id), Configuration: []byte(c.vmConfig), Env: c.env, Proxy: proxy, AllowedCapabilities: c.capabilities,
+			ID: vmID(id), Configuration: []byte(c.vmConfig), Env: c.environment(id), Proxy: proxy, AllowedCapabilities: c.capabilities,
 		})
 		if err == nil {
 			d.vms = append(d.vms, d.vm)
@@ -62,17 +70,19 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 	}[c.policy]
 	for n := range c.pluginCount() {
 		if n > 0 && c.apart {
-			if module, err = host.Load(ctx, c.guest.module(c.moduleID(id, n)), profile); err != nil {
+			if module, err = load(n); err != nil {
 				return trace{}, err
 			}
 			if err := newVM(); err != nil {
 				return trace{}, err
 			}
 		}
-		p, err := d.vm.Configure(ctx, wasmhost.PluginConfig{
+		cfg := wasmhost.PluginConfig{
 			Name: pluginName(id, n), RootID: rootID(id, n), Configuration: []byte(c.pluginConfig(n)), FailurePolicy: policy,
 			ReloadBackoff: reloadBackoff, AllowOnHeadersStopIteration: c.stopOnPause,
-		})
+		}
+		d.configs = append(d.configs, cfg)
+		p, err := d.vm.Configure(ctx, cfg)
 		if err != nil {
 			return refuse(), nil
 		}
@@ -104,9 +114,11 @@ type hostDriver struct {
 	ctx     context.Context
 	id      int
 	clock   *wasmhost.VirtualClock
+	module  *wasmhost.Module // of the first VM
 	vms     []*wasmhost.VM
 	vm      *wasmhost.VM // that of the steps
 	plugins []*wasmhost.Plugin
+	configs []wasmhost.PluginConfig
 	plugin  *wasmhost.Plugin // that of the steps
 
 	tcp    *wasmhost.Connection
@@ -403,6 +415,28 @@ func metadataMap(headers []string) map[string]string {
 }
 
 func (d *hostDriver) wait(t time.Duration) { d.advance(t) }
+
+// reconfigure makes the new plugin before the old one ends, as Envoy does.
+func (d *hostDriver) reconfigure(config string) {
+	cfg := d.configs[0]
+	cfg.Configuration = []byte(config)
+	// Envoy's main thread tries it first, in a VM that it throws away.
+	canary, err := d.module.NewVM(d.ctx, wasmhost.VMConfig{ID: vmID(d.id)})
+	if err != nil {
+		return
+	}
+	_, err = canary.Configure(d.ctx, cfg)
+	_ = canary.Close(d.ctx)
+	if err != nil {
+		return
+	}
+	p, err := d.vm.Configure(d.ctx, cfg)
+	if err != nil {
+		return
+	}
+	_ = d.plugin.Shutdown(d.ctx) // a crash shows in the trace
+	d.plugins[0], d.plugin = p, p
+}
 
 func (d *hostDriver) shutdown() {
 	for _, vm := range d.vms {
