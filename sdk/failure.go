@@ -17,10 +17,9 @@ const (
 func (s *Stream) guard(action *Action) {
 	if reason := recover(); reason != nil {
 		s.report(reason)
-		switch t := s.vm.running; {
-		case s.state == streamAnswered, t != nil && t.abandoned() && !s.gone:
+		if s.state == streamAnswered {
 			*action = stop
-		default:
+		} else {
 			*action = s.fail()
 		}
 	}

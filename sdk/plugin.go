@@ -42,17 +42,15 @@ type Plugin struct {
 	metrics map[string]metric
 	streams Counter
 
-	// finish is the work at shutdown that has not begun, finishing counts what has.
 	finish    []func(ctx context.Context)
-	finishing int
-	tasks     *taskList
+	tasks     taskList
 	clockwork clockwork
 	queues    map[uint32]func()
 	foreign   func(function uint32, argument []byte)
 }
 
 func newPlugin(v *vm, id uint32) *Plugin {
-	return &Plugin{vm: v, host: v.host, id: id, name: fallbackName, policy: FailReload, metrics: map[string]metric{}, tasks: &taskList{}}
+	return &Plugin{vm: v, host: v.host, id: id, name: fallbackName, policy: FailReload, metrics: map[string]metric{}}
 }
 
 // Name is the filter's name: WAFT_FILTER in the VM's environment, else the property plugin_name, else "filter".
