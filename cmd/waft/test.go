@@ -20,22 +20,34 @@ func newTest() *cobra.Command {
 	var out output
 	var inEnvoy bool
 	var envoyPath string
+	var fuzzing fuzzFlags
 	cmd := &cobra.Command{
 		Use:   "test [DIR…]",
 		Short: "Run filters' scenarios as compiled Wasm; --envoy runs them in real Envoy too, and compares",
 		Long: `Test builds each filter and runs its scenarios (DIR/scenarios/*.yaml) in wazero, once for each Envoy version that waft
 knows, offering what that version offers. With --envoy the same files run in a real Envoy, and a difference between the two is a
-failure.`,
+failure.
+
+With --fuzz it sends what the scenarios send, damaged, mixed and cut into random pieces, has callouts answered in any order, late or
+never, and clients go away; the filter must not trap, leave a stream stuck, or take memory without bound. A finding names the seed that
+finds it again.`,
 		Example: `  waft test ./filters/authz
-  waft test --envoy ./filters/...`,
+  waft test --envoy ./filters/...
+  waft test --fuzz --runs 1000 ./filters/authz`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
+				return err
+			}
+			if err := fuzzing.check(cmd); err != nil {
 				return err
 			}
 			ctx := cmd.Context()
 			dirs, err := testDirs(ctx, args)
 			if err != nil {
 				return err
+			}
+			if fuzzing.on {
+				return fuzz(ctx, cmd.OutOrStdout(), dirs, fuzzing, out)
 			}
 			tester, err := newTester(ctx, inEnvoy, envoyPath)
 			if err != nil {
@@ -67,6 +79,7 @@ failure.`,
 		},
 	}
 	out.flag(cmd)
+	fuzzing.flags(cmd)
 	// --envoy alone runs the Envoy that is found; --envoy=PATH names one.
 	cmd.Flags().StringVar(&envoyPath, "envoy", "", "also run in real Envoy, and compare; --envoy=PATH names the binary (default: $ENVOY, envoy on the PATH, or what `make envoy` fetched)")
 	cmd.Flags().Lookup("envoy").NoOptDefVal = findEnvoy

@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,9 @@ type VMConfig struct {
 
 	// Proxy is what the VM shares with others. nil: a Proxy of its own.
 	Proxy *Proxy
+
+	// Random is where the guest's random numbers come from (random_get): a filter then does the same at every run. nil: the system.
+	Random io.Reader
 
 	// Observe is told of every call between host and guest, in their order, on the goroutine that uses the VM; it must not use the VM.
 	// nil: nobody, at no cost.

@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"io"
 	"slices"
 )
 
@@ -12,6 +13,7 @@ const (
 	wasiEBADF   = 8
 	wasiEFAULT  = 21
 	wasiEINVAL  = 28
+	wasiEIO     = 29
 	wasiENOENT  = 44
 	wasiENOSYS  = 52
 	wasiENOTDIR = 20
@@ -267,7 +269,14 @@ func randomGet(in *instance, s []uint64) {
 		s[0] = wasiEFAULT
 		return
 	}
-	_, _ = rand.Read(b) // never fails
+	if from := in.vm.cfg.Random; from != nil {
+		if _, err := io.ReadFull(from, b); err != nil {
+			s[0] = wasiEIO
+			return
+		}
+	} else {
+		_, _ = rand.Read(b) // never fails
+	}
 	s[0] = wasiOK
 }
 

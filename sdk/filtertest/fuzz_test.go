@@ -1,0 +1,63 @@
+package filtertest
+
+import (
+	"context"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/waft-project/waft/sdk/wasmhost"
+)
+
+// Each property is broken by a filter that is made to, the finding says which, and its seed alone finds it again.
+func TestFuzzFinds(t *testing.T) {
+	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	module, err := compile(t.Context(), "testdata/fragile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile := wasmhost.Profiles()[len(wasmhost.Profiles())-1]
+	for _, test := range []struct {
+		breaks string // what the configuration asks for
+		want   Property
+		says   string
+	}{
+		{"nothing", "", ""},
+		{"trap", NoTrap, "proxy_on_request_body"},
+		{"stuck", NoStuckStream, "the filter holds the request: true"},
+		{"memory", BoundedMemory, "memory"},
+	} {
+		t.Run(test.breaks, func(t *testing.T) {
+			f, err := Parse("fragile.yaml", []byte(`{config: {breaks: `+test.breaks+`}, clusters: {auth: {body: "yes"}}, scenarios: [{name: any, request: {method: POST, body: abc}}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fuzz := func(seed uint64, runs int) FuzzReport {
+				t.Helper()
+				report, err := Fuzz(t.Context(), host, module, []File{f}, profile, FuzzOptions{Seed: seed, Runs: runs})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return report
+			}
+			first := fuzz(1, 20)
+			if test.want == "" {
+				if first.Finding != nil || first.Runs != 20 || first.Streams < 20 {
+					t.Errorf("got %+v, %+v", first, first.Finding)
+				}
+				return
+			}
+			if first.Finding == nil || first.Finding.Property != test.want || !strings.Contains(first.Finding.Detail, test.says) {
+				t.Fatalf("got %+v, want %s that says %q", first.Finding, test.want, test.says)
+			}
+			again := fuzz(first.Finding.Seed, 1)
+			if again.Finding == nil || !reflect.DeepEqual(again.Finding.Steps, first.Finding.Steps) {
+				t.Errorf("the seed %d does not find it again: %+v", first.Finding.Seed, again.Finding)
+			}
+		})
+	}
+}
