@@ -19,8 +19,7 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 	}
 	d := &hostDriver{ctx: ctx, id: id, clock: wasmhost.NewVirtualClock(time.Now()), peers: map[string]*hostPeer{}}
 	refuse := func() trace {
-		var guest []string
-		guest = d.guestLines()
+		guest := d.guestLines()
 		for _, vm := range d.vms {
 			_ = vm.Close(ctx)
 		}
@@ -52,7 +51,7 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 	}
 	newVM := func() error {
 		d.vm, err = module.NewVM(ctx, wasmhost.VMConfig{
-			ID: vmID(id), Configuration: []byte(c.vmConfig), Env: c.environment(id), Proxy: proxy, AllowedCapabilities: c.capabilities,
+			ID: vmID(id), Configuration: []byte(c.vmConfig), Env: c.environment(id), Proxy: proxy, AllowedCapabilities: c.capabilities, Log: d.hear,
 		})
 		if err == nil {
 			d.vms = append(d.vms, d.vm)
@@ -60,10 +59,7 @@ func runHost(ctx context.Context, host *wasmhost.Host, version string, id int, c
 		return err
 	}
 	if err := newVM(); err != nil {
-		// What the guest wrote before is lost with the VM.
-		t := refuse()
-		t.steps[0].lost = true
-		return t, nil
+		return refuse(), nil
 	}
 	policy := map[string]wasmhost.FailurePolicy{
 		"": wasmhost.FailClosed, policyClosed: wasmhost.FailClosed, policyOpen: wasmhost.FailOpen, policyReload: wasmhost.FailReload,
@@ -136,6 +132,7 @@ type hostDriver struct {
 
 	peers map[string]*hostPeer
 	ends  []string
+	guest []string
 }
 
 // progress is what an end has been told of a message so far.
@@ -157,24 +154,31 @@ func (d *hostDriver) use(plugin int) {
 	d.vm = d.plugin.VM()
 }
 
+// hear takes a line of a VM's log.
+func (d *hostDriver) hear(l wasmhost.Log) {
+	id, text, ok := guestLine(l.Message)
+	switch {
+	case ok && id == d.id:
+		d.guest = append(d.guest, text)
+	case ok && id == d.id+secondVM:
+		d.guest = append(d.guest, ofSecond+text)
+	case strings.HasPrefix(l.Message, wasmhost.ErrMisuse.Error()):
+		d.misused = true
+	}
+}
+
 // guestLines are what the guest of the case wrote since the last call: the lines of the first VM, then those of the second.
 func (d *hostDriver) guestLines() []string {
-	var out []string
-	for _, vm := range d.vms {
-		logs, _ := vm.TakeLogs()
-		for _, l := range logs {
-			id, text, ok := guestLine(l.Message)
-			switch {
-			case ok && id == d.id:
-				out = append(out, text)
-			case ok && id == d.id+secondVM:
-				out = append(out, ofSecond+text)
-			case strings.HasPrefix(l.Message, wasmhost.ErrMisuse.Error()):
-				d.misused = true
-			}
+	var first, second []string
+	for _, l := range d.guest {
+		if strings.HasPrefix(l, ofSecond) {
+			second = append(second, l)
+		} else {
+			first = append(first, l)
 		}
 	}
-	return out
+	d.guest = nil
+	return append(first, second...)
 }
 
 // fields makes a map of names and values in turn.
@@ -238,7 +242,7 @@ func (d *hostDriver) newCallouts() bool {
 		d.peers[name] = &hostPeer{callout: c}
 		var told progress
 		d.tell(name, &told, wasmhost.Message{
-			Headers: c.Request.Headers, Body: c.Request.Body, Trailers: c.Request.Trailers, Complete: true,
+			Headers: c.Request.Headers, Body: c.Request.Body, Complete: true, // its trailers are not sent
 		})
 	}
 	return any
@@ -308,6 +312,7 @@ func (d *hostDriver) peerHeaders(name string, headers []string, end bool) {
 	if p := d.peers[name]; p != nil && p.grpc != nil {
 		d.grpcHeaders(p, hs, end)
 	} else if p != nil {
+		p.callout.HeadersArrived()
 		p.response.Headers = append(hs, serviceTime)
 		d.respond(p, end)
 	}
