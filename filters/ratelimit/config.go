@@ -7,7 +7,7 @@ import (
 // Config is the plugin configuration: limits by rule, and the table that they share.
 type Config struct {
 	sdk.Rules[Limit]
-	// Slots is how many keys are told apart at a time, by all limits together. One takes 16 bytes.
+	// Slots is how many keys are told apart at a time, by all limits together. One takes 24 bytes.
 	Slots int `json:"slots,omitempty" min:"64" max:"1048576" default:"8192"`
 	// Headers says which responses carry ratelimit-limit, ratelimit-remaining and ratelimit-reset.
 	Headers string `json:"headers,omitempty" enum:"denied,always,never" default:"denied"`

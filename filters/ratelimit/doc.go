@@ -1,8 +1,8 @@
 // Command ratelimit is a filter that limits how many requests a client, a route or a header's value may make, for all workers of
 // an Envoy together.
 //
-// Flow: the request's rule names a limit and what to count by ([Config], key.go); the key is hashed into a set of the table in the shared
-// data (table.go), where each key has one number, by which the generic cell rate algorithm decides (bucket.go). One read and one
+// Flow: the request's rule names a limit and what to count by ([Config], key.go); the key has one number in the table in the
+// shared data (package keytable), by which the generic cell rate algorithm decides (bucket.go). One read and one
 // compare-and-set a request, whatever is counted.
 //
 // Invariants: the table never grows beyond its slots, whoever sends what. The hash is keyed with a secret of this Envoy, so that nobody

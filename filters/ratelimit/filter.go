@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/waft-project/waft/filters/internal/keytable"
 	"github.com/waft-project/waft/sdk"
 )
 
@@ -37,7 +38,7 @@ type limit struct {
 // filter is the configured filter.
 type filter struct {
 	rules   *sdk.Selector[*limit]
-	table   *table
+	table   *keytable.Table
 	headers string
 
 	allowed, denied, evicted, failed sdk.Counter
@@ -55,7 +56,7 @@ func configure(p *sdk.Plugin, c *Config) (sdk.Filter, error) {
 	for i, l := range f.rules.All() {
 		l.id = uint64(i)
 	}
-	if f.table, err = newTable(p.SharedData(), c.Slots); err != nil {
+	if f.table, err = keytable.Open(p.SharedData(), "ratelimit", c.Slots); err != nil {
 		return nil, err
 	}
 	var errs [4]error
@@ -124,7 +125,12 @@ func (f *filter) decide(r *sdk.Request) (sdk.Action, *limit, verdict) {
 	if !ok {
 		return sdk.Continue, nil, verdict{}
 	}
-	v, evicted, err := f.table.take(l.appendKey(nil, r), l.bucket, r.Stream().Now().UnixNano())
+	var v verdict
+	now := r.Stream().Now().UnixNano()
+	evicted, err := f.table.Update(l.appendKey(nil, r), now, func(s *keytable.Slot) bool {
+		s.Until, v = l.take(s.Until, now)
+		return v.ok
+	})
 	if err != nil {
 		// Other workers were faster again and again: the limit is a protection, no permission.
 		f.failed.Inc()

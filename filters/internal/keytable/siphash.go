@@ -1,4 +1,4 @@
-package main
+package keytable
 
 import (
 	"encoding/binary"
