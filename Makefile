@@ -118,6 +118,11 @@ bench: ## Run the Go benchmarks; figures go to bench/out/go.json, too
 	  END { print "\n]}" }' bench/out/go.txt > bench/out/go.json
 	@rm bench/out/go.txt
 
+.PHONY: bench-host
+bench-host: ## Measure what a request costs in wasmhost, beside the Go SDK's emulator; figures go to bench/out/host.json
+	@mkdir -p bin && $(GO) build -o bin/bench-host ./bench/host
+	bin/bench-host
+
 .PHONY: bench-filters
 bench-filters: .cache/envoy/$(ENVOY_VERSION)/envoy/_bin/envoy ## Measure what filters cost in Envoy, beside native ones, Lua, Rust and bare Go
 	@mkdir -p bin && $(GO) build -o bin/bench-filters ./bench/filters

@@ -103,3 +103,30 @@ func BenchmarkStart(b *testing.B) {
 		start()
 	}
 }
+
+// BenchmarkStream is a request without a body, fed by hand: context, headers of request and response, end.
+func BenchmarkStream(b *testing.B) {
+	p := profile(b, "envoy-1.40")
+	m, err := newHost(b, wasmhost.Config{}).Load(b.Context(), goFilter(b, "headers"), p)
+	if err != nil {
+		b.Fatal(err)
+	}
+	vm, err := m.NewVM(b.Context(), wasmhost.VMConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	plugin, err := vm.Configure(b.Context(), wasmhost.PluginConfig{Configuration: []byte("hello")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	request := wasmhost.NewHeaders(":authority", "waft.test", ":path", "/", ":method", "GET", ":scheme", "http", "user-agent", "bench", "accept", "*/*")
+	response := wasmhost.NewHeaders(":status", "200", "content-type", "text/plain")
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		s := plugin.NewStream(ctx, wasmhost.StreamInfo{})
+		if s.RequestHeaders(ctx, request, true) != nil || s.ResponseHeaders(ctx, response, true) != nil || s.Close(ctx) != nil {
+			b.Fatal(vm.Failed())
+		}
+	}
+}

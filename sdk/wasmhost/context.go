@@ -45,11 +45,16 @@ type guestContext struct {
 
 // newContext makes a context with a new id.
 func (in *instance) newContext(root *guestContext, plugin *Plugin) *guestContext {
+	return in.enter(&guestContext{root: root, plugin: plugin})
+}
+
+// enter gives a context its id.
+func (in *instance) enter(c *guestContext) *guestContext {
 	for in.nextID == 0 || in.contexts[in.nextID] != nil {
 		in.nextID++
 	}
-	c := &guestContext{in: in, id: in.nextID, root: root, plugin: plugin}
-	if root == nil {
+	c.in, c.id = in, in.nextID
+	if c.root == nil {
 		c.root = c
 	}
 	in.nextID++

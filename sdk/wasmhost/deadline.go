@@ -15,10 +15,12 @@ type deadline struct {
 	interrupt api.MutableGlobal
 	ended     atomic.Pointer[error] // why the guest was stopped
 
-	// The timer is not set for every call: it fires once in a while, looks how long the running call takes, and goes on or off.
+	// No call looks at the clock, nor sets the timer: that fires once in a while, looks whether the call that it saw first is still running,
+	// and goes on or off. So a call is stopped a little after its limit: by up to two looks.
 	timer *time.Timer
 	armed atomic.Bool
-	began atomic.Int64 // when the running call began, in nanoseconds of the monotonic clock
+	seen  uint64    // the state that the timer saw last
+	since time.Time // when it saw it first
 
 	// state is the number of the call, shifted, and its deadlineRunning or deadlineOver bit. Only a call that runs can be over.
 	state atomic.Uint64
@@ -33,6 +35,9 @@ const (
 	deadlineRunning = 1
 	deadlineOver    = 2
 	deadlineNext    = 4
+
+	// deadlineLooks is how often the timer fires within the limit.
+	deadlineLooks = 8
 )
 
 func newDeadline(limit time.Duration) *deadline {
@@ -45,27 +50,22 @@ func newDeadline(limit time.Duration) *deadline {
 // look ends the running call if it is over its limit.
 func (d *deadline) look() {
 	state := d.state.Load()
-	left := d.limit - time.Duration(monotonic()-d.began.Load())
 	switch {
+	case state&deadlineOver != 0:
+		return
 	case state&deadlineRunning == 0:
 		d.armed.Store(false)
 		if d.state.Load()&deadlineRunning == 0 || !d.armed.CompareAndSwap(false, true) {
 			return // the next call sets the timer
 		}
-		d.timer.Reset(d.limit) // a call began meanwhile, and saw the timer set
-	case left > 0:
-		d.timer.Reset(left)
-	default:
-		if !d.expire(state, ErrDeadline) {
-			d.timer.Reset(d.limit)
-		}
+		// A call began meanwhile, and saw the timer set.
+	case state != d.seen:
+		d.seen, d.since = state, time.Now()
+	case time.Since(d.since) >= d.limit && d.expire(state, ErrDeadline):
+		return
 	}
+	d.timer.Reset(d.limit / deadlineLooks)
 }
-
-var processStart = time.Now()
-
-// monotonic is the time since the process began, in nanoseconds.
-func monotonic() int64 { return int64(time.Since(processStart)) }
 
 // start begins an outermost call. It is false if the context has ended already, or if the guest was stopped before.
 func (d *deadline) start(ctx context.Context) bool {
@@ -75,11 +75,10 @@ func (d *deadline) start(ctx context.Context) bool {
 	if done := ctx.Done(); done != d.watched {
 		d.watch(ctx, done)
 	}
-	d.began.Store(monotonic())
 	state := d.state.Load() + deadlineNext + deadlineRunning
 	d.state.Store(state)
 	if !d.armed.Load() && d.armed.CompareAndSwap(false, true) {
-		d.timer.Reset(d.limit)
+		d.timer.Reset(d.limit / deadlineLooks)
 	}
 	if ctx.Err() != nil {
 		d.expire(state, context.Cause(ctx))

@@ -70,8 +70,11 @@ const (
 )
 
 // newHeaderMap makes a map of the headers, added one by one.
-func newHeaderMap(hs Headers, kind mapKind) *headerMap {
-	m := &headerMap{list: make(Headers, 0, len(hs)+4), kind: kind}
+func newHeaderMap(hs Headers, kind mapKind) *headerMap { return new(headerMap).fill(hs, kind) }
+
+// fill is newHeaderMap for a map that is there already.
+func (m *headerMap) fill(hs Headers, kind mapKind) *headerMap {
+	m.list, m.kind = make(Headers, 0, len(hs)+4), kind
 	for _, h := range hs {
 		m.add(h.Name, h.Value)
 	}
@@ -118,17 +121,15 @@ func (m *headerMap) get(name string) (string, bool) {
 // add appends a value.
 func (m *headerMap) add(name, value string) {
 	name = m.name(name)
-	if m.inline(name) {
-		if i := m.index(name); i >= 0 {
-			switch {
-			case value == "":
-			case m.list[i].Value == "":
-				m.list[i].Value = value
-			default:
-				m.list[i].Value += "," + value
-			}
-			return
+	if i := m.index(name); i >= 0 && m.inline(name) {
+		switch {
+		case value == "":
+		case m.list[i].Value == "":
+			m.list[i].Value = value
+		default:
+			m.list[i].Value += "," + value
 		}
+		return
 	}
 	if !strings.HasPrefix(name, ":") {
 		m.list = append(m.list, Header{name, value})
@@ -137,6 +138,10 @@ func (m *headerMap) add(name, value string) {
 	at := 0
 	for at < len(m.list) && strings.HasPrefix(m.list[at].Name, ":") {
 		at++
+	}
+	if at == len(m.list) {
+		m.list = append(m.list, Header{name, value})
+		return
 	}
 	m.list = slices.Insert(m.list, at, Header{name, value})
 }

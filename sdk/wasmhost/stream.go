@@ -18,6 +18,7 @@ type Stream struct {
 	info   StreamInfo
 	dirs   [2]*direction // into own
 	own    [2]direction
+	memory guestContext // what ctx points to, if anything
 
 	aborted     bool // a local reply was made: the request goes no further
 	direct      bool // the response is a local reply that went past the filter
@@ -78,8 +79,9 @@ const (
 // direction is the request's or the response's way.
 type direction struct {
 	s        *Stream
-	index    int // 0: request, 1: response
-	headers  *headerMap
+	index    int        // 0: request, 1: response
+	headers  *headerMap // nil until they have come
+	own      headerMap  // what headers points to
 	trailers *headerMap
 	iter     iteration
 	passed   bool // the headers have passed the filter
@@ -116,7 +118,7 @@ func (s *Stream) RequestHeaders(ctx context.Context, headers Headers, end bool) 
 	if d.headers != nil || s.closed {
 		return fmt.Errorf("request headers: %w", ErrOutOfOrder)
 	}
-	d.headers, d.observed = newHeaderMap(headers, requestMap), end
+	d.headers, d.observed = d.own.fill(headers, requestMap), end
 	s.decoding(ctx, func() { s.feedHeaders(ctx, d, end) })
 	return s.err()
 }
@@ -632,6 +634,6 @@ func percentEncode(s string) string {
 // encodeHeaders begins the response's way with headers from the upstream or of a local reply.
 func (s *Stream) encodeHeaders(ctx context.Context, headers Headers, end bool) {
 	d := s.dirs[response]
-	d.headers, d.observed = newHeaderMap(headers, responseMap), end
+	d.headers, d.observed = d.own.fill(headers, responseMap), end
 	s.feedHeaders(ctx, d, end)
 }

@@ -348,9 +348,12 @@ func (p *Plugin) newContext(ctx context.Context, s *Stream, conn *Connection) *g
 	if v.in.failure != nil && p.cfg.FailurePolicy == FailOpen {
 		return nil
 	}
-	c := v.in.newContext(p.root, p)
-	c.stream, c.conn = s, conn
-	return c
+	c := &guestContext{}
+	if s != nil {
+		c = &s.memory
+	}
+	c.root, c.plugin, c.stream, c.conn = p.root, p, s, conn
+	return v.in.enter(c)
 }
 
 // backoff is the time that must pass between two starts of the VM.

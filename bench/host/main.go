@@ -1,0 +1,276 @@
+// Command host measures what a request costs in package wasmhost, and beside it, in the same run and with the same module, in the emulator
+// of proxy-wasm-go-sdk (its proxytest, in Wasm mode). It prints a table and writes bench/out/host.json. The module is a filter written
+// directly on that SDK, which adds a header to the request and one to the response; the emulator lacks host functions that filters/headers
+// needs, so that one has a row of its own, in wasmhost alone.
+//
+// A request is what the emulator can do of one: a context, the headers of a request and of a response without bodies, the end. The row
+// "exchange" is what a scenario's request costs: the work of Envoy's connection manager and router besides, and a body. Rounds of all rows
+// take turns, so that a machine that is busy with something else is so for all of them; medians are taken over the rounds.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/waft-project/waft/sdk/wasmhost"
+)
+
+// The filters, and their configurations. Each adds one header to the request and one to the response.
+const (
+	bareFilter = "./sdk/wasmhost/testdata/headers"
+	bareConfig = "1"
+
+	waftFilter = "./filters/headers"
+	waftConfig = `{"request":[{"op":"set","name":"x-request","value":"1"}],"response":[{"op":"set","name":"x-response","value":"1"}]}`
+)
+
+func main() {
+	rounds := flag.Int("rounds", 9, "how often each row is measured")
+	duration := flag.Duration("duration", 300*time.Millisecond, "how long a round of a row takes")
+	starts := flag.Int("starts", 5, "how often each host is started")
+	out := flag.String("out", filepath.Join("bench", "out", "host.json"), "where the figures go")
+	flag.Parse()
+	if err := run(context.Background(), os.Stdout, *out, *rounds, *starts, *duration); err != nil {
+		fmt.Fprintln(os.Stderr, "bench-host:", err)
+		os.Exit(1)
+	}
+}
+
+// row is one way of running the module.
+type row struct {
+	Name string `json:"name"`
+	// Request is the time of a request, and CPU the processor's time for it, in microseconds; 0 where there is no such row.
+	Request float64 `json:"request_us,omitempty"`
+	CPU     float64 `json:"cpu_us,omitempty"`
+	// Start is the time from nothing to a configured plugin, in milliseconds: from the cache on disk, where there is one.
+	Start float64 `json:"start_ms,omitempty"`
+
+	request      func() error
+	start        func() error
+	wall, cpu    []float64
+	startSamples []float64
+}
+
+func run(ctx context.Context, to io.Writer, out string, rounds, starts int, duration time.Duration) error {
+	module, err := compile(ctx, bareFilter)
+	if err != nil {
+		return err
+	}
+	waftModule, err := compile(ctx, waftFilter)
+	if err != nil {
+		return err
+	}
+	cache, err := os.MkdirTemp("", "bench-host-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(cache) }()
+
+	ours, err := newOurs(ctx, cache, module, bareConfig)
+	if err != nil {
+		return err
+	}
+	defer ours.close(ctx)
+	waft, err := newOurs(ctx, cache, waftModule, waftConfig)
+	if err != nil {
+		return err
+	}
+	defer waft.close(ctx)
+	theirs, err := newTheirs(module)
+	if err != nil {
+		return err
+	}
+	defer theirs.close()
+	rows := []*row{
+		{Name: "wasmhost", request: func() error { return ours.stream(ctx) }, start: func() error { return startOurs(ctx, cache, module, bareConfig) }},
+		{Name: "emulator", request: theirs.request, start: func() error { return startTheirs(module) }},
+		{Name: "wasmhost-exchange", request: func() error { return ours.exchange(ctx) }},
+		{Name: "filters/headers", request: func() error { return waft.stream(ctx) },
+			start: func() error { return startOurs(ctx, cache, waftModule, waftConfig) }},
+		{Name: "filters/headers-exchange", request: func() error { return waft.exchange(ctx) }},
+	}
+	for round := range rounds + 1 {
+		for _, r := range rows {
+			wall, cpu, err := measure(r.request, duration)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.Name, err)
+			}
+			if round > 0 { // the first is for warming up
+				r.wall, r.cpu = append(r.wall, wall), append(r.cpu, cpu)
+			}
+		}
+	}
+	// Only one emulator can be at a time.
+	theirs.close()
+	for range starts {
+		for _, r := range rows {
+			if r.start == nil {
+				continue
+			}
+			began := time.Now()
+			if err := r.start(); err != nil {
+				return fmt.Errorf("start %s: %w", r.Name, err)
+			}
+			r.startSamples = append(r.startSamples, float64(time.Since(began))/float64(time.Millisecond))
+		}
+	}
+	for _, r := range rows {
+		r.Request, r.CPU, r.Start = median(r.wall), median(r.cpu), median(r.startSamples)
+	}
+	report := struct {
+		Module string  `json:"module"`
+		Bytes  int     `json:"module_bytes"`
+		Rows   []*row  `json:"rows"`
+		Faster float64 `json:"faster_than_emulator"` // by processor time
+	}{bareFilter, len(module), rows, rows[1].CPU / rows[0].CPU}
+	draw(to, rows, report.Faster)
+	data, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(out, append(data, '\n'), 0o644)
+}
+
+// compile builds the filter with the plain toolchain, so that both hosts run what they both can.
+func compile(ctx context.Context, filter string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "bench-host-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "filter.wasm")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", path, filter)
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build %s: %w\n%s", filter, err, text)
+	}
+	return os.ReadFile(path)
+}
+
+// checkEvery is how many requests pass between two looks at the clock.
+const checkEvery = 64
+
+// measure repeats a request for a while, and gives the time of one, by the clock and by the processor, in microseconds.
+func measure(request func() error, duration time.Duration) (wall, cpu float64, err error) {
+	began, used := time.Now(), processorTime()
+	n := 0
+	for n == 0 || time.Since(began) < duration {
+		for range checkEvery {
+			if err := request(); err != nil {
+				return 0, 0, err
+			}
+		}
+		n += checkEvery
+	}
+	per := func(d time.Duration) float64 { return float64(d) / float64(n) / float64(time.Microsecond) }
+	return per(time.Since(began)), per(processorTime() - used), nil
+}
+
+// median is 0 for no samples.
+func median(samples []float64) float64 {
+	if len(samples) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(samples))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// draw writes the figures for a person.
+func draw(to io.Writer, rows []*row, faster float64) {
+	t := tabwriter.NewWriter(to, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "HOST\tREQUEST\tCPU/REQUEST\tLEAST–MOST\tSTART\t")
+	for _, r := range rows {
+		start := "–"
+		if r.Start > 0 {
+			start = fmt.Sprintf("%.0f ms", r.Start)
+		}
+		fmt.Fprintf(t, "%s\t%.1f µs\t%.1f µs\t%.1f–%.1f\t%s\t\n", r.Name, r.Request, r.CPU, slices.Min(r.cpu), slices.Max(r.cpu), start)
+	}
+	_ = t.Flush() // to a terminal or a file of the caller's
+	fmt.Fprintf(to, "wasmhost is %.1f × as fast as the emulator, by processor time\n", faster)
+}
+
+// ours is a plugin in wasmhost.
+type ours struct {
+	host              *wasmhost.Host
+	plugin            *wasmhost.Plugin
+	request, response wasmhost.Headers
+	whole             wasmhost.Request
+	upstream          wasmhost.Upstream
+}
+
+// benchProfile is the Envoy that is copied.
+const benchProfile = "envoy-1.40"
+
+func newOurs(ctx context.Context, cache string, module []byte, config string) (*ours, error) {
+	profile, err := wasmhost.ProfileByName(benchProfile)
+	if err != nil {
+		return nil, err
+	}
+	o := &ours{
+		request:  wasmhost.NewHeaders(requestHeaders...),
+		response: wasmhost.NewHeaders(responseHeaders...),
+		whole:    profile.NewRequest("GET", "/", "waft.test", wasmhost.NewHeaders("user-agent", "bench", "accept", "*/*"), nil),
+	}
+	answer := profile.NewResponse("GET", 200, wasmhost.NewHeaders("content-type", "text/plain"), []byte("ok\n"))
+	o.upstream = func(context.Context, wasmhost.Request) (wasmhost.Response, error) { return answer, nil }
+	if o.host, err = wasmhost.NewHost(ctx, wasmhost.Config{CacheDir: cache}); err != nil {
+		return nil, err
+	}
+	m, err := o.host.Load(ctx, module, profile)
+	if err != nil {
+		return nil, err
+	}
+	vm, err := m.NewVM(ctx, wasmhost.VMConfig{})
+	if err != nil {
+		return nil, err
+	}
+	o.plugin, err = vm.Configure(ctx, wasmhost.PluginConfig{Name: "bench", Configuration: []byte(config)})
+	return o, err
+}
+
+func (o *ours) close(ctx context.Context) { _ = o.host.Close(ctx) }
+
+// stream is the request that the emulator can do too.
+func (o *ours) stream(ctx context.Context) error {
+	s := o.plugin.NewStream(ctx, wasmhost.StreamInfo{})
+	if err := s.RequestHeaders(ctx, o.request, true); err != nil {
+		return err
+	}
+	if err := s.ResponseHeaders(ctx, o.response, true); err != nil {
+		return err
+	}
+	if _, ok := s.Upstream().Headers.Get("x-request"); !ok {
+		return errNoHeader
+	}
+	if _, ok := s.Downstream().Headers.Get("x-response"); !ok {
+		return errNoHeader
+	}
+	return s.Close(ctx)
+}
+
+func (o *ours) exchange(ctx context.Context) error {
+	_, err := o.plugin.Exchange(ctx, o.whole, o.upstream)
+	return err
+}
+
+func startOurs(ctx context.Context, cache string, module []byte, config string) error {
+	o, err := newOurs(ctx, cache, module, config)
+	if err == nil {
+		o.close(ctx)
+	}
+	return err
+}
