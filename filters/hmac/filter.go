@@ -136,8 +136,13 @@ func (x *exchange) compare(body []byte) reason {
 	return ""
 }
 
-// RequestBodyLimit is the longest body that is held.
-func (x *exchange) RequestBodyLimit() int { return x.maxBody }
+// RequestBodyLimit is the longest body that is held. One that nobody vouches for, on a public path, passes as it comes.
+func (x *exchange) RequestBodyLimit() int {
+	if !x.awaited {
+		return sdk.PassBody
+	}
+	return x.maxBody
+}
 
 // OnBufferedRequestBody checks the body, before any of it goes upstream.
 func (x *exchange) OnBufferedRequestBody(r *sdk.Request, body *sdk.Body) sdk.Action {
