@@ -132,15 +132,12 @@ func (s *Stream) guestData(ctx context.Context, d *direction, data *[]byte, end 
 		}
 	}
 	c.body[d.index], c.end = data, end
+	seen, _ := c.buffer(BufferType(d.index)) // Envoy asks for it like the guest would, which BufferCallData shows
 	status := filterContinue
 	if s.failed(ctx) {
 		status = filterStopNoBuffer
 	} else if f, name := c.in.fn.body(d.index); f != nil {
-		size := len(*data)
-		if c.buffering[d.index] {
-			size = len(d.buffer)
-		}
-		r := c.in.call(ctx, c, name, f, uint64(c.id), uint64(size), boolArg(end))
+		r := c.in.call(ctx, c, name, f, uint64(c.id), uint64(len(seen.bytes)), boolArg(end))
 		status = s.ended(ctx, name, bodyStatus(uint32(r)), filterStopNoBuffer)
 	}
 	c.buffering[d.index] = status == filterStopBuffer
