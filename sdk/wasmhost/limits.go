@@ -46,6 +46,9 @@ const (
 	// MaxMetrics bounds the metrics that one Proxy defines.
 	MaxMetrics = 100_000
 
+	// maxUncompressed bounds what the foreign function "uncompress" makes, in bytes.
+	maxUncompressed = 64 << 20
+
 	// maxStderr bounds the guest's last words in a TrapError, in bytes.
 	maxStderr = 8 << 10
 

@@ -156,3 +156,11 @@ func TestCrashAtStart(t *testing.T) {
 		})
 	}
 }
+
+// TestEnvoyForeign calls the foreign functions that Envoy brings.
+func TestEnvoyForeign(t *testing.T) {
+	p := newPuppet(t, virtual(), wasmhost.VMConfig{})
+	p.do("foreign clear_route_cache\nforeign uncompress rubbish\nforeign_back compress aaaaaaaaaaaaaaaa uncompress\nforeign nothing",
+		"foreign clear_route_cache: 0", "foreign uncompress rubbish: 3",
+		`foreign_back compress aaaaaaaaaaaaaaaa uncompress: 0 "aaaaaaaaaaaaaaaa"`, "foreign nothing: 1")
+}

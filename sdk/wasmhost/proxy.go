@@ -1,7 +1,6 @@
 package wasmhost
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,7 +26,8 @@ type Proxy struct {
 	// Unhealthy names clusters that have no healthy host: callouts to them get INTERNAL_FAILURE.
 	Unhealthy map[string]bool
 
-	// Foreign are the functions behind proxy_call_foreign_function. An unknown name gets NOT_FOUND.
+	// Foreign are the functions behind proxy_call_foreign_function, before those of Envoy that this host has: clear_route_cache, compress and
+	// uncompress. An unknown name gets NOT_FOUND.
 	Foreign map[string]ForeignFunction
 
 	// LogLevel is what proxy_get_log_level tells, and messages below it are dropped. The zero value is LogTrace: everything is kept.
@@ -51,9 +51,6 @@ type Proxy struct {
 
 // Node is the identity of the simulated Envoy.
 type Node struct{ ID, Cluster string }
-
-// ForeignFunction is a function that guests call by name. It gets the arguments' bytes, which it must copy to keep them.
-type ForeignFunction func(ctx context.Context, args []byte) (result []byte, status Status)
 
 // enter and leave keep the list of the Proxy's VMs. What VMs of one id share is gone with the last of them, as in Envoy.
 func (p *Proxy) enter(v *VM) {

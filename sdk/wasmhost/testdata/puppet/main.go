@@ -122,6 +122,16 @@ func do(c []string) string {
 		return give(enqueueSharedQueue(number(c[1]), b, bn), false)
 	case "dequeue":
 		return give(dequeueSharedQueue(number(c[1]), outP, outN), false)
+	case "foreign":
+		return give(foreign(a, an, b, bn, outP, outN), false)
+	case "foreign_back": // what comes of the first is what the second gets
+		if st := foreign(a, an, b, bn, outP, outN); st != 0 {
+			return give(st, false)
+		}
+		v, vn := str(given())
+		b, bn = str(arg(3))
+		out.p, out.n = nil, 0
+		return give(foreign(b, bn, v, vn, outP, outN), false)
 	case "panic":
 		panic("as told")
 	}
