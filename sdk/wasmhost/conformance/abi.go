@@ -116,14 +116,8 @@ var yes = map[string]bool{
 	"proxy_on_vm_start": true, "proxy_on_configure": true, "proxy_validate_configuration": true, "proxy_on_done": true,
 }
 
-// Statuses of host functions.
-const (
-	statusOK            = 0
-	statusNotFound      = 1
-	statusBadArgument   = 2
-	statusInvalidMemory = 6
-	statusEmpty         = 7
-)
+// statusOK is what a host function returns that did what it was asked.
+const statusOK = 0
 
 // Types of maps, buffers and streams (proxy-wasm-cpp-host, common.h).
 const (

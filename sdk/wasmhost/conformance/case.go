@@ -3,7 +3,6 @@ package conformance
 import (
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 )
 
@@ -296,10 +295,4 @@ func (c testCase) within(version string) bool {
 	}
 	v := minor(version)
 	return (c.since == "" || v >= minor(c.since)) && (c.until == "" || v <= minor(c.until))
-}
-
-// group is the part of the name before the slash.
-func (c testCase) group() string {
-	g, _, _ := strings.Cut(c.name, "/")
-	return g
 }

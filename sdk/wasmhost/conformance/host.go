@@ -124,7 +124,6 @@ type hostDriver struct {
 	clientLast bool
 
 	stream   *wasmhost.Stream
-	method   string
 	up, down progress
 	closed   bool
 	misused  bool // the host said that Envoy would break

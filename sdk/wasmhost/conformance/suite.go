@@ -54,7 +54,7 @@ func compare(ctx context.Context, host *wasmhost.Host, binary envoy.Binary, vers
 	together := func(name string, ids []int) (suspects []int, err error) {
 		traces, errs, suspects, err := runTogether(ctx, binary, filepath.Join(dir, name), cases, ids, expected)
 		if err != nil {
-			return nil, fmt.Errorf("Envoy %s: %w", version, err)
+			return nil, fmt.Errorf("run cases in Envoy %s: %w", version, err)
 		}
 		for id, t := range traces {
 			note(id, t, errs[id])
