@@ -9,15 +9,35 @@ import (
 // await runs a method of the handler that may wait. Where it waits, the message is held back, and goes on when the method
 // has returned, in a later callback.
 func (s *Stream) await(direction abi.StreamType, method func(ctx context.Context) Action) Action {
+	action, _ := s.attend(direction, method)
+	return action
+}
+
+// attend is [Stream.await], and gives the task where it waits.
+func (s *Stream) attend(direction abi.StreamType, method func(ctx context.Context) Action) (Action, *task) {
 	t := s.vm.newTask(s.id, s.plugin, &s.tasks)
 	action := Continue
 	t.run = func() { action = s.attempt(&t.scope, method) }
 	s.vm.start(t)
 	if t.ended {
-		return action
+		return action, nil
 	}
 	t.settle = func() { s.proceed(direction, action) }
-	return hold
+	return hold, t
+}
+
+// overtake gives up the handler of the request's headers where it still waits when the response comes. The request did not go
+// upstream, so another filter answered it, or Envoy, whose limits of time hold for requests that wait too. That answer passes.
+func (s *Stream) overtake() {
+	t := s.waiting
+	if t == nil {
+		return
+	}
+	s.waiting = nil
+	if !t.ended {
+		t.scope.cancel(context.Canceled)
+		s.vm.drive()
+	}
 }
 
 // attempt calls a method of the handler that may wait.

@@ -31,7 +31,8 @@ func (s *Stream) onRequestHeaders() (action Action) {
 		defer s.guard(&action)
 		return s.outcome(h.OnRequestHeaders(&s.request))
 	case AwaitingRequestHeadersHandler:
-		return s.await(abi.RequestStream, func(ctx context.Context) Action { return h.OnRequestHeaders(ctx, &s.request) })
+		action, s.waiting = s.attend(abi.RequestStream, func(ctx context.Context) Action { return h.OnRequestHeaders(ctx, &s.request) })
+		return action
 	}
 	return Continue
 }
@@ -152,6 +153,7 @@ func (v *vm) ResponseHeaders(id uint32, end bool) abi.Action {
 	s := v.stream(id)
 	s.renew()
 	s.response.end = end
+	s.overtake()
 	action := s.onResponseHeaders()
 	if action != hold {
 		s.response.headers.settle()

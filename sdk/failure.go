@@ -17,9 +17,10 @@ const (
 func (s *Stream) guard(action *Action) {
 	if reason := recover(); reason != nil {
 		s.report(reason)
-		if s.state == streamAnswered {
+		switch t := s.vm.running; {
+		case s.state == streamAnswered, t != nil && t.abandoned() && !s.gone:
 			*action = stop
-		} else {
+		default:
 			*action = s.fail()
 		}
 	}

@@ -204,10 +204,14 @@ func (h *Headers) forget() {
 	h.pairs, h.cached, h.reads = nil, false, 0
 }
 
-// renew drops what was read at the start of an event, since other filters ran in between. No loop is running then, so the
+// renew drops what was read at the start of an event, since other filters ran in between. Where no loop can be under way the
 // slice is used again; it is cleared so that it pins no old memory. Kept headers stay.
-func (h *Headers) renew() {
-	if !h.kept {
+func (h *Headers) renew(looped bool) {
+	switch {
+	case h.kept:
+	case looped:
+		h.forget()
+	default:
 		h.drop()
 	}
 }

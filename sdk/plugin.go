@@ -42,15 +42,17 @@ type Plugin struct {
 	metrics map[string]metric
 	streams Counter
 
+	// finish is the work at shutdown that has not begun, finishing counts what has.
 	finish    []func(ctx context.Context)
-	tasks     taskList
+	finishing int
+	tasks     *taskList
 	clockwork clockwork
 	queues    map[uint32]func()
 	foreign   func(function uint32, argument []byte)
 }
 
 func newPlugin(v *vm, id uint32) *Plugin {
-	return &Plugin{vm: v, host: v.host, id: id, name: fallbackName, policy: FailReload, metrics: map[string]metric{}}
+	return &Plugin{vm: v, host: v.host, id: id, name: fallbackName, policy: FailReload, metrics: map[string]metric{}, tasks: &taskList{}}
 }
 
 // Name is the filter's name: WAFT_FILTER in the VM's environment, else the property plugin_name, else "filter".

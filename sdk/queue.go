@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -48,18 +49,22 @@ func (q Queue) Pop() ([]byte, error) {
 }
 
 // Receive makes a queue and has f called with each item that this plugin gets of it. Where several workers receive from a
-// queue, each item goes to one of them. f may wait; the next item comes when it has returned. See [Plugin.Go] for its context and for panics,
-// which do not end the receiving.
+// queue, each item goes to one of them; what was in it before goes to the first. f may wait; the next item comes when it has
+// returned. See [Plugin.Go] for its context and for panics, which do not end the receiving. A plugin receives from a queue
+// once; again it is [ErrBadArgument].
 func (p *Plugin) Receive(name string, f func(ctx context.Context, item []byte)) (Queue, error) {
 	q, err := p.Queue(name)
 	if err != nil {
 		return Queue{}, err
 	}
+	if p.queues[q.token] != nil {
+		return Queue{}, fmt.Errorf("receive from queue %s: this plugin does already: %w", name, ErrBadArgument)
+	}
 	if p.queues == nil {
 		p.queues = map[uint32]func(){}
 	}
 	busy := false
-	p.queues[q.token] = func() {
+	receive := func() {
 		if busy {
 			return
 		}
@@ -69,6 +74,9 @@ func (p *Plugin) Receive(name string, f func(ctx context.Context, item []byte)) 
 			p.drain(ctx, q, f)
 		})
 	}
+	p.queues[q.token] = receive
+	// The host calls for new items only.
+	receive()
 	return q, nil
 }
 

@@ -14,14 +14,15 @@ func (p *Plugin) OnShutdown(f func(ctx context.Context)) { p.finish = append(p.f
 func (v *vm) Done(id uint32) bool {
 	v.context = id
 	p := v.plugins[id]
-	if p == nil || len(p.finish) == 0 {
+	if p == nil {
 		return true
 	}
-	left, late := len(p.finish), false
+	late := false
+	p.finishing += len(p.finish)
 	for _, f := range p.finish {
 		p.Go(func(ctx context.Context) {
 			defer func() {
-				if left--; left == 0 && late {
+				if p.finishing--; p.finishing == 0 && late {
 					v.enter(id)
 					if err := hostError(v.host.Done(), "end the plugin", p.name); err != nil {
 						p.Log().Error(err.Error())
@@ -34,5 +35,5 @@ func (v *vm) Done(id uint32) bool {
 	p.finish = nil
 	v.drive()
 	late = true
-	return left == 0
+	return p.finishing == 0
 }

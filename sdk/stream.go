@@ -35,6 +35,8 @@ type Stream struct {
 	early earlyData
 	// gone is set once the stream has ended: what its tasks still do to it has no effect.
 	gone bool
+	// waiting is the task of the request's headers, if it had to wait.
+	waiting *task
 	// tasks wait for something, or for each other, on behalf of the stream.
 	tasks taskList
 }
@@ -96,7 +98,7 @@ func (s *Stream) begin(v *vm, id uint32, p *Plugin) {
 func (s *Stream) retire() {
 	s.release()
 	s.id, s.plugin, s.handler, s.state = noStream, nil, nil, streamRefused
-	s.early, s.tasks.err = earlyData{}, nil
+	s.early, s.tasks.err, s.waiting = earlyData{}, nil, nil
 	s.responded, s.heldRequest, s.heldResponse, s.gone, s.network = false, false, false, false, false
 	s.passRequest, s.passResponse = false, false
 	s.resumedRequest, s.resumedResponse = false, false
@@ -118,10 +120,11 @@ func (s *Stream) release() {
 	s.response.trailers.release()
 }
 
-// renew drops what was read of the stream in the event before.
+// renew drops what was read of the stream in the event before. A task that waits may do so inside of a loop over it.
 func (s *Stream) renew() {
-	s.request.headers.renew()
-	s.request.trailers.renew()
-	s.response.headers.renew()
-	s.response.trailers.renew()
+	looped := len(s.tasks.tasks) > 0
+	s.request.headers.renew(looped)
+	s.request.trailers.renew(looped)
+	s.response.headers.renew(looped)
+	s.response.trailers.renew(looped)
 }

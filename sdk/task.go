@@ -259,7 +259,7 @@ func running(ctx context.Context) (*task, error) {
 // the configuration, which cancels ctx. It starts when the callback that runs now is over. A panic in f ends it, with a log
 // line and a count in waft.panics.NAME.
 func (p *Plugin) Go(f func(ctx context.Context)) {
-	t := p.vm.newTask(p.id, p, &p.tasks)
+	t := p.vm.newTask(p.id, p, p.tasks)
 	t.run = func() {
 		defer func() {
 			if reason := recover(); reason != nil {

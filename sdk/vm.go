@@ -67,7 +67,8 @@ func (v *vm) ContextCreate(id, parent uint32) {
 	s.state = streamOpen
 }
 
-// Configure makes the filter of a plugin. When it is refused, the plugin keeps the filter that it had.
+// Configure makes the filter of a plugin, and ends the work of the one that it had. When it is refused, the plugin keeps the
+// filter that it had, and its work.
 func (v *vm) Configure(id uint32, size uint32) bool {
 	v.context = id
 	p := v.plugins[id]
@@ -76,12 +77,18 @@ func (v *vm) Configure(id uint32, size uint32) bool {
 		v.plugins[id] = p
 	}
 	defer v.drive()
+	before := *p
+	p.tasks, p.finish, p.queues, p.foreign = &taskList{}, nil, nil, nil
 	filter, err := v.tryConfigure(p, int(size))
 	if err != nil {
 		p.Log().Error("filter " + p.name + " refuses its configuration: " + err.Error())
+		v.cancel(p.tasks, context.Canceled)
+		before.clockwork = p.clockwork
+		*p = before
 		return false
 	}
 	p.filter = filter
+	v.cancel(before.tasks, context.Canceled)
 	return true
 }
 
@@ -92,7 +99,7 @@ func (v *vm) Delete(id uint32) {
 	s, ok := v.streams[id]
 	if !ok {
 		if p := v.plugins[id]; p != nil {
-			v.cancel(&p.tasks, context.Canceled)
+			v.cancel(p.tasks, context.Canceled)
 			delete(v.plugins, id)
 		}
 		return
