@@ -36,7 +36,7 @@ func (s *Stream) overtake() {
 	s.waiting = nil
 	if !t.ended {
 		t.scope.cancel(context.Canceled)
-		s.vm.drive()
+		s.vm.interlude()
 	}
 }
 

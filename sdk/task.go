@@ -93,7 +93,7 @@ func (v *vm) newTask(id uint32, p *Plugin, owner *taskList) *task {
 // start runs a task until it waits for the first time, and whatever that made ready.
 func (v *vm) start(t *task) {
 	v.resume(t)
-	v.drive()
+	v.interlude()
 }
 
 // wake has a task that waits go on, before the host's callback returns. It looks at what it waited for by itself.
@@ -110,8 +110,7 @@ func (v *vm) enqueue(t *task) {
 
 // drive runs the tasks that are ready, and those that they make ready. It does nothing inside a task: the callback that runs
 // the task drives.
-// Host calls count for the callback's own context again when it is over. Every callback drives, since its handler may have
-// begun a task.
+// Every callback ends with it, since its handler may have begun a task. Host calls then count for the context of the last task.
 func (v *vm) drive() {
 	if v.running != nil {
 		return
@@ -120,7 +119,6 @@ func (v *vm) drive() {
 	if len(v.ready) == 0 && len(v.watching) == 0 {
 		return
 	}
-	callback := v.context
 	for v.wakeCancelled(); len(v.ready) > 0; v.wakeCancelled() {
 		for i := 0; i < len(v.ready); i++ {
 			t := v.ready[i]
@@ -130,6 +128,12 @@ func (v *vm) drive() {
 		}
 		v.ready = v.ready[:0]
 	}
+}
+
+// interlude is [vm.drive] in the midst of a callback: host calls count for the callback's own context again when it is over.
+func (v *vm) interlude() {
+	callback := v.context
+	v.drive()
 	v.enter(callback)
 }
 
@@ -243,7 +247,7 @@ func (v *vm) cancel(l *taskList, err error) {
 	for _, t := range l.tasks {
 		t.scope.cancel(err)
 	}
-	v.drive()
+	v.interlude()
 }
 
 // running is the task that runs, if ctx is its own.
