@@ -518,7 +518,7 @@ func TestReplaceHeaders(t *testing.T) {
 			t.Error(err)
 		}
 		after, _ := r.Headers().Size()
-		if err != nil || after-before != 10+len("x-new")+1+10+len("x-new") {
+		if err != nil || after-before != len("x-new")+1+len("x-new") {
 			t.Errorf("size %d, then %d, %v", before, after, err)
 		}
 		return sdk.Continue

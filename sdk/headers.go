@@ -141,8 +141,7 @@ func (h *Headers) Replace(headers []Header) error {
 	return h.fail(h.stream.host.SetHeaderPairs(h.kind, abi.AppendPairs(make([]byte, 0, abi.PairsSize(headers)), headers)), "replace all of ", "")
 }
 
-// Size is the number of bytes that the host would copy for all headers: names, values, and ten bytes for each. It is 0 where
-// they cannot be read.
+// Size is the number of bytes of all names and values. It is 0 where they cannot be read.
 func (h *Headers) Size() (int, error) {
 	if !h.stream.own() {
 		return 0, h.foreign("size of ", "")

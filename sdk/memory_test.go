@@ -93,7 +93,7 @@ func TestMemoryOfCancelledStreams(t *testing.T) {
 		}
 		// The host cannot be told to end a callout: its answers come late, to nobody.
 		if i%lateAnswers == 0 {
-			if err := vm.Proxy().Advance(ctx, time.Minute); err != nil {
+			if err := vm.Proxy().Advance(ctx, 2*time.Second); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -310,8 +310,13 @@ func (h *host) SetEffectiveContext(id uint32) abi.Status {
 }
 
 func (h *host) HeaderMapSize(m abi.MapType) (int, abi.Status) {
-	pairs, status := h.HeaderPairs(m)
-	return len(pairs), status
+	size := 0
+	if headers, ok := h.readable(m); ok {
+		for _, p := range *headers {
+			size += len(p.Name) + len(p.Value)
+		}
+	}
+	return size, abi.OK
 }
 
 func (h *host) CloseStream(abi.StreamType) abi.Status {

@@ -210,7 +210,7 @@ type Calls interface {
 	// end) and replacing all of it.
 	SetBuffer(buffer BufferType, start, length int, data []byte) Status
 
-	// HeaderMapSize is the number of bytes that [Calls.HeaderPairs] would read.
+	// HeaderMapSize is the number of bytes of all names and values.
 	HeaderMapSize(m MapType) (int, Status)
 	// HeaderPairs reads a whole map, serialised; see [EachPair].
 	HeaderPairs(m MapType) ([]byte, Status)

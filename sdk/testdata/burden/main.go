@@ -45,7 +45,7 @@ func wait(ctx context.Context, path string) {
 			return err
 		})
 	case "/detached":
-		_ = fetch(context.WithoutCancel(ctx))
+		_ = sdk.Sleep(context.WithoutCancel(ctx), time.Hour)
 	case "/standard":
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
