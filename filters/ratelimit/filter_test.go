@@ -35,6 +35,24 @@ func TestClients(t *testing.T) {
 	}
 }
 
+// TestAnnounced holds the times that clients are told.
+func TestAnnounced(t *testing.T) {
+	t.Parallel()
+	f := sdktest.New(t, configure, `{"headers":"always","default":{"requests":60,"per":"hour","burst":2}}`)
+	for i, want := range []struct{ remaining, reset, retry string }{{"1", "60", ""}, {"0", "120", ""}, {"0", "120", "60"}} {
+		r := f.Do(sdktest.Request{}).Response
+		if got := r.Get("ratelimit-remaining"); got != want.remaining {
+			t.Errorf("request %d: %q remaining, want %q", i, got, want.remaining)
+		}
+		if got := r.Get("ratelimit-reset"); got != want.reset {
+			t.Errorf("request %d: reset %q, want %q", i, got, want.reset)
+		}
+		if got := r.Get("retry-after"); got != want.retry {
+			t.Errorf("request %d: retry after %q, want %q", i, got, want.retry)
+		}
+	}
+}
+
 // TestMoreKeysThanSlots holds what the README says of the error: whatever is evicted, no key gets less than its limit, and the table does
 // not grow.
 func TestMoreKeysThanSlots(t *testing.T) {

@@ -64,3 +64,17 @@ func TestWantClusters(t *testing.T) {
 		})
 	}
 }
+
+// TestVaries: a header that varies must be there, and is the same for all who compare.
+func TestVaries(t *testing.T) {
+	t.Parallel()
+	s := parse(t, "scenarios:\n- name: a\n  want: {response: {varies: [X-Time, x-id]}}\n")[0].Scenarios[0]
+	o := Observed{Exchanges: []Exchange{{Response: &ObservedResponse{Headers: map[string][]string{"x-time": {"17"}, "x-other": {"1"}}}}}}
+	if ds := judge(s, o); len(ds) != 1 || ds[0].What != "response.headers.x-id" {
+		t.Errorf("differences %v, want that x-id is absent", ds)
+	}
+	o.mask(s.Want)
+	if got := o.Exchanges[0].Response.Headers; got["x-time"][0] != varying || got["x-other"][0] != "1" || got["x-id"] != nil {
+		t.Errorf("masked: %v", got)
+	}
+}

@@ -337,6 +337,7 @@ func (s *envoySession) run(ctx context.Context, f File, sc Scenario) (Result, er
 	}
 	o.Error = crash(o.Logs)
 	ds := judge(sc, o)
+	o.mask(sc.Want)
 	return Result{File: f.Path, Name: sc.Name, Pass: len(ds) == 0, Differences: ds, Duration: time.Since(start), Observed: o}, nil
 }
 

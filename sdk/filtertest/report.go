@@ -159,6 +159,11 @@ func judgeExchange(w Want, e Exchange, add func(what, want, got string)) {
 		add("response.status", fmt.Sprint(r.Status), fmt.Sprintf("%d %q", got.Status, got.Body))
 	}
 	judgeHeaders("response", r.Headers, r.Absent, got.Headers, add)
+	for _, name := range r.Varies {
+		if _, ok := got.Headers[name]; !ok {
+			add("response.headers."+name, "there", "absent")
+		}
+	}
 	judgeBody("response.body", r.Body, got.Body, add)
 	if !strings.Contains(got.Body, r.BodyContains) {
 		add("response.bodyContains", fmt.Sprintf("%q", r.BodyContains), fmt.Sprintf("%q", got.Body))
@@ -271,6 +276,23 @@ func judgeConfigError(f File, o Observed) []Difference {
 
 // configErrorName is the name of the result of a configError file.
 const configErrorName = "configuration is rejected"
+
+// varying stands in an observation for a value that is different in each run.
+const varying = "(varies)"
+
+// mask puts varying in the place of what a scenario says to vary, so that backends can be compared.
+func (o *Observed) mask(w Want) {
+	if w.Response == nil {
+		return
+	}
+	for _, e := range o.Exchanges {
+		for _, name := range w.Response.Varies {
+			if e.Response != nil && e.Response.Headers[name] != nil {
+				e.Response.Headers[name] = []string{varying}
+			}
+		}
+	}
+}
 
 // trailerMap makes a map of trailers; nil if there are none.
 func trailerMap(hs wasmhost.Headers) map[string][]string {

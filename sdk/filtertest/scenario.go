@@ -106,6 +106,8 @@ type WantResponse struct {
 	Absent       []string
 	Body         *string
 	BodyContains string
+	// Varies are headers that must be there, with values that depend on the clock or on chance: no two runs have the same.
+	Varies []string
 }
 
 // Defaults of scenario files.
@@ -191,6 +193,7 @@ type (
 		Absent       []string    `yaml:"absent"`
 		Body         *string     `yaml:"body"`
 		BodyContains string      `yaml:"bodyContains"`
+		Varies       []string    `yaml:"varies"`
 	}
 	wantRequestYAML struct {
 		Method    string      `yaml:"method"`
@@ -229,7 +232,7 @@ func (w *wantResponseYAML) UnmarshalYAML(n *yaml.Node) (err error) {
 		return err
 	}
 	w.want = &wantResponseFields{}
-	return strictDecode(n, w.want, "status", "headers", "absent", "body", "bodyContains")
+	return strictDecode(n, w.want, "status", "headers", "absent", "body", "bodyContains", "varies")
 }
 
 // wantCalloutYAML is "none" or a mapping.
@@ -449,6 +452,7 @@ func (y scenarioYAML) scenario(f File) (s Scenario, err error) {
 	if w := y.Want.Response.want; w != nil {
 		s.Want.Response = &WantResponse{
 			Status: w.Status, Headers: w.Headers.values(), Absent: lower(w.Absent), Body: w.Body, BodyContains: w.BodyContains,
+			Varies: lower(w.Varies),
 		}
 	}
 	for name, w := range y.Want.Clusters {

@@ -145,6 +145,7 @@ func runWasmScenario(
 	o.Metrics = metricGrowth(before, proxy.Metrics())
 	o.Clusters = script.take()
 	ds := judge(s, o)
+	o.mask(s.Want)
 	return Result{File: f.Path, Name: s.Name, Pass: len(ds) == 0, Differences: ds, Duration: time.Since(start), Observed: o}, nil
 }
 
