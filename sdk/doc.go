@@ -68,14 +68,17 @@
 //		return sdk.Continue
 //	}
 //
+// A wait ends with an error when the stream or the configuration that it belongs to ends, whatever its context: the code
+// returns then. Code that goes on waiting is ended by a panic, since it would stop the worker.
+//
 // What would stop the worker must not be used while a request is handled: time.Sleep, waiting on a channel or on a lock that
 // another coroutine holds.
 //
 // # Rules
 //
 //   - Everything in this package is used from the host's callbacks only, which come one at a time. Nothing here may be used
-//     from another goroutine, and a [Request], [Response], [Stream], [Headers] or [Body] not after the stream has ended:
-//     they are used again for later streams.
+//     from another goroutine. A [Request], [Response], [Stream], [Headers] or [Body] works in the callbacks and tasks of its
+//     own stream only; elsewhere, and after the stream has ended, it reads nothing and changes nothing ([ErrOtherStream]).
 //   - Strings from headers may share memory with the other headers of their message. What a filter keeps beyond the stream
 //     it copies with strings.Clone.
 //   - A panic in a handler ends in the failure policy's answer for that one request, a log line with the stack, and the

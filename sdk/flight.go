@@ -39,7 +39,7 @@ func (f *Flights[T]) Do(ctx context.Context, key string, work func(ctx context.C
 	}
 	g.waiting = append(g.waiting, t)
 	for !g.over {
-		if err := ctx.Err(); err != nil {
+		if err := t.may(ctx); err != nil {
 			g.waiting = slices.DeleteFunc(g.waiting, func(o *task) bool { return o == t })
 			return none, err
 		}

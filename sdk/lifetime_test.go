@@ -393,3 +393,31 @@ func TestCancelledWhileAllGoesOn(t *testing.T) {
 		t.Errorf("All ended with %q, want %q", got, want)
 	}
 }
+
+// TestFlightOutlivesStream ends a stream that waits for work with a context that is not cancelled: the work goes on, the
+// handler does not.
+func TestFlightOutlivesStream(t *testing.T) {
+	t.Parallel()
+	var flights Flights[int]
+	var got []string
+	h := newLedger(t, func(*Plugin) Filter {
+		return awaiting(func(ctx context.Context, _ *Request) Action {
+			_, err := flights.Do(context.WithoutCancel(ctx), "k", func(ctx context.Context) (int, error) { return 1, fetchOnce(ctx) })
+			got = append(got, fmt.Sprint(err))
+			return Continue
+		})
+	})
+	h.begin(2)
+	h.begin(3)
+	h.end(2)
+	if want := []string{"context canceled"}; !slices.Equal(got, want) {
+		t.Errorf("after the end of a stream: %q, want %q", got, want)
+	}
+	h.answer(1, 4)
+	if want := []string{"context canceled", "<nil>"}; !slices.Equal(got, want) {
+		t.Errorf("after the answer: %q, want %q", got, want)
+	}
+	if h.end(3); h.vm.held() != nothingHeld {
+		t.Errorf("left: %s", h.vm.held())
+	}
+}
