@@ -46,7 +46,7 @@ func TestKeepAfterOthersRan(t *testing.T) {
 	if h.begin(2) != abi.PauseAll || h.begin(3) != abi.Continue {
 		t.Fatal("the first stream must wait, the second must not")
 	}
-	h.on(3, func() { kept, _ = h.vm.streams[3].request.headers.Get("x-id") })
+	h.on(3, func() { kept, _ = h.vm.streams.get(3).request.headers.Get("x-id") })
 	if kept != "3" {
 		t.Errorf("stream 3 kept the headers of stream %s", kept)
 	}

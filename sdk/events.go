@@ -26,15 +26,20 @@ func (s *Stream) onRequestHeaders() (action Action) {
 	if action, ok := s.settled(true); ok {
 		return action
 	}
-	switch h := s.handler.(type) {
-	case RequestHeadersHandler:
+	if table := s.dispatch.requestHeaders; table != nil {
+		h := as[RequestHeadersHandler](&s.handler, table)
 		defer s.guard(&action)
 		return s.outcome(h.OnRequestHeaders(&s.request))
-	case AwaitingRequestHeadersHandler:
-		action, s.waiting = s.attend(abi.RequestStream, func(ctx context.Context) Action { return h.OnRequestHeaders(ctx, &s.request) })
-		return action
+	}
+	if table := s.dispatch.awaitingRequestHeaders; table != nil {
+		return s.awaitRequestHeaders(as[AwaitingRequestHeadersHandler](&s.handler, table))
 	}
 	return Continue
+}
+
+func (s *Stream) awaitRequestHeaders(h AwaitingRequestHeadersHandler) (action Action) {
+	action, s.waiting = s.attend(abi.RequestStream, func(ctx context.Context) Action { return h.OnRequestHeaders(ctx, &s.request) })
+	return action
 }
 
 // RequestBody is the callback proxy_on_request_body.
@@ -166,14 +171,19 @@ func (s *Stream) onResponseHeaders() (action Action) {
 	if action, ok := s.settled(false); ok {
 		return action
 	}
-	switch h := s.handler.(type) {
-	case ResponseHeadersHandler:
+	if table := s.dispatch.responseHeaders; table != nil {
+		h := as[ResponseHeadersHandler](&s.handler, table)
 		defer s.guard(&action)
 		return s.outcome(h.OnResponseHeaders(&s.response))
-	case AwaitingResponseHeadersHandler:
-		return s.await(abi.ResponseStream, func(ctx context.Context) Action { return h.OnResponseHeaders(ctx, &s.response) })
+	}
+	if table := s.dispatch.awaitingResponseHeaders; table != nil {
+		return s.awaitResponseHeaders(as[AwaitingResponseHeadersHandler](&s.handler, table))
 	}
 	return Continue
+}
+
+func (s *Stream) awaitResponseHeaders(h AwaitingResponseHeadersHandler) Action {
+	return s.await(abi.ResponseStream, func(ctx context.Context) Action { return h.OnResponseHeaders(ctx, &s.response) })
 }
 
 // ResponseBody is the callback proxy_on_response_body.
@@ -283,8 +293,8 @@ func (s *Stream) onResponseTrailers() (action Action) {
 func (v *vm) Log(id uint32) {
 	defer v.drive()
 	v.context = id
-	s, ok := v.streams[id]
-	if !ok {
+	s := v.streams.get(id)
+	if s == nil {
 		return
 	}
 	s.leave()

@@ -206,6 +206,9 @@ func (h *Headers) forget() {
 // renew drops what was read at the start of an event, since other filters ran in between. Where no loop can be under way the
 // slice is used again; it is cleared so that it pins no old memory. Kept headers stay.
 func (h *Headers) renew(looped bool) {
+	if !h.cached && h.reads == 0 {
+		return
+	}
 	switch {
 	case h.kept:
 	case looped:
@@ -229,8 +232,10 @@ func (h *Headers) settle() {
 
 // release drops what Keep kept: the host has the headers again, or the stream has ended.
 func (h *Headers) release() {
-	h.keep, h.kept = false, false
-	h.drop()
+	if h.cached || h.reads > 0 || h.keep {
+		h.keep, h.kept = false, false
+		h.drop()
+	}
 }
 
 func (h *Headers) bind(s *Stream, kind abi.MapType, what string) {
@@ -253,7 +258,7 @@ func headerFault(name, value string) string {
 		}
 	}
 	for i := range len(value) {
-		if c := value[i]; c == 0 || c == '\r' || c == '\n' {
+		if c := value[i]; c <= '\r' && (c == 0 || c == '\r' || c == '\n') {
 			return "the value holds CR, LF or NUL"
 		}
 	}
@@ -261,16 +266,14 @@ func headerFault(name, value string) string {
 }
 
 // isTokenByte reports whether c may stand in a token (RFC 9110, section 5.6.2).
-func isTokenByte(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
-	}
-	switch c {
-	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-		return true
-	}
-	return false
+func isTokenByte(c byte) bool { return tokenBytes[c/32]>>(c%32)&1 != 0 }
+
+// tokenBytes has a bit for each byte that may stand in a token: letters, digits and !#$%&'*+-.^_`|~
+var tokenBytes = [8]uint32{
+	1: 1<<('!'-32) | 1<<('#'-32) | 1<<('$'-32) | 1<<('%'-32) | 1<<('&'-32) | 1<<('\''-32) | 1<<('*'-32) | 1<<('+'-32) |
+		1<<('-'-32) | 1<<('.'-32) | 0x3ff<<('0'-32),
+	2: 0x3ffffff<<('A'-64) | 1<<('^'-64) | 1<<('_'-64),
+	3: 1<<('`'-96) | 0x3ffffff<<('a'-96) | 1<<('|'-96) | 1<<('~'-96),
 }
 
 // equalName compares header names in ASCII without regard to case.

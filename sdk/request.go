@@ -100,13 +100,13 @@ func parseStatus(s string) int {
 }
 
 func (r *Request) bind(s *Stream) {
-	r.stream, r.end = s, false
+	r.stream = s
 	r.headers.bind(s, abi.RequestHeaders, "request header")
 	r.trailers.bind(s, abi.RequestTrailers, "request trailer")
 }
 
 func (r *Response) bind(s *Stream) {
-	r.stream, r.end = s, false
+	r.stream = s
 	r.headers.bind(s, abi.ResponseHeaders, "response header")
 	r.trailers.bind(s, abi.ResponseTrailers, "response trailer")
 }

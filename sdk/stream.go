@@ -15,6 +15,7 @@ type Stream struct {
 	id       uint32
 	plugin   *Plugin
 	handler  Handler
+	dispatch *dispatch
 	request  Request
 	response Response
 
@@ -87,17 +88,19 @@ func (s *Stream) Answered() bool { return s.state != streamOpen }
 // noStream is the id of a stream that has ended. No context has it.
 const noStream = 0
 
-// begin makes a new stream of s, which may have been another one before.
-func (s *Stream) begin(v *vm, id uint32, p *Plugin) {
-	s.vm, s.host, s.id, s.plugin = v, v.host, id, p
+// newStream makes one that can be begun. What it holds that is the same for all streams stays when it is retired.
+func newStream(v *vm) *Stream {
+	s := &Stream{vm: v, host: v.host}
 	s.request.bind(s)
 	s.response.bind(s)
+	return s
 }
 
 // retire drops what the stream held.
 func (s *Stream) retire() {
 	s.release()
-	s.id, s.plugin, s.handler, s.state = noStream, nil, nil, streamRefused
+	s.id, s.plugin, s.handler, s.dispatch, s.state = noStream, nil, nil, nil, streamRefused
+	s.request.end, s.response.end = false, false
 	s.early, s.tasks.err, s.waiting = earlyData{}, nil, nil
 	s.responded, s.heldRequest, s.heldResponse, s.gone, s.network = false, false, false, false, false
 	s.passRequest, s.passResponse = false, false

@@ -21,10 +21,15 @@ type vm struct {
 	host      abi.Host
 	configure func(p *Plugin, config []byte) (Filter, error)
 	plugins   map[uint32]*Plugin
-	streams   map[uint32]*Stream
+	// lately is the plugin that a stream was last made for, if it is still there.
+	lately  *Plugin
+	streams streamTable
 	// recent is the stream of the last callback, if it is still open: callbacks of one stream mostly follow each other.
 	recent *Stream
 	idle   []*Stream
+	// dispatches are those of all types of handlers, and dispatch the one that was used last.
+	dispatches []*dispatch
+	dispatch   *dispatch
 
 	// context is the one that host calls count for.
 	context uint32
@@ -45,7 +50,7 @@ type vm struct {
 var _ abi.Guest = (*vm)(nil)
 
 func newVM(h abi.Host, configure func(p *Plugin, config []byte) (Filter, error)) *vm {
-	return &vm{host: h, configure: configure, plugins: map[uint32]*Plugin{}, streams: map[uint32]*Stream{}}
+	return &vm{host: h, configure: configure, plugins: map[uint32]*Plugin{}}
 }
 
 // ContextCreate begins a plugin, for parent 0, or a stream. A stream is counted here and not with its first headers: the
@@ -54,16 +59,16 @@ func (v *vm) ContextCreate(id, parent uint32) {
 	defer v.drive()
 	v.context = id
 	if parent == 0 {
-		v.plugins[id] = newPlugin(v, id)
+		v.plugins[id], v.lately = newPlugin(v, id), nil
 		return
 	}
-	s := v.open(id, v.plugins[parent])
+	s := v.open(id, v.pluginOf(parent))
 	if s.plugin == nil || s.plugin.filter == nil {
 		return
 	}
 	s.plugin.streams.Inc()
 	defer s.guardCreate()
-	s.handler = s.plugin.filter.NewHandler()
+	s.handle(s.plugin.filter.NewHandler())
 	s.state = streamOpen
 }
 
@@ -96,19 +101,16 @@ func (v *vm) Configure(id uint32, size uint32) bool {
 func (v *vm) Delete(id uint32) {
 	defer v.drive()
 	v.context = id
-	s, ok := v.streams[id]
-	if !ok {
-		if p := v.plugins[id]; p != nil {
-			v.cancel(p.tasks, context.Canceled)
-			delete(v.plugins, id)
-		}
+	s := v.streams.get(id)
+	if s == nil {
+		v.drop(id)
 		return
 	}
 	s.leave()
 	if s.network {
 		s.onConnectionDone()
 	}
-	delete(v.streams, id)
+	v.streams.remove(s)
 	if v.recent == s {
 		v.recent = nil
 	}
@@ -119,16 +121,40 @@ func (v *vm) Delete(id uint32) {
 	}
 }
 
+// drop ends a plugin.
+func (v *vm) drop(id uint32) {
+	p := v.plugins[id]
+	if p == nil {
+		return
+	}
+	v.cancel(p.tasks, context.Canceled)
+	delete(v.plugins, id)
+	if v.lately == p {
+		v.lately = nil
+	}
+}
+
+// pluginOf is the plugin of a context, nil when there is none.
+func (v *vm) pluginOf(id uint32) *Plugin {
+	if p := v.lately; p != nil && p.id == id {
+		return p
+	}
+	p := v.plugins[id]
+	v.lately = p
+	return p
+}
+
 // open begins a stream. It is refused until it has a handler.
 func (v *vm) open(id uint32, p *Plugin) *Stream {
 	var s *Stream
 	if n := len(v.idle); n > 0 {
 		s, v.idle = v.idle[n-1], v.idle[:n-1]
 	} else {
-		s = new(Stream)
+		s = newStream(v)
 	}
-	s.begin(v, id, p)
-	v.streams[id], v.recent = s, s
+	s.id, s.plugin = id, p
+	v.streams.put(s)
+	v.recent = s
 	return s
 }
 
@@ -138,8 +164,8 @@ func (v *vm) stream(id uint32) *Stream {
 	if s := v.recent; s != nil && s.id == id {
 		return s
 	}
-	s, ok := v.streams[id]
-	if !ok {
+	s := v.streams.get(id)
+	if s == nil {
 		return v.open(id, nil)
 	}
 	v.recent = s

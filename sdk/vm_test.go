@@ -65,7 +65,7 @@ func TestInterleavedStreams(t *testing.T) {
 	v.ResponseHeaders(4, true)
 	v.ResponseHeaders(3, true)
 	v.Delete(3)
-	if v.RequestHeaders(3, true); v.streams[3] == nil || v.streams[3] == v.streams[4] {
+	if v.RequestHeaders(3, true); v.streams.get(3) == nil || v.streams.get(3) == v.streams.get(4) {
 		t.Error("an event for a stream that has ended went to another one")
 	}
 	v.Delete(3)
@@ -87,8 +87,8 @@ func TestInterleavedStreams(t *testing.T) {
 	}
 	v.Log(99)
 	v.Delete(99)
-	if len(v.streams) != 2 {
-		t.Errorf("%d streams are open, want 2", len(v.streams))
+	if v.streams.open != 2 {
+		t.Errorf("%d streams are open, want 2", v.streams.open)
 	}
 }
 
@@ -131,8 +131,8 @@ func TestIdleStreamsAreBounded(t *testing.T) {
 	for id := range uint32(burst) {
 		v.Delete(id + 2)
 	}
-	if len(v.streams) != 0 || len(v.idle) != maxIdleStreams {
-		t.Errorf("%d open, %d idle; want 0 and %d", len(v.streams), len(v.idle), maxIdleStreams)
+	if v.streams.open != 0 || len(v.idle) != maxIdleStreams {
+		t.Errorf("%d open, %d idle; want 0 and %d", v.streams.open, len(v.idle), maxIdleStreams)
 	}
 }
 

@@ -30,6 +30,7 @@ type options struct {
 	workers     int
 	soak        int
 	only        string
+	also        string
 	out         string
 }
 
@@ -45,6 +46,7 @@ func main() {
 	flag.IntVar(&o.workers, "workers", 4, "workers of the Envoys that show what a further worker takes; 1 leaves that out")
 	flag.IntVar(&o.soak, "soak", 1_000_000, "requests after which the memory of waft-headers is looked at again; 0 leaves that out")
 	flag.StringVar(&o.only, "only", "", "rows to measure beside none, separated by commas (default: all)")
+	flag.StringVar(&o.also, "also", "", "more modules to measure, as NAME=FILE, separated by commas; their configuration is the header's value")
 	flag.StringVar(&o.out, "out", "bench/out/filters.json", "the file for the figures")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -65,7 +67,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	rows, err := prepare(ctx, temp, o.only)
+	rows, err := prepare(ctx, temp, o.only, o.also)
 	if err != nil {
 		return err
 	}

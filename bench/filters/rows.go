@@ -39,7 +39,7 @@ type row struct {
 }
 
 // prepare builds the modules and makes the rows; the first is that without a filter.
-func prepare(ctx context.Context, temp, only string) ([]*row, error) {
+func prepare(ctx context.Context, temp, only, also string) ([]*row, error) {
 	t, err := newToken()
 	if err != nil {
 		return nil, err
@@ -58,6 +58,14 @@ func prepare(ctx context.Context, temp, only string) ([]*row, error) {
 	if only != "" {
 		names := strings.Split(only, ",")
 		rows = slices.DeleteFunc(rows, func(r *row) bool { return r.name != "none" && !slices.Contains(names, r.name) })
+	}
+	for _, module := range strings.FieldsFunc(also, func(c rune) bool { return c == ',' }) {
+		name, path, _ := strings.Cut(module, "=")
+		r := &row{name: name, config: headerValue}
+		if r.module, err = os.ReadFile(path); err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
 	}
 	for _, r := range rows {
 		switch r.name {

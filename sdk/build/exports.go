@@ -1,6 +1,7 @@
 package build
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -93,20 +94,29 @@ func parseOptionalFile(text string) (optionalFile, bool) {
 // contents are the imports (MODULE.FUNCTION) and the methods of a linked module.
 type contents struct{ imports, methods map[string]bool }
 
-// contentsOf reads a module that has a name section. ok is false if it has none.
+// unreadableError says that a linked module cannot be looked into.
+type unreadableError struct{ cause error }
+
+func (e *unreadableError) Error() string { return e.cause.Error() }
+func (e *unreadableError) Unwrap() error { return e.cause }
+
+// contentsOf reads a module with a name section. Its error is an *unreadableError.
 //
 // A method is in a linked module if it is called, or if a value of its type may be asked for it through an interface: the linker
 // keeps no other. Its name ends in a dot and the method's, whatever its type is: embedded, generic, or of another package.
-func contentsOf(wasm []byte) (c contents, ok bool, err error) {
+func contentsOf(wasm []byte) (contents, error) {
 	f, err := readFunctions(wasm)
 	if err != nil {
-		return c, false, err
+		return contents{}, &unreadableError{err}
 	}
 	names, err := functionNames(f.sections)
-	if err != nil || len(names) == 0 {
-		return c, false, err
+	if err != nil {
+		return contents{}, &unreadableError{err}
 	}
-	c = contents{imports: map[string]bool{}, methods: map[string]bool{}}
+	if len(names) == 0 {
+		return contents{}, &unreadableError{errors.New("it has no names of functions")}
+	}
+	c := contents{imports: map[string]bool{}, methods: map[string]bool{}}
 	for _, im := range f.imports {
 		c.imports[im.module+"."+im.name] = true
 	}
@@ -115,7 +125,7 @@ func contentsOf(wasm []byte) (c contents, ok bool, err error) {
 			c.methods[name[dot+1:]] = true
 		}
 	}
-	return c, true, nil
+	return c, nil
 }
 
 // uses says whether the module has something that the file is for.

@@ -33,6 +33,10 @@ func TestExports(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := slices.Concat(always, more)
+			// The sdk's own code for some events can wait for a time; what that may set the host to call stays.
+			if slices.Contains(r.Report.Imports, "env.proxy_set_tick_period_milliseconds") && !slices.Contains(want, "proxy_on_tick") {
+				want = append(want, "proxy_on_tick")
+			}
 			slices.Sort(want)
 			if !slices.Equal(r.Report.Exports, want) {
 				t.Errorf("exports\n%q, want\n%q", r.Report.Exports, want)

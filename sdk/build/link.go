@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,71 +19,74 @@ type linked struct {
 // link compiles the filter without the optional exports that it has no use for.
 //
 // What a module uses shows in the linked module, and depends on what is exported, since the linker keeps what an export
-// reaches. A method shows only while the export that ends in it is there, so the files that methods use stay in while the
-// question is open. An import could be there for the sake of the very export that it would keep, so the files that imports use
-// are out at first, and come in, once and for all, as those imports show.
+// reaches. A method shows only while the export that ends in it is there, so all files that methods use are in while methods are looked
+// for. An import could be there for the sake of an export that goes, so imports are looked for with the other exports settled; and
+// for the sake of the very export that it would keep, so the files that imports alone use are out at first, and come in as those
+// imports show.
 func (tc toolchain) link(ctx context.Context, src *source) (linked, error) {
 	optional := src.optionalFiles()
-	out := map[string]bool{} // the tags of files that are left out for now
+	has, wasm, out, err := tc.grow(ctx, optional, func(f optionalFile) bool { return len(f.methods) > 0 })
+	if err == nil && len(optional) > 0 {
+		methods := has.methods
+		has, wasm, out, err = tc.grow(ctx, optional, func(f optionalFile) bool { return contents{methods: methods}.uses(f) })
+	}
+	if unreadable := (*unreadableError)(nil); errors.As(err, &unreadable) {
+		return tc.linkWhole(ctx, unreadable)
+	}
+	if err != nil {
+		return linked{}, err
+	}
+	var left []string
 	for _, f := range optional {
-		if len(f.methods) == 0 {
-			out[f.tag] = true
+		if out[f.tag] {
+			left = append(left, f.exports...)
 		}
 	}
-	for {
-		wasm, err := tc.compile(ctx, tags(out))
-		if err != nil {
-			return linked{}, err
-		}
-		has, ok, err := contentsOf(wasm)
-		if err != nil || !ok {
-			return tc.linkWhole(ctx, err)
-		}
-		grown := false
-		for _, f := range optional {
-			if out[f.tag] && has.uses(f) {
-				delete(out, f.tag)
-				grown = true
-			}
-		}
-		if grown {
-			continue
-		}
-		// Nothing more comes in: what no method and no import uses goes out.
-		var exports []string
-		settled := len(out)
-		for _, f := range optional {
-			if !has.uses(f) {
-				out[f.tag] = true
-				exports = append(exports, f.exports...)
-			}
-		}
-		l := linked{wasm: wasm, without: tags(out)}
-		if len(exports) > 0 {
-			slices.Sort(exports)
-			l.changes = []Finding{{Message: fmt.Sprintf("left out %d callbacks that the filter does not use: %s", len(exports), strings.Join(exports, ", "))}}
-		}
-		if len(out) > settled {
-			l.wasm, err = tc.compile(ctx, l.without)
-		}
-		return l, err
+	l := linked{wasm: wasm, without: tags(out)}
+	if len(left) > 0 {
+		slices.Sort(left)
+		l.changes = []Finding{{Message: fmt.Sprintf("left out %d callbacks that the filter does not use: %s", len(left), strings.Join(left, ", "))}}
 	}
+	return l, nil
+}
+
+// grow compiles the filter with the optional files that are wanted, and again with those that imports use as well, until no more show.
+// out are the tags of the files that are left out.
+func (tc toolchain) grow(ctx context.Context, optional []optionalFile, wanted func(optionalFile) bool) (has contents, wasm []byte, out map[string]bool, err error) {
+	out = map[string]bool{}
+	for _, f := range optional {
+		out[f.tag] = !wanted(f)
+	}
+	for grown := true; grown; {
+		if wasm, err = tc.compile(ctx, tags(out)); err != nil {
+			return has, nil, nil, err
+		}
+		if has, err = contentsOf(wasm); err != nil {
+			return has, nil, nil, err
+		}
+		grown = false
+		for _, f := range optional {
+			if out[f.tag] && (contents{imports: has.imports}).uses(f) {
+				out[f.tag], grown = false, true
+			}
+		}
+	}
+	return has, wasm, out, nil
 }
 
 // linkWhole compiles the filter with all exports, where the linked module cannot be understood.
 func (tc toolchain) linkWhole(ctx context.Context, cause error) (linked, error) {
-	why := "it has no names of functions"
-	if cause != nil {
-		why = cause.Error()
-	}
 	wasm, err := tc.compile(ctx, nil)
-	return linked{wasm: wasm, changes: []Finding{{Message: "all callbacks are left in, since the linked module cannot be read: " + why}}}, err
+	return linked{wasm: wasm, changes: []Finding{{Message: "all callbacks are left in, since the linked module cannot be read: " + cause.Error()}}}, err
 }
 
+// tags are those of a set, sorted.
 func tags(set map[string]bool) []string {
 	var out []string
-	for tag := range set {
-		out = append(out, tag)
+	for tag, in := range set {
+		if in {
+			out = append(out, tag)
+		}
 	}
 	slices.Sort(out)
 	return out
