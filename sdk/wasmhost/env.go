@@ -548,7 +548,7 @@ func hostCallForeignFunction(in *instance, s []uint64) Status {
 	}
 	result, status := f(in.ctx, args)
 	var ptr uint32
-	if s[4] != 0 && len(result) > 0 {
+	if s[4] != 0 && result != nil { // an empty result is allocated all the same, as in Envoy; none is not
 		p, buf, ok := in.alloc(uint32(len(result)))
 		if !ok {
 			return StatusInvalidMemoryAccess

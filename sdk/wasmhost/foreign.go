@@ -7,7 +7,8 @@ import (
 	"io"
 )
 
-// ForeignFunction is a function that guests call by name. It gets the arguments' bytes, which it must copy to keep them.
+// ForeignFunction is a function that guests call by name. It gets the arguments' bytes, which it must copy to keep them. A nil result
+// gives the guest a null pointer; an empty one is allocated in the guest's memory.
 type ForeignFunction func(ctx context.Context, args []byte) (result []byte, status Status)
 
 // foreign finds the function behind a name: the Proxy's, or one of Envoy's own (source/extensions/common/wasm/foreign.cc). Of those

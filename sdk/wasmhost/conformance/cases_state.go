@@ -1,6 +1,11 @@
 package conformance
 
-import "time"
+import (
+	"bytes"
+	"compress/zlib"
+	"io"
+	"time"
+)
 
 // stateCases are about what outlives a callback: shared data, queues, metrics, properties, time.
 func stateCases() []testCase {
@@ -310,6 +315,42 @@ func propertyCases() []testCase {
 			call("call_foreign_function", bad{}, "", bytesOut),
 			call("call_foreign_function", "no such function", bad{}, bytesOut),
 		)), steps: []step{get(), answer()}},
+		testCase{name: "foreign/clear_route_cache", guest: with(on("on_request_headers",
+			call("call_foreign_function", "clear_route_cache", "", bytesOut),
+			call("call_foreign_function", "clear_route_cache", "arguments", 0, 0),
+		)), steps: []step{get(), answer()}},
+		testCase{name: "foreign/clear_route_cache on the plugin's context", guest: with(on("on_configure",
+			call("call_foreign_function", "clear_route_cache", "", bytesOut))), steps: []step{get(), answer()}},
+		testCase{name: "foreign/compress", guest: quiet(on("on_request_headers",
+			call("call_foreign_function", "compress", "hello hello hello", mutedBytes),
+			call("call_foreign_function", "compress", "", mutedBytes),
+			call("call_foreign_function", "compress", "no result wanted", 0, 0),
+			call("call_foreign_function", "compress", "hello", badOut{}, badOut{}),
+		)), steps: []step{get(), answer()}},
+		testCase{name: "foreign/uncompress", guest: quiet(on("on_request_headers",
+			call("call_foreign_function", "uncompress", compressed("hello"), bytesOut),
+			call("call_foreign_function", "uncompress", compressed(""), bytesOut),
+			call("call_foreign_function", "uncompress", compressed("hello"), 0, 0),
+			call("call_foreign_function", "uncompress", "no zlib", bytesOut),
+			call("call_foreign_function", "uncompress", "", bytesOut),
+			call("call_foreign_function", "uncompress", compressed("hello")[:8], bytesOut),
+		)), steps: []step{get(), answer()}},
 	)
+	var others []statement
+	for _, name := range []string{
+		"expr_create", "expr_evaluate", "expr_delete", "declare_property", "set_envoy_filter_state", "verify_signature",
+	} {
+		others = append(others, call("call_foreign_function", name, "\xff\xff\xff", bytesOut))
+	}
+	cases = append(cases, testCase{name: "foreign/those that need Envoy", guest: quiet(on("on_request_headers", others...)), steps: []step{get(), answer()}})
 	return cases
+}
+
+// compressed is a text in zlib's form.
+func compressed(text string) string {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b)
+	_, _ = io.WriteString(w, text) // into memory: never fails
+	_ = w.Close()
+	return b.String()
 }
