@@ -83,7 +83,7 @@ func newRoot() *cobra.Command {
 	})
 	group(root)
 	root.AddCommand(
-		newNew(), newBuild(), newCheck(), newTest(), newBench(), newDev(),
+		newNew(), newBuild(), newCheck(), newTest(), newBench(), newDev(), newSymbolize(),
 		newPush(), newPull(), newInspect(),
 		newServe(), newAgent(),
 		newRelease(), newRollout(), newNodes(), newAudit(),

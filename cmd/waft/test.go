@@ -200,6 +200,10 @@ func (t *tester) test(ctx context.Context, dir string) (tested, error) {
 		return tested{}, err
 	}
 	result := tested{Filter: dir, Unloadable: map[string]string{}}
+	symbols, err := build.ReadSymbols(built.Symbols)
+	if err != nil {
+		return tested{}, err
+	}
 	options := filtertest.Options{Name: filepath.Base(mustAbs(dir))}
 	var same *filtertest.Report
 	for _, p := range built.Report.Profiles {
@@ -215,6 +219,7 @@ func (t *tester) test(ctx context.Context, dir string) (tested, error) {
 		if err != nil {
 			return result, fmt.Errorf("%s: %w", dir, err)
 		}
+		resolve(report, symbols)
 		result.Reports = append(result.Reports, report)
 		if t.binary != nil && p.Name == t.same.Name() {
 			same = &report
@@ -225,6 +230,7 @@ func (t *tester) test(ctx context.Context, dir string) (tested, error) {
 		if err != nil {
 			return result, fmt.Errorf("%s: %w", dir, err)
 		}
+		resolve(report, symbols)
 		result.Reports = append(result.Reports, report)
 		if same != nil {
 			result.Mismatches = filtertest.Compare(*same, report)
@@ -232,6 +238,18 @@ func (t *tester) test(ctx context.Context, dir string) (tested, error) {
 	}
 	result.Seconds = time.Since(started).Seconds()
 	return result, nil
+}
+
+// resolve names the functions on the stacks of what crashed.
+func resolve(report filtertest.Report, symbols build.Symbols) {
+	for _, s := range report.Scenarios {
+		for i := range s.Differences {
+			s.Differences[i].Got = symbols.Resolve(s.Differences[i].Got)
+		}
+		for i := range s.Observed.Logs {
+			s.Observed.Logs[i] = symbols.Resolve(s.Observed.Logs[i])
+		}
+	}
 }
 
 // mustAbs is the absolute path, or the path itself where the working directory is gone.

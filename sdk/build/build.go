@@ -41,6 +41,8 @@ type Options struct {
 type Result struct {
 	// Module and ManifestPath are the files written.
 	Module, ManifestPath string
+	// Symbols is the file that names the module's functions, for ReadSymbols.
+	Symbols string
 	// Manifest is what ManifestPath holds.
 	Manifest manifest.Manifest
 	// Report says what Check found, with the chain of Go functions behind each import that an Envoy lacks.
@@ -82,7 +84,7 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 		return Result{}, err
 	}
 	opts.step("adapt")
-	wasm, changes, err := tc.adapt(ctx, source, module)
+	wasm, symbols, changes, err := tc.adapt(ctx, source, module)
 	if err != nil {
 		return Result{}, err
 	}
@@ -118,7 +120,13 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 	}
 	r := Result{
 		Module: filepath.Join(opts.OutDir, opts.Name+".wasm"), ManifestPath: filepath.Join(opts.OutDir, opts.Name+".json"),
+		Symbols:  filepath.Join(opts.OutDir, opts.Name+SymbolsSuffix),
 		Manifest: m, Report: report, Changes: changes, Warnings: append(report.Warnings[:len(report.Warnings):len(report.Warnings)], warnings...),
+	}
+	// First, so that a module never stands beside the symbols of another one: those name the module that they are of.
+	symbols.SHA256 = m.SHA256
+	if err := symbols.write(r.Symbols); err != nil {
+		return Result{}, err
 	}
 	if err := writeBoth(r.Module, wasm, r.ManifestPath, m); err != nil {
 		return Result{}, err

@@ -1,12 +1,20 @@
 package build
 
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+)
+
 // sectionName is the custom section in which linkers name functions.
 // https://webassembly.github.io/spec/core/appendix/custom.html#name-section
 const sectionName = "name"
 
+// functionsPart is the part of it that names functions.
+const functionsPart = 1
+
 // functionNames are the names in a module's name section by the number of the function; none where it has no such section.
 func functionNames(list []section) (map[uint32]string, error) {
-	const functionsPart = 1
 	for _, s := range list {
 		if s.id != sectionCustom {
 			continue
@@ -43,8 +51,28 @@ func functionNames(list []section) (map[uint32]string, error) {
 	return nil, nil
 }
 
-// withoutNames is the module without its name section, which is what -s does of the linker.
-func withoutNames(wasm []byte) ([]byte, error) {
+// renumberNames are the names under new numbers.
+func renumberNames(names map[uint32]string, number func(uint32) uint32) map[uint32]string {
+	out := make(map[uint32]string, len(names))
+	for index, name := range names {
+		out[number(index)] = name
+	}
+	return out
+}
+
+// nameSection is the body of a name section that names functions, and nothing else.
+func nameSection(names map[uint32]string) []byte {
+	list := appendList(nil, slices.Sorted(maps.Keys(names)), func(dst []byte, index uint32) []byte {
+		return appendName(binary.AppendUvarint(dst, uint64(index)), names[index])
+	})
+	body := append(appendName(nil, sectionName), functionsPart)
+	return append(binary.AppendUvarint(body, uint64(len(list))), list...)
+}
+
+// withOneName is the module with a name section that names its first function only. Envoy tells the stack of a trap only of a
+// module that names functions (proxy-wasm-cpp-host, src/v8/v8.cc, getFailMessage), and by numbers those that have no name: the
+// symbol file beside the module knows them.
+func withOneName(wasm []byte) ([]byte, error) {
 	list, err := sections(wasm)
 	if err != nil {
 		return nil, err
@@ -58,5 +86,10 @@ func withoutNames(wasm []byte) ([]byte, error) {
 		}
 		kept = append(kept, s)
 	}
+	kept = append(kept, section{id: sectionCustom, body: nameSection(map[uint32]string{0: onlyName})})
 	return joinSections(kept), nil
 }
+
+// onlyName is the name of the first function of a module whose names are in its symbol file. It is an import, of whatever the
+// module imports first.
+const onlyName = "import"

@@ -7,8 +7,9 @@ import (
 )
 
 // replaceImports makes functions of the module's own out of imported ones: stub gives the body of the function that is to stand
-// in for an import, or nil for one that stays. Everything that names a function is numbered anew. The module's custom sections
-// that name functions by number (name, linking, relocations) are left out, since they would then lie.
+// in for an import, or nil for one that stays. Everything that names a function is numbered anew. Of the name section the
+// functions' names are kept, if they can be read; other custom sections that name functions by number (linking, relocations) are left out, since they
+// would then lie.
 func replaceImports(wasm []byte, stub func(im importEntry, typ functionType) []byte) ([]byte, error) {
 	f, err := readFunctions(wasm)
 	if err != nil {
@@ -73,7 +74,15 @@ func (f *functions) write(number func(uint32) uint32) ([]byte, error) {
 		var err error
 		switch s.id {
 		case sectionCustom:
-			if name, _, err := custom(s.body); err != nil || namesFunctions(name) {
+			name, _, cerr := custom(s.body)
+			switch {
+			case cerr == nil && name == sectionName:
+				names, nerr := functionNames([]section{s})
+				if nerr != nil {
+					continue // names are for people; the module does without
+				}
+				s.body = nameSection(renumberNames(names, number))
+			case cerr != nil || namesFunctions(name):
 				continue
 			}
 		case sectionImport:
@@ -103,9 +112,9 @@ func (f *functions) write(number func(uint32) uint32) ([]byte, error) {
 	return joinSections(out), nil
 }
 
-// namesFunctions says whether a custom section of this name holds numbers of functions.
+// namesFunctions says whether a custom section of this name, which is not the name section, holds numbers of functions.
 func namesFunctions(name string) bool {
-	return name == sectionName || name == "linking" || len(name) > 6 && name[:6] == "reloc."
+	return name == "linking" || len(name) > 6 && name[:6] == "reloc."
 }
 
 func appendList[T any](dst []byte, list []T, item func([]byte, T) []byte) []byte {

@@ -46,7 +46,8 @@ func TestReplaceImports(t *testing.T) {
 			opI32Const, 2, opCallIndirect, 0, 0, 0x6a, opEnd,
 			6, 0, opCall, 1, 0x24, 0, opEnd,
 			4, 0, 0x23, 0, opEnd},
-		sectionCustom, cat(name("name"), []byte{1, 2, 1, 0}),
+		sectionCustom, nameSection(map[uint32]string{1: "two", 2: "three"}),
+		sectionCustom, cat(name("linking"), []byte{1, 2, 1, 0}),
 		sectionCustom, cat(name("kept"), []byte("as it is")),
 	)
 	ctx := t.Context()
@@ -77,8 +78,17 @@ func TestReplaceImports(t *testing.T) {
 			t.Errorf("%s is %v, %v; want %d", export, got, err, want)
 		}
 	}
-	if !bytes.Contains(out, []byte("as it is")) || bytes.Contains(out, name("name")) {
+	if !bytes.Contains(out, []byte("as it is")) || bytes.Contains(out, name("linking")) {
 		t.Error("the wrong custom sections are left out")
+	}
+	list, err := sections(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// "two" is now the last function, and "three" has moved up.
+	names, err := functionNames(list)
+	if last := uint32(len(names)); err != nil || names[1] != "three" || last != 2 {
+		t.Errorf("the functions are named %v, %v", names, err)
 	}
 	same, err := replaceImports(wasm, func(importEntry, functionType) []byte { return nil })
 	if err != nil || !bytes.Equal(same, wasm) {
