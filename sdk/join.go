@@ -85,7 +85,7 @@ func (g *group) wait(over func() bool) {
 				t.scope.cancel(context.Canceled)
 			}
 		}
-		g.parent.park(nil)
+		g.parent.pause()
 	}
 	if g.panic != nil {
 		panic(*g.panic)

@@ -15,6 +15,9 @@ import (
 
 // The tests of this file want tasks, and what they wait for, to end when what they belong to ends.
 
+// scopeName is a key of values in contexts.
+type scopeName struct{}
+
 const nothingHeld = "0 streams, 0 callouts, 0 timers, 0 ready"
 
 // TestNothingLeft ends a stream whose handler waits, in all the ways in which a handler can hold on.
@@ -54,7 +57,7 @@ func TestNothingLeft(t *testing.T) {
 			fetchOnce(ctx)
 		},
 		"a standard context": func(ctx context.Context, _ *Request) {
-			ctx, cancel := context.WithCancel(context.WithValue(ctx, "k", "v"))
+			ctx, cancel := context.WithCancel(context.WithValue(ctx, scopeName{}, "v"))
 			defer cancel()
 			All(ctx, fetchOnce, fetchOnce)
 		},
@@ -223,7 +226,7 @@ func TestCancelByAnotherTask(t *testing.T) {
 	}{
 		{"itself", fetchOnce},
 		{"below All", func(ctx context.Context) error { return All(ctx, fetchOnce) }},
-		{"below a value", func(ctx context.Context) error { return fetchOnce(context.WithValue(ctx, "k", "v")) }},
+		{"below a value", func(ctx context.Context) error { return fetchOnce(context.WithValue(ctx, scopeName{}, "v")) }},
 		{"below a limit", func(ctx context.Context) error {
 			ctx, cancel := WithTimeout(ctx, time.Hour)
 			defer cancel()

@@ -110,8 +110,7 @@ func TestQueueHoldsItems(t *testing.T) {
 	t.Parallel()
 	var got []string
 	var twice error
-	var h *ledger
-	h = newLedger(t, func(p *Plugin) Filter {
+	h := newLedger(t, func(p *Plugin) Filter {
 		p.host.Calls.(*ledger).queue = [][]byte{[]byte("old")}
 		p.Receive("jobs", func(ctx context.Context, item []byte) {
 			got = append(got, string(item))

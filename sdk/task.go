@@ -203,15 +203,20 @@ func (v *vm) enter(id uint32) {
 	}
 }
 
-// park waits until somebody wakes the task. A context, unless it is nil, wakes it when it is cancelled.
+// pause waits until somebody wakes the task.
+func (t *task) pause() {
+	t.parked, t.waited = true, true
+	t.worker.yield(struct{}{})
+}
+
+// park waits until somebody wakes the task, or the context is cancelled.
 func (t *task) park(ctx context.Context) {
 	v := t.vm
-	if ctx != nil && !wakes(ctx) {
+	if !wakes(ctx) {
 		t.watched = ctx
 		v.watching = append(v.watching, t)
 	}
-	t.parked, t.waited = true, true
-	t.worker.yield(struct{}{})
+	t.pause()
 	if t.watched != nil {
 		t.watched = nil
 		v.watching = slices.DeleteFunc(v.watching, func(other *task) bool { return other == t })
