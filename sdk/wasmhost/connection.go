@@ -154,6 +154,14 @@ func wireBody(headers Headers, body []byte) (read []byte, ok bool) {
 	return body[:n], true
 }
 
+// wireTrailers are the trailers that the other end of an HTTP/1.1 connection reads: a message with a length has none.
+func wireTrailers(headers, trailers Headers) Headers {
+	if _, has := headers.Get("content-length"); has {
+		return nil
+	}
+	return trailers
+}
+
 // noBody says that a response has no body, whatever its headers say.
 func noBody(method, status string) bool {
 	return method == http.MethodHead || status == "204" || status == "304" || strings.HasPrefix(status, "1") && len(status) == 3

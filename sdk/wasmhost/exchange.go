@@ -97,11 +97,11 @@ func (p *Plugin) Exchange(ctx context.Context, r Request, upstream Upstream) (Ou
 func (r *Response) read(method string) bool {
 	status, _ := r.Headers.Get(":status")
 	if noBody(method, status) {
-		r.Body = nil
+		r.Body, r.Trailers = nil, nil
 		return true
 	}
 	body, ok := wireBody(r.Headers, r.Body)
-	r.Body = body
+	r.Body, r.Trailers = body, wireTrailers(r.Headers, r.Trailers)
 	return ok
 }
 
@@ -131,7 +131,7 @@ func (s *Stream) exchange(ctx context.Context, r Request, upstream Upstream, out
 	up := s.Upstream()
 	body, whole := wireBody(up.Headers, up.Body)
 	if up.Headers != nil && up.Complete && whole && !s.aborted && !s.reset {
-		out.Upstream = &Request{Headers: up.Headers.Clone(), Body: body, Trailers: up.Trailers}
+		out.Upstream = &Request{Headers: up.Headers.Clone(), Body: body, Trailers: wireTrailers(up.Headers, up.Trailers)}
 		s.connected = true
 		resp, err := upstream(ctx, *out.Upstream)
 		if ctx.Err() != nil {

@@ -73,3 +73,24 @@ func TestExchangeTime(t *testing.T) {
 		})
 	}
 }
+
+// TestWireTrailers has trailers on messages with a length, which HTTP/1.1 cannot send, and without.
+func TestWireTrailers(t *testing.T) {
+	p := newPuppet(t, virtual(), wasmhost.VMConfig{})
+	for _, length := range []bool{true, false} {
+		request, answer := get(t), wasmhost.Response{Headers: wasmhost.NewHeaders(":status", "200")}
+		request.Body, request.Trailers = []byte("ab"), wasmhost.NewHeaders("x-t", "1")
+		answer.Body, answer.Trailers = []byte("ok"), wasmhost.NewHeaders("x-u", "1")
+		if length {
+			request.Headers = append(request.Headers, wasmhost.Header{Name: "content-length", Value: "2"})
+			answer.Headers = append(answer.Headers, wasmhost.Header{Name: "content-length", Value: "2"})
+		}
+		out, err := p.Exchange(t.Context(), request, func(context.Context, wasmhost.Request) (wasmhost.Response, error) { return answer, nil })
+		if err != nil || out.Upstream == nil || out.Response == nil {
+			t.Fatalf("got %+v, %v", out, err)
+		}
+		if len(out.Upstream.Trailers) == 0 != length || len(out.Response.Trailers) == 0 != length {
+			t.Errorf("length %t: trailers %v and %v", length, out.Upstream.Trailers, out.Response.Trailers)
+		}
+	}
+}
