@@ -52,6 +52,11 @@ conformance: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/en
 conformance-mutation: ## Take every function out of wasmhost in turn, and show that the conformance cases notice
 	$(GO) run ./sdk/wasmhost/conformance/run -mutate -versions '$(ENVOY_VERSION)'
 
+.PHONY: waf
+waf: build envoys ## Run the WAF's scenarios as compiled Wasm, in wazero and in every Envoy version (minutes)
+	WAFT_WAF=1 $(GO) test -count 1 -timeout 20m -run TestScenarios ./filters/waf
+	for v in $(ENVOY_VERSIONS); do bin/waft test --envoy=.cache/envoy/$$v/envoy/_bin/envoy filters/waf; done
+
 .PHONY: race
 race: envoy ## Run the tests of the concurrent parts under the race detector
 	$(GO) test -race -timeout 20m ./distributor/... ./registry/... ./envoy/...

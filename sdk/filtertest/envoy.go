@@ -19,8 +19,9 @@ import (
 
 // Limits of the backend that is a real Envoy.
 const (
-	// envoyStart is how long one Envoy may take until it serves. Compiling a Go module takes seconds on a busy machine.
-	envoyStart = 2 * time.Minute
+	// envoyStart is how long one Envoy may take until it serves. Compiling a Go module takes seconds, and one of 10 MB minutes on a
+	// busy machine.
+	envoyStart = 5 * time.Minute
 	// envoyAnswer is how long a request may take. A filter that pauses for ever is seen by it.
 	envoyAnswer = 5 * time.Second
 	// envoySettle is how long statistics and log may take to show what a request did.

@@ -1,0 +1,7 @@
+package main
+
+import "github.com/waft-project/waft/sdk"
+
+func init() { sdk.Register(configure) }
+
+func main() {}
