@@ -133,6 +133,11 @@ bench-filters: .cache/envoy/$(ENVOY_VERSION)/envoy/_bin/envoy ## Measure what fi
 	@mkdir -p bin && $(GO) build -o bin/bench-filters ./bench/filters
 	bin/bench-filters $(BENCHFLAGS)
 
+.PHONY: bench-await
+bench-await: .cache/envoy/$(ENVOY_VERSION)/envoy/_bin/envoy ## Measure what a callout costs that is waited for, beside the same with callbacks; figures go to bench/out/await.json
+	@mkdir -p bin && $(GO) build -o bin/bench-filters ./bench/filters
+	bin/bench-filters -await -out bench/out/await.json $(BENCHFLAGS)
+
 .PHONY: clean
 clean: ## Remove what was built and fetched
 	rm -rf bin dist bench/out .cache

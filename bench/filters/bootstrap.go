@@ -1,6 +1,10 @@
 package main
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"net"
+	"strconv"
+)
 
 // object is a JSON object of Envoy's configuration.
 type object = map[string]any
@@ -13,7 +17,9 @@ func extension(name, typ string, config object) object {
 
 // bootstrap is the configuration of an Envoy that answers each request by itself, with three bytes. Under /seen it tells the
 // request header that the filters add, for a look at whether they do.
-func bootstrap(port int, filters []any) ([]byte, error) {
+//
+// callout is the address of a server that filters can send requests to, as the cluster of that name; empty for none.
+func bootstrap(port int, filters []any, callout string) ([]byte, error) {
 	answer := object{"status": 200, "body": object{"inline_string": "ok\n"}}
 	routes := []any{
 		object{
@@ -29,12 +35,38 @@ func bootstrap(port int, filters []any) ([]byte, error) {
 			"route_config": object{"virtual_hosts": []any{object{"name": "bench", "domains": []any{"*"}, "routes": routes}}},
 			"http_filters": append(append([]any{}, filters...), router),
 		})
+	clusters := []any{}
+	if callout != "" {
+		cluster, err := calloutCluster(callout)
+		if err != nil {
+			return nil, err
+		}
+		clusters = append(clusters, cluster)
+	}
 	return json.Marshal(object{
 		"admin": object{"address": socketAddress(0)},
-		"static_resources": object{"listeners": []any{object{
+		"static_resources": object{"clusters": clusters, "listeners": []any{object{
 			"address": socketAddress(port), "filter_chains": []any{object{"filters": []any{manager}}},
 		}}},
 	})
+}
+
+// calloutCluster is a cluster of one server.
+func calloutCluster(address string) (object, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, err
+	}
+	endpoint := object{"endpoint": object{"address": socketAddress(number)}}
+	return object{
+		"name": calloutName, "connect_timeout": "1s", "load_assignment": object{
+			"cluster_name": calloutName, "endpoints": []any{object{"lb_endpoints": []any{endpoint}}},
+		},
+	}, nil
 }
 
 func socketAddress(port int) object {

@@ -31,6 +31,7 @@ type options struct {
 	soak        int
 	only        string
 	also        string
+	await       bool
 	out         string
 }
 
@@ -47,6 +48,7 @@ func main() {
 	flag.IntVar(&o.soak, "soak", 1_000_000, "requests after which the memory of waft-headers is looked at again; 0 leaves that out")
 	flag.StringVar(&o.only, "only", "", "rows to measure beside none, separated by commas (default: all)")
 	flag.StringVar(&o.also, "also", "", "more modules to measure, as NAME=FILE, separated by commas; their configuration is the header's value")
+	flag.BoolVar(&o.await, "await", false, "measure a callout that is waited for, beside the same with callbacks, instead of the other rows")
 	flag.StringVar(&o.out, "out", "bench/out/filters.json", "the file for the figures")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -67,7 +69,16 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	rows, err := prepare(ctx, temp, o.only, o.also)
+	callout := ""
+	if o.await {
+		address, end, err := serveCallouts()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = end() }()
+		callout = address
+	}
+	rows, err := prepare(ctx, temp, o.only, o.also, callout)
 	if err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ func start(ctx context.Context, binary envoy.Binary, dir string, r *row, workers
 	if err != nil {
 		return nil, err
 	}
-	config, err := bootstrap(port, r.filters)
+	config, err := bootstrap(port, r.filters, r.callout)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +172,9 @@ func (s *server) verify(ctx context.Context, r *row) error {
 				return fmt.Errorf("the response header %s is %q, want %q once", name, got, headerValue)
 			}
 		}
+	}
+	if got := answer.Header.Get("x-seen"); r.seen && got != headerValue {
+		return fmt.Errorf("the request header x-bench is %q, want the callout's answer %q", got, headerValue)
 	}
 	if r.token != "" {
 		if answer, err = s.ask(ctx, r.token[:len(r.token)-6]+"AAAAAA"); err != nil {

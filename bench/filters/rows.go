@@ -27,6 +27,10 @@ type row struct {
 	token string
 	// adds says that requests and responses get a header, which is looked at before anything is measured.
 	adds bool
+	// callout is the address of the server that the filter sends requests to, empty where it sends none.
+	callout string
+	// seen says that requests get a header, which is looked at before anything is measured.
+	seen bool
 	// compareWorkers has the memory of further workers measured, too.
 	compareWorkers bool
 	// missing says why the row could not be measured.
@@ -39,7 +43,7 @@ type row struct {
 }
 
 // prepare builds the modules and makes the rows; the first is that without a filter.
-func prepare(ctx context.Context, temp, only, also string) ([]*row, error) {
+func prepare(ctx context.Context, temp, only, also, callout string) ([]*row, error) {
 	t, err := newToken()
 	if err != nil {
 		return nil, err
@@ -54,6 +58,11 @@ func prepare(ctx context.Context, temp, only, also string) ([]*row, error) {
 		{name: "native-authz", filters: t.native(true), token: t.text},
 		{name: "native-authz-nocache", filters: t.native(false), token: t.text},
 		{name: "waft-authz", config: t.waft(), token: t.text},
+	}
+	if callout != "" {
+		rows = []*row{
+			{name: "none"}, {name: "gosdk-callback", callout: callout, seen: true}, {name: "waft-await", callout: callout, seen: true},
+		}
 	}
 	if only != "" {
 		names := strings.Split(only, ",")
@@ -73,6 +82,10 @@ func prepare(ctx context.Context, temp, only, also string) ([]*row, error) {
 			r.module, r.missing = buildRust(ctx, temp)
 		case "gosdk-headers":
 			r.module, err = buildGo(ctx, filepath.Join(temp, "gosdk.wasm"), "./bench/filters/testdata/gosdk")
+		case "gosdk-callback":
+			r.module, err = buildGo(ctx, filepath.Join(temp, "callback.wasm"), "./bench/filters/testdata/callback")
+		case "waft-await":
+			r.module, err = buildWaft(ctx, temp, "bench/filters/testdata/await")
 		case "waft-headers":
 			r.module, err = buildWaft(ctx, temp, "bench/filters/testdata/waft")
 		case "waft-authz":

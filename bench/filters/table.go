@@ -23,7 +23,7 @@ func (r *row) cpu() float64 {
 func (r *row) spread() (least, most float64) { return slices.Min(r.samples), slices.Max(r.samples) }
 
 // peers are the rows that a row is compared with.
-var peers = map[string]string{"gosdk-headers": "rust-headers", "waft-headers": "rust-headers", "waft-authz": "native-authz"}
+var peers = map[string]string{"gosdk-headers": "rust-headers", "waft-headers": "rust-headers", "waft-authz": "native-authz", "waft-await": "gosdk-callback"}
 
 // drawTable writes the figures for a person.
 func drawTable(to io.Writer, rows []*row, o options) {
