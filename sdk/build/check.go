@@ -57,7 +57,8 @@ type MissingImport struct {
 	// Want and Have are the types that the module imports and the profile offers; Have is empty when it offers none.
 	Want string `json:"want,omitempty"`
 	Have string `json:"have,omitempty"`
-	// Path is the chain of Go functions that drags the import in, the filter's own first. Only Build can know it.
+	// Path is the chain of functions that drags the import in, the filter's own first. Build knows it from the linker; Check from the
+	// direct calls in a module that has names of functions, without what is called by way of tables.
 	Path []string `json:"path,omitempty"`
 	// Cause is what usually drags it in, or what did, in a few words.
 	Cause string `json:"cause,omitempty"`
@@ -120,6 +121,9 @@ func Check(wasm []byte) (CheckReport, error) {
 	r.Imports = slices.Compact(r.Imports)
 	for _, c := range compat {
 		r.Profiles = append(r.Profiles, profileReport(c))
+	}
+	if r.missesImports() {
+		explainByNames(wasm, &r)
 	}
 	r.Problems = exportProblems(info)
 	r.Warnings = warnings(r)
