@@ -216,6 +216,10 @@ func (m MissingImport) describe(envoy string) string {
 }
 
 func (m MissingImport) next() string {
+	module, name, _ := strings.Cut(m.Import, ".")
+	if _, ok := stubOf(module, name); ok {
+		return "build it with `waft build`, which has the module answer that itself, or leave out what needs it"
+	}
 	if len(m.Path) > 0 {
 		return "leave that call out, or run the filter on an Envoy that has the function"
 	}
