@@ -1,11 +1,12 @@
 package conformance
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 )
@@ -83,36 +84,29 @@ func rootID(id, plugin int) string     { return fmt.Sprintf("root-%d-%d", id, pl
 func vmID(id int) string               { return "vm-" + strconv.Itoa(id) }
 
 // listeners is the file of the listeners of some cases.
-func listeners(version string, cases map[int]testCase) ([]byte, error) {
+func listeners(version, dir string, cases map[int]testCase) ([]byte, error) {
 	var resources []object
 	for _, id := range slices.Sorted(maps.Keys(cases)) {
 		c := cases[id]
 		for plugin := range c.pluginCount() {
-			filters, err := networkFilters(id, plugin, c)
-			if err != nil {
-				return nil, err
-			}
 			resources = append(resources, typed("envoy.config.listener.v3.Listener", object{
 				"name": listenerName(id, plugin), "address": socket("127.0.0.1", 0),
-				"filter_chains": []object{{"filters": filters}},
+				"filter_chains": []object{{"filters": networkFilters(dir, id, plugin, c)}},
 			}))
 		}
 	}
 	return json.Marshal(object{"version_info": version, "resources": resources})
 }
 
-func networkFilters(id, n int, c testCase) ([]object, error) {
-	config, err := plugin(id, n, c)
-	if err != nil {
-		return nil, err
-	}
+func networkFilters(dir string, id, n int, c testCase) []object {
+	config := plugin(dir, id, n, c)
 	if c.network {
 		return []object{
 			{"name": "wasm", "typed_config": typed("envoy.extensions.filters.network.wasm.v3.Wasm", object{"config": config})},
 			{"name": "tcp", "typed_config": typed("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", object{
 				"stat_prefix": "tcp", "cluster": tcpCluster(id),
 			})},
-		}, nil
+		}
 	}
 	return []object{{"name": "http", "typed_config": typed(
 		"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", object{
@@ -128,18 +122,14 @@ func networkFilters(id, n int, c testCase) ([]object, error) {
 					"suppress_envoy_headers": true, // one of them is a duration, which has one digit or more
 				})},
 			},
-		})}}, nil
+		})}}
 }
 
 // plugin is Envoy's PluginConfig of a case.
-func plugin(id, n int, c testCase) (object, error) {
-	module, err := c.module(id, n)
-	if err != nil {
-		return nil, err
-	}
+func plugin(dir string, id, n int, c testCase) object {
 	vm := object{
 		"vm_id": vmID(id), "runtime": "envoy.wasm.runtime.v8",
-		"code": object{"local": object{"inline_bytes": base64.StdEncoding.EncodeToString(module)}},
+		"code": object{"local": object{"filename": modulePath(dir, id, n)}},
 	}
 	if c.vmConfig != "" {
 		vm["configuration"] = text(c.vmConfig)
@@ -168,7 +158,29 @@ func plugin(id, n int, c testCase) (object, error) {
 		}
 		p["capability_restriction_config"] = object{"allowed_capabilities": allowed}
 	}
-	return p, nil
+	return p
+}
+
+// modulePath is the file of a plugin's module. Modules stand in files of their own, because an older Envoy takes many seconds to read a
+// configuration that holds megabytes.
+func modulePath(dir string, id, plugin int) string {
+	return filepath.Join(dir, fmt.Sprintf("module-%d-%d.wasm", id, plugin))
+}
+
+// writeModules writes the modules of some cases.
+func writeModules(dir string, cases map[int]testCase) error {
+	for id, c := range cases {
+		for plugin := range c.pluginCount() {
+			module, err := c.module(id, plugin)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(modulePath(dir, id, plugin), module, 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func text(s string) object {

@@ -29,7 +29,7 @@ type testCase struct {
 
 	steps []step
 
-	// alone gives the case an Envoy of its own, because Envoy does not outlive it.
+	// alone gives the case an Envoy of its own, because Envoy does not outlive it, or has megabytes to compile for it meanwhile.
 	alone bool
 
 	// since is the first Envoy that the case is for, as "1.39"; empty: all.

@@ -117,12 +117,12 @@ func startCases() []testCase {
 			on("on_done", when(param(0), 1, call("set_tick_period_milliseconds", 50), giveBack(0))),
 			on("on_tick", call("set_tick_period_milliseconds", 0), call("done"), call("done")),
 		), steps: []step{reconfigure("the second"), wait(100 * time.Millisecond), get(), answer()}},
-		testCase{name: "Go/runtime", golang: true, env: map[string]string{"LANG": "C", "EMPTY": ""}, config: "plugin", steps: []step{
+		testCase{name: "Go/runtime", golang: true, alone: true, env: map[string]string{"LANG": "C", "EMPTY": ""}, config: "plugin", steps: []step{
 			get(":path", "/headers", "x-a", "1", "x-a", "\xff"), answer(),
 			get(":path", "/runtime"), answer(), get(":path", "/output"), answer(), get(":path", "/files"), answer(),
 			post(":path", "/body"), body("one"), lastBody("two"), answer(),
 		}},
-		testCase{name: "Go/crashes", golang: true, policy: policyReload, steps: []step{
+		testCase{name: "Go/crashes", golang: true, alone: true, policy: policyReload, steps: []step{
 			wait(afterBackoff), get(":path", "/panic"), wait(afterBackoff), get(":path", "/nil"), wait(afterBackoff), get(":path", "/exit"),
 			wait(afterBackoff), get(":path", "/plain"), answer(),
 		}},

@@ -84,6 +84,9 @@ func startEnvoy(ctx context.Context, binary envoy.Binary, dir string, cases map[
 	if err != nil {
 		return nil, err
 	}
+	if err := writeModules(dir, cases); err != nil {
+		return nil, err
+	}
 	if err := e.writeListeners(); err != nil {
 		return nil, err
 	}
@@ -154,7 +157,7 @@ func (e *realEnvoy) stop() {
 // writeListeners replaces the file of the listeners.
 func (e *realEnvoy) writeListeners() error {
 	e.updates++
-	content, err := listeners(strconv.Itoa(e.updates), e.cases)
+	content, err := listeners(strconv.Itoa(e.updates), filepath.Dir(e.file), e.cases)
 	if err != nil {
 		return err
 	}

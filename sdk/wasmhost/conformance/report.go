@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -48,9 +49,10 @@ const (
 	nameWidth = 78
 )
 
-// Run runs all cases under every version and compares. Progress goes to log. The error is about running, not about differences: those
+// Run runs the cases whose names match under every version and compares. Progress goes to log. The error is about running, not about differences: those
 // are in the report, and Report.Err tells.
-func Run(ctx context.Context, versions []string, log io.Writer) (*Report, error) {
+func Run(ctx context.Context, versions []string, only *regexp.Regexp, log io.Writer) (*Report, error) {
+	matches := func(c testCase) bool { return only.MatchString(c.name) }
 	host, err := wasmhost.NewHost(ctx, wasmhost.Config{CacheDir: wasmhost.CacheOff})
 	if err != nil {
 		return nil, err
@@ -61,7 +63,9 @@ func Run(ctx context.Context, versions []string, log io.Writer) (*Report, error)
 		Differences: []ListedDifference{}, verdicts: map[string]string{},
 	}
 	for _, c := range allCases() {
-		r.names = append(r.names, c.name)
+		if matches(c) {
+			r.names = append(r.names, c.name)
+		}
 	}
 	r.Cases = len(r.names)
 	for _, version := range versions {
@@ -77,7 +81,7 @@ func Run(ctx context.Context, versions []string, log io.Writer) (*Report, error)
 		if err != nil {
 			return nil, err
 		}
-		results, err := compare(ctx, host, binary, version, dir, casesFor(version, nil))
+		results, err := compare(ctx, host, binary, version, dir, casesFor(version, matches))
 		if err != nil {
 			return nil, fmt.Errorf("%w; what is left of it is in %s", err, dir)
 		}

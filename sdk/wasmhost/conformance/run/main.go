@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 
 	"github.com/waft-project/waft/sdk/wasmhost/conformance"
@@ -20,10 +21,11 @@ func main() {
 	out := flag.String("json", "bench/out/conformance.json", "where the figures go")
 	docs := flag.String("docs", "docs/conformance.md", "where the page for users goes")
 	mutate := flag.Bool("mutate", false, "leave out each function in turn, under the profile of the last version")
+	only := flag.String("only", "", "run the cases whose names match this regular expression, and write nothing but the table")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	do := func() error { return run(ctx, strings.Fields(*versions), *out, *docs) }
+	do := func() error { return run(ctx, strings.Fields(*versions), *only, *out, *docs) }
 	if *mutate {
 		do = func() error { return mutation(ctx, strings.Fields(*versions)) }
 	}
@@ -34,13 +36,20 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, versions []string, out, docs string) error {
-	report, err := conformance.Run(ctx, versions, os.Stderr)
+func run(ctx context.Context, versions []string, only, out, docs string) error {
+	pattern, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
+	report, err := conformance.Run(ctx, versions, pattern, os.Stderr)
 	if err != nil {
 		return err
 	}
 	if err := report.WriteTable(os.Stdout); err != nil {
 		return err
+	}
+	if only != "" {
+		return report.Err()
 	}
 	if err := report.WriteJSON(out); err != nil {
 		return err
