@@ -21,6 +21,7 @@ func newTest() *cobra.Command {
 	var inEnvoy bool
 	var envoyPath string
 	var fuzzing fuzzFlags
+	var update bool
 	cmd := &cobra.Command{
 		Use:   "test [DIR…]",
 		Short: "Run filters' scenarios as compiled Wasm; --envoy runs them in real Envoy too, and compares",
@@ -54,6 +55,7 @@ finds it again.`,
 				return err
 			}
 			defer tester.close(ctx)
+			tester.update = update
 			var summary testSummary
 			for _, dir := range dirs {
 				tested, err := tester.test(ctx, dir.path)
@@ -80,6 +82,7 @@ finds it again.`,
 	}
 	out.flag(cmd)
 	fuzzing.flags(cmd)
+	cmd.Flags().BoolVar(&update, "update", false, "write pinned traces (scenarios/FILE.yaml.trace) anew instead of comparing them")
 	// --envoy alone runs the Envoy that is found; --envoy=PATH names one.
 	cmd.Flags().StringVar(&envoyPath, "envoy", "", "also run in real Envoy, and compare; --envoy=PATH names the binary (default: $ENVOY, envoy on the PATH, or what `make envoy` fetched)")
 	cmd.Flags().Lookup("envoy").NoOptDefVal = findEnvoy
@@ -124,6 +127,8 @@ type tester struct {
 	binary *envoy.Binary
 	// same is the profile that is to behave as the binary does.
 	same wasmhost.Profile
+	// update writes pinned traces anew.
+	update bool
 }
 
 func newTester(ctx context.Context, inEnvoy bool, envoyPath string) (*tester, error) {
@@ -174,6 +179,8 @@ type tested struct {
 	Filter     string                `json:"filter"`
 	Reports    []filtertest.Report   `json:"reports"`
 	Mismatches []filtertest.Mismatch `json:"mismatches,omitempty"`
+	// Traces are pinned traces that differ.
+	Traces []filtertest.Difference `json:"traces,omitempty"`
 	// Unloadable names the profiles that cannot load the module, with the reason; its scenarios do not run there.
 	Unloadable map[string]string `json:"unloadable,omitempty"`
 	Seconds    float64           `json:"seconds"`
@@ -224,6 +231,11 @@ func (t *tester) test(ctx context.Context, dir string) (tested, error) {
 		if t.binary != nil && p.Name == t.same.Name() {
 			same = &report
 		}
+		if p.Name == newestProfile() {
+			if result.Traces, err = filtertest.CheckTraces(ctx, t.host, module, files, profile, options, t.update); err != nil {
+				return result, fmt.Errorf("%s: %w", dir, err)
+			}
+		}
 	}
 	if t.binary != nil {
 		report, err := filtertest.RunEnvoy(ctx, *t.binary, module, files, options)
@@ -266,7 +278,7 @@ func (t tested) counts() (passed, failed int) {
 		failed += r.Failed()
 		passed += len(r.Scenarios) - r.Failed()
 	}
-	return passed, failed + len(t.Mismatches)
+	return passed, failed + len(t.Mismatches) + len(t.Traces)
 }
 
 // testSummary is what -o json prints.
@@ -302,6 +314,9 @@ func (t tested) draw(w io.Writer) {
 	}
 	for profile, why := range t.Unloadable {
 		fmt.Fprintf(w, "skip %s on %s: it cannot be loaded there: %s\n", t.Filter, profile, why)
+	}
+	for _, d := range t.Traces {
+		fmt.Fprintf(w, "DIFF %s\n", d)
 	}
 	for _, m := range t.Mismatches {
 		fmt.Fprintf(w, "DIFF %s\n", m)
