@@ -15,7 +15,6 @@ import (
 
 // waiter is a filter whose handlers wait.
 type waiter struct {
-	hooks
 	request  func(ctx context.Context, r *sdk.Request) sdk.Action
 	response func(ctx context.Context, r *sdk.Response) sdk.Action
 	done     func(s *sdk.Stream)
