@@ -6,8 +6,8 @@ import "encoding/json"
 const (
 	// defaultRemembered is how many tokens are remembered when the configuration does not say.
 	defaultRemembered = 1000
-	// maxRemembered is the most tokens that a configuration may ask to remember. Each takes about 300 bytes and the
-	// values that it forwards, in every worker.
+	// maxRemembered is the most tokens that a configuration may ask to remember. Each takes about 300 bytes, itself
+	// and the values that it forwards, in every worker.
 	maxRemembered = 50_000
 	// maxTokenHeaders is the most headers that are searched for a token.
 	maxTokenHeaders = 4

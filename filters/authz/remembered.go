@@ -1,14 +1,10 @@
 package main
 
 import (
-	"crypto/sha256"
 	"time"
 
 	"github.com/waft-project/waft/filters/authz/internal/rules"
 )
-
-// digest is the SHA-256 of a token: what a token is remembered under, so that no token is kept.
-type digest [sha256.Size]byte
 
 // verdict is what a verified token is worth under one configuration. It is not changed once it is made.
 type verdict struct {
@@ -33,36 +29,38 @@ func (v *verdict) size() int {
 	return n
 }
 
-// maxRememberedBytes bounds the forwarded values of all remembered tokens together, whatever their number: 8 MiB of the
+// maxRememberedBytes bounds the remembered tokens and their forwarded values together, whatever their number: 16 MiB of the
 // 64 MiB that a module has by default.
-const maxRememberedBytes = 8 << 20
+const maxRememberedBytes = 16 << 20
 
 // remembered holds the verdicts of verified tokens, the most recently used first. Refused tokens are not kept: whoever
 // sends them can send a new one each time, and would only push the good ones out. It belongs to one configuration; a new
 // configuration, with other keys or rules, begins with an empty one. It is not safe for concurrent use.
+//
+// A token is found by its whole text: a digest of it would cost as much as all the rest of a request whose token is known.
 type remembered struct {
 	most    int
 	bytes   int
-	entries map[digest]*entry
+	entries map[string]*entry
 	// ring is the list's anchor: ring.next is the most recently used entry, ring.previous the least.
 	ring entry
 }
 
 type entry struct {
-	key            digest
+	key            string
 	verdict        *verdict
 	next, previous *entry
 }
 
 // newRemembered makes one for at most that many tokens. With 0 it keeps nothing.
 func newRemembered(most int) *remembered {
-	m := &remembered{most: most, entries: map[digest]*entry{}}
+	m := &remembered{most: most, entries: map[string]*entry{}}
 	m.ring.next, m.ring.previous = &m.ring, &m.ring
 	return m
 }
 
 // find is the verdict of a token that may be used now, or nil. An entry that may not is dropped.
-func (m *remembered) find(key digest, now time.Time) *verdict {
+func (m *remembered) find(key string, now time.Time) *verdict {
 	e := m.entries[key]
 	if e == nil {
 		return nil
@@ -78,12 +76,12 @@ func (m *remembered) find(key digest, now time.Time) *verdict {
 	return e.verdict
 }
 
-// keep remembers a verdict; the least recently used ones make room.
-func (m *remembered) keep(key digest, v *verdict) {
+// keep remembers a verdict; the least recently used ones make room. The token must not share memory with what is not kept.
+func (m *remembered) keep(key string, v *verdict) {
 	if old := m.entries[key]; old != nil {
 		m.drop(old)
 	}
-	size := v.size()
+	size := len(key) + v.size()
 	if m.most == 0 || size > maxRememberedBytes {
 		return
 	}
@@ -99,7 +97,7 @@ func (m *remembered) keep(key digest, v *verdict) {
 func (m *remembered) drop(e *entry) {
 	e.unlink()
 	delete(m.entries, e.key)
-	m.bytes -= e.verdict.size()
+	m.bytes -= len(e.key) + e.verdict.size()
 }
 
 func (m *remembered) push(e *entry) {
