@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -64,9 +65,25 @@ func configure(p *sdk.Plugin, _ *struct{}) (sdk.Filter, error) {
 	return sdk.FilterFunc(func() sdk.Handler { return nil }), nil
 }
 `)
-		mustRun(t, f, "build", "--out", dist, reader)
-		mustFail(t, f, []string{"fd_readdir", "envoy-1.36"}, "check", "--profile", "envoy-1.36", filepath.Join(dist, "reader.wasm"))
-		mustRun(t, f, "check", "--profile", "envoy-1.40", filepath.Join(dist, "reader.wasm"))
+		bare := filepath.Join(f.Dir, "bare.wasm")
+		toolchain := exec.CommandContext(t.Context(), "go", "build", "-buildmode=c-shared", "-o", bare, ".")
+		toolchain.Dir, toolchain.Env = reader, append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+		if out, err := toolchain.CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+		// As the toolchain makes it, with the names of its functions, check tells who asks for the import.
+		mustFail(t, f, []string{"fd_readdir", "envoy-1.36", "os.ReadDir"}, "check", "--profile", "envoy-1.36", bare)
+		mustRun(t, f, "check", "--profile", "envoy-1.40", bare)
+		// As waft builds it, it needs none of what some Envoy lacks.
+		var said []string
+		note := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+		if _, err := f.Command(t.Context(), note, "build", "--out", dist, reader); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(said, "\n"), "fd_readdir") {
+			t.Errorf("waft build does not say that it answers fd_readdir itself: %q", said)
+		}
+		mustRun(t, f, "check", "--profile", "envoy-1.36", filepath.Join(dist, "reader.wasm"))
 	})
 	t.Run("an import that no Envoy has", func(t *testing.T) {
 		wasm := filepath.Join(f.Dir, "strange.wasm")
