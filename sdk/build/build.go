@@ -123,12 +123,12 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 		Symbols:  filepath.Join(opts.OutDir, opts.Name+SymbolsSuffix),
 		Manifest: m, Report: report, Changes: changes, Warnings: append(report.Warnings[:len(report.Warnings):len(report.Warnings)], warnings...),
 	}
-	// First, so that a module never stands beside the symbols of another one: those name the module that they are of.
-	symbols.SHA256 = m.SHA256
-	if err := symbols.write(r.Symbols); err != nil {
-		return Result{}, err
+	described, err := m.Encode()
+	if err != nil {
+		return Result{}, fmt.Errorf("write %s: %w", r.ManifestPath, err)
 	}
-	if err := writeBoth(r.Module, wasm, r.ManifestPath, m); err != nil {
+	symbols.SHA256 = m.SHA256
+	if err := writeAll(artefact{r.Module, wasm}, artefact{r.Symbols, symbols.encode()}, artefact{r.ManifestPath, described}); err != nil {
 		return Result{}, err
 	}
 	return r, nil

@@ -84,7 +84,7 @@ func TestBuildWritesModuleAndManifest(t *testing.T) {
 	if again, err := build.ReadManifest(r.Module, report.SHA256); err != nil || again.SHA256 != m.SHA256 {
 		t.Errorf("%+v, %v", again, err)
 	}
-	if entries, err := os.ReadDir(out); err != nil || len(entries) != 2 {
+	if entries, err := os.ReadDir(out); err != nil || len(entries) != 3 {
 		t.Errorf("the folder holds %v, %v", entries, err)
 	}
 	if !slices.Contains(steps, "compile") {
@@ -222,13 +222,16 @@ func TestFailureKeepsTheOld(t *testing.T) {
 	out := t.TempDir()
 	opts := build.Options{OutDir: out}
 	old := mustBuild(t, dir, opts)
-	wasm, data := readFile(t, old.Module), readFile(t, old.ManifestPath)
+	wasm, data, symbols := readFile(t, old.Module), readFile(t, old.ManifestPath), readFile(t, old.Symbols)
 	check := func(t *testing.T) {
 		t.Helper()
 		if !bytes.Equal(readFile(t, old.Module), wasm) {
 			t.Error("the module changed")
 		}
-		if entries, err := os.ReadDir(out); err != nil || len(entries) != 2 {
+		if !bytes.Equal(readFile(t, old.Symbols), symbols) {
+			t.Error("the symbols changed")
+		}
+		if entries, err := os.ReadDir(out); err != nil || len(entries) != 3 {
 			t.Errorf("the folder holds %v, %v", entries, err)
 		}
 	}

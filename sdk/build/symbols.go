@@ -47,25 +47,15 @@ type Symbol struct {
 // symbolsHeader begins a symbol file; the module's digest follows.
 const symbolsHeader = "waft symbols 1 sha256:"
 
-// write writes the file: a header, then a line for each function, its number, name and place, with tabs between.
-func (s Symbols) write(path string) error {
+// encode is the file: a header, then a line for each function, its number, name and place, with tabs between.
+func (s Symbols) encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s%s\n", symbolsHeader, s.SHA256)
 	for _, i := range slices.Sorted(maps.Keys(s.Functions)) {
 		f := s.Functions[i]
 		fmt.Fprintf(&b, "%d\t%s\t%s\n", i, f.Name, f.Place)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	temp, err := writeTemp(path, b.Bytes())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(temp))
-	}
-	return nil
+	return b.Bytes()
 }
 
 // ReadSymbols reads a symbol file. Its errors wrap ErrSymbols, or are the file system's.

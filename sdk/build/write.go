@@ -6,49 +6,53 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/waft-project/waft/sdk/manifest"
 )
 
-// writeBoth puts a module and its manifest into place: both, or neither. A crash between the two renames leaves a manifest
-// whose digest is not the module's, which ReadManifest refuses.
-func writeBoth(modulePath string, wasm []byte, manifestPath string, m manifest.Manifest) (err error) {
-	data, err := m.Encode()
-	if err != nil {
-		return fmt.Errorf("write %s: %w", manifestPath, err)
-	}
-	if err := os.MkdirAll(filepath.Dir(modulePath), 0o755); err != nil {
-		return fmt.Errorf("write %s: %w", modulePath, err)
-	}
-	newModule, err := writeTemp(modulePath, wasm)
-	if err != nil {
-		return err
-	}
-	defer removeTemp(newModule, &err)
-	newManifest, err := writeTemp(manifestPath, data)
-	if err != nil {
-		return err
-	}
-	defer removeTemp(newManifest, &err)
+// artefact is a file that a build makes.
+type artefact struct {
+	path string
+	data []byte
+}
 
-	old, err := keep(modulePath)
-	if err != nil {
-		return err
+// writeAll puts the files of a build, which go to one folder, into place: all of them, or none. A crash between two renames
+// leaves files of two builds; manifest and symbols hold the digest of their module, so whoever reads them sees it.
+func writeAll(outputs ...artefact) (err error) {
+	if err := os.MkdirAll(filepath.Dir(outputs[0].path), 0o755); err != nil {
+		return fmt.Errorf("write %s: %w", outputs[0].path, err)
 	}
-	if old != "" {
-		defer removeTemp(old, &err)
-	}
-	if err := os.Rename(newModule, modulePath); err != nil {
-		return fmt.Errorf("write %s: %w", modulePath, err)
-	}
-	if err := os.Rename(newManifest, manifestPath); err != nil {
-		err = fmt.Errorf("write %s: %w", manifestPath, err)
-		if old != "" {
-			return errors.Join(err, os.Rename(old, modulePath))
+	fresh, old := make([]string, len(outputs)), make([]string, len(outputs))
+	for i, o := range outputs {
+		if fresh[i], err = writeTemp(o.path, o.data); err != nil {
+			return err
 		}
-		return errors.Join(err, os.Remove(modulePath))
+		defer removeTemp(fresh[i], &err)
+	}
+	for i, o := range outputs {
+		if old[i], err = keep(o.path); err != nil {
+			return err
+		}
+		if old[i] != "" {
+			defer removeTemp(old[i], &err)
+		}
+	}
+	for i, o := range outputs {
+		if err := os.Rename(fresh[i], o.path); err != nil {
+			return errors.Join(fmt.Errorf("write %s: %w", o.path, err), putBack(outputs[:i], old[:i]))
+		}
 	}
 	return nil
+}
+
+// putBack undoes the renames of a build that failed: what was there before is there again, and nothing where there was nothing.
+func putBack(outputs []artefact, old []string) (err error) {
+	for i, o := range outputs {
+		if old[i] != "" {
+			err = errors.Join(err, os.Rename(old[i], o.path))
+		} else {
+			err = errors.Join(err, os.Remove(o.path))
+		}
+	}
+	return err
 }
 
 // writeTemp writes a file beside the one that it is to become.
