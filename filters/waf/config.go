@@ -43,6 +43,9 @@ type Policy struct {
 	AllowedMethods []string `json:"allowedMethods,omitempty" minItems:"1" maxItems:"50" pattern:"^[A-Z]{1,20}$"`
 	// Exclude takes rules, or what they look at, out of the inspection.
 	Exclude []Exclusion `json:"exclude,omitempty" maxItems:"100"`
+	// HeadersLimit is the most bytes of a request's headers, path and query included. A request with more is answered with
+	// 431; in mode detect it is not inspected.
+	HeadersLimit int `json:"headersLimit,omitempty" min:"1" max:"1048576" default:"8192"`
 	// RequestBody says how request bodies are inspected.
 	RequestBody RequestBody `json:"requestBody,omitzero"`
 	// Response says how responses are inspected.
@@ -64,7 +67,7 @@ type RequestBody struct {
 	// Inspect has bodies held back until they are whole and inspected. Without it they pass as they come.
 	Inspect bool `json:"inspect,omitempty" default:"true"`
 	// Limit is the longest body, in bytes. A longer one is answered with 413; in mode detect this much of it is inspected.
-	Limit int `json:"limit,omitempty" min:"1" max:"8388608" default:"131072"`
+	Limit int `json:"limit,omitempty" min:"1" max:"8388608" default:"8192"`
 }
 
 // Response says how responses are inspected.
@@ -72,7 +75,7 @@ type Response struct {
 	// Inspect has the headers of responses inspected, and their bodies held back until they are whole and inspected.
 	Inspect bool `json:"inspect,omitempty"`
 	// Limit is how much of a body is inspected, in bytes. What is longer passes behind it.
-	Limit int `json:"limit,omitempty" min:"1" max:"8388608" default:"131072"`
+	Limit int `json:"limit,omitempty" min:"1" max:"8388608" default:"8192"`
 }
 
 // MatchPattern lets the fields above have patterns.

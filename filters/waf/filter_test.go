@@ -120,6 +120,8 @@ func TestPolicies(t *testing.T) {
 		{"a body of the limit", `{"default":{"requestBody":{"limit":4}}}`, sdktest.Request{Method: "POST", Chunks: []string{"a=", "bc"}}, true, 0},
 		{"a body over the limit", `{"default":{"requestBody":{"limit":4}}}`, sdktest.Request{Method: "POST", Chunks: []string{"a=", "bcd"}}, false, 413},
 		{"a body over the limit, watched", `{"default":{"mode":"detect","requestBody":{"limit":4}}}`, sdktest.Request{Method: "POST", Chunks: []string{"a=", "bcd"}}, true, 0},
+		{"headers over the limit", `{"default":{"headersLimit":200}}`, sdktest.Request{Path: "/?q=" + strings.Repeat("x", 200)}, false, 431},
+		{"headers over the limit, watched", `{"default":{"mode":"detect","headersLimit":200}}`, sdktest.Request{Path: "/?q=" + strings.Repeat("x", 200)}, true, 0},
 		{"a rule of one's own", `{"directivesAfter":"SecRule REQUEST_HEADERS:x-teapot \"@streq yes\" \"id:1,phase:1,deny,status:418\""}`, sdktest.Request{Headers: sdktest.Headers("x-teapot", "yes")}, false, 418},
 		{"a redirect", `{"directivesAfter":"SecRule ARGS:old \"@streq yes\" \"id:1,phase:1,redirect:https://waft.test/new\""}`, sdktest.Request{Path: "/?old=yes"}, false, 302},
 		{"set up before", `{"directivesBefore":"SecAction \"id:1,phase:1,pass,nolog,setvar:'tx.allowed_methods=PUT'\""}`, sdktest.Request{Method: "PUT"}, true, 0},

@@ -31,6 +31,9 @@ func (i *inspection) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	if i.policy.Mode == modeOff {
 		return sdk.Continue
 	}
+	if bytes := headerBytes(r); bytes > i.policy.HeadersLimit {
+		return i.longHeaders(r, bytes)
+	}
 	i.filter.inspected.Inc()
 	i.begin(r)
 	if action, over := i.decide(r.Reply, i.tx.ProcessRequestHeaders(), nil); over {
@@ -41,6 +44,26 @@ func (i *inspection) OnRequestHeaders(r *sdk.Request) sdk.Action {
 		return sdk.Continue
 	}
 	return i.endOfRequest(r)
+}
+
+// headerBytes is the length of all names and values.
+func headerBytes(r *sdk.Request) int {
+	n := 0
+	for name, value := range r.Headers().All() {
+		n += len(name) + len(value)
+	}
+	return n
+}
+
+// longHeaders refuses a request whose headers would take too long to inspect. Who only watches lets it pass.
+func (i *inspection) longHeaders(r *sdk.Request, bytes int) sdk.Action {
+	i.filter.log.Warnf("request headers of %d bytes are over the limit of %d", bytes, i.policy.HeadersLimit)
+	if i.policy.Mode == modeDetect {
+		i.filter.detected.Inc()
+		return sdk.Continue
+	}
+	i.filter.blocked.Inc()
+	return r.Reply(refusal(http.StatusRequestHeaderFieldsTooLarge, "waf_request_headers_too_long"))
 }
 
 // begin starts the transaction and tells it all that is known of the request.
