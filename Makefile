@@ -44,6 +44,10 @@ e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults
 interop: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
 	$(GO) test -count 1 -timeout 15m -tags interop -run TestRust -v ./sdk/filtertest
 
+.PHONY: scenarios
+scenarios: build $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Run every filter's scenarios in wazero and in five Envoys (half an hour)
+	@for v in $(CONFORMANCE_VERSIONS); do bin/waft test --envoy=.cache/envoy/$$v/envoy/_bin/envoy ./filters/...; done
+
 .PHONY: conformance
 conformance: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Compare wasmhost with five Envoys, case by case; figures go to bench/out/conformance.json
 	$(GO) run ./sdk/wasmhost/conformance/run -versions '$(CONFORMANCE_VERSIONS)'

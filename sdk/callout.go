@@ -109,10 +109,18 @@ func (v *vm) answerBytes(buffer abi.BufferType, size uint32, limit int) ([]byte,
 	return append([]byte(nil), data...), nil
 }
 
-// timeLeft is the limit of a callout in milliseconds: the caller's own, or the default, and no more than ctx has left.
-func (t *task) timeLeft(ctx context.Context, wanted, otherwise time.Duration) (uint32, error) {
+// timeLimit is how long a callout may take.
+type timeLimit struct {
+	milliseconds uint32
+	// shared: it is what the context had left, so that nothing is left of that when it is over.
+	shared bool
+}
+
+// timeLeft is the limit of a callout: the caller's own, or the default, and no more than ctx has left. It looks at the clock only where
+// ctx has a deadline.
+func (t *task) timeLeft(ctx context.Context, wanted, otherwise time.Duration) (limit timeLimit, err error) {
 	if err := t.may(ctx); err != nil {
-		return 0, err
+		return limit, err
 	}
 	if wanted <= 0 {
 		wanted = otherwise
@@ -120,14 +128,16 @@ func (t *task) timeLeft(ctx context.Context, wanted, otherwise time.Duration) (u
 	if deadline, ok := ctx.Deadline(); ok {
 		left := deadline.Sub(t.vm.now())
 		if left <= 0 {
-			return 0, context.DeadlineExceeded
+			return limit, context.DeadlineExceeded
 		}
+		limit.shared = left <= wanted
 		wanted = min(wanted, left)
 	}
-	return uint32((min(wanted, maxTick) + minTick - 1) / minTick), nil
+	limit.milliseconds = uint32((min(wanted, maxTick) + minTick - 1) / minTick)
+	return limit, nil
 }
 
-// calloutHeaders serialises the headers of a callout, of which each must be one that can be sent.
+// calloutHeaders serialises the headers of a callout, of which each must be one that can be sent. None are no bytes.
 func calloutHeaders(lists ...[]Header) ([]byte, error) {
 	size := 0
 	for _, list := range lists {
@@ -137,6 +147,9 @@ func calloutHeaders(lists ...[]Header) ([]byte, error) {
 			}
 		}
 		size += len(list)
+	}
+	if size == 0 {
+		return nil, nil
 	}
 	all := make([]Header, 0, size)
 	for _, list := range lists {

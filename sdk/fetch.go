@@ -80,7 +80,7 @@ func Fetch(ctx context.Context, request FetchRequest) (*FetchResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	timeout, err := t.timeLeft(ctx, request.Timeout, DefaultFetchTimeout)
+	limit, err := t.timeLeft(ctx, request.Timeout, DefaultFetchTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +99,7 @@ func Fetch(ctx context.Context, request FetchRequest) (*FetchResponse, error) {
 	}
 	v := t.vm
 	v.enter(t.id)
-	sent := v.now()
-	token, status := v.host.HTTPCall(request.Cluster, headers, request.Body, trailers, timeout)
+	token, status := v.host.HTTPCall(request.Cluster, headers, request.Body, trailers, limit.milliseconds)
 	if status != abi.OK {
 		return nil, hostError(status, "fetch from cluster", request.Cluster)
 	}
@@ -119,9 +118,9 @@ func Fetch(ctx context.Context, request FetchRequest) (*FetchResponse, error) {
 	if f.err != nil {
 		return nil, fmt.Errorf("fetch from cluster %s: %w", request.Cluster, f.err)
 	}
-	if err := f.response.own(v.overdue(sent, timeout)); err != nil {
+	if err := f.response.own(); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			expire(ctx, sent, timeout)
+			expire(ctx, limit)
 		}
 		return nil, fmt.Errorf("fetch from cluster %s: %w", request.Cluster, err)
 	}
@@ -138,26 +137,20 @@ const (
 	serviceTimeHeader = "x-envoy-upstream-service-time"
 )
 
-// own is the error that an answer stands for if it is Envoy's own. late says that the callout's time is over by the guest's clock;
-// Envoy's timers and that clock are apart by some milliseconds, so that it says little alone.
-func (r *FetchResponse) own(late bool) error {
+// own is the error that an answer stands for if it is Envoy's own.
+func (r *FetchResponse) own() error {
 	if r.Status != unreachableStatus && r.Status != timeoutStatus {
 		return nil
 	}
 	_, answered := headerIn(r.Headers, serviceTimeHeader)
 	switch {
 	case answered:
-	case r.Status == timeoutStatus && (late || string(r.Body) == timeoutText):
+	case r.Status == timeoutStatus && string(r.Body) == timeoutText:
 		return context.DeadlineExceeded
 	case r.Status == unreachableStatus && strings.HasPrefix(string(r.Body), unreachableText):
 		return fmt.Errorf("%w: %s", ErrFetchFailed, r.Body)
 	}
 	return nil
-}
-
-// overdue reports whether a callout's limit is over.
-func (v *vm) overdue(sent time.Time, limit uint32) bool {
-	return v.now().Sub(sent) >= time.Duration(limit)*time.Millisecond
 }
 
 // fetch is an HTTP callout under way.

@@ -71,7 +71,7 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	timeout, err := t.timeLeft(ctx, request.Timeout, DefaultGRPCTimeout)
+	limit, err := t.timeLeft(ctx, request.Timeout, DefaultGRPCTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +81,7 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 	}
 	v := t.vm
 	v.enter(t.id)
-	sent := v.now()
-	token, status := v.host.GRPCCall(grpcService(request.Cluster), request.Service, request.Method, metadata, request.Message, timeout)
+	token, status := v.host.GRPCCall(grpcService(request.Cluster), request.Service, request.Method, metadata, request.Message, limit.milliseconds)
 	if status != abi.OK {
 		return nil, hostError(status, "call", request.target())
 	}
@@ -104,7 +103,7 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 			c.err = context.DeadlineExceeded
 		}
 		if errors.Is(c.err, context.DeadlineExceeded) {
-			expire(ctx, sent, timeout)
+			expire(ctx, limit)
 		}
 		return nil, fmt.Errorf("call %s: %w", request.target(), c.err)
 	}

@@ -186,11 +186,11 @@ func WithTimeout(ctx context.Context, d time.Duration) (_ context.Context, cance
 	return child, child.end
 }
 
-// expire cancels the scope that set ctx's deadline, if that is where a callout's limit came from: the host says that the time is over,
-// though its clock, which is some milliseconds apart from its timers, may not yet. What follows then has no time left either.
-func expire(ctx context.Context, sent time.Time, limit uint32) {
+// expire cancels the scope that set ctx's deadline, if that is where the limit of a callout came from whose time is over: the host says
+// so, though its clock, which is some milliseconds apart from its timers, may not yet. What follows then has no time left either.
+func expire(ctx context.Context, limit timeLimit) {
 	deadline, ok := ctx.Deadline()
-	if !ok || deadline.After(sent.Add(time.Duration(limit)*time.Millisecond)) {
+	if !ok || !limit.shared {
 		return
 	}
 	for ctx != nil {
