@@ -33,7 +33,7 @@ type FetchRequest struct {
 	// Headers are sent after the pseudo-headers. Envoy adds content-length and what its cluster says.
 	Headers []Header
 	Body    []byte
-	// Trailers are sent after the body.
+	// Trailers stand behind the body. Envoy, up to 1.40, takes them and does not send them.
 	Trailers []Header
 	// Timeout is how long Envoy waits for the whole answer, in whole milliseconds; [DefaultFetchTimeout] where it is zero.
 	// The deadline of the context holds as well.
