@@ -3,6 +3,7 @@ package main
 import (
 	"strconv"
 
+	"github.com/waft-project/waft/filters/internal/headername"
 	"github.com/waft-project/waft/sdk"
 )
 
@@ -106,7 +107,7 @@ func (f *filter) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	headers := r.Headers()
 	access, ok := f.rules.For(r)
 	if ok && access.public {
-		if err := strip(headers, f.clientHeader); err != nil {
+		if err := headername.Strip(headers, f.clientHeader); err != nil {
 			return f.fail(r, err)
 		}
 		f.public.Inc()
@@ -155,38 +156,10 @@ func (f *filter) admit(headers *sdk.Headers, carried *found, id *identity) error
 			return err
 		}
 	}
-	if err := strip(headers, f.clientHeader); err != nil {
+	if err := headername.Strip(headers, f.clientHeader); err != nil {
 		return err
 	}
 	return headers.Set(f.clientHeader, id.client)
-}
-
-// strip takes a header away, and those that an upstream may take for it: CGI and its descendants turn "-" into "_".
-func strip(headers *sdk.Headers, name string) error {
-	var names []string
-	for n := range headers.All() {
-		if sameHeader(n, name) {
-			names = append(names, n)
-		}
-	}
-	for _, n := range names {
-		if err := headers.Remove(n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func sameHeader(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if a[i] != b[i] && !(a[i] == '_' && b[i] == '-' || a[i] == '-' && b[i] == '_') {
-			return false
-		}
-	}
-	return true
 }
 
 // reply is the answer to a request that is denied: 403 for a good key in the wrong place, 401 for all else, alike, so that it

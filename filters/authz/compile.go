@@ -9,6 +9,7 @@ import (
 
 	"github.com/waft-project/waft/filters/authz/internal/jwt"
 	"github.com/waft-project/waft/filters/authz/internal/rules"
+	"github.com/waft-project/waft/filters/internal/headername"
 	"github.com/waft-project/waft/sdk"
 )
 
@@ -142,9 +143,9 @@ func (out *compiled) compileForward(c *Config) error {
 		switch {
 		case slices.Contains(unforwardable, name):
 			return sdk.ConfigErrorf(at+".header", "%q says how the message travels; a claim cannot set it", name)
-		case slices.ContainsFunc(out.sources, func(s source) bool { return sameHeader(s.name, name) }):
+		case slices.ContainsFunc(out.sources, func(s source) bool { return headername.Same(s.name, name) }):
 			return sdk.ConfigErrorf(at+".header", "%q carries the token", name)
-		case slices.ContainsFunc(out.forward, func(f forwarded) bool { return sameHeader(f.header, name) }):
+		case slices.ContainsFunc(out.forward, func(f forwarded) bool { return headername.Same(f.header, name) }):
 			return sdk.ConfigErrorf(at+".header", "%q is there twice", name)
 		}
 		out.forward = append(out.forward, forwarded{claim: claim, header: name})

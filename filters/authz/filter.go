@@ -6,6 +6,7 @@ import (
 
 	"github.com/waft-project/waft/filters/authz/internal/jwt"
 	"github.com/waft-project/waft/filters/authz/internal/rules"
+	"github.com/waft-project/waft/filters/internal/headername"
 	"github.com/waft-project/waft/sdk"
 )
 
@@ -203,7 +204,7 @@ func (a *authz) read(r *sdk.Request, s *seen) {
 			}
 		}
 		for i := range a.forward {
-			if sameHeader(a.forward[i].header, name) {
+			if headername.Same(a.forward[i].header, name) {
 				s.strip = append(s.strip, name)
 			}
 		}

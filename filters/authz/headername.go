@@ -25,18 +25,3 @@ func isToken(s string) bool {
 	}
 	return s != ""
 }
-
-// sameHeader says whether an upstream may take two names in lower case for one: CGI and its descendants turn "-" into "_".
-func sameHeader(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := 0; i < len(a); i++ {
-		if a[i] != b[i] && !(hyphenLike(a[i]) && hyphenLike(b[i])) {
-			return false
-		}
-	}
-	return true
-}
-
-func hyphenLike(c byte) bool { return c == '-' || c == '_' }

@@ -1,47 +1,23 @@
 package main
 
 import (
-	"encoding/json"
-	"os"
-	"reflect"
-	"strings"
 	"testing"
 
-	"go.yaml.in/yaml/v3"
-
+	"github.com/waft-project/waft/filters/internal/readmetest"
 	"github.com/waft-project/waft/sdk"
 	"github.com/waft-project/waft/sdk/sdktest"
 )
 
 // The README's first YAML block is a whole configuration, and the README names every field.
 func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, block, _ := strings.Cut(string(text), "```yaml\n")
-	block, _, _ = strings.Cut(block, "```")
-	var config any
-	if err := yaml.Unmarshal([]byte(block), &config); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := json.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	readme := readmetest.Read(t)
 	service := sdktest.Cluster("auth", func(r sdk.FetchRequest) (*sdk.FetchResponse, error) {
 		return &sdk.FetchResponse{Status: 200, Headers: sdktest.Headers("x-user", r.Path)}, nil
 	})
-	got := sdktest.New(t, configure, string(raw), service).Do(sdktest.Request{Path: "/a", Headers: sdktest.Headers("x-user", "eve")})
+	got := sdktest.New(t, configure, readme.Config(), service).Do(sdktest.Request{Path: "/a", Headers: sdktest.Headers("x-user", "eve")})
 	if got.Upstream == nil || got.Upstream.Get("x-user") != "/check/a" {
 		t.Errorf("got %+v", got)
 	}
-	for _, config := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Authorizer]()} {
-		for field := range config.Fields() {
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if !field.Anonymous && !strings.Contains(string(text), "| `"+name+"` |") {
-				t.Errorf("README.md says nothing of %s", name)
-			}
-		}
-	}
+	readmetest.ListsFields[Config](readme)
+	readmetest.ListsFields[Authorizer](readme)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"github.com/waft-project/waft/filters/internal/headername"
 	"github.com/waft-project/waft/sdk"
 )
 
@@ -77,7 +78,7 @@ func (x *exchange) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	headers := r.Headers()
 	access, ok := x.rules.For(r)
 	if ok && access.public {
-		if err := strip(headers, x.clientHeader); err != nil {
+		if err := headername.Strip(headers, x.clientHeader); err != nil {
 			return x.fail(r, err)
 		}
 		x.public.Inc()
@@ -99,7 +100,7 @@ func (x *exchange) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	if why != "" {
 		return x.deny(r, why)
 	}
-	if err := strip(headers, x.clientHeader); err != nil {
+	if err := headername.Strip(headers, x.clientHeader); err != nil {
 		return x.fail(r, err)
 	}
 	if err := headers.Set(x.clientHeader, s.client); err != nil {
@@ -171,34 +172,6 @@ func (x *exchange) finish(r *sdk.Request, body []byte) sdk.Action {
 	}
 	x.allowed.Inc()
 	return sdk.Continue
-}
-
-// strip takes a header away, and those that an upstream may take for it: CGI and its descendants turn "-" into "_".
-func strip(headers *sdk.Headers, name string) error {
-	var names []string
-	for n := range headers.All() {
-		if sameHeader(n, name) {
-			names = append(names, n)
-		}
-	}
-	for _, n := range names {
-		if err := headers.Remove(n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func sameHeader(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if a[i] != b[i] && !(a[i] == '_' && b[i] == '-' || a[i] == '-' && b[i] == '_') {
-			return false
-		}
-	}
-	return true
 }
 
 // fail answers a request that could not be read or changed: the upstream would take a client's word for it.

@@ -1,43 +1,19 @@
 package main
 
 import (
-	"encoding/json"
-	"os"
-	"reflect"
-	"strings"
 	"testing"
 
-	"go.yaml.in/yaml/v3"
-
+	"github.com/waft-project/waft/filters/internal/readmetest"
 	"github.com/waft-project/waft/sdk/sdktest"
 )
 
 // The README's first YAML block is a whole configuration, and the README names every field.
 func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, block, _ := strings.Cut(string(text), "```yaml\n")
-	block, _, _ = strings.Cut(block, "```")
-	var config any
-	if err := yaml.Unmarshal([]byte(block), &config); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := json.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := sdktest.New(t, configure, string(raw)).Do(sdktest.Request{})
+	readme := readmetest.Read(t)
+	got := sdktest.New(t, configure, readme.Config()).Do(sdktest.Request{})
 	if left := got.Response.Get("ratelimit-remaining"); left != "49" {
 		t.Errorf("ratelimit-remaining %q, want 49", left)
 	}
-	for _, config := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Limit]()} {
-		for field := range config.Fields() {
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if !field.Anonymous && !strings.Contains(string(text), "| `"+name+"` |") {
-				t.Errorf("README.md says nothing of %s", name)
-			}
-		}
-	}
+	readmetest.ListsFields[Config](readme)
+	readmetest.ListsFields[Limit](readme)
 }

@@ -1,44 +1,22 @@
 package main
 
 import (
-	"encoding/json"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
 
-	"go.yaml.in/yaml/v3"
-
+	"github.com/waft-project/waft/filters/internal/readmetest"
 	"github.com/waft-project/waft/sdk/sdktest"
 )
 
 // The README's first YAML block is a whole configuration, and the README names every field.
 func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, block, _ := strings.Cut(string(text), "```yaml\n")
-	block, _, _ = strings.Cut(block, "```")
-	var config any
-	if err := yaml.Unmarshal([]byte(block), &config); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := json.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := sdktest.New(t, configure, string(raw)).Do(sdktest.Request{Upstream: sdktest.Response{
+	readme := readmetest.Read(t)
+	got := sdktest.New(t, configure, readme.Config()).Do(sdktest.Request{Upstream: sdktest.Response{
 		Headers: sdktest.Headers("content-type", "application/json"),
 		Body:    `{"user":{"name":"Ann","age":7},"note":"ann@shop.example paid with 4111 1111 1111 1111"}`,
 	}})
-	if !strings.Contains(string(text), "    "+got.Response.Body+"\n") {
+	if !strings.Contains(readme.Text, "    "+got.Response.Body+"\n") {
 		t.Errorf("README.md does not show %s", got.Response.Body)
 	}
-	for field := range reflect.TypeFor[Policy]().Fields() {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if !strings.Contains(string(text), "| `"+name+"` |") {
-			t.Errorf("README.md says nothing of %s", name)
-		}
-	}
+	readmetest.ListsFields[Policy](readme)
 }
