@@ -1,7 +1,6 @@
 package filtertest
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -9,18 +8,7 @@ import (
 // TestAttributes reads every typed attribute of the sdk in real Envoys: each is of the type that its method says, or is not
 // there for a plain request.
 func TestAttributes(t *testing.T) {
-	dir, err := filepath.Abs("../testdata/attributes")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := Load(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	module, err := compile(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, files, module := loadFilter(t, "../testdata/attributes")
 	for name, binary := range binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,9 +1,7 @@
 package filtertest
 
 import (
-	"context"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,23 +11,8 @@ import (
 // TestAwait runs the handlers that wait, of ../testdata/await, in wazero and in Envoy: all scenarios pass in both, and they agree.
 // FILTERTEST_ENVOYS ("envoy-1.37 envoy-1.38") names other versions than the oldest and the newest.
 func TestAwait(t *testing.T) {
-	dir, err := filepath.Abs("../testdata/await")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := Load(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	module, err := compile(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	_, files, module := loadFilter(t, "../testdata/await")
+	host := newHost(t)
 	versions := strings.Fields(os.Getenv("FILTERTEST_ENVOYS"))
 	if len(versions) == 0 {
 		versions = []string{"envoy-1.36", "envoy-1.40"}

@@ -1,7 +1,6 @@
 package filtertest
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -13,11 +12,7 @@ import (
 // A filter that does nothing costs less than one that reads and writes headers; one that keeps everything grows.
 func TestBench(t *testing.T) {
 	module := benchFilter(t)
-	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	host := newHost(t)
 	profile := wasmhost.Profiles()[len(wasmhost.Profiles())-1]
 	f, err := Parse("costs.yaml", []byte(`
 scenarios:

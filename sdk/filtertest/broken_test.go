@@ -48,11 +48,7 @@ func testFilter(t *testing.T, filter string) []byte {
 // wasmOnly runs files in wazero.
 func wasmOnly(t *testing.T, filter string, files []File) Report {
 	t.Helper()
-	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	host := newHost(t)
 	_, profile := newest(t)
 	report, err := RunWasm(t.Context(), host, testFilter(t, filter), files, profile, Options{Name: filter})
 	if err != nil {

@@ -1,7 +1,6 @@
 package filtertest
 
 import (
-	"context"
 	"path/filepath"
 	"testing"
 
@@ -41,11 +40,7 @@ func TestEnvoy(t *testing.T) {
 		t.Fatal(err)
 	}
 	module := testFilter(t, "gofilter")
-	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	host := newHost(t)
 	for name, binary := range binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			profile, err := wasmhost.ProfileByName(name)

@@ -1,7 +1,6 @@
 package filtertest
 
 import (
-	"context"
 	"reflect"
 	"strings"
 	"testing"
@@ -11,11 +10,7 @@ import (
 
 // Each property is broken by a filter that is made to, the finding says which, and its seed alone finds it again.
 func TestFuzzFinds(t *testing.T) {
-	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	host := newHost(t)
 	module, err := compile(t.Context(), "testdata/fragile")
 	if err != nil {
 		t.Fatal(err)

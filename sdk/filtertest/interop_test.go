@@ -3,7 +3,6 @@
 package filtertest
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,11 +31,7 @@ func TestRust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	host := newHost(t)
 	for name, binary := range binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			profile, err := wasmhost.ProfileByName(name)

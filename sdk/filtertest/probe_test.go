@@ -1,7 +1,6 @@
 package filtertest
 
 import (
-	"context"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,11 +21,7 @@ func TestProbe(t *testing.T) {
 		t.Fatal(err)
 	}
 	module := testFilter(t, "probe")
-	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	host := newHost(t)
 	for name, binary := range binaries(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -28,23 +28,8 @@ func Run(t *testing.T, dir string, profiles ...string) {
 			under = append(under, p)
 		}
 	}
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := Load(abs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	module, err := compile(t.Context(), abs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	abs, files, module := loadFilter(t, dir)
+	host := newHost(t)
 	for _, p := range under {
 		t.Run(p.Name(), func(t *testing.T) {
 			report, err := RunWasm(t.Context(), host, module, files, p, Options{Name: filepath.Base(abs)})
@@ -54,6 +39,33 @@ func Run(t *testing.T, dir string, profiles ...string) {
 			reportTests(t, report)
 		})
 	}
+}
+
+// loadFilter is a filter's folder, its scenarios, and the module that waft build makes of it.
+func loadFilter(t *testing.T, dir string) (abs string, files []File, module []byte) {
+	t.Helper()
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files, err = Load(abs); err != nil {
+		t.Fatal(err)
+	}
+	if module, err = compile(t.Context(), abs); err != nil {
+		t.Fatal(err)
+	}
+	return abs, files, module
+}
+
+// newHost makes a host that ends with the test.
+func newHost(t *testing.T) *wasmhost.Host {
+	t.Helper()
+	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	return host
 }
 
 // reportTests makes a subtest of every scenario of a report.

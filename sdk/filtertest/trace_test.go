@@ -1,7 +1,6 @@
 package filtertest
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,11 +11,7 @@ import (
 
 // A pinned trace holds until the filter calls the host otherwise; --update writes it anew; what is not pinned is not looked at.
 func TestTraces(t *testing.T) {
-	host, err := wasmhost.NewHost(t.Context(), wasmhost.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = host.Close(context.Background()) })
+	host := newHost(t)
 	module, profile := benchFilter(t), wasmhost.Profiles()[0]
 	path := filepath.Join(t.TempDir(), "a.yaml")
 	f, err := Parse(path, []byte(`scenarios: [{name: any, request: {headers: {x-do: headers}}}]`))
