@@ -20,50 +20,38 @@ type callee interface {
 	grpcClose(code uint32)
 }
 
-// called finds who made a callout. One whose stream is gone, or that was given up, has nobody.
-func (v *vm) called(id, token uint32) callee {
+// tell makes a callback of a callout on who made it. One whose stream is gone, or that was given up, has nobody.
+func (v *vm) tell(id, token uint32, callback func(c callee)) {
 	v.context = id
-	return v.callees[token]
+	if c := v.callees[token]; c != nil {
+		callback(c)
+	}
+	v.drive()
 }
 
 // HTTPCallResponse is the callback proxy_on_http_call_response.
 func (v *vm) HTTPCallResponse(id, token, headers, size, trailers uint32) {
-	if c := v.called(id, token); c != nil {
-		c.httpResponse(headers, size, trailers)
-	}
-	v.drive()
+	v.tell(id, token, func(c callee) { c.httpResponse(headers, size, trailers) })
 }
 
 // GRPCReceiveInitialMetadata is the callback proxy_on_grpc_receive_initial_metadata.
 func (v *vm) GRPCReceiveInitialMetadata(id, token, _ uint32) {
-	if c := v.called(id, token); c != nil {
-		c.grpcInitialMetadata()
-	}
-	v.drive()
+	v.tell(id, token, callee.grpcInitialMetadata)
 }
 
 // GRPCReceive is the callback proxy_on_grpc_receive.
 func (v *vm) GRPCReceive(id, token, size uint32) {
-	if c := v.called(id, token); c != nil {
-		c.grpcMessage(size)
-	}
-	v.drive()
+	v.tell(id, token, func(c callee) { c.grpcMessage(size) })
 }
 
 // GRPCReceiveTrailingMetadata is the callback proxy_on_grpc_receive_trailing_metadata.
 func (v *vm) GRPCReceiveTrailingMetadata(id, token, _ uint32) {
-	if c := v.called(id, token); c != nil {
-		c.grpcTrailingMetadata()
-	}
-	v.drive()
+	v.tell(id, token, callee.grpcTrailingMetadata)
 }
 
 // GRPCClose is the callback proxy_on_grpc_close.
 func (v *vm) GRPCClose(id, token, code uint32) {
-	if c := v.called(id, token); c != nil {
-		c.grpcClose(code)
-	}
-	v.drive()
+	v.tell(id, token, func(c callee) { c.grpcClose(code) })
 }
 
 // expect has the answers to a callout go to c.

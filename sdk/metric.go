@@ -130,6 +130,19 @@ func (p *Plugin) Counter(name string, tags ...Tag) (Counter, error) {
 	return Counter{&p.host, id}, nil
 }
 
+// CountersBy defines a counter for each value of a tag: what a filter decides, say, by its reason. See [Plugin.Counter].
+func CountersBy[K ~string](p *Plugin, name, tag string, values ...K) (map[K]Counter, error) {
+	counters := make(map[K]Counter, len(values))
+	for _, value := range values {
+		c, err := p.Counter(name, Tag{Name: tag, Value: string(value)})
+		if err != nil {
+			return nil, err
+		}
+		counters[value] = c
+	}
+	return counters, nil
+}
+
 // Gauge defines a gauge; see [Plugin.Counter].
 func (p *Plugin) Gauge(name string, tags ...Tag) (Gauge, error) {
 	id, err := p.define(abi.Gauge, name, tags)

@@ -94,3 +94,36 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("samples %v", got)
 	}
 }
+
+func TestCountersBy(t *testing.T) {
+	t.Parallel()
+	type reason string
+	f := sdktest.New(t, func(p *sdk.Plugin, _ *struct{}) (sdk.Filter, error) {
+		counters, err := sdk.CountersBy(p, "denied", "reason", reason("a"), reason("b"))
+		if err != nil {
+			return nil, err
+		}
+		counters["b"].Add(2)
+		counters["c"].Inc() // is none, and counts nothing
+		return sdk.FilterFunc(func() sdk.Handler { return nil }), nil
+	}, "")
+	if a, b := f.Metric("denied.reason.a"), f.Metric("denied.reason.b"); a != 0 || b != 2 {
+		t.Errorf("counted %d and %d, want 0 and 2", a, b)
+	}
+	if names := f.Metrics(); !slices.Equal(names, []string{"denied.reason.a", "denied.reason.b", "waft.requests.filter"}) {
+		t.Errorf("metrics %q", names)
+	}
+	err := sdktest.Configure(t, func(p *sdk.Plugin, _ *struct{}) (sdk.Filter, error) {
+		if _, err := p.Gauge("denied", sdk.Tag{Name: "reason", Value: "a"}); err != nil {
+			return nil, err
+		}
+		counters, err := sdk.CountersBy(p, "denied", "reason", reason("a"))
+		if counters != nil {
+			t.Errorf("counters %v beside an error", counters)
+		}
+		return nil, err
+	}, "")
+	if err == nil || !strings.Contains(err.Error(), "it is a gauge already") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -52,7 +52,7 @@ var (
 )
 
 func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
-	f := &filter{clientHeader: string(config.ClientHeader), keepKey: config.KeepKey, denied: map[reason]sdk.Counter{}}
+	f := &filter{clientHeader: string(config.ClientHeader), keepKey: config.KeepKey}
 	var err error
 	if f.keys, err = newKeyring(config.Keys); err != nil {
 		return nil, err
@@ -74,12 +74,8 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if f.public, err = p.Counter("apikey.public"); err != nil {
 		return nil, err
 	}
-	for _, r := range reasons() {
-		if f.denied[r], err = p.Counter("apikey.denied", sdk.Tag{Name: "reason", Value: string(r)}); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
+	f.denied, err = sdk.CountersBy(p, "apikey.denied", "reason", reasons()...)
+	return f, err
 }
 
 func compileAccess(at string, from *Access, known map[string]struct{}) (*access, error) {

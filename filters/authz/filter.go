@@ -43,7 +43,7 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &authz{compiled: c, denied: map[string]sdk.Counter{}, tokens: newRemembered(c.remembered)}
+	a := &authz{compiled: c, tokens: newRemembered(c.remembered)}
 	a.seen.fields = make([]rules.Field, len(c.rules.HeaderNames()))
 	if a.verified, err = p.Counter(metricVerified); err != nil {
 		return nil, err
@@ -51,12 +51,8 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if a.hits, err = p.Counter(metricRemembered); err != nil {
 		return nil, err
 	}
-	for _, reason := range reasons() {
-		if a.denied[reason], err = p.Counter(metricDenied, sdk.Tag{Name: "reason", Value: reason}); err != nil {
-			return nil, err
-		}
-	}
-	return a, nil
+	a.denied, err = sdk.CountersBy(p, metricDenied, "reason", reasons()...)
+	return a, err
 }
 
 // NewHandler is the filter itself.

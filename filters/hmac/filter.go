@@ -50,7 +50,6 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 			maxAge: time.Duration(config.MaxAgeSeconds) * time.Second, skew: time.Duration(config.ClockSkewSeconds) * time.Second,
 		},
 		replays: newReplays(config.RememberedSignatures), maxBody: config.MaxBodyBytes, clientHeader: string(config.ClientHeader),
-		denied: map[reason]sdk.Counter{},
 	}
 	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, a *Access) (*access, error) { return compileAccess(at, a, keys) })
 	if err != nil {
@@ -62,12 +61,8 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if f.public, err = p.Counter("hmac.public"); err != nil {
 		return nil, err
 	}
-	for _, r := range reasons() {
-		if f.denied[r], err = p.Counter("hmac.denied", sdk.Tag{Name: "reason", Value: string(r)}); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
+	f.denied, err = sdk.CountersBy(p, "hmac.denied", "reason", reasons()...)
+	return f, err
 }
 
 // NewHandler makes the handler of one request.

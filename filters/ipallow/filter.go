@@ -37,7 +37,7 @@ var (
 )
 
 func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
-	f := &filter{header: string(config.Client.Header), hops: config.Client.TrustedHops, status: config.Status, denied: map[reason]sdk.Counter{}}
+	f := &filter{header: string(config.Client.Header), hops: config.Client.TrustedHops, status: config.Status}
 	if config.Default == nil && len(config.Rules.Rules) == 0 {
 		return nil, sdk.ConfigErrorf("", "neither default nor rules: every request would be denied; if that is meant, set default to {allow: []}")
 	}
@@ -51,12 +51,8 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if f.allowed, err = p.Counter("ipallow.allowed"); err != nil {
 		return nil, err
 	}
-	for _, r := range []reason{reasonListed, reasonUnlisted, reasonNoRule, reasonNoAddress} {
-		if f.denied[r], err = p.Counter("ipallow.denied", sdk.Tag{Name: "reason", Value: string(r)}); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
+	f.denied, err = sdk.CountersBy(p, "ipallow.denied", "reason", reasonListed, reasonUnlisted, reasonNoRule, reasonNoAddress)
+	return f, err
 }
 
 // NewHandler is the filter itself.

@@ -48,7 +48,7 @@ var (
 )
 
 func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
-	f := &filter{refused: map[reason]sdk.Counter{}}
+	f := &filter{}
 	var err error
 	if f.rules, err = sdk.CompileRules("", &config.Rules, compilePolicy); err != nil {
 		return nil, err
@@ -61,12 +61,8 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 			return nil, err
 		}
 	}
-	for _, r := range []reason{reasonEncoded, reasonMalformed, reasonFailed} {
-		if f.refused[r], err = p.Counter("redact.refused", sdk.Tag{Name: "reason", Value: string(r)}); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
+	f.refused, err = sdk.CountersBy(p, "redact.refused", "reason", reasonEncoded, reasonMalformed, reasonFailed)
+	return f, err
 }
 
 // NewHandler makes the handler of one request and its response.

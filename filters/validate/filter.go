@@ -1,6 +1,8 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/waft-project/waft/sdk"
@@ -48,7 +50,7 @@ var (
 )
 
 func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
-	f := &filter{invalid: map[reason]sdk.Counter{}}
+	f := &filter{}
 	var err error
 	if f.rules, err = sdk.CompileRules("", &config.Rules, compilePolicy); err != nil {
 		return nil, err
@@ -56,12 +58,8 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if f.valid, err = p.Counter("validate.valid"); err != nil {
 		return nil, err
 	}
-	for r := range statuses {
-		if f.invalid[r], err = p.Counter("validate.invalid", sdk.Tag{Name: "reason", Value: string(r)}); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
+	f.invalid, err = sdk.CountersBy(p, "validate.invalid", "reason", slices.Collect(maps.Keys(statuses))...)
+	return f, err
 }
 
 // NewHandler makes the handler of one request.

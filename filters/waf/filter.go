@@ -93,15 +93,9 @@ func (f *filter) count(p *sdk.Plugin) error {
 			return err
 		}
 	}
-	f.attacks = map[string]sdk.Counter{}
-	for _, kind := range f.engine.attacks() {
-		counter, err := p.Counter("waf.attacks", sdk.Tag{Name: "kind", Value: kind})
-		if err != nil {
-			return err
-		}
-		f.attacks[kind] = counter
-	}
-	return nil
+	var err error
+	f.attacks, err = sdk.CountersBy(p, "waf.attacks", "kind", f.engine.attacks()...)
+	return err
 }
 
 // NewHandler makes the handler of a stream.
