@@ -10,15 +10,23 @@ import (
 
 // Stream is one HTTP stream: a request and its response. It is valid until [StreamDoneHandler] has returned.
 type Stream struct {
-	vm       *vm
-	host     abi.Host
+	vm         *vm
+	host       abi.Host
+	request    Request
+	response   Response
+	connection Connection
+	// tasks wait for something, or for each other, on behalf of the stream.
+	tasks taskList
+	standing
+}
+
+// standing is what a stream is and what has come of it so far. The zero value is that of a stream that has not begun.
+type standing struct {
+	// id is the stream's context. None has the id 0: it is that of a stream that has ended.
 	id       uint32
 	plugin   *Plugin
 	handler  Handler
 	dispatch *dispatch
-	request  Request
-	response Response
-
 	// state says who answers the events of this stream.
 	state streamState
 	// responded is set once the response's headers have gone by: an answer of our own is then too late.
@@ -30,16 +38,13 @@ type Stream struct {
 	// resumedRequest and resumedResponse are set once the direction has gone on after a wait; see [Stream.linger].
 	resumedRequest, resumedResponse bool
 	// network: the stream is a TCP connection.
-	network    bool
-	connection Connection
+	network bool
 	// early is data that came while the handler of a new connection waits.
 	early earlyData
 	// gone is set once the stream has ended: what its tasks still do to it has no effect.
 	gone bool
 	// waiting is the task of the request's headers, if it had to wait.
 	waiting *task
-	// tasks wait for something, or for each other, on behalf of the stream.
-	tasks taskList
 }
 
 type streamState uint8
@@ -85,9 +90,6 @@ func (s *Stream) Now() time.Time { return now(s.host) }
 // policy.
 func (s *Stream) Answered() bool { return s.state != streamOpen }
 
-// noStream is the id of a stream that has ended. No context has it.
-const noStream = 0
-
 // newStream makes one that can be begun. What it holds that is the same for all streams stays when it is retired.
 func newStream(v *vm) *Stream {
 	s := &Stream{vm: v, host: v.host}
@@ -99,12 +101,9 @@ func newStream(v *vm) *Stream {
 // retire drops what the stream held.
 func (s *Stream) retire() {
 	s.release()
-	s.id, s.plugin, s.handler, s.dispatch, s.state = noStream, nil, nil, nil, streamRefused
 	s.request.end, s.response.end = false, false
-	s.early, s.tasks.err, s.waiting = earlyData{}, nil, nil
-	s.responded, s.heldRequest, s.heldResponse, s.gone, s.network = false, false, false, false, false
-	s.passRequest, s.passResponse = false, false
-	s.resumedRequest, s.resumedResponse = false, false
+	s.tasks.err = nil
+	s.standing = standing{}
 }
 
 // leave ends the tasks of a stream that has ended.

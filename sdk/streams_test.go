@@ -8,7 +8,7 @@ func TestStreamTable(t *testing.T) {
 	streams := map[uint32]*Stream{}
 	// Two ids for each of a few places, and one place with many.
 	for _, id := range []uint32{1, 2, 1 + directStreams, 3, 2 + directStreams, 1 + 2*directStreams, 1 << 31, 1<<32 - 1} {
-		s := &Stream{id: id}
+		s := &Stream{standing: standing{id: id}}
 		streams[id] = s
 		table.put(s)
 	}
@@ -25,7 +25,7 @@ func TestStreamTable(t *testing.T) {
 	}
 	look()
 	for _, id := range []uint32{2, 1 + directStreams} { // one in the array, one in the map
-		streams[id] = &Stream{id: id}
+		streams[id] = &Stream{standing: standing{id: id}}
 		table.put(streams[id])
 		look()
 	}
