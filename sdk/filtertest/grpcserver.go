@@ -76,7 +76,7 @@ func (s *grpcServer) serve(w http.ResponseWriter, r *http.Request) {
 	s.seen = append(s.seen, seen)
 	s.mu.Unlock()
 	reply, fault := *play.GRPC, play.Reply.Fault
-	read := make(chan struct{})
+	read, first := make(chan struct{}), make(chan struct{})
 	var echo io.Writer
 	if reply.Echo && fault == FaultNone {
 		echo = grpcWriter{w}
@@ -85,9 +85,15 @@ func (s *grpcServer) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.wg.Go(func() {
 		defer close(read)
-		s.read(r.Body, seen, echo)
+		s.read(r.Body, seen, echo, sync.OnceFunc(func() { close(first) }))
 	})
 	if !reply.Echo {
+		// What the server has seen must not depend on who is faster, its answer or the message behind the call's headers.
+		select {
+		case <-first:
+		case <-read:
+		case <-time.After(firstMessage):
+		}
 		s.wait(r.Context(), play.Reply.Delay)
 	}
 	switch fault {
@@ -143,8 +149,12 @@ func grpcHeaders(w http.ResponseWriter, reply GRPCReply) {
 	}
 }
 
-// read keeps the messages that come, until the client has ended its side.
-func (s *grpcServer) read(from io.Reader, seen *ObservedRequest, echo io.Writer) {
+// firstMessage is how long an answer waits for a call's first message. Only a stream whose client wants to hear something first
+// has none by then.
+const firstMessage = time.Second
+
+// read keeps the messages that come, until the client has ended its side. It calls kept after each.
+func (s *grpcServer) read(from io.Reader, seen *ObservedRequest, echo io.Writer, kept func()) {
 	for {
 		var head [grpcHead]byte
 		if _, err := io.ReadFull(from, head[:]); err != nil {
@@ -161,6 +171,7 @@ func (s *grpcServer) read(from io.Reader, seen *ObservedRequest, echo io.Writer)
 		s.mu.Lock()
 		seen.Messages = append(seen.Messages, string(message))
 		s.mu.Unlock()
+		kept()
 		if echo != nil {
 			_, _ = echo.Write(message)
 		}
