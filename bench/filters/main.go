@@ -3,8 +3,8 @@
 //
 // Each row is an Envoy of its own with one worker; all of them run at once, and the load goes to one after the other, for so
 // many rounds, so that what else happens on the machine happens to all rows alike. A row's CPU is the process's own time, from
-// the kernel, divided by the requests that it answered; the table gives medians over the rounds, and the difference to the row
-// "none". The load comes from a process of its own, over a few kept-alive connections, each of which sends its next request when
+// the kernel, divided by the requests that it answered; the table gives medians over the rounds, and those of the difference to the row
+// "none" in the same round. Every other round goes through the rows backwards, so that a drift of the machine favours none. The load comes from a process of its own, over a few kept-alive connections, each of which sends its next request when
 // it has the answer to the last. Compare rows of one run; never runs.
 package main
 
@@ -40,8 +40,8 @@ func main() {
 		os.Exit(loadMain(os.Args[2:]))
 	}
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 7, "how often each row is measured")
-	flag.DurationVar(&o.duration, "duration", 3*time.Second, "how long each measurement takes")
+	flag.IntVar(&o.rounds, "rounds", 41, "how often each row is measured")
+	flag.DurationVar(&o.duration, "duration", 500*time.Millisecond, "how long each measurement takes")
 	flag.DurationVar(&o.warmUp, "warm-up", 2*time.Second, "how long each row is used before its first measurement")
 	flag.IntVar(&o.connections, "connections", 4, "connections that send requests")
 	flag.IntVar(&o.workers, "workers", 4, "workers of the Envoys that show what a further worker takes; 1 leaves that out")
@@ -108,7 +108,7 @@ func writeJSON(path string, rows []*row) error {
 	for _, r := range rows {
 		f := figures{Name: r.name, ModuleBytes: len(r.module), Note: r.missing}
 		if r.missing == "" {
-			cpu, added, rss, growth := r.cpu(), r.cpu()-rows[0].cpu(), r.rss, r.rss-rows[0].rss
+			cpu, added, rss, growth := r.cpu(), r.added(rows[0]), r.rss, r.rss-rows[0].rss
 			f.CPU, f.Added, f.RSS, f.Growth, f.Worker, f.Soak = &cpu, &added, &rss, &growth, r.worker, r.soak
 		}
 		document.Rows = append(document.Rows, f)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,11 @@ func measure(ctx context.Context, binary envoy.Binary, temp string, rows []*row,
 		progress("%s is ready: %.0f MB", r.name, r.rss)
 	}
 	for round := range o.rounds {
-		for _, r := range rows {
+		order := slices.Clone(rows)
+		if round%2 == 1 {
+			slices.Reverse(order)
+		}
+		for _, r := range order {
 			s := running[r]
 			if s == nil {
 				continue
@@ -54,7 +59,9 @@ func measure(ctx context.Context, binary envoy.Binary, temp string, rows []*row,
 			}
 			r.samples = append(r.samples, sample)
 		}
-		progress("round %d of %d", round+1, o.rounds)
+		if done := round + 1; done%10 == 0 || done == o.rounds {
+			progress("round %d of %d", done, o.rounds)
+		}
 	}
 	for _, r := range rows {
 		if s := running[r]; s != nil && r.name == "waft-headers" && o.soak > 0 {

@@ -8,11 +8,23 @@ import (
 )
 
 // cpu is the median over the rounds.
-func (r *row) cpu() float64 {
-	if len(r.samples) == 0 {
+func (r *row) cpu() float64 { return median(r.samples) }
+
+// added is the median, over the rounds, of what a request takes more than one to none in the same round: what made a round slow made it
+// slow for both.
+func (r *row) added(none *row) float64 {
+	var differences []float64
+	for i := range min(len(r.samples), len(none.samples)) {
+		differences = append(differences, r.samples[i]-none.samples[i])
+	}
+	return median(differences)
+}
+
+func median(samples []float64) float64 {
+	if len(samples) == 0 {
 		return 0
 	}
-	sorted := slices.Sorted(slices.Values(r.samples))
+	sorted := slices.Sorted(slices.Values(samples))
 	if n := len(sorted); n%2 == 0 {
 		return (sorted[n/2-1] + sorted[n/2]) / 2
 	}
@@ -40,10 +52,10 @@ func drawTable(to io.Writer, rows []*row, o options) {
 			continue
 		}
 		least, most := r.spread()
-		fmt.Fprintf(t, "%s\t%.1f µs\t%.1f–%.1f\t%.2f µs\t%.0f MB\t%.0f MB\t%s\t%s\t", r.name, r.cpu(), least, most, r.cpu()-none.cpu(),
+		fmt.Fprintf(t, "%s\t%.1f µs\t%.1f–%.1f\t%.2f µs\t%.0f MB\t%.0f MB\t%s\t%s\t", r.name, r.cpu(), least, most, r.added(none),
 			r.rss, r.rss-none.rss, megabytes(r.worker), size(len(r.module)))
 		if peer := byName[peers[r.name]]; peer != nil && peer.missing == "" {
-			fmt.Fprintf(t, "%s\t%.2f ×\t%.2f ×\t\n", peer.name, (r.cpu()-none.cpu())/(peer.cpu()-none.cpu()), (r.rss-none.rss)/(peer.rss-none.rss))
+			fmt.Fprintf(t, "%s\t%.2f ×\t%.2f ×\t\n", peer.name, r.added(none)/peer.added(none), (r.rss-none.rss)/(peer.rss-none.rss))
 		} else {
 			fmt.Fprintln(t, "\t\t\t")
 		}
