@@ -45,13 +45,10 @@ func as[I any](h *Handler, table unsafe.Pointer) (i I) {
 // handle makes h the handler of the stream.
 func (s *Stream) handle(h Handler) {
 	s.handler = h
-	of := typeOf(&s.handler)
-	if d := s.vm.dispatch; d != nil && d.of == of {
-		s.dispatch = d
-		return
+	if d := s.vm.dispatch; d == nil || d.of != typeOf(&s.handler) {
+		s.vm.dispatch = s.vm.dispatchOf(h, typeOf(&s.handler))
 	}
-	s.dispatch = s.vm.dispatchOf(h, of)
-	s.vm.dispatch = s.dispatch
+	s.dispatch = s.vm.dispatch
 }
 
 // dispatchOf is how handlers of a type take events; a filter has few types of them.

@@ -9,32 +9,33 @@ import (
 // The events of a stream. Each finds the stream, drops what was read of it before, and calls the handler if it has a
 // method for the event.
 
-// RequestHeaders is the callback proxy_on_request_headers.
-func (v *vm) RequestHeaders(id uint32, end bool) abi.Action {
-	defer v.drive()
+// RequestHeaders is the callback proxy_on_request_headers. It and [vm.ResponseHeaders] come with every request, so they call as few
+// functions as they can: in Wasm each that calls others begins with a jump through a table.
+func (v *vm) RequestHeaders(id uint32, end bool) (answer abi.Action) {
 	s := v.stream(id)
 	s.renew()
 	s.request.end = end
-	action := s.onRequestHeaders()
-	if action != hold {
+	action := Continue
+	switch {
+	case s.state != streamOpen:
+		action = s.settled(true)
+	case s.dispatch.requestHeaders != nil:
+		defer func() {
+			if s.inside {
+				s.panicked(recover(), &answer)
+			}
+		}()
+		s.inside = true
+		action = s.outcome(as[RequestHeadersHandler](&s.handler, s.dispatch.requestHeaders).OnRequestHeaders(&s.request))
+		s.inside = false
+	case s.dispatch.awaitingRequestHeaders != nil:
+		action = s.awaitRequestHeaders(as[AwaitingRequestHeadersHandler](&s.handler, s.dispatch.awaitingRequestHeaders))
+	}
+	if s.request.headers.keep && action != hold {
 		s.request.headers.settle()
 	}
+	v.drive()
 	return wireHeaders(action)
-}
-
-func (s *Stream) onRequestHeaders() (action Action) {
-	if action, ok := s.settled(true); ok {
-		return action
-	}
-	if table := s.dispatch.requestHeaders; table != nil {
-		h := as[RequestHeadersHandler](&s.handler, table)
-		defer s.guard(&action)
-		return s.outcome(h.OnRequestHeaders(&s.request))
-	}
-	if table := s.dispatch.awaitingRequestHeaders; table != nil {
-		return s.awaitRequestHeaders(as[AwaitingRequestHeadersHandler](&s.handler, table))
-	}
-	return Continue
 }
 
 func (s *Stream) awaitRequestHeaders(h AwaitingRequestHeadersHandler) (action Action) {
@@ -44,14 +45,19 @@ func (s *Stream) awaitRequestHeaders(h AwaitingRequestHeadersHandler) (action Ac
 
 // RequestBody is the callback proxy_on_request_body.
 func (v *vm) RequestBody(id uint32, size uint32, end bool) abi.Action {
-	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.request.end = end
-	if action, ok := s.settled(true); ok {
-		return wireBody(action)
+	action := s.onRequestBodyEvent(int(size), end)
+	v.drive()
+	return action
+}
+
+func (s *Stream) onRequestBodyEvent(size int, end bool) abi.Action {
+	if s.state != streamOpen {
+		return wireBody(s.settled(true))
 	}
-	body := s.request.chunk(abi.RequestBody, int(size), end)
+	body := s.request.chunk(abi.RequestBody, size, end)
 	if h, ok := s.handler.(requestBodyLimiter); ok {
 		return s.holdRequest(h, body)
 	}
@@ -124,23 +130,28 @@ func (s *Stream) onBufferedRequestBody(body *Body, then func() Action) (action A
 
 // RequestTrailers is the callback proxy_on_request_trailers. A body that is held is whole now.
 func (v *vm) RequestTrailers(id uint32) abi.Action {
-	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.request.end = true
-	if action, ok := s.settled(true); ok {
-		return wireTrailers(action)
+	action := s.onRequestTrailersEvent()
+	v.drive()
+	return wireTrailers(action)
+}
+
+func (s *Stream) onRequestTrailersEvent() Action {
+	if s.state != streamOpen {
+		return s.settled(true)
 	}
 	if s.heldRequest {
 		s.heldRequest = false
 		body, err := s.request.heldBody(abi.RequestBody)
 		if err != nil {
 			s.Log().Error(err.Error())
-			return wireTrailers(s.fail())
+			return s.fail()
 		}
-		return wireTrailers(s.linger(abi.RequestStream, s.onBufferedRequestBody(body, s.onRequestTrailers)))
+		return s.linger(abi.RequestStream, s.onBufferedRequestBody(body, s.onRequestTrailers))
 	}
-	return wireTrailers(s.onRequestTrailers())
+	return s.onRequestTrailers()
 }
 
 func (s *Stream) onRequestTrailers() (action Action) {
@@ -153,33 +164,35 @@ func (s *Stream) onRequestTrailers() (action Action) {
 }
 
 // ResponseHeaders is the callback proxy_on_response_headers.
-func (v *vm) ResponseHeaders(id uint32, end bool) abi.Action {
-	defer v.drive()
+func (v *vm) ResponseHeaders(id uint32, end bool) (answer abi.Action) {
 	s := v.stream(id)
 	s.renew()
 	s.response.end = end
-	s.overtake()
-	action := s.onResponseHeaders()
-	if action != hold {
+	if s.waiting != nil {
+		s.overtake()
+	}
+	action := Continue
+	switch {
+	case s.state != streamOpen:
+		action = s.settled(false)
+	case s.dispatch.responseHeaders != nil:
+		defer func() {
+			if s.inside {
+				s.panicked(recover(), &answer)
+			}
+		}()
+		s.inside = true
+		action = s.outcome(as[ResponseHeadersHandler](&s.handler, s.dispatch.responseHeaders).OnResponseHeaders(&s.response))
+		s.inside = false
+	case s.dispatch.awaitingResponseHeaders != nil:
+		action = s.awaitResponseHeaders(as[AwaitingResponseHeadersHandler](&s.handler, s.dispatch.awaitingResponseHeaders))
+	}
+	if s.response.headers.keep && action != hold {
 		s.response.headers.settle()
 	}
 	s.responded = s.responded || action == Continue
+	v.drive()
 	return wireHeaders(action)
-}
-
-func (s *Stream) onResponseHeaders() (action Action) {
-	if action, ok := s.settled(false); ok {
-		return action
-	}
-	if table := s.dispatch.responseHeaders; table != nil {
-		h := as[ResponseHeadersHandler](&s.handler, table)
-		defer s.guard(&action)
-		return s.outcome(h.OnResponseHeaders(&s.response))
-	}
-	if table := s.dispatch.awaitingResponseHeaders; table != nil {
-		return s.awaitResponseHeaders(as[AwaitingResponseHeadersHandler](&s.handler, table))
-	}
-	return Continue
 }
 
 func (s *Stream) awaitResponseHeaders(h AwaitingResponseHeadersHandler) Action {
@@ -188,14 +201,19 @@ func (s *Stream) awaitResponseHeaders(h AwaitingResponseHeadersHandler) Action {
 
 // ResponseBody is the callback proxy_on_response_body.
 func (v *vm) ResponseBody(id uint32, size uint32, end bool) abi.Action {
-	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.response.end = end
-	if action, ok := s.settled(false); ok {
-		return wireBody(action)
+	action := s.onResponseBodyEvent(int(size), end)
+	v.drive()
+	return action
+}
+
+func (s *Stream) onResponseBodyEvent(size int, end bool) abi.Action {
+	if s.state != streamOpen {
+		return wireBody(s.settled(false))
 	}
-	body := s.response.chunk(abi.ResponseBody, int(size), end)
+	body := s.response.chunk(abi.ResponseBody, size, end)
 	if h, ok := s.handler.(responseBodyLimiter); ok {
 		return s.holdResponse(h, body)
 	}
@@ -261,23 +279,28 @@ func (s *Stream) onBufferedResponseBody(body *Body, then func() Action) (action 
 
 // ResponseTrailers is the callback proxy_on_response_trailers. A body that is held is whole now.
 func (v *vm) ResponseTrailers(id uint32) abi.Action {
-	defer v.drive()
 	s := v.stream(id)
 	s.renew()
 	s.response.end = true
-	if action, ok := s.settled(false); ok {
-		return wireTrailers(action)
+	action := s.onResponseTrailersEvent()
+	v.drive()
+	return wireTrailers(action)
+}
+
+func (s *Stream) onResponseTrailersEvent() Action {
+	if s.state != streamOpen {
+		return s.settled(false)
 	}
 	if s.heldResponse {
 		s.heldResponse = false
 		body, err := s.response.heldBody(abi.ResponseBody)
 		if err != nil {
 			s.Log().Error(err.Error())
-			return wireTrailers(s.fail())
+			return s.fail()
 		}
-		return wireTrailers(s.linger(abi.ResponseStream, s.onBufferedResponseBody(body, s.onResponseTrailers)))
+		return s.linger(abi.ResponseStream, s.onBufferedResponseBody(body, s.onResponseTrailers))
 	}
-	return wireTrailers(s.onResponseTrailers())
+	return s.onResponseTrailers()
 }
 
 func (s *Stream) onResponseTrailers() (action Action) {
@@ -291,14 +314,16 @@ func (s *Stream) onResponseTrailers() (action Action) {
 
 // Log is the callback proxy_on_log: the stream is complete. A handler that panicked hears no more.
 func (v *vm) Log(id uint32) {
-	defer v.drive()
 	v.context = id
-	s := v.streams.get(id)
-	if s == nil {
-		return
+	if s := v.streams.get(id); s != nil {
+		s.leave()
+		s.release()
+		s.onDone()
 	}
-	s.leave()
-	s.release()
+	v.drive()
+}
+
+func (s *Stream) onDone() {
 	if s.state == streamFailed || s.state == streamRefused {
 		return
 	}

@@ -16,25 +16,28 @@ const (
 // guard is deferred around a handler's method: a panic becomes the failure policy's answer for this stream.
 func (s *Stream) guard(action *Action) {
 	if reason := recover(); reason != nil {
-		s.report(reason)
-		switch t := s.vm.running; {
-		case s.state == streamAnswered, t != nil && t.abandoned() && !s.gone:
-			*action = stop
-		default:
-			*action = s.fail()
-		}
+		*action = s.broken(reason)
 	}
+}
+
+// broken is the answer where a handler's method ended by a panic.
+func (s *Stream) broken(reason any) Action {
+	s.report(reason)
+	if t := s.vm.running; s.state == streamAnswered || t != nil && t.abandoned() && !s.gone {
+		return stop
+	}
+	return s.fail()
+}
+
+// panicked is what is left to do of a callback about headers whose handler ended by a panic.
+func (s *Stream) panicked(reason any, answer *abi.Action) {
+	s.inside = false
+	*answer = wireHeaders(s.broken(reason))
+	s.vm.drive()
 }
 
 // guardDone is [Stream.guard] where there is nothing left to answer.
 func (s *Stream) guardDone() {
-	if reason := recover(); reason != nil {
-		s.report(reason)
-	}
-}
-
-// guardCreate is [Stream.guard] where nothing can be answered yet: the stream stays refused, and its first event answers.
-func (s *Stream) guardCreate() {
 	if reason := recover(); reason != nil {
 		s.report(reason)
 	}
@@ -83,23 +86,21 @@ func (s *Stream) fail() Action {
 // failsOpen reports whether a stream that failed passes. One without a plugin never does.
 func (s *Stream) failsOpen() bool { return s.plugin != nil && s.plugin.policy == FailOpen }
 
-// settled answers an event of a stream that no longer goes to its handler; ok is false when it does.
-func (s *Stream) settled(request bool) (action Action, ok bool) {
+// settled answers an event of a stream that is not open, so that it no longer goes to its handler.
+func (s *Stream) settled(request bool) Action {
 	switch s.state {
-	case streamOpen:
-		return Continue, false
 	case streamRefused:
-		return s.fail(), true
+		return s.fail()
 	case streamFailed:
 		if s.failsOpen() {
-			return Continue, true
+			return Continue
 		}
 	}
 	// Answered from here: nothing more of the request passes, and the answer goes downstream as it is.
 	if request {
-		return stop, true
+		return stop
 	}
-	return Continue, true
+	return Continue
 }
 
 // outcome is what a handler's answer comes to. A stream that it answered itself stops, also where the handler forgot to say

@@ -38,6 +38,7 @@ func (h *Headers) Get(name string) (string, bool) {
 	}
 	if !h.cached {
 		h.reads++
+		h.stream.touched = true
 		value, status := h.stream.host.HeaderValue(h.kind, name)
 		return value, status == abi.OK
 	}
@@ -86,13 +87,16 @@ func (h *Headers) Pairs() ([]Header, error) {
 
 // Keep keeps the headers readable for the rest of the stream, as they are when the event that brought them is over. It is
 // called in OnRequestHeaders or OnResponseHeaders, and costs one read of all of them.
-func (h *Headers) Keep() { h.keep = true }
+func (h *Headers) Keep() {
+	h.keep = true
+	h.stream.touched = true
+}
 
 // Set gives a header this one value in place of all that it had. A name that is no HTTP token (with a colon before it for a
 // pseudo-header), and a value with CR, LF or NUL, are refused with [ErrBadArgument]: Envoy would take them.
 func (h *Headers) Set(name, value string) error {
-	if err := h.check("set ", name, value); err != nil {
-		return err
+	if s := h.stream; !s.own() || !(known(&s.vm.sound.names, name) && known(&s.vm.sound.values, value)) && !s.vm.inspect(name, value) {
+		return h.refusal("set ", name, value)
 	}
 	h.forget()
 	return h.fail(h.stream.host.ReplaceHeader(h.kind, name, value), "set ", name)
@@ -100,8 +104,8 @@ func (h *Headers) Set(name, value string) error {
 
 // Add adds a value to those that a header has. It refuses what [Headers.Set] refuses.
 func (h *Headers) Add(name, value string) error {
-	if err := h.check("add ", name, value); err != nil {
-		return err
+	if s := h.stream; !s.own() || !(known(&s.vm.sound.names, name) && known(&s.vm.sound.values, value)) && !s.vm.inspect(name, value) {
+		return h.refusal("add ", name, value)
 	}
 	h.forget()
 	return h.fail(h.stream.host.AddHeader(h.kind, name, value), "add ", name)
@@ -133,8 +137,8 @@ func (h *Headers) Replace(headers []Header) error {
 		return h.foreign("replace all of ", "")
 	}
 	for _, p := range headers {
-		if err := h.check("replace all by ", p.Name, p.Value); err != nil {
-			return err
+		if headerFault(p.Name, p.Value) != "" {
+			return h.refusal("replace all by ", p.Name, p.Value)
 		}
 	}
 	h.forget()
@@ -150,14 +154,12 @@ func (h *Headers) Size() (int, error) {
 	return size, h.fail(status, "size of ", "")
 }
 
-func (h *Headers) check(verb, name, value string) error {
+// refusal is why a header cannot be changed so.
+func (h *Headers) refusal(verb, name, value string) error {
 	if !h.stream.own() {
 		return h.foreign(verb, name)
 	}
-	if reason := headerFault(name, value); reason != "" {
-		return fmt.Errorf("%s%s %q: %s: %w", verb, h.what, name, reason, ErrBadArgument)
-	}
-	return nil
+	return fmt.Errorf("%s%s %q: %s: %w", verb, h.what, name, headerFault(name, value), ErrBadArgument)
 }
 
 // foreign is the error of a use outside of the stream's own callbacks.
@@ -193,14 +195,16 @@ func (h *Headers) fetch() error {
 	if err != nil {
 		return &HostError{Call: "read all of " + h.what + "s", Status: abi.ParseFailure}
 	}
-	h.pairs, h.cached = pairs, true
+	h.pairs, h.cached, h.stream.touched = pairs, true, true
 	return nil
 }
 
 // forget drops what was read, because a write changes it. A loop over All may still read the old slice, so the next fetch
 // gets a fresh one.
 func (h *Headers) forget() {
-	h.pairs, h.cached, h.reads = nil, false, 0
+	if h.stream.touched {
+		h.pairs, h.cached, h.reads = nil, false, 0
+	}
 }
 
 // renew drops what was read at the start of an event, since other filters ran in between. Where no loop can be under way the

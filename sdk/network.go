@@ -136,13 +136,14 @@ func (v *vm) connection(id uint32) *Stream {
 
 // NewConnection is the callback proxy_on_new_connection.
 func (v *vm) NewConnection(id uint32) abi.Action {
-	defer v.drive()
-	return wireNetwork(v.connection(id).onNewConnection())
+	action := v.connection(id).onNewConnection()
+	v.drive()
+	return wireNetwork(action)
 }
 
 func (s *Stream) onNewConnection() (action Action) {
-	if action, ok := s.settled(true); ok {
-		return action
+	if s.state != streamOpen {
+		return s.settled(true)
 	}
 	switch h := s.handler.(type) {
 	case NewConnectionHandler:
@@ -158,9 +159,10 @@ func (s *Stream) onNewConnection() (action Action) {
 
 // DownstreamData is the callback proxy_on_downstream_data.
 func (v *vm) DownstreamData(id, size uint32, end bool) abi.Action {
-	defer v.drive()
 	s := v.connection(id)
-	return wireNetwork(s.onDownstreamData(s.request.chunk(abi.DownstreamData, int(size), end)))
+	action := s.onDownstreamData(s.request.chunk(abi.DownstreamData, int(size), end))
+	v.drive()
+	return wireNetwork(action)
 }
 
 func (s *Stream) onDownstreamData(data *Body) (action Action) {
@@ -168,8 +170,8 @@ func (s *Stream) onDownstreamData(data *Body) (action Action) {
 		s.early.came, s.early.end = true, data.end
 		return hold
 	}
-	if action, ok := s.settled(true); ok {
-		return action
+	if s.state != streamOpen {
+		return s.settled(true)
 	}
 	h, ok := s.handler.(DownstreamDataHandler)
 	if !ok {
@@ -205,14 +207,15 @@ func (s *Stream) admit() bool {
 
 // UpstreamData is the callback proxy_on_upstream_data.
 func (v *vm) UpstreamData(id, size uint32, end bool) abi.Action {
-	defer v.drive()
 	s := v.connection(id)
-	return wireNetwork(s.onUpstreamData(s.response.chunk(abi.UpstreamData, int(size), end)))
+	action := s.onUpstreamData(s.response.chunk(abi.UpstreamData, int(size), end))
+	v.drive()
+	return wireNetwork(action)
 }
 
 func (s *Stream) onUpstreamData(data *Body) (action Action) {
-	if action, ok := s.settled(true); ok {
-		return action
+	if s.state != streamOpen {
+		return s.settled(true)
 	}
 	h, ok := s.handler.(UpstreamDataHandler)
 	if !ok {
@@ -224,8 +227,11 @@ func (s *Stream) onUpstreamData(data *Body) (action Action) {
 
 // DownstreamClose is the callback proxy_on_downstream_connection_close.
 func (v *vm) DownstreamClose(id uint32, peer abi.PeerType) {
-	defer v.drive()
-	s := v.connection(id)
+	v.connection(id).onDownstreamClose(peer)
+	v.drive()
+}
+
+func (s *Stream) onDownstreamClose(peer abi.PeerType) {
 	if h, ok := s.handler.(DownstreamCloseHandler); ok {
 		defer s.guardDone()
 		h.OnDownstreamClose(&s.connection, peer)
@@ -234,8 +240,11 @@ func (v *vm) DownstreamClose(id uint32, peer abi.PeerType) {
 
 // UpstreamClose is the callback proxy_on_upstream_connection_close.
 func (v *vm) UpstreamClose(id uint32, peer abi.PeerType) {
-	defer v.drive()
-	s := v.connection(id)
+	v.connection(id).onUpstreamClose(peer)
+	v.drive()
+}
+
+func (s *Stream) onUpstreamClose(peer abi.PeerType) {
 	if h, ok := s.handler.(UpstreamCloseHandler); ok {
 		defer s.guardDone()
 		h.OnUpstreamClose(&s.connection, peer)

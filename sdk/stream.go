@@ -41,6 +41,10 @@ type standing struct {
 	network bool
 	// early is data that came while the handler of a new connection waits.
 	early earlyData
+	// inside: a method of the handler runs that the callback itself guards; see [Stream.panicked].
+	inside bool
+	// touched: headers or trailers were read, or are to be kept, so that there is something to drop.
+	touched bool
 	// gone is set once the stream has ended: what its tasks still do to it has no effect.
 	gone bool
 	// waiting is the task of the request's headers, if it had to wait.
@@ -116,6 +120,13 @@ func (s *Stream) leave() {
 
 // release drops all that was read of the stream, what the handler asked to keep too.
 func (s *Stream) release() {
+	if s.touched {
+		s.touched = false
+		s.releaseAll()
+	}
+}
+
+func (s *Stream) releaseAll() {
 	s.request.headers.release()
 	s.request.trailers.release()
 	s.response.headers.release()
@@ -124,6 +135,12 @@ func (s *Stream) release() {
 
 // renew drops what was read of the stream in the event before. A task that waits may do so inside of a loop over it.
 func (s *Stream) renew() {
+	if s.touched {
+		s.renewAll()
+	}
+}
+
+func (s *Stream) renewAll() {
 	looped := len(s.tasks.tasks) > 0
 	s.request.headers.renew(looped)
 	s.request.trailers.renew(looped)

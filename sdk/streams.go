@@ -25,6 +25,16 @@ func (t *streamTable) get(id uint32) *Stream {
 
 // put adds a stream, in the place of one with the same id where a host makes a context twice.
 func (t *streamTable) put(s *Stream) {
+	if place := &t.direct[s.id%directStreams]; *place == nil && len(t.others) == 0 {
+		t.open++
+		*place = s
+		return
+	}
+	t.putBeside(s)
+}
+
+// putBeside is [streamTable.put] where other streams are in the way, or could be.
+func (t *streamTable) putBeside(s *Stream) {
 	if old := t.get(s.id); old != nil {
 		t.remove(old)
 	}

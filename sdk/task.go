@@ -111,14 +111,18 @@ func (v *vm) enqueue(t *task) {
 // drive runs the tasks that are ready, and those that they make ready. It does nothing inside a task: the callback that runs
 // the task drives.
 // Every callback ends with it, since its handler may have begun a task. Host calls then count for the context of the last task.
+// It is not deferred: a panic that no guard has recovered ends the VM.
 func (v *vm) drive() {
+	if len(v.ready)+len(v.watching)+v.refused != 0 {
+		v.driveTasks()
+	}
+}
+
+func (v *vm) driveTasks() {
 	if v.running != nil {
 		return
 	}
 	v.refused = 0
-	if len(v.ready) == 0 && len(v.watching) == 0 {
-		return
-	}
 	for v.wakeCancelled(); len(v.ready) > 0; v.wakeCancelled() {
 		for i := 0; i < len(v.ready); i++ {
 			t := v.ready[i]

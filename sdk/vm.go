@@ -24,12 +24,13 @@ type vm struct {
 	// lately is the plugin that a stream was last made for, if it is still there.
 	lately  *Plugin
 	streams streamTable
-	// recent is the stream of the last callback, if it is still open: callbacks of one stream mostly follow each other.
+	// recent is the stream of the last callback, if it is still open, else nobody: callbacks of one stream mostly follow each other.
 	recent *Stream
 	idle   []*Stream
 	// dispatches are those of all types of handlers, and dispatch the one that was used last.
 	dispatches []*dispatch
 	dispatch   *dispatch
+	sound      soundHeaders
 
 	// context is the one that host calls count for.
 	context uint32
@@ -50,13 +51,12 @@ type vm struct {
 var _ abi.Guest = (*vm)(nil)
 
 func newVM(h abi.Host, configure func(p *Plugin, config []byte) (Filter, error)) *vm {
-	return &vm{host: h, configure: configure, plugins: map[uint32]*Plugin{}}
+	return &vm{host: h, configure: configure, plugins: map[uint32]*Plugin{}, recent: nobody}
 }
 
 // ContextCreate begins a plugin, for parent 0, or a stream. A stream is counted here and not with its first headers: the
 // host makes one for each request that it completes, so the counter can be compared with completed requests.
 func (v *vm) ContextCreate(id, parent uint32) {
-	defer v.drive()
 	v.context = id
 	if parent == 0 {
 		v.plugins[id], v.lately = newPlugin(v, id), nil
@@ -67,9 +67,17 @@ func (v *vm) ContextCreate(id, parent uint32) {
 		return
 	}
 	s.plugin.streams.Inc()
-	defer s.guardCreate()
+	defer func() {
+		if s.state != streamOpen { // it stays refused, and its first event answers
+			if reason := recover(); reason != nil {
+				s.report(reason)
+				v.drive()
+			}
+		}
+	}()
 	s.handle(s.plugin.filter.NewHandler())
 	s.state = streamOpen
+	v.drive()
 }
 
 // Configure makes the filter of a plugin, and ends the work of the one that it had. When it is refused, the plugin keeps the
@@ -81,7 +89,7 @@ func (v *vm) Configure(id uint32, size uint32) bool {
 		p = newPlugin(v, id)
 		v.plugins[id] = p
 	}
-	defer v.drive()
+	defer v.drive() // also where it is refused
 	before := *p
 	p.tasks, p.finish, p.queues, p.foreign = &taskList{}, nil, nil, nil
 	filter, err := v.tryConfigure(p, int(size))
@@ -99,11 +107,11 @@ func (v *vm) Configure(id uint32, size uint32) bool {
 
 // Delete ends a stream or a plugin.
 func (v *vm) Delete(id uint32) {
-	defer v.drive()
 	v.context = id
 	s := v.streams.get(id)
 	if s == nil {
 		v.drop(id)
+		v.drive()
 		return
 	}
 	s.leave()
@@ -112,13 +120,14 @@ func (v *vm) Delete(id uint32) {
 	}
 	v.streams.remove(s)
 	if v.recent == s {
-		v.recent = nil
+		v.recent = nobody
 	}
 	// A task that does not end keeps its stream.
 	if len(v.idle) < maxIdleStreams && len(s.tasks.tasks) == 0 {
 		s.retire()
 		v.idle = append(v.idle, s)
 	}
+	v.drive()
 }
 
 // drop ends a plugin.
@@ -144,6 +153,9 @@ func (v *vm) pluginOf(id uint32) *Plugin {
 	return p
 }
 
+// nobody stands for a stream where there is none. No callback is about it.
+var nobody = &Stream{standing: standing{id: noContext}}
+
 // open begins a stream. It is refused until it has a handler.
 func (v *vm) open(id uint32, p *Plugin) *Stream {
 	var s *Stream
@@ -161,9 +173,13 @@ func (v *vm) open(id uint32, p *Plugin) *Stream {
 // stream finds the stream of a callback. One that the host never announced is refused.
 func (v *vm) stream(id uint32) *Stream {
 	v.context = id
-	if s := v.recent; s != nil && s.id == id {
-		return s
+	if v.recent.id == id {
+		return v.recent
 	}
+	return v.find(id)
+}
+
+func (v *vm) find(id uint32) *Stream {
 	s := v.streams.get(id)
 	if s == nil {
 		return v.open(id, nil)
