@@ -8,21 +8,20 @@ import (
 
 // await runs a method of the handler that may wait. Where it waits, the message is held back, and goes on when the method
 // has returned, in a later callback.
-func (s *Stream) await(direction abi.StreamType, method func(ctx context.Context) Action) Action {
-	action, _ := s.attend(direction, method)
+func (s *Stream) await(direction abi.StreamType, handle func(t *task) Action) Action {
+	action, _ := s.attend(direction, handle)
 	return action
 }
 
 // attend is [Stream.await], and gives the task where it waits.
-func (s *Stream) attend(direction abi.StreamType, method func(ctx context.Context) Action) (Action, *task) {
+func (s *Stream) attend(direction abi.StreamType, handle func(t *task) Action) (Action, *task) {
 	t := s.vm.newTask(s.id, s.plugin, &s.tasks)
-	action := Continue
-	t.run = func() { action = s.attempt(&t.scope, method) }
+	t.stream, t.direction, t.handle = s, direction, handle
 	s.vm.start(t)
 	if t.ended {
-		return action, nil
+		return t.action, nil
 	}
-	t.settle = func() { s.proceed(direction, action) }
+	t.held = true
 	return hold, t
 }
 
@@ -41,13 +40,12 @@ func (s *Stream) overtake() {
 }
 
 // attempt calls a method of the handler that may wait.
-func (s *Stream) attempt(ctx context.Context, method func(ctx context.Context) Action) (action Action) {
-	defer s.guard(&action)
-	action = s.outcome(method(ctx))
-	if s.vm.running.abandoned() {
-		return stop
+func (t *task) attempt() {
+	defer t.stream.guard(&t.action)
+	t.action = t.stream.outcome(t.handle(t))
+	if t.abandoned() {
+		t.action = stop
 	}
-	return action
 }
 
 // proceed lets a message that was held back go on, unless it was answered.
@@ -85,8 +83,8 @@ func (s *Stream) linger(direction abi.StreamType, action Action) Action {
 	if action != Continue || !resumed {
 		return action
 	}
-	return s.await(direction, func(ctx context.Context) Action {
-		_ = Sleep(ctx, minTick) // an error is the end of the stream, which needs nothing more
+	return s.await(direction, func(t *task) Action {
+		_ = Sleep(&t.scope, minTick) // an error is the end of the stream, which needs nothing more
 		return Continue
 	})
 }

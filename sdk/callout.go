@@ -23,7 +23,7 @@ type callee interface {
 // tell makes a callback of a callout on who made it. One whose stream is gone, or that was given up, has nobody.
 func (v *vm) tell(id, token uint32, callback func(c callee)) {
 	v.context = id
-	if c := v.callees[token]; c != nil {
+	if c := v.callees.get(token); c != nil {
 		callback(c)
 	}
 	v.drive()
@@ -52,21 +52,6 @@ func (v *vm) GRPCReceiveTrailingMetadata(id, token, _ uint32) {
 // GRPCClose is the callback proxy_on_grpc_close.
 func (v *vm) GRPCClose(id, token, code uint32) {
 	v.tell(id, token, func(c callee) { c.grpcClose(code) })
-}
-
-// expect has the answers to a callout go to c.
-func (v *vm) expect(token uint32, c callee) {
-	if v.callees == nil {
-		v.callees = map[uint32]callee{}
-	}
-	v.callees[token] = c
-}
-
-// forget ends that. A host may have used the token again by then.
-func (v *vm) forget(token uint32, c callee) {
-	if v.callees[token] == c {
-		delete(v.callees, token)
-	}
 }
 
 // answerHeaders copies a map that the callback of a callout brings.
@@ -125,26 +110,34 @@ func (t *task) timeLeft(ctx context.Context, wanted, otherwise time.Duration) (l
 	return limit, nil
 }
 
-// calloutHeaders serialises the headers of a callout, of which each must be one that can be sent. None are no bytes.
-func calloutHeaders(lists ...[]Header) ([]byte, error) {
-	size := 0
-	for _, list := range lists {
-		for _, h := range list {
-			if reason := headerFault(h.Name, h.Value); reason != "" {
-				return nil, &HostError{Call: "send header", Subject: h.Name + " of a callout: " + reason, Status: ErrBadArgument}
-			}
-		}
-		size += len(list)
+// calloutHeaders appends the headers of a callout, which stand in two lists, to dst in their serialised form. Each must be one that can be
+// sent. None are no bytes.
+func (v *vm) calloutHeaders(dst []byte, first, second []Header) ([]byte, error) {
+	if err := v.checkCallout(first); err != nil {
+		return nil, err
 	}
-	if size == 0 {
-		return nil, nil
+	if err := v.checkCallout(second); err != nil {
+		return nil, err
 	}
-	all := make([]Header, 0, size)
-	for _, list := range lists {
-		all = append(all, list...)
+	if len(first)+len(second) == 0 {
+		return dst, nil
 	}
-	return abi.AppendPairs(make([]byte, 0, abi.PairsSize(all)), all), nil
+	return abi.AppendPairLists(dst, first, second), nil
 }
+
+func (v *vm) checkCallout(headers []Header) error {
+	for i := range headers {
+		h := &headers[i]
+		if known(&v.sound.names, h.Name) && known(&v.sound.values, h.Value) || v.inspect(h.Name, h.Value) {
+			continue
+		}
+		return &HostError{Call: "send header", Subject: h.Name + " of a callout: " + headerFault(h.Name, h.Value), Status: ErrBadArgument}
+	}
+	return nil
+}
+
+// calloutRoom is how many bytes of a callout's headers and trailers need no allocation. The host has copied them when its call returns.
+const calloutRoom = 1 << 10
 
 // headerIn is the first value of a header.
 func headerIn(headers []Header, name string) (string, bool) {

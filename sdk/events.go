@@ -1,10 +1,6 @@
 package sdk
 
-import (
-	"context"
-
-	"github.com/waft-project/waft/sdk/internal/abi"
-)
+import "github.com/waft-project/waft/sdk/internal/abi"
 
 // The events of a stream. Each finds the stream, drops what was read of it before, and calls the handler if it has a
 // method for the event.
@@ -29,7 +25,7 @@ func (v *vm) RequestHeaders(id uint32, end bool) (answer abi.Action) {
 		action = s.outcome(as[RequestHeadersHandler](&s.handler, s.dispatch.requestHeaders).OnRequestHeaders(&s.request))
 		s.inside = false
 	case s.dispatch.awaitingRequestHeaders != nil:
-		action = s.awaitRequestHeaders(as[AwaitingRequestHeadersHandler](&s.handler, s.dispatch.awaitingRequestHeaders))
+		action, s.waiting = s.attend(abi.RequestStream, awaitRequestHeaders)
 	}
 	if s.request.headers.keep && action != hold {
 		s.request.headers.settle()
@@ -38,9 +34,9 @@ func (v *vm) RequestHeaders(id uint32, end bool) (answer abi.Action) {
 	return wireHeaders(action)
 }
 
-func (s *Stream) awaitRequestHeaders(h AwaitingRequestHeadersHandler) (action Action) {
-	action, s.waiting = s.attend(abi.RequestStream, func(ctx context.Context) Action { return h.OnRequestHeaders(ctx, &s.request) })
-	return action
+func awaitRequestHeaders(t *task) Action {
+	s := t.stream
+	return as[AwaitingRequestHeadersHandler](&s.handler, s.dispatch.awaitingRequestHeaders).OnRequestHeaders(&t.scope, &s.request)
 }
 
 // RequestBody is the callback proxy_on_request_body.
@@ -121,8 +117,8 @@ func (s *Stream) onBufferedRequestBody(body *Body, then func() Action) (action A
 		defer s.guard(&action)
 		return follow(h.OnBufferedRequestBody(&s.request, body))
 	case AwaitingBufferedRequestBodyHandler:
-		return s.await(abi.RequestStream, func(ctx context.Context) Action {
-			return follow(h.OnBufferedRequestBody(ctx, &s.request, body))
+		return s.await(abi.RequestStream, func(t *task) Action {
+			return follow(h.OnBufferedRequestBody(&t.scope, &s.request, body))
 		})
 	}
 	return Continue
@@ -185,7 +181,7 @@ func (v *vm) ResponseHeaders(id uint32, end bool) (answer abi.Action) {
 		action = s.outcome(as[ResponseHeadersHandler](&s.handler, s.dispatch.responseHeaders).OnResponseHeaders(&s.response))
 		s.inside = false
 	case s.dispatch.awaitingResponseHeaders != nil:
-		action = s.awaitResponseHeaders(as[AwaitingResponseHeadersHandler](&s.handler, s.dispatch.awaitingResponseHeaders))
+		action = s.await(abi.ResponseStream, awaitResponseHeaders)
 	}
 	if s.response.headers.keep && action != hold {
 		s.response.headers.settle()
@@ -195,8 +191,9 @@ func (v *vm) ResponseHeaders(id uint32, end bool) (answer abi.Action) {
 	return wireHeaders(action)
 }
 
-func (s *Stream) awaitResponseHeaders(h AwaitingResponseHeadersHandler) Action {
-	return s.await(abi.ResponseStream, func(ctx context.Context) Action { return h.OnResponseHeaders(ctx, &s.response) })
+func awaitResponseHeaders(t *task) Action {
+	s := t.stream
+	return as[AwaitingResponseHeadersHandler](&s.handler, s.dispatch.awaitingResponseHeaders).OnResponseHeaders(&t.scope, &s.response)
 }
 
 // ResponseBody is the callback proxy_on_response_body.
@@ -270,8 +267,8 @@ func (s *Stream) onBufferedResponseBody(body *Body, then func() Action) (action 
 		defer s.guard(&action)
 		return follow(h.OnBufferedResponseBody(&s.response, body))
 	case AwaitingBufferedResponseBodyHandler:
-		return s.await(abi.ResponseStream, func(ctx context.Context) Action {
-			return follow(h.OnBufferedResponseBody(ctx, &s.response, body))
+		return s.await(abi.ResponseStream, func(t *task) Action {
+			return follow(h.OnBufferedResponseBody(&t.scope, &s.response, body))
 		})
 	}
 	return Continue

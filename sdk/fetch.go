@@ -84,20 +84,20 @@ func Fetch(ctx context.Context, request FetchRequest) (*FetchResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	pseudo := []Header{
+	v := t.vm
+	pseudo := [...]Header{
 		{Name: ":method", Value: or(request.Method, "GET")},
 		{Name: ":path", Value: or(request.Path, "/")},
 		{Name: ":authority", Value: or(request.Authority, request.Cluster)},
 	}
-	headers, err := calloutHeaders(pseudo, request.Headers)
+	headers, err := v.calloutHeaders(v.calloutRoom[:0], pseudo[:], request.Headers)
 	if err != nil {
 		return nil, err
 	}
-	trailers, err := calloutHeaders(request.Trailers)
+	trailers, err := v.calloutHeaders(headers[len(headers):], request.Trailers, nil)
 	if err != nil {
 		return nil, err
 	}
-	v := t.vm
 	v.enter(t.id)
 	token, status := v.host.HTTPCall(request.Cluster, headers, request.Body, trailers, limit.milliseconds)
 	if status != abi.OK {
@@ -107,8 +107,8 @@ func Fetch(ctx context.Context, request FetchRequest) (*FetchResponse, error) {
 	if f.limit <= 0 {
 		f.limit = DefaultFetchLimit
 	}
-	v.expect(token, f)
-	defer v.forget(token, f)
+	v.callees.put(token, f)
+	defer v.callees.forget(token, f)
 	for !f.over {
 		if err := t.may(ctx); err != nil {
 			return nil, err
@@ -168,7 +168,7 @@ type fetch struct {
 func (f *fetch) httpResponse(headers, size, trailers uint32) {
 	f.over = true
 	v := f.task.vm
-	v.forget(f.token, f)
+	v.callees.forget(f.token, f)
 	defer v.wake(f.task)
 	if headers == 0 {
 		f.err = ErrFetchFailed

@@ -75,7 +75,7 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	metadata, err := calloutHeaders(request.Metadata)
+	metadata, err := t.vm.calloutHeaders(t.vm.calloutRoom[:0], request.Metadata, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +87,8 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 	}
 	c := newGRPCCall(t, token, request.Limit)
 	c.unary = true
-	v.expect(token, c)
-	defer v.forget(token, c)
+	v.callees.put(token, c)
+	defer v.callees.forget(token, c)
 	for !c.over {
 		if err := t.may(ctx); err != nil {
 			v.enter(t.id)
@@ -135,7 +135,7 @@ func OpenGRPC(ctx context.Context, request GRPCRequest) (*GRPCStream, error) {
 	if err := t.may(ctx); err != nil {
 		return nil, err
 	}
-	metadata, err := calloutHeaders(request.Metadata)
+	metadata, err := t.vm.calloutHeaders(t.vm.calloutRoom[:0], request.Metadata, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func OpenGRPC(ctx context.Context, request GRPCRequest) (*GRPCStream, error) {
 		return nil, hostError(status, "open", request.target())
 	}
 	s := &GRPCStream{call: newGRPCCall(t, token, request.Limit), target: request.target()}
-	v.expect(token, s.call)
+	v.callees.put(token, s.call)
 	ends, direct := holding(ctx)
 	if !direct && ctx.Done() == nil {
 		ends = &t.scope
@@ -230,7 +230,7 @@ func (s *GRPCStream) Close() {
 	s.release()
 	c := s.call
 	v := c.task.vm
-	v.forget(c.token, c)
+	v.callees.forget(c.token, c)
 	if !c.ended {
 		leave := s.enter()
 		v.host.GRPCCancel(c.token)

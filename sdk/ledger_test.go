@@ -203,5 +203,5 @@ func (v *vm) held() string {
 			timers += len(h.timers)
 		}
 	}
-	return fmt.Sprintf("%d streams, %d callouts, %d timers, %d ready", v.streams.open, len(v.callees), timers, len(v.ready))
+	return fmt.Sprintf("%d streams, %d callouts, %d timers, %d ready", v.streams.open, v.callees.size(), timers, len(v.ready))
 }

@@ -106,7 +106,7 @@ func TestStreamEndsWithItsTask(t *testing.T) {
 		})
 	})
 	h.begin(2)
-	if want := []string{"open 2 4", "cancel 2 4"}; !slices.Equal(h.wrote, want) || len(h.vm.callees) > 0 {
+	if want := []string{"open 2 4", "cancel 2 4"}; !slices.Equal(h.wrote, want) || h.vm.callees.size() > 0 {
 		t.Errorf("calls %q, want %q; %s", h.wrote, want, h.vm.held())
 	}
 }

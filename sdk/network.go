@@ -150,7 +150,7 @@ func (s *Stream) onNewConnection() (action Action) {
 		defer s.guard(&action)
 		return s.passed(h.OnNewConnection(&s.connection))
 	case AwaitingNewConnectionHandler:
-		action := s.await(abi.DownstreamStream, func(ctx context.Context) Action { return h.OnNewConnection(ctx, &s.connection) })
+		action := s.await(abi.DownstreamStream, func(t *task) Action { return h.OnNewConnection(&t.scope, &s.connection) })
 		s.early.waits = action == hold
 		return action
 	}

@@ -28,9 +28,15 @@ type task struct {
 	owner  *taskList
 	scope  scope
 	worker *worker
-	run    func()
-	// settle is called when run has returned after it had waited.
-	settle func()
+	// run is what the task does, unless it is a handler's method.
+	run func()
+	// handle calls the method of stream's handler that the task is, and action is what became of it. held: a message of that direction
+	// waits for its end. They are fields and not closures of run, so that a handler that may wait costs one allocation.
+	handle    func(t *task) Action
+	stream    *Stream
+	direction abi.StreamType
+	action    Action
+	held      bool
 	// root is the task itself, or, for one of [All] and [First], the task that they were called in first.
 	root *task
 	// watched is the context under which it waits, where only a look at it tells that it was cancelled.
@@ -52,7 +58,11 @@ func newWorker() *worker {
 	w.next, w.stop = iter.Pull(func(yield func(struct{}) bool) {
 		w.yield = yield
 		for {
-			w.task.run()
+			if t := w.task; t.stream != nil {
+				t.attempt()
+			} else {
+				t.run()
+			}
 			w.task.ended = true
 			if !yield(struct{}{}) {
 				return
@@ -82,7 +92,7 @@ func (l *taskList) remove(t *task) {
 	}
 }
 
-// newTask makes a task of a context. Its run must not panic.
+// newTask makes a task of a context. What it runs must not panic.
 func (v *vm) newTask(id uint32, p *Plugin, owner *taskList) *task {
 	t := &task{vm: v, id: id, plugin: p, owner: owner}
 	t.root, t.scope.task, t.scope.err = t, t, owner.err
@@ -169,8 +179,8 @@ func (v *vm) resume(t *task) {
 	t.worker = nil
 	t.owner.remove(t)
 	t.scope.end()
-	if t.waited && t.settle != nil {
-		t.settle()
+	if t.held {
+		t.stream.proceed(t.direction, t.action)
 	}
 }
 

@@ -45,7 +45,9 @@ type vm struct {
 	latest time.Time
 	skew   time.Duration
 	// callees get the callbacks of the callouts that are under way, by token.
-	callees map[uint32]callee
+	callees calleeTable
+	// calloutRoom is where the headers of a callout are put together.
+	calloutRoom [calloutRoom]byte
 }
 
 var _ abi.Guest = (*vm)(nil)

@@ -22,17 +22,32 @@ var ErrPairs = errors.New("serialised header map is malformed")
 // and values, each ended by NUL. No pairs give four zero bytes.
 func AppendPairs(dst []byte, pairs []Pair) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(pairs)))
-	for _, p := range pairs {
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(p.Name)))
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(p.Value)))
+	return appendTexts(appendLengths(dst, pairs), pairs)
+}
+
+func appendLengths(dst []byte, pairs []Pair) []byte {
+	for i := range pairs {
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(pairs[i].Name)))
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(len(pairs[i].Value)))
 	}
-	for _, p := range pairs {
-		dst = append(dst, p.Name...)
+	return dst
+}
+
+func appendTexts(dst []byte, pairs []Pair) []byte {
+	for i := range pairs {
+		dst = append(dst, pairs[i].Name...)
 		dst = append(dst, 0)
-		dst = append(dst, p.Value...)
+		dst = append(dst, pairs[i].Value...)
 		dst = append(dst, 0)
 	}
 	return dst
+}
+
+// AppendPairLists is [AppendPairs] for pairs that stand in two lists.
+func AppendPairLists(dst []byte, first, second []Pair) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(first)+len(second)))
+	dst = appendLengths(appendLengths(dst, first), second)
+	return appendTexts(appendTexts(dst, first), second)
 }
 
 // PairsSize is the length of what [AppendPairs] appends.
