@@ -3,6 +3,7 @@ package abi
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // Pair is a name and a value of a header map.
@@ -72,7 +73,7 @@ func ParsePairs(dst []Pair, data string) ([]Pair, error) {
 	if count > (len(data)-pairsHead)/pairOverhead {
 		return dst, ErrPairs
 	}
-	out, at := dst, pairsHead+count*pairLengths
+	out, at := slices.Grow(dst, count), pairsHead+count*pairLengths
 	for i := range count {
 		lengths := pairsHead + i*pairLengths
 		var name, value string
