@@ -3,6 +3,7 @@ package envoy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"unicode/utf8"
@@ -61,6 +62,8 @@ type WasmFilter struct {
 	Config []byte
 	// FailurePolicy. Empty: FailReload.
 	FailurePolicy FailurePolicy
+	// Env are more environment variables of the VM. Those of this package stay what they are.
+	Env map[string]string
 }
 
 // Check says what keeps the filter from being rendered; its errors wrap ErrInvalid.
@@ -111,17 +114,19 @@ func (f WasmFilter) wasm() (*anypb.Any, error) {
 	if f.ModulePath == "" {
 		source = &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: f.ModuleBytes}}
 	}
+	env := maps.Clone(f.Env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	env[FilterVariable], env[FailurePolicyVariable] = f.Name, string(policy)
 	plugin := &wasmv3.PluginConfig{
 		Name:          f.Name,
 		FailurePolicy: wasmv3.FailurePolicy(wasmv3.FailurePolicy_value[string(policy)]),
 		Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: &wasmv3.VmConfig{
-			VmId:    f.Name,
-			Runtime: wasmRuntime,
-			Code:    &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: source}},
-			EnvironmentVariables: &wasmv3.EnvironmentVariables{KeyValues: map[string]string{
-				FilterVariable:        f.Name,
-				FailurePolicyVariable: string(policy),
-			}},
+			VmId:                 f.Name,
+			Runtime:              wasmRuntime,
+			Code:                 &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: source}},
+			EnvironmentVariables: &wasmv3.EnvironmentVariables{KeyValues: env},
 		}},
 	}
 	if policy != FailReload {

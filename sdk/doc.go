@@ -85,6 +85,7 @@
 //     counter waft.panics.NAME. It does not take the VM down. A Go fatal error (out of memory, a stack overflow, a
 //     concurrent map write) does.
 //   - Every stream is counted in waft.requests.NAME, NAME being [Plugin.Name], so that a filter that is skipped shows.
+//   - Counts reach the host within [DefaultMetricDelay], see [Counter]; gauges and histograms do at once.
 //   - Errors of host calls are [*HostError]; they wrap one of the statuses [ErrNotFound], [ErrBadArgument] and so on.
 //
 // # Testing

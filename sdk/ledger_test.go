@@ -25,12 +25,20 @@ type ledger struct {
 	now       time.Time
 	period    time.Duration
 	queue     [][]byte
+	// metricDelay is WAFT_METRIC_DELAY_MS.
+	metricDelay string
 }
 
 // newLedger is a VM with one plugin, context 1, that was configured by configure.
 func newLedger(t testing.TB, configure func(p *Plugin) Filter) *ledger {
 	t.Helper()
-	h := &ledger{alive: map[uint32]bool{}, now: time.Unix(1_000_000, 0)}
+	return newDelayedLedger(t, "0", configure)
+}
+
+// newDelayedLedger is [newLedger] with a WAFT_METRIC_DELAY_MS.
+func newDelayedLedger(t testing.TB, delay string, configure func(p *Plugin) Filter) *ledger {
+	t.Helper()
+	h := &ledger{alive: map[uint32]bool{}, now: time.Unix(1_000_000, 0), metricDelay: delay}
 	h.vm = newVM(abi.NewHost(h), func(p *Plugin, _ []byte) (Filter, error) { return configure(p), nil })
 	h.create(1, 0)
 	h.on(1, func() {
@@ -85,7 +93,12 @@ func (h *ledger) write(call, argument string) abi.Status {
 	return abi.OK
 }
 
-func (h *ledger) Getenv(string) string { return "" }
+func (h *ledger) Getenv(name string) string {
+	if name == envMetricDelay {
+		return h.metricDelay
+	}
+	return ""
+}
 func (h *ledger) Log(_ abi.LogLevel, message string) abi.Status {
 	h.logs = append(h.logs, message)
 	return abi.OK

@@ -61,26 +61,34 @@ func appendClean(dst []byte, s string) []byte {
 type metric struct {
 	id   uint32
 	kind abi.MetricType
+	// count is that of a counter.
+	count *count
 }
 
 // Counter counts up. The zero Counter counts nothing.
-type Counter struct {
-	host *abi.Host
-	id   uint32
-}
+//
+// What it counts reaches the host within [DefaultMetricDelay], many counts by one host call, and before the plugin ends. A VM that traps
+// takes what it had not told with it. WAFT_METRIC_DELAY_MS in the VM's environment sets another delay; with 0 the host has each count at once.
+type Counter struct{ count *count }
 
 // Inc adds one.
 func (c Counter) Inc() { c.Add(1) }
 
 // Add adds n. Counts above 2^63-1 are cut to it.
 func (c Counter) Add(n uint64) {
-	if c.host != nil {
-		c.host.IncrementMetric(c.id, int64(min(n, 1<<63-1)))
+	if c.count != nil {
+		c.count.add(n)
 	}
 }
 
-// Value is what the counter stands at, over all workers.
-func (c Counter) Value() (uint64, error) { return metricValue(c.host, c.id) }
+// Value is what the counter stands at, over all workers: of the other workers, what they have told the host.
+func (c Counter) Value() (uint64, error) {
+	if c.count == nil {
+		return 0, nil
+	}
+	c.count.flush()
+	return metricValue(&c.count.pulse.plugin.host, c.count.id)
+}
 
 // Gauge goes up and down. The zero Gauge keeps nothing.
 type Gauge struct {
@@ -123,11 +131,8 @@ func (h Histogram) Record(v uint64) {
 //
 // Defining costs a host call and memory in Envoy for good, so what a request brings must not name metrics without a bound.
 func (p *Plugin) Counter(name string, tags ...Tag) (Counter, error) {
-	id, err := p.define(abi.Counter, name, tags)
-	if err != nil {
-		return Counter{}, err
-	}
-	return Counter{&p.host, id}, nil
+	m, err := p.define(abi.Counter, name, tags)
+	return Counter{m.count}, err
 }
 
 // CountersBy defines a counter for each value of a tag: what a filter decides, say, by its reason. See [Plugin.Counter].
@@ -145,40 +150,44 @@ func CountersBy[K ~string](p *Plugin, name, tag string, values ...K) (map[K]Coun
 
 // Gauge defines a gauge; see [Plugin.Counter].
 func (p *Plugin) Gauge(name string, tags ...Tag) (Gauge, error) {
-	id, err := p.define(abi.Gauge, name, tags)
+	m, err := p.define(abi.Gauge, name, tags)
 	if err != nil {
 		return Gauge{}, err
 	}
-	return Gauge{&p.host, id}, nil
+	return Gauge{&p.host, m.id}, nil
 }
 
 // Histogram defines a histogram; see [Plugin.Counter].
 func (p *Plugin) Histogram(name string, tags ...Tag) (Histogram, error) {
-	id, err := p.define(abi.Histogram, name, tags)
+	m, err := p.define(abi.Histogram, name, tags)
 	if err != nil {
 		return Histogram{}, err
 	}
-	return Histogram{&p.host, id}, nil
+	return Histogram{&p.host, m.id}, nil
 }
 
 // define asks the host once for each name: a host gives a new id for each definition and keeps them all.
-func (p *Plugin) define(kind abi.MetricType, name string, tags []Tag) (uint32, error) {
+func (p *Plugin) define(kind abi.MetricType, name string, tags []Tag) (metric, error) {
 	if name == "" {
-		return 0, fmt.Errorf("define metric: its name is empty")
+		return metric{}, fmt.Errorf("define metric: its name is empty")
 	}
 	full := MetricName(name, tags...)
 	if m, ok := p.metrics[full]; ok {
 		if m.kind != kind {
-			return 0, fmt.Errorf("define metric %s as a %s: it is a %s already", full, kindName(kind), kindName(m.kind))
+			return metric{}, fmt.Errorf("define metric %s as a %s: it is a %s already", full, kindName(kind), kindName(m.kind))
 		}
-		return m.id, nil
+		return m, nil
 	}
 	id, status := p.host.DefineMetric(kind, full)
 	if status != abi.OK {
-		return 0, hostError(status, "define metric", full)
+		return metric{}, hostError(status, "define metric", full)
 	}
-	p.metrics[full] = metric{id, kind}
-	return id, nil
+	m := metric{id: id, kind: kind}
+	if kind == abi.Counter {
+		m.count = &count{pulse: p.pulse, id: id}
+	}
+	p.metrics[full] = m
+	return m, nil
 }
 
 func kindName(kind abi.MetricType) string {

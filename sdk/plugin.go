@@ -41,6 +41,7 @@ type Plugin struct {
 
 	metrics map[string]metric
 	streams Counter
+	pulse   *pulse
 
 	// finish is the work at shutdown that has not begun, finishing counts what has.
 	finish    []func(ctx context.Context)
@@ -52,7 +53,9 @@ type Plugin struct {
 }
 
 func newPlugin(v *vm, id uint32) *Plugin {
-	return &Plugin{vm: v, host: v.host, id: id, name: fallbackName, policy: FailReload, metrics: map[string]metric{}, tasks: &taskList{}}
+	p := &Plugin{vm: v, host: v.host, id: id, name: fallbackName, policy: FailReload, metrics: map[string]metric{}, tasks: &taskList{}}
+	p.pulse = &pulse{plugin: p, delay: metricDelay(v.host)}
+	return p
 }
 
 // Name is the filter's name: WAFT_FILTER in the VM's environment, else the property plugin_name, else "filter".

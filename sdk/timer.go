@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"context"
 	"time"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
 )
 
 // The bounds of the host's tick period.
@@ -25,6 +27,8 @@ type timerHeap struct {
 	// next is when the host ticks next, zero when it does not.
 	next   time.Time
 	period uint32
+	// status is what the host said to the last period.
+	status abi.Status
 }
 
 // timer calls a function once.
@@ -50,6 +54,15 @@ func (h *timerHeap) add(at time.Time, call func()) *timer {
 		h.arm(h.plugin.vm.now())
 	}
 	return t
+}
+
+// addAfter is add for d from now, for who has looked at the clock.
+func (h *timerHeap) addAfter(now time.Time, d time.Duration, call func()) {
+	t := &timer{at: now.Add(d), call: call, owner: h}
+	heap.Push(h, t)
+	if h.next.IsZero() || t.at.Before(h.next) {
+		h.arm(now)
+	}
 }
 
 // Stop makes the timer never call, if it did not yet.
@@ -80,7 +93,7 @@ func (h *timerHeap) arm(now time.Time) {
 		return
 	}
 	h.period = period
-	h.plugin.host.SetTickPeriod(period)
+	h.status = h.plugin.host.SetTickPeriod(period)
 }
 
 // Len, Less, Swap, Push and Pop make a heap of the timers.
@@ -110,7 +123,8 @@ func (h *timerHeap) Pop() any {
 
 // now is the host's clock, made to go on where the host's is set back: whoever waits must not wait for it to catch up.
 func (v *vm) now() time.Time {
-	t := now(v.host).Add(v.skew)
+	v.wall = now(v.host)
+	t := v.wall.Add(v.skew)
 	if t.Before(v.latest) {
 		v.skew += v.latest.Sub(t)
 		t = v.latest

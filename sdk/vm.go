@@ -42,8 +42,9 @@ type vm struct {
 	watching []*task
 	refused  int
 	// latest is the latest time that the host's clock showed, skew how far it went back since the start: see [vm.now].
-	latest time.Time
-	skew   time.Duration
+	// wall is what it showed last.
+	latest, wall time.Time
+	skew         time.Duration
 	// callees get the callbacks of the callouts that are under way, by token.
 	callees calleeTable
 	// calloutRoom is where the headers of a callout are put together.
@@ -139,6 +140,7 @@ func (v *vm) drop(id uint32) {
 		return
 	}
 	v.cancel(p.tasks, context.Canceled)
+	p.pulse.stop()
 	delete(v.plugins, id)
 	if v.lately == p {
 		v.lately = nil

@@ -14,7 +14,7 @@ type bareHost struct {
 	replies int
 }
 
-func (h *bareHost) Getenv(string) string                                     { return "" }
+func (h *bareHost) Getenv(string) string                                     { return "0" }
 func (h *bareHost) Log(abi.LogLevel, string) abi.Status                      { return abi.OK }
 func (h *bareHost) GetProperty(string) ([]byte, abi.Status)                  { return nil, abi.NotFound }
 func (h *bareHost) DefineMetric(abi.MetricType, string) (uint32, abi.Status) { return 0, abi.OK }

@@ -156,11 +156,11 @@ func TestDecide(t *testing.T) {
 		}, want: revert, chain: newHash, reason: "hangs"},
 		{name: "requests pass the chain by", change: func(s *situation) {
 			s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0)
-			s.trial.atProof.seen["one"], s.seen.seen["one"], s.seen.requests = 7, 7, bypassRequests
+			s.trial.atProof.seen["one"], s.seen.seen["one"], s.seen.settled = 7, 7, bypassRequests
 		}, want: revert, chain: newHash, reason: "counted none"},
 		{name: "requests meet the chain", change: func(s *situation) {
 			s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0)
-			s.trial.atProof.seen["one"], s.seen.seen["one"], s.seen.requests = 7, 57, bypassRequests
+			s.trial.atProof.seen["one"], s.seen.seen["one"], s.seen.settled = 7, 57, bypassRequests
 		}, want: wait, until: noon.Add(7 * time.Second)},
 		{name: "a filter that does not count", change: func(s *situation) {
 			s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0)

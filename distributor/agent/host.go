@@ -43,6 +43,7 @@ type host struct {
 	state    hostState
 	epoch    int
 	seen     observation
+	settling settling
 	hurried  bool
 	ended    error          // how the last process ended
 	started  time.Time      // when Envoy itself says that it started, where others run it
@@ -262,6 +263,7 @@ func (h *host) read(ctx context.Context) {
 		return // of a life before
 	}
 	o.epoch = epoch
+	o.settled = h.settling.settle(o)
 	h.seen = o
 	if o.ready {
 		h.state = up

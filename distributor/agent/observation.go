@@ -23,6 +23,27 @@ type observation struct {
 	// active requests, and seen by each filter's own counter, as far as it has one.
 	active int64
 	seen   map[string]int64
+	// settled is how many requests had completed countTime ago or longer: those that the filters' counters, which lag, must show by now.
+	settled int64
+}
+
+// countTime is how long a filter's counter may lag behind the requests that it counts: ten times what the sdk promises, for a worker
+// that is busy.
+const countTime = time.Second
+
+// settling finds out how many requests have completed countTime ago or longer. The zero value has seen none.
+type settling struct{ old, young observation }
+
+// settle takes the next observation and gives its settled.
+func (s *settling) settle(o observation) int64 {
+	if s.young.epoch != o.epoch {
+		*s = settling{young: o}
+		return 0
+	}
+	if o.at.Sub(s.young.at) >= countTime {
+		s.old, s.young = s.young, o
+	}
+	return s.old.requests
 }
 
 // slotSeen is a slot's own statistics.

@@ -40,9 +40,9 @@ func prove(hash string, slots []string, before, now observation) proof {
 }
 
 // bypassed says whether requests complete without meeting the chain: the first filter, which has a counter, has counted
-// none of many. FAIL_OPEN does that, and nothing else in Envoy's statistics tells.
+// none of many, although it had time to. FAIL_OPEN does that, and nothing else in Envoy's statistics tells.
 func bypassed(c *chain, since, now observation) bool {
-	if len(c.Filters) == 0 || now.requests-since.requests < bypassRequests {
+	if len(c.Filters) == 0 || now.settled-since.requests < bypassRequests {
 		return false
 	}
 	first := c.Filters[0].Name

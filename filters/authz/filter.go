@@ -98,7 +98,7 @@ func (a *authz) judge(token string, s *sdk.Stream) (v *verdict, denied *denial, 
 		d := deniedToken(jwt.ReasonOversized)
 		return nil, &d, ""
 	}
-	now := s.Now()
+	now := s.CoarseNow()
 	if v := a.tokens.find(token, now); v != nil {
 		a.hits.Inc()
 		return v, nil, ""

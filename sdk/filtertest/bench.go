@@ -55,6 +55,7 @@ var ErrBench = errors.New("cannot be measured")
 // Bench sends the request of every scenario so many times through a module in wazero, and says what each costs. Files with a configError
 // are passed over. What scenarios want is not looked at: run them first.
 func Bench(ctx context.Context, host *wasmhost.Host, module []byte, files []File, profile wasmhost.Profile, opts Options, requests int) ([]Cost, error) {
+	opts.metrics = countLater
 	if requests == 0 {
 		requests = DefaultBenchRequests
 	}

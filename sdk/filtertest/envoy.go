@@ -81,7 +81,7 @@ func (e envoyRun) bootstrap(f File, upstream string, servers servers) ([]byte, e
 	b, err := envoy.BootstrapConfig{
 		NodeID: nodeID, Cluster: nodeCluster, Number: e.number,
 		Inline:   true,
-		Default:  []envoy.WasmFilter{{Name: e.opts.name(), ModulePath: e.module, Config: f.Config}},
+		Default:  []envoy.WasmFilter{{Name: e.opts.name(), ModulePath: e.module, Config: f.Config, Env: e.opts.metrics.env()}},
 		Upstream: upstream,
 		Clusters: servers.clusters(),
 		// Nothing but the filter may end a stream.
@@ -212,7 +212,7 @@ func failAll(f File, err error, log *envoyLog) []Result {
 // may ask for any line that the guest logs.
 func (e envoyRun) runConfigError(ctx context.Context, dir string, f File) (Result, error) {
 	start := time.Now()
-	bootstrap, err := envoy.ProbeBootstrap(e.number, []envoy.WasmFilter{{Name: e.opts.name(), ModulePath: e.module, Config: f.Config}})
+	bootstrap, err := envoy.ProbeBootstrap(e.number, []envoy.WasmFilter{{Name: e.opts.name(), ModulePath: e.module, Config: f.Config, Env: e.opts.metrics.env()}})
 	if err != nil {
 		return Result{}, err
 	}

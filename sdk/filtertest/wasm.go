@@ -3,6 +3,7 @@ package filtertest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -19,13 +20,35 @@ type Options struct {
 
 	// observe is told of every call between host and guest in wazero. nil: nobody.
 	observe func(*wasmhost.Crossing)
+	// metrics: countAtOnce is the zero value.
+	metrics metricMode
 }
 
 func (o Options) name() string { return orDefault(o.Name, PluginName) }
 
 // env are the VM's environment variables, as Envoy's configuration would give them.
 func (o Options) env() map[string]string {
-	return map[string]string{"WAFT_FILTER": o.name(), "WAFT_FAILURE_POLICY": wasmhost.FailReload.String()}
+	env := map[string]string{"WAFT_FILTER": o.name(), "WAFT_FAILURE_POLICY": wasmhost.FailReload.String()}
+	maps.Copy(env, o.metrics.env())
+	return env
+}
+
+// metricMode says when a filter on waft's sdk tells the host what it has counted.
+type metricMode bool
+
+const (
+	// countAtOnce is for scenarios: their metrics are looked at when the exchange is over.
+	countAtOnce metricMode = false
+	// countLater is how filters run outside of tests.
+	countLater metricMode = true
+)
+
+// env are the variables that say so.
+func (m metricMode) env() map[string]string {
+	if m == countLater {
+		return nil
+	}
+	return map[string]string{"WAFT_METRIC_DELAY_MS": "0"}
 }
 
 // RunWasm runs scenario files on a module in wazero, one VM for each file. What is wrong with the module or a scenario is in the report;

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // TestWorkersShare has the workers of a real Envoy count in shared data, all at the same time: no request is lost, and none counted
-// twice.
+// twice. Their counters, which tell Envoy with a delay, come to the same number.
 func TestWorkersShare(t *testing.T) {
 	const workers, requests, parallel = 2, 400, 16
 	dir, err := filepath.Abs("../testdata/await")
@@ -30,7 +31,7 @@ func TestWorkersShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := envoyRun{binary: binary, number: version.Number, dir: t.TempDir(), opts: Options{Name: "await"}}
+	e := envoyRun{binary: binary, number: version.Number, dir: t.TempDir(), opts: Options{Name: "await", metrics: countLater}}
 	e.module = filepath.Join(e.dir, "module.wasm")
 	if err := os.WriteFile(e.module, module, 0o600); err != nil {
 		t.Fatal(err)
@@ -72,6 +73,26 @@ func TestWorkersShare(t *testing.T) {
 	for i := 1; i <= requests; i++ {
 		if want := fmt.Sprintf("[%d ok /headers/counter]", i); !counted[want] {
 			t.Errorf("no request was counted as number %d", i)
+		}
+	}
+	wait, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(envoyPoll)
+	defer ticker.Stop()
+	for {
+		metrics, _, err := readMetrics(wait, s.admin, envoy.DefaultStatPrefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := metrics["waft.requests.await"].Value; n == requests {
+			return
+		} else if n > requests {
+			t.Fatalf("the counter stands at %d after %d requests", n, requests)
+		}
+		select {
+		case <-ticker.C:
+		case <-wait.Done():
+			t.Fatalf("the counter stands at %d after %d requests and 20 s", metrics["waft.requests.await"].Value, requests)
 		}
 	}
 }

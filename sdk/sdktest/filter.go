@@ -69,7 +69,7 @@ func Configure[C any](t testing.TB, configure func(*sdk.Plugin, *C) (sdk.Filter,
 
 func newFilter(t testing.TB, newGuest func(abi.Host) abi.Guest, config string, opts []Option) (*Filter, error) {
 	o := options{
-		env: map[string]string{}, properties: map[string]any{}, now: start,
+		env: map[string]string{"WAFT_METRIC_DELAY_MS": "0"}, properties: map[string]any{}, now: start,
 		clusters:     map[string]func(sdk.FetchRequest) (*sdk.FetchResponse, error){},
 		grpcClusters: map[string]func(sdk.GRPCRequest) ([]byte, error){},
 		foreign:      map[string]func([]byte) []byte{"clear_route_cache": func([]byte) []byte { return nil }},
