@@ -51,6 +51,12 @@ const (
 	fetchTimeout = 1 * time.Second
 )
 
+// Memory that Envoy does not use is given back at this rate, in bytes at each interval.
+const (
+	releaseBytes    = 64 << 20
+	releaseInterval = 1 * time.Second
+)
+
 // ListenersFileName is the name, in the folder of the slots' files, of the file with the listener of an Envoy that was
 // started without a chain.
 const ListenersFileName = "listeners.json"
@@ -186,13 +192,20 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 			},
 			MainThreadWatchdog: &bootstrapv3.Watchdog{MissTimeout: durationpb.New(mainMissTimeout), MegamissTimeout: durationpb.New(mainMegaMiss)},
 		},
-		StaticResources:  &bootstrapv3.Bootstrap_StaticResources{Listeners: listeners, Clusters: clusters},
-		DynamicResources: dynamic,
+		MemoryAllocatorManager: memoryAllocator(),
+		StaticResources:        &bootstrapv3.Bootstrap_StaticResources{Listeners: listeners, Clusters: clusters},
+		DynamicResources:       dynamic,
 	}
 	if c.Number.hasAdminAllowPaths() {
 		bootstrap.Admin.AllowPaths = adminAllowPaths()
 	}
 	return bootstrap, nil
+}
+
+// memoryAllocator has Envoy give memory back that it does not use: V8 compiles a module in much more than the code takes, and the
+// allocator would keep that for good. For a filter in Go of 3 MB it is 16 MB of 87 (Envoy 1.40).
+func memoryAllocator() *bootstrapv3.MemoryAllocatorManager {
+	return &bootstrapv3.MemoryAllocatorManager{BytesToRelease: releaseBytes, MemoryReleaseInterval: durationpb.New(releaseInterval)}
 }
 
 // waits says whether the bootstrap has no listener of its own, because there is no chain yet that it could serve.

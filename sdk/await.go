@@ -84,7 +84,7 @@ func (s *Stream) linger(direction abi.StreamType, action Action) Action {
 		return action
 	}
 	return s.await(direction, func(t *task) Action {
-		_ = Sleep(&t.scope, minTick) // an error is the end of the stream, which needs nothing more
+		t.nap() // the end of the stream ends it, too, and nothing more is needed then
 		return Continue
 	})
 }

@@ -49,7 +49,7 @@ func (b *pulse) begin() bool {
 		defer v.enter(callback)
 	}
 	timers := b.plugin.timers()
-	timers.addAfter(v.now(), b.delay, b.end)
+	timers.beat(v.now(), b.delay, b.end)
 	b.beating, b.wall = timers.status == abi.OK, v.wall
 	if !b.beating {
 		b.delay = 0 // a host that gives this VM no ticks

@@ -181,7 +181,7 @@ func WithTimeout(ctx context.Context, d time.Duration) (_ context.Context, cance
 	case d <= 0:
 		child.cancel(context.DeadlineExceeded)
 	default:
-		child.timer = t.plugin.timers().add(child.deadline, func() { child.cancel(context.DeadlineExceeded) })
+		child.timer = t.plugin.timers().waitUntil(child.deadline, func() { child.cancel(context.DeadlineExceeded) })
 	}
 	return child, child.end
 }

@@ -7,7 +7,8 @@ package abi
 //
 //waft:usedby method OnResponseHeaders OnResponseBody OnBufferedResponseBody ResponseBodyLimit OnResponseTrailers
 //waft:usedby method OnRequestBody OnBufferedRequestBody RequestBodyLimit OnRequestTrailers
-//waft:usedby import env.proxy_http_call env.proxy_grpc_call env.proxy_grpc_stream env.proxy_set_tick_period_milliseconds
+//waft:usedby method waitUntil
+//waft:usedby import env.proxy_http_call env.proxy_grpc_call env.proxy_grpc_stream
 
 //go:wasmexport proxy_on_response_headers
 func proxyOnResponseHeaders(id, _, end uint32) uint32 {
