@@ -46,7 +46,7 @@ func bootstrap(port int, filters []any, callout string) ([]byte, error) {
 	return json.Marshal(object{
 		// As in the bootstraps that waft makes: what compiling took is given back.
 		"memory_allocator_manager": object{"bytes_to_release": 64 << 20, "memory_release_interval": "1s"},
-		"admin": object{"address": socketAddress(0)},
+		"admin":                    object{"address": socketAddress(0)},
 		"static_resources": object{"clusters": clusters, "listeners": []any{object{
 			"address": socketAddress(port), "filter_chains": []any{object{"filters": []any{manager}}},
 		}}},
