@@ -92,6 +92,9 @@ type BootstrapConfig struct {
 	Inline bool
 	// Preload adds the slot PreloadSlotName (1.39 and later).
 	Preload bool
+	// TCP makes Default a chain of filters of connections, before Envoy's TCP proxy to Upstream; the statistics of listener and
+	// proxy are listener.PREFIX.… and tcp.PREFIX.…, with StatPrefix. It goes with Inline and Upstream only: Envoy has no slot for it.
+	TCP bool
 
 	// Upstream is host:port of one HTTP/1 server that takes all requests.
 	Upstream string
@@ -155,6 +158,9 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 	}
 	if c.Preload && !c.Number.HasFilterChain() {
 		return nil, fmt.Errorf("%w: Envoy %s has no slot for a whole chain, so none to load it beforehand", ErrInvalid, c.Number)
+	}
+	if c.TCP && (!c.Inline || c.Upstream == "" || c.DirectResponse != nil || c.Routes != nil) {
+		return nil, fmt.Errorf("%w: filters of connections stand in the listener itself (Inline), and connections go to one upstream (Upstream)", ErrInvalid)
 	}
 	adminAddress, err := socketAddress(or(c.AdminAddress, DefaultAddress))
 	if err != nil {
@@ -243,6 +249,9 @@ func adminAllowPaths() []*matcherv3.StringMatcher {
 }
 
 func (c BootstrapConfig) edge() (*listenerv3.Listener, error) {
+	if c.TCP {
+		return c.tcpListener()
+	}
 	statPrefix := or(c.StatPrefix, DefaultStatPrefix)
 	slots, err := c.slots()
 	if err != nil {

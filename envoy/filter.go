@@ -10,6 +10,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	httpwasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	networkwasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -102,7 +103,34 @@ func (f WasmFilter) TypedExtensionConfig() (*corev3.TypedExtensionConfig, error)
 	return &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: wasm}, nil
 }
 
+// wasm renders the filter as one of HTTP.
 func (f WasmFilter) wasm() (*anypb.Any, error) {
+	plugin, err := f.plugin()
+	if err != nil {
+		return nil, err
+	}
+	return f.pack(&httpwasmv3.Wasm{Config: plugin})
+}
+
+// networkWasm renders the filter as one of connections.
+func (f WasmFilter) networkWasm() (*anypb.Any, error) {
+	plugin, err := f.plugin()
+	if err != nil {
+		return nil, err
+	}
+	return f.pack(&networkwasmv3.Wasm{Config: plugin})
+}
+
+func (f WasmFilter) pack(wasm proto.Message) (*anypb.Any, error) {
+	packed, err := anypb.New(wasm)
+	if err != nil {
+		return nil, fmt.Errorf("render filter %s: %w", f.Name, err)
+	}
+	return packed, nil
+}
+
+// plugin is what filters of HTTP and of connections have in common.
+func (f WasmFilter) plugin() (*wasmv3.PluginConfig, error) {
 	if err := f.Check(); err != nil {
 		return nil, err
 	}
@@ -147,9 +175,5 @@ func (f WasmFilter) wasm() (*anypb.Any, error) {
 			return nil, fmt.Errorf("render filter %s: %w", f.Name, err)
 		}
 	}
-	wasm, err := anypb.New(&httpwasmv3.Wasm{Config: plugin})
-	if err != nil {
-		return nil, fmt.Errorf("render filter %s: %w", f.Name, err)
-	}
-	return wasm, nil
+	return plugin, nil
 }

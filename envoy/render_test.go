@@ -41,6 +41,11 @@ func TestRenderRefuses(t *testing.T) {
 		{"an old Envoy's default with more filters than slots", func(c *envoy.BootstrapConfig) {
 			c.Number, c.Default = envoytest.Oldest, []envoy.WasmFilter{filter}
 		}, "1 filters"},
+		{"filters of connections in a slot", func(c *envoy.BootstrapConfig) { c.TCP, c.DirectResponse, c.Upstream = true, nil, "127.0.0.1:1" }, "Inline"},
+		{"connections without an upstream", func(c *envoy.BootstrapConfig) { c.TCP, c.Inline = true, true }, "Upstream"},
+		{"a filter of connections twice", func(c *envoy.BootstrapConfig) {
+			c.TCP, c.Inline, c.DirectResponse, c.Upstream, c.Default = true, true, nil, "127.0.0.1:1", []envoy.WasmFilter{filter, filter}
+		}, "two filters named a"},
 		{"a filter twice", func(c *envoy.BootstrapConfig) { c.Default = []envoy.WasmFilter{filter, filter} }, "two filters named a"},
 		{"a filter without a module", func(c *envoy.BootstrapConfig) { c.Default = []envoy.WasmFilter{{Name: "a"}} }, "filter a"},
 		{"a filter with two modules", func(c *envoy.BootstrapConfig) {
