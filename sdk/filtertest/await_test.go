@@ -2,16 +2,24 @@ package filtertest
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/waft-project/waft/sdk/wasmhost"
 )
 
-// TestAwait runs the handlers that wait, of ../testdata/await, in wazero and in Envoy: all scenarios pass in both, and they agree.
-// FILTERTEST_ENVOYS ("envoy-1.37 envoy-1.38") names other versions than the oldest and the newest.
-func TestAwait(t *testing.T) {
-	_, files, module := loadFilter(t, "../testdata/await")
+// TestAwait runs the handlers that wait, of ../testdata/await, in wazero and in Envoy.
+func TestAwait(t *testing.T) { inBoth(t, "../testdata/await") }
+
+// TestTCPAwait runs handlers of connections, those that wait too, of ../testdata/tcpawait.
+func TestTCPAwait(t *testing.T) { inBoth(t, "../testdata/tcpawait") }
+
+// inBoth runs a filter's scenarios in wazero and in Envoy: all pass in both, and they agree. FILTERTEST_ENVOYS ("envoy-1.37 envoy-1.38") names
+// other versions than the oldest and the newest.
+func inBoth(t *testing.T, dir string) {
+	t.Helper()
+	_, files, module := loadFilter(t, dir)
 	host := newHost(t)
 	versions := strings.Fields(os.Getenv("FILTERTEST_ENVOYS"))
 	if len(versions) == 0 {
@@ -24,7 +32,7 @@ func TestAwait(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			opts := Options{Name: "await"}
+			opts := Options{Name: filepath.Base(dir)}
 			wasm, err := RunWasm(t.Context(), host, module, files, profile, opts)
 			if err != nil {
 				t.Fatal(err)

@@ -144,12 +144,20 @@ type durationYAML time.Duration
 
 // UnmarshalYAML reads what time.ParseDuration reads, up to MaxDelay.
 func (d *durationYAML) UnmarshalYAML(n *yaml.Node) error {
-	t, err := time.ParseDuration(n.Value)
-	if err != nil || t < 0 || t > MaxDelay {
-		return fmt.Errorf("line %d: %q is not a time from 0s to %s, such as 50ms", n.Line, n.Value, MaxDelay)
+	t, err := parseDuration(n.Value)
+	if err != nil {
+		return fmt.Errorf("line %d: %w", n.Line, err)
 	}
 	*d = durationYAML(t)
 	return nil
+}
+
+func parseDuration(text string) (time.Duration, error) {
+	t, err := time.ParseDuration(text)
+	if err != nil || t < 0 || t > MaxDelay {
+		return 0, fmt.Errorf("%q is not a time from 0s to %s, such as 50ms", text, MaxDelay)
+	}
+	return t, nil
 }
 
 // override gives the clusters as a scenario wants them: what it says of one replaces what the file says.

@@ -52,11 +52,11 @@ func compareObserved(a, b Observed) []Difference {
 	}
 	add("configuration rejected", fmt.Sprint(a.ConfigRejected), fmt.Sprint(b.ConfigRejected))
 	add("crash", fmt.Sprint(a.Error != ""), fmt.Sprint(b.Error != ""))
-	add("requests", fmt.Sprint(len(a.Exchanges)), fmt.Sprint(len(b.Exchanges)))
+	add("exchanges", fmt.Sprint(len(a.Exchanges)), fmt.Sprint(len(b.Exchanges)))
 	for i := range min(len(a.Exchanges), len(b.Exchanges)) {
 		at := ""
 		if len(a.Exchanges) > 1 {
-			at = fmt.Sprintf(" (request %d)", i+1)
+			at = fmt.Sprintf(" (%s %d)", a.Exchanges[i].what(), i+1)
 		}
 		compareExchange(a.Exchanges[i], b.Exchanges[i], func(what, x, y string) { add(what+at, x, y) })
 	}
@@ -77,6 +77,10 @@ func compareObserved(a, b Observed) []Difference {
 }
 
 func compareExchange(a, b Exchange, add func(what, x, y string)) {
+	if a.Connection != nil && b.Connection != nil {
+		compareConnection(*a.Connection, *b.Connection, add)
+		return
+	}
 	add("upstream", presence(a.Upstream != nil), presence(b.Upstream != nil))
 	if x, y := a.Upstream, b.Upstream; x != nil && y != nil {
 		compareRequest("upstream", *x, *y, add)

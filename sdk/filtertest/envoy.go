@@ -83,6 +83,7 @@ func (e envoyRun) bootstrap(f File, upstream string, servers servers) ([]byte, e
 		Inline:   true,
 		Default:  []envoy.WasmFilter{{Name: e.opts.name(), ModulePath: e.module, Config: f.Config, Env: e.opts.metrics.env()}},
 		Upstream: upstream,
+		TCP:      f.TCP(),
 		Clusters: servers.clusters(),
 		// Nothing but the filter may end a stream.
 		StreamIdleTimeout: -1, MaxStreamDuration: -1, WorkerKillTimeout: -1,
@@ -99,6 +100,9 @@ func (e envoyRun) bootstrap(f File, upstream string, servers servers) ([]byte, e
 	if err := servers.configure(m); err != nil {
 		return nil, err
 	}
+	if f.TCP() {
+		addBarrier(m)
+	}
 	return json.Marshal(m)
 }
 
@@ -112,17 +116,17 @@ func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, err
 		r, err := e.runConfigError(ctx, dir, f)
 		return []Result{r}, err
 	}
-	up, err := startUpstream()
+	traffic, err := startTraffic(f)
 	if err != nil {
 		return nil, err
 	}
-	defer up.stop()
+	defer traffic.stop()
 	servers, err := startServers(f.Clusters)
 	if err != nil {
 		return nil, err
 	}
 	defer servers.stop()
-	bootstrap, err := e.bootstrap(f, up.address(), servers)
+	bootstrap, err := e.bootstrap(f, traffic.address(), servers)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +134,7 @@ func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, err
 	var s *envoySession
 	for _, sc := range f.Scenarios {
 		if s == nil {
-			if s, err = e.open(ctx, dir, bootstrap, up, servers); err != nil {
+			if s, err = e.open(ctx, dir, bootstrap, traffic, servers); err != nil {
 				return nil, err
 			}
 			defer s.stop(ctx)
@@ -154,7 +158,7 @@ func (e envoyRun) runFile(ctx context.Context, index int, f File) ([]Result, err
 }
 
 // open starts an Envoy and waits until it serves. That it does not is the session's failure.
-func (e envoyRun) open(ctx context.Context, dir string, bootstrap []byte, up *upstream, servers servers) (*envoySession, error) {
+func (e envoyRun) open(ctx context.Context, dir string, bootstrap []byte, traffic traffic, servers servers) (*envoySession, error) {
 	log := newEnvoyLog()
 	process, err := envoy.Start(ctx, e.binary, envoy.ProcessConfig{
 		Dir: dir, Bootstrap: bootstrap, ComponentLogLevel: "wasm:debug", Log: log, NoLogFile: true,
@@ -162,7 +166,7 @@ func (e envoyRun) open(ctx context.Context, dir string, bootstrap []byte, up *up
 	if err != nil {
 		return nil, err
 	}
-	s := &envoySession{process: process, up: up, servers: servers, log: log}
+	s := &envoySession{process: process, traffic: traffic, servers: servers, log: log}
 	if s.failure = s.open(ctx); ctx.Err() != nil {
 		s.stop(ctx)
 		return nil, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
@@ -236,16 +240,66 @@ func (e envoyRun) runConfigError(ctx context.Context, dir string, f File) (Resul
 	return Result{File: f.Path, Name: configErrorName, Pass: len(ds) == 0, Differences: ds, Duration: time.Since(start), Observed: o}, nil
 }
 
+// traffic is what a file's scenarios send through Envoy to a scripted upstream: requests or connections.
+type traffic interface {
+	// address is the upstream's.
+	address() string
+	// script prepares the upstream for a scenario.
+	script(sc Scenario)
+	// exchange does once what the scenario says. No answer is no error.
+	exchange(ctx context.Context, s *envoySession, sc Scenario) (Exchange, error)
+	// finished is the histogram in which Envoy counts what it has finished with.
+	finished() string
+	stop()
+}
+
+// startTraffic starts the upstream of a file.
+func startTraffic(f File) (traffic, error) {
+	if f.TCP() {
+		u, err := startTCPUpstream()
+		return tcpTraffic{u}, err
+	}
+	u, err := startUpstream()
+	return httpTraffic{u}, err
+}
+
+// httpTraffic are the requests of a file's scenarios.
+type httpTraffic struct{ *upstream }
+
+func (t httpTraffic) script(sc Scenario) {
+	t.upstream.script(sc.Upstream)
+	t.take()
+}
+
+func (httpTraffic) finished() string {
+	return "http." + envoy.DefaultStatPrefix + ".downstream_rq_time"
+}
+
+func (t httpTraffic) exchange(ctx context.Context, s *envoySession, sc Scenario) (Exchange, error) {
+	rctx, cancel := context.WithTimeout(ctx, envoyAnswer)
+	defer cancel()
+	var e Exchange
+	if response, err := send(rctx, s.listener, sc.Request); err == nil {
+		e.Response = response
+	}
+	if seen := t.take(); len(seen) > 0 {
+		e.Upstream = &seen[0]
+	}
+	return e, nil
+}
+
 // envoySession is a running Envoy with its upstream.
 type envoySession struct {
 	process  *envoy.Process
-	up       *upstream
+	traffic  traffic
 	servers  servers
 	log      *envoyLog
 	admin    string
 	listener string
-	finished int64 // requests that Envoy has answered
-	failure  error // why it does not serve
+	// barrierAddress is that of barrierListener, of a file with connections.
+	barrierAddress string
+	finished       int64 // requests that Envoy has answered, or connections that it has closed
+	failure        error // why it does not serve
 
 	startLogs []string
 	crashMark int // up to where the log was searched for crashes
@@ -268,10 +322,8 @@ func (s *envoySession) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, address := range listeners {
-		s.listener = address
-	}
-	if s.listener == "" {
+	s.barrierAddress = listeners[barrierListener]
+	if s.listener = listeners[envoy.DefaultStatPrefix]; s.listener == "" {
 		return errors.New("the Envoy that was started has no listener")
 	}
 	if err := s.firstMetrics(ctx); err != nil {
@@ -307,8 +359,7 @@ func (s *envoySession) run(ctx context.Context, f File, sc Scenario) (Result, er
 		return Result{}, err
 	}
 	start := time.Now()
-	s.up.script(sc.Upstream)
-	s.up.take()
+	s.traffic.script(sc)
 	s.servers.script(sc.Clusters)
 	s.servers.take()
 	before, err := s.metrics(ctx)
@@ -321,7 +372,7 @@ func (s *envoySession) run(ctx context.Context, f File, sc Scenario) (Result, er
 		if err := s.reloadable(ctx); err != nil {
 			return Result{}, err
 		}
-		e, err := s.exchange(ctx, sc.Request)
+		e, err := s.exchange(ctx, sc)
 		if err != nil {
 			return Result{}, err
 		}
@@ -364,29 +415,17 @@ func pass(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// exchange sends one request. No answer within the time is an answer too: none.
-func (s *envoySession) exchange(ctx context.Context, r Request) (Exchange, error) {
-	rctx, cancel := context.WithTimeout(ctx, envoyAnswer)
-	defer cancel()
-	response, err := send(rctx, s.listener, r)
+// exchange does once what a scenario says.
+func (s *envoySession) exchange(ctx context.Context, sc Scenario) (Exchange, error) {
+	e, err := s.traffic.exchange(ctx, s, sc)
 	if ctx.Err() != nil {
 		return Exchange{}, fmt.Errorf("run scenarios in Envoy: %w", context.Cause(ctx))
 	}
 	if s.died(nil) {
 		return Exchange{}, fmt.Errorf("run scenarios in Envoy: %w", s.process.Wait(ctx))
 	}
-	if err != nil {
-		response = nil
-	}
 	s.finished++
-	var e Exchange
-	if response != nil {
-		e.Response = response
-	}
-	if seen := s.up.take(); len(seen) > 0 {
-		e.Upstream = &seen[0]
-	}
-	return e, nil
+	return e, err
 }
 
 // metrics reads the guests' metrics once Envoy has finished with all requests.
@@ -396,7 +435,7 @@ func (s *envoySession) metrics(ctx context.Context) (envoyMetrics, error) {
 	ticker := time.NewTicker(envoyPoll)
 	defer ticker.Stop()
 	for {
-		m, finished, err := readMetrics(ctx, s.admin, envoy.DefaultStatPrefix)
+		m, finished, err := readMetrics(ctx, s.admin, s.traffic.finished())
 		if err != nil {
 			return nil, err
 		}

@@ -19,11 +19,11 @@ const maxStats = 64 << 20
 // envoyMetrics are the metrics that guests defined, by name, each with its type; a histogram's value is the number of its samples.
 type envoyMetrics map[string]Metric
 
-// readMetrics asks the admin interface for the guests' metrics and for how many requests Envoy has finished with.
+// readMetrics asks the admin interface for the guests' metrics and for how many requests or connections Envoy has finished with.
 //
 // Envoy merges its workers' histograms when it flushes statistics; the bootstrap makes it do so whenever it is asked for them. The count
-// of finished requests is a histogram too: once it has a request, everything that the request's callbacks did is visible.
-func readMetrics(ctx context.Context, admin, statPrefix string) (metrics envoyMetrics, finished int64, err error) {
+// of what is finished is a histogram too: once it has a request, everything that the request's callbacks did is visible.
+func readMetrics(ctx context.Context, admin, histogram string) (metrics envoyMetrics, finished int64, err error) {
 	metrics = envoyMetrics{}
 	for _, t := range []struct{ query, name string }{{"Histograms", "histogram"}, {"Counters", "counter"}, {"Gauges", "gauge"}} {
 		q := url.Values{"format": {"json"}, "type": {t.query}}
@@ -37,7 +37,7 @@ func readMetrics(ctx context.Context, admin, statPrefix string) (metrics envoyMe
 			return nil, 0, err
 		}
 		for name, value := range stats {
-			if name == "http."+statPrefix+".downstream_rq_time" {
+			if name == histogram {
 				finished = value
 			}
 			if guest, ok := strings.CutPrefix(name, metricPrefix); ok {

@@ -69,10 +69,12 @@ type Observed struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Exchange is one request and its answer.
+// Exchange is one request and its answer, or one connection.
 type Exchange struct {
 	Upstream *ObservedRequest  `json:"upstream,omitempty"` // nil: the request did not reach the upstream
 	Response *ObservedResponse `json:"response,omitempty"` // nil: the client got no response
+	// Connection is what came of a connection, in the place of both.
+	Connection *ObservedConnection `json:"connection,omitempty"`
 }
 
 // ObservedRequest is a request as the upstream got it. Values of a header are in their order.
@@ -110,7 +112,7 @@ func judge(s Scenario, o Observed) []Difference {
 	for i, e := range o.Exchanges {
 		at := ""
 		if len(o.Exchanges) > 1 {
-			at = fmt.Sprintf(" (request %d of %d)", i+1, len(o.Exchanges))
+			at = fmt.Sprintf(" (%s %d of %d)", e.what(), i+1, len(o.Exchanges))
 		}
 		judgeExchange(s.Want, e, func(what, want, got string) { add(what+at, want, got) })
 	}
@@ -131,7 +133,19 @@ func judge(s Scenario, o Observed) []Difference {
 	return ds
 }
 
+// what an exchange is.
+func (e Exchange) what() string {
+	if e.Connection != nil {
+		return "connection"
+	}
+	return "request"
+}
+
 func judgeExchange(w Want, e Exchange, add func(what, want, got string)) {
+	if e.Connection != nil {
+		judgeConnection(w, *e.Connection, add)
+		return
+	}
 	switch {
 	case w.NoUpstream && e.Upstream != nil:
 		add("upstream", "none", e.Upstream.Method+" "+e.Upstream.Path)

@@ -40,15 +40,21 @@ type File struct {
 	Scenarios   []Scenario
 }
 
-// Scenario is one request, sent once or more, and what must come of it.
+// TCP says whether the file's scenarios are connections. They are all of one kind, since a listener of Envoy is.
+func (f File) TCP() bool { return len(f.Scenarios) > 0 && f.Scenarios[0].Connection != nil }
+
+// Scenario is one request or one connection, sent or made once or more, and what must come of it.
 type Scenario struct {
-	Name     string
-	After    time.Duration // time that passes before it
-	Request  Request
-	Upstream Reply     // the file's where the scenario has none
-	Clusters []Cluster // the file's, as the scenario has them
-	Repeat   int       // at least 1
-	Want     Want
+	Name    string
+	After   time.Duration // time that passes before it
+	Request Request
+	// Connection is what happens on a connection, for a filter of connections. nil: the scenario is a request. Empty: a client connects, and
+	// says nothing. Request and Upstream then mean nothing.
+	Connection []Step
+	Upstream   Reply     // the file's where the scenario has none
+	Clusters   []Cluster // the file's, as the scenario has them
+	Repeat     int       // at least 1
+	Want       Want
 }
 
 // Request is what the client sends.
@@ -75,13 +81,17 @@ type Reply struct {
 
 // Want is what must come of a scenario. What is not said may be anything.
 type Want struct {
-	NoUpstream bool // the request must not reach the upstream
+	NoUpstream bool // the request, or a connection, must not reach the upstream
 	Upstream   *WantRequest
 	Response   *WantResponse
-	NoResponse bool                   // the client must get none
-	Clusters   map[string]WantCallout // of the clusters that are named
-	Metrics    map[string]int64
-	Logs       []string
+	NoResponse bool // the client must get none
+	// Of a connection: what its two ends must get, and who must have closed it; empty: anybody.
+	UpstreamEnd, Client *WantEnd
+	ClosedBy            Party
+
+	Clusters map[string]WantCallout // of the clusters that are named
+	Metrics  map[string]int64
+	Logs     []string
 }
 
 // WantRequest is what the upstream must get.
@@ -155,13 +165,14 @@ type (
 		Scenarios   []scenarioYAML `yaml:"scenarios"`
 	}
 	scenarioYAML struct {
-		Name     string       `yaml:"name"`
-		After    durationYAML `yaml:"after"`
-		Request  requestYAML  `yaml:"request"`
-		Upstream *replyYAML   `yaml:"upstream"`
-		Clusters clustersYAML `yaml:"clusters"`
-		Repeat   *int         `yaml:"repeat"`
-		Want     wantYAML     `yaml:"want"`
+		Name       string         `yaml:"name"`
+		After      durationYAML   `yaml:"after"`
+		Request    *requestYAML   `yaml:"request"`
+		Connection connectionYAML `yaml:"connection"`
+		Upstream   *replyYAML     `yaml:"upstream"`
+		Clusters   clustersYAML   `yaml:"clusters"`
+		Repeat     *int           `yaml:"repeat"`
+		Want       wantYAML       `yaml:"want"`
 	}
 	requestYAML struct {
 		Method    string       `yaml:"method"`
@@ -183,6 +194,8 @@ type (
 	wantYAML struct {
 		Upstream wantUpstreamYAML           `yaml:"upstream"`
 		Response wantResponseYAML           `yaml:"response"`
+		Client   *wantEndYAML               `yaml:"client"`
+		ClosedBy Party                      `yaml:"closedBy"`
 		Clusters map[string]wantCalloutYAML `yaml:"clusters"`
 		Metrics  map[string]int64           `yaml:"metrics"`
 		Logs     []string                   `yaml:"logs"`
@@ -205,16 +218,26 @@ type (
 	}
 )
 
-// wantUpstreamYAML is "none" or a mapping.
+// wantUpstreamYAML is "none", or a mapping: of a request, or of an end of a connection.
 type wantUpstreamYAML struct {
 	none bool
+	line int
+	keys int // how many the mapping has
 	want *wantRequestYAML
+	end  *wantEndYAML
 }
 
 // UnmarshalYAML reads "none" or a mapping.
 func (w *wantUpstreamYAML) UnmarshalYAML(n *yaml.Node) (err error) {
+	w.line, w.keys = n.Line, len(n.Content)/2
 	if w.none, err = isNone(n, "upstream"); w.none || err != nil {
 		return err
+	}
+	for i := 0; i < len(n.Content); i += 2 {
+		if slices.Contains(endKeys, n.Content[i].Value) {
+			w.end = &wantEndYAML{}
+			return w.end.UnmarshalYAML(n)
+		}
 	}
 	w.want = &wantRequestYAML{}
 	return strictDecode(n, w.want, "method", "path", "authority", "headers", "absent", "body")
@@ -388,8 +411,14 @@ func Parse(path string, data []byte) (File, error) {
 	names := map[string]bool{}
 	for i, s := range y.Scenarios {
 		sc, err := s.scenario(f)
-		if err == nil && names[sc.Name] {
+		switch {
+		case err != nil:
+		case names[sc.Name]:
 			err = errors.New("name: there is another scenario of this name")
+		case sc.Connection != nil && y.Upstream != nil:
+			err = errors.New("connection: the file's upstream answers requests; what the upstream of a connection sends stands in its steps")
+		case i > 0 && f.TCP() != (sc.Connection != nil):
+			err = errors.New("connection: the scenarios of a file are all requests or all connections; give the others a file of their own")
 		}
 		if err != nil {
 			return File{}, fmt.Errorf("%s: scenarios[%d] (%s): %w", path, i, s.Name, err)
@@ -430,21 +459,39 @@ func (y scenarioYAML) scenario(f File) (s Scenario, err error) {
 			return s, fmt.Errorf("repeat: %d is not between 1 and %d", s.Repeat, MaxRepeat)
 		}
 	}
+	s.Want = Want{NoUpstream: y.Want.Upstream.none, NoResponse: y.Want.Response.none, Metrics: y.Want.Metrics, Logs: y.Want.Logs}
+	if s.Want.Clusters, err = y.Want.clusters(s.Clusters); err != nil {
+		return s, err
+	}
+	if y.Connection.given {
+		return s, y.connection(&s)
+	}
+	return s, y.exchange(&s)
+}
+
+// exchange completes a scenario that is a request.
+func (y scenarioYAML) exchange(s *Scenario) error {
+	if y.Want.Client != nil || y.Want.ClosedBy != "" || y.Want.Upstream.end != nil {
+		return errors.New("want: client, closedBy, and upstream with data and closed, are of a connection; the scenario has none")
+	}
+	request := y.Request
+	if request == nil {
+		request = &requestYAML{}
+	}
 	s.Request = Request{
-		Method: orDefault(y.Request.Method, defaultMethod), Path: orDefault(y.Request.Path, defaultPath),
-		Authority: orDefault(y.Request.Authority, defaultAuthority), Headers: wasmhost.Headers(y.Request.Headers), Body: y.Request.Body,
-		Trailers: wasmhost.Headers(y.Request.Trailers), Leave: time.Duration(y.Request.Leave),
+		Method: orDefault(request.Method, defaultMethod), Path: orDefault(request.Path, defaultPath),
+		Authority: orDefault(request.Authority, defaultAuthority), Headers: wasmhost.Headers(request.Headers), Body: request.Body,
+		Trailers: wasmhost.Headers(request.Trailers), Leave: time.Duration(request.Leave),
 	}
 	if err := s.Request.check(); err != nil {
-		return s, fmt.Errorf("request.%w", err)
+		return fmt.Errorf("request.%w", err)
 	}
 	if err := s.Upstream.check(); err != nil {
-		return s, fmt.Errorf("upstream.%w", err)
+		return fmt.Errorf("upstream.%w", err)
 	}
 	if fault := s.Upstream.Fault; fault != FaultNone && fault != FaultNever {
-		return s, fmt.Errorf("upstream.fault: %s is for clusters; the upstream knows %s", fault, FaultNever)
+		return fmt.Errorf("upstream.fault: %s is for clusters; the upstream knows %s", fault, FaultNever)
 	}
-	s.Want = Want{NoUpstream: y.Want.Upstream.none, NoResponse: y.Want.Response.none, Metrics: y.Want.Metrics, Logs: y.Want.Logs}
 	if w := y.Want.Upstream.want; w != nil {
 		want := w.request()
 		s.Want.Upstream = &want
@@ -455,16 +502,22 @@ func (y scenarioYAML) scenario(f File) (s Scenario, err error) {
 			Varies: lower(w.Varies),
 		}
 	}
-	for name, w := range y.Want.Clusters {
-		if !slices.ContainsFunc(s.Clusters, func(c Cluster) bool { return c.Name == name }) {
-			return s, fmt.Errorf("want.clusters: %s is not among the file's, which are %s", name, clusterNames(f.Clusters))
+	return nil
+}
+
+// clusters gives what must have reached the clusters of a scenario.
+func (y wantYAML) clusters(known []Cluster) (map[string]WantCallout, error) {
+	var out map[string]WantCallout
+	for name, w := range y.Clusters {
+		if !slices.ContainsFunc(known, func(c Cluster) bool { return c.Name == name }) {
+			return nil, fmt.Errorf("want.clusters: %s is not among the file's, which are %s", name, clusterNames(known))
 		}
-		if s.Want.Clusters == nil {
-			s.Want.Clusters = map[string]WantCallout{}
+		if out == nil {
+			out = map[string]WantCallout{}
 		}
-		s.Want.Clusters[name] = w.want()
+		out[name] = w.want()
 	}
-	return s, nil
+	return out, nil
 }
 
 // check says what of a request cannot be sent as it stands.

@@ -151,6 +151,9 @@ func protocol(grpc bool) map[string]any {
 	return options
 }
 
+// connectionManager is the type of the filter that speaks HTTP.
+const connectionManager = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+
 // enableTrailers lets trailers through on the way from and to the client: over HTTP/1.1 Envoy drops them otherwise.
 func enableTrailers(static map[string]any) error {
 	listeners, _ := static["listeners"].([]any)
@@ -162,7 +165,7 @@ func enableTrailers(static map[string]any) error {
 			filters, _ := chain["filters"].([]any)
 			for _, f := range filters {
 				f, _ := f.(map[string]any)
-				if manager := member(f, "typed_config", "typedConfig"); manager != nil {
+				if manager := member(f, "typed_config", "typedConfig"); manager != nil && manager["@type"] == connectionManager {
 					manager["http_protocol_options"] = map[string]any{"enable_trailers": true}
 				}
 			}

@@ -172,8 +172,11 @@ func runWasmScenario(
 	return Result{File: f.Path, Name: s.Name, Pass: len(ds) == 0, Differences: ds, Duration: time.Since(start), Observed: o}, nil
 }
 
-// exchange sends a scenario's request once.
+// exchange does once what a scenario says.
 func exchange(ctx context.Context, profile wasmhost.Profile, plugin *wasmhost.Plugin, s Scenario) (Exchange, []wasmhost.Log, error) {
+	if s.Connection != nil {
+		return converse(ctx, plugin, s)
+	}
 	request := wasmRequest(profile, s.Request)
 	if s.Request.Leave > 0 {
 		return abandon(ctx, profile, plugin, request, s)

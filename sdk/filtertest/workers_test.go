@@ -50,7 +50,7 @@ func TestWorkersShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &envoySession{process: process, up: up, log: newEnvoyLog()}
+	s := &envoySession{process: process, traffic: httpTraffic{up}, log: newEnvoyLog()}
 	t.Cleanup(func() { s.stop(context.Background()) })
 	if err := s.open(t.Context()); err != nil {
 		t.Fatal(err)

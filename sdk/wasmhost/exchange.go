@@ -68,7 +68,7 @@ func (p *Plugin) Exchange(ctx context.Context, r Request, upstream Upstream) (Ou
 	if cerr := s.Close(ctx); err == nil {
 		err = cerr
 	}
-	if _, serr := s.settle(ctx, nil); err == nil {
+	if _, serr := s.vm.settle(ctx, nil); err == nil {
 		err = serr
 	}
 	d := s.Downstream()
@@ -125,7 +125,7 @@ func (s *Stream) exchange(ctx context.Context, r Request, upstream Upstream, out
 	if hasTrailers {
 		note(s.RequestTrailers(ctx, r.Trailers))
 	}
-	if _, err := s.settle(ctx, func() bool { return s.dirs[request].out.Complete || s.aborted || s.reset }); err != nil {
+	if _, err := s.vm.settle(ctx, func() bool { return s.dirs[request].out.Complete || s.aborted || s.reset }); err != nil {
 		note(err)
 	}
 	up := s.Upstream()
@@ -149,7 +149,7 @@ func (s *Stream) exchange(ctx context.Context, r Request, upstream Upstream, out
 			note(s.respond(ctx, resp))
 		}
 	}
-	if _, err := s.settle(ctx, func() bool { return s.dirs[response].out.Complete || s.reset }); err != nil {
+	if _, err := s.vm.settle(ctx, func() bool { return s.dirs[response].out.Complete || s.reset }); err != nil {
 		note(err)
 	}
 	return crash
@@ -199,44 +199,4 @@ func (s *Stream) late(ctx context.Context, r *Response, never bool) bool {
 		}
 	}
 	return over
-}
-
-// settle answers callouts and runs events until enough says so, or nothing more happens. A VirtualClock moves to what is due next.
-func (s *Stream) settle(ctx context.Context, enough func() bool) (bool, error) {
-	v := s.vm
-	_, virtual := v.proxy.Clock.(*VirtualClock)
-	idle := v.proxy.now().Add(StreamIdleTimeout)
-	for range maxCallbackRounds {
-		if enough != nil && enough() {
-			return true, nil
-		}
-		ran := v.RunEvents(ctx)
-		answered, err := v.AnswerCallouts(ctx)
-		if err != nil {
-			return false, err
-		}
-		if err := ctx.Err(); err != nil {
-			return false, fmt.Errorf("exchange: %w", context.Cause(ctx))
-		}
-		if ran || answered {
-			idle = v.proxy.now().Add(StreamIdleTimeout)
-			continue
-		}
-		if !virtual {
-			return enough == nil || enough(), nil
-		}
-		waits := v.next(func(a *appointment) bool { return !a.tick })
-		first := v.next(nil)
-		if first == nil || waits == nil && (enough == nil || first.at.After(idle)) {
-			return enough == nil || enough(), nil
-		}
-		v.keep(ctx, first)
-		if err := v.in.err(); err != nil {
-			return false, err
-		}
-		if !first.tick {
-			idle = v.proxy.now().Add(StreamIdleTimeout)
-		}
-	}
-	return false, fmt.Errorf("exchange: the filter made callouts or events for %d rounds: %w", maxCallbackRounds, ErrTooLarge)
 }

@@ -32,6 +32,10 @@ type Profile struct {
 	// tellsTransportFailure says that what Envoy answers in the place of an upstream that cannot be reached tells why.
 	tellsTransportFailure bool
 
+	// resetsClient says that a client's connection is broken off (RST) when the upstream's was, and resetsUpstream the reverse. Before, the
+	// other side saw an ordinary end.
+	resetsClient, resetsUpstream bool
+
 	// mainVoid says that __main_void is called after _initialize where main is not exported.
 	mainVoid bool
 }
@@ -101,6 +105,7 @@ var profiles = []Profile{
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137),
 		mallocAllowed:  mallocAllowedFirst,
 		dropsKeepAlive: true,
+		resetsClient:   true,
 	},
 	{
 		name: "envoy-1.39", envoy: "1.39",
@@ -110,6 +115,7 @@ var profiles = []Profile{
 		mallocAllowed:  slices.Concat(mallocAllowedFirst, mallocAllowedFrom139),
 		mainVoid:       true,
 		dropsKeepAlive: true,
+		resetsClient:   true,
 	},
 	{
 		name: "envoy-1.40", envoy: "1.40",
@@ -119,6 +125,7 @@ var profiles = []Profile{
 		mallocAllowed:  slices.Concat(mallocAllowedFirst, mallocAllowedFrom139),
 		mainVoid:       true,
 		dropsKeepAlive: true, dropsStreamDuration: true,
+		resetsClient: true, resetsUpstream: true,
 	},
 }
 

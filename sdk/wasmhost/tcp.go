@@ -17,9 +17,17 @@ type Connection struct {
 	down, up  flow
 	connected bool // the TCP proxy has been asked to connect upstream
 	closed    bool
-	waiting   []func(ctx context.Context) // what the client did while on_new_connection pauses: nobody reads then
-	state     map[string]string           // filter state: what set_property wrote
+	early     early             // what the client did while on_new_connection pauses
+	state     map[string]string // filter state: what set_property wrote
 }
+
+// early is what a client did while nobody reads: Envoy comes upon it all at once later.
+type early struct {
+	data        []byte
+	end, closed bool
+}
+
+func (e early) empty() bool { return len(e.data) == 0 && !e.end && !e.closed }
 
 // flow is one direction of a connection.
 type flow struct {
@@ -76,15 +84,18 @@ func (p *Plugin) NewConnection(ctx context.Context, info ConnectionInfo) (*Conne
 	if f := g.in.fn.newConnection; f != nil {
 		stop = c.call(ctx, "proxy_on_new_connection", f, uint64(g.id))
 	}
-	c.connected = c.connected || !stop
+	c.connected = c.connected || !stop && !c.closed
 	return c, g.in.err()
 }
 
-// Downstream gives the filter what the client sent; end says that it sends no more.
+// Downstream gives the filter what the client sent; end says that it sends no more. While on_new_connection pauses Envoy does not read, and
+// then reads all at once: several calls become one callback.
 func (c *Connection) Downstream(ctx context.Context, data []byte, end bool) error {
 	if !c.connected && !c.closed {
-		data = append([]byte(nil), data...)
-		c.waiting = append(c.waiting, func(ctx context.Context) { _ = c.data(ctx, &c.down, BufferDownstreamData, data, end) })
+		if c.early.end || c.early.closed {
+			return fmt.Errorf("data after the end of the connection: %w", ErrOutOfOrder)
+		}
+		c.early.data, c.early.end = append(c.early.data, data...), end
 		return c.err()
 	}
 	return c.data(ctx, &c.down, BufferDownstreamData, data, end)
@@ -109,7 +120,7 @@ func (c *Connection) Close(ctx context.Context, by CloseType) error {
 		return c.err()
 	}
 	if by == CloseRemote && !c.connected {
-		c.waiting = append(c.waiting, func(ctx context.Context) { _ = c.Close(ctx, CloseRemote) })
+		c.early.closed = true
 		return c.err()
 	}
 	c.closed = true
@@ -215,11 +226,20 @@ func (c *Connection) resume() {
 	}
 	c.connected = true
 	c.down.pass()
-	waiting := c.waiting
-	c.waiting = nil
-	for _, f := range waiting {
-		if !c.closed {
-			f(context.Background())
+	e := c.early
+	c.early = early{}
+	if e.empty() {
+		return
+	}
+	ctx, passed := context.Background(), len(c.down.passed)
+	if len(e.data) > 0 || e.end {
+		_ = c.data(ctx, &c.down, BufferDownstreamData, e.data, e.end) // a crash shows in the next call
+	}
+	if e.closed && !c.closed {
+		if c.vm.module.profile.resetsUpstream {
+			// The connection to the upstream is broken off before anything of this is written to it.
+			c.down.passed, c.down.end = c.down.passed[:passed], false
 		}
+		_ = c.Close(ctx, CloseRemote)
 	}
 }

@@ -1,0 +1,153 @@
+// Command tcpawait is a filter of connections for the tests of package sdk: it waits when a client connects, in the way that its
+// configuration says, and does to what the ends send what the bytes themselves say.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/waft-project/waft/sdk"
+)
+
+func init() { sdk.RegisterNetwork(configure) }
+
+func main() {}
+
+type config struct {
+	// Way is what to wait for when a client connects.
+	Way string `json:"way,omitempty" enum:"fetch,grpc,sleep,all,panic"`
+}
+
+type filter struct {
+	plugin *sdk.Plugin
+	way    string
+	// open counts the handlers that wait, ended those that have waited, cancelled those whose wait was cancelled, chunks the callbacks with data,
+	// done the connections that are complete.
+	open                           sdk.Gauge
+	ended, cancelled, chunks, done sdk.Counter
+}
+
+func configure(p *sdk.Plugin, c *config) (sdk.NetworkFilter, error) {
+	f := &filter{plugin: p, way: c.Way}
+	var err error
+	if f.open, err = p.Gauge("tcpawait.open"); err != nil {
+		return nil, err
+	}
+	for name, counter := range map[string]*sdk.Counter{"ended": &f.ended, "cancelled": &f.cancelled, "chunks": &f.chunks, "done": &f.done} {
+		if *counter, err = p.Counter("tcpawait." + name); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func (f *filter) NewConnection() sdk.ConnectionHandler {
+	if f.way == "" {
+		return &connection{filter: f}
+	}
+	return &awaiting{connection{filter: f}}
+}
+
+// connection does not wait.
+type connection struct{ *filter }
+
+// awaiting waits first.
+type awaiting struct{ connection }
+
+func (a *awaiting) OnNewConnection(ctx context.Context, c *sdk.Connection) sdk.Action {
+	a.open.Add(1)
+	defer func() {
+		a.open.Add(-1)
+		a.ended.Inc()
+		if ctx.Err() != nil {
+			a.cancelled.Inc()
+		}
+	}()
+	if err := a.wait(ctx); err != nil {
+		c.Log().Warn("not let in: " + err.Error())
+		return c.Close()
+	}
+	c.Log().Info("let in")
+	return sdk.Continue
+}
+
+func (a *awaiting) wait(ctx context.Context) error {
+	switch a.way {
+	case "fetch":
+		return fetch(ctx)
+	case "grpc":
+		_, err := sdk.CallGRPC(ctx, sdk.GRPCRequest{Cluster: "greeter", Service: "test.Greeter", Method: "Greet", Message: []byte("ann"), Timeout: 1500 * time.Millisecond})
+		return err
+	case "sleep":
+		return sdk.Sleep(ctx, 300*time.Millisecond)
+	case "all":
+		return sdk.All(ctx, fetch, func(ctx context.Context) error { return sdk.Sleep(ctx, 50*time.Millisecond) })
+	}
+	if err := fetch(ctx); err != nil {
+		return err
+	}
+	panic("after a wait")
+}
+
+func fetch(ctx context.Context) error {
+	answer, err := sdk.Fetch(ctx, sdk.FetchRequest{Cluster: "gate", Path: "/in", Timeout: 1500 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	if answer.Status != 200 {
+		return errors.New("status " + strconv.Itoa(answer.Status))
+	}
+	return nil
+}
+
+// OnDownstreamData does what the first word says: "bad" closes, "up" sends it in capitals, "line" waits for a line's end, "panic" panics.
+func (h *connection) OnDownstreamData(c *sdk.Connection, data *sdk.Body) sdk.Action {
+	h.chunks.Inc()
+	sent, err := data.Bytes()
+	if err != nil {
+		c.Log().Error(err.Error())
+		return c.Close()
+	}
+	switch {
+	case bytes.HasPrefix(sent, []byte("bad")):
+		return c.Close()
+	case bytes.HasPrefix(sent, []byte("panic")):
+		panic("in data")
+	case bytes.HasPrefix(sent, []byte("line")) && !bytes.Contains(sent, []byte("\n")):
+		return sdk.NeedMore
+	case bytes.HasPrefix(sent, []byte("up")):
+		if err := data.Replace(bytes.ToUpper(sent)); err != nil {
+			c.Log().Error(err.Error())
+		}
+	}
+	return sdk.Continue
+}
+
+// OnUpstreamData marks what comes back. "secret" closes.
+func (h *connection) OnUpstreamData(c *sdk.Connection, data *sdk.Body) sdk.Action {
+	sent, err := data.Bytes()
+	if err != nil || bytes.HasPrefix(sent, []byte("secret")) {
+		return c.Close()
+	}
+	if len(sent) > 0 {
+		if err := data.Prepend([]byte(">")); err != nil {
+			c.Log().Error(err.Error())
+		}
+	}
+	return sdk.Continue
+}
+
+var peers = map[sdk.Peer]string{sdk.PeerLocal: "local", sdk.PeerRemote: "remote", sdk.PeerUnknown: "unknown"}
+
+func (h *connection) OnDownstreamClose(c *sdk.Connection, by sdk.Peer) {
+	c.Log().Info("downstream closed: " + peers[by])
+}
+
+func (h *connection) OnUpstreamClose(c *sdk.Connection, by sdk.Peer) {
+	c.Log().Info("upstream closed: " + peers[by])
+}
+
+func (h *connection) OnConnectionDone(*sdk.Connection) { h.done.Inc() }
