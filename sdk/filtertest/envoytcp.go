@@ -162,14 +162,6 @@ func (w *envoyWire) end(by Party) *tcpEnd {
 	return w.upstream
 }
 
-// other is the end across from a side's.
-func (w *envoyWire) other(by Party) *tcpEnd {
-	if by == PartyClient {
-		return w.upstream
-	}
-	return w.client
-}
-
 func (w *envoyWire) do(ctx context.Context, s Step) error {
 	if s.By == PartyUpstream && w.upstream == nil {
 		if err := w.until(ctx, func(func(string) int64) bool { return w.upstream != nil }); err != nil {

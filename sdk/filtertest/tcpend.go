@@ -74,12 +74,6 @@ func (e *tcpEnd) reset() {
 	<-e.done
 }
 
-func (e *tcpEnd) closed() Closing {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.seen
-}
-
 func (e *tcpEnd) observe() ObservedEnd {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -33,8 +33,14 @@ func newPuppet(t *testing.T, proxy *wasmhost.Proxy, cfg wasmhost.VMConfig) *pupp
 
 func puppetModule(t *testing.T) *wasmhost.Module {
 	t.Helper()
+	return puppetUnder(t, "envoy-1.40")
+}
+
+// puppetUnder loads the module under a profile.
+func puppetUnder(t *testing.T, name string) *wasmhost.Module {
+	t.Helper()
 	puppetOnce.Do(func() { puppetWasm = goFilter(t, "puppet") })
-	m, err := newHost(t, wasmhost.Config{}).Load(t.Context(), puppetWasm, profile(t, "envoy-1.40"))
+	m, err := newHost(t, wasmhost.Config{}).Load(t.Context(), puppetWasm, profile(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,11 @@ func fetch(ctx context.Context) error {
 	return nil
 }
 
-// OnDownstreamData does what the first word says: "bad" closes, "up" sends it in capitals, "line" waits for a line's end, "panic" panics.
+// tooMuch is more memory than a VM may have, in bytes.
+const tooMuch = 512 << 20
+
+// OnDownstreamData does what the first word says: "bad" closes, "up" sends it in capitals, "line" waits for a line's end, "panic" panics, and
+// "die" ends the VM.
 func (h *connection) OnDownstreamData(c *sdk.Connection, data *sdk.Body) sdk.Action {
 	h.chunks.Inc()
 	sent, err := data.Bytes()
@@ -116,6 +120,8 @@ func (h *connection) OnDownstreamData(c *sdk.Connection, data *sdk.Body) sdk.Act
 		return c.Close()
 	case bytes.HasPrefix(sent, []byte("panic")):
 		panic("in data")
+	case bytes.HasPrefix(sent, []byte("die")):
+		c.Log().Info(string(make([]byte, tooMuch))) // Go's fatal errors cannot be recovered
 	case bytes.HasPrefix(sent, []byte("line")) && !bytes.Contains(sent, []byte("\n")):
 		return sdk.NeedMore
 	case bytes.HasPrefix(sent, []byte("up")):
