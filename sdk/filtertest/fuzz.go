@@ -19,7 +19,7 @@ const (
 	// DefaultFuzzMemory is what a VM's memory may grow to in one run when nobody says, in bytes.
 	DefaultFuzzMemory = 48 << 20
 
-	fuzzStreams  = 12               // streams of one run
+	fuzzStreams  = 12               // streams, or connections, of one run
 	fuzzOpen     = 4                // how many of them are open at once, at most
 	fuzzSteps    = 4000             // steps of one run, at most
 	fuzzPatience = 10 * time.Minute // how long a stream that has everything may wait for the filter
@@ -72,7 +72,7 @@ type FuzzReport struct {
 	Profile string `json:"profile"`
 	Seed    uint64 `json:"seed"`
 	Runs    int    `json:"runs"`
-	Streams int    `json:"streams"`
+	Streams int    `json:"streams"` // and connections
 	Steps   int    `json:"steps"`
 	// Memory is the largest that any VM's memory became, in bytes.
 	Memory int64 `json:"memory_bytes"`
@@ -83,7 +83,8 @@ type FuzzReport struct {
 // Fuzz sends a module, under configurations of its scenario files, what clients, upstreams and clusters may send: headers made from
 // those in the scenarios, damaged and mixed; bodies in pieces of any size; trailers; callouts that are answered in any order, late,
 // broken, or never; clients that go away; several streams at once, and ticks between them. It stops at the first property that does not
-// hold. The error is the host's, or ErrBench's kind: no configuration is accepted.
+// hold. Under the configurations of files whose scenarios are connections it makes connections, whose ends say what those in the scenarios
+// do, as damaged and mixed, in any order, and break off. The error is the host's, or ErrBench's kind: no configuration is accepted.
 func Fuzz(ctx context.Context, host *wasmhost.Host, module []byte, files []File, profile wasmhost.Profile, opts FuzzOptions) (FuzzReport, error) {
 	if opts.Runs == 0 {
 		opts.Runs = DefaultFuzzRuns
@@ -128,6 +129,37 @@ func Fuzz(ctx context.Context, host *wasmhost.Host, module []byte, files []File,
 // fuzzStream is the second half of the generator's seed: it keeps the order of random numbers apart from other users of the seed.
 const fuzzStream = 0x77616674
 
+// fuzzed is something that a run has open, and what is still to come to it: a stream or a connection.
+type fuzzed interface {
+	// String names it: "stream 3".
+	String() string
+	// more says whether something can be sent now.
+	more() bool
+	// advance sends the next piece.
+	advance(ctx context.Context) error
+	// stuck says whether it waits for the filter.
+	stuck() bool
+	// where says what the filter holds.
+	where() string
+	// patience takes away time from what it may wait, and says whether some is left.
+	patience(d time.Duration) bool
+	// misuse is what the filter did that Envoy does not survive whole.
+	misuse() error
+	close(ctx context.Context) error
+}
+
+// fuzzItem is what streams and connections have in common.
+type fuzzItem struct {
+	run    *fuzzRun
+	id     int
+	waited time.Duration
+}
+
+func (i *fuzzItem) patience(d time.Duration) bool {
+	i.waited += d
+	return i.waited <= fuzzPatience
+}
+
 // fuzzRun is one run: a VM of its own and some streams.
 type fuzzRun struct {
 	seed    uint64
@@ -139,7 +171,7 @@ type fuzzRun struct {
 	file    File
 	vm      *wasmhost.VM
 	plugin  *wasmhost.Plugin
-	streams []*fuzzStreamState
+	streams []fuzzed
 	opened  int
 	taken   int
 	largest int64
@@ -246,7 +278,7 @@ func (r *fuzzRun) drive(ctx context.Context) error {
 	for len(r.streams) > 0 {
 		s := r.streams[0]
 		if s.stuck() {
-			return broken(NoStuckStream, "stream %d waits for ever: it has got everything, and all callouts were answered or ran into their timeout; %s", s.id, s.where())
+			return broken(NoStuckStream, "%s waits for ever: it has got everything, and all callouts were answered or ran into their timeout; %s", s, s.where())
 		}
 		if err := r.close(ctx, s); err != nil {
 			return err
@@ -262,8 +294,8 @@ func (r *fuzzRun) holds() error {
 		return broken(BoundedMemory, "the VM's memory grew to %d bytes, over %d", r.largest, r.memory)
 	}
 	for _, s := range r.streams {
-		if err := s.stream.Misuse(); err != nil {
-			return broken(NoMisuse, "stream %d: %v", s.id, err)
+		if err := s.misuse(); err != nil {
+			return broken(NoMisuse, "%s: %v", s, err)
 		}
 	}
 	return r.vm.Failed()
@@ -272,7 +304,9 @@ func (r *fuzzRun) holds() error {
 // step does one thing.
 func (r *fuzzRun) step(ctx context.Context) error {
 	if len(r.streams) == 0 || r.opened < fuzzStreams && len(r.streams) < fuzzOpen && r.one(4) {
-		r.open()
+		if err := r.open(ctx); err != nil {
+			return err
+		}
 	}
 	s := r.streams[r.rng.IntN(len(r.streams))]
 	switch {
@@ -281,16 +315,15 @@ func (r *fuzzRun) step(ctx context.Context) error {
 		r.note("%s pass", d)
 		return r.pass(ctx, d)
 	case r.one(60):
-		r.note("stream %d: the client goes away", s.id)
+		r.note("%s: the client goes away", s)
 		return r.close(ctx, s)
 	case s.more():
 		return s.advance(ctx)
 	case s.stuck():
 		// It waits for the filter, and the filter for a callout or a timer.
 		d := time.Duration(r.rng.Int64N(int64(10 * time.Second)))
-		s.waited += d
-		if s.waited > fuzzPatience {
-			return broken(NoStuckStream, "stream %d waits for ever; %s", s.id, s.where())
+		if !s.patience(d) {
+			return broken(NoStuckStream, "%s waits for ever; %s", s, s.where())
 		}
 		r.note("%s pass", d)
 		return r.pass(ctx, d)
@@ -312,12 +345,12 @@ func (r *fuzzRun) pass(ctx context.Context, d time.Duration) error {
 // one is true once in n times.
 func (r *fuzzRun) one(n int) bool { return r.rng.IntN(n) == 0 }
 
-func (r *fuzzRun) close(ctx context.Context, s *fuzzStreamState) error {
+func (r *fuzzRun) close(ctx context.Context, s fuzzed) error {
 	for i, o := range r.streams {
 		if o == s {
 			r.streams = append(r.streams[:i], r.streams[i+1:]...)
 			break
 		}
 	}
-	return s.stream.Close(ctx)
+	return s.close(ctx)
 }

@@ -56,3 +56,46 @@ func TestFuzzFinds(t *testing.T) {
 		})
 	}
 }
+
+// The same of connections.
+func TestFuzzFindsInConnections(t *testing.T) {
+	host := newHost(t)
+	module, err := compile(t.Context(), "../testdata/tcpawait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile := wasmhost.Profiles()[len(wasmhost.Profiles())-1]
+	for _, test := range []struct {
+		name, config, says string
+		want               Property
+		detail             string
+	}{
+		{"nothing", "{way: fetch}", "line one", "", ""},
+		{"a crash", "{}", "die", NoTrap, "proxy_on_downstream_data"},
+		{"never let in", "{way: hour}", "one", NoStuckStream, "the filter has not let it in"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f, err := Parse("tcp.yaml", []byte(`{config: `+test.config+`, clusters: {gate: {}}, scenarios: [{name: any, connection: [{client: `+test.says+`}, {upstream: two}]}]}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, err := Fuzz(t.Context(), host, module, []File{f}, profile, FuzzOptions{Seed: 1, Runs: 20})
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch found := report.Finding; {
+			case test.want == "":
+				if found != nil || report.Runs != 20 || report.Streams < 20*fuzzStreams {
+					t.Errorf("got %+v, %+v", report, found)
+				}
+			case found == nil || found.Property != test.want || !strings.Contains(found.Detail, test.detail):
+				t.Errorf("got %+v, want %s that says %q", found, test.want, test.detail)
+			default:
+				again, err := Fuzz(t.Context(), host, module, []File{f}, profile, FuzzOptions{Seed: found.Seed, Runs: 1})
+				if err != nil || again.Finding == nil || !reflect.DeepEqual(again.Finding.Steps, found.Steps) {
+					t.Errorf("the seed %d does not find it again: %+v, %v", found.Seed, again.Finding, err)
+				}
+			}
+		})
+	}
+}

@@ -30,17 +30,23 @@ func (p piece) String() string {
 
 // fuzzStreamState is a stream, and what is still to come to it.
 type fuzzStreamState struct {
-	run     *fuzzRun
-	id      int
+	fuzzItem
 	stream  *wasmhost.Stream
 	pending [2][]piece // of the request and the response
-	waited  time.Duration
 }
 
-// open begins a stream.
-func (r *fuzzRun) open() {
+func (s *fuzzStreamState) String() string                  { return fmt.Sprintf("stream %d", s.id) }
+func (s *fuzzStreamState) misuse() error                   { return s.stream.Misuse() }
+func (s *fuzzStreamState) close(ctx context.Context) error { return s.stream.Close(ctx) }
+
+// open begins a stream or a connection, as the file's scenarios are.
+func (r *fuzzRun) open(ctx context.Context) error {
 	r.opened++
-	s := &fuzzStreamState{run: r, id: r.opened}
+	item := fuzzItem{run: r, id: r.opened}
+	if r.file.TCP() {
+		return r.connect(ctx, item)
+	}
+	s := &fuzzStreamState{fuzzItem: item}
 	s.stream = r.plugin.NewStream(context.Background(), wasmhost.StreamInfo{ClusterName: upstreamCluster, VirtualHost: virtualHost})
 	base := r.words.requests[r.rng.IntN(len(r.words.requests))]
 	request := r.profile.NewRequest(r.pick(base.Method, methods), r.path(base.Path), base.Authority, r.mixed(base.Headers), nil)
@@ -53,6 +59,7 @@ func (r *fuzzRun) open() {
 	response := wasmhost.NewHeaders(":status", strconv.Itoa(status))
 	s.pending[1] = r.message(append(response, r.mixed(reply.Headers)...), r.body(reply.Body))
 	r.streams = append(r.streams, s)
+	return nil
 }
 
 // message cuts a message into pieces.
@@ -110,7 +117,7 @@ func (s *fuzzStreamState) advance(ctx context.Context) error {
 	}
 	p := s.pending[from][0]
 	s.pending[from] = s.pending[from][1:]
-	s.run.note("stream %d: %s %s", s.id, [2]string{"request", "response"}[from], p)
+	s.run.note("%s: %s %s", s, [2]string{"request", "response"}[from], p)
 	type feed struct {
 		headers  func(context.Context, wasmhost.Headers, bool) error
 		body     func(context.Context, []byte, bool) error

@@ -10,6 +10,7 @@ import (
 // the filter than noise does.
 type vocabulary struct {
 	requests []Request
+	talks    [][]Step // of connections
 	replies  []Reply
 	names    []string // of headers, lower case
 	values   []string // of headers, fields, bodies; from the configurations too
@@ -37,6 +38,13 @@ func newVocabulary(files []File) vocabulary {
 			v.learn(config)
 		}
 		for _, s := range f.Scenarios {
+			if s.Connection != nil {
+				v.talks = append(v.talks, s.Connection)
+				for _, step := range s.Connection {
+					v.values = append(v.values, step.Data)
+				}
+				continue
+			}
 			v.requests = append(v.requests, s.Request)
 			v.replies = append(v.replies, s.Upstream)
 			for _, h := range s.Request.Headers {

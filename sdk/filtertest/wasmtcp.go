@@ -36,27 +36,31 @@ func (w *wasmWire) note(err error) {
 }
 
 func (w *wasmWire) do(ctx context.Context, s Step) error {
-	type act struct {
+	w.note(act(ctx, w.conn, s))
+	return ended(ctx)
+}
+
+// act has an end of a connection do a step that is no StepWait. The error is the guest's crash.
+func act(ctx context.Context, conn *wasmhost.ProxiedConnection, s Step) error {
+	type does struct {
 		kind StepKind
 		by   Party
 	}
-	var err error
-	switch (act{s.Kind, s.By}) {
-	case act{StepSend, PartyClient}:
-		err = w.conn.ClientSends(ctx, []byte(s.Data))
-	case act{StepSend, PartyUpstream}:
-		err = w.conn.UpstreamSends(ctx, []byte(s.Data))
-	case act{StepEnd, PartyClient}:
-		err = w.conn.ClientEnds(ctx)
-	case act{StepEnd, PartyUpstream}:
-		err = w.conn.UpstreamEnds(ctx)
-	case act{StepReset, PartyClient}:
-		err = w.conn.ClientResets(ctx)
-	case act{StepReset, PartyUpstream}:
-		err = w.conn.UpstreamResets(ctx)
+	switch (does{s.Kind, s.By}) {
+	case does{StepSend, PartyClient}:
+		return conn.ClientSends(ctx, []byte(s.Data))
+	case does{StepSend, PartyUpstream}:
+		return conn.UpstreamSends(ctx, []byte(s.Data))
+	case does{StepEnd, PartyClient}:
+		return conn.ClientEnds(ctx)
+	case does{StepEnd, PartyUpstream}:
+		return conn.UpstreamEnds(ctx)
+	case does{StepReset, PartyClient}:
+		return conn.ClientResets(ctx)
+	case does{StepReset, PartyUpstream}:
+		return conn.UpstreamResets(ctx)
 	}
-	w.note(err)
-	return ended(ctx)
+	return nil
 }
 
 func (w *wasmWire) pass(ctx context.Context, s Step) error {

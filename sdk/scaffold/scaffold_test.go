@@ -68,8 +68,8 @@ func TestTemplates(t *testing.T) {
 					t.Errorf("%s cannot load it: %s", p.Name, p.Reason)
 				}
 			}
-			if !slices.ContainsFunc(made.Files, func(f string) bool { return strings.HasPrefix(f, "scenarios/") }) {
-				return
+			if !slices.ContainsFunc(made.Files, func(f string) bool { return strings.HasPrefix(f, "scenarios/error-") }) {
+				t.Error("no scenario has a configuration refused")
 			}
 			runScenarios(t, host, dir, built.Module)
 		})

@@ -18,7 +18,7 @@ func main() {}
 
 type config struct {
 	// Way is what to wait for when a client connects.
-	Way string `json:"way,omitempty" enum:"fetch,grpc,sleep,all,panic"`
+	Way string `json:"way,omitempty" enum:"fetch,grpc,sleep,hour,all,panic"`
 }
 
 type filter struct {
@@ -83,6 +83,8 @@ func (a *awaiting) wait(ctx context.Context) error {
 		return err
 	case "sleep":
 		return sdk.Sleep(ctx, 300*time.Millisecond)
+	case "hour":
+		return sdk.Sleep(ctx, time.Hour)
 	case "all":
 		return sdk.All(ctx, fetch, func(ctx context.Context) error { return sdk.Sleep(ctx, 50*time.Millisecond) })
 	}
