@@ -27,9 +27,9 @@ func newBench() *cobra.Command {
 	var requests int
 	cmd := &cobra.Command{
 		Use:   "bench [DIR…]",
-		Short: "Measure time, host calls and memory of each scenario's request, against a budget",
-		Long: `Bench builds each filter and sends the request of each of its scenarios many times through the module in wazero. It prints, for
-one request: the time that the guest and its host calls take, the host calls, the callbacks, the bytes that the host puts into the
+		Short: "Measure time, host calls and memory of each scenario's request or connection, against a budget",
+		Long: `Bench builds each filter and sends the request of each of its scenarios, or makes its connection, many times through the module
+in wazero. It prints, for one of them: the time that the guest and its host calls take, the host calls, the callbacks, the bytes that the host puts into the
 guest's memory, and the size of the VM's memory, with its growth in the second half of the requests.
 
 Where DIR/budget.yaml exists, a request that costs more than it may fails the command. Times depend on the machine, and wazero is not
@@ -80,7 +80,7 @@ the engine that Envoy has; the other figures do not change from run to run.`,
 	}
 	out.flag(cmd)
 	f := cmd.Flags()
-	f.IntVar(&requests, "requests", filtertest.DefaultBenchRequests, "how many requests of each scenario to send")
+	f.IntVar(&requests, "requests", filtertest.DefaultBenchRequests, "how many requests of each scenario to send, or connections to make")
 	f.StringVar(&profileName, "profile", newestProfile(), "the Envoy version to offer the functions of")
 	return cmd
 }

@@ -22,7 +22,7 @@ type fuzzFlags struct {
 }
 
 func (f *fuzzFlags) flags(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.on, "fuzz", false, "instead of the scenarios, send the filter random requests, chunks, callouts and hang-ups made from them")
+	cmd.Flags().BoolVar(&f.on, "fuzz", false, "instead of the scenarios, send the filter random requests or connections, chunks, callouts and hang-ups made from them")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "with --fuzz: the seed of the first run (default: a random one, which is printed)")
 	cmd.Flags().IntVar(&f.runs, "runs", filtertest.DefaultFuzzRuns, "with --fuzz: how many runs, each on a VM of its own")
 }

@@ -25,8 +25,8 @@ func newTest() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test [DIR…]",
 		Short: "Run filters' scenarios as compiled Wasm; --envoy runs them in real Envoy too, and compares",
-		Long: `Test builds each filter and runs its scenarios (DIR/scenarios/*.yaml) in wazero, once for each Envoy version that waft
-knows, offering what that version offers. With --envoy the same files run in a real Envoy, and a difference between the two is a
+		Long: `Test builds each filter and runs its scenarios (DIR/scenarios/*.yaml), requests or TCP connections, in wazero, once for each
+Envoy version that waft knows, offering what that version offers. With --envoy the same files run in a real Envoy, and a difference between the two is a
 failure.
 
 With --fuzz it sends what the scenarios send, damaged, mixed and cut into random pieces, has callouts answered in any order, late or

@@ -3,6 +3,7 @@ package dev
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -215,5 +216,17 @@ func rewrite(t *testing.T, path, from, to string) {
 	}
 	if err := os.WriteFile(path, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A filter of connections is refused, with what runs it.
+func TestConnectionsAreRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "gate")
+	if _, err := scaffold.New(t.Context(), scaffold.Options{Dir: dir, Template: "tcp", SDK: "../.."}); err != nil {
+		t.Fatal(err)
+	}
+	s := &session{Config: Config{Dir: dir}}
+	if _, err := s.scene(); !errors.Is(err, ErrConnections) || !strings.Contains(err.Error(), "waft test --envoy") {
+		t.Errorf("got %v", err)
 	}
 }

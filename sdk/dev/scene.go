@@ -29,12 +29,18 @@ type scene struct {
 	clusters []filtertest.Cluster
 }
 
+// ErrConnections says that a filter is one of connections, which dev's Envoy has no place for: its listener speaks HTTP.
+var ErrConnections = errors.New("its scenarios are connections, and dev serves HTTP")
+
 // scene reads the configuration and the scenario file, anew each time.
 func (s *session) scene() (scene, error) {
 	sc := scene{upstream: filtertest.Reply{Status: 200, Body: "ok"}}
 	file, err := s.scenarioFile()
 	if err != nil {
 		return sc, err
+	}
+	if file != nil && file.TCP() {
+		return sc, fmt.Errorf("%s: %w; run it with `waft test --envoy`, or name a file with requests with --scenarios", file.Path, ErrConnections)
 	}
 	if file != nil {
 		sc = scene{config: file.Config, upstream: file.Upstream, clusters: file.Clusters}

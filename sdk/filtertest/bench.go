@@ -22,7 +22,7 @@ const (
 	benchBatch = 100
 )
 
-// Cost is what one request of a scenario costs. All but Memory and Growth are medians over the requests, the first tenth left out.
+// Cost is what one request of a scenario, or one connection, costs. All but Memory and Growth are medians over the requests, the first tenth left out.
 type Cost struct {
 	File     string `json:"file"`     // base name of the scenario file, without .yaml
 	Scenario string `json:"scenario"` // its name
@@ -52,7 +52,7 @@ func (c Cost) Name() string { return c.File + "/" + c.Scenario }
 // ErrBench says that a scenario cannot be measured: its configuration is refused, or the guest crashes in it.
 var ErrBench = errors.New("cannot be measured")
 
-// Bench sends the request of every scenario so many times through a module in wazero, and says what each costs. Files with a configError
+// Bench sends the request of every scenario, or makes its connection, so many times through a module in wazero, and says what each costs. Files with a configError
 // are passed over. What scenarios want is not looked at: run them first.
 func Bench(ctx context.Context, host *wasmhost.Host, module []byte, files []File, profile wasmhost.Profile, opts Options, requests int) ([]Cost, error) {
 	opts.metrics = countLater

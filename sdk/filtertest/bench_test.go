@@ -53,6 +53,33 @@ scenarios:
 	}
 }
 
+// A connection costs what its callbacks do, and one that says more costs more.
+func TestBenchConnections(t *testing.T) {
+	module, err := compile(t.Context(), "../testdata/tcpawait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Parse("costs.yaml", []byte(`
+scenarios:
+- {name: nothing, connection: []}
+- {name: bytes, connection: [{client: one}, {upstream: two}]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile := wasmhost.Profiles()[len(wasmhost.Profiles())-1]
+	costs, err := Bench(t.Context(), newHost(t), module, []File{f}, profile, Options{}, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(costs) != 2 || costs[0].Requests != 180 || costs[0].Time <= 0 || costs[0].Growth != 0 {
+		t.Fatalf("got %+v", costs)
+	}
+	if nothing, bytes := costs[0], costs[1]; bytes.Callbacks != nothing.Callbacks+2 || bytes.GuestBytes != nothing.GuestBytes+len("onetwo") {
+		t.Errorf("two pieces cost %+v, none %+v", bytes, nothing)
+	}
+}
+
 // benchFilter is the filter in testdata/costs, compiled.
 func benchFilter(t *testing.T) []byte {
 	t.Helper()

@@ -22,6 +22,15 @@
 //	    metrics: {denied: 1}      # growth during the scenario; of a gauge its value after, of a histogram the number of samples
 //	    logs: ["denied"]          # each must be part of some log line
 //
+// A filter of TCP connections has scenarios with steps instead of a request:
+//
+//   - name: let in by the opening
+//     connection: [{client: HELO}, {upstream: hi}, {wait: 20ms}, {ends: client}]     # or resets: client, and the same of the upstream
+//     want: {upstream: {data: HELO, closed: end}, client: {data: hi}, closedBy: client}
+//
+// Each step begins when Envoy has dealt with the one before, which play.go has for both backends: wazero's VM says so, and Envoy's counters and
+// a connection past its one worker do (envoytcp.go).
+//
 // Flow: Load reads files; RunWasm and RunEnvoy run them and give a Report each; Compare lists what differs between two reports. Run does
 // it all for a Go test: it builds the filter of a folder and runs its scenarios under every profile.
 //
