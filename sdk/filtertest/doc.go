@@ -24,9 +24,10 @@
 //
 // A filter of TCP connections has scenarios with steps instead of a request:
 //
-//   - name: let in by the opening
-//     connection: [{client: HELO}, {upstream: hi}, {wait: 20ms}, {ends: client}]     # or resets: client, and the same of the upstream
-//     want: {upstream: {data: HELO, closed: end}, client: {data: hi}, closedBy: client}
+//	scenarios:
+//	- name: let in by the opening
+//	  connection: [{client: HELO}, {upstream: hi}, {wait: 20ms}, {ends: client}]     # or resets: client, and the same of the upstream
+//	  want: {upstream: {data: HELO, closed: end}, client: {data: hi}, closedBy: client}
 //
 // Each step begins when Envoy has dealt with the one before, which play.go has for both backends: wazero's VM says so, and Envoy's counters and
 // a connection past its one worker do (envoytcp.go).
