@@ -3,6 +3,7 @@ package sdk
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -17,6 +18,9 @@ type Body struct {
 	kind   abi.BufferType
 	size   int
 	end    bool
+	// from is where the bytes begin in the host's buffer, and shared says that others may stand behind them; see [inflow].
+	from   int
+	shared bool
 }
 
 // Len is the number of bytes.
@@ -34,7 +38,7 @@ func (b *Body) Bytes() ([]byte, error) {
 	if b.size == 0 {
 		return nil, nil
 	}
-	data, status := b.stream.host.GetBuffer(b.kind, 0, b.size)
+	data, status := b.stream.host.GetBuffer(b.kind, b.from, b.size)
 	if status != abi.OK {
 		return nil, hostError(status, "read", b.what())
 	}
@@ -43,16 +47,25 @@ func (b *Body) Bytes() ([]byte, error) {
 
 // Replace puts data in the place of all bytes. Empty data takes them away.
 func (b *Body) Replace(data []byte) error {
+	if b.shared {
+		return b.rewrite(data)
+	}
 	return b.set(0, b.size, data, len(data))
 }
 
 // Prepend puts data before the bytes.
 func (b *Body) Prepend(data []byte) error {
+	if b.shared {
+		return b.joined(data, nil)
+	}
 	return b.set(0, 0, data, b.size+len(data))
 }
 
 // Append puts data behind the bytes.
 func (b *Body) Append(data []byte) error {
+	if b.shared {
+		return b.joined(nil, data)
+	}
 	return b.set(math.MaxInt32, 0, data, b.size+len(data))
 }
 
@@ -65,6 +78,30 @@ func (b *Body) set(start, length int, data []byte, size int) error {
 	}
 	b.size = size
 	return nil
+}
+
+// joined puts data before and behind the bytes of a shared buffer.
+func (b *Body) joined(before, behind []byte) error {
+	old, err := b.Bytes()
+	if err != nil {
+		return err
+	}
+	return b.rewrite(slices.Concat(before, old, behind))
+}
+
+// rewrite puts data in the place of the bytes in a shared buffer. Hosts replace bytes at the beginning of a buffer only, so what stands before
+// them is written again.
+func (b *Body) rewrite(data []byte) error {
+	whole := data
+	if b.from > 0 {
+		before := Body{stream: b.stream, kind: b.kind, size: b.from}
+		let, err := before.Bytes()
+		if err != nil {
+			return err
+		}
+		whole = append(let, data...)
+	}
+	return b.set(0, b.from+b.size, whole, len(data))
 }
 
 func (b *Body) what() string {

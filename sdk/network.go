@@ -36,8 +36,8 @@ type networkFilter struct{ filter NetworkFilter }
 func (f networkFilter) NewHandler() Handler { return f.filter.NewConnection() }
 
 // ConnectionHandler handles one TCP connection and the one to its upstream. It implements any of [NewConnectionHandler],
-// [AwaitingNewConnectionHandler], [DownstreamDataHandler], [UpstreamDataHandler], [DownstreamCloseHandler],
-// [UpstreamCloseHandler] and [ConnectionDoneHandler].
+// [AwaitingNewConnectionHandler], [DownstreamDataHandler], [AwaitingDownstreamDataHandler], [UpstreamDataHandler],
+// [DownstreamCloseHandler], [UpstreamCloseHandler] and [ConnectionDoneHandler].
 type ConnectionHandler any
 
 // NeedMore keeps data where it is until more comes: the handler is called again with all of it. Connection handlers return
@@ -59,6 +59,16 @@ type AwaitingNewConnectionHandler interface {
 // DownstreamDataHandler is called with what the client sent. It goes to the upstream when the method returns [Continue].
 type DownstreamDataHandler interface {
 	OnDownstreamData(c *Connection, data *Body) Action
+}
+
+// AwaitingDownstreamDataHandler is a [DownstreamDataHandler] that may wait; see [AwaitingRequestHeadersHandler]. Nothing of the client's goes
+// on meanwhile, and the wait ends when the client breaks the connection off. What the client sends during a wait comes next: after
+// [Continue] the method is called with that alone, after [NeedMore] with all that it has not let go. The data can be read and changed until
+// the method returns.
+//
+// Hosts cannot hold the upstream's data for a wait, so there is no such handler for it.
+type AwaitingDownstreamDataHandler interface {
+	OnDownstreamData(ctx context.Context, c *Connection, data *Body) Action
 }
 
 // UpstreamDataHandler is called with what the upstream sent. It goes to the client when the method returns [Continue].
@@ -159,26 +169,27 @@ func (s *Stream) onNewConnection() (action Action) {
 
 // DownstreamData is the callback proxy_on_downstream_data.
 func (v *vm) DownstreamData(id, size uint32, end bool) abi.Action {
-	s := v.connection(id)
-	action := s.onDownstreamData(s.request.chunk(abi.DownstreamData, int(size), end))
+	action := v.connection(id).onDownstreamData(int(size), end)
 	v.drive()
 	return wireNetwork(action)
 }
 
-func (s *Stream) onDownstreamData(data *Body) (action Action) {
+func (s *Stream) onDownstreamData(size int, end bool) (action Action) {
 	if s.early.waits {
-		s.early.came, s.early.end = true, data.end
+		s.early.came, s.early.end = true, end
 		return hold
 	}
 	if s.state != streamOpen {
 		return s.settled(true)
 	}
-	h, ok := s.handler.(DownstreamDataHandler)
-	if !ok {
-		return Continue
+	switch h := s.handler.(type) {
+	case DownstreamDataHandler:
+		defer s.guard(&action)
+		return s.passed(h.OnDownstreamData(&s.connection, s.request.chunk(abi.DownstreamData, size, end)))
+	case AwaitingDownstreamDataHandler:
+		return s.awaitData(h, size, end)
 	}
-	defer s.guard(&action)
-	return s.passed(h.OnDownstreamData(&s.connection, data))
+	return Continue
 }
 
 // earlyData is what a client sent before the handler of its new connection had returned. Hosts deliver it although the
@@ -196,13 +207,19 @@ func (s *Stream) admit() bool {
 	if !early.came {
 		return true
 	}
-	data := s.request.chunk(abi.DownstreamData, 0, early.end)
-	if _, err := data.measured(); err != nil {
+	size, ok := s.heldData()
+	return ok && s.onDownstreamData(size, early.end) == Continue
+}
+
+// heldData asks the host how much it holds of what the client sent. A host that does not say has the connection closed.
+func (s *Stream) heldData() (size int, ok bool) {
+	size, status := s.host.BufferSize(abi.DownstreamData)
+	if err := hostError(status, "size of", "downstream data"); err != nil {
 		s.Log().Error(err.Error())
 		s.reset()
-		return false
+		return 0, false
 	}
-	return s.onDownstreamData(data) == Continue
+	return size, true
 }
 
 // UpstreamData is the callback proxy_on_upstream_data.

@@ -85,3 +85,92 @@ func TestDataBeforeConnectionIsLetIn(t *testing.T) {
 		})
 	}
 }
+
+// asker waits for a callout with each piece of data, and marks it.
+type asker struct {
+	say   func(n int) Action
+	calls int
+}
+
+func (a *asker) NewConnection() ConnectionHandler { return a }
+
+func (a *asker) OnDownstreamData(ctx context.Context, c *Connection, data *Body) Action {
+	a.calls++
+	n := a.calls
+	c.Properties().Set("asked", fmt.Appendf(nil, "%d+%d %v", data.from, data.Len(), data.End()))
+	if err := fetchOnce(ctx); errors.Is(err, context.Canceled) {
+		return c.Close()
+	}
+	return a.say(n)
+}
+
+// TestDataWaits has a handler of data wait while more comes, and while the client leaves.
+func TestDataWaits(t *testing.T) {
+	t.Parallel()
+	let := func(int) Action { return Continue }
+	type event struct {
+		size uint32 // of all that the host holds; 0: the callout of the handler is answered
+		end  bool
+	}
+	for _, test := range []struct {
+		name   string
+		say    func(n int) Action
+		events []event
+		calls  []string
+	}{
+		{"let go", let, []event{{size: 3}, {}}, []string{"property 2 asked=0+3 false", "continue 2 2"}},
+		{"more during the wait is another call", let, []event{{size: 3}, {size: 5}, {size: 9, end: true}, {}, {}},
+			[]string{"property 2 asked=0+3 false", "property 2 asked=3+6 true", "continue 2 2"}},
+		{"the end during the wait", let, []event{{size: 3}, {size: 3, end: true}, {}, {}},
+			[]string{"property 2 asked=0+3 false", "property 2 asked=3+0 true", "continue 2 2"}},
+		{"more is needed", func(n int) Action { return []Action{NeedMore, Continue}[n-1] }, []event{{size: 3}, {}, {size: 5}, {}},
+			[]string{"property 2 asked=0+3 false", "property 2 asked=0+5 false", "continue 2 2"}},
+		{"more is needed, and came during the wait", func(n int) Action { return []Action{NeedMore, Continue}[n-1] }, []event{{size: 3}, {size: 5}, {}, {}},
+			[]string{"property 2 asked=0+3 false", "property 2 asked=0+5 false", "continue 2 2"}},
+		{"what was let go is not asked about again", func(n int) Action { return []Action{Continue, NeedMore, Continue}[n-1] },
+			[]event{{size: 3}, {size: 5}, {}, {}, {size: 7}, {}},
+			[]string{"property 2 asked=0+3 false", "property 2 asked=3+2 false", "property 2 asked=3+4 false", "continue 2 2"}},
+		{"a panic closes", func(int) Action { panic("boom") }, []event{{size: 3}, {size: 5}, {}}, []string{"property 2 asked=0+3 false", "close 2 2"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h := &sizedLedger{}
+			h.ledger = newLedgerOf(t, h, func(*Plugin) Filter { return networkFilter{&asker{say: test.say}} })
+			h.create(2, 1)
+			h.on(2, func() { h.vm.NewConnection(2) })
+			for _, e := range test.events {
+				if e.size == 0 {
+					h.answer(2, h.lastToken)
+					continue
+				}
+				h.size = int(e.size)
+				h.on(2, func() {
+					if h.vm.DownstreamData(2, e.size, e.end) != abi.Pause {
+						t.Error("data passes before the handler has returned")
+					}
+				})
+			}
+			if !slices.Equal(h.wrote, test.calls) {
+				t.Errorf("calls %q, want %q", h.wrote, test.calls)
+			}
+			h.on(2, func() { h.vm.Delete(2) })
+			if got, want := h.vm.held(), "0 streams, 0 callouts, 0 timers, 0 ready"; got != want {
+				t.Errorf("left: %s", got)
+			}
+		})
+	}
+	t.Run("the client leaves", func(t *testing.T) {
+		h := newLedger(t, func(*Plugin) Filter { return networkFilter{&asker{say: let}} })
+		h.create(2, 1)
+		h.on(2, func() { h.vm.NewConnection(2) })
+		h.on(2, func() { h.vm.DownstreamData(2, 1, false) })
+		h.on(2, func() { h.vm.DownstreamClose(2, abi.RemotePeer) })
+		h.on(2, func() { h.vm.Delete(2) })
+		if got, want := h.vm.held(), "0 streams, 0 callouts, 0 timers, 0 ready"; got != want {
+			t.Errorf("left: %s", got)
+		}
+		if want := []string{"property 2 asked=0+1 false"}; !slices.Equal(h.wrote, want) {
+			t.Errorf("calls %q, want %q", h.wrote, want)
+		}
+	})
+}

@@ -45,6 +45,8 @@ type standing struct {
 	inside bool
 	// touched: headers or trailers were read, or are to be kept, so that there is something to drop.
 	touched bool
+	// inflow is data that a handler waits with.
+	inflow inflow
 	// gone is set once the stream has ended: what its tasks still do to it has no effect.
 	gone bool
 	// waiting is the task of the request's headers, if it had to wait.

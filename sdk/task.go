@@ -28,8 +28,8 @@ type task struct {
 	owner  *taskList
 	scope  scope
 	worker *worker
-	// run is what the task does, unless it is a handler's method.
-	run func()
+	// run is what the task does, unless it is a method of a stream's handler; settle is called when it has returned after it had waited.
+	run, settle func()
 	// handle calls the method of stream's handler that the task is, and action is what became of it. held: a message of that direction
 	// waits for its end. They are fields and not closures of run, so that a handler that may wait costs one allocation.
 	handle    func(t *task) Action
@@ -179,8 +179,11 @@ func (v *vm) resume(t *task) {
 	t.worker = nil
 	t.owner.remove(t)
 	t.scope.end()
-	if t.held {
+	switch {
+	case t.held:
 		t.stream.proceed(t.direction, t.action)
+	case t.waited && t.settle != nil:
+		t.settle()
 	}
 }
 

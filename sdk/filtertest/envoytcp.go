@@ -212,6 +212,10 @@ func (w *envoyWire) over(ctx context.Context) (bool, error) {
 	return true, w.heard(ctx)
 }
 
+func (w *envoyWire) hears(ctx context.Context) error {
+	return w.until(ctx, func(func(string) int64) bool { return w.upstream != nil && w.upstream.observe().Closed != ClosedNever })
+}
+
 func (w *envoyWire) finish(ctx context.Context) error {
 	if err := w.until(ctx, func(func(string) int64) bool { return false }); err != nil {
 		return err

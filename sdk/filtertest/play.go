@@ -10,6 +10,8 @@ type wire interface {
 	pass(ctx context.Context, s Step) error
 	// settle returns when Envoy has dealt with the step before (the zero Step: the filter has let the connection in, or refused it), or will not.
 	settle(ctx context.Context, s Step) error
+	// hears returns when the upstream has heard that the client ended, or when it will not.
+	hears(ctx context.Context) error
 	// finish returns when the connection is over, or will not be.
 	finish(ctx context.Context) error
 	// over says whether Envoy has closed both sides.
@@ -51,6 +53,11 @@ func (p *player) play(ctx context.Context, steps []Step) error {
 	for _, by := range []Party{PartyClient, PartyUpstream} {
 		if p.ended[by] {
 			continue
+		}
+		if by == PartyUpstream {
+			if err := p.hears(ctx); err != nil {
+				return err
+			}
 		}
 		if over, err := p.step(ctx, Step{Kind: StepEnd, By: by}); over || err != nil {
 			return err

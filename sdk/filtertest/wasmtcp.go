@@ -73,6 +73,14 @@ func (w *wasmWire) settle(ctx context.Context, _ Step) error {
 	return ended(ctx)
 }
 
+func (w *wasmWire) hears(ctx context.Context) error {
+	w.note(w.vm.Settle(ctx, func() bool {
+		end, _ := w.conn.Upstream()
+		return end.Ended || end.Reset || w.conn.Closed()
+	}))
+	return ended(ctx)
+}
+
 func (w *wasmWire) finish(ctx context.Context) error {
 	w.note(w.vm.Settle(ctx, w.conn.Closed))
 	return ended(ctx)

@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -60,6 +61,19 @@ func (x *exchange) wait() {
 	for !s.continued && s.local == nil && !s.reset {
 		if !x.pump() && !x.step(until) {
 			x.t.Fatalf("the filter stopped the stream and neither answered nor reset it, nor waits for anything that comes within %v", maxWait)
+		}
+	}
+}
+
+// linger runs callouts, and the clock as far as they take time, for a connection whose data is held back. It may be held back for
+// more of it, so nothing to wait for is no fault.
+func (x *exchange) linger() {
+	s := x.stream
+	until := x.host.now.Add(maxWait)
+	mine := func(c *callout) bool { return c.id == x.id }
+	for !s.continued && !s.reset {
+		if !x.pump() && (!slices.ContainsFunc(x.host.callouts, mine) || !x.step(until)) {
+			return
 		}
 	}
 }

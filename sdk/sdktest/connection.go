@@ -39,7 +39,8 @@ func (f *Filter) Connect(properties map[string]any) *Connection {
 // Closed reports whether the filter closed the connection.
 func (c *Connection) Closed() bool { return c.x.stream.reset }
 
-// Send sends data from the client, and the end of its side behind it where last says so.
+// Send sends data from the client, and the end of its side behind it where last says so. Callouts that the handler waits for are answered; one
+// that sleeps is not woken: what it does then, scenarios show.
 func (c *Connection) Send(data string, last bool) {
 	c.Upstream += c.data(0, abi.DownstreamData, data, last, c.x.guest.DownstreamData)
 }
@@ -56,13 +57,17 @@ func (c *Connection) data(side int, kind abi.BufferType, data string, last bool,
 	}
 	h.stream = s
 	s.body, s.bodyKind, s.bodyOpen = append(c.pending[side], data...), kind, true
+	s.continued = false
 	action := callback(c.x.id, uint32(len(s.body)), last)
+	if action != abi.Continue {
+		c.x.linger()
+	}
 	s.bodyOpen, h.stream = false, nil
 	c.pending[side] = nil
 	switch {
 	case s.reset:
 		return ""
-	case action == abi.Continue:
+	case action == abi.Continue, s.continued:
 		return string(s.body)
 	}
 	c.pending[side] = s.body

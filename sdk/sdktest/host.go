@@ -173,10 +173,8 @@ func (h *host) SetBuffer(kind abi.BufferType, start, length int, data []byte) ab
 		return abi.NotFound
 	case kind == abi.PluginConfiguration:
 		return abi.BadArgument
-	case start == 0 && length == 0:
-		*buffer = append(slices.Clone(data), *buffer...)
-	case start == 0 && length >= len(*buffer):
-		*buffer = slices.Clone(data)
+	case start == 0:
+		*buffer = slices.Concat(data, (*buffer)[min(length, len(*buffer)):])
 	case start >= len(*buffer):
 		*buffer = append(*buffer, data...)
 	default:

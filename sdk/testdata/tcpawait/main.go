@@ -17,13 +17,15 @@ func init() { sdk.RegisterNetwork(configure) }
 func main() {}
 
 type config struct {
-	// Way is what to wait for when a client connects.
+	// At is when to wait: when a client connects, or with its data.
+	At string `json:"at,omitempty" enum:"connect,data" default:"connect"`
+	// Way is what to wait for.
 	Way string `json:"way,omitempty" enum:"fetch,grpc,sleep,hour,all,panic"`
 }
 
 type filter struct {
-	plugin *sdk.Plugin
-	way    string
+	plugin  *sdk.Plugin
+	at, way string
 	// open counts the handlers that wait, ended those that have waited, cancelled those whose wait was cancelled, chunks the callbacks with data,
 	// done the connections that are complete.
 	open                           sdk.Gauge
@@ -31,7 +33,7 @@ type filter struct {
 }
 
 func configure(p *sdk.Plugin, c *config) (sdk.NetworkFilter, error) {
-	f := &filter{plugin: p, way: c.Way}
+	f := &filter{plugin: p, at: c.At, way: c.Way}
 	var err error
 	if f.open, err = p.Gauge("tcpawait.open"); err != nil {
 		return nil, err
@@ -45,8 +47,11 @@ func configure(p *sdk.Plugin, c *config) (sdk.NetworkFilter, error) {
 }
 
 func (f *filter) NewConnection() sdk.ConnectionHandler {
-	if f.way == "" {
+	switch {
+	case f.way == "":
 		return &connection{filter: f}
+	case f.at == "data":
+		return &asking{connection{filter: f}}
 	}
 	return &awaiting{connection{filter: f}}
 }
@@ -58,15 +63,7 @@ type connection struct{ *filter }
 type awaiting struct{ connection }
 
 func (a *awaiting) OnNewConnection(ctx context.Context, c *sdk.Connection) sdk.Action {
-	a.open.Add(1)
-	defer func() {
-		a.open.Add(-1)
-		a.ended.Inc()
-		if ctx.Err() != nil {
-			a.cancelled.Inc()
-		}
-	}()
-	if err := a.wait(ctx); err != nil {
+	if err := a.counted(ctx); err != nil {
 		c.Log().Warn("not let in: " + err.Error())
 		return c.Close()
 	}
@@ -74,8 +71,43 @@ func (a *awaiting) OnNewConnection(ctx context.Context, c *sdk.Connection) sdk.A
 	return sdk.Continue
 }
 
-func (a *awaiting) wait(ctx context.Context) error {
-	switch a.way {
+// asking waits with the client's data, and marks each piece that it was asked about. "line" needs a line's end first.
+type asking struct{ connection }
+
+func (a *asking) OnDownstreamData(ctx context.Context, c *sdk.Connection, data *sdk.Body) sdk.Action {
+	a.chunks.Inc()
+	sent, err := data.Bytes()
+	switch {
+	case err != nil:
+		c.Log().Error(err.Error())
+		return c.Close()
+	case len(sent) == 0:
+		return sdk.Continue
+	case bytes.HasPrefix(sent, []byte("line")) && !bytes.Contains(sent, []byte("\n")):
+		return sdk.NeedMore
+	}
+	if err := errors.Join(data.Prepend([]byte("<")), a.counted(ctx), data.Append([]byte(">"))); err != nil {
+		c.Log().Warn("not let go: " + err.Error())
+		return c.Close()
+	}
+	return sdk.Continue
+}
+
+// counted waits, and counts who waits.
+func (f *filter) counted(ctx context.Context) error {
+	f.open.Add(1)
+	defer func() {
+		f.open.Add(-1)
+		f.ended.Inc()
+		if ctx.Err() != nil {
+			f.cancelled.Inc()
+		}
+	}()
+	return f.wait(ctx)
+}
+
+func (f *filter) wait(ctx context.Context) error {
+	switch f.way {
 	case "fetch":
 		return fetch(ctx)
 	case "grpc":
