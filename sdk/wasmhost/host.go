@@ -36,14 +36,15 @@ type Host struct {
 	cfg     Config
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache
+	code    codeCache
 	leftOut map[string]bool // Config.LeaveOut
 
 	mu    sync.Mutex
-	hosts map[hostKey]map[string]api.Module // the modules that guests import from
+	hosts map[hostKey]api.Module // the modules that guests import from
 }
 
-// hostKey names a set of host modules: what is offered depends on the profile and the guest's ABI.
-type hostKey struct{ profile, abi string }
+// hostKey names a host module: what is offered depends on the profile and the guest's ABI.
+type hostKey struct{ profile, abi, module string }
 
 // CacheOff, as Config.CacheDir, keeps compiled modules in memory only.
 const CacheOff = "off"
@@ -64,39 +65,41 @@ func NewHost(ctx context.Context, cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache, err := openCache(cfg.CacheDir)
+	cache, dir, err := openCache(cfg.CacheDir)
 	if err != nil {
 		return nil, err
 	}
-	rc := wazero.NewRuntimeConfig().
-		WithMemoryLimitPages(uint32(min(cfg.MemoryLimit/wasmPageSize, 1<<16))).
-		WithCompilationCache(cache)
-	return &Host{
+	rc := wazero.NewRuntimeConfig().WithMemoryLimitPages(uint32(min(cfg.MemoryLimit/wasmPageSize, 1<<16)))
+	h := &Host{
 		cfg:     cfg,
-		runtime: wazero.NewRuntimeWithConfig(ctx, rc),
+		runtime: wazero.NewRuntimeWithConfig(ctx, rc.WithCompilationCache(cache)),
 		cache:   cache,
 		leftOut: leftOut,
-		hosts:   map[hostKey]map[string]api.Module{},
-	}, nil
+		hosts:   map[hostKey]api.Module{},
+	}
+	if dir != "" && tells(ctx, h.runtime) {
+		h.code = codeCache{dir: dir, config: rc}
+	}
+	return h, nil
 }
 
-// openCache opens the cache of compiled modules.
-func openCache(dir string) (wazero.CompilationCache, error) {
+// openCache opens the cache of compiled modules, and says in which folder it is: empty for one in memory.
+func openCache(dir string) (wazero.CompilationCache, string, error) {
 	if dir == CacheOff {
-		return wazero.NewCompilationCache(), nil
+		return wazero.NewCompilationCache(), "", nil
 	}
 	if dir == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return nil, fmt.Errorf("cache of compiled modules: %w; give a folder, or %q", err, CacheOff)
+			return nil, "", fmt.Errorf("cache of compiled modules: %w; give a folder, or %q", err, CacheOff)
 		}
 		dir = filepath.Join(user, "waft", "wazero")
 	}
 	cache, err := wazero.NewCompilationCacheWithDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("cache of compiled modules in %s: %w; give another folder, or %q", dir, err, CacheOff)
+		return nil, "", fmt.Errorf("cache of compiled modules in %s: %w; give another folder, or %q", dir, err, CacheOff)
 	}
-	return cache, nil
+	return cache, dir, nil
 }
 
 // Close frees all that the Host compiled. VMs of it must not be used after.
@@ -128,55 +131,60 @@ func (h *Host) Load(ctx context.Context, wasm []byte, profile Profile) (*Module,
 	if err := profile.loadable(info); err != nil {
 		return nil, fmt.Errorf("load under %s: %w", profile.name, err)
 	}
-	imports, err := h.imports(ctx, profile, info.abi)
+	imports, err := h.imports(ctx, profile, info)
 	if err != nil {
 		return nil, fmt.Errorf("load under %s: %w", profile.name, err)
 	}
-	changed, err := interruptible(wasm, info)
+	compiled, err := h.compile(ctx, wasm, info)
 	if err != nil {
 		return nil, fmt.Errorf("load under %s: %w", profile.name, err)
-	}
-	compiled, err := h.runtime.CompileModule(ctx, changed)
-	if err != nil {
-		return nil, fmt.Errorf("load under %s: compile: %w", profile.name, err)
 	}
 	return &Module{host: h, compiled: compiled, profile: profile, info: info, imports: imports}, nil
 }
 
-// imports gives the modules that guests of one ABI import from under one profile, made at the first need.
-func (h *Host) imports(ctx context.Context, profile Profile, abi string) (map[string]api.Module, error) {
+// imports gives the modules that a guest imports from, made at the first need.
+func (h *Host) imports(ctx context.Context, profile Profile, info *moduleInfo) (map[string]api.Module, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	key := hostKey{profile.name, abi}
-	if mods, ok := h.hosts[key]; ok {
-		return mods, nil
-	}
 	mods := map[string]api.Module{}
-	for _, name := range []string{moduleEnv, moduleWASI, moduleWASIUnstable} {
-		b := h.runtime.NewHostModuleBuilder(profile.name + "/" + abi + "/" + name)
-		for key, f := range profile.functions(abi) {
-			if key != name+"."+f.name {
-				continue
+	for _, im := range info.imports {
+		if mods[im.module] != nil {
+			continue
+		}
+		key := hostKey{profile.name, info.abi, im.module}
+		mod := h.hosts[key]
+		if mod == nil {
+			var err error
+			if mod, err = h.hostModule(ctx, profile, key); err != nil {
+				return nil, fmt.Errorf("host functions of %s: %w", im.module, err)
 			}
-			if h.leftOut[f.name] {
-				f.call = unimplemented(name)
-			}
-			t := f.typ()
-			b.NewFunctionBuilder().WithGoModuleFunction(hostCall(f), t.params, t.results).WithName(f.name).Export(f.name)
+			h.hosts[key] = mod
 		}
-		// Not b.Instantiate: what it returns cannot be given to an import resolver.
-		compiled, err := b.Compile(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("host functions of %s: %w", name, err)
-		}
-		mod, err := h.runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName(profile.name+"/"+abi+"/"+name))
-		if err != nil {
-			return nil, fmt.Errorf("host functions of %s: %w", name, err)
-		}
-		mods[name] = mod
+		mods[im.module] = mod
 	}
-	h.hosts[key] = mods
 	return mods, nil
+}
+
+// hostModule makes a module of all that a profile offers under one module name.
+func (h *Host) hostModule(ctx context.Context, profile Profile, key hostKey) (api.Module, error) {
+	name := key.profile + "/" + key.abi + "/" + key.module
+	b := h.runtime.NewHostModuleBuilder(name)
+	for full, f := range profile.functions(key.abi) {
+		if full != key.module+"."+f.name {
+			continue
+		}
+		if h.leftOut[f.name] {
+			f.call = unimplemented(key.module)
+		}
+		t := f.typ()
+		b.NewFunctionBuilder().WithGoModuleFunction(hostCall(f), t.params, t.results).WithName(f.name).Export(f.name)
+	}
+	// Not b.Instantiate: what it returns cannot be given to an import resolver.
+	compiled, err := b.Compile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName(name))
 }
 
 // Profile is the profile that the module was loaded under.

@@ -26,6 +26,12 @@ const (
 
 // interruptible changes a module so that it can be stopped. The error is ErrCorrupt.
 func interruptible(wasm []byte, info *moduleInfo) ([]byte, error) {
+	return rewrite(wasm, info, nil, appendCode)
+}
+
+// rewrite copies a module, with what a module that can be stopped has besides, and with its code section as given. extra, if any, is added
+// as a custom section.
+func rewrite(wasm []byte, info *moduleInfo, extra []byte, code func(out, body, check []byte) ([]byte, error)) ([]byte, error) {
 	sections, err := splitSections(wasm)
 	if err != nil {
 		return nil, err
@@ -64,7 +70,7 @@ func interruptible(wasm []byte, info *moduleInfo) ([]byte, error) {
 		body := s.body
 		switch s.id {
 		case sectionCode:
-			if out, err = appendCode(out, body, check); err != nil {
+			if out, err = code(out, body, check); err != nil {
 				return nil, fmt.Errorf("code: %w: %w", err, ErrCorrupt)
 			}
 			continue
@@ -90,11 +96,17 @@ func interruptible(wasm []byte, info *moduleInfo) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("section %d: %w: %w", s.id, err, ErrCorrupt)
 		}
-		out = append(out, s.id)
-		out = binary.AppendUvarint(out, uint64(len(body)))
-		out = append(out, body...)
+		out = appendSection(out, s.id, body)
+	}
+	if extra != nil {
+		out = appendSection(out, sectionCustom, extra)
 	}
 	return out, nil
+}
+
+func appendSection(out []byte, id byte, body []byte) []byte {
+	out = binary.AppendUvarint(append(out, id), uint64(len(body)))
+	return append(out, body...)
 }
 
 // loopCheck is the code at the beginning of a loop:
