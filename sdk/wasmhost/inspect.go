@@ -84,6 +84,17 @@ type moduleInfo struct {
 	hasMemory bool // exports a memory, or imports one
 }
 
+// importedFunctions counts the functions that a module imports: the indexes of its own come after.
+func (m *moduleInfo) importedFunctions() uint32 {
+	var n uint32
+	for _, im := range m.imports {
+		if im.kind == kindFunc {
+			n++
+		}
+	}
+	return n
+}
+
 type moduleImport struct {
 	module, name string
 	kind         byte

@@ -9,11 +9,15 @@ import (
 
 // A guest that runs for ever can only be stopped by its own code: nothing in the process can take a goroutine out of machine code that does
 // not call back; not even Go's garbage collector can, which then waits for it, and everybody with it. The engine can have every loop
-// call back into Go, which makes a Go guest twice as slow. Here the module itself is changed before it is compiled: every loop counts down
-// a global, calls back once in a while (memory.grow by nothing is the cheapest way out that needs no import), and then traps if another
-// global is not zero. The watchdog (deadline.go) sets that one from its own goroutine.
+// call back into Go, which makes a Go guest twice as slow. Here the module itself is changed before it is compiled: a guest that goes on
+// counts down a global, calls back once in a while (memory.grow by nothing is the cheapest way out that needs no import), and then traps if
+// another global is not zero. The watchdog (deadline.go) sets that one from its own goroutine.
+//
+// To go on for ever a guest must go back to the beginning of a loop, or run in a circle of calls, in which some function calls one with an
+// index that is not lower than its own, or one from a table. So the countdown stands before branches to loops and before such calls, and
+// not at the beginning of loops: in a Go guest nearly every function begins with one.
 
-// loopBudget is how often loops go round between two calls back into Go. In between the goroutine cannot be preempted.
+// loopBudget is how often a guest goes on between two calls back into Go. In between the goroutine cannot be preempted.
 const loopBudget = 1024
 
 // What the changed module exports besides its own.
@@ -26,7 +30,8 @@ const (
 
 // interruptible changes a module so that it can be stopped. The error is ErrCorrupt.
 func interruptible(wasm []byte, info *moduleInfo) ([]byte, error) {
-	return rewrite(wasm, info, nil, appendCode)
+	first := info.importedFunctions()
+	return rewrite(wasm, info, nil, func(out, body, check []byte) ([]byte, error) { return appendCode(out, body, check, first) })
 }
 
 // rewrite copies a module, with what a module that can be stopped has besides, and with its code section as given. extra, if any, is added
@@ -81,9 +86,8 @@ func rewrite(wasm []byte, info *moduleInfo, extra []byte, code func(out, body, c
 				continue // its places in the code are no longer right
 			}
 		case sectionGlobal:
-			one := []byte{typeI32, mutable, opI32Const, 1, opEnd}  // the budget: the first loop calls back at once
-			zero := []byte{typeI32, mutable, opI32Const, 0, opEnd} // the interrupt
-			body, err = appendToVector(body, 2, append(zero, one...))
+			zero := []byte{typeI32, mutable, opI32Const, 0, opEnd}
+			body, err = appendToVector(body, 2, slices.Concat(zero, zero)) // the interrupt, and the budget: the first loop calls back at once
 		case sectionExport:
 			added := exportOf(exportInterrupt, kindGlobal, interrupt)
 			n := uint32(1)
@@ -109,24 +113,24 @@ func appendSection(out []byte, id byte, body []byte) []byte {
 	return append(out, body...)
 }
 
-// loopCheck is the code at the beginning of a loop:
+// loopCheck is the countdown:
 //
-//	budget--
 //	if budget == 0 {
 //		memory.grow(0)
 //		if interrupt != 0 { unreachable }
 //		budget = loopBudget
 //	}
+//	budget--
 func loopCheck(interrupt, budget uint32) []byte {
 	get := func(g uint32) []byte { return binary.AppendUvarint([]byte{opGlobalGet}, uint64(g)) }
 	set := func(g uint32) []byte { return binary.AppendUvarint([]byte{opGlobalSet}, uint64(g)) }
 	return slices.Concat(
-		get(budget), []byte{opI32Const, 1, opI32Sub}, set(budget),
 		get(budget), []byte{opI32Eqz, opIf, blockEmpty},
 		[]byte{opI32Const, 0, opMemoryGrow, 0, opDrop},
 		get(interrupt), []byte{opIf, blockEmpty, opUnreachable, opEnd},
 		[]byte{opI32Const, loopBudget&0x7f | 0x80, loopBudget >> 7}, set(budget), // LEB128 of a number of 14 bits, positive
 		[]byte{opEnd},
+		get(budget), []byte{opI32Const, 1, opI32Sub}, set(budget),
 	)
 }
 
@@ -193,18 +197,19 @@ func appendToVector(body []byte, n uint32, items []byte) ([]byte, error) {
 	return append(append(out, body[r.pos:]...), items...), r.err
 }
 
-// appendCode appends the code section, with the check at the beginning of every loop of every function.
-func appendCode(out, body, check []byte) ([]byte, error) {
+// appendCode appends the code section, with the countdown in every function. first is the index of the first one.
+func appendCode(out, body, check []byte, first uint32) ([]byte, error) {
 	r := &byteReader{data: body}
 	n := r.count()
 	out, size := beginSized(append(out, sectionCode))
 	out = binary.AppendUvarint(out, uint64(n))
-	for ; n > 0 && r.err == nil; n-- {
+	var labels []bool
+	for i := uint32(0); i < n && r.err == nil; i++ {
 		function := r.bytes()
 		var err error
 		var functionSize int
 		out, functionSize = beginSized(out)
-		if out, err = checkFunction(out, function, check); err != nil {
+		if out, labels, err = checkFunction(out, function, check, first+i, labels[:0]); err != nil {
 			return nil, err
 		}
 		endSized(out, functionSize)
@@ -230,43 +235,76 @@ func endSized(out []byte, at int) {
 	out[at+sizeBytes-1] &= 0x7f
 }
 
-// checkFunction copies a function's body, with the check in its loops.
-func checkFunction(out, function, check []byte) ([]byte, error) {
+// checkFunction copies the body of the function with the given index, with the countdown wherever it may go on. labels is room to work in:
+// of each block that is open whether it is a loop, the outermost first.
+func checkFunction(out, function, check []byte, index uint32, labels []bool) ([]byte, []bool, error) {
 	r := &byteReader{data: function}
 	for n := r.count(); n > 0 && r.err == nil; n-- { // locals
 		r.u32()
 		r.byte()
 	}
+	// loop says whether a branch goes to the beginning of a loop. The function's own label, which is beyond the outermost, is none.
+	loop := func(depth uint32) bool {
+		return uint64(depth) < uint64(len(labels)) && labels[len(labels)-1-int(depth)]
+	}
 	from := 0
 	for !r.done() {
+		at := r.pos
 		op := r.data[r.pos]
 		r.pos++
-		if op == opLoop {
+		again := false
+		switch op {
+		case opBlock, opLoop, opIf:
 			r.blockType()
-			out = append(append(out, function[from:r.pos]...), check...)
-			from = r.pos
-			continue
+			labels = append(labels, op == opLoop)
+		case opEnd:
+			if len(labels) > 0 { // the last one is the function's
+				labels = labels[:len(labels)-1]
+			}
+		case opBr, opBrIf:
+			again = loop(r.u32())
+		case opBrTable:
+			for n := uint64(r.count()) + 1; n > 0 && r.err == nil; n-- {
+				again = loop(r.u32()) || again
+			}
+		case opCall:
+			again = r.u32() >= index
+		case opCallIndirect:
+			r.skipLEB()
+			r.skipLEB()
+			again = true
+		default:
+			if !r.immediates(op) {
+				return nil, nil, fmt.Errorf("instruction 0x%x is not known", op)
+			}
 		}
-		if !r.immediates(op) {
-			return nil, fmt.Errorf("instruction 0x%x is not known", op)
+		if again {
+			out = append(append(out, function[from:at]...), check...)
+			from = at
 		}
 	}
-	return append(out, function[from:]...), r.err
+	return append(out, function[from:]...), labels, r.err
 }
 
 // Bytes of the binary format (https://webassembly.github.io/spec/core/binary/).
 const (
-	opUnreachable = 0x00
-	opLoop        = 0x03
-	opIf          = 0x04
-	opEnd         = 0x0b
-	opDrop        = 0x1a
-	opGlobalGet   = 0x23
-	opGlobalSet   = 0x24
-	opMemoryGrow  = 0x40
-	opI32Const    = 0x41
-	opI32Eqz      = 0x45
-	opI32Sub      = 0x6b
+	opUnreachable  = 0x00
+	opBlock        = 0x02
+	opLoop         = 0x03
+	opIf           = 0x04
+	opEnd          = 0x0b
+	opBr           = 0x0c
+	opBrIf         = 0x0d
+	opBrTable      = 0x0e
+	opCall         = 0x10
+	opCallIndirect = 0x11
+	opDrop         = 0x1a
+	opGlobalGet    = 0x23
+	opGlobalSet    = 0x24
+	opMemoryGrow   = 0x40
+	opI32Const     = 0x41
+	opI32Eqz       = 0x45
+	opI32Sub       = 0x6b
 
 	blockEmpty = 0x40
 	typeI32    = 0x7f

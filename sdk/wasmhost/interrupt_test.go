@@ -56,6 +56,64 @@ func TestInterrupt(t *testing.T) {
 	})
 }
 
+// TestInterruptCalls stops guests without a loop whose functions call each other twice at each of 60 levels, which has an end that nobody
+// sees.
+func TestInterruptCalls(t *testing.T) {
+	host := newHost(t, wasmhost.Config{CacheDir: wasmhost.CacheOff, Deadline: 100 * time.Millisecond})
+	// twice is: if the parameter is not 0 { f(parameter - 1); f(parameter - 1) }
+	twice := func(f []byte) []byte {
+		one := join([]byte{0x20, 0x00, 0x41, 0x01, 0x6b}, f) // local.get 0; i32.const 1; i32.sub
+		return join([]byte{0x20, 0x00, 0x04, 0x40}, one, one, []byte{0x0b})
+	}
+	direct := func(index uint32) []byte { return join([]byte{0x10}, uleb(index)) }
+	// The functions of the module are the marker 0, malloc 1, first 2, second 3.
+	for name, calls := range map[string]struct{ first, second []byte }{
+		"of itself":                {direct(2), nil},
+		"of each other":            {direct(3), direct(2)},
+		"by its place in a table":  {join([]byte{0x41, 0x00, 0x11}, uleb(2), []byte{0x00}), nil},
+		"from a table and by name": {direct(3), join([]byte{0x41, 0x00, 0x11}, uleb(2), []byte{0x00})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newModule("0_2_1")
+			m.function("first", "i", "", twice(calls.first)).function("second", "i", "", nil)
+			if calls.second != nil {
+				m.without("second").function("second", "i", "", twice(calls.second))
+			}
+			m.function("proxy_on_tick", "i", "", join(i32(60), direct(2)))
+			m.table = []uint32{2}
+			vm, err := start(t, host, m, "envoy-1.40", wasmhost.VMConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := configured(t, vm, wasmhost.PluginConfig{}).Tick(t.Context()); !errors.Is(err, wasmhost.ErrDeadline) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// TestInterruptIsNoTrap lets a guest that goes round many more times than it calls back, in loops and calls, come to its end.
+func TestInterruptIsNoTrap(t *testing.T) {
+	m := newModule("0_2_1")
+	log := m.importFunc("env", "proxy_log", "iii", "i")
+	m.data = []byte("100000")
+	// local 1 counts to 100000: loop { if ++n < 100000, again }
+	count := []byte{0x03, 0x40, 0x20, 0x01, 0x41, 0x01, 0x6a, 0x22, 0x01, 0x41, 0xa0, 0x8d, 0x06, 0x48, 0x0d, 0x00, 0x0b}
+	// Traps unless it came to 100000.
+	check := []byte{0x20, 0x01, 0x41, 0xa0, 0x8d, 0x06, 0x47, 0x04, 0x40, 0x00, 0x0b}
+	m.funcs = append(m.funcs, builtFunc{export: "proxy_on_tick", sig: [2]string{"i", ""}, locals: 1, code: join(count, check, logCode(log, 0, 6))})
+	vm, err := start(t, newHost(t, wasmhost.Config{CacheDir: wasmhost.CacheOff}), m, "envoy-1.40", wasmhost.VMConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := configured(t, vm, wasmhost.PluginConfig{}).Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if lines := logged(vm); !slices.Equal(lines, []string{"100000"}) {
+		t.Errorf("logged %q", lines)
+	}
+}
+
 // TestStartFunction has it called once, before _initialize.
 func TestStartFunction(t *testing.T) {
 	m := newModule("0_2_1")

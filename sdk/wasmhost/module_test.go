@@ -15,7 +15,8 @@ type moduleBuilder struct {
 	memory  uint32 // pages; 0 for 2
 	max     uint32 // pages; 0 for none
 	noMem   bool
-	start   string // the function that is the start function, by its export
+	start   string   // the function that is the start function, by its export
+	table   []uint32 // indexes of functions
 }
 
 type builtImport struct {
@@ -106,6 +107,9 @@ func (m *moduleBuilder) bytes() []byte {
 	section(1, types)
 	section(2, imports)
 	section(3, funcs)
+	if len(m.table) > 0 {
+		section(4, [][]byte{join([]byte{0x70, 0x00}, uleb(uint32(len(m.table))))})
+	}
 	if !m.noMem {
 		limits := join([]byte{0}, uleb(max(m.memory, 2)))
 		if m.max > 0 {
@@ -118,6 +122,13 @@ func (m *moduleBuilder) bytes() []byte {
 	if i := slices.IndexFunc(m.funcs, func(f builtFunc) bool { return f.export == m.start }); m.start != "" && i >= 0 {
 		start := uleb(uint32(len(m.imports) + i))
 		out = append(append(out, 8, byte(len(start))), start...)
+	}
+	if len(m.table) > 0 {
+		var indexes [][]byte
+		for _, i := range m.table {
+			indexes = append(indexes, uleb(i))
+		}
+		section(9, [][]byte{join([]byte{0x00}, i32(0), []byte{0x0b}, vec(indexes...))})
 	}
 	section(10, code)
 	if len(m.data) > 0 {
