@@ -16,21 +16,10 @@ type guestContext struct {
 	conn    *Connection   // nil but for a connection's
 	created bool          // the guest has been told of it, or would have been
 
-	// Of a root context.
-	configuring  bool // on_configure is running: the plugin configuration can be read
-	starting     bool // on_context_create is running at the start of the VM
-	tickPeriod   time.Duration
-	ticker       *appointment     // the next tick
-	callResponse *CalloutResponse // during on_http_call_response
-	grpcCalls    map[uint32]*GRPCCall
-	grpcInitial  *headerMap // during on_grpc_receive_initial_metadata
-	grpcTrailing *headerMap // during on_grpc_receive_trailing_metadata
-	grpcReceive  *[]byte    // during on_grpc_receive
-	lastBuffer   buffer     // that a host call asked for
-	calling      bool       // on_foreign_function is running
-	callData     []byte     // what it is about
-	statusCode   uint32
-	statusText   string
+	*rootState         // nil but for a root context
+	lastBuffer  buffer // that a host call asked for
+	configuring bool   // of a root context: on_configure is running, and the plugin configuration can be read
+	starting    bool   // of a root context: on_context_create is running at the start of the VM
 
 	// Of a stream's context: what the callbacks may see at the moment. Index 0 is the request, 1 the response.
 	headers   [2]*headerMap
@@ -43,14 +32,59 @@ type guestContext struct {
 	failSent  bool       // the 503 for a crash has been sent
 }
 
-// newContext makes a context with a new id.
-func (in *instance) newContext(root *guestContext, plugin *Plugin) *guestContext {
-	return in.enter(&guestContext{root: root, plugin: plugin})
+// rootState is what a plugin's context has besides, and the VM's.
+type rootState struct {
+	tickPeriod   time.Duration
+	ticker       *appointment     // the next tick
+	callResponse *CalloutResponse // during on_http_call_response
+	grpcCalls    map[uint32]*GRPCCall
+	grpcInitial  *headerMap // during on_grpc_receive_initial_metadata
+	grpcTrailing *headerMap // during on_grpc_receive_trailing_metadata
+	grpcReceive  *[]byte    // during on_grpc_receive
+	calling      bool       // on_foreign_function is running
+	callData     []byte     // what it is about
+	statusCode   uint32
+	statusText   string
+}
+
+// contextTable finds the contexts that live. Ids are given one after the other, so that those of a few streams differ in their last bits.
+type contextTable struct {
+	near [nearContexts]*guestContext
+	far  map[uint32]*guestContext // those whose place is taken
+}
+
+const nearContexts = 64
+
+// get is nil for an id that no context has.
+func (t *contextTable) get(id uint32) *guestContext {
+	if c := t.near[id%nearContexts]; c != nil && c.id == id {
+		return c
+	}
+	return t.far[id]
+}
+
+func (t *contextTable) put(c *guestContext) {
+	if place := &t.near[c.id%nearContexts]; *place == nil {
+		*place = c
+		return
+	}
+	if t.far == nil {
+		t.far = map[uint32]*guestContext{}
+	}
+	t.far[c.id] = c
+}
+
+func (t *contextTable) remove(id uint32) {
+	if place := &t.near[id%nearContexts]; *place != nil && (*place).id == id {
+		*place = nil
+		return
+	}
+	delete(t.far, id)
 }
 
 // enter gives a context its id.
 func (in *instance) enter(c *guestContext) *guestContext {
-	for in.nextID == 0 || in.contexts[in.nextID] != nil {
+	for in.nextID == 0 || in.contexts.get(in.nextID) != nil {
 		in.nextID++
 	}
 	c.in, c.id = in, in.nextID
@@ -58,7 +92,7 @@ func (in *instance) enter(c *guestContext) *guestContext {
 		c.root = c
 	}
 	in.nextID++
-	in.contexts[c.id] = c
+	in.contexts.put(c)
 	return c
 }
 
@@ -86,7 +120,7 @@ func (c *guestContext) delete(ctx context.Context) {
 	if c.created && c.in.failure == nil && c.in.fn.delete != nil {
 		c.in.callback(ctx, c, "proxy_on_delete", c.in.fn.delete, uint64(c.id))
 	}
-	delete(c.in.contexts, c.id)
+	c.in.contexts.remove(c.id)
 	if c.root == c {
 		c.release()
 	}

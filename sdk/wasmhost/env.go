@@ -136,7 +136,7 @@ func hostDone(in *instance, _ []uint64) Status {
 
 func hostSetEffectiveContext(in *instance, s []uint64) Status {
 	id := uint32(s[0])
-	if in.contexts[id] == nil {
+	if in.contexts.get(id) == nil {
 		return StatusBadArgument
 	}
 	in.effective = id
@@ -464,7 +464,7 @@ func hostRegisterSharedQueue(in *instance, s []uint64) Status {
 		v.post(func(ctx context.Context) {
 			// The VM may have been reloaded meanwhile: then the context is the one with the same id, if there is one.
 			in := v.in
-			if c := in.contexts[root.id]; c != nil && in.failure == nil && in.fn.queueReady != nil {
+			if c := in.contexts.get(root.id); c != nil && in.failure == nil && in.fn.queueReady != nil {
 				in.callback(ctx, c, "proxy_on_queue_ready", in.fn.queueReady, uint64(c.id), uint64(token))
 			}
 		})

@@ -27,7 +27,7 @@ func NewHeaders(pairs ...string) Headers {
 // Get gives the first value of a header, and whether there is one. The name's case does not matter.
 func (hs Headers) Get(name string) (string, bool) {
 	for i := range hs {
-		if strings.EqualFold(hs[i].Name, name) {
+		if len(hs[i].Name) == len(name) && strings.EqualFold(hs[i].Name, name) {
 			return hs[i].Value, true
 		}
 	}
@@ -70,15 +70,51 @@ const (
 )
 
 // newHeaderMap makes a map of the headers, added one by one.
-func newHeaderMap(hs Headers, kind mapKind) *headerMap { return new(headerMap).fill(hs, kind) }
+func newHeaderMap(hs Headers, kind mapKind) *headerMap { return new(headerMap).fill(hs, kind, nil) }
 
-// fill is newHeaderMap for a map that is there already.
-func (m *headerMap) fill(hs Headers, kind mapKind) *headerMap {
-	m.list, m.kind = make(Headers, 0, len(hs)+4), kind
+// fill is newHeaderMap for a map that is there already. The list lies in room if that has enough for some more headers.
+func (m *headerMap) fill(hs Headers, kind mapKind, room Headers) *headerMap {
+	const more = 2
+	if cap(room) < len(hs)+more {
+		room = make(Headers, 0, len(hs)+2*more)
+	}
+	m.list, m.kind = room[:0], kind
+	if m.kept(hs) {
+		m.list = append(m.list, hs...)
+		return m
+	}
 	for _, h := range hs {
 		m.add(h.Name, h.Value)
 	}
 	return m
+}
+
+// kept says whether the map keeps headers just as they are, which most are.
+func (m *headerMap) kept(hs Headers) bool {
+	regular := false
+	for i := range hs {
+		name := hs[i].Name
+		switch {
+		case name == "" || name[0] != ':':
+			regular = true
+		case regular:
+			return false
+		}
+		for _, c := range []byte(name) {
+			if c >= 'A' && c <= 'Z' || c >= 0x80 {
+				return false
+			}
+		}
+		if m.kind == requestMap && name == "host" {
+			return false
+		}
+		for j := range hs[:i] {
+			if hs[j].Name == name && m.inline(name) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // name is the name under which the map keeps a header: lower case, and :authority for host in a request.

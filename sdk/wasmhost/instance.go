@@ -22,7 +22,7 @@ type instance struct {
 	ctx    *guestCtx
 	fn     guestFuncs
 
-	contexts  map[uint32]*guestContext
+	contexts  contextTable
 	vmContext *guestContext // id 0
 	nextID    uint32
 
@@ -130,18 +130,17 @@ func (r restrictedCallback) Error() string { return "restricted_callback: " + r.
 func newInstance(ctx context.Context, vm *VM) (*instance, error) {
 	in := &instance{
 		vm: vm, module: vm.module,
-		contexts: map[uint32]*guestContext{},
-		nextID:   1,
-		metrics:  newInstanceMetrics(),
+		nextID:  1,
+		metrics: newInstanceMetrics(),
 
 		nextGRPCCall:   1,
 		nextGRPCStream: 2,
 	}
 	in.ctx = &guestCtx{Context: context.Background(), in: in}
 	in.deadline = newDeadline(vm.module.host.cfg.Deadline)
-	in.vmContext = &guestContext{in: in}
+	in.vmContext = &guestContext{in: in, rootState: &rootState{}}
 	in.vmContext.root = in.vmContext
-	in.contexts[0] = in.vmContext
+	in.contexts.put(in.vmContext)
 
 	imports := vm.module.imports
 	rctx := experimental.WithImportResolver(ctx, func(name string) api.Module { return imports[name] })
@@ -349,7 +348,7 @@ func (in *instance) close(ctx context.Context) {
 // target is the context that a host call is about: the effective one if the guest set it and it still lives, else the running one.
 func (in *instance) target() *guestContext {
 	if in.effective != 0 {
-		if c, ok := in.contexts[in.effective]; ok {
+		if c := in.contexts.get(in.effective); c != nil {
 			return c
 		}
 	}

@@ -207,7 +207,7 @@ func (c *guestContext) xdsProperty(parts []string) ([]byte, Status) {
 }
 
 // override finds a property that the caller of the host gave.
-func (i StreamInfo) override(parts []string) ([]byte, bool) {
+func (i *StreamInfo) override(parts []string) ([]byte, bool) {
 	if len(i.Properties) == 0 {
 		return nil, false
 	}
@@ -218,14 +218,14 @@ func (i StreamInfo) override(parts []string) ([]byte, bool) {
 	return v, ok
 }
 
-func (i StreamInfo) source() string {
+func (i *StreamInfo) source() string {
 	if i.Source == "" {
 		return "127.0.0.1:40000"
 	}
 	return i.Source
 }
 
-func (i StreamInfo) destination() string {
+func (i *StreamInfo) destination() string {
 	if i.Destination == "" {
 		return "127.0.0.1:10000"
 	}
@@ -492,7 +492,7 @@ func (c *guestContext) upstreamProperty(parts []string) ([]byte, Status) {
 	return notFound()
 }
 
-func (i StreamInfo) upstream() string {
+func (i *StreamInfo) upstream() string {
 	if i.UpstreamAddress == "" {
 		return "127.0.0.1:8080"
 	}

@@ -15,10 +15,11 @@ type Stream struct {
 	plugin *Plugin
 	vm     *VM
 	ctx    *guestContext // nil if the filter is skipped (FAIL_OPEN after a crash)
-	info   StreamInfo
+	info   *StreamInfo
 	dirs   [2]*direction // into own
 	own    [2]direction
 	memory guestContext // what ctx points to, if anything
+	room   [16]Header   // for the headers of most requests and responses: a stream is made at one go
 
 	aborted     bool // a local reply was made: the request goes no further
 	direct      bool // the response is a local reply that went past the filter
@@ -38,6 +39,9 @@ type Stream struct {
 	misuse      error // what the filter did that Envoy does not survive whole
 }
 
+// requestRoom is how much of a stream's room is the request's.
+const requestRoom = 10
+
 // Pause is one callback after which the stream did not go on.
 type Pause struct {
 	Callback string // for example proxy_on_request_headers
@@ -56,6 +60,12 @@ type StreamInfo struct {
 	// Properties adds properties, or replaces ones that the host knows. The key is the path joined with NUL; "." stands for NUL where
 	// the key has no NUL. The value is as the guest reads it.
 	Properties map[string][]byte
+}
+
+// plain says that nothing is said.
+func (i *StreamInfo) plain() bool {
+	return i.Protocol == "" && i.Source == "" && i.Destination == "" && i.RouteName == "" && i.ClusterName == "" && i.VirtualHost == "" &&
+		i.UpstreamAddress == "" && len(i.Properties) == 0
 }
 
 // Message is what has passed the filter in one direction.
@@ -118,7 +128,7 @@ func (s *Stream) RequestHeaders(ctx context.Context, headers Headers, end bool) 
 	if d.headers != nil || s.closed {
 		return fmt.Errorf("request headers: %w", ErrOutOfOrder)
 	}
-	d.headers, d.observed = d.own.fill(headers, requestMap), end
+	d.headers, d.observed = d.own.fill(headers, requestMap, s.room[:0:requestRoom]), end
 	s.decoding(ctx, func() { s.feedHeaders(ctx, d, end) })
 	return s.err()
 }
@@ -246,7 +256,7 @@ func (s *Stream) Close(ctx context.Context) error {
 		return nil
 	}
 	c := s.ctx
-	defer delete(c.in.contexts, c.id)
+	defer c.in.contexts.remove(c.id)
 	c.create(ctx)
 	c.logging = true
 	if c.in.failure == nil && c.in.fn.onLog != nil {
@@ -634,6 +644,6 @@ func percentEncode(s string) string {
 // encodeHeaders begins the response's way with headers from the upstream or of a local reply.
 func (s *Stream) encodeHeaders(ctx context.Context, headers Headers, end bool) {
 	d := s.dirs[response]
-	d.headers, d.observed = d.own.fill(headers, responseMap), end
+	d.headers, d.observed = d.own.fill(headers, responseMap, s.room[requestRoom:requestRoom:len(s.room)]), end
 	s.feedHeaders(ctx, d, end)
 }

@@ -128,7 +128,7 @@ func (c *Connection) Close(ctx context.Context, by CloseType) error {
 	if g == nil {
 		return nil
 	}
-	defer delete(g.in.contexts, g.id)
+	defer g.in.contexts.remove(g.id)
 	if g.in.failure == nil && g.in.fn.downstreamClose != nil {
 		g.in.callback(ctx, g, "proxy_on_downstream_connection_close", g.in.fn.downstreamClose, uint64(g.id), uint64(by))
 	}

@@ -212,6 +212,7 @@ type Plugin struct {
 	vm          *VM
 	cfg         PluginConfig
 	root        *guestContext
+	plain       StreamInfo // of all streams about which nothing is said
 	pendingDone bool
 }
 
@@ -233,7 +234,7 @@ func (p *Plugin) begin(ctx context.Context) error {
 	if err := in.err(); err != nil {
 		return err
 	}
-	c := in.newContext(nil, p)
+	c := in.enter(&guestContext{plugin: p, rootState: &rootState{}})
 	p.root = c
 	c.starting = true
 	if in.fn.contextCreate != nil {
@@ -332,7 +333,11 @@ func (p *Plugin) Validate(ctx context.Context, configuration []byte) (bool, erro
 // NewStream begins a stream. After a crash it is what the failure policy says: one on a fresh VM, one that is answered with 503, or one
 // without the filter.
 func (p *Plugin) NewStream(ctx context.Context, info StreamInfo) *Stream {
-	s := &Stream{plugin: p, vm: p.vm, info: info, began: p.vm.proxy.now()}
+	s := &Stream{plugin: p, vm: p.vm, info: &p.plain, began: p.vm.proxy.now()}
+	if !info.plain() {
+		own := info // only then on the heap
+		s.info = &own
+	}
 	s.own = [2]direction{{s: s, index: request}, {s: s, index: response}}
 	s.dirs = [2]*direction{&s.own[0], &s.own[1]}
 	s.ctx = p.newContext(ctx, s, nil)
@@ -348,9 +353,11 @@ func (p *Plugin) newContext(ctx context.Context, s *Stream, conn *Connection) *g
 	if v.in.failure != nil && p.cfg.FailurePolicy == FailOpen {
 		return nil
 	}
-	c := &guestContext{}
+	var c *guestContext
 	if s != nil {
 		c = &s.memory
+	} else {
+		c = new(guestContext)
 	}
 	c.root, c.plugin, c.stream, c.conn = p.root, p, s, conn
 	return v.in.enter(c)
