@@ -542,7 +542,7 @@ func hostCallForeignFunction(in *instance, s []uint64) Status {
 	if !ok1 || !ok2 {
 		return StatusInvalidMemoryAccess
 	}
-	f := in.vm.proxy.foreign(name)
+	f := in.foreign(name)
 	if f == nil {
 		return StatusNotFound
 	}

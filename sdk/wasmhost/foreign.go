@@ -12,9 +12,9 @@ import (
 type ForeignFunction func(ctx context.Context, args []byte) (result []byte, status Status)
 
 // foreign finds the function behind a name: the Proxy's, or one of Envoy's own (source/extensions/common/wasm/foreign.cc). Of those
-// expr_create, expr_evaluate, expr_delete, declare_property, set_envoy_filter_state, sign and verify_signature are not here.
-func (p *Proxy) foreign(name string) ForeignFunction {
-	if f := p.Foreign[name]; f != nil {
+// expr_create, expr_evaluate, expr_delete, declare_property and set_envoy_filter_state are not here.
+func (in *instance) foreign(name string) ForeignFunction {
+	if f := in.vm.proxy.Foreign[name]; f != nil {
 		return f
 	}
 	switch name {
@@ -24,6 +24,12 @@ func (p *Proxy) foreign(name string) ForeignFunction {
 		return compress
 	case "uncompress":
 		return uncompress
+	case "verify_signature":
+		return func(_ context.Context, args []byte) ([]byte, Status) { return in.module.profile.verifySignature(args) }
+	case "sign":
+		if in.module.profile.signs {
+			return func(_ context.Context, args []byte) ([]byte, Status) { return sign(args) }
+		}
 	}
 	return nil
 }

@@ -35,6 +35,8 @@ type Profile struct {
 	// resetsClient says that a client's connection is broken off (RST) when the upstream's was, and resetsUpstream the reverse. Before, the
 	// other side saw an ordinary end.
 	resetsClient, resetsUpstream bool
+	// signs says that there is the foreign function sign, that keys may be given in PEM, and that one must be given.
+	signs bool
 
 	// mainVoid says that __main_void is called after _initialize where main is not exported.
 	mainVoid bool
@@ -92,6 +94,7 @@ var profiles = []Profile{
 	},
 	{
 		name: "envoy-1.37", envoy: "1.37",
+		signs:                 true,
 		wasi:                  wasiFirst,
 		pollOneoff:            wasiENOSYS,
 		initAllowed:           slices.Concat(initAllowedFirst, initAllowedFrom137),
@@ -100,6 +103,7 @@ var profiles = []Profile{
 	},
 	{
 		name: "envoy-1.38", envoy: "1.38",
+		signs:          true,
 		wasi:           wasiFirst,
 		pollOneoff:     wasiENOSYS,
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137),
@@ -109,6 +113,7 @@ var profiles = []Profile{
 	},
 	{
 		name: "envoy-1.39", envoy: "1.39",
+		signs:          true,
 		wasi:           slices.Concat(wasiFirst, wasiFrom139),
 		pollOneoff:     0,
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137, initAllowedFrom139),
@@ -119,6 +124,7 @@ var profiles = []Profile{
 	},
 	{
 		name: "envoy-1.40", envoy: "1.40",
+		signs:          true,
 		wasi:           slices.Concat(wasiFirst, wasiFrom139),
 		pollOneoff:     0,
 		initAllowed:    slices.Concat(initAllowedFirst, initAllowedFrom137, initAllowedFrom139),

@@ -26,8 +26,8 @@ type Proxy struct {
 	// Unhealthy names clusters that have no healthy host: callouts to them get INTERNAL_FAILURE.
 	Unhealthy map[string]bool
 
-	// Foreign are the functions behind proxy_call_foreign_function, before those of Envoy that this host has: clear_route_cache, compress and
-	// uncompress. An unknown name gets NOT_FOUND.
+	// Foreign are the functions behind proxy_call_foreign_function, before those of Envoy that this host has: clear_route_cache, compress,
+	// uncompress, verify_signature and sign. An unknown name gets NOT_FOUND.
 	Foreign map[string]ForeignFunction
 
 	// LogLevel is what proxy_get_log_level tells, and messages below it are dropped. The zero value is LogTrace: everything is kept.

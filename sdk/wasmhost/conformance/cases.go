@@ -3,7 +3,7 @@ package conformance
 // allCases are the cases of the suite, group by group.
 func allCases() []testCase {
 	var all []testCase
-	for _, group := range [][]testCase{orderCases(), mapCases(), bufferCases(), calloutCases(), stateCases(), wasiCases(), startCases(), failureCases(), networkCases()} {
+	for _, group := range [][]testCase{orderCases(), mapCases(), bufferCases(), calloutCases(), stateCases(), signatureCases(), wasiCases(), startCases(), failureCases(), networkCases()} {
 		all = append(all, group...)
 	}
 	return all

@@ -22,8 +22,7 @@ func listedReason(name, version string) (reason string, ok bool) {
 var listedCases = []listedCase{
 	{
 		name: "foreign/those that need Envoy",
-		reason: "wasmhost has no CEL expressions, typed filter state or signatures: a guest that calls expr_create, expr_evaluate, expr_delete, " +
-			"declare_property, set_envoy_filter_state, sign or verify_signature gets NOT_FOUND, unless a test gives Proxy.Foreign a function of " +
-			"that name",
+		reason: "wasmhost has no CEL expressions and no typed filter state: a guest that calls expr_create, expr_evaluate, expr_delete, " +
+			"declare_property or set_envoy_filter_state gets NOT_FOUND, unless a test gives Proxy.Foreign a function of that name",
 	},
 }
