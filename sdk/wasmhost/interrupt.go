@@ -237,6 +237,9 @@ func endSized(out []byte, at int) {
 
 // checkFunction copies the body of the function with the given index, with the countdown wherever it may go on. labels is room to work in:
 // of each block that is open whether it is a loop, the outermost first.
+//
+// Besides, before a local is looked up in a jump table it is compared with 0: Go's functions begin with such a table, for those that come
+// back after a switch of goroutines, and a branch that is always the same costs less than a jump to an address from memory.
 func checkFunction(out, function, check []byte, index uint32, labels []bool) ([]byte, []bool, error) {
 	r := &byteReader{data: function}
 	for n := r.count(); n > 0 && r.err == nil; n-- { // locals
@@ -248,8 +251,9 @@ func checkFunction(out, function, check []byte, index uint32, labels []bool) ([]
 		return uint64(depth) < uint64(len(labels)) && labels[len(labels)-1-int(depth)]
 	}
 	from := 0
+	var before, at int // the instruction before, and this one
 	for !r.done() {
-		at := r.pos
+		before, at = at, r.pos
 		op := r.data[r.pos]
 		r.pos++
 		again := false
@@ -264,7 +268,15 @@ func checkFunction(out, function, check []byte, index uint32, labels []bool) ([]
 		case opBr, opBrIf:
 			again = loop(r.u32())
 		case opBrTable:
-			for n := uint64(r.count()) + 1; n > 0 && r.err == nil; n-- {
+			n := r.count()
+			first := r.pos
+			again = loop(r.u32())
+			if n > 0 && !again && before >= from && function[before] == opLocalGet {
+				out = append(append(out, function[from:at]...), opI32Eqz, opBrIf)
+				out = append(out, function[first:r.pos]...)
+				from = before
+			}
+			for ; n > 0 && r.err == nil; n-- {
 				again = loop(r.u32()) || again
 			}
 		case opCall:
@@ -299,6 +311,7 @@ const (
 	opCall         = 0x10
 	opCallIndirect = 0x11
 	opDrop         = 0x1a
+	opLocalGet     = 0x20
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
 	opMemoryGrow   = 0x40

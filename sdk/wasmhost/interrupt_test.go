@@ -114,6 +114,33 @@ func TestInterruptIsNoTrap(t *testing.T) {
 	}
 }
 
+// TestJumpTable takes each way out of a jump table.
+func TestJumpTable(t *testing.T) {
+	m := newModule("0_2_1")
+	log := m.importFunc("env", "proxy_log", "iii", "i")
+	m.data = []byte("012+")
+	block, end, leave := []byte{0x02, 0x40}, []byte{0x0b}, []byte{0x0f}
+	table := []byte{0x20, 0x00, 0x0e, 0x03, 0x00, 0x01, 0x02, 0x03} // local.get 0; br_table 0 1 2 3
+	m.function("pick", "i", "", join(block, block, block, block, table, end, logCode(log, 0, 1), leave, end, logCode(log, 1, 1), leave,
+		end, logCode(log, 2, 1), leave, end, logCode(log, 3, 1)))
+	// The functions of the module are the import 0, the marker 1, malloc 2, pick 3.
+	var ticks [][]byte
+	for _, n := range []int32{0, 1, 2, 3, -1, 0} {
+		ticks = append(ticks, call(3, i32(n)))
+	}
+	m.function("proxy_on_tick", "i", "", join(ticks...))
+	vm, err := start(t, newHost(t, wasmhost.Config{CacheDir: wasmhost.CacheOff}), m, "envoy-1.40", wasmhost.VMConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := configured(t, vm, wasmhost.PluginConfig{}).Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if lines := logged(vm); !slices.Equal(lines, []string{"0", "1", "2", "+", "+", "0"}) {
+		t.Errorf("logged %q", lines)
+	}
+}
+
 // TestStartFunction has it called once, before _initialize.
 func TestStartFunction(t *testing.T) {
 	m := newModule("0_2_1")

@@ -20,7 +20,7 @@ import (
 // the outline's name.
 
 // outlineRevision is to be raised when interruptible writes other code for the same module: machine code in caches is then no longer right.
-const outlineRevision = 2
+const outlineRevision = 3
 
 // outlineSection is the custom section by which the outlines of two modules that differ only in their code are told apart.
 const outlineSection = "waft.outline"
