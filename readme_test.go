@@ -1,0 +1,63 @@
+package waft_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+)
+
+// filterRow is a row of README.md's table of the filters that come with waft: its name, and the README that it links.
+var filterRow = regexp.MustCompile(`(?m)^\| \[([^\]]*)\]\(filters/([^)]*)\) \| \S`)
+
+// README.md's table has a row for every filter under filters/, in the order of their names, and no other row.
+func TestReadmeListsFilters(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for _, row := range filterRow.FindAllStringSubmatch(string(text), -1) {
+		if want := row[1] + "/README.md"; row[2] != want {
+			t.Errorf("README.md: the row of %s links filters/%s, want filters/%s", row[1], row[2], want)
+		}
+		listed = append(listed, row[1])
+	}
+	shipped := shippedFilters(t)
+	for _, name := range slices.Sorted(maps.Keys(shipped)) {
+		if !slices.Contains(listed, name) {
+			t.Errorf("README.md: its table of filters has no row for filters/%s; add one that says in a line what it does", name)
+		}
+	}
+	for _, name := range listed {
+		if !shipped[name] {
+			t.Errorf("README.md: its table of filters names %s, and there is no filters/%s", name, name)
+		}
+	}
+	if !slices.IsSorted(listed) || len(slices.Compact(slices.Clone(listed))) != len(listed) {
+		t.Errorf("README.md: the table of filters is not in order, or has one twice: %v", listed)
+	}
+}
+
+// shippedFilters are the names of the folders under filters/ that hold a filter. Each has a README.
+func shippedFilters(t *testing.T) map[string]bool {
+	t.Helper()
+	programs, err := filepath.Glob("filters/*/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(programs) == 0 {
+		t.Fatal("there is no filter under filters/")
+	}
+	shipped := map[string]bool{}
+	for _, program := range programs {
+		dir := filepath.Dir(program)
+		shipped[filepath.Base(dir)] = true
+		if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
+			t.Errorf("%s: every filter has a README: %v", dir, err)
+		}
+	}
+	return shipped
+}
