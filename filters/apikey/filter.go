@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/waft-project/waft/filters/internal/headername"
@@ -68,14 +69,11 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.allowed, err = p.Counter("apikey.allowed"); err != nil {
-		return nil, err
-	}
-	if f.public, err = p.Counter("apikey.public"); err != nil {
-		return nil, err
-	}
-	f.denied, err = sdk.CountersBy(p, "apikey.denied", "reason", reasons()...)
-	return f, err
+	var errs [3]error
+	f.allowed, errs[0] = p.Counter("apikey.allowed")
+	f.public, errs[1] = p.Counter("apikey.public")
+	f.denied, errs[2] = sdk.CountersBy(p, "apikey.denied", "reason", reasons()...)
+	return f, errors.Join(errs[:]...)
 }
 
 func compileAccess(at string, from *Access, known map[string]struct{}) (*access, error) {

@@ -45,14 +45,11 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	}
 	a := &authz{compiled: c, tokens: newRemembered(c.remembered)}
 	a.seen.fields = make([]rules.Field, len(c.rules.HeaderNames()))
-	if a.verified, err = p.Counter(metricVerified); err != nil {
-		return nil, err
-	}
-	if a.hits, err = p.Counter(metricRemembered); err != nil {
-		return nil, err
-	}
-	a.denied, err = sdk.CountersBy(p, metricDenied, "reason", reasons()...)
-	return a, err
+	var errs [3]error
+	a.verified, errs[0] = p.Counter(metricVerified)
+	a.hits, errs[1] = p.Counter(metricRemembered)
+	a.denied, errs[2] = sdk.CountersBy(p, metricDenied, "reason", reasons()...)
+	return a, errors.Join(errs[:]...)
 }
 
 // NewHandler is the filter itself.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/waft-project/waft/sdk"
@@ -34,15 +35,12 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if f.rules, err = sdk.CompileRules("", &config.Rules, compilePolicy); err != nil {
 		return nil, err
 	}
-	for _, c := range []struct {
-		counter *sdk.Counter
-		name    string
-	}{{&f.allowed, "cors.allowed"}, {&f.others, "cors.others"}, {&f.preflights, "cors.preflights"}, {&f.refused, "cors.preflights_refused"}} {
-		if *c.counter, err = p.Counter(c.name); err != nil {
-			return nil, err
-		}
-	}
-	return f, nil
+	var errs [4]error
+	f.allowed, errs[0] = p.Counter("cors.allowed")
+	f.others, errs[1] = p.Counter("cors.others")
+	f.preflights, errs[2] = p.Counter("cors.preflights")
+	f.refused, errs[3] = p.Counter("cors.preflights_refused")
+	return f, errors.Join(errs[:]...)
 }
 
 // NewHandler makes the handler of one request and its response.

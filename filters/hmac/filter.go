@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"time"
 
 	"github.com/waft-project/waft/filters/internal/headername"
@@ -55,14 +56,11 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.allowed, err = p.Counter("hmac.allowed"); err != nil {
-		return nil, err
-	}
-	if f.public, err = p.Counter("hmac.public"); err != nil {
-		return nil, err
-	}
-	f.denied, err = sdk.CountersBy(p, "hmac.denied", "reason", reasons()...)
-	return f, err
+	var errs [3]error
+	f.allowed, errs[0] = p.Counter("hmac.allowed")
+	f.public, errs[1] = p.Counter("hmac.public")
+	f.denied, errs[2] = sdk.CountersBy(p, "hmac.denied", "reason", reasons()...)
+	return f, errors.Join(errs[:]...)
 }
 
 // NewHandler makes the handler of one request.

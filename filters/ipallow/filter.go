@@ -1,6 +1,10 @@
 package main
 
-import "github.com/waft-project/waft/sdk"
+import (
+	"errors"
+
+	"github.com/waft-project/waft/sdk"
+)
 
 // filter is the configured filter. It keeps nothing per stream, so it is the handler of every stream.
 type filter struct {
@@ -48,11 +52,10 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.allowed, err = p.Counter("ipallow.allowed"); err != nil {
-		return nil, err
-	}
-	f.denied, err = sdk.CountersBy(p, "ipallow.denied", "reason", reasonListed, reasonUnlisted, reasonNoRule, reasonNoAddress)
-	return f, err
+	var errs [2]error
+	f.allowed, errs[0] = p.Counter("ipallow.allowed")
+	f.denied, errs[1] = sdk.CountersBy(p, "ipallow.denied", "reason", reasonListed, reasonUnlisted, reasonNoRule, reasonNoAddress)
+	return f, errors.Join(errs[:]...)
 }
 
 // NewHandler is the filter itself.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -55,11 +56,10 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if f.rules, err = sdk.CompileRules("", &config.Rules, compilePolicy); err != nil {
 		return nil, err
 	}
-	if f.valid, err = p.Counter("validate.valid"); err != nil {
-		return nil, err
-	}
-	f.invalid, err = sdk.CountersBy(p, "validate.invalid", "reason", slices.Collect(maps.Keys(statuses))...)
-	return f, err
+	var errs [2]error
+	f.valid, errs[0] = p.Counter("validate.valid")
+	f.invalid, errs[1] = sdk.CountersBy(p, "validate.invalid", "reason", slices.Sorted(maps.Keys(statuses))...)
+	return f, errors.Join(errs[:]...)
 }
 
 // NewHandler makes the handler of one request.

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/waft-project/waft/sdk"
+import (
+	"errors"
+
+	"github.com/waft-project/waft/sdk"
+)
 
 // The modes of a policy.
 const (
@@ -85,17 +89,13 @@ func (f *filter) compile(config *Config) ([]*Policy, error) {
 
 // count makes the counters.
 func (f *filter) count(p *sdk.Plugin) error {
-	for name, counter := range map[string]*sdk.Counter{
-		"waf.inspected": &f.inspected, "waf.blocked": &f.blocked, "waf.detected": &f.detected, "waf.failed": &f.failed,
-	} {
-		var err error
-		if *counter, err = p.Counter(name); err != nil {
-			return err
-		}
-	}
-	var err error
-	f.attacks, err = sdk.CountersBy(p, "waf.attacks", "kind", f.engine.attacks()...)
-	return err
+	var errs [5]error
+	f.inspected, errs[0] = p.Counter("waf.inspected")
+	f.blocked, errs[1] = p.Counter("waf.blocked")
+	f.detected, errs[2] = p.Counter("waf.detected")
+	f.failed, errs[3] = p.Counter("waf.failed")
+	f.attacks, errs[4] = sdk.CountersBy(p, "waf.attacks", "kind", f.engine.attacks()...)
+	return errors.Join(errs[:]...)
 }
 
 // NewHandler makes the handler of a stream.
