@@ -16,6 +16,8 @@ GO ?= go
 TESTFLAGS ?=
 # More flags for `make bench-filters`.
 BENCHFLAGS ?=
+# How many requests of each scenario `make budgets` sends; the WAF takes some 20 ms for one.
+BUDGET_REQUESTS ?= 100
 # The packages of this module; `./...` would do, and a name makes the commands readable.
 ALL := ./...
 
@@ -47,6 +49,10 @@ interop: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-
 .PHONY: scenarios
 scenarios: build $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Run every filter's scenarios in wazero and in five Envoys (half an hour)
 	@for v in $(CONFORMANCE_VERSIONS); do bin/waft test --envoy=.cache/envoy/$$v/envoy/_bin/envoy ./filters/...; done
+
+.PHONY: budgets
+budgets: build ## Hold every shipped filter against its budget.yaml: host calls, bytes and memory of each scenario's request (minutes)
+	bin/waft bench --requests $(BUDGET_REQUESTS) ./filters/...
 
 .PHONY: conformance
 conformance: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Compare wasmhost with five Envoys, case by case; figures go to bench/out/conformance.json

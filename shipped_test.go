@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+
+	"github.com/waft-project/waft/sdk/filtertest"
 )
 
 // filterRow is a row of README.md's table of the filters that come with waft: its name, and the README that it links.
@@ -60,4 +62,27 @@ func shippedFilters(t *testing.T) map[string]bool {
 		}
 	}
 	return shipped
+}
+
+// What a request of a shipped filter may cost is bounded, and its calls of the host are pinned for at least one scenario: a change that
+// adds one shows in review.
+func TestShippedFiltersAreBounded(t *testing.T) {
+	for _, name := range slices.Sorted(maps.Keys(shippedFilters(t))) {
+		dir := filepath.Join("filters", name)
+		if has, err := filtertest.HasBudget(dir); err != nil || !has {
+			t.Errorf("%s has no %s (%v): see docs/scenarios.md", dir, filtertest.BudgetFile, err)
+		}
+		traces, err := filepath.Glob(filepath.Join(dir, "scenarios", "*.yaml"+filtertest.TraceSuffix))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(traces) == 0 {
+			t.Errorf("%s pins no trace: make an empty scenarios/FILE.yaml%s and run `waft test --update %s`", dir, filtertest.TraceSuffix, dir)
+		}
+		for _, trace := range traces {
+			if info, err := os.Stat(trace); err != nil || info.Size() == 0 {
+				t.Errorf("%s is empty (%v): run `waft test --update %s`", trace, err, dir)
+			}
+		}
+	}
 }

@@ -14,6 +14,9 @@ import (
 //
 //	func TestScenarios(t *testing.T) { filtertest.Run(t, ".") }
 //
+// Under the newest of the profiles, pinned traces (see [CheckTraces]) and the calls, bytes and memory that budget.yaml allows (see [Budget])
+// are checked as well. Its times and growth take more requests, and a quiet machine: `waft bench` judges those.
+//
 // A filter that not every Envoy can load names the profiles that it is for ("envoy-1.40"); a profile that cannot load it fails the test.
 func Run(t *testing.T, dir string, profiles ...string) {
 	t.Helper()
@@ -38,6 +41,48 @@ func Run(t *testing.T, dir string, profiles ...string) {
 			}
 			reportTests(t, report)
 		})
+	}
+	newest := under[len(under)-1]
+	t.Run("pinned traces", func(t *testing.T) { checkTraces(t, host, abs, files, module, newest) })
+	t.Run(BudgetFile, func(t *testing.T) { checkBudget(t, host, abs, files, module, newest) })
+}
+
+func checkTraces(t *testing.T, host *wasmhost.Host, dir string, files []File, module []byte, p wasmhost.Profile) {
+	t.Helper()
+	differences, err := CheckTraces(t.Context(), host, module, files, p, Options{Name: filepath.Base(dir)}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range differences {
+		t.Error(d)
+	}
+}
+
+// testRequests is how many requests of each scenario a test measures: what it judges does not depend on how many there are.
+const testRequests = 20
+
+func checkBudget(t *testing.T, host *wasmhost.Host, dir string, files []File, module []byte, p wasmhost.Profile) {
+	t.Helper()
+	has, err := HasBudget(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !has {
+		t.Skipf("there is no %s", BudgetFile)
+	}
+	budget, err := LoadBudget(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	costs, err := Bench(t.Context(), host, module, files, p, Options{Name: filepath.Base(dir)}, testRequests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range costs {
+		costs[i].Time, costs[i].Growth = 0, 0
+	}
+	for _, over := range budget.Judge(costs) {
+		t.Errorf("%s: %s; make the filter cheaper, or raise the budget and say why", budget.Path, over)
 	}
 }
 

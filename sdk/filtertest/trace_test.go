@@ -57,3 +57,21 @@ func TestTraces(t *testing.T) {
 		t.Errorf("another header gave %v", ds)
 	}
 }
+
+// Two traces of a filter that keeps times and random numbers in shared data are the same.
+func TestTracesRepeat(t *testing.T) {
+	dir, files, module := loadFilter(t, "../../filters/ratelimit")
+	host, profile := newHost(t), wasmhost.Profiles()[0]
+	for _, f := range files {
+		var traces [2][]byte
+		for i := range traces {
+			var err error
+			if traces[i], err = Trace(t.Context(), host, module, f, profile, Options{Name: filepath.Base(dir)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if line, was, is, same := firstDifference(string(traces[0]), string(traces[1])); !same {
+			t.Errorf("%s: line %d was %s, then %s", f.Path, line, was, is)
+		}
+	}
+}

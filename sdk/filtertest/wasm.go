@@ -3,6 +3,7 @@ package filtertest
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"strconv"
 	"time"
@@ -22,6 +23,10 @@ type Options struct {
 	observe func(*wasmhost.Crossing)
 	// metrics: countAtOnce is the zero value.
 	metrics metricMode
+	// start is when time begins in wazero. Zero: now.
+	start time.Time
+	// random is where the guest's random numbers come from in wazero. nil: the system.
+	random io.Reader
 }
 
 func (o Options) name() string { return orDefault(o.Name, PluginName) }
@@ -113,11 +118,15 @@ func runWasmFile(ctx context.Context, m *wasmhost.Module, f File, opts Options) 
 
 // startWasm starts a VM and configures the plugin. vm may be nil. Time is the VM's own: it passes when something waits for it.
 func startWasm(ctx context.Context, m *wasmhost.Module, f File, opts Options) (*wasmhost.VM, *wasmhost.Plugin, *wasmScript, []string, error) {
+	begin := opts.start
+	if begin.IsZero() {
+		begin = time.Now()
+	}
 	proxy := &wasmhost.Proxy{
-		Clock: wasmhost.NewVirtualClock(time.Now()), LogLevel: wasmhost.LogDebug, Node: wasmhost.Node{ID: nodeID, Cluster: nodeCluster},
+		Clock: wasmhost.NewVirtualClock(begin), LogLevel: wasmhost.LogDebug, Node: wasmhost.Node{ID: nodeID, Cluster: nodeCluster},
 	}
 	script := newWasmScript(m.Profile(), proxy, f)
-	vm, err := m.NewVM(ctx, wasmhost.VMConfig{ID: opts.name(), Env: opts.env(), Proxy: proxy, Observe: opts.observe})
+	vm, err := m.NewVM(ctx, wasmhost.VMConfig{ID: opts.name(), Env: opts.env(), Proxy: proxy, Random: opts.random, Observe: opts.observe})
 	if err != nil {
 		return nil, nil, nil, []string{err.Error()}, err
 	}
