@@ -25,6 +25,9 @@ type compiled struct {
 	realm       string
 }
 
+// maxTokenHeaders is the most headers that are searched for a token: the tag maxItems of Config.TokenHeaders.
+const maxTokenHeaders = 4
+
 // source is a header that may carry the token. name is in lower case; scheme is "" when the token is the whole value.
 type source struct{ name, scheme string }
 
@@ -47,41 +50,20 @@ func compile(c *Config) (*compiled, error) {
 
 // compileToken is everything about what a good token is.
 func (out *compiled) compileToken(c *Config) error {
-	if c.Issuer == "" {
-		return sdk.ConfigErrorf("issuer", "empty; name the value that iss has in the issuer's tokens")
-	}
-	if err := checkList("audiences", c.Audiences); err != nil {
-		return err
-	}
 	if c.AnyAudience && c.Audiences != nil {
 		return sdk.ConfigErrorf("anyAudience", "excludes audiences; give one of the two")
-	}
-	if err := checkList("types", c.Types); err != nil {
-		return err
 	}
 	keys, err := jwt.ParseKeySet(c.JWKS)
 	if err != nil {
 		return keyError(err)
 	}
-	skew, err := bounded("clockSkewSeconds", c.ClockSkewSeconds, int64(jwt.DefaultClockSkew/time.Second), 0, int64(jwt.MaxClockSkew/time.Second))
-	if err != nil {
-		return err
-	}
-	size, err := bounded("maxTokenBytes", c.MaxTokenBytes, jwt.DefaultMaxTokenBytes, 64, jwt.MaxTokenBytes)
-	if err != nil {
-		return err
-	}
-	remembered, err := bounded("rememberedTokens", c.RememberedTokens, defaultRemembered, 0, maxRemembered)
-	if err != nil {
-		return err
-	}
 	if i := strings.IndexFunc(c.Realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }); i >= 0 {
 		return sdk.ConfigErrorf("realm", "only printable ASCII without quotes and backslashes can stand in WWW-Authenticate")
 	}
-	out.remembered = int(remembered)
+	out.remembered = c.RememberedTokens
 	out.verifier = jwt.Verifier{
 		Keys: keys, Issuer: c.Issuer, Audiences: c.Audiences, AnyAudience: c.AnyAudience, Types: c.Types,
-		ClockSkew: time.Duration(skew) * time.Second, MaxTokenBytes: int(size),
+		ClockSkew: time.Duration(c.ClockSkewSeconds) * time.Second, MaxTokenBytes: c.MaxTokenBytes,
 	}
 	return nil
 }
@@ -96,19 +78,8 @@ func keyError(err error) error {
 }
 
 func (out *compiled) compileSources(c *Config) error {
-	headers := c.TokenHeaders
-	if headers == nil {
-		headers = []TokenHeader{{Name: "authorization", Scheme: "Bearer"}}
-	}
-	if len(headers) == 0 || len(headers) > maxTokenHeaders {
-		return sdk.ConfigErrorf("tokenHeaders", "%d headers, from 1 to %d are taken", len(headers), maxTokenHeaders)
-	}
-	for i, h := range headers {
-		at := index("tokenHeaders", i)
-		name, err := headerName(at+".name", h.Name)
-		if err != nil {
-			return err
-		}
+	for i, h := range c.TokenHeaders {
+		at, name := index("tokenHeaders", i), string(h.Name)
 		if h.Scheme != "" && !isToken(h.Scheme) {
 			return sdk.ConfigErrorf(at+".scheme", "%q is no authentication scheme: letters, digits and hyphens are", h.Scheme)
 		}
@@ -127,19 +98,13 @@ func (out *compiled) compileSources(c *Config) error {
 var unforwardable = []string{"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "keep-alive", "proxy-connection"}
 
 func (out *compiled) compileForward(c *Config) error {
-	if len(c.Forward) > maxForward {
-		return sdk.ConfigErrorf("forward", "%d claims, at most %d are taken", len(c.Forward), maxForward)
-	}
 	for i, f := range c.Forward {
 		at := index("forward", i)
 		claim, err := claimPath(at, f.Claim, f.ClaimPath)
 		if err != nil {
 			return err
 		}
-		name, err := headerName(at+".header", f.Header)
-		if err != nil {
-			return err
-		}
+		name := string(f.Header)
 		switch {
 		case slices.Contains(unforwardable, name):
 			return sdk.ConfigErrorf(at+".header", "%q says how the message travels; a claim cannot set it", name)
@@ -160,9 +125,6 @@ func (out *compiled) compileRules(c *Config) error {
 		if rolesClaim, err = dottedPath("rolesClaim", c.RolesClaim); err != nil {
 			return err
 		}
-	}
-	if len(c.Rules) == 0 {
-		return sdk.ConfigErrorf("rules", "no rule, so every request would be denied; give at least one")
 	}
 	list := make([]rules.Rule, len(c.Rules))
 	for i, r := range c.Rules {
@@ -188,18 +150,12 @@ func compileRule(at string, r Rule, rolesClaim []string) (out rules.Rule, err er
 	if out.Paths, err = compilePaths(at, r); err != nil {
 		return out, err
 	}
-	if err := checkList(at+".methods", r.Methods); err != nil {
-		return out, err
-	}
 	for i, m := range r.Methods {
 		if !rules.ValidMethod(m) {
 			return out, sdk.ConfigErrorf(index(at+".methods", i), "%q is no method in upper case", m)
 		}
 	}
 	out.Methods = r.Methods
-	if len(r.Headers) > maxList {
-		return out, sdk.ConfigErrorf(at+".headers", "%d headers, at most %d are taken", len(r.Headers), maxList)
-	}
 	for i, h := range r.Headers {
 		pattern, err := compileHeader(index(at+".headers", i), h)
 		if err != nil {
@@ -214,16 +170,12 @@ func compileRule(at string, r Rule, rolesClaim []string) (out rules.Rule, err er
 		return out, err
 	}
 	for _, short := range []struct {
-		field     string
 		list      []string
 		condition rules.Condition
 	}{
-		{"roles", r.Roles, rules.Condition{Claim: rolesClaim, Operator: rules.ContainsAny}},
-		{"scopes", r.Scopes, rules.Condition{Claim: []string{"scope"}, Operator: rules.ContainsAll, Split: " "}},
+		{r.Roles, rules.Condition{Claim: rolesClaim, Operator: rules.ContainsAny}},
+		{r.Scopes, rules.Condition{Claim: []string{"scope"}, Operator: rules.ContainsAll, Split: " "}},
 	} {
-		if err := checkList(at+"."+short.field, short.list); err != nil {
-			return out, err
-		}
 		if short.list == nil {
 			continue
 		}
@@ -247,8 +199,6 @@ func compilePaths(at string, r Rule) ([]rules.PathPattern, error) {
 		return []rules.PathPattern{pattern}, nil
 	case len(r.Paths) == 0:
 		return nil, sdk.ConfigErrorf(at+".path", "missing; give path or paths, / stands for every path")
-	case len(r.Paths) > maxList:
-		return nil, sdk.ConfigErrorf(at+".paths", "%d paths, at most %d are taken", len(r.Paths), maxList)
 	}
 	var out []rules.PathPattern
 	for i, p := range r.Paths {
@@ -303,12 +253,6 @@ func compileHeader(at string, h HeaderMatch) (rules.HeaderPattern, error) {
 }
 
 func compileConditions(at string, list []Condition) ([]rules.Condition, error) {
-	switch {
-	case list != nil && len(list) == 0:
-		return nil, sdk.ConfigErrorf(at, "an empty list; leave the field out or give a condition")
-	case len(list) > maxList:
-		return nil, sdk.ConfigErrorf(at, "%d conditions, at most %d are taken", len(list), maxList)
-	}
 	var out []rules.Condition
 	for i, c := range list {
 		condition, err := compileCondition(index(at, i), c)

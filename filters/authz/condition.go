@@ -46,9 +46,6 @@ func compileCondition(at string, c Condition) (rules.Condition, error) {
 
 // scalars reads values as conditions compare them: string, json.Number, bool.
 func scalars(at string, list []json.RawMessage) ([]any, error) {
-	if len(list) == 0 || len(list) > maxList {
-		return nil, sdk.ConfigErrorf(at, "%d values, from 1 to %d are taken", len(list), maxList)
-	}
 	var out []any
 	for i, raw := range list {
 		value, ok := scalar(raw)
@@ -85,7 +82,7 @@ func claimPath(at, dotted string, list []string) ([]string, error) {
 	case list == nil:
 		return nil, sdk.ConfigErrorf(at+".claim", "missing; name the claim with claim or claimPath")
 	}
-	return list, checkList(at+".claimPath", list)
+	return list, nil
 }
 
 func dottedPath(at, dotted string) ([]string, error) {
@@ -96,34 +93,6 @@ func dottedPath(at, dotted string) ([]string, error) {
 		}
 	}
 	return path, nil
-}
-
-// checkList refuses a list that is there and empty, is too long, or holds an empty string. Each would be read by some as
-// "everything" and by others as "nothing".
-func checkList(at string, list []string) error {
-	switch {
-	case list != nil && len(list) == 0:
-		return sdk.ConfigErrorf(at, "an empty list; leave the field out or give a value")
-	case len(list) > maxList:
-		return sdk.ConfigErrorf(at, "%d values, at most %d are taken", len(list), maxList)
-	}
-	for i, value := range list {
-		if value == "" {
-			return sdk.ConfigErrorf(index(at, i), "empty")
-		}
-	}
-	return nil
-}
-
-// bounded is an optional number with a default and bounds.
-func bounded(at string, value *int64, byDefault, least, most int64) (int64, error) {
-	if value == nil {
-		return byDefault, nil
-	}
-	if *value < least || *value > most {
-		return 0, sdk.ConfigErrorf(at, "%d, want a number from %d to %d", *value, least, most)
-	}
-	return *value, nil
 }
 
 func index(field string, i int) string { return field + "[" + strconv.Itoa(i) + "]" }

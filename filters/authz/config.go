@@ -1,29 +1,19 @@
 package main
 
-import "encoding/json"
+import (
+	"encoding/json"
 
-// Limits of a configuration.
-const (
-	// defaultRemembered is how many tokens are remembered when the configuration does not say.
-	defaultRemembered = 1000
-	// maxRemembered is the most tokens that a configuration may ask to remember. Each takes about 300 bytes, itself
-	// and the values that it forwards, in every worker.
-	maxRemembered = 50_000
-	// maxTokenHeaders is the most headers that are searched for a token.
-	maxTokenHeaders = 4
-	// maxForward is the most claims that are forwarded.
-	maxForward = 16
-	// maxList is the most entries of any other list.
-	maxList = 256
+	"github.com/waft-project/waft/sdk"
 )
 
-// Config is the configuration of the filter authz.
+// Config is the configuration of the filter authz. A list that is given is not empty: some would read an empty one as "everything", others
+// as "nothing".
 type Config struct {
 	// Issuer is what the claim iss of every token must be, byte for byte.
-	Issuer string `json:"issuer"`
+	Issuer string `json:"issuer" minLength:"1"`
 	// Audiences are the values of the claim aud that mean this service. A token must carry at least one of them. Without
 	// audiences, a token that carries aud is refused, since it was issued for somebody else.
-	Audiences []string `json:"audiences,omitempty"`
+	Audiences []string `json:"audiences,omitempty" minItems:"1" maxItems:"256" minLength:"1"`
 	// AnyAudience accepts tokens whatever their aud. It excludes audiences.
 	AnyAudience bool `json:"anyAudience,omitempty"`
 	// JWKS is the JSON Web Key Set (RFC 7517) with the issuer's public keys: {"keys": [...]}. RSA keys of 2048 bits or
@@ -31,22 +21,23 @@ type Config struct {
 	// Members that the filter does not know are ignored.
 	JWKS json.RawMessage `json:"jwks"`
 	// Types are the values of the token header typ that are accepted, such as "at+jwt". Without them typ is not looked at.
-	Types []string `json:"types,omitempty"`
-	// ClockSkewSeconds is the tolerance for the claims exp and nbf: 0 to 600, by default 60.
-	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
-	// MaxTokenBytes is the length of the longest token that is taken: 64 to 49152, by default 8192.
-	MaxTokenBytes *int64 `json:"maxTokenBytes,omitempty"`
-	// TokenHeaders are the request headers that may carry the token, by default authorization with the scheme Bearer. A
-	// request with a token in more than one of them, or in one of them twice, is denied.
-	TokenHeaders []TokenHeader `json:"tokenHeaders,omitempty"`
+	Types []string `json:"types,omitempty" minItems:"1" maxItems:"256" minLength:"1"`
+	// ClockSkewSeconds is the tolerance for the claims exp and nbf, by default that of Envoy's jwt_authn. A wider one than
+	// 600 would be a second life for tokens.
+	ClockSkewSeconds int64 `json:"clockSkewSeconds,omitempty" min:"0" max:"600" default:"60"`
+	// MaxTokenBytes is the length of the longest token that is taken. Envoy's own limit for all headers is 60 KiB.
+	MaxTokenBytes int `json:"maxTokenBytes,omitempty" min:"64" max:"49152" default:"8192"`
+	// TokenHeaders are the request headers that may carry the token. A request with a token in more than one of them, or in
+	// one of them twice, is denied.
+	TokenHeaders []TokenHeader `json:"tokenHeaders,omitempty" minItems:"1" maxItems:"4" default:"[{\"name\":\"authorization\",\"scheme\":\"Bearer\"}]"`
 	// RemoveToken takes the header with the token away before the request goes to the upstream.
 	RemoveToken bool `json:"removeToken,omitempty"`
 	// Forward names claims that the upstream gets as request headers. Headers of these names that come from the client
 	// are removed from every request, and so are those that differ from them in "_" for "-" only.
-	Forward []Forward `json:"forward,omitempty"`
-	// RememberedTokens is how many verified tokens each worker remembers: 0 to 50000, by default 1000. 0 verifies every
-	// request's token again.
-	RememberedTokens *int64 `json:"rememberedTokens,omitempty"`
+	Forward []Forward `json:"forward,omitempty" maxItems:"16"`
+	// RememberedTokens is how many verified tokens each worker remembers. 0 verifies every request's token again. Each takes about
+	// 300 bytes, itself and the values that it forwards.
+	RememberedTokens int `json:"rememberedTokens,omitempty" min:"0" max:"50000" default:"1000"`
 	// Realm stands in the WWW-Authenticate header of a 401 and a 403. Empty leaves it out.
 	Realm string `json:"realm,omitempty"`
 	// RolesClaim is the path to the claim that the shorthand roles of a rule looks at, member names separated by dots. By
@@ -56,13 +47,13 @@ type Config struct {
 	IgnoreCase bool `json:"ignoreCase,omitempty"`
 	// Rules are tried in their order. The first one whose path, method and headers match decides. A request that none
 	// matches is denied.
-	Rules []Rule `json:"rules"`
+	Rules []Rule `json:"rules" minItems:"1" maxItems:"512"`
 }
 
 // TokenHeader names a request header that may carry the token.
 type TokenHeader struct {
 	// Name of the header.
-	Name string `json:"name"`
+	Name sdk.HeaderName `json:"name"`
 	// Scheme stands before the token, such as Bearer. Empty means that the token is the whole value.
 	Scheme string `json:"scheme,omitempty"`
 }
@@ -74,9 +65,9 @@ type Forward struct {
 	// Claim is the path to the claim, member names separated by dots.
 	Claim string `json:"claim,omitempty"`
 	// ClaimPath is the path to the claim as a list, for member names with dots in them. It excludes claim.
-	ClaimPath []string `json:"claimPath,omitempty"`
+	ClaimPath []string `json:"claimPath,omitempty" minItems:"1" maxItems:"256" minLength:"1"`
 	// Header is the request header's name.
-	Header string `json:"header"`
+	Header sdk.HeaderName `json:"header"`
 }
 
 // Rule says which requests it is about, and what a token must say to let them in. A rule with neither public nor a
@@ -86,21 +77,21 @@ type Rule struct {
 	// / is every path. It is short for paths with one prefix.
 	Path string `json:"path,omitempty"`
 	// Paths are several paths, of which one must match. It excludes path.
-	Paths []PathMatch `json:"paths,omitempty"`
+	Paths []PathMatch `json:"paths,omitempty" minItems:"1" maxItems:"256"`
 	// Methods are the methods that the rule is about, in upper case. Without them it is about every method.
-	Methods []string `json:"methods,omitempty"`
+	Methods []string `json:"methods,omitempty" minItems:"1" maxItems:"256" minLength:"1"`
 	// Headers must all match.
-	Headers []HeaderMatch `json:"headers,omitempty"`
+	Headers []HeaderMatch `json:"headers,omitempty" maxItems:"256"`
 	// Public lets the requests in without a token. It excludes roles, scopes, allow and allowAny.
 	Public bool `json:"public,omitempty"`
 	// Roles: the claim rolesClaim must hold one of them.
-	Roles []string `json:"roles,omitempty"`
+	Roles []string `json:"roles,omitempty" minItems:"1" maxItems:"256" minLength:"1"`
 	// Scopes: the claim scope, a list or a string of words, must hold all of them.
-	Scopes []string `json:"scopes,omitempty"`
+	Scopes []string `json:"scopes,omitempty" minItems:"1" maxItems:"256" minLength:"1"`
 	// Allow are conditions that must all hold.
-	Allow []Condition `json:"allow,omitempty"`
+	Allow []Condition `json:"allow,omitempty" minItems:"1" maxItems:"256"`
 	// AllowAny are conditions of which one must hold.
-	AllowAny []Condition `json:"allowAny,omitempty"`
+	AllowAny []Condition `json:"allowAny,omitempty" minItems:"1" maxItems:"256"`
 }
 
 // PathMatch has exactly one of its fields set. Paths are compared in their normal form: without query, decoded, without
@@ -135,13 +126,13 @@ type Condition struct {
 	// Claim is the path to the claim, member names separated by dots.
 	Claim string `json:"claim,omitempty"`
 	// ClaimPath is the path to the claim as a list, for member names with dots in them. It excludes claim.
-	ClaimPath []string `json:"claimPath,omitempty"`
+	ClaimPath []string `json:"claimPath,omitempty" minItems:"1" maxItems:"256" minLength:"1"`
 	// In: the claim is a string, number or boolean and equals one of these.
-	In []json.RawMessage `json:"in,omitempty"`
+	In []json.RawMessage `json:"in,omitempty" minItems:"1" maxItems:"256"`
 	// ContainsAny: the claim is a list that holds one of these. A single value counts as a list of one.
-	ContainsAny []json.RawMessage `json:"containsAny,omitempty"`
+	ContainsAny []json.RawMessage `json:"containsAny,omitempty" minItems:"1" maxItems:"256"`
 	// ContainsAll: the claim is a list that holds all of these. A single value counts as a list of one.
-	ContainsAll []json.RawMessage `json:"containsAll,omitempty"`
+	ContainsAll []json.RawMessage `json:"containsAll,omitempty" minItems:"1" maxItems:"256"`
 	// Present asks that the claim is there and not null.
 	Present bool `json:"present,omitempty"`
 	// Split makes a list of a string claim at this separator, for containsAny and containsAll; " " fits scope.

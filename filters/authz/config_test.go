@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waft-project/waft/filters/authz/internal/testtoken"
 	"github.com/waft-project/waft/sdk"
@@ -29,8 +31,16 @@ func TestTheDesignsExampleIsAConfiguration(t *testing.T) {
 	if err := sdk.DecodeConfig([]byte(example), &c); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := compile(&c); err != nil {
+	out, err := compile(&c)
+	if err != nil {
 		t.Fatal(err)
+	}
+	// What README.md says of fields that are left out.
+	if v := out.verifier; v.ClockSkew != time.Minute || v.MaxTokenBytes != 8192 || out.remembered != 1000 {
+		t.Errorf("skew %v, tokens of %d bytes, %d remembered", v.ClockSkew, v.MaxTokenBytes, out.remembered)
+	}
+	if !slices.Equal(out.sources, []source{{"authorization", "Bearer"}}) {
+		t.Errorf("tokens are looked for in %v", out.sources)
 	}
 }
 
@@ -45,76 +55,76 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	}
 	tests := []struct{ name, config, want string }{
 		{"nothing", ``, `issuer: required field is missing`},
-		{"no jwks", `{"issuer":"i","rules":[]}`, `jwks: required field is missing`},
+		{"no jwks", `{"issuer":"i","rules":[{"path":"/"}]}`, `jwks: required field is missing`},
 		{"no rules", `{"issuer":"i","jwks":{}}`, `rules: required field is missing`},
 		{"an unknown field", config(`"jwksUri":"https://x"`), `jwksUri: unknown field`},
 		{"an unknown field of a rule", rule(`"path":"/","role":["a"]`), `rules[1].role: unknown field`},
 		{"a wrong type", config(`"removeToken":"yes"`), `removeToken: want a boolean, got a string`},
-		{"an empty issuer", fmt.Sprintf(`{"issuer":"","jwks":%s,"rules":[]}`, testtoken.JWKS(mac)), `issuer: empty`},
-		{"jwks null", `{"issuer":"i","jwks":null,"rules":[]}`, `jwks: not a JSON object`},
-		{"jwks without keys", `{"issuer":"i","jwks":{},"rules":[]}`, `jwks.keys: a list`},
-		{"a key without n", `{"issuer":"i","jwks":{"keys":[{` + mac.Public + `},{"kty":"RSA","e":"AQAB"}]},"rules":[]}`, `jwks.keys[1].n: missing`},
-		{"empty audiences", config(`"audiences":[]`), `audiences: an empty list`},
-		{"an empty audience", config(`"audiences":["a",""]`), `audiences[1]: empty`},
+		{"an empty issuer", fmt.Sprintf(`{"issuer":"","jwks":%s,"rules":[{"path":"/"}]}`, testtoken.JWKS(mac)), `issuer: it is empty`},
+		{"jwks null", `{"issuer":"i","jwks":null,"rules":[{"path":"/"}]}`, `jwks: not a JSON object`},
+		{"jwks without keys", `{"issuer":"i","jwks":{},"rules":[{"path":"/"}]}`, `jwks.keys: a list`},
+		{"a key without n", `{"issuer":"i","jwks":{"keys":[{` + mac.Public + `},{"kty":"RSA","e":"AQAB"}]},"rules":[{"path":"/"}]}`, `jwks.keys[1].n: missing`},
+		{"empty audiences", config(`"audiences":[]`), `audiences: it is empty; want at least 1`},
+		{"an empty audience", config(`"audiences":["a",""]`), `audiences[1]: it is empty`},
 		{"audiences and any", config(`"audiences":["a"],"anyAudience":true`), `anyAudience: excludes audiences`},
-		{"empty types", config(`"types":[]`), `types: an empty list`},
-		{"too much skew", config(`"clockSkewSeconds":601`), `clockSkewSeconds: 601, want a number from 0 to 600`},
-		{"negative skew", config(`"clockSkewSeconds":-1`), `clockSkewSeconds: -1`},
-		{"too short tokens", config(`"maxTokenBytes":63`), `maxTokenBytes: 63, want a number from 64`},
-		{"too long tokens", config(`"maxTokenBytes":50000`), `maxTokenBytes: 50000`},
-		{"too many remembered", config(`"rememberedTokens":50001`), `rememberedTokens: 50001, want a number from 0 to 50000`},
+		{"empty types", config(`"types":[]`), `types: it is empty`},
+		{"too much skew", config(`"clockSkewSeconds":601`), `clockSkewSeconds: want at most 600, got 601`},
+		{"negative skew", config(`"clockSkewSeconds":-1`), `clockSkewSeconds: want at least 0, got -1`},
+		{"too short tokens", config(`"maxTokenBytes":63`), `maxTokenBytes: want at least 64, got 63`},
+		{"too long tokens", config(`"maxTokenBytes":50000`), `maxTokenBytes: want at most 49152, got 50000`},
+		{"too many remembered", config(`"rememberedTokens":50001`), `rememberedTokens: want at most 50000, got 50001`},
 		{"a realm with quotes", config(`"realm":"a\"b"`), `realm: only printable`},
 		{"a realm with a line break", config(`"realm":"a\r\nb"`), `realm: only printable`},
-		{"no token header", config(`"tokenHeaders":[]`), `tokenHeaders: 0 headers`},
-		{"too many token headers", config(`"tokenHeaders":` + many(5, `{"name":"x"}`)), `tokenHeaders: 5 headers`},
+		{"no token header", config(`"tokenHeaders":[]`), `tokenHeaders: it is empty; want at least 1`},
+		{"too many token headers", config(`"tokenHeaders":` + many(5, `{"name":"x"}`)), `tokenHeaders: want at most 4, got 5`},
 		{"a token header that is no name", config(`"tokenHeaders":[{"name":"a b"}]`), `tokenHeaders[0].name: "a b" is no header name`},
 		{"a pseudo-header for the token", config(`"tokenHeaders":[{"name":":path"}]`), `tokenHeaders[0].name: ":path" is no header name`},
 		{"a scheme with a space", config(`"tokenHeaders":[{"name":"x","scheme":"Bearer "}]`), `tokenHeaders[0].scheme: "Bearer " is no`},
 		{"authorization without a scheme", config(`"tokenHeaders":[{"name":"Authorization"}]`), `tokenHeaders[0].scheme: missing`},
 		{"a token header twice", config(`"tokenHeaders":[{"name":"x"},{"name":"X"}]`), `tokenHeaders[1].name: "x" is there twice`},
-		{"too many forwarded", config(`"forward":` + many(17, `{}`)), `forward[0].header: required`},
-		{"too many forwarded, complete", config(`"forward":` + many(17, `{"claim":"a","header":"x"}`)), `forward: 17 claims`},
+		{"too many forwarded", config(`"forward":` + many(17, `{}`)), `forward: want at most 16, got 17`},
+		{"forward without header", config(`"forward":[{"claim":"a"}]`), `forward[0].header: required`},
 		{"forward without claim", config(`"forward":[{"header":"x"}]`), `forward[0].claim: missing`},
 		{"forward with two claims", config(`"forward":[{"claim":"a","claimPath":["a"],"header":"x"}]`), `forward[0].claim: excludes claimPath`},
 		{"forward with an empty name", config(`"forward":[{"claim":"a..b","header":"x"}]`), `forward[0].claim: "a..b" has an empty name`},
-		{"forward with an empty path", config(`"forward":[{"claimPath":[],"header":"x"}]`), `forward[0].claimPath: an empty list`},
+		{"forward with an empty path", config(`"forward":[{"claimPath":[],"header":"x"}]`), `forward[0].claimPath: it is empty`},
 		{"forward to host", config(`"forward":[{"claim":"a","header":"Host"}]`), `forward[0].header: "host" says how`},
 		{"forward to a pseudo-header", config(`"forward":[{"claim":"a","header":":path"}]`), `forward[0].header: ":path" is no`},
 		{"forward to the token's header", config(`"forward":[{"claim":"a","header":"Authorization"}]`), `forward[0].header: "authorization" carries`},
 		{"forward twice", config(`"forward":[{"claim":"a","header":"x-a"},{"claim":"b","header":"x_a"}]`), `forward[1].header: "x_a" is there twice`},
 		{"an empty rolesClaim part", config(`"rolesClaim":"a."`), `rolesClaim: "a." has an empty name`},
-		{"an empty list of rules", configWith(`"rules":[]`), `rules: no rule`},
-		{"too many rules", configWith(`"rules":` + many(513, `{"path":"/"}`)), `rules: 513 rules`},
+		{"an empty list of rules", configWith(`"rules":[]`), `rules: it is empty; want at least 1`},
+		{"too many rules", configWith(`"rules":` + many(513, `{"path":"/"}`)), `rules: want at most 512, got 513`},
 		{"a rule without a path", rule(`"roles":["a"]`), `rules[1].path: missing`},
-		{"a rule with an empty list of paths", rule(`"paths":[]`), `rules[1].path: missing`},
+		{"a rule with an empty list of paths", rule(`"paths":[]`), `rules[1].paths: it is empty`},
 		{"a rule with path and paths", rule(`"path":"/a","paths":[{"exact":"/b"}]`), `rules[1].path: excludes paths`},
 		{"a path without a slash", rule(`"path":"admin"`), `rules[1].path: "admin": does not begin with a slash`},
 		{"a path that is encoded", rule(`"path":"/%61"`), `rules[1].path: "/%61": holds percent-encoding`},
 		{"a path with a wildcard is literal and fine, one with a query not", rule(`"path":"/a?b"`), `rules[1].path: "/a?b": holds "?"`},
-		{"too many paths", rule(`"paths":` + many(257, `{"exact":"/a"}`)), `rules[1].paths: 257 paths`},
+		{"too many paths", rule(`"paths":` + many(257, `{"exact":"/a"}`)), `rules[1].paths: want at most 256, got 257`},
 		{"paths with nothing", rule(`"paths":[{"exact":"/a"},{}]`), `rules[1].paths[1]: exactly one of`},
 		{"paths with two", rule(`"paths":[{"exact":"/a","prefix":"/b"}]`), `rules[1].paths[0]: exactly one of`},
 		{"a bad exact path", rule(`"paths":[{"exact":"//"}]`), `rules[1].paths[0].exact: "//": has an empty segment`},
 		{"a bad regex", rule(`"paths":[{"regex":"/("}]`), `rules[1].paths[0].regex: "/(": error parsing regexp`},
-		{"empty methods", rule(`"path":"/","methods":[]`), `rules[1].methods: an empty list`},
+		{"empty methods", rule(`"path":"/","methods":[]`), `rules[1].methods: it is empty`},
 		{"a method in lower case", rule(`"path":"/","methods":["GET","post"]`), `rules[1].methods[1]: "post" is no method`},
 		{"a header without a name", rule(`"path":"/","headers":[{"exact":"x"}]`), `rules[1].headers[0].name: required`},
 		{"a header that is no name", rule(`"path":"/","headers":[{"name":""}]`), `rules[1].headers[0].name: "" is no`},
 		{"a pseudo-header", rule(`"path":"/","headers":[{"name":":method"}]`), `rules[1].headers[0].name: ":method" is no`},
 		{"a header with two matches", rule(`"path":"/","headers":[{"name":"x","exact":"","absent":true}]`), `rules[1].headers[0]: at most one`},
 		{"a header with a bad regex", rule(`"path":"/","headers":[{"name":"x","regex":"["}]`), `rules[1].headers[0].regex: "[": error parsing`},
-		{"too many headers", rule(`"path":"/","headers":` + many(257, `{"name":"x"}`)), `rules[1].headers: 257 headers`},
-		{"empty roles", rule(`"path":"/","roles":[]`), `rules[1].roles: an empty list`},
-		{"an empty role", rule(`"path":"/","roles":[""]`), `rules[1].roles[0]: empty`},
-		{"empty scopes", rule(`"path":"/","scopes":[]`), `rules[1].scopes: an empty list`},
-		{"empty allow", rule(`"path":"/","allow":[]`), `rules[1].allow: an empty list`},
-		{"empty allowAny", rule(`"path":"/","allowAny":[]`), `rules[1].allowAny: an empty list`},
-		{"too many conditions", rule(`"path":"/","allow":` + many(257, `{"claim":"a","present":true}`)), `rules[1].allow: 257 conditions`},
+		{"too many headers", rule(`"path":"/","headers":` + many(257, `{"name":"x"}`)), `rules[1].headers: want at most 256, got 257`},
+		{"empty roles", rule(`"path":"/","roles":[]`), `rules[1].roles: it is empty`},
+		{"an empty role", rule(`"path":"/","roles":[""]`), `rules[1].roles[0]: it is empty`},
+		{"empty scopes", rule(`"path":"/","scopes":[]`), `rules[1].scopes: it is empty`},
+		{"empty allow", rule(`"path":"/","allow":[]`), `rules[1].allow: it is empty`},
+		{"empty allowAny", rule(`"path":"/","allowAny":[]`), `rules[1].allowAny: it is empty`},
+		{"too many conditions", rule(`"path":"/","allow":` + many(257, `{"claim":"a","present":true}`)), `rules[1].allow: want at most 256, got 257`},
 		{"public with roles", rule(`"path":"/","public":true,"roles":["a"]`), `rules[1]: public and conditions`},
 		{"a condition without a claim", condition(`"present":true`), `rules[1].allow[0].claim: missing`},
 		{"a condition without an operator", condition(`"claim":"a"`), `rules[1].allow[0]: exactly one of in`},
 		{"a condition with two operators", condition(`"claim":"a","in":["x"],"present":true`), `rules[1].allow[0]: exactly one of in`},
-		{"a condition with no values", condition(`"claim":"a","in":[]`), `rules[1].allow[0].in: 0 values`},
+		{"a condition with no values", condition(`"claim":"a","in":[]`), `rules[1].allow[0].in: it is empty; want at least 1`},
 		{"a condition with an object", condition(`"claim":"a","containsAny":["x",{}]`), `rules[1].allow[0].containsAny[1]: want a string, a number or a boolean, got {}`},
 		{"a condition with null", condition(`"claim":"a","containsAll":[null]`), `rules[1].allow[0].containsAll[0]: want a string`},
 		{"split with in", condition(`"claim":"a","in":["x"],"split":" "`), `rules[1].allow[0].split: counts for`},

@@ -10,12 +10,6 @@ import (
 	"github.com/waft-project/waft/sdk"
 )
 
-// maxMutations is the most mutations of each kind.
-const maxMutations = 256
-
-// maxNameBytes is the most bytes of a header's name.
-const maxNameBytes = 256
-
 // operations, named as in the configuration.
 const (
 	opAdd    = "add"
@@ -42,9 +36,6 @@ func (m *mutation) usesRequest() bool { return m.value.usesRequest || m.when.use
 
 // compile checks a list of mutations. Errors are [*sdk.ConfigError] that name the field.
 func compile(field string, list []Mutation, response bool) ([]mutation, error) {
-	if len(list) > maxMutations {
-		return nil, sdk.ConfigErrorf(field, "it has %d mutations, the most is %d", len(list), maxMutations)
-	}
 	compiled := make([]mutation, len(list))
 	for i := range list {
 		path := fmt.Sprintf("%s[%d]", field, i)
@@ -127,9 +118,6 @@ func checkName(name string, pseudo bool) error {
 	}
 	if token == "" {
 		return errors.New("the header's name is empty")
-	}
-	if len(name) > maxNameBytes {
-		return fmt.Errorf("the header's name has %d bytes, the most is %d", len(name), maxNameBytes)
 	}
 	for i := range len(token) {
 		if c := token[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {

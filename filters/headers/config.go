@@ -3,9 +3,9 @@ package main
 // Config is the configuration of the filter headers.
 type Config struct {
 	// Request lists changes to the headers of requests. They are applied in order, and each sees what those before it did.
-	Request []Mutation `json:"request,omitempty"`
+	Request []Mutation `json:"request,omitempty" maxItems:"256"`
 	// Response lists changes to the headers of responses, local replies of Envoy and of later filters included.
-	Response []Mutation `json:"response,omitempty"`
+	Response []Mutation `json:"response,omitempty" maxItems:"256"`
 }
 
 // Mutation is one change of one header.
@@ -16,12 +16,12 @@ type Mutation struct {
 	Op string `json:"op" enum:"add,set,append,remove,rename"`
 	// Name is the name of the header, in any case. Request mutations with op set may name :path, :authority, :method and
 	// :scheme.
-	Name string `json:"name"`
+	Name string `json:"name" minLength:"1" maxLength:"256"`
 	// Value is the value for add, set and append: text with %COMMANDS%, as in Envoy's access log formats. %REQ(name)% is a
 	// header of the request, %RESP(name)% of the response, %PROP(path)% a property of Envoy's, %% a percent sign.
 	Value string `json:"value,omitempty"`
 	// To is the new name for rename.
-	To string `json:"to,omitempty"`
+	To string `json:"to,omitempty" maxLength:"256"`
 	// KeepEmpty keeps a header whose value comes out empty. Otherwise add and append then do nothing, and set removes the
 	// header (a pseudo-header it leaves as it was).
 	KeepEmpty bool `json:"keepEmpty,omitempty"`
@@ -52,7 +52,7 @@ type PathMatch struct {
 // HeaderMatch matches a header in exactly one way. A header with several values matches when one of them does.
 type HeaderMatch struct {
 	// Name is the name of the header.
-	Name string `json:"name"`
+	Name string `json:"name" minLength:"1" maxLength:"256"`
 	// From is the message whose header is meant. In response mutations it defaults to response; in request mutations only
 	// request makes sense.
 	From string `json:"from,omitempty" enum:"request,response"`

@@ -117,7 +117,7 @@ func TestConfigErrors(t *testing.T) {
 		{"no new name", `{"request":[{"op":"rename","name":"x"}]}`, "request[0].to: rename needs the new name"},
 		{"new name for set", `{"request":[{"op":"set","name":"x","value":"v","to":"y"}]}`, "request[0].to: only rename takes it"},
 		{"rename to itself", `{"request":[{"op":"rename","name":"x-a","to":"X-A"}]}`, "request[0].to: it is the same as name"},
-		{"no header name", `{"request":[{"op":"remove","name":""}]}`, "request[0].name: the header's name is empty"},
+		{"no header name", `{"request":[{"op":"remove","name":""}]}`, "request[0].name: it is empty"},
 		{"a name with a space", `{"request":[{"op":"remove","name":"x a"}]}`, "request[0].name: "},
 		{"remove a pseudo-header", `{"request":[{"op":"remove","name":":path"}]}`, "request[0].name: \":path\" cannot be changed"},
 		{"set :status", `{"response":[{"op":"set","name":":status","value":"200"}]}`, "response[0].name: "},
@@ -132,7 +132,8 @@ func TestConfigErrors(t *testing.T) {
 		{"bad regex", `{"request":[{"op":"remove","name":"x","when":{"path":{"regex":"("}}}]}`, "request[0].when.path.regex: "},
 		{"response condition in request", `{"request":[{"op":"remove","name":"x","when":{"headers":[{"name":"x","from":"response","present":true}]}}]}`, "request[0].when.headers[0].from"},
 		{"trailing data", `{} {}`, "unexpected data behind the value"},
-		{"too many", `{"request":[` + strings.Repeat(`{"op":"remove","name":"x"},`, maxMutations) + `{"op":"remove","name":"x"}]}`, "request: it has 257 mutations"},
+		{"too many", `{"request":[` + strings.Repeat(`{"op":"remove","name":"x"},`, 256) + `{"op":"remove","name":"x"}]}`, "request: want at most 256, got 257"},
+		{"a long name", `{"request":[{"op":"remove","name":"` + strings.Repeat("x", 257) + `"}]}`, "request[0].name: want at most 256 characters, got 257"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

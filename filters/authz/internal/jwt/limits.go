@@ -1,18 +1,7 @@
 package jwt
 
-import "time"
-
 // Limits of what the package reads. All sizes are in bytes unless the name says otherwise.
 const (
-	// DefaultMaxTokenBytes is the longest token that is taken when the configuration does not say.
-	DefaultMaxTokenBytes = 8 << 10
-	// MaxTokenBytes is the highest limit that a configuration may set. Envoy's own default for all headers is 60 KiB.
-	MaxTokenBytes = 48 << 10
-	// MaxClockSkew is the widest tolerance that a configuration may set. A wider one would be a second life for tokens.
-	MaxClockSkew = 10 * time.Minute
-	// DefaultClockSkew is the tolerance when the configuration does not say, the same as Envoy's jwt_authn.
-	DefaultClockSkew = 60 * time.Second
-
 	// MaxKeySetBytes is the longest JWKS that is read.
 	MaxKeySetBytes = 256 << 10
 	// MaxKeys is the most keys that one JWKS may hold.

@@ -9,12 +9,15 @@ import (
 	"github.com/waft-project/waft/filters/authz/internal/testtoken"
 )
 
+// longestToken is the longest token that the verifiers of the tests take, in bytes.
+const longestToken = 8 << 10
+
 var testNow = time.Unix(1_800_000_000, 0)
 
 func testVerifier(t testing.TB) *Verifier {
 	return &Verifier{
 		Keys: keySet(t, testtoken.All()...), Issuer: "https://issuer.example",
-		ClockSkew: DefaultClockSkew, MaxTokenBytes: DefaultMaxTokenBytes,
+		ClockSkew: time.Minute, MaxTokenBytes: longestToken,
 	}
 }
 
@@ -124,7 +127,7 @@ func TestVerifyRefusesAttacks(t *testing.T) {
 		{"claims that are a string", ec.Token(`"admin"`), ReasonMalformed},
 		{"claims that are no JSON", ec.Token(`admin`), ReasonMalformed},
 		{"claims that nest deep", ec.Token(`{"a":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`), ReasonMalformed},
-		{"a token that is too long", ec.Token(`{"pad":"` + strings.Repeat("a", DefaultMaxTokenBytes) + `"}`), ReasonOversized},
+		{"a token that is too long", ec.Token(`{"pad":"` + strings.Repeat("a", longestToken) + `"}`), ReasonOversized},
 		{"an HS256 signature cut to half", mac.Token(goodClaims)[:len(mac.Token(goodClaims))-22], ReasonMalformed},
 		{"an HS256 signature cut to 16 bytes", cutSignature(mac.Token(goodClaims), 16), ReasonSignature},
 		{"an RS256 signature cut by a byte", cutSignature(rsa.Token(goodClaims), 255), ReasonSignature},
@@ -271,7 +274,7 @@ func TestVerifyBoundsKeyTrials(t *testing.T) {
 }
 
 func TestZeroVerifierRefuses(t *testing.T) {
-	v := &Verifier{MaxTokenBytes: DefaultMaxTokenBytes}
+	v := &Verifier{MaxTokenBytes: longestToken}
 	_, err := v.Verify(testtoken.HMAC().Token(`{"iss":"","exp":1800000600}`), testNow)
 	wantReason(t, err, ReasonKey)
 	v.Keys = keySet(t, testtoken.HMAC())
