@@ -20,9 +20,9 @@ type Config struct {
 	ClockSkewSeconds int64 `json:"clockSkewSeconds,omitempty" min:"0" max:"600" default:"30"`
 	// MaxBodyBytes is the longest body that is held until its digest was checked. A longer one is answered with 413.
 	MaxBodyBytes int `json:"maxBodyBytes,omitempty" min:"1" max:"16777216" default:"1048576"`
-	// RememberedSignatures is how many signatures each worker remembers until they are too old, so that none is used twice. 0
-	// lets a signature be used again. When more are needed, further requests are answered with 503.
-	RememberedSignatures int `json:"rememberedSignatures,omitempty" min:"0" max:"200000" default:"50000"`
+	// RememberedSignatures is how many signatures all workers of an Envoy together remember until they are too old, so that none is
+	// used twice. 0 lets a signature be used again. When more are needed, some requests are answered with 503.
+	RememberedSignatures int `json:"rememberedSignatures,omitempty" min:"0" max:"1000000" default:"200000"`
 	// ClientHeader is the request header that tells the upstream whose signature it was. What a client sends under that name
 	// is taken away from every request.
 	ClientHeader sdk.HeaderName `json:"clientHeader,omitempty" default:"x-client-id"`

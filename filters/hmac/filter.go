@@ -50,7 +50,10 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 			keys: keys, label: config.Label, require: config.Require,
 			maxAge: time.Duration(config.MaxAgeSeconds) * time.Second, skew: time.Duration(config.ClockSkewSeconds) * time.Second,
 		},
-		replays: newReplays(config.RememberedSignatures), maxBody: config.MaxBodyBytes, clientHeader: string(config.ClientHeader),
+		maxBody: config.MaxBodyBytes, clientHeader: string(config.ClientHeader),
+	}
+	if f.replays, err = openReplays(p.SharedData(), config.RememberedSignatures); err != nil {
+		return nil, err
 	}
 	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, a *Access) (*access, error) { return compileAccess(at, a, keys) })
 	if err != nil {
@@ -88,7 +91,10 @@ func (x *exchange) OnRequestHeaders(r *sdk.Request) sdk.Action {
 		}
 	}
 	if why == "" {
-		why = x.replays.use(&s, now)
+		var err error
+		if why, err = x.replays.use(&s, now); err != nil {
+			return x.fail(r, err)
+		}
 	}
 	if why != "" {
 		return x.deny(r, why)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
 	"time"
 
+	"github.com/waft-project/waft/filters/internal/keytable"
 	"github.com/waft-project/waft/sdk"
 	"github.com/waft-project/waft/sdk/sdktest"
 )
@@ -175,23 +177,57 @@ func TestDecisions(t *testing.T) {
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	f := sdktest.New(t, configure, "{"+keys+`,"rememberedSignatures":2,"maxAgeSeconds":60,"clockSkewSeconds":0}`)
-	request := func(nonce string) sdktest.Request {
-		return signedRequest(get(), ";created="+now+`;keyid="k1";nonce="`+nonce+`"`, target...)
+	request := func(nonce int) sdktest.Request {
+		return signedRequest(get(), ";created="+now+`;keyid="k1";nonce="`+strconv.Itoa(nonce)+`"`, target...)
 	}
-	for _, step := range []struct{ nonce, want string }{
-		{"1", ""}, {"1", "hmac_replay"}, {"2", ""}, {"2", "hmac_replay"}, {"3", "hmac_full"}, {"1", "hmac_replay"},
-	} {
-		if got := f.Do(request(step.nonce)); got.Details != step.want {
-			t.Errorf("nonce %s: %q, want %q", step.nonce, got.Details, step.want)
+	// The smallest table is one set.
+	for nonce := range keytable.Ways {
+		if got := f.Do(request(nonce)); got.Upstream == nil {
+			t.Errorf("nonce %d: %q", nonce, got.Details)
+		}
+		if got := f.Do(request(nonce)); got.Details != "hmac_replay" {
+			t.Errorf("nonce %d again: %q", nonce, got.Details)
 		}
 	}
+	for range 2 {
+		if got := f.Do(request(keytable.Ways)); got.Details != "hmac_full" || got.Response.Status() != 503 {
+			t.Errorf("one too many: %q", got.Details)
+		}
+	}
+	if got := f.Do(request(0)); got.Details != "hmac_replay" {
+		t.Errorf("the first one when there is no more room: %q", got.Details)
+	}
 	f.Advance(time.Minute)
-	if got := f.Do(request("1")); got.Details != "hmac_late" {
+	if got := f.Do(request(1)); got.Details != "hmac_late" {
 		t.Errorf("when it is old: %q", got.Details)
 	}
 	later := signedRequest(get(), `;created=1767225660;keyid="k1"`, target...)
 	if got := f.Do(later); got.Upstream == nil {
 		t.Errorf("old signatures take up the room: %q", got.Details)
+	}
+}
+
+// A signature for a time that has no number of nanoseconds is remembered too.
+func TestReplayOfFarAway(t *testing.T) {
+	t.Parallel()
+	f := sdktest.New(t, configure, "{"+keys+`,"maxAgeSeconds":0}`)
+	request := signedRequest(get(), ";created="+now+`;expires=999999999999999;keyid="k1"`, target...)
+	for _, want := range []string{"", "hmac_replay", "hmac_replay"} {
+		if got := f.Do(request); got.Details != want {
+			t.Errorf("%q, want %q", got.Details, want)
+		}
+		f.Advance(24 * time.Hour)
+	}
+}
+
+func TestReplayIsLetPass(t *testing.T) {
+	t.Parallel()
+	f := sdktest.New(t, configure, "{"+keys+`,"rememberedSignatures":0}`)
+	request := signedRequest(get(), ";created="+now+`;keyid="k1"`, target...)
+	for range 2 {
+		if got := f.Do(request); got.Upstream == nil {
+			t.Errorf("denied: %q", got.Details)
+		}
 	}
 }
 

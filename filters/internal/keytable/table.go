@@ -31,16 +31,15 @@ type Slot struct {
 type Table struct {
 	data   sdk.SharedData
 	secret secret
-	names  []string // of the sets
+	prefix string // of the sets' names
+	sets   uint64
 }
 
 // Open opens the table of a name, as every worker does, with at least so many slots. Tables of one name and size are the same.
 func Open(data sdk.SharedData, name string, slots int) (*Table, error) {
-	t := &Table{data: data, names: make([]string, (slots+Ways-1)/Ways)}
-	for i := range t.names {
-		// Tables of different sizes must not meet: a set holds what its own table put there.
-		t.names[i] = name + shape + strconv.Itoa(len(t.names)) + "/" + strconv.Itoa(i)
-	}
+	sets := (slots + Ways - 1) / Ways
+	// Tables of different sizes must not meet: a set holds what its own table put there.
+	t := &Table{data: data, sets: uint64(sets), prefix: name + shape + strconv.Itoa(sets) + "/"}
 	raw, err := agree(data, name+"/secret")
 	if err != nil {
 		return nil, err
@@ -74,7 +73,47 @@ var errUnchanged = errors.New("unchanged")
 // several times, and counts for the last. evicted says that another key had to go, whose slot still said something. The error is
 // that other workers were faster again and again.
 func (t *Table) Update(key []byte, now int64, change func(s *Slot) (write bool)) (evicted bool, err error) {
-	name := t.names[siphash(t.secret, key)%uint64(len(t.names))]
+	return t.update(key, now, func(s *Slot, _ bool) bool { return change(s) })
+}
+
+// Kept is what became of a key that was to be remembered.
+type Kept int
+
+const (
+	// Fresh: the table did not know the key, and does now.
+	Fresh Kept = iota
+	// Known: it knew the key already.
+	Known
+	// Full: nothing may be forgotten yet where the key belongs, so the table does not know it.
+	Full
+)
+
+// Remember keeps a key until a time, and says whether the table knew it. Of workers that have it remember one key, one is told that it
+// is fresh. It gives up no slot that still says something, as [Table.Update] does: a table is for one of the two. The error is that of
+// Update; then the key may be known or not.
+//
+// Keys are spread over the sets by chance, so some sets are full before the others. While a key in four slots is remembered, one in a
+// thousand finds its set full; in eight, one in a hundred thousand.
+func (t *Table) Remember(key []byte, now, until int64) (Kept, error) {
+	kept := Fresh
+	_, err := t.update(key, now, func(s *Slot, evicts bool) bool {
+		switch {
+		case s.Until > now:
+			kept = Known
+		case evicts:
+			kept = Full
+		default:
+			kept = Fresh
+			s.Until = until
+		}
+		return kept == Fresh
+	})
+	return kept, err
+}
+
+// update is Update whose change is told whether writing costs another key its slot.
+func (t *Table) update(key []byte, now int64, change func(s *Slot, evicts bool) (write bool)) (evicted bool, err error) {
+	name := t.prefix + strconv.FormatUint(siphash(t.secret, key)%t.sets, 10)
 	fingerprint := siphash(secret{t.secret[1], t.secret[0]}, key) | 1 // never zero, which is a slot that nobody has
 	err = t.data.Update(name, func(set []byte) ([]byte, error) {
 		if len(set) != Ways*SlotSize {
@@ -83,7 +122,7 @@ func (t *Table) Update(key []byte, now int64, change func(s *Slot) (write bool))
 		var raw []byte
 		raw, evicted = find(set, fingerprint, now)
 		s := Slot{Until: int64(binary.LittleEndian.Uint64(raw[8:])), Value: int64(binary.LittleEndian.Uint64(raw[16:]))}
-		if !change(&s) {
+		if !change(&s, evicted) {
 			evicted = false
 			return nil, errUnchanged
 		}
