@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/waft-project/waft/filters/internal/access"
 	"github.com/waft-project/waft/sdk"
 )
 
 // Config is the configuration of the filter apikey. Requests that no rule is about have the default's access; without a
 // default, they need a key that is known.
 type Config struct {
-	sdk.Rules[Access]
+	sdk.Rules[access.Config]
 	// Keys are the keys that are known.
 	Keys []Key `json:"keys" minItems:"1" maxItems:"20000"`
 	// From are the places where a request may carry its key. A request with more than one key is denied.
@@ -56,12 +57,4 @@ type Source struct {
 	Scheme string `json:"scheme,omitempty" maxLength:"64"`
 	// Query is the parameter of the query that holds the key. Mind that queries end up in logs.
 	Query string `json:"query,omitempty" maxLength:"64"`
-}
-
-// Access says who is let in. With nothing set, every key that is known is enough.
-type Access struct {
-	// Public lets requests in without a key. It excludes clients.
-	Public bool `json:"public,omitempty"`
-	// Clients are those whose keys are enough.
-	Clients []string `json:"clients,omitempty" minItems:"1" maxItems:"20000" minLength:"1"`
 }

@@ -10,5 +10,5 @@
 // A request passes only with one key, which is known, or where a rule says that none is needed. No key is ever kept, logged or
 // compared byte by byte. The header that names the client is never the client's own.
 //
-// It imports package sdk and the standard library only.
+// It imports package sdk, packages of filters/internal and the standard library only.
 package main

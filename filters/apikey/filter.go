@@ -2,15 +2,15 @@ package main
 
 import (
 	"errors"
-	"strconv"
 
+	"github.com/waft-project/waft/filters/internal/access"
 	"github.com/waft-project/waft/filters/internal/headername"
 	"github.com/waft-project/waft/sdk"
 )
 
 // filter is the configured filter. It keeps nothing per stream, so it is the handler of every stream.
 type filter struct {
-	rules        *sdk.Selector[*access]
+	rules        *sdk.Selector[*access.Rule]
 	keys         keyring
 	sources      []source
 	clientHeader string
@@ -18,13 +18,6 @@ type filter struct {
 
 	allowed, public sdk.Counter
 	denied          map[reason]sdk.Counter
-}
-
-// access is a compiled Access.
-type access struct {
-	public bool
-	// clients are those who are let in; nil for all.
-	clients map[string]struct{}
 }
 
 // reason says why a request is denied: a tag of the counter apikey.denied, and a part of the response code details.
@@ -65,7 +58,7 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	for _, k := range config.Keys {
 		known[k.Client] = struct{}{}
 	}
-	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, a *Access) (*access, error) { return compileAccess(at, a, known) })
+	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, c *access.Config) (*access.Rule, error) { return access.Compile(at, c, known) })
 	if err != nil {
 		return nil, err
 	}
@@ -76,31 +69,14 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	return f, errors.Join(errs[:]...)
 }
 
-func compileAccess(at string, from *Access, known map[string]struct{}) (*access, error) {
-	if from.Public && from.Clients != nil {
-		return nil, sdk.ConfigErrorf(at+".public", "excludes clients; give one of the two")
-	}
-	a := &access{public: from.Public}
-	for i, client := range from.Clients {
-		if _, ok := known[client]; !ok {
-			return nil, sdk.ConfigErrorf(at+".clients["+strconv.Itoa(i)+"]", "no key is of the client %q", client)
-		}
-		if a.clients == nil {
-			a.clients = make(map[string]struct{}, len(from.Clients))
-		}
-		a.clients[client] = struct{}{}
-	}
-	return a, nil
-}
-
 // NewHandler is the filter itself.
 func (f *filter) NewHandler() sdk.Handler { return f }
 
 // OnRequestHeaders lets the request pass, or denies it.
 func (f *filter) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	headers := r.Headers()
-	access, ok := f.rules.For(r)
-	if ok && access.public {
+	rule, _ := f.rules.For(r)
+	if rule.Public() {
 		if err := headername.Strip(headers, f.clientHeader); err != nil {
 			return f.fail(r, err)
 		}
@@ -108,7 +84,7 @@ func (f *filter) OnRequestHeaders(r *sdk.Request) sdk.Action {
 		return sdk.Continue
 	}
 	carried := find(headers, f.sources)
-	id, why := f.judge(r, access, &carried)
+	id, why := f.judge(r, rule, &carried)
 	if why != "" {
 		f.denied[why].Inc()
 		return r.Reply(why.reply())
@@ -120,8 +96,8 @@ func (f *filter) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	return sdk.Continue
 }
 
-// judge says whose key a request carries, or why it is denied. access is nil where any key is enough.
-func (f *filter) judge(r *sdk.Request, access *access, carried *found) (*identity, reason) {
+// judge says whose key a request carries, or why it is denied.
+func (f *filter) judge(r *sdk.Request, rule *access.Rule, carried *found) (*identity, reason) {
 	switch {
 	case carried.keys == 0:
 		return nil, reasonNoKey
@@ -134,11 +110,8 @@ func (f *filter) judge(r *sdk.Request, access *access, carried *found) (*identit
 		return nil, reasonUnknown
 	case !id.notAfter.IsZero() && r.Stream().Now().After(id.notAfter):
 		return nil, reasonExpired
-	}
-	if access != nil && access.clients != nil {
-		if _, ok := access.clients[id.client]; !ok {
-			return nil, reasonClient
-		}
+	case !rule.Lets(id.client):
+		return nil, reasonClient
 	}
 	return id, ""
 }

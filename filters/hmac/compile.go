@@ -39,6 +39,15 @@ func compileKeys(list []Key) (map[string]key, error) {
 	return keys, nil
 }
 
+// clients are those whose keys there are.
+func clients(keys map[string]key) map[string]struct{} {
+	known := make(map[string]struct{}, len(keys))
+	for _, k := range keys {
+		known[k.client] = struct{}{}
+	}
+	return known
+}
+
 func checkRequired(list []string) error {
 	for i, name := range list {
 		if name[0] == '@' && !slices.Contains(derived[:], name) || name != strings.ToLower(name) || strings.ContainsAny(name, " \t\":;") {
@@ -46,32 +55,4 @@ func checkRequired(list []string) error {
 		}
 	}
 	return nil
-}
-
-// access is a compiled Access.
-type access struct {
-	public bool
-	// clients are those who are let in; nil for all.
-	clients map[string]struct{}
-}
-
-func compileAccess(at string, from *Access, keys map[string]key) (*access, error) {
-	if from.Public && from.Clients != nil {
-		return nil, sdk.ConfigErrorf(at+".public", "excludes clients; give one of the two")
-	}
-	a := &access{public: from.Public}
-	known := map[string]struct{}{}
-	for _, k := range keys {
-		known[k.client] = struct{}{}
-	}
-	for i, client := range from.Clients {
-		if _, ok := known[client]; !ok {
-			return nil, sdk.ConfigErrorf(at+".clients["+strconv.Itoa(i)+"]", "no key is of the client %q", client)
-		}
-		if a.clients == nil {
-			a.clients = make(map[string]struct{}, len(from.Clients))
-		}
-		a.clients[client] = struct{}{}
-	}
-	return a, nil
 }

@@ -1,11 +1,14 @@
 package main
 
-import "github.com/waft-project/waft/sdk"
+import (
+	"github.com/waft-project/waft/filters/internal/access"
+	"github.com/waft-project/waft/sdk"
+)
 
 // Config is the configuration of the filter hmac. Requests that no rule is about have the default's access; without a default,
 // they need a signature by a key that is known.
 type Config struct {
-	sdk.Rules[Access]
+	sdk.Rules[access.Config]
 	// Keys are the secrets that are shared with clients.
 	Keys []Key `json:"keys" minItems:"1" maxItems:"10000"`
 	// Label is the signature that is looked at, where requests carry several. Without it a request must carry one.
@@ -36,12 +39,4 @@ type Key struct {
 	Client string `json:"client,omitempty" maxLength:"256"`
 	// Secret is the secret in base64, 32 bytes or more.
 	Secret []byte `json:"secret"`
-}
-
-// Access says who is let in. With nothing set, every good signature is enough.
-type Access struct {
-	// Public lets requests in without a signature. It excludes clients.
-	Public bool `json:"public,omitempty"`
-	// Clients are those whose signatures are enough.
-	Clients []string `json:"clients,omitempty" minItems:"1" maxItems:"10000" minLength:"1"`
 }

@@ -6,13 +6,14 @@ import (
 	"errors"
 	"time"
 
+	"github.com/waft-project/waft/filters/internal/access"
 	"github.com/waft-project/waft/filters/internal/headername"
 	"github.com/waft-project/waft/sdk"
 )
 
 // filter is the configured filter.
 type filter struct {
-	rules        *sdk.Selector[*access]
+	rules        *sdk.Selector[*access.Rule]
 	verifier     verifier
 	replays      *replays
 	maxBody      int
@@ -55,7 +56,8 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if f.replays, err = openReplays(p.SharedData(), config.RememberedSignatures); err != nil {
 		return nil, err
 	}
-	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, a *Access) (*access, error) { return compileAccess(at, a, keys) })
+	known := clients(keys)
+	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, c *access.Config) (*access.Rule, error) { return access.Compile(at, c, known) })
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +74,8 @@ func (f *filter) NewHandler() sdk.Handler { return &exchange{filter: f} }
 // OnRequestHeaders checks the signature. A body is awaited then.
 func (x *exchange) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	headers := r.Headers()
-	access, ok := x.rules.For(r)
-	if ok && access.public {
+	rule, _ := x.rules.For(r)
+	if rule.Public() {
 		if err := headername.Strip(headers, x.clientHeader); err != nil {
 			return x.fail(r, err)
 		}
@@ -85,10 +87,8 @@ func (x *exchange) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	if why == "" {
 		why = x.expectBody(r, &s)
 	}
-	if why == "" && access != nil && access.clients != nil {
-		if _, ok := access.clients[s.client]; !ok {
-			why = reasonClient
-		}
+	if why == "" && !rule.Lets(s.client) {
+		why = reasonClient
 	}
 	if why == "" {
 		var err error
