@@ -13,9 +13,8 @@ const pathProperty = "redact_path"
 
 // filter is the configured filter.
 type filter struct {
-	rules                *sdk.Selector[*policy]
-	fields, cards, mails sdk.Counter
-	refused              map[reason]sdk.Counter
+	rules   *sdk.Selector[*policy]
+	refused map[reason]sdk.Counter
 }
 
 // reason says why a message does not pass: a tag of the counter redact.refused, and a part of the response code details.
@@ -53,16 +52,30 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if f.rules, err = sdk.CompileRules("", &config.Rules, compilePolicy); err != nil {
 		return nil, err
 	}
-	for _, c := range []struct {
-		counter *sdk.Counter
-		kind    string
-	}{{&f.fields, "field"}, {&f.cards, "card"}, {&f.mails, "email"}} {
-		if *c.counter, err = p.Counter("redact.replaced", sdk.Tag{Name: "kind", Value: c.kind}); err != nil {
-			return nil, err
-		}
+	if err := f.count(p); err != nil {
+		return nil, err
 	}
 	f.refused, err = sdk.CountersBy(p, "redact.refused", "reason", reasonEncoded, reasonMalformed, reasonFailed)
 	return f, err
+}
+
+// count makes the counters of what policies replace.
+func (f *filter) count(p *sdk.Plugin) error {
+	for _, policy := range f.rules.All() {
+		kinds := []kind{kindField}
+		for _, one := range policy.patterns {
+			kinds = append(kinds, one.kind)
+		}
+		counters, err := sdk.CountersBy(p, "redact.replaced", "kind", kinds...)
+		if err != nil {
+			return err
+		}
+		policy.fieldsReplaced = counters[kindField]
+		for _, one := range policy.patterns {
+			policy.replaced = append(policy.replaced, counters[one.kind])
+		}
+	}
+	return nil
 }
 
 // NewHandler makes the handler of one request and its response.
@@ -172,9 +185,7 @@ func (x *exchange) clean(body *sdk.Body) reason {
 	if err := body.Replace(clean); err != nil {
 		return reasonFailed
 	}
-	x.fields.Add(found.field)
-	x.cards.Add(found.card)
-	x.mails.Add(found.email)
+	x.policy.count(&found)
 	return ""
 }
 

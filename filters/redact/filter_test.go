@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,6 +92,31 @@ func TestEncodingsAreNotOffered(t *testing.T) {
 	}
 }
 
+// Whatever the pieces are in which a body comes: it is looked at whole.
+func TestBordersOfChunks(t *testing.T) {
+	t.Parallel()
+	const in = "DE89 3704 0044 0532 0130 00, 078-05-1120, +1 (415) 555-2671, 192.0.2.17, 2001:db8::17, eyJhbGciOiJub25lIn0.e30., Bearer 0123456789abcdef, ORD-123456, ann@shop.example, 4111 1111 1111 1111"
+	want := strings.Repeat("#, ", 6) + "Bearer #, #, #, #"
+	config := `{"default":{"messages":["request","response"],"patterns":["` + strings.Join(names(), `","`) + `"],"expressions":[{"name":"order","regex":"ORD-[0-9]{6}"}],"replacement":"#"}}`
+	for size := 1; size <= len(in); size = size*3 + 1 {
+		f := sdktest.New(t, configure, config)
+		var chunks []string
+		for chunk := range slices.Chunk([]byte(in), size) {
+			chunks = append(chunks, string(chunk))
+		}
+		text := sdktest.Headers("content-type", "text/plain")
+		got := f.Do(sdktest.Request{Method: "POST", Headers: text, Chunks: chunks, Upstream: sdktest.Response{Headers: text, Chunks: chunks}})
+		if got.Upstream == nil || got.Upstream.Body != want || got.Response.Body != want {
+			t.Errorf("in chunks of %d: upstream %+v, response %q", size, got.Upstream, got.Response.Body)
+		}
+		for _, kind := range append(names(), "order") {
+			if n := f.Metric(sdk.MetricName("redact.replaced", sdk.Tag{Name: "kind", Value: kind})); n != 2 {
+				t.Errorf("%s was counted %d times, want 2", kind, n)
+			}
+		}
+	}
+}
+
 func TestLogPath(t *testing.T) {
 	t.Parallel()
 	p, err := compilePolicy("", &Policy{LogPath: true, Query: []string{"token"}, Patterns: []string{"card", "email"}, Replacement: "[x]"})
@@ -119,7 +145,14 @@ func TestConfigErrors(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, config, want string }{
 		{"nothing to find", `{"default":{}}`, "default: neither fields nor patterns"},
-		{"unknown pattern", `{"default":{"patterns":["iban"]}}`, `default.patterns[0]: want one of card, email, got "iban"`},
+		{"unknown pattern", `{"default":{"patterns":["passport"]}}`, `default.patterns[0]: want one of card, email, iban, ssn, phone, ipv4, ipv6, jwt, bearer, got "passport"`},
+		{"an expression without a name", `{"default":{"expressions":[{"regex":"a"}]}}`, "default.expressions[0].name: required field is missing"},
+		{"a name with a dot", `{"default":{"expressions":[{"name":"a.b","regex":"a"}]}}`, "default.expressions[0].name: want what matches"},
+		{"a name that is taken", `{"default":{"expressions":[{"name":"iban","regex":"a"}]}}`, `default.expressions[0].name: "iban" is the name of something else`},
+		{"a name twice", `{"default":{"expressions":[{"name":"a","regex":"a"},{"name":"a","regex":"b"}]}}`, `default.expressions[1].name: "a" is the name of something else`},
+		{"no expression", `{"default":{"expressions":[{"name":"a","regex":"("}]}}`, "default.expressions[0].regex: it is no regular expression of RE2: "},
+		{"an expression that matches nothing", `{"default":{"expressions":[{"name":"a","regex":"b*"}]}}`, `default.expressions[0].regex: "b*" matches nothing at all`},
+		{"a replacement that an expression finds", `{"default":{"expressions":[{"name":"a","regex":"redacted"}]}}`, "default.replacement: it is what the patterns find"},
 		{"unknown message", `{"default":{"patterns":["card"],"messages":["trailers"]}}`, "default.messages[0]: want one of request, response"},
 		{"bad path", `{"default":{"fields":["a[0].b"]}}`, `default.fields[0]: "a[0].b": want names between dots`},
 		{"query without a log", `{"default":{"patterns":["card"],"query":["q"]}}`, "default.query: counts for logPath only"},

@@ -31,7 +31,9 @@ func (p *policy) rewriteJSON(body []byte, c *counts) ([]byte, bool) {
 		return nil, false
 	}
 	r.spaces()
-	c.field, c.card, c.email = c.field+r.found.field, c.card+r.found.card, c.email+r.found.email
+	for i, n := range r.found {
+		c[i] += n
+	}
 	return r.out, true
 }
 
@@ -91,7 +93,7 @@ func (r *rewriter) member() bool {
 	}
 	r.out = append(r.out[:before], r.policy.quoted...)
 	r.found = found
-	r.found.field++
+	r.found.addField()
 	return true
 }
 
@@ -119,14 +121,14 @@ func (r *rewriter) text() string {
 	return s
 }
 
-// scalar copies a number or a word. A number may be that of a card.
+// scalar copies a number or a word. A number may be that of a card; true, false and null are nobody's.
 func (r *rewriter) scalar() {
 	end := r.at
 	for end < len(r.in) && strings.IndexByte(" \t\r\n,]}", r.in[end]) < 0 {
 		end++
 	}
 	s := string(r.in[r.at:end])
-	if r.policy.patterns.replace(s, r.policy.text, &r.found) != s {
+	if (isDigit(s[0]) || s[0] == '-') && r.policy.patterns.replace(s, r.policy.text, &r.found) != s {
 		r.out = append(r.out, r.policy.quoted...)
 		r.at = end
 		return
