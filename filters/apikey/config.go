@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/waft-project/waft/filters/internal/access"
+	"github.com/waft-project/waft/filters/internal/clients"
 	"github.com/waft-project/waft/sdk"
 )
 
 // Config is the configuration of the filter apikey. Requests that no rule is about have the default's access; without a
 // default, they need a key that is known.
 type Config struct {
-	sdk.Rules[access.Config]
+	sdk.Rules[clients.Access]
 	// Keys are the keys that are known.
 	Keys []Key `json:"keys" minItems:"1" maxItems:"20000"`
 	// From are the places where a request may carry its key. A request with more than one key is denied.

@@ -3,14 +3,14 @@ package main
 import (
 	"errors"
 
-	"github.com/waft-project/waft/filters/internal/access"
+	"github.com/waft-project/waft/filters/internal/clients"
 	"github.com/waft-project/waft/filters/internal/headername"
 	"github.com/waft-project/waft/sdk"
 )
 
 // filter is the configured filter. It keeps nothing per stream, so it is the handler of every stream.
 type filter struct {
-	rules        *sdk.Selector[*access.Rule]
+	rules        *sdk.Selector[*clients.Rule]
 	keys         keyring
 	sources      []source
 	clientHeader string
@@ -58,7 +58,7 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	for _, k := range config.Keys {
 		known[k.Client] = struct{}{}
 	}
-	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, c *access.Config) (*access.Rule, error) { return access.Compile(at, c, known) })
+	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, c *clients.Access) (*clients.Rule, error) { return clients.Compile(at, c, known) })
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func (f *filter) OnRequestHeaders(r *sdk.Request) sdk.Action {
 }
 
 // judge says whose key a request carries, or why it is denied.
-func (f *filter) judge(r *sdk.Request, rule *access.Rule, carried *found) (*identity, reason) {
+func (f *filter) judge(r *sdk.Request, rule *clients.Rule, carried *found) (*identity, reason) {
 	switch {
 	case carried.keys == 0:
 		return nil, reasonNoKey

@@ -39,8 +39,8 @@ func compileKeys(list []Key) (map[string]key, error) {
 	return keys, nil
 }
 
-// clients are those whose keys there are.
-func clients(keys map[string]key) map[string]struct{} {
+// knownClients are those whose keys there are.
+func knownClients(keys map[string]key) map[string]struct{} {
 	known := make(map[string]struct{}, len(keys))
 	for _, k := range keys {
 		known[k.client] = struct{}{}

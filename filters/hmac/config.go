@@ -1,14 +1,14 @@
 package main
 
 import (
-	"github.com/waft-project/waft/filters/internal/access"
+	"github.com/waft-project/waft/filters/internal/clients"
 	"github.com/waft-project/waft/sdk"
 )
 
 // Config is the configuration of the filter hmac. Requests that no rule is about have the default's access; without a default,
 // they need a signature by a key that is known.
 type Config struct {
-	sdk.Rules[access.Config]
+	sdk.Rules[clients.Access]
 	// Keys are the secrets that are shared with clients.
 	Keys []Key `json:"keys" minItems:"1" maxItems:"10000"`
 	// Label is the signature that is looked at, where requests carry several. Without it a request must carry one.

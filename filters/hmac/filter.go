@@ -6,14 +6,14 @@ import (
 	"errors"
 	"time"
 
-	"github.com/waft-project/waft/filters/internal/access"
+	"github.com/waft-project/waft/filters/internal/clients"
 	"github.com/waft-project/waft/filters/internal/headername"
 	"github.com/waft-project/waft/sdk"
 )
 
 // filter is the configured filter.
 type filter struct {
-	rules        *sdk.Selector[*access.Rule]
+	rules        *sdk.Selector[*clients.Rule]
 	verifier     verifier
 	replays      *replays
 	maxBody      int
@@ -56,8 +56,8 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if f.replays, err = openReplays(p.SharedData(), config.RememberedSignatures); err != nil {
 		return nil, err
 	}
-	known := clients(keys)
-	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, c *access.Config) (*access.Rule, error) { return access.Compile(at, c, known) })
+	known := knownClients(keys)
+	f.rules, err = sdk.CompileRules("", &config.Rules, func(at string, c *clients.Access) (*clients.Rule, error) { return clients.Compile(at, c, known) })
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,7 @@
-// Package access says which clients a filter lets in that knows clients by their credentials, such as API keys or signatures.
+// Package clients says which clients a filter lets in that knows clients by their credentials, such as API keys or signatures.
 //
 // It imports package sdk and the standard library only.
-package access
+package clients
 
 import (
 	"strconv"
@@ -9,15 +9,15 @@ import (
 	"github.com/waft-project/waft/sdk"
 )
 
-// Config says who is let in. With nothing set, every credential that is known is enough.
-type Config struct {
+// Access says who is let in. With nothing set, every credential that is known is enough.
+type Access struct {
 	// Public lets requests in without a credential. It excludes clients.
 	Public bool `json:"public,omitempty"`
 	// Clients are those whose credentials are enough.
 	Clients []string `json:"clients,omitempty" minItems:"1" maxItems:"20000" minLength:"1"`
 }
 
-// Rule is a compiled [Config]. The nil Rule lets every client in, and nobody without a credential. It is not changed once it is made.
+// Rule is a compiled [Access]. The nil Rule lets every client in, and nobody without a credential. It is not changed once it is made.
 type Rule struct {
 	public bool
 	// clients are those who are let in; nil for all.
@@ -26,7 +26,7 @@ type Rule struct {
 
 // Compile checks the configuration of a field. known has the clients that there are: one that is not is a mistake, which would let nobody in. The
 // error is an [*sdk.ConfigError] that names the field.
-func Compile(at string, c *Config, known map[string]struct{}) (*Rule, error) {
+func Compile(at string, c *Access, known map[string]struct{}) (*Rule, error) {
 	if c.Public && c.Clients != nil {
 		return nil, sdk.ConfigErrorf(at+".public", "excludes clients; give one of the two")
 	}

@@ -1,4 +1,4 @@
-package access
+package clients
 
 import (
 	"strings"
@@ -11,14 +11,14 @@ func TestRule(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name             string
-		config           *Config
+		config           *Access
 		public, ann, bob bool
 	}{
 		{"no rule", nil, false, true, true},
-		{"nothing set", &Config{}, false, true, true},
-		{"public", &Config{Public: true}, true, true, true},
-		{"one client", &Config{Clients: []string{"ann"}}, false, true, false},
-		{"both", &Config{Clients: []string{"ann", "bob"}}, false, true, true},
+		{"nothing set", &Access{}, false, true, true},
+		{"public", &Access{Public: true}, true, true, true},
+		{"one client", &Access{Clients: []string{"ann"}}, false, true, false},
+		{"both", &Access{Clients: []string{"ann", "bob"}}, false, true, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -40,11 +40,11 @@ func TestCompileErrors(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name   string
-		config Config
+		config Access
 		want   string
 	}{
-		{"public for some", Config{Public: true, Clients: []string{"ann"}}, "default.public: excludes clients"},
-		{"a client without a key", Config{Clients: []string{"ann", "eve"}}, `default.clients[1]: no key is of the client "eve"`},
+		{"public for some", Access{Public: true, Clients: []string{"ann"}}, "default.public: excludes clients"},
+		{"a client without a key", Access{Clients: []string{"ann", "eve"}}, `default.clients[1]: no key is of the client "eve"`},
 	} {
 		if _, err := Compile("default", &tc.config, known); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: error %v, want one with %q", tc.name, err, tc.want)
