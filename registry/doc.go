@@ -5,6 +5,9 @@
 // and its waft manifest, if there is one, is attached as an OCI 1.1 referrer. The tag is written last, so that a push that
 // is interrupted changes nothing that a reader sees.
 //
+// What else belongs to an artifact (a signature, an SBOM, a report) is attached in the same way, by Attach, and read by
+// Referrers and ReadReferrer. The package does not read it: what signatures mean is known to package signing below it.
+//
 // The flow of a pull: a Reference is resolved to an Artifact (identity: the digest of its image manifest), whose module
 // (identity: the sha256 of its bytes) is downloaded into a Cache and given out as a file.
 //

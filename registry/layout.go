@@ -1,10 +1,16 @@
 package registry
 
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
 // Layout is the shape of an artifact: which media types stand where. Istio and Envoy Gateway read LayoutOCI
 // and LayoutCompat, generic Wasm tools read LayoutCNCF.
 type Layout string
 
-// The layouts. Push writes LayoutOCI; all of them are read.
+// The layouts. Push writes the first three; all of them are read.
 const (
 	// LayoutOCI has two layers, configuration and raw module:
 	// https://github.com/solo-io/wasm/blob/master/spec/spec.md
@@ -29,6 +35,7 @@ const (
 	mediaTypeModuleConfig  = "application/vnd.module.wasm.config.v1+json"
 	mediaTypeModuleContent = "application/vnd.module.wasm.content.layer.v1+wasm"
 
+	mediaTypeImageConfig   = "application/vnd.oci.image.config.v1+json"
 	mediaTypeOCITarGzip    = "application/vnd.oci.image.layer.v1.tar+gzip"
 	mediaTypeDockerTarGzip = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
@@ -57,3 +64,23 @@ const (
 
 // ManifestArtifactType is the artifact type of the referrer that carries a waft manifest, and the media type of its JSON.
 const ManifestArtifactType = "application/vnd.waft.manifest.v1+json"
+
+// WrittenLayouts are those that Push writes.
+func WrittenLayouts() []Layout { return []Layout{LayoutOCI, LayoutCompat, LayoutCNCF} }
+
+// ParseLayout reads the name of a layout that Push writes.
+func ParseLayout(s string) (Layout, error) {
+	if l := Layout(s); slices.Contains(WrittenLayouts(), l) {
+		return l, nil
+	}
+	return "", notWritten(Layout(s))
+}
+
+func notWritten(l Layout) error {
+	var names []string
+	for _, w := range WrittenLayouts() {
+		names = append(names, string(w))
+	}
+	return &Error{Op: "layout", Subject: quote(string(l)), Kind: ErrUnsupportedLayout, Detail: "it is not one that is written",
+		Next: fmt.Sprintf("use %s", strings.Join(names, ", "))}
+}

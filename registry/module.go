@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,8 @@ type Module struct {
 	Content io.ReaderAt
 	// Size of Content in bytes.
 	Size int64
+	// Layout is the one that Push writes; empty: LayoutOCI. PushLayouts has layouts of its own.
+	Layout Layout
 	// Name and Version become the annotations org.opencontainers.image.title and .version.
 	Name, Version string
 	// ABIVersions are the proxy-wasm ABI versions that the module declares, such as "0.2.1", for the configuration layer.
@@ -24,6 +27,8 @@ type Module struct {
 	// Annotations are added to the image manifest. They must not change from push to push if the digests are not to.
 	Annotations map[string]string
 }
+
+func (m Module) layout() Layout { return cmp.Or(m.Layout, LayoutOCI) }
 
 // ModuleBytes is a Module over bytes in memory, which must not change before the push has ended.
 func ModuleBytes(wasm []byte) Module {

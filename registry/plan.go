@@ -20,8 +20,11 @@ func (b blob) open() io.Reader {
 	return bytes.NewReader(b.data)
 }
 
-// pushPlan is everything that a push uploads. It depends on the module alone: not on the time, the machine or the registry.
+// pushPlan is everything that a push of one layout uploads. It depends on the module alone: not on the time, the machine or
+// the registry.
 type pushPlan struct {
+	layout      Layout
+	layer       Descriptor // holds the module
 	blobs       []blob
 	image       blob
 	referrer    blob // without data when there is none
@@ -36,46 +39,52 @@ func (p pushPlan) blobBytes() int64 {
 	return n
 }
 
-// moduleConfigJSON is the configuration layer of LayoutOCI, as wasme writes it.
-type moduleConfigJSON struct {
-	Type        string   `json:"type"`
-	ABIVersions []string `json:"abiVersions"`
-	Config      struct {
-		RootIDs []string `json:"rootIds"`
-	} `json:"config"`
-}
-
 // layerJSON is a layer with the file name that `oras pull` gives it.
 type layerJSON struct {
 	Descriptor
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// imageManifestJSON is an image manifest of LayoutOCI.
+// imageManifestJSON is an image manifest that is written.
 type imageManifestJSON struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     string            `json:"mediaType"`
-	ArtifactType  string            `json:"artifactType"`
+	ArtifactType  string            `json:"artifactType,omitempty"`
 	Config        Descriptor        `json:"config"`
 	Layers        []layerJSON       `json:"layers"`
 	Annotations   map[string]string `json:"annotations,omitempty"`
 }
 
-// plan lays out a module in LayoutOCI.
+// shape is how one layout lays out a module: what the image manifest says, and the blobs that it names.
+type shape struct {
+	artifactType string
+	config       blob
+	layers       []layerJSON
+	layer        Descriptor // the one of layers that holds the module
+	blobs        []blob     // config among them
+	annotations  map[string]string
+}
+
+// plan lays out a module in the layout that it asks for. module describes its bytes, and has the media type of LayoutOCI.
 func plan(m Module, module Descriptor) (pushPlan, error) {
-	conf := moduleConfigJSON{Type: "envoy_proxy", ABIVersions: append([]string{}, m.ABIVersions...)}
-	conf.Config.RootIDs = append([]string{}, m.RootIDs...)
-	confData, err := encodeJSON(conf)
+	var s shape
+	var err error
+	switch m.layout() {
+	case LayoutOCI:
+		s, err = shapeOCI(m, module)
+	case LayoutCompat:
+		s, err = shapeCompat(m, module)
+	case LayoutCNCF:
+		s, err = shapeCNCF(m, module)
+	default:
+		err = notWritten(m.Layout)
+	}
 	if err != nil {
 		return pushPlan{}, err
 	}
-	config := newBlob(mediaTypeModuleConfig, confData)
-	empty := newBlob(mediaTypeEmpty, []byte("{}"))
-	p := pushPlan{
-		blobs:       []blob{empty, config, {desc: module, content: m.Content}},
-		annotations: map[string]string{},
-	}
+	p := pushPlan{layout: m.layout(), layer: s.layer, blobs: s.blobs, annotations: map[string]string{}}
 	maps.Copy(p.annotations, m.Annotations)
+	maps.Copy(p.annotations, s.annotations)
 	if m.Name != "" {
 		p.annotations[annotationTitle] = m.Name
 	}
@@ -86,15 +95,10 @@ func plan(m Module, module Descriptor) (pushPlan, error) {
 	if m.Manifest != nil {
 		attachment = newBlob(ManifestArtifactType, m.Manifest)
 		p.annotations[AnnotationManifest] = string(attachment.desc.Digest)
-		p.blobs = append(p.blobs, attachment)
 	}
 	image, err := encodeJSON(imageManifestJSON{
-		SchemaVersion: 2, MediaType: mediaTypeOCIManifest, ArtifactType: mediaTypeModuleConfig, Config: empty.desc,
-		Layers: []layerJSON{
-			{config.desc, map[string]string{annotationTitle: fileModuleConfig}},
-			{module, map[string]string{annotationTitle: fileModule}},
-		},
-		Annotations: p.annotations,
+		SchemaVersion: 2, MediaType: mediaTypeOCIManifest, ArtifactType: s.artifactType, Config: s.config.desc,
+		Layers: s.layers, Annotations: p.annotations,
 	})
 	if err != nil {
 		return pushPlan{}, err
@@ -103,17 +107,33 @@ func plan(m Module, module Descriptor) (pushPlan, error) {
 	if m.Manifest == nil {
 		return p, nil
 	}
-	referrer, err := encodeJSON(referrerJSON{
-		SchemaVersion: 2, MediaType: mediaTypeOCIManifest, ArtifactType: ManifestArtifactType, Config: empty.desc,
-		Layers: []Descriptor{attachment.desc}, Subject: p.image.desc,
-	})
+	blobs, referrer, err := planReferrer(p.image.desc, Attachment{ArtifactType: ManifestArtifactType, Data: m.Manifest})
 	if err != nil {
 		return pushPlan{}, err
 	}
-	p.referrer = newBlob(mediaTypeOCIManifest, referrer)
+	p.blobs = appendBlobs(p.blobs, blobs...)
+	p.referrer = referrer
 	return p, nil
+}
+
+// appendBlobs adds the blobs that are not there yet.
+func appendBlobs(blobs []blob, more ...blob) []blob {
+next:
+	for _, b := range more {
+		for _, have := range blobs {
+			if have.desc.Digest == b.desc.Digest {
+				continue next
+			}
+		}
+		blobs = append(blobs, b)
+	}
+	return blobs
 }
 
 func newBlob(mediaType string, data []byte) blob {
 	return blob{desc: Descriptor{MediaType: mediaType, Digest: DigestOf(data), Size: int64(len(data))}, data: data}
 }
+
+// emptyBlob stands where a manifest must name a configuration and has none.
+// https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md#guidance-for-an-empty-descriptor
+func emptyBlob() blob { return newBlob(mediaTypeEmpty, []byte("{}")) }

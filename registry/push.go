@@ -1,11 +1,11 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -13,54 +13,122 @@ import (
 	"oras.land/oras-go/v2/registry/remote"
 )
 
-// Push publishes a module under a tag, in LayoutOCI, with its waft manifest as a referrer, and gives the artifact as the
+// Push publishes a module under a tag, in Module.Layout, with its waft manifest as a referrer, and gives the artifact as the
 // registry now has it. A reference without a tag gets DefaultTag; one with a digest is refused, since the digest is what a
 // push finds out.
 //
 // The tag is written after everything else: a push that fails or is interrupted leaves the tag where it was. Blobs that the
 // registry has already are not sent again.
 func (c *Client) Push(ctx context.Context, ref Reference, m Module, progress Progress) (Artifact, error) {
+	artifacts, err := c.PushLayouts(ctx, ref, m, []Layout{m.layout()}, progress)
+	if err != nil {
+		return Artifact{}, err
+	}
+	return artifacts[0], nil
+}
+
+// LayoutTag is the tag at which PushLayouts writes a layout that is not the first of its list: TAG-LAYOUT, such as
+// 1.2.0-compat.
+func LayoutTag(tag string, l Layout) string { return tag + "-" + string(l) }
+
+// PushLayouts publishes a module in several layouts, since no image is one that all systems read: the first at the
+// reference's tag, each further one at LayoutTag. It gives one artifact for each, in the order of the list. What Push says
+// holds here, too; the tags are written last, and the reference's own after all others.
+//
+// The layouts are images of their own and not parts of an index: Istio and Envoy Gateway compare a digest with that of the
+// image manifest.
+func (c *Client) PushLayouts(ctx context.Context, ref Reference, m Module, layouts []Layout, progress Progress) ([]Artifact, error) {
 	const op = "push"
 	if ref.Digest != "" {
-		return Artifact{}, &Error{Op: op, Subject: ref.String(), Kind: ErrInvalidReference, Detail: "it has a digest, which only a push can tell", Next: "leave out @" + string(ref.Digest)}
+		return nil, &Error{Op: op, Subject: ref.String(), Kind: ErrInvalidReference, Detail: "it has a digest, which only a push can tell", Next: "leave out @" + string(ref.Digest)}
+	}
+	if len(layouts) == 0 {
+		layouts = []Layout{m.layout()}
 	}
 	ref = ref.WithDefaults()
-	layer, err := describeModule(ctx, ref, m, c.maxModule)
+	refs, err := layoutReferences(ref, layouts)
 	if err != nil {
-		return Artifact{}, err
+		return nil, err
+	}
+	module, err := describeModule(ctx, ref, m, c.maxModule)
+	if err != nil {
+		return nil, err
 	}
 	if len(m.Manifest) > MaxAttachmentBytes {
-		return Artifact{}, tooLarge(op, ref.String()+" (its manifest)", MaxAttachmentBytes, int64(len(m.Manifest)))
+		return nil, tooLarge(op, ref.String()+" (its manifest)", MaxAttachmentBytes, int64(len(m.Manifest)))
 	}
-	p, err := plan(m, layer)
-	if err != nil {
-		return Artifact{}, fmt.Errorf("push %s: %w", ref, err)
+	plans := make([]pushPlan, len(layouts))
+	up := &upload{progress: progress}
+	for i, l := range layouts {
+		m.Layout = l
+		if plans[i], err = plan(m, module); err != nil {
+			return nil, withSubject(fmt.Errorf("push %s: %w", ref, err), op, ref.String())
+		}
+		if plans[i].layer.Size > c.maxModule {
+			return nil, tooLarge(op, ref.String(), c.maxModule, plans[i].layer.Size)
+		}
+		up.total += plans[i].blobBytes()
 	}
-	repo, err := c.repository(ref)
-	if err != nil {
-		return Artifact{}, err
+	if up.repo, err = c.repository(ref); err != nil {
+		return nil, err
 	}
-	up := &upload{repo: repo, progress: progress, total: p.blobBytes()}
+	for _, p := range plans {
+		if err := c.pushUntagged(ctx, op, ref, up, p); err != nil {
+			return nil, err
+		}
+	}
+	artifacts := make([]Artifact, len(plans))
+	for i, p := range slices.Backward(plans) {
+		if _, err := c.putManifest(ctx, op, refs[i], refs[i].Tag, p.image); err != nil {
+			return nil, err
+		}
+		artifacts[i] = Artifact{
+			Reference: refs[i].AtDigest(p.image.desc.Digest), Digest: p.image.desc.Digest, Layout: p.layout, Module: module, Layer: p.layer,
+			Annotations: p.annotations, ImageManifest: p.image.data, Manifest: m.Manifest,
+		}
+		if !artifacts[i].Packed() {
+			artifacts[i].Module = p.layer
+		}
+	}
+	return artifacts, nil
+}
+
+// layoutReferences are where the layouts go.
+func layoutReferences(ref Reference, layouts []Layout) ([]Reference, error) {
+	refs := make([]Reference, len(layouts))
+	for i, l := range layouts {
+		if slices.Contains(layouts[:i], l) {
+			return nil, &Error{Op: "push", Subject: ref.String(), Kind: ErrUnsupportedLayout, Detail: "the layout " + quote(string(l)) + " is named twice", Next: "name each layout once"}
+		}
+		if _, err := ParseLayout(string(l)); err != nil {
+			return nil, err
+		}
+		refs[i] = ref
+		if i == 0 {
+			continue
+		}
+		refs[i].Tag = LayoutTag(ref.Tag, l)
+		if err := validTag(refs[i].Tag); err != nil {
+			return nil, &Error{Op: "push", Subject: ref.String(), Kind: ErrInvalidReference, Detail: err.Error(), Next: "use a shorter tag", Err: err}
+		}
+	}
+	return refs, nil
+}
+
+// pushUntagged uploads everything of a plan; no tag names it yet.
+func (c *Client) pushUntagged(ctx context.Context, op string, ref Reference, up *upload, p pushPlan) error {
 	for _, b := range p.blobs {
 		if err := up.blob(ctx, b); err != nil {
-			return Artifact{}, c.orasError(ctx, op, ref, err)
+			return c.orasError(ctx, op, ref, err)
 		}
 	}
-	if err := up.manifest(ctx, p.image, ""); err != nil {
-		return Artifact{}, c.orasError(ctx, op, ref, err)
+	if _, err := c.putManifest(ctx, op, ref, string(p.image.desc.Digest), p.image); err != nil {
+		return err
 	}
-	if p.referrer.data != nil {
-		if err := up.manifest(ctx, p.referrer, ""); err != nil {
-			return Artifact{}, c.orasError(ctx, op, ref, err)
-		}
+	if p.referrer.data == nil {
+		return nil
 	}
-	if err := up.manifest(ctx, p.image, ref.Tag); err != nil {
-		return Artifact{}, c.orasError(ctx, op, ref, err)
-	}
-	return Artifact{
-		Reference: ref.AtDigest(p.image.desc.Digest), Digest: p.image.desc.Digest, Layout: LayoutOCI, Module: layer, Layer: layer,
-		Annotations: p.annotations, ImageManifest: p.image.data, Manifest: m.Manifest,
-	}, nil
+	return c.putReferrer(ctx, op, ref, p.image.desc, p.referrer)
 }
 
 // describeModule reads the module once, for its digest.
@@ -115,14 +183,6 @@ func (u *upload) tell(done int64) {
 	if u.progress != nil {
 		u.progress(done, u.total)
 	}
-}
-
-// manifest writes a manifest by its digest, or under a tag.
-func (u *upload) manifest(ctx context.Context, b blob, tag string) error {
-	if tag == "" {
-		return u.repo.Manifests().Push(ctx, b.desc.oci(), bytes.NewReader(b.data))
-	}
-	return u.repo.Manifests().PushReference(ctx, b.desc.oci(), bytes.NewReader(b.data), tag)
 }
 
 // countingReader tells how much was read of it. net/http may go on reading a body for a moment after the request has ended,

@@ -67,19 +67,28 @@ func newPush() *cobra.Command {
 	var reg registryFlags
 	var out output
 	var manifestFile string
+	var layoutNames []string
 	cmd := &cobra.Command{
 		Use:   "push FILE.wasm REFERENCE",
 		Short: "Publish a module as an OCI artifact",
-		Long: `Push publishes a module in the two-layer layout that Istio and Envoy Gateway read, with its manifest beside it. The
-manifest is FILE.json, as waft build wrote it; for a module that something else built, it is made from the module. A module
-that no known Envoy can load, or that is not a proxy-wasm module, is refused.`,
-		Example: "  waft push dist/authz.wasm registry.example/filters/authz:1.2.0",
+		Long: `Push publishes a module, with its manifest beside it. The manifest is FILE.json, as waft build wrote it; for a module that
+something else built, it is made from the module. A module that no known Envoy can load, or that is not a proxy-wasm module,
+is refused.
+
+The default layout, oci, and compat are for Istio, Envoy Gateway and waft; cncf is for generic Wasm tools. The first layout goes
+to the reference's tag, each further one to TAG-LAYOUT.`,
+		Example: `  waft push dist/authz.wasm registry.example/filters/authz:1.2.0
+  waft push dist/authz.wasm registry.example/filters/authz:1.2.0 --layout oci,compat,cncf`,
 		Args:    exactArgs("FILE.wasm", "REFERENCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
 				return err
 			}
 			ref, err := registry.ParseReference(args[1])
+			if err != nil {
+				return err
+			}
+			layouts, err := parseLayouts(layoutNames)
 			if err != nil {
 				return err
 			}
@@ -101,22 +110,43 @@ that no known Envoy can load, or that is not a proxy-wasm module, is refused.`,
 				return err
 			}
 			bar := newBar(cmd.ErrOrStderr(), "push "+filepath.Base(args[0]))
-			artifact, err := client.Push(cmd.Context(), ref, module, bar.progress)
+			artifacts, err := client.PushLayouts(cmd.Context(), ref, module, layouts, bar.progress)
 			bar.done()
 			if err != nil {
 				return trustFlags(err, ref)
 			}
-			return out.print(cmd.OutOrStdout(), artifact, func(t *table) {
-				t.row("pushed", artifact.Reference)
-				t.row("artifact", artifact.Digest)
-				t.row("module", artifact.Module.Digest)
+			return out.print(cmd.OutOrStdout(), pushed{artifacts[0], artifacts[1:]}, func(t *table) {
+				for _, artifact := range artifacts {
+					t.row("pushed", artifact.Reference)
+					t.row("artifact", artifact.Digest)
+				}
+				t.row("module", artifacts[0].Module.Digest)
 			})
 		},
 	}
 	reg.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().StringVar(&manifestFile, "manifest", "", "the module's manifest (default: FILE.json where it is there)")
+	cmd.Flags().StringSliceVar(&layoutNames, "layout", []string{string(registry.LayoutOCI)}, "oci, compat or cncf, or several of them with commas")
 	return cmd
+}
+
+// pushed is what push prints: the artifact at the reference's tag, and those in further layouts.
+type pushed struct {
+	registry.Artifact
+	Further []registry.Artifact `json:"further,omitempty"`
+}
+
+func parseLayouts(names []string) ([]registry.Layout, error) {
+	var layouts []registry.Layout
+	for _, name := range names {
+		l, err := registry.ParseLayout(name)
+		if err != nil {
+			return nil, usagef("--layout: %w", err)
+		}
+		layouts = append(layouts, l)
+	}
+	return layouts, nil
 }
 
 // manifestOf is the manifest that goes with a module: the file given, else the one beside the module, else one made from

@@ -38,6 +38,12 @@ func Run(t *testing.T, newRegistry func(t *testing.T) Endpoint) {
 		{"progress", testProgress},
 		{"Istio's and Envoy Gateway's rules", testIstioReads},
 		{"every layout is read", testLayouts},
+		{"every layout that is written is read, by us and by those it is for", testWrittenLayouts},
+		{"layouts that are not written", testNotWritten},
+		{"an attachment comes back", testAttach},
+		{"attachments by others and by us", testForeignAttachment},
+		{"attachments at once do not lose one another", testAttachAtOnce},
+		{"attachments that are not what they seem", testBadAttachments},
 		{"what holds no module is refused", testUnsupported},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, newRegistry(t)) })

@@ -17,3 +17,10 @@ func TestFilesystem(t *testing.T) {
 func TestTLS(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T) registrytest.Endpoint { return registrytest.StartTLS(t) })
 }
+
+// A registry with the referrers API.
+func TestReferrersAPI(t *testing.T) {
+	registrytest.Run(t, func(t *testing.T) registrytest.Endpoint {
+		return registrytest.Serve(t, registrytest.NewReferrers(registrytest.Start(t).Handler))
+	})
+}
