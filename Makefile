@@ -8,6 +8,8 @@ ENVOY_VERSION := 1.40.0
 ENVOY_VERSIONS := 1.36.4 $(ENVOY_VERSION)
 # Those that wasmhost has profiles of.
 CONFORMANCE_VERSIONS := 1.36.4 1.37.0 1.38.2 1.39.3 $(ENVOY_VERSION)
+# The cosign that signatures are compared with.
+COSIGN_VERSION := v3.1.3
 PYTHON ?= python3
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -45,6 +47,15 @@ e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults
 .PHONY: interop
 interop: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
 	$(GO) test -count 1 -timeout 15m -tags interop -run TestRust -v ./sdk/filtertest
+
+.PHONY: interop-registry
+interop-registry: .cache/tools/cosign ## Compare signatures with cosign's, both ways (builds cosign first: minutes)
+	COSIGN=$(CURDIR)/.cache/tools/cosign $(GO) test -count 1 -timeout 15m -tags interop -run 'Cosign|Both' -v ./registry/signing
+
+# From its Go module, outside this one, whose go.mod it must not change.
+.cache/tools/cosign:
+	@mkdir -p .cache/tools
+	cd "$$(mktemp -d)" && GOFLAGS=-mod=mod GOBIN=$(CURDIR)/.cache/tools $(GO) install github.com/sigstore/cosign/v3/cmd/cosign@$(COSIGN_VERSION)
 
 .PHONY: scenarios
 scenarios: build $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Run every filter's scenarios in wazero and in five Envoys (half an hour)

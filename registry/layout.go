@@ -38,6 +38,7 @@ const (
 	mediaTypeImageConfig   = "application/vnd.oci.image.config.v1+json"
 	mediaTypeOCITarGzip    = "application/vnd.oci.image.layer.v1.tar+gzip"
 	mediaTypeDockerTarGzip = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+	mediaTypeDockerConfig  = "application/vnd.docker.container.image.v1+json"
 
 	mediaTypeCNCFConfig  = "application/vnd.wasm.config.v0+json"
 	mediaTypeCNCFContent = "application/wasm"

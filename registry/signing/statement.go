@@ -1,0 +1,76 @@
+package signing
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/waft-project/waft/registry"
+)
+
+// statementJSON is an in-toto statement.
+// https://github.com/in-toto/attestation/blob/v1.1.0/spec/v1/statement.md
+type statementJSON struct {
+	Type          string          `json:"_type"`
+	Subject       []subjectJSON   `json:"subject"`
+	PredicateType string          `json:"predicateType"`
+	Predicate     json.RawMessage `json:"predicate"`
+}
+
+type subjectJSON struct {
+	Name   string            `json:"name,omitempty"`
+	Digest map[string]string `json:"digest"`
+}
+
+const (
+	statementType   = "https://in-toto.io/Statement/v1"
+	statementTypeV0 = "https://in-toto.io/Statement/v0.1" // cosign wrote it until 3.0
+	payloadType     = "application/vnd.in-toto+json"
+	// PredicateSignature is the predicate type of a plain signature: "this artifact is signed", and nothing more.
+	PredicateSignature = "https://sigstore.dev/cosign/sign/v1"
+)
+
+// encodeStatement is what is signed for an artifact in the bundle form. The predicate must be one JSON object.
+func encodeStatement(subject registry.Digest, predicateType string, predicate []byte) ([]byte, error) {
+	if err := validPredicate(predicateType, predicate); err != nil {
+		return nil, err
+	}
+	return json.Marshal(statementJSON{
+		Type: statementType, PredicateType: predicateType, Predicate: predicate,
+		Subject: []subjectJSON{{Digest: map[string]string{"sha256": subject.Hex()}}},
+	})
+}
+
+func validPredicate(predicateType string, predicate []byte) error {
+	if !strings.Contains(predicateType, ":") || len(predicateType) > 1024 {
+		return invalidPayload("predicate type %s is not a URI", cut(predicateType))
+	}
+	if err := oneReading(predicate); err != nil {
+		return invalidPayload("its predicate is not JSON: %v", err)
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(predicate, &object) != nil || object == nil {
+		return invalidPayload("its predicate is not a JSON object")
+	}
+	return nil
+}
+
+// parseStatement reads a statement whose signature was verified, and says whether one of its subjects is the artifact.
+func parseStatement(data []byte, subject registry.Digest) (s statementJSON, about bool, err error) {
+	if err := oneReading(data); err != nil {
+		return s, false, invalidPayload("not a JSON statement: %v", err)
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, false, invalidPayload("not an in-toto statement: %v", err)
+	}
+	if s.Type != statementType && s.Type != statementTypeV0 {
+		return s, false, invalidPayload("its _type is %s, want %s", cut(s.Type), statementType)
+	}
+	if len(s.Predicate) == 0 || string(s.Predicate) == "null" {
+		s.Predicate = json.RawMessage("{}")
+	}
+	if err := validPredicate(s.PredicateType, s.Predicate); err != nil {
+		return s, false, err
+	}
+	return s, slices.ContainsFunc(s.Subject, func(d subjectJSON) bool { return d.Digest["sha256"] == subject.Hex() }), nil
+}
