@@ -8,6 +8,8 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	bundlepb "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/waft-project/waft/registry/internal/strictjson"
 )
 
 const (
@@ -52,7 +54,7 @@ func pae(statement []byte) []byte { return dsse.PAE(payloadType, statement) }
 func parseBundle(data []byte) (Evidence, error) {
 	var b bundlepb.Bundle
 	// Members that are not known are of later versions; those that count here have been the same in all.
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: maxJSONDepth}).Unmarshal(data, &b); err != nil {
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: strictjson.MaxDepth}).Unmarshal(data, &b); err != nil {
 		return Evidence{}, invalidBundle("not a Sigstore bundle: %v", err)
 	}
 	if !strings.HasPrefix(b.GetMediaType(), bundlePrefix) {

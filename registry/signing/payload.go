@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/internal/strictjson"
 )
 
 // simpleSigning is the payload of cosign's signature images.
@@ -42,7 +43,7 @@ func encodePayload(a registry.Artifact) ([]byte, error) {
 // parsePayload reads a payload whose signature was verified.
 func parsePayload(data []byte) (simpleSigning, error) {
 	var p simpleSigning
-	if err := oneReading(data); err != nil {
+	if err := strictjson.Check(data); err != nil {
 		return p, invalidPayload("not a JSON payload: %v", err)
 	}
 	if err := json.Unmarshal(data, &p); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/internal/strictjson"
 )
 
 // statementJSON is an in-toto statement.
@@ -45,7 +46,7 @@ func validPredicate(predicateType string, predicate []byte) error {
 	if !strings.Contains(predicateType, ":") || len(predicateType) > 1024 {
 		return invalidPayload("predicate type %s is not a URI", cut(predicateType))
 	}
-	if err := oneReading(predicate); err != nil {
+	if err := strictjson.Check(predicate); err != nil {
 		return invalidPayload("its predicate is not JSON: %v", err)
 	}
 	var object map[string]json.RawMessage
@@ -57,7 +58,7 @@ func validPredicate(predicateType string, predicate []byte) error {
 
 // parseStatement reads a statement whose signature was verified, and says whether one of its subjects is the artifact.
 func parseStatement(data []byte, subject registry.Digest) (s statementJSON, about bool, err error) {
-	if err := oneReading(data); err != nil {
+	if err := strictjson.Check(data); err != nil {
 		return s, false, invalidPayload("not a JSON statement: %v", err)
 	}
 	if err := json.Unmarshal(data, &s); err != nil {

@@ -1,4 +1,5 @@
-package signing
+// Package strictjson refuses JSON that two readers would understand differently, where a decision rests on it.
+package strictjson
 
 import (
 	"bytes"
@@ -9,12 +10,12 @@ import (
 	"strings"
 )
 
-// maxJSONDepth is how deeply objects and arrays of a payload may be nested.
-const maxJSONDepth = 64
+// MaxDepth is how deeply objects and arrays may be nested.
+const MaxDepth = 64
 
-// oneReading refuses JSON that two readers would understand differently: a member twice, by names that differ in case only
+// Check refuses JSON that has more than one reading: a member twice, by names that differ in case only
 // (encoding/json takes either), or something behind the value.
-func oneReading(data []byte) error {
+func Check(data []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	type level struct {
@@ -34,7 +35,7 @@ func oneReading(data []byte) error {
 		if name, ok := tok.(string); ok && top >= 0 && stack[top].key {
 			folded := strings.ToLower(name)
 			if stack[top].names[folded] {
-				return fmt.Errorf("the member %s stands there twice", cut(name))
+				return fmt.Errorf("the member %s stands there twice", quote(name))
 			}
 			stack[top].names[folded] = true
 			stack[top].key = false
@@ -48,8 +49,8 @@ func oneReading(data []byte) error {
 		case json.Delim('}'), json.Delim(']'):
 			stack = stack[:top]
 		}
-		if len(stack) > maxJSONDepth {
-			return fmt.Errorf("more than %d levels", maxJSONDepth)
+		if len(stack) > MaxDepth {
+			return fmt.Errorf("more than %d levels", MaxDepth)
 		}
 		if top = len(stack) - 1; top >= 0 && stack[top].names != nil && tok != json.Delim('{') {
 			stack[top].key = true
@@ -62,4 +63,12 @@ func oneReading(data []byte) error {
 		return errors.New("there is something behind the value")
 	}
 	return nil
+}
+
+func quote(s string) string {
+	const shown = 120
+	if len(s) > shown {
+		s = s[:shown] + "…"
+	}
+	return fmt.Sprintf("%q", s)
 }
