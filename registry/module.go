@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +25,10 @@ type Module struct {
 	RootIDs []string
 	// Manifest is the waft manifest (JSON) to attach, or nil.
 	Manifest []byte
+	// BeforeTag is called with each artifact when everything of it is in the registry and no tag names it yet, so that it can
+	// be signed, or something attached to it, before anybody finds it. An error ends the push, and the tags stay where they
+	// were. Nil: nothing.
+	BeforeTag func(ctx context.Context, a Artifact) error
 	// Annotations are added to the image manifest. They must not change from push to push if the digests are not to.
 	Annotations map[string]string
 }

@@ -78,16 +78,24 @@ func (c *Client) PushLayouts(ctx context.Context, ref Reference, m Module, layou
 		}
 	}
 	artifacts := make([]Artifact, len(plans))
-	for i, p := range slices.Backward(plans) {
-		if _, err := c.putManifest(ctx, op, refs[i], refs[i].Tag, p.image); err != nil {
-			return nil, err
-		}
+	for i, p := range plans {
 		artifacts[i] = Artifact{
 			Reference: refs[i].AtDigest(p.image.desc.Digest), Digest: p.image.desc.Digest, Layout: p.layout, Module: module, Layer: p.layer,
 			Annotations: p.annotations, ImageManifest: p.image.data, Manifest: m.Manifest,
 		}
 		if !artifacts[i].Packed() {
 			artifacts[i].Module = p.layer
+		}
+		if m.BeforeTag == nil {
+			continue
+		}
+		if err := m.BeforeTag(ctx, artifacts[i]); err != nil {
+			return nil, err
+		}
+	}
+	for i, p := range slices.Backward(plans) {
+		if _, err := c.putManifest(ctx, op, refs[i], refs[i].Tag, p.image); err != nil {
+			return nil, err
 		}
 	}
 	return artifacts, nil

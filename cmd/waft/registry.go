@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/signing"
 	"github.com/waft-project/waft/sdk/build"
 	"github.com/waft-project/waft/sdk/manifest"
 )
@@ -66,7 +68,7 @@ func trustFlags(err error, ref registry.Reference) error {
 func newPush() *cobra.Command {
 	var reg registryFlags
 	var out output
-	var manifestFile string
+	var manifestFile, signKey string
 	var layoutNames []string
 	cmd := &cobra.Command{
 		Use:   "push FILE.wasm REFERENCE",
@@ -76,10 +78,10 @@ something else built, it is made from the module. A module that no known Envoy c
 is refused.
 
 The default layout, oci, and compat are for Istio, Envoy Gateway and waft; cncf is for generic Wasm tools. The first layout goes
-to the reference's tag, each further one to TAG-LAYOUT.`,
+to the reference's tag, each further one to TAG-LAYOUT. With --sign-key each is signed before its tag is written.`,
 		Example: `  waft push dist/authz.wasm registry.example/filters/authz:1.2.0
   waft push dist/authz.wasm registry.example/filters/authz:1.2.0 --layout oci,compat,cncf`,
-		Args:    exactArgs("FILE.wasm", "REFERENCE"),
+		Args: exactArgs("FILE.wasm", "REFERENCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
 				return err
@@ -109,6 +111,16 @@ to the reference's tag, each further one to TAG-LAYOUT.`,
 			if module.Manifest, err = described.Encode(); err != nil {
 				return err
 			}
+			if signKey != "" {
+				signer, err := loadSigner(cmd, signKey)
+				if err != nil {
+					return err
+				}
+				module.BeforeTag = func(ctx context.Context, a registry.Artifact) error {
+					_, err := signing.Sign(ctx, client, a, signer)
+					return err
+				}
+			}
 			bar := newBar(cmd.ErrOrStderr(), "push "+filepath.Base(args[0]))
 			artifacts, err := client.PushLayouts(cmd.Context(), ref, module, layouts, bar.progress)
 			bar.done()
@@ -128,6 +140,7 @@ to the reference's tag, each further one to TAG-LAYOUT.`,
 	out.flag(cmd)
 	cmd.Flags().StringVar(&manifestFile, "manifest", "", "the module's manifest (default: FILE.json where it is there)")
 	cmd.Flags().StringSliceVar(&layoutNames, "layout", []string{string(registry.LayoutOCI)}, "oci, compat or cncf, or several of them with commas")
+	cmd.Flags().StringVar(&signKey, "sign-key", "", "sign each artifact before its tag is written, as waft sign does, with this "+strings.TrimPrefix(keyFlagHelp, "the "))
 	return cmd
 }
 

@@ -2,6 +2,8 @@ package registrytest
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/waft-project/waft/registry"
@@ -70,5 +72,48 @@ func testNotWritten(t *testing.T, e Endpoint) {
 	for _, at := range []registry.Reference{ref, long} {
 		_, err = c.Resolve(t.Context(), at)
 		wantKind(t, err, registry.ErrNotFound)
+	}
+}
+
+// Each artifact can be read and added to before its tag is there, and an error leaves no tag.
+func testBeforeTag(t *testing.T, e Endpoint) {
+	m, wasm := testModule(5000, 1)
+	ref := e.Reference(t, "written/x:1.0")
+	c := e.Client(t)
+	refused := errors.New("refused")
+	var seen []registry.Layout
+	m.BeforeTag = func(_ context.Context, a registry.Artifact) error {
+		seen = append(seen, a.Layout)
+		_, err := c.Resolve(t.Context(), a.Reference.InRepository().AtDigest(a.Digest))
+		if err != nil {
+			return err
+		}
+		tagged := a.Reference
+		tagged.Digest = ""
+		_, err = c.Resolve(t.Context(), tagged)
+		wantKind(t, err, registry.ErrNotFound)
+		if a.Layout == registry.LayoutCompat {
+			return refused
+		}
+		return nil
+	}
+	layouts := []registry.Layout{registry.LayoutOCI, registry.LayoutCompat, registry.LayoutCNCF}
+	if _, err := c.PushLayouts(t.Context(), ref, m, layouts, nil); !errors.Is(err, refused) {
+		t.Fatalf("have %v", err)
+	}
+	_, err := c.Resolve(t.Context(), ref)
+	wantKind(t, err, registry.ErrNotFound)
+	m.BeforeTag = func(_ context.Context, a registry.Artifact) error {
+		_, err := c.Attach(t.Context(), a, registry.Attachment{ArtifactType: reportType, Data: []byte(a.Layout)})
+		return err
+	}
+	if _, err := c.PushLayouts(t.Context(), ref, m, layouts, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustList(t, c, mustPull(t, c, ref, wasm), reportType); len(got) != 1 || string(got[0].Data) != "oci" {
+		t.Errorf("attached: %+v", got)
+	}
+	if len(seen) != 2 {
+		t.Errorf("called for %v", seen)
 	}
 }

@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/waft-project/waft/registry"
@@ -29,9 +30,18 @@ func RequireSignature(a registry.Artifact, proofs []Proof, reasons []error) erro
 	}
 	e := &registry.Error{Op: "verify", Subject: a.Reference.String(), Kind: ErrUnsigned, Detail: "nothing beside it is a signature", Next: "sign it with `waft sign`"}
 	if len(reasons) > 0 {
-		e.Detail = fmt.Sprintf("%d found and none taken; the last because of: %v", len(reasons), reasons[len(reasons)-1])
+		e.Detail = fmt.Sprintf("%d found and none taken; the last one: %s", len(reasons), words(reasons[len(reasons)-1]))
 		e.Next = "check that it is the right artifact and the right key"
 		e.Err = reasons[len(reasons)-1]
 	}
 	return e
+}
+
+// words are what an error says of its kind, without whose it is and what to do, which another error is about to say.
+func words(err error) string {
+	var e *registry.Error
+	if errors.As(err, &e) {
+		return e.Kind.Error() + ": " + e.Detail
+	}
+	return err.Error()
 }
