@@ -21,7 +21,8 @@ func newBuild() *cobra.Command {
 		Short: "Compile filters to Wasm, check what they import, describe their configuration",
 		Long: `Build compiles each directory (default: the working directory; DIR/... names all filters below) with the ordinary Go
 toolchain and writes NAME.wasm and NAME.json, the manifest: its digest, the Envoy versions that can load it, and the JSON Schema
-of its configuration. A build that fails leaves what was there before.`,
+of its configuration; NAME.cdx.json and NAME.provenance.json, which say what it was made of; and NAME.symbols. A build that fails
+leaves what was there before.`,
 		Example: `  waft build ./filters/authz
   waft build ./filters/... --version 1.2.0`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -66,6 +67,7 @@ of its configuration. A build that fails leaves what was there before.`,
 	f := cmd.Flags()
 	f.StringVar(&options.OutDir, "out", build.DefaultOutDir, "the folder to write to")
 	f.StringVar(&options.Version, "version", build.DefaultVersion, "the modules' version")
+	f.StringVar(&options.BuilderID, "builder-id", build.DefaultBuilderID, "who builds it, in the provenance: a URI")
 	f.Int64Var(&memoryMiB, "memory", 0, fmt.Sprintf(
 		"the most memory that one VM may grow to, in MiB (default: what the filter's source asks for, else %d)", build.DefaultMemoryMax>>20))
 	return cmd

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
@@ -75,10 +74,11 @@ func newPush() *cobra.Command {
 		Short: "Publish a module as an OCI artifact",
 		Long: `Push publishes a module, with its manifest beside it. The manifest is FILE.json, as waft build wrote it; for a module that
 something else built, it is made from the module. A module that no known Envoy can load, or that is not a proxy-wasm module,
-is refused.
+is refused. FILE.cdx.json and FILE.provenance.json, which say what the module was made of, go beside it where they are there.
 
 The default layout, oci, and compat are for Istio, Envoy Gateway and waft; cncf is for generic Wasm tools. The first layout goes
-to the reference's tag, each further one to TAG-LAYOUT. With --sign-key each is signed before its tag is written.`,
+to the reference's tag, each further one to TAG-LAYOUT. With --sign-key each is signed before its tag is written,
+and so is what it was made of.`,
 		Example: `  waft push dist/authz.wasm registry.example/filters/authz:1.2.0
   waft push dist/authz.wasm registry.example/filters/authz:1.2.0 --layout oci,compat,cncf`,
 		Args: exactArgs("FILE.wasm", "REFERENCE"),
@@ -111,16 +111,17 @@ to the reference's tag, each further one to TAG-LAYOUT. With --sign-key each is 
 			if module.Manifest, err = described.Encode(); err != nil {
 				return err
 			}
+			origin, err := build.ReadOrigin(args[0], described.SHA256)
+			if err != nil {
+				return err
+			}
+			var signer signing.Signer
 			if signKey != "" {
-				signer, err := loadSigner(cmd, signKey)
-				if err != nil {
-					return err
-				}
-				module.BeforeTag = func(ctx context.Context, a registry.Artifact) error {
-					_, err := signing.Sign(ctx, client, a, signer)
+				if signer, err = loadSigner(cmd, signKey); err != nil {
 					return err
 				}
 			}
+			module.BeforeTag = beforeTag(client, origin, signer)
 			bar := newBar(cmd.ErrOrStderr(), "push "+filepath.Base(args[0]))
 			artifacts, err := client.PushLayouts(cmd.Context(), ref, module, layouts, bar.progress)
 			bar.done()
@@ -307,7 +308,11 @@ func newInspect() *cobra.Command {
 			if err != nil {
 				return trustFlags(err, ref)
 			}
-			return printArtifact(cmd.OutOrStdout(), &out, artifact)
+			attached, err := client.Referrers(cmd.Context(), artifact, "")
+			if err != nil {
+				return err
+			}
+			return printArtifact(cmd.OutOrStdout(), &out, artifact, attached)
 		},
 	}
 	reg.flags(cmd)
@@ -320,10 +325,12 @@ type inspected struct {
 	registry.Artifact
 	// Manifest is the waft manifest, or null when none is attached.
 	Manifest json.RawMessage `json:"manifest"`
+	// Attached is what else belongs to it. Anyone who may push there can have attached it; waft verify says what counts.
+	Attached []registry.Referrer `json:"attached"`
 }
 
-func printArtifact(w io.Writer, out *output, artifact registry.Artifact) error {
-	value := inspected{Artifact: artifact, Manifest: artifact.Manifest}
+func printArtifact(w io.Writer, out *output, artifact registry.Artifact, attached []registry.Referrer) error {
+	value := inspected{Artifact: artifact, Manifest: artifact.Manifest, Attached: append([]registry.Referrer{}, attached...)}
 	var m manifest.Manifest
 	if artifact.Manifest != nil {
 		var err error
@@ -338,6 +345,9 @@ func printArtifact(w io.Writer, out *output, artifact registry.Artifact) error {
 		if !artifact.Packed() {
 			t.row("module", artifact.Module.Digest)
 			t.row("size", artifact.Module.Size)
+		}
+		for _, r := range attached {
+			t.row("attached", r.ArtifactType, dash(r.Annotations["dev.sigstore.bundle.predicateType"]))
 		}
 		if artifact.Manifest == nil {
 			t.row("manifest", "none: its config cannot be checked before it reaches a node")

@@ -31,6 +31,9 @@ type Options struct {
 	// MemoryMax is the most memory, in bytes, that one VM may grow to: a multiple of 64 KiB. 0: what the filter's source says
 	// with //waft:memory, or else DefaultMemoryMax.
 	MemoryMax int64
+	// BuilderID says in the provenance who built it, as a URI: a CI system that vouches for its builds gives its own.
+	// Empty: DefaultBuilderID.
+	BuilderID string
 	// Go is the go command. Empty: "go", from the PATH.
 	Go string
 	// Step is told what is being done ("compile", "config schema", …), for progress. Nil: nobody.
@@ -43,6 +46,8 @@ type Result struct {
 	Module, ManifestPath string
 	// Symbols is the file that names the module's functions, for ReadSymbols.
 	Symbols string
+	// SBOM and Provenance are the files that say what the module was made of, and how.
+	SBOM, Provenance string
 	// Manifest is what ManifestPath holds.
 	Manifest manifest.Manifest
 	// Report says what Check found, with the chain of Go functions behind each import that an Envoy lacks.
@@ -53,7 +58,8 @@ type Result struct {
 	Warnings []Finding
 }
 
-// Build compiles the filter in a directory and writes its module and its manifest, both or neither. The directory may
+// Build compiles the filter in a directory and writes its module, its manifest, its symbols, what it was
+// made of and how: all of them, or none. The directory may
 // belong to any Go module; it is compiled with that module's own dependencies.
 //
 // A filter that does not call sdk.Register, such as one on a bare proxy-wasm SDK, builds as well: its manifest then has no
@@ -114,13 +120,28 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	opts.step("provenance")
+	version, err := tc.goVersion(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	modules := source.goModules(version)
+	bom, err := sbom(m, modules)
+	if err != nil {
+		return Result{}, fmt.Errorf("%s: list its Go modules: %w", dir, err)
+	}
+	origin, err := provenance(m, source, modules, said.tags, cmp.Or(opts.BuilderID, DefaultBuilderID))
+	if err != nil {
+		return Result{}, fmt.Errorf("%s: write its provenance: %w", dir, err)
+	}
 	opts.step("write")
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
 	r := Result{
 		Module: filepath.Join(opts.OutDir, opts.Name+".wasm"), ManifestPath: filepath.Join(opts.OutDir, opts.Name+".json"),
-		Symbols:  filepath.Join(opts.OutDir, opts.Name+SymbolsSuffix),
+		Symbols: filepath.Join(opts.OutDir, opts.Name+SymbolsSuffix),
+		SBOM:    filepath.Join(opts.OutDir, opts.Name+SBOMSuffix), Provenance: filepath.Join(opts.OutDir, opts.Name+ProvenanceSuffix),
 		Manifest: m, Report: report, Changes: changes, Warnings: append(report.Warnings[:len(report.Warnings):len(report.Warnings)], warnings...),
 	}
 	described, err := m.Encode()
@@ -128,7 +149,8 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 		return Result{}, fmt.Errorf("write %s: %w", r.ManifestPath, err)
 	}
 	symbols.SHA256 = m.SHA256
-	if err := writeAll(artefact{r.Module, wasm}, artefact{r.Symbols, symbols.encode()}, artefact{r.ManifestPath, described}); err != nil {
+	err = writeAll(artefact{r.Module, wasm}, artefact{r.Symbols, symbols.encode()}, artefact{r.SBOM, bom}, artefact{r.Provenance, origin}, artefact{r.ManifestPath, described})
+	if err != nil {
 		return Result{}, err
 	}
 	return r, nil

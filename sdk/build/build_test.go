@@ -84,7 +84,7 @@ func TestBuildWritesModuleAndManifest(t *testing.T) {
 	if again, err := build.ReadManifest(r.Module, report.SHA256); err != nil || again.SHA256 != m.SHA256 {
 		t.Errorf("%+v, %v", again, err)
 	}
-	if entries, err := os.ReadDir(out); err != nil || len(entries) != 3 {
+	if entries, err := os.ReadDir(out); err != nil || len(entries) != 5 {
 		t.Errorf("the folder holds %v, %v", entries, err)
 	}
 	if !slices.Contains(steps, "compile") {
@@ -102,6 +102,9 @@ func TestBuildIsReproducible(t *testing.T) {
 	}
 	if !bytes.Equal(readFile(t, one.ManifestPath), readFile(t, two.ManifestPath)) {
 		t.Error("two builds gave two manifests")
+	}
+	if !bytes.Equal(readFile(t, one.SBOM), readFile(t, two.SBOM)) || !bytes.Equal(readFile(t, one.Provenance), readFile(t, two.Provenance)) {
+		t.Errorf("two builds gave two origins: %s %s", readFile(t, one.Provenance), readFile(t, two.Provenance))
 	}
 }
 
@@ -231,7 +234,7 @@ func TestFailureKeepsTheOld(t *testing.T) {
 		if !bytes.Equal(readFile(t, old.Symbols), symbols) {
 			t.Error("the symbols changed")
 		}
-		if entries, err := os.ReadDir(out); err != nil || len(entries) != 3 {
+		if entries, err := os.ReadDir(out); err != nil || len(entries) != 5 {
 			t.Errorf("the folder holds %v, %v", entries, err)
 		}
 	}

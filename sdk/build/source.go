@@ -17,7 +17,7 @@ type source struct {
 
 // load finds the package in the directory. A directory without a Go main package is an ErrNotFilter.
 func (tc toolchain) load(ctx context.Context) (*source, error) {
-	pkgs, err := packages.Load(tc.packagesConfig(ctx, packages.NeedName|packages.NeedFiles|packages.NeedImports|packages.NeedDeps|packages.NeedModule), ".")
+	pkgs, err := packages.Load(tc.packagesConfig(ctx, packages.NeedName|packages.NeedFiles|packages.NeedImports|packages.NeedDeps|packages.NeedModule|packages.NeedEmbedFiles), ".")
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%s: build: %w", tc.dir, ctx.Err())

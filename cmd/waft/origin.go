@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+
+	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/signing"
+	"github.com/waft-project/waft/sdk/build"
+)
+
+// sbomPredicate is the type of a signed statement that is a CycloneDX document, as cosign has it.
+const sbomPredicate = "https://cyclonedx.org/bom"
+
+// beforeTag attaches what a module was made of, and how, to its artifact, and signs all of it where there is a signer. What is
+// signed is a statement about the artifact; what is attached without a signature is a claim of whoever pushed it.
+func beforeTag(client *registry.Client, origin build.Origin, signer signing.Signer) func(context.Context, registry.Artifact) error {
+	return func(ctx context.Context, a registry.Artifact) error {
+		for _, part := range []struct {
+			mediaType, predicateType string
+			data, predicate          []byte
+		}{
+			{build.SBOMMediaType, sbomPredicate, origin.SBOM, origin.SBOM},
+			{build.ProvenanceMediaType, build.ProvenanceType, origin.Provenance, origin.Predicate},
+		} {
+			if part.data == nil {
+				continue
+			}
+			if _, err := client.Attach(ctx, a, registry.Attachment{ArtifactType: part.mediaType, Data: part.data}); err != nil {
+				return err
+			}
+			if signer == nil {
+				continue
+			}
+			if _, err := signing.Attest(ctx, client, a, signer, part.predicateType, part.predicate); err != nil {
+				return err
+			}
+		}
+		if signer == nil {
+			return nil
+		}
+		_, err := signing.Sign(ctx, client, a, signer)
+		return err
+	}
+}
