@@ -45,6 +45,10 @@ func Run(t *testing.T, newRegistry func(t *testing.T) Endpoint) {
 		{"attachments by others and by us", testForeignAttachment},
 		{"attachments at once do not lose one another", testAttachAtOnce},
 		{"attachments that are not what they seem", testBadAttachments},
+		{"a sidecar's layers come back", testSidecar},
+		{"layers added at once do not lose one another", testSidecarAtOnce},
+		{"what stands where a sidecar belongs is left alone", testSidecarOfOthers},
+		{"writing logs in", testWritesLogIn},
 		{"what holds no module is refused", testUnsupported},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, newRegistry(t)) })

@@ -133,3 +133,9 @@ func newDistribution(t testing.TB, storage configuration.Storage) http.Handler {
 	})
 	return app
 }
+
+// withCredential is a configuration that logs in everywhere with the same credential.
+func withCredential(cfg registry.Config, credential registry.Credential) registry.Config {
+	cfg.Credentials = func(context.Context, string) (registry.Credential, error) { return credential, nil }
+	return cfg
+}

@@ -120,3 +120,43 @@ func FuzzBundle(f *testing.F) {
 		}
 	})
 }
+
+// A key signs many things; only what says that it is a signature of an artifact is one.
+func TestPayloadsOfOtherKinds(t *testing.T) {
+	d := registry.DigestOf([]byte("artifact"))
+	payload, err := encodePayload(registry.Artifact{Digest: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	statement, err := encodeStatement(d, PredicateSignature, []byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string][2]string{
+		"another type": {simpleSigningType, "atomic container signature"}, "no type": {`"type"`, `"kind"`}, "no digest": {string(d), "latest"},
+		"a digest twice": {`"image":{`, `"image":{"docker-manifest-digest":"` + string(registry.DigestOf(nil)) + `",`}, "an image twice": {`"image"`, `"Image":{},"image"`}, "more behind it": {"null}", "null}{}"},
+	} {
+		text := strings.Replace(string(payload), change[0], change[1], 1)
+		if p, err := parsePayload([]byte(text)); !errors.Is(err, ErrInvalidPayload) || text == string(payload) {
+			t.Errorf("payload, %s: %+v, %v", name, p, err)
+		}
+	}
+	for name, change := range map[string][2]string{
+		"another type": {statementType, "https://in-toto.io/Link/v1"}, "no predicate type": {PredicateSignature, ""}, "a predicate that is none": {`"predicate":{}`, `"predicate":[]`},
+		"a subject twice": {`"subject"`, `"Subject":[],"subject"`}, "more behind it": {`{}}`, `{}} {}`},
+	} {
+		text := strings.Replace(string(statement), change[0], change[1], 1)
+		if s, _, err := parseStatement([]byte(text), d); !errors.Is(err, ErrInvalidPayload) || text == string(statement) {
+			t.Errorf("statement, %s: %+v, %v", name, s, err)
+		}
+	}
+	// Several subjects, of which one is it; none; and one of another algorithm.
+	for subjects, want := range map[string]bool{
+		`[{"digest":{"sha256":"00"}},{"digest":{"sha256":"` + d.Hex() + `"}}]`: true, `[]`: false, `null`: false, `[{"digest":{"sha512":"` + d.Hex() + `"}}]`: false, `[{"name":"` + string(d) + `"}]`: false,
+	} {
+		_, about, err := parseStatement([]byte(`{"_type":"`+statementType+`","predicateType":"a:b","predicate":{},"subject":`+subjects+`}`), d)
+		if err != nil || about != want {
+			t.Errorf("%s: %v, %v", subjects, about, err)
+		}
+	}
+}

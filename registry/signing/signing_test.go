@@ -10,8 +10,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 	"sync"
 	"testing"
 
@@ -330,5 +333,38 @@ func TestBrokenSigner(t *testing.T) {
 				t.Errorf("something was published: %+v", c)
 			}
 		})
+	}
+}
+
+// Evidence proves the same after it was carried to somebody who cannot reach the registry, and nothing when it was changed on its way.
+func TestPortableEvidence(t *testing.T) {
+	e := registrytest.Start(t)
+	a := push(t, e, "signed/x:1", 1)
+	keys := []signing.PublicKey{mustSign(t, e, a, newSigner(t))}
+	here, _ := collect(t, e, a).VerifyAll(keys, a.Digest)
+	text, err := json.Marshal(collect(t, e, a).Evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var there signing.Collection
+	if err := json.Unmarshal(text, &there.Evidence); err != nil {
+		t.Fatal(err)
+	}
+	got, reasons := there.VerifyAll(keys, a.Digest)
+	if !reflect.DeepEqual(here, got) || len(got) != 2 || len(reasons) != 0 {
+		t.Errorf("here %+v, there %+v %v", here, got, reasons)
+	}
+	swapped := strings.NewReplacer(`"tag"`, `"bundle"`, `"bundle"`, `"tag"`).Replace(string(text))
+	if err := json.Unmarshal([]byte(swapped), &there.Evidence); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := there.VerifyAll(keys, a.Digest); len(got) != 0 {
+		t.Errorf("another form is taken: %+v", got)
+	}
+	for _, bad := range []string{`{}`, `[]`, `{"form":"mail","payload":"e30=","signature":"AAAA"}`, `{"form":"tag","payload":"e30="}`,
+		`{"form":"tag","payload":"` + base64.StdEncoding.EncodeToString(make([]byte, signing.MaxPayloadBytes+1)) + `","signature":"AAAA"}`,
+		`{"form":"tag","payload":"e30=","signature":"` + base64.StdEncoding.EncodeToString(make([]byte, signing.MaxSignatureBytes+1)) + `"}`} {
+		var ev signing.Evidence
+		wantKind(t, ev.UnmarshalJSON([]byte(bad)), signing.ErrInvalidPayload)
 	}
 }

@@ -14,5 +14,5 @@
 //   - The policy comes from a file that whoever decides owns. It is never taken from a registry or from a distributor.
 //
 // Whoever enforces a policy (a distributor that creates a release, an agent that is about to load a module) needs Decide
-// and the proofs only; the package does not know them.
+// and the proofs only; where the registry is out of reach, signing.Evidence travels as JSON. The package does not know them.
 package trust
