@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,22 +11,28 @@ import (
 
 // How a tag is changed that others may change at the same time.
 const (
-	// maxMergeAttempts is how often it is written again after somebody else wrote over it.
-	maxMergeAttempts = 32
-	// minSettle and maxSettle bound the wait before what was written is read back.
-	minSettle = 20 * time.Millisecond
-	maxSettle = 3 * time.Second
+	// maxMergeLooks is how often the tag is read before the change is given up. Each write takes two or three looks.
+	maxMergeLooks = 64
+	// settleFactor times as long as reading and writing took is waited before what was written counts as done, at least
+	// minSettle and at most maxSettle.
+	settleFactor = 10
+	minSettle    = 150 * time.Millisecond
+	maxSettle    = 5 * time.Second
+	// maxMergeJitter bounds the wait of a writer that was written over, so that those who compete get out of step.
+	maxMergeJitter = 200 * time.Millisecond
 )
 
 // mergeTag changes the manifest at a tag, which ref has, by merge: from what stands there (nil: nothing) to what is to stand
-// there. Merge gives a blob without data when what stands there needs no change, and may be called many times.
+// there. Merge gives a blob without data when what stands there needs no change; it may be called many times, and does not
+// reach out. Prepare, which may be nil, uploads what the new manifest needs.
 //
-// A registry has no compare-and-swap, so what is written is read back, and written again, merged anew, when somebody else
-// wrote over it. A writer who had read before this one wrote may write after it was read back; so reading back waits for
-// some times as long as it took to read and write here. A writer slower than that can still undo this one's work.
-func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, merge func(old []byte) (blob, error)) error {
-	wrote := false
-	for range maxMergeAttempts {
+// A registry has no compare-and-swap, so what is written is read back, at once and once more after a while, and written again,
+// merged anew, when somebody else wrote over it. The while is for those who had read before this one wrote, and write after
+// it was read back: it is some times as long as it took to read and write here. A writer that is slower than that can
+// still undo this one's work.
+func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, merge func(old []byte) (blob, error), prepare func(next blob) error) error {
+	var settle time.Duration // after a write: how long to wait before it counts
+	for range maxMergeLooks {
 		began := time.Now()
 		old, _, err := c.readManifest(ctx, op, ref)
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -35,29 +42,37 @@ func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, merge f
 		if err != nil {
 			return withSubject(err, op, ref.String())
 		}
-		if next.data == nil {
-			return nil
-		}
 		if len(next.data) > MaxManifestBytes {
 			return tooLarge(op, ref.String(), MaxManifestBytes, next.desc.Size)
 		}
-		if wrote { // somebody is at it, too: let them
-			if err := pause(ctx, rand.N(4*minSettle)); err != nil {
-				return fmt.Errorf("%s %s: %w", op, ref, err)
+		wait := settle
+		switch {
+		case next.data == nil && settle == 0:
+			return nil
+		case next.data != nil && settle > 0:
+			wait = rand.N(maxMergeJitter) // somebody is at it, too: let them
+		case next.data != nil:
+			if prepare != nil {
+				if err := prepare(next); err != nil {
+					return err
+				}
+				// That took its time.
+				if now, _, err := c.readManifest(ctx, op, ref); err != nil && !errors.Is(err, ErrNotFound) || !bytes.Equal(now, old) {
+					continue
+				}
 			}
-			wrote = false
+			if _, err := c.putManifest(ctx, op, ref, ref.Tag, next); err != nil {
+				return err
+			}
+			settle = min(max(settleFactor*time.Since(began), minSettle), maxSettle)
 			continue
 		}
-		if _, err := c.putManifest(ctx, op, ref, ref.Tag, next); err != nil {
-			return err
-		}
-		wrote = true
-		if err := pause(ctx, min(max(3*time.Since(began), minSettle), maxSettle)); err != nil {
+		settle = 0
+		if err := pause(ctx, wait); err != nil {
 			return fmt.Errorf("%s %s: %w", op, ref, err)
 		}
 	}
-	return &Error{Op: op, Subject: ref.String(), Kind: ErrUnavailable, Detail: fmt.Sprintf("others write it at the same time, and what was written here was gone %d times", maxMergeAttempts/2),
-		Next: "try again later"}
+	return &Error{Op: op, Subject: ref.String(), Kind: ErrUnavailable, Detail: "others write it at the same time, and what was written here was gone again and again", Next: "try again later"}
 }
 
 // pause waits, and ends early with the context.

@@ -42,7 +42,8 @@ type Referrer struct {
 // same attachment twice is one.
 //
 // Where a registry has no referrers API, the attachment is added to the index at the tag that the OCI specification names
-// for that. Others may add to that index at the same time; see mergeTag for what holds then.
+// for that. Others may add to that index at the same time: what was written is read back, and written again when it was lost.
+// Only a writer that stalls for seconds between its reading and its writing can still undo it.
 func (c *Client) Attach(ctx context.Context, a Artifact, att Attachment) (Referrer, error) {
 	const op = "attach"
 	subject := a.Reference.String()
@@ -210,7 +211,7 @@ func (c *Client) putReferrer(ctx context.Context, op string, ref Reference, subj
 	}
 	return c.mergeTag(ctx, op, referrersTag(ref, subject.Digest), func(old []byte) (blob, error) {
 		return addToIndex(old, referrer.desc.Digest, entry)
-	})
+	}, nil)
 }
 
 // referrersTag is where the list of an artifact's referrers stands in a registry that keeps none itself.

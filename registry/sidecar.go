@@ -56,15 +56,16 @@ func (c *Client) AppendSidecar(ctx context.Context, a Artifact, suffix string, l
 	if err := up.blob(ctx, content); err != nil {
 		return c.orasError(ctx, op, ref, err)
 	}
-	return c.mergeTag(ctx, op, ref, func(old []byte) (blob, error) {
-		next, config, err := addToSidecar(old, layerJSON{content.desc, layer.Annotations})
-		if err != nil || next.data == nil {
-			return blob{}, err
-		}
+	var config blob // of the latest merge
+	merge := func(old []byte) (next blob, err error) {
+		next, config, err = addToSidecar(old, layerJSON{content.desc, layer.Annotations})
+		return next, err
+	}
+	return c.mergeTag(ctx, op, ref, merge, func(blob) error {
 		if err := up.blob(ctx, config); err != nil {
-			return blob{}, c.orasError(ctx, op, ref, err)
+			return c.orasError(ctx, op, ref, err)
 		}
-		return next, nil
+		return nil
 	})
 }
 
