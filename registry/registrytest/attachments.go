@@ -103,9 +103,9 @@ func testForeignAttachment(t *testing.T, e Endpoint) {
 
 // Clients that know nothing of one another attach at the same time, through the tag schema where there is no API.
 func testAttachAtOnce(t *testing.T, e Endpoint) {
+	const writers = 5
 	m, _ := testModule(5000, 1)
-	a := mustPush(t, e.Client(t), e.Reference(t, "filters/authz:1"), m)
-	const writers = 8
+	e, a := competing(t, e, m, "", writers)
 	var wg sync.WaitGroup
 	errs := make([]error, writers)
 	for i := range writers {
@@ -127,6 +127,22 @@ func testAttachAtOnce(t *testing.T, e Endpoint) {
 	if got := mustList(t, e.Client(t), a, ""); len(got) != writers+1 {
 		t.Errorf("%d of %d attachments of any type are there", len(got), writers+1)
 	}
+}
+
+// competing pushes a module, and gives the registry with Rounds before the tag that is made of the artifact's digest and a
+// suffix.
+func competing(t *testing.T, e Endpoint, m registry.Module, suffix string, writers int) (Endpoint, registry.Artifact) {
+	t.Helper()
+	if e.Handler == nil {
+		t.Skip("the endpoint has no handler to put Rounds before")
+	}
+	pushed := mustPush(t, e.Client(t), e.Reference(t, "filters/authz:1"), m)
+	e = Serve(t, NewRounds(e.Handler, "sha256-"+pushed.Digest.Hex()+suffix, writers))
+	a, err := e.Client(t).Resolve(t.Context(), e.Reference(t, "filters/authz:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, a
 }
 
 func testBadAttachments(t *testing.T, e Endpoint) {

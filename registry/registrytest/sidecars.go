@@ -57,9 +57,9 @@ func testSidecar(t *testing.T, e Endpoint) {
 }
 
 func testSidecarAtOnce(t *testing.T, e Endpoint) {
+	const writers = 4
 	m, _ := testModule(5000, 1)
-	a := mustPush(t, e.Client(t), e.Reference(t, "filters/authz:1"), m)
-	const writers = 6
+	e, a := competing(t, e, m, "."+sidecarSuffix, writers)
 	var wg sync.WaitGroup
 	for i := range writers {
 		c := e.Client(t)

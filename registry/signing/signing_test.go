@@ -161,9 +161,12 @@ func TestSignAndVerify(t *testing.T) {
 
 // Signers who know nothing of one another sign one artifact at the same time, and every signature is there.
 func TestSignAtOnce(t *testing.T) {
+	const signers = 3
 	e := registrytest.Start(t)
 	a := push(t, e, "signed/x:1", 1)
-	const signers = 4
+	index := "sha256-" + a.Digest.Hex()
+	e = registrytest.Serve(t, registrytest.NewRounds(registrytest.NewRounds(e.Handler, index, signers), index+".sig", signers))
+	a.Reference.Registry = e.Host
 	keys := make([]signing.PublicKey, signers)
 	var wg sync.WaitGroup
 	for i := range signers {
