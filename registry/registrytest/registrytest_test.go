@@ -21,6 +21,6 @@ func TestTLS(t *testing.T) {
 // A registry with the referrers API.
 func TestReferrersAPI(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T) registrytest.Endpoint {
-		return registrytest.Serve(t, registrytest.NewReferrers(registrytest.Start(t).Handler))
+		return registrytest.Serve(t, registrytest.NewReferrersAPI(registrytest.Start(t).Handler))
 	})
 }

@@ -83,7 +83,7 @@ var forms = []signing.Form{signing.FormBundle, signing.FormTag}
 func eachRegistry(t *testing.T, test func(*testing.T, registrytest.Endpoint)) {
 	t.Run("tag schema", func(t *testing.T) { test(t, registrytest.Start(t)) })
 	t.Run("referrers API", func(t *testing.T) {
-		test(t, registrytest.Serve(t, registrytest.NewReferrers(registrytest.Start(t).Handler)))
+		test(t, registrytest.Serve(t, registrytest.NewReferrersAPI(registrytest.Start(t).Handler)))
 	})
 }
 

@@ -111,7 +111,7 @@ func TestSignAndVerify(t *testing.T) {
 	for name, start := range map[string]func(testing.TB) registrytest.Endpoint{
 		"tag schema": func(t testing.TB) registrytest.Endpoint { return registrytest.Start(t) },
 		"referrers API": func(t testing.TB) registrytest.Endpoint {
-			return registrytest.Serve(t, registrytest.NewReferrers(registrytest.Start(t).Handler))
+			return registrytest.Serve(t, registrytest.NewReferrersAPI(registrytest.Start(t).Handler))
 		},
 	} {
 		e := start(t)
@@ -292,7 +292,7 @@ func TestJunkBesideAnArtifact(t *testing.T) {
 
 // However many there are, so many are read, and no more.
 func TestTooManyBundles(t *testing.T) {
-	e := registrytest.Serve(t, registrytest.NewReferrers(registrytest.Start(t).Handler))
+	e := registrytest.Serve(t, registrytest.NewReferrersAPI(registrytest.Start(t).Handler))
 	a := push(t, e, "signed/x:1", 1)
 	c := e.Client(t)
 	for i := range signing.MaxEvidence + 5 {

@@ -11,9 +11,9 @@ import (
 	"github.com/waft-project/waft/registry"
 )
 
-// Referrers puts the referrers API before a registry that lacks it, as newer registries have it.
+// ReferrersAPI puts the referrers API before a registry that lacks it, as newer registries have it.
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
-type Referrers struct {
+type ReferrersAPI struct {
 	next http.Handler
 
 	mu   sync.Mutex
@@ -28,13 +28,13 @@ type referrer struct {
 	Annotations  map[string]string `json:"annotations,omitempty"`
 }
 
-// NewReferrers is a Referrers before a registry.
-func NewReferrers(next http.Handler) *Referrers {
-	return &Referrers{next: next, list: map[string][]referrer{}}
+// NewReferrersAPI is a ReferrersAPI before a registry.
+func NewReferrersAPI(next http.Handler) *ReferrersAPI {
+	return &ReferrersAPI{next: next, list: map[string][]referrer{}}
 }
 
 // ServeHTTP serves the registry and the API.
-func (s *Referrers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *ReferrersAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/v2/")
 	if repository, subject, ok := strings.Cut(path, "/referrers/"); ok && r.Method == http.MethodGet {
 		s.answer(w, repository, subject, r.URL.Query().Get("artifactType"))
@@ -65,7 +65,7 @@ func (s *Referrers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.next.ServeHTTP(w, r)
 }
 
-func (s *Referrers) add(subject string, d referrer) {
+func (s *ReferrersAPI) add(subject string, d referrer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, have := range s.list[subject] {
@@ -76,7 +76,7 @@ func (s *Referrers) add(subject string, d referrer) {
 	s.list[subject] = append(s.list[subject], d)
 }
 
-func (s *Referrers) answer(w http.ResponseWriter, repository, subject, artifactType string) {
+func (s *ReferrersAPI) answer(w http.ResponseWriter, repository, subject, artifactType string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	manifests := []referrer{}
