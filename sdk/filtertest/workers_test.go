@@ -92,7 +92,7 @@ func TestWorkersShare(t *testing.T) {
 	}
 	sendAll(t, s, all)
 	counted := map[string]bool{}
-	for _, r := range s.up.take() {
+	for _, r := range s.traffic.(httpTraffic).take() {
 		counted[fmt.Sprint(r.Headers["x-result"])] = true
 	}
 	for i := 1; i <= requests; i++ {
@@ -145,7 +145,7 @@ func TestWorkersTakeSignaturesOnce(t *testing.T) {
 	}
 	sendAll(t, s, all)
 	passed := map[string]int{}
-	for _, r := range s.up.take() {
+	for _, r := range s.traffic.(httpTraffic).take() {
 		passed[r.Path]++
 	}
 	for i := range signatures {
