@@ -27,12 +27,16 @@ type flight struct {
 	err  error
 }
 
+// Opener opens the bytes of a blob from offset on, or from the beginning where that is all it can, and says at which offset
+// they begin. It may be called again when they break off.
+type Opener func(ctx context.Context, offset int64) (body io.ReadCloser, first int64, err error)
+
 // Fetch gives the file of the blob, from the disk if a sound copy is there, else from open, whose bytes are verified.
 // Callers who want the same digest at the same time share one download; it is given up when the last of them has gone.
 //
 // source names where open gets the bytes: a caller who waited for a download from another source that failed tries its
 // own. limit bounds the blob; a want without a size takes any.
-func (c *Cache) Fetch(ctx context.Context, want Descriptor, limit int64, source string, progress Progress, open func(context.Context) (io.ReadCloser, error)) (string, error) {
+func (c *Cache) Fetch(ctx context.Context, want Descriptor, limit int64, source string, progress Progress, open Opener) (string, error) {
 	if _, err := ParseDigest(string(want.Digest)); err != nil {
 		return "", &Error{Op: "fetch", Subject: source, Kind: ErrInvalidReference, Detail: err.Error(), Next: "check the digest", Err: err}
 	}
@@ -52,7 +56,7 @@ func (c *Cache) Fetch(ctx context.Context, want Descriptor, limit int64, source 
 }
 
 // join finds the flight for the digest or starts one, and says whether it did.
-func (c *Cache) join(ctx context.Context, want Descriptor, limit int64, source string, progress *Progress, open func(context.Context) (io.ReadCloser, error)) (*flight, bool) {
+func (c *Cache) join(ctx context.Context, want Descriptor, limit int64, source string, progress *Progress, open Opener) (*flight, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.flights[want.Digest]
@@ -74,7 +78,7 @@ func (c *Cache) join(ctx context.Context, want Descriptor, limit int64, source s
 }
 
 // fly makes the download.
-func (c *Cache) fly(ctx context.Context, f *flight, want Descriptor, limit int64, open func(context.Context) (io.ReadCloser, error)) {
+func (c *Cache) fly(ctx context.Context, f *flight, want Descriptor, limit int64, open Opener) {
 	path, err := c.Path(want.Digest)
 	if errors.Is(err, ErrNotCached) {
 		path, err = c.download(ctx, f, want, limit, open)
@@ -89,24 +93,13 @@ func (c *Cache) fly(ctx context.Context, f *flight, want Descriptor, limit int64
 	close(f.done)
 }
 
-func (c *Cache) download(ctx context.Context, f *flight, want Descriptor, limit int64, open func(context.Context) (io.ReadCloser, error)) (string, error) {
-	subject := f.source + "@" + string(want.Digest)
-	if want.Size > limit {
-		return "", tooLarge("fetch", subject, limit, want.Size)
+// tell tells all who wait how far the download is.
+func (f *flight) tell(done, total int64) {
+	f.progressMu.Lock()
+	defer f.progressMu.Unlock()
+	for p := range f.progress {
+		(*p)(done, total)
 	}
-	body, err := open(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer body.Close()
-	_, path, err := c.put(ctx, "fetch", subject, want, limit, body, func(done, total int64) {
-		f.progressMu.Lock()
-		defer f.progressMu.Unlock()
-		for p := range f.progress {
-			(*p)(done, total)
-		}
-	})
-	return path, err
 }
 
 // wait waits for the flight's end or the caller's, whichever is first.

@@ -34,10 +34,10 @@ func descriptor(data []byte) registry.Descriptor {
 }
 
 // source gives data, and counts how often it was asked.
-func source(data []byte, asked *atomic.Int32) func(context.Context) (io.ReadCloser, error) {
-	return func(context.Context) (io.ReadCloser, error) {
+func source(data []byte, asked *atomic.Int32) registry.Opener {
+	return func(context.Context, int64) (io.ReadCloser, int64, error) {
 		asked.Add(1)
-		return io.NopCloser(bytes.NewReader(data)), nil
+		return io.NopCloser(bytes.NewReader(data)), 0, nil
 	}
 }
 
@@ -176,15 +176,15 @@ func newGate(data []byte, err error) *gate {
 	return &gate{started: make(chan struct{}, 100), release: make(chan struct{}), data: data, err: err}
 }
 
-func (g *gate) open(ctx context.Context) (io.ReadCloser, error) {
+func (g *gate) open(ctx context.Context, _ int64) (io.ReadCloser, int64, error) {
 	g.asked.Add(1)
 	g.started <- struct{}{}
 	select {
 	case <-g.release:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, 0, ctx.Err()
 	}
-	return io.NopCloser(bytes.NewReader(g.data)), g.err
+	return io.NopCloser(bytes.NewReader(g.data)), 0, g.err
 }
 
 func TestFetchShares(t *testing.T) {
@@ -249,10 +249,10 @@ func TestFetchOutlivesItsStarter(t *testing.T) {
 	other := descriptor([]byte("another"))
 	ended := make(chan error, 1)
 	go func() {
-		_, err := c.Fetch(ctx, other, limit, "here", nil, func(ctx context.Context) (io.ReadCloser, error) {
-			body, err := all.open(ctx)
+		_, err := c.Fetch(ctx, other, limit, "here", nil, func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
+			body, first, err := all.open(ctx, offset)
 			ended <- err
-			return body, err
+			return body, first, err
 		})
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("have %v", err)
@@ -337,8 +337,14 @@ func TestTrimAndPins(t *testing.T) {
 		slices.Sort(out)
 		return out
 	}
-	c.Pin("serving", digests[0])
-	c.Pin("rollback", digests[0], digests[1])
+	pin := func(owner string, digests ...registry.Digest) {
+		t.Helper()
+		if err := c.Pin(owner, digests...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pin("serving", digests[0])
+	pin("rollback", digests[0], digests[1])
 	if freed, err := c.Trim(300); err != nil || freed != 100 || !slices.Equal(kept(), []int{0, 1, 3}) {
 		t.Fatalf("freed %d, %v, kept %v", freed, err, kept())
 	}
@@ -346,8 +352,8 @@ func TestTrimAndPins(t *testing.T) {
 	if _, err := c.Path(digests[3]); err != nil {
 		t.Fatal(err)
 	}
-	c.Pin("rollback", digests[1])
-	c.Pin("serving")
+	pin("rollback", digests[1])
+	pin("serving")
 	if freed, err := c.Trim(200); err != nil || freed != 100 || !slices.Equal(kept(), []int{1, 3}) {
 		t.Fatalf("freed %d, %v, kept %v", freed, err, kept())
 	}

@@ -5,18 +5,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/credentials"
-	"oras.land/oras-go/v2/registry/remote/retry"
 )
-
-// DefaultRetries is how often a request is made again when the registry answers 408, 429 or 5xx or resets the connection.
-const DefaultRetries = 2
 
 // Config says how a Client reaches registries. The zero value speaks TLS with the system's roots, takes credentials from
 // Docker's configuration, and cannot pull, since it has no Cache.
@@ -28,8 +26,14 @@ type Config struct {
 	PlainHTTP []string
 	// RootCAs are the authorities that may sign registries' certificates. Nil: the system's.
 	RootCAs *x509.CertPool
-	// Transport makes the requests. Nil: a transport with this package's timeouts, RootCAs, and the proxy that the
-	// environment names. Where it is given, RootCAs is not used.
+	// Mirrors are, for a registry (HOST or HOST:PORT, as it stands in references), the places that are asked before it, in
+	// order. Pushes go to the registry itself, and so do questions that no digest can verify, unless a mirror has Tags.
+	Mirrors map[string][]Mirror
+	// Proxy is the URL of the proxy that requests go through. Empty: what the environment says ($HTTPS_PROXY, $HTTP_PROXY,
+	// $NO_PROXY).
+	Proxy string
+	// Transport makes the requests. Nil: a transport with this package's timeouts, RootCAs, and Proxy. Where it is given,
+	// those two are not used.
 	Transport http.RoundTripper
 	// Credentials gives the credential for a registry (HOST or HOST:PORT). Nil: Docker's configuration file and the
 	// credential helpers that it names.
@@ -38,8 +42,14 @@ type Config struct {
 	MaxModuleBytes int64
 	// StallTimeout is how long a body may send nothing. 0: DefaultStallTimeout.
 	StallTimeout time.Duration
-	// Retries is how often a failed request is made again. 0: DefaultRetries; negative: never.
+	// Retries is how often a failed request is made again, and how often a download that was cut off goes on without
+	// having come further. 0: DefaultRetries; negative: never. Whatever it is, a registry that fails again and again is left
+	// alone for a while, up to ten seconds: requests to it fail at once, and say so.
 	Retries int
+	// Clock is what the time is. Nil: the machine's.
+	Clock Clock
+	// Random gives numbers from 0 up to 1, for the jitter of waits, to any number of goroutines. Nil: math/rand/v2's.
+	Random func() float64
 	// UserAgent is sent with each request. Empty: "waft-registry".
 	UserAgent string
 }
@@ -54,19 +64,25 @@ type Credential struct {
 	AccessToken string
 }
 
-// Client reaches registries. It may be used by any number of goroutines and holds no state but idle connections and
-// tokens, kept in memory.
+// Client reaches registries. It may be used by any number of goroutines and holds no state but idle connections, tokens,
+// and which registries fail at the moment, all of it in memory.
 type Client struct {
 	cache     *Cache
 	http      *auth.Client
 	plainHTTP []string
+	mirrors   map[string][]Mirror
 	maxModule int64
 	stall     time.Duration
+	clock     Clock
+	backoff   backoff
 }
 
 // NewClient makes a Client. It reads Docker's configuration file, if Config.Credentials is nil, and touches no network.
 func NewClient(cfg Config) (*Client, error) {
-	c := &Client{cache: cfg.Cache, plainHTTP: slices.Clone(cfg.PlainHTTP), maxModule: cfg.MaxModuleBytes, stall: cfg.StallTimeout}
+	c := &Client{
+		cache: cfg.Cache, plainHTTP: slices.Clone(cfg.PlainHTTP), mirrors: map[string][]Mirror{},
+		maxModule: cfg.MaxModuleBytes, stall: cfg.StallTimeout, clock: cfg.Clock,
+	}
 	if c.maxModule == 0 {
 		c.maxModule = DefaultMaxModuleBytes
 	}
@@ -79,23 +95,41 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	base := cfg.Transport
 	if base == nil {
-		base = newTransport(cfg.RootCAs)
+		t := newTransport(cfg.RootCAs)
+		if cfg.Proxy != "" {
+			u, err := url.Parse(cfg.Proxy)
+			if err != nil || u.Host == "" {
+				return nil, fmt.Errorf("proxy %s: not a URL; write http://HOST:PORT", quote(cfg.Proxy))
+			}
+			t.Proxy = http.ProxyURL(u)
+		}
+		base = t
 	}
-	retries := cfg.Retries
-	if retries == 0 {
-		retries = DefaultRetries
+	if c.clock == nil {
+		c.clock = machineClock{}
 	}
-	policy := &retry.GenericPolicy{
-		Retryable: retry.DefaultPredicate, Backoff: retry.DefaultBackoff,
-		MinWait: 100 * time.Millisecond, MaxWait: 3 * time.Second, MaxRetry: max(retries, 0),
+	c.backoff = backoff{retries: max(cfg.Retries, 0), random: cfg.Random}
+	if cfg.Retries == 0 {
+		c.backoff.retries = DefaultRetries
 	}
+	if c.backoff.random == nil {
+		c.backoff.random = rand.Float64
+	}
+	for host, mirrors := range cfg.Mirrors {
+		for _, m := range mirrors {
+			if err := m.valid(); err != nil {
+				return nil, &Error{Op: "mirror", Subject: quote(host), Kind: ErrInvalidReference, Detail: err.Error(), Next: "name a mirror by HOST or HOST:PORT", Err: err}
+			}
+		}
+		c.mirrors[host] = slices.Clone(mirrors)
+	}
+	// A request goes down this stack; each attempt of it passes the breakers.
+	breaking := &breakerTransport{next: base, b: &breakers{clock: c.clock, random: c.backoff.random, hosts: map[string]*circuit{}}}
+	trying := &retryTransport{next: breaking, backoff: c.backoff, clock: c.clock}
 	c.http = &auth.Client{
-		Client: &http.Client{
-			Transport:     &retry.Transport{Base: base, Policy: func() retry.Policy { return policy }},
-			CheckRedirect: c.checkRedirect,
-		},
+		Client:     &http.Client{Transport: &tokenTransport{next: trying}, CheckRedirect: c.checkRedirect},
 		Credential: credential,
-		Cache:      auth.NewCache(),
+		Cache:      newTokens(c.clock),
 		ClientID:   "waft",
 	}
 	userAgent := cfg.UserAgent
@@ -109,7 +143,7 @@ func NewClient(cfg Config) (*Client, error) {
 // Cache is the cache that the client was made with, or nil.
 func (c *Client) Cache() *Cache { return c.cache }
 
-func newTransport(roots *x509.CertPool) http.RoundTripper {
+func newTransport(roots *x509.CertPool) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DialContext = (&net.Dialer{Timeout: DialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	t.TLSHandshakeTimeout = DialTimeout

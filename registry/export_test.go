@@ -1,6 +1,9 @@
 package registry
 
-import "runtime"
+import (
+	"runtime"
+	"testing"
+)
 
 // AwaitWaiters waits until n callers wait for the download of a digest.
 func (c *Cache) AwaitWaiters(d Digest, n int) {
@@ -14,4 +17,14 @@ func (c *Cache) AwaitWaiters(d Digest, n int) {
 		}
 		runtime.Gosched()
 	}
+}
+
+// LockFile locks a file as another process would.
+func LockFile(t testing.TB, path string) (unlock func()) {
+	t.Helper()
+	f, err := lockFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = f.Close() }
 }

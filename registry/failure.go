@@ -65,12 +65,15 @@ func knownError(ctx context.Context, op, subject, host string, err error) error 
 		dns       *net.DNSError
 		urlErr    *url.Error
 		netErr    net.Error
+		open      *openError
 	)
 	switch {
 	case errors.As(err, &own):
 		return err
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errStalled):
 		return fmt.Errorf("%s %s: %w", op, subject, context.Cause(ctx)) // the caller's own doing: no kind
+	case errors.As(err, &open):
+		return &Error{Op: op, Subject: subject, Kind: ErrUnavailable, Detail: causeText(open), Next: "try again then, and check the host and the network", Err: err}
 	case errors.As(err, &status):
 		return codeError(op, subject, host, status.StatusCode, status.Errors.Error(), err)
 	case errors.Is(err, ErrUntrusted):
@@ -83,7 +86,7 @@ func knownError(ctx context.Context, op, subject, host string, err error) error 
 		e.Kind, e.Detail, e.Next = ErrUnavailable, "no such host: "+dns.Name, "check the host's name"
 	case errors.As(err, &urlErr):
 		return unavailable(op, subject, causeText(urlErr.Err), err)
-	case errors.As(err, &netErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errStalled):
+	case errors.As(err, &netErr), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, errStalled):
 		return unavailable(op, subject, causeText(err), err)
 	default:
 		return nil

@@ -19,67 +19,82 @@ const (
 	kindBlobs     = "blobs"
 )
 
-// get asks for a manifest or a blob and gives the answer's head and its body, which fails when it stalls. The caller
-// closes the body.
-func (c *Client) get(ctx context.Context, op string, ref Reference, kind, object, accept string) (*http.Response, error) {
-	host := oras.Reference{Registry: ref.Registry}.Host() // docker.io is served by another host
-	u := url.URL{Scheme: "https", Host: host, Path: "/v2/" + ref.Repository + "/" + kind + "/" + object}
-	if c.isPlainHTTP(ref.Registry) {
+// get asks one place for a manifest or a blob and gives the answer's head and its body, which fails when it stalls. ref is
+// what errors are about: the caller's reference, of which at may be a mirror. The caller closes the body.
+func (c *Client) get(ctx context.Context, op string, ref, at Reference, kind, object string, header http.Header) (*http.Response, error) {
+	host := oras.Reference{Registry: at.Registry}.Host() // docker.io is served by another host
+	u := url.URL{Scheme: "https", Host: host, Path: "/v2/" + at.Repository + "/" + kind + "/" + object}
+	if c.isPlainHTTP(at.Registry) {
 		u.Scheme = "http"
 	}
-	subject := ref.InRepository().String() + "@" + object
-	if object == ref.object() {
-		subject = ref.String()
-	}
-	ctx = auth.AppendRepositoryScope(ctx, oras.Reference{Registry: ref.Registry, Repository: ref.Repository}, auth.ActionPull)
+	subject := ref.subject(object)
+	ctx = auth.AppendRepositoryScope(ctx, oras.Reference{Registry: at.Registry, Repository: at.Repository}, auth.ActionPull)
 	ctx, cancel := context.WithCancelCause(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		cancel(nil)
 		return nil, &Error{Op: op, Subject: subject, Kind: ErrInvalidReference, Detail: err.Error(), Next: "check the reference", Err: err}
 	}
-	if accept != "" {
-		req.Header.Set("Accept", accept)
+	for name, values := range header {
+		req.Header[name] = values
 	}
 	req.Header.Set("Accept-Encoding", "identity") // digests are of the bytes as they travel
 	resp, err := c.http.Do(req)
 	if err != nil {
-		err = requestError(ctx, op, subject, ref.Registry, err)
+		err = requestError(ctx, op, subject, at.Registry, err)
 		cancel(nil)
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
 		defer cancel(nil)
 		defer resp.Body.Close()
-		return nil, statusError(op, subject, ref.Registry, resp)
+		return nil, statusError(op, subject, at.Registry, resp)
 	}
 	resp.Body = newStallReader(ctx, cancel, resp.Body, c.stall, func(err error) error {
-		return transferError(ctx, op, subject, ref.Registry, err)
+		return transferError(ctx, op, subject, at.Registry, err)
 	})
 	return resp, nil
 }
 
-// readBlob reads a small blob into memory. A size of 0 is one that is not known.
-func (c *Client) readBlob(ctx context.Context, op string, ref Reference, digest Digest, size, limit int64) ([]byte, error) {
-	resp, err := c.get(ctx, op, ref, kindBlobs, string(digest), "")
-	if err != nil {
-		return nil, err
+// subject is how an error names a manifest or a blob of the reference's repository.
+func (r Reference) subject(object string) string {
+	if object == r.object() {
+		return r.String()
 	}
-	defer resp.Body.Close()
-	return readVerified(op, ref.InRepository().String()+"@"+string(digest), resp.Body, resp.ContentLength, Descriptor{Digest: digest, Size: size}, limit)
+	return r.InRepository().String() + "@" + object
 }
 
-// openBlob gives the body of a blob that is still to be verified.
-func (c *Client) openBlob(ctx context.Context, op string, ref Reference, want Descriptor) (io.ReadCloser, error) {
-	resp, err := c.get(ctx, op, ref, kindBlobs, string(want.Digest), "")
-	if err != nil {
-		return nil, err
+// readBlob reads a small blob into memory. A size of 0 is one that is not known.
+func (c *Client) readBlob(ctx context.Context, op string, ref Reference, digest Digest, size, limit int64) ([]byte, error) {
+	want := Descriptor{Digest: digest, Size: size}
+	return inTurn(ctx, ref, c.places(ref, true), func(at Reference) ([]byte, error) {
+		return again(ctx, c, func() ([]byte, error) {
+			resp, err := c.get(ctx, op, ref, at, kindBlobs, string(digest), nil)
+			if err != nil {
+				return nil, err
+			}
+			defer resp.Body.Close()
+			return readVerified(op, ref.subject(string(digest)), resp.Body, resp.ContentLength, want, limit)
+		})
+	})
+}
+
+// again reads something small anew when its transfer was cut off; get has made its request again by itself.
+func again[T any](ctx context.Context, c *Client, read func() (T, error)) (T, error) {
+	for attempt := 0; ; attempt++ {
+		got, err := read()
+		var cut *cutError
+		if err == nil || !errors.As(err, &cut) || ctx.Err() != nil {
+			return got, err
+		}
+		wait, more := c.backoff.next(attempt, 0)
+		if !more {
+			return got, err
+		}
+		if serr := c.clock.Sleep(ctx, wait); serr != nil {
+			return got, serr
+		}
 	}
-	if n := resp.ContentLength; n >= 0 && want.Size > 0 && n != want.Size {
-		_ = resp.Body.Close() // nothing of it is used
-		return nil, sizeMismatch(op, ref.InRepository().String()+"@"+string(want.Digest), want.Size, n)
-	}
-	return resp.Body, nil
 }
 
 // errStalled is the cause of a body's end when it sent nothing for too long.
@@ -113,10 +128,19 @@ func (r *stallReader) Read(p []byte) (int, error) {
 		if cause := context.Cause(r.ctx); errors.Is(cause, errStalled) {
 			err = cause
 		}
-		err = r.wrap(fmt.Errorf("cut off after %d bytes: %w", r.read, err))
+		err = r.wrap(&cutError{read: r.read, err: err})
 	}
 	return n, err
 }
+
+// cutError is a body that broke off.
+type cutError struct {
+	read int64
+	err  error
+}
+
+func (e *cutError) Error() string { return fmt.Sprintf("cut off after %d bytes: %v", e.read, e.err) }
+func (e *cutError) Unwrap() error { return e.err }
 
 func (r *stallReader) Close() error {
 	r.timer.Stop()

@@ -193,22 +193,7 @@ func (c *Cache) setLink(layer Digest, module Descriptor) error {
 	if err != nil {
 		return c.storageError("write a link", err)
 	}
-	tmp, err := os.CreateTemp(c.tempDir(), "link-")
-	if err != nil {
-		return c.storageError("write a link", err)
-	}
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), filepath.Join(c.linksDir(), layer.Hex()))
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name()) // OpenCache clears it otherwise
+	if err := c.writeSmall(filepath.Join(c.linksDir(), layer.Hex()), data); err != nil {
 		return c.storageError("write a link", err)
 	}
 	return nil

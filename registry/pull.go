@@ -43,8 +43,18 @@ func (c *Client) FetchModule(ctx context.Context, repository Reference, digest D
 }
 
 func (c *Client) fetch(ctx context.Context, ref Reference, want Descriptor, progress Progress) (string, error) {
-	return c.cache.Fetch(ctx, want, c.maxModule, ref.InRepository().String(), progress, func(ctx context.Context) (io.ReadCloser, error) {
-		return c.openBlob(ctx, "fetch", ref, want)
+	places := c.places(ref, true)
+	path, err := c.fetchFrom(ctx, ref, want, places, progress)
+	if len(places) > 1 && (errors.Is(err, ErrDigestMismatch) || errors.Is(err, ErrSizeMismatch) || errors.Is(err, ErrTooLarge)) {
+		// Some place gave other bytes than it should. The registry itself is the last to ask.
+		return c.fetchFrom(ctx, ref, want, []Reference{ref}, progress)
+	}
+	return path, err
+}
+
+func (c *Client) fetchFrom(ctx context.Context, ref Reference, want Descriptor, places []Reference, progress Progress) (string, error) {
+	return c.cache.Fetch(ctx, want, c.maxModule, ref.InRepository().String(), progress, func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
+		return c.openBlob(ctx, "fetch", ref, want, places, offset)
 	})
 }
 

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"mime"
+	"net/http"
 	"strings"
 )
 
@@ -39,11 +40,24 @@ func (c *Client) resolve(ctx context.Context, op string, ref Reference) (Artifac
 	}, nil
 }
 
+// manifestAnswer is an image manifest, and the media type that the registry says it has.
+type manifestAnswer struct {
+	data      []byte
+	mediaType string
+}
+
 // readManifest reads an image manifest and verifies it, and gives the media type that the registry says it has.
 func (c *Client) readManifest(ctx context.Context, op string, ref Reference) ([]byte, string, error) {
-	resp, err := c.get(ctx, op, ref, kindManifests, ref.object(), acceptManifests)
+	got, err := inTurn(ctx, ref, c.places(ref, ref.Digest != ""), func(at Reference) (manifestAnswer, error) {
+		return again(ctx, c, func() (manifestAnswer, error) { return c.manifestAt(ctx, op, ref, at) })
+	})
+	return got.data, got.mediaType, err
+}
+
+func (c *Client) manifestAt(ctx context.Context, op string, ref, at Reference) (manifestAnswer, error) {
+	resp, err := c.get(ctx, op, ref, at, kindManifests, ref.object(), http.Header{"Accept": {acceptManifests}})
 	if err != nil {
-		return nil, "", err
+		return manifestAnswer{}, err
 	}
 	defer resp.Body.Close()
 	want := Descriptor{Digest: ref.Digest}
@@ -52,11 +66,11 @@ func (c *Client) readManifest(ctx context.Context, op string, ref Reference) ([]
 	}
 	data, err := readVerified(op, ref.String(), resp.Body, resp.ContentLength, want, MaxManifestBytes)
 	if err != nil {
-		return nil, "", err
+		return manifestAnswer{}, err
 	}
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		mediaType = "" // the manifest's own field decides
 	}
-	return data, mediaType, nil
+	return manifestAnswer{data: data, mediaType: mediaType}, nil
 }

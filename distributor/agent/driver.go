@@ -246,8 +246,9 @@ func (d *driver) want() {
 		digests(serving, d.trial.chain)
 	}
 	digests(wanted, r.Desired)
-	d.cache.Pin(pinWanted, registryDigests(wanted)...)
-	d.cache.Pin(pinServing, registryDigests(serving)...)
+	if err := errors.Join(d.cache.Pin(pinWanted, registryDigests(wanted)...), d.cache.Pin(pinServing, registryDigests(serving)...)); err != nil {
+		d.log.Warn("pins of modules cannot be written; they hold until the agent ends", "error", err)
+	}
 	digests(wanted, r.Good, r.Trial)
 	d.fetcher.want(wanted)
 }
