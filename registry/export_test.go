@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"io"
 	"runtime"
 	"testing"
 )
@@ -27,4 +28,23 @@ func LockFile(t testing.TB, path string) (unlock func()) {
 		t.Fatal(err)
 	}
 	return func() { _ = f.Close() }
+}
+
+// FailWritesAfter has each file take n bytes and then fail with err.
+func (c *Cache) FailWritesAfter(n int, err error) {
+	c.writer = func(w io.Writer) io.Writer { return &failingWriter{w: w, left: n, err: err} }
+}
+
+type failingWriter struct {
+	w    io.Writer
+	left int
+	err  error
+}
+
+func (f *failingWriter) Write(p []byte) (int, error) {
+	if len(p) > f.left {
+		return 0, f.err
+	}
+	f.left -= len(p)
+	return f.w.Write(p)
 }
