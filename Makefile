@@ -65,6 +65,10 @@ scenarios: build $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bi
 budgets: build ## Hold every shipped filter against its budget.yaml: host calls, bytes and memory of each scenario's request (minutes)
 	@failed=0; for b in filters/*/budget.yaml; do bin/waft bench --requests $(BUDGET_REQUESTS) ./$${b%/*} || failed=1; done; exit $$failed
 
+.PHONY: faults
+faults: ## Fetch and publish under 1,000 random schedules of a registry that fails in every way
+	WAFT_SCHEDULES=$${SCHEDULES:-1000} WAFT_SCHEDULE_SEED=$${SEED:-1} $(GO) test -count 1 -timeout 30m -run 'TestRandomFaults|TestSchedulesReplay' ./registry
+
 .PHONY: conformance
 conformance: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Compare wasmhost with five Envoys, case by case; figures go to bench/out/conformance.json
 	$(GO) run ./sdk/wasmhost/conformance/run -versions '$(CONFORMANCE_VERSIONS)'

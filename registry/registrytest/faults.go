@@ -117,10 +117,14 @@ func Endless(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	}
 }
 
-// Stall answers with half of the body and then sends nothing until the client goes.
+// Stall answers with half of the body and then sends nothing until the client goes. An answer without a body is sent as it
+// is: the client has all of it, and would never go.
 func Stall(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	rec := record(next, r)
 	copyHead(w, rec, rec.Body.Len())
+	if r.Method == http.MethodHead || rec.Body.Len() == 0 {
+		return
+	}
 	_, _ = w.Write(rec.Body.Bytes()[:rec.Body.Len()/2]) // the client may have gone
 	w.(http.Flusher).Flush()
 	<-r.Context().Done()
