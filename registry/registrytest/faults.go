@@ -110,6 +110,9 @@ func ShortBody(w http.ResponseWriter, r *http.Request, next http.Handler) {
 func Endless(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	rec := record(next, r)
 	copyHead(w, rec, -1)
+	if r.Method == http.MethodHead {
+		return
+	}
 	for {
 		if _, err := w.Write(rec.Body.Bytes()); err != nil || r.Context().Err() != nil || rec.Body.Len() == 0 {
 			return
