@@ -16,7 +16,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GO ?= go
 # More flags for `make test`.
 TESTFLAGS ?=
-# More flags for `make bench-filters`.
+# More flags for `make bench-filters` and its siblings.
 BENCHFLAGS ?=
 # How many requests of each scenario `make budgets` sends; the WAF takes some 20 ms for one.
 BUDGET_REQUESTS ?= 100
@@ -162,6 +162,23 @@ bench-filters: .cache/envoy/$(ENVOY_VERSION)/envoy/_bin/envoy ## Measure what fi
 bench-await: .cache/envoy/$(ENVOY_VERSION)/envoy/_bin/envoy ## Measure what a callout costs that is waited for, beside the same with callbacks; figures go to bench/out/await.json
 	@mkdir -p bin && $(GO) build -o bin/bench-filters ./bench/filters
 	bin/bench-filters -await -out bench/out/await.json $(BENCHFLAGS)
+
+# What bench-registry compares with.
+ORAS_VERSION := v1.3.6
+CRANE_VERSION := v0.22.1
+
+.cache/tools/oras: Makefile
+	GOBIN=$(CURDIR)/.cache/tools $(GO) install oras.land/oras/cmd/oras@$(ORAS_VERSION)
+	@touch $@
+
+.cache/tools/crane: Makefile
+	GOBIN=$(CURDIR)/.cache/tools $(GO) install github.com/google/go-containerregistry/cmd/crane@$(CRANE_VERSION)
+	@touch $@
+
+.PHONY: bench-registry
+bench-registry: build .cache/tools/oras .cache/tools/crane ## Measure fetching and publishing beside oras, crane and curl; figures go to bench/out/registry.json
+	@mkdir -p bin && $(GO) build -o bin/bench-registry ./bench/registry
+	bin/bench-registry $(BENCHFLAGS)
 
 .PHONY: clean
 clean: ## Remove what was built and fetched

@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/registry"
@@ -25,10 +28,16 @@ type modules struct {
 	dir    string
 	log    *slog.Logger
 
+	// lost are the modules that are being fetched again, by digest.
+	lost singleflight.Group
+
 	mu sync.Mutex
 	// sources are artifacts by their module's digest: where its bytes came from.
 	sources map[string]artifact
 }
+
+// lostTimeout bounds the fetching of a module again. A registry that sends nothing ends it sooner.
+const lostTimeout = 10 * time.Minute
 
 // artifact is what is kept of an artifact, in DIR/artifacts/HEX.json.
 type artifact struct {
@@ -87,7 +96,7 @@ func (m *modules) fetch(ctx context.Context, reference string, ref registry.Refe
 	if err != nil {
 		return artifact{}, moduleError(reference, err)
 	}
-	pulled, _, err := m.client.Pull(ctx, resolved.Reference, nil)
+	pulled, _, err := m.client.PullArtifact(ctx, resolved, nil)
 	if err != nil {
 		return artifact{}, moduleError(reference, err)
 	}
@@ -172,8 +181,19 @@ func (m *modules) open(ctx context.Context, digest registry.Digest) (*os.File, i
 		return nil, 0, err
 	}
 	m.log.Warn("a module is gone from the disk and is fetched again", "module", string(digest), "reference", source.Module.Reference)
-	if _, err := m.again(ctx, source.Module); err != nil {
-		return nil, 0, err
+	// Many nodes ask at once; one of them goes for all, and does not take the module with it when it leaves.
+	fetched := m.lost.DoChan(string(digest), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostTimeout)
+		defer cancel()
+		return m.again(ctx, source.Module)
+	})
+	select {
+	case r := <-fetched:
+		if r.Err != nil {
+			return nil, 0, r.Err
+		}
+	case <-ctx.Done():
+		return nil, 0, context.Cause(ctx)
 	}
 	return m.client.Cache().Open(digest)
 }

@@ -18,7 +18,14 @@ func (c *Client) Pull(ctx context.Context, ref Reference, progress Progress) (Ar
 	if err != nil {
 		return Artifact{}, "", err
 	}
-	var path string
+	return c.PullArtifact(ctx, a, progress)
+}
+
+// PullArtifact is Pull of an artifact that Resolve gave: it asks the registry for nothing but the module.
+func (c *Client) PullArtifact(ctx context.Context, a Artifact, progress Progress) (_ Artifact, path string, err error) {
+	if err := c.needCache("pull", a.Reference.String()); err != nil {
+		return Artifact{}, "", err
+	}
 	if a.Packed() {
 		a.Module, path, err = c.pullPacked(ctx, a, progress)
 	} else {

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,15 +99,15 @@ and so is what it was made of.`,
 			if err != nil {
 				return err
 			}
-			wasm, err := os.ReadFile(args[0])
+			described, err := manifestOf(args[0], manifestFile, ref)
 			if err != nil {
 				return err
 			}
-			described, err := manifestOf(args[0], manifestFile, ref, wasm)
+			module, content, err := registry.OpenModule(args[0])
 			if err != nil {
 				return err
 			}
-			module := registry.ModuleBytes(wasm)
+			defer content.Close()
 			module.Name, module.Version, module.ABIVersions = described.Name, described.Version, []string{described.ABI}
 			if module.Manifest, err = described.Encode(); err != nil {
 				return err
@@ -165,11 +166,18 @@ func parseLayouts(names []string) ([]registry.Layout, error) {
 
 // manifestOf is the manifest that goes with a module: the file given, else the one beside the module, else one made from
 // the module. A manifest of other bytes is refused: it would describe what is not published.
-func manifestOf(wasmFile, manifestFile string, ref registry.Reference, wasm []byte) (manifest.Manifest, error) {
-	digest := fmt.Sprintf("%x", sha256.Sum256(wasm))
+func manifestOf(wasmFile, manifestFile string, ref registry.Reference) (manifest.Manifest, error) {
+	digest, err := fileSHA256(wasmFile)
+	if err != nil {
+		return manifest.Manifest{}, err
+	}
 	if manifestFile == "" {
 		m, err := build.ReadManifest(wasmFile, digest)
 		if errors.Is(err, os.ErrNotExist) {
+			wasm, err := os.ReadFile(wasmFile)
+			if err != nil {
+				return manifest.Manifest{}, err
+			}
 			return build.ManifestFor(wasm, build.ManifestOptions{Name: path.Base(ref.Repository), Version: versionOf(ref)})
 		}
 		return m, err
@@ -187,6 +195,20 @@ func manifestOf(wasmFile, manifestFile string, ref registry.Reference, wasm []by
 			manifestFile, m.SHA256, wasmFile, digest)
 	}
 	return m, nil
+}
+
+// fileSHA256 is the sha256 of a file, in hex.
+func fileSHA256(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // versionOf is the tag of a reference, which is what a publisher calls the version.
