@@ -185,7 +185,7 @@ func (c *Cache) put(ctx context.Context, op, subject string, want Descriptor, li
 		if progress != nil {
 			progress(n, want.Size)
 		}
-	}); err != nil {
+	}, nil); err != nil {
 		var we *writeError
 		if errors.As(err, &we) {
 			return Descriptor{}, "", c.storageError("write", we.err)
@@ -219,38 +219,6 @@ func (c *Cache) Check(ctx context.Context) (dropped []Digest, err error) {
 		}
 	}
 	return dropped, nil
-}
-
-// writeError tells a failed write of copyTo from a failed read.
-type writeError struct{ err error }
-
-func (e *writeError) Error() string { return e.err.Error() }
-
-// copyBytes is how much is held in memory while a blob is copied.
-const copyBytes = 128 << 10
-
-// copyTo copies until r ends, and stops when ctx does.
-func copyTo(ctx context.Context, w io.Writer, r io.Reader, progress func(int64)) error {
-	buf := make([]byte, copyBytes)
-	var total int64
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := r.Read(buf)
-		if err != nil && err != io.EOF {
-			return err
-		}
-		if _, werr := w.Write(buf[:n]); werr != nil {
-			return &writeError{werr}
-		}
-		if total += int64(n); n > 0 {
-			progress(total)
-		}
-		if err == io.EOF {
-			return nil
-		}
-	}
 }
 
 func syncDir(path string) error {

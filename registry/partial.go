@@ -51,7 +51,7 @@ func (p *partial) readBack(ctx context.Context, want Descriptor, limit int64) er
 	if info.Size() > limit || want.Size > 0 && info.Size() > want.Size {
 		return p.restart()
 	}
-	return copyTo(ctx, p.hash, p.file, func(n int64) { p.n = n })
+	return copyTo(ctx, p.hash, p.file, func(n int64) { p.n = n }, nil)
 }
 
 // restart forgets what there is.
@@ -146,7 +146,12 @@ func (c *Cache) download(ctx context.Context, f *flight, want Descriptor, limit 
 // fill gets what is missing, and verifies the whole.
 func (c *Cache) fill(ctx context.Context, f *flight, p *partial, subject string, want Descriptor, limit int64, open Opener) error {
 	var rest io.Reader = io.MultiReader() // nothing, when all of it is there already
+	var stop func()
 	if want.Size == 0 || p.n < want.Size {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		stop = cancel
 		body, first, err := open(ctx, p.n)
 		if err != nil {
 			return err
@@ -161,17 +166,24 @@ func (c *Cache) fill(ctx context.Context, f *flight, p *partial, subject string,
 	}
 	v := newVerifier("fetch", subject, rest, want, limit)
 	v.hash, v.n = p.hash, p.n
-	start := p.n
+	start, begun := p.n, p.n
 	err := copyTo(ctx, p.w, v, func(n int64) {
 		p.n = start + n
+		if p.n-begun >= writebackBytes {
+			startWriteback(p.file, begun, p.n-begun)
+			begun = p.n
+		}
 		f.tell(p.n, want.Size)
-	})
+	}, stop)
 	var we *writeError
 	if errors.As(err, &we) {
 		return c.storageError("write", we.err)
 	}
 	return err
 }
+
+// writebackBytes is how much is written before the disk is told to begin with it.
+const writebackBytes = 2 << 20
 
 // errLocked: another process, or another download of this one, has the file.
 var errLocked = errors.New("locked")
