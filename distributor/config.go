@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/registry"
 )
 
 // Where Run listens when it is not told otherwise. Loopback, because whoever reaches the ports may change what nodes run:
@@ -51,6 +52,8 @@ type Config struct {
 	Names []string
 	// PlainHTTP names the other registries (HOST or HOST:PORT) that are spoken to without TLS.
 	PlainHTTP []string
+	// Mirrors are, for another registry (HOST or HOST:PORT), the places that are asked before it, in order.
+	Mirrors map[string][]registry.Mirror
 	// RegistryCA is a PEM file with the authorities that may vouch for other registries. Empty: the system's.
 	RegistryCA string
 	// Version of this program, for those who ask.

@@ -198,6 +198,23 @@ func (m *modules) open(ctx context.Context, digest registry.Digest) (*os.File, i
 	return m.client.Cache().Open(digest)
 }
 
+// check verifies every module on the disk, and fetches those again that it has damaged while nobody looked. It ends with ctx.
+func (m *modules) check(ctx context.Context) {
+	dropped, err := m.client.Cache().Check(ctx)
+	if err != nil && ctx.Err() == nil {
+		m.log.Error("the modules on the disk cannot be checked", "error", err)
+	}
+	for _, digest := range dropped {
+		m.log.Error("a module was damaged on the disk and was dropped; check the disk", "module", string(digest))
+		f, _, err := m.open(ctx, digest)
+		if err != nil {
+			m.log.Warn("a module that was damaged cannot be fetched now; it will be when it is asked for", "module", string(digest), "error", err)
+			continue
+		}
+		_ = f.Close() // only read
+	}
+}
+
 func (m *modules) path(digest string) (string, error) {
 	d, err := registry.ParseDigest(digest)
 	if err != nil {

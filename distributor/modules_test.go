@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -269,4 +270,47 @@ func TestNothingIsDeletedAndTheRepositoryOfModulesIsReadOnly(t *testing.T) {
 	if _, _, err := s.Resolve(t.Context(), self+"/f:1"); err != nil {
 		t.Errorf("after it all: %v", err)
 	}
+}
+
+// What the disk has damaged while nobody looked is found at the start and fetched again, and all who ask at once for what it has
+// damaged later get it whole.
+func TestModulesDamagedOnDisk(t *testing.T) {
+	s := openShop(t, t.TempDir(), self)
+	module := wasm("one")
+	s.publish(t, self+"/filters/one:1", module, nil)
+	resolved, _, err := s.Resolve(t.Context(), self+"/filters/one:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := s.client.Cache().Path(registry.Digest(resolved.Digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damage := func() {
+		t.Helper()
+		if err := os.WriteFile(path, []byte("damaged"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage()
+	s.check(t.Context())
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, module) {
+		t.Errorf("after the check: %q, %v", got, err)
+	}
+	damage()
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			f, _, err := s.open(t.Context(), registry.Digest(resolved.Digest))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer f.Close()
+			if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, module) {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -117,6 +117,7 @@ func newClient(ctx context.Context, cfg Config, cache *registry.Cache, names []s
 	return registry.NewClient(registry.Config{
 		Cache:     cache,
 		PlainHTTP: append(slices.Clone(names), cfg.PlainHTTP...),
+		Mirrors:   cfg.Mirrors,
 		Transport: &toSelf{names: names, inside: serveInside(ctx, embedded), others: others},
 		UserAgent: "waft/" + cfg.Version,
 	})

@@ -154,6 +154,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	running, failed := errgroup.WithContext(ctx)
 	serviceDone := make(chan struct{})
 	running.Go(func() error { defer close(serviceDone); return svc.Run(background) })
+	running.Go(func() error { mods.check(ctx); return nil })
 	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
 	running.Go(func() error { return serveErr("HTTP", httpServer.Serve(httpTLS(httpListener, tlsConfig))) })

@@ -185,7 +185,7 @@ func (c *Cache) put(ctx context.Context, op, subject string, want Descriptor, li
 		if progress != nil {
 			progress(n, want.Size)
 		}
-	}, nil); err != nil {
+	}); err != nil {
 		var we *writeError
 		if errors.As(err, &we) {
 			return Descriptor{}, "", c.storageError("write", we.err)

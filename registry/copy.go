@@ -27,10 +27,15 @@ type piece struct {
 	err error // the last piece's: io.EOF, or how reading failed
 }
 
-// copyTo copies until r ends, and stops when ctx does. It reads (and so verifies) and writes at the same time, since the
+// copyTo is copyUntil for readers that end by themselves.
+func copyTo(ctx context.Context, w io.Writer, r io.Reader, progress func(int64)) error {
+	return copyUntil(ctx, w, r, progress, nil)
+}
+
+// copyUntil copies until r ends, and stops when ctx does. It reads (and so verifies) and writes at the same time, since the
 // network and the disk wait for different things. When a write fails, it waits for the read that is under way: whoever can
 // end that does so in onWriteError, which may be nil. What was read before reading failed is written.
-func copyTo(ctx context.Context, w io.Writer, r io.Reader, progress func(int64), onWriteError func()) error {
+func copyUntil(ctx context.Context, w io.Writer, r io.Reader, progress func(int64), onWriteError func()) error {
 	pieces := make(chan piece, copyBuffers-2) // one is being read, one written
 	stop := make(chan struct{})
 	go func() {

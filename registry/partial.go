@@ -51,7 +51,7 @@ func (p *partial) readBack(ctx context.Context, want Descriptor, limit int64) er
 	if info.Size() > limit || want.Size > 0 && info.Size() > want.Size {
 		return p.restart()
 	}
-	return copyTo(ctx, p.hash, p.file, func(n int64) { p.n = n }, nil)
+	return copyTo(ctx, p.hash, p.file, func(n int64) { p.n = n })
 }
 
 // restart forgets what there is.
@@ -167,7 +167,7 @@ func (c *Cache) fill(ctx context.Context, f *flight, p *partial, subject string,
 	v := newVerifier("fetch", subject, rest, want, limit)
 	v.hash, v.n = p.hash, p.n
 	start, begun := p.n, p.n
-	err := copyTo(ctx, p.w, v, func(n int64) {
+	err := copyUntil(ctx, p.w, v, func(n int64) {
 		p.n = start + n
 		if p.n-begun >= writebackBytes {
 			startWriteback(p.file, begun, p.n-begun)

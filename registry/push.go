@@ -153,7 +153,7 @@ func describeModule(ctx context.Context, ref Reference, m Module, limit int64) (
 		return Descriptor{}, err
 	}
 	v := &verifier{hash: sha256.New()}
-	if err := copyTo(ctx, v.hash, io.NewSectionReader(m.Content, 0, m.Size), func(int64) {}, nil); err != nil {
+	if err := copyTo(ctx, v.hash, io.NewSectionReader(m.Content, 0, m.Size), func(int64) {}); err != nil {
 		return Descriptor{}, fmt.Errorf("push %s: read the module: %w", ref, err)
 	}
 	return Descriptor{MediaType: mediaTypeModuleContent, Digest: v.digest(), Size: m.Size}, nil

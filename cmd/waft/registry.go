@@ -25,16 +25,22 @@ import (
 type registryFlags struct {
 	plainHTTP []string
 	ca        string
+	mirrors   []string
 }
 
 func (r *registryFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&r.plainHTTP, "plain-http", nil, "speak without TLS to this registry, HOST or HOST:PORT (may repeat)")
+	mirrorFlag(cmd, &r.mirrors)
 	cmd.Flags().StringVar(&r.ca, "registry-ca", "", "PEM file of the authorities that may vouch for registries (default: the system's)")
 }
 
 // config is what the flags say, for a client that keeps modules in cache (nil: it keeps none).
 func (r *registryFlags) config(cache *registry.Cache) (registry.Config, error) {
 	c := registry.Config{Cache: cache, PlainHTTP: r.plainHTTP, UserAgent: "waft/" + version}
+	var err error
+	if c.Mirrors, err = parseMirrors(r.mirrors); err != nil {
+		return c, err
+	}
 	if r.ca == "" {
 		return c, nil
 	}
@@ -47,6 +53,23 @@ func (r *registryFlags) config(cache *registry.Cache) (registry.Config, error) {
 		return c, fmt.Errorf("--registry-ca: %s holds no PEM certificate", r.ca)
 	}
 	return c, nil
+}
+
+func mirrorFlag(cmd *cobra.Command, mirrors *[]string) {
+	// Not a slice of words between commas: a comma is part of one.
+	cmd.Flags().StringArrayVar(mirrors, "mirror", nil, "ask this place before a registry, HOST=MIRROR[/PREFIX][,tags]; tags are asked of it only with ,tags (may repeat, in order)")
+}
+
+func parseMirrors(texts []string) (map[string][]registry.Mirror, error) {
+	mirrors := map[string][]registry.Mirror{}
+	for _, text := range texts {
+		host, m, err := registry.ParseMirror(text)
+		if err != nil {
+			return nil, fmt.Errorf("--mirror: %w", err)
+		}
+		mirrors[host] = append(mirrors[host], m)
+	}
+	return mirrors, nil
 }
 
 func (r *registryFlags) client(cache *registry.Cache) (*registry.Client, error) {

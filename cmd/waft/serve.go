@@ -15,6 +15,7 @@ import (
 func newServe() *cobra.Command {
 	var logs logFlags
 	var addressesFile string
+	var mirrors []string
 	config := distributor.Config{Version: version}
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -31,6 +32,9 @@ data folder is refused.`,
 				return err
 			}
 			config.Log = log
+			if config.Mirrors, err = parseMirrors(mirrors); err != nil {
+				return err
+			}
 			ctx, stop := context.WithCancelCause(cmd.Context())
 			defer stop(nil)
 			config.Started = func(a distributor.Addresses) {
@@ -56,6 +60,7 @@ data folder is refused.`,
 	f.BoolVar(&config.Insecure, "insecure", false, "no TLS; for a try on one machine only")
 	f.StringSliceVar(&config.Names, "name", nil, "a name, HOST or HOST:PORT, by which references may call this registry (may repeat)")
 	f.StringSliceVar(&config.PlainHTTP, "plain-http", nil, "speak without TLS to this other registry, HOST or HOST:PORT (may repeat)")
+	mirrorFlag(cmd, &mirrors)
 	f.StringVar(&config.RegistryCA, "registry-ca", "", "PEM file of the authorities that may vouch for other registries (default: the system's)")
 	f.StringVar(&config.Replica, "replica", "", "this distributor's name in the rows of nodes (default: the machine's)")
 	f.StringVar(&addressesFile, "addresses-file", "", "write the addresses that were bound to this file, as JSON, once everything is served")

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -116,12 +117,24 @@ func Run(ctx context.Context, config Config) error {
 	defer cancel()
 	running.Go(func() { _ = sink.Run(ctx) }) // ends with ctx only
 	running.Go(func() { fetcher.run(ctx) })
+	running.Go(func() { checkModules(ctx, cache, config.Log) })
 	running.Go(func() { host.watch(ctx) })
 	running.Go(func() { reporter.run(ctx) })
 	if config.Beside && config.EnvoyLog != "" {
 		running.Go(func() { host.followLog(ctx, config.EnvoyLog) })
 	}
 	return driver.run(ctx)
+}
+
+// checkModules verifies every module on the disk once. What is damaged is dropped, and fetched again when it is asked for.
+func checkModules(ctx context.Context, cache *registry.Cache, log *slog.Logger) {
+	dropped, err := cache.Check(ctx)
+	if err != nil && ctx.Err() == nil {
+		log.Error("the modules on the disk cannot be checked", "error", err)
+	}
+	for _, digest := range dropped {
+		log.Error("a module was damaged on the disk and was dropped; check the disk", "module", string(digest))
+	}
 }
 
 // WriteBootstrap writes the bootstrap for an Envoy that others run, to config.BootstrapOut, with everything that it names, so that Envoy can be
