@@ -89,7 +89,7 @@ func (img *image) findModule(mediaType string, m imageJSON) error {
 	}
 	last := layers[len(layers)-1]
 	switch {
-	case last.MediaType == mediaTypeOCITarGzip && mediaType == mediaTypeOCIManifest,
+	case (last.MediaType == mediaTypeOCITarGzip || last.MediaType == mediaTypeOCITarZstd) && mediaType == mediaTypeOCIManifest,
 		last.MediaType == mediaTypeDockerTarGzip && mediaType == mediaTypeDockerManifest:
 		img.layout, img.layer = LayoutCompat, last
 		return nil

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"archive/tar"
+	"bufio"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -12,6 +13,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // Limits on an archive, beside that on the module in it.
@@ -20,6 +23,20 @@ const (
 	maxArchiveEntries = 1024
 	// maxArchiveSlack is how much of an unpacked tar may be something else than the module.
 	maxArchiveSlack = 16 << 20
+)
+
+// Why an archive is refused, beside the kind (ErrInvalidArchive, or ErrTooLarge for the last): both are in the error's chain.
+var (
+	// ErrArchivePath: an entry has an absolute path, or one that leads up or out.
+	ErrArchivePath = errors.New("path outside the archive")
+	// ErrArchiveLink: an entry is a link, a device or something else that is neither file nor folder.
+	ErrArchiveLink = errors.New("link in an archive")
+	// ErrArchiveCandidates: there are several modules, and readers would disagree which is meant.
+	ErrArchiveCandidates = errors.New("two modules in an archive")
+	// ErrArchiveNoModule: there is none.
+	ErrArchiveNoModule = errors.New("no module in the archive")
+	// ErrArchiveBomb: it unpacks to more than it may, in bytes, in entries, or in the memory that unpacking takes.
+	ErrArchiveBomb = errors.New("decompression bomb")
 )
 
 // pullPacked fetches the layer, verifies it, and only then unpacks the module into the cache. A link from the layer to the
@@ -40,6 +57,9 @@ func (c *Client) pullPacked(ctx context.Context, a Artifact, progress Progress) 
 	}
 	defer f.Close()
 	r, err := openArchive(f, c.maxModule)
+	if err == nil {
+		defer r.Close()
+	}
 	if err != nil {
 		return Descriptor{}, "", withSubject(err, "pull", a.Reference.String())
 	}
@@ -57,30 +77,62 @@ func (c *Client) pullPacked(ctx context.Context, a Artifact, progress Progress) 
 	return module, file, nil
 }
 
-// archiveReader gives the bytes of the one module in a gzipped tar. It reads the archive to its end before it gives io.EOF,
+// mediaTypeOCITarZstd is compat's layer packed with zstd. Istio and Envoy Gateway read gzip alone; containerd and buildkit write this
+// one when they are told to.
+const mediaTypeOCITarZstd = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+// maxZstdWindow bounds the memory that unpacking zstd takes: the frame says how much it wants, and anyone can have written it.
+// RFC 8878 asks readers for at least 8 MiB.
+const maxZstdWindow = 8 << 20
+
+// archiveReader gives the bytes of the one module in a packed tar. It reads the archive to its end before it gives io.EOF,
 // so that an archive that is bad further on gives an error, too.
 type archiveReader struct {
 	tar     *tar.Reader
 	entries int
 	done    bool
+	close   func()
 }
 
-// openArchive finds plugin.wasm in a gzipped tar. Paths that are absolute or go up, links and devices, and a second candidate
-// are errors, and so is an archive that unpacks to more than limit and some slack.
-func openArchive(r io.Reader, limit int64) (io.Reader, error) {
-	gz, err := gzip.NewReader(r)
-	if err != nil {
-		return nil, invalidArchive("not gzip: %v", err)
-	}
-	a := &archiveReader{tar: tar.NewReader(&cappedReader{r: gz, left: limit + maxArchiveSlack, limit: limit})}
-	found, err := a.next()
+// Close gives back what unpacking took.
+func (a *archiveReader) Close() { a.close() }
+
+// openArchive finds plugin.wasm in a tar that is packed with gzip or zstd, whatever its media type says. Paths that are
+// absolute or go up, links and devices, and a second candidate are errors, and so is an archive that unpacks to more than
+// limit and some slack.
+func openArchive(r io.Reader, limit int64) (*archiveReader, error) {
+	unpacked, closeUnpacked, err := unpack(bufio.NewReader(r))
 	if err != nil {
 		return nil, err
 	}
-	if !found {
-		return nil, invalidArchive("it holds no %s", filePlugin)
+	a := &archiveReader{tar: tar.NewReader(&cappedReader{r: unpacked, left: limit + maxArchiveSlack, limit: limit}), close: closeUnpacked}
+	found, err := a.next()
+	if err == nil && !found {
+		err = refusedArchive(ErrArchiveNoModule, "it holds no %s", filePlugin)
+	}
+	if err != nil {
+		closeUnpacked()
+		return nil, err
 	}
 	return a, nil
+}
+
+// unpack tells by its first bytes how a layer is packed.
+func unpack(r *bufio.Reader) (io.Reader, func(), error) {
+	const zstdMagic = "\x28\xb5\x2f\xfd"
+	head, _ := r.Peek(len(zstdMagic)) // a short layer is not gzip either
+	if string(head) != zstdMagic {
+		gz, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, nil, invalidArchive("neither gzip nor zstd: %v", err)
+		}
+		return gz, func() {}, nil
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxZstdWindow))
+	if err != nil {
+		return nil, nil, invalidArchive("zstd: %v", err)
+	}
+	return z, z.Close, nil
 }
 
 func (a *archiveReader) Read(p []byte) (int, error) {
@@ -99,7 +151,7 @@ func (a *archiveReader) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if again {
-		return n, invalidArchive("it holds two candidates called %s", filePlugin)
+		return n, refusedArchive(ErrArchiveCandidates, "it holds two candidates called %s", filePlugin)
 	}
 	a.done = true
 	return n, io.EOF
@@ -116,10 +168,10 @@ func (a *archiveReader) next() (bool, error) {
 			return false, archiveError(err)
 		}
 		if a.entries++; a.entries > maxArchiveEntries {
-			return false, invalidArchive("more than %d entries", maxArchiveEntries)
+			return false, refusedArchive(ErrArchiveBomb, "more than %d entries", maxArchiveEntries)
 		}
 		if path.IsAbs(h.Name) || strings.Contains(h.Name, "\\") || escapes(h.Name) {
-			return false, invalidArchive("entry %s is outside the archive", quote(h.Name))
+			return false, refusedArchive(ErrArchivePath, "entry %s is outside the archive", quote(h.Name))
 		}
 		switch h.Typeflag {
 		case tar.TypeReg:
@@ -128,7 +180,7 @@ func (a *archiveReader) next() (bool, error) {
 			}
 		case tar.TypeDir, tar.TypeXGlobalHeader:
 		default:
-			return false, invalidArchive("entry %s is a link or a device", quote(h.Name))
+			return false, refusedArchive(ErrArchiveLink, "entry %s is a link or a device", quote(h.Name))
 		}
 	}
 }
@@ -154,7 +206,7 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 		if n, err := c.r.Read(one[:]); n == 0 {
 			return 0, err
 		}
-		return 0, &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("the archive unpacks to more than %d bytes", c.limit), Next: "check that the reference names a filter"}
+		return 0, &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("the archive unpacks to more than %d bytes", c.limit), Next: "check that the reference names a filter", Err: ErrArchiveBomb}
 	}
 	n, err := c.r.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
@@ -163,10 +215,18 @@ func (c *cappedReader) Read(p []byte) (int, error) {
 
 func archiveError(err error) error {
 	var own *Error
-	if errors.As(err, &own) {
+	switch {
+	case errors.As(err, &own):
 		return err
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return &Error{Kind: ErrTooLarge, Detail: fmt.Sprintf("unpacking it takes more than %d bytes of memory", maxZstdWindow), Next: "pack it with a smaller window", Err: ErrArchiveBomb}
 	}
 	return invalidArchive("%v", err)
+}
+
+// refusedArchive is invalidArchive with the reason as an error.
+func refusedArchive(why error, format string, args ...any) error {
+	return &Error{Kind: ErrInvalidArchive, Detail: fmt.Sprintf(format, args...), Next: "publish the artifact again, or in another layout", Err: why}
 }
 
 func invalidArchive(format string, args ...any) error {

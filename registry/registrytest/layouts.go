@@ -6,8 +6,11 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"oras.land/oras-go/v2/registry/remote"
@@ -160,6 +163,25 @@ func TarGzip(t testing.TB, entries ...TarEntry) []byte {
 	return buf.Bytes()
 }
 
+// tarZstd is a gzipped tar, packed with zstd instead.
+func tarZstd(t testing.TB, gzipped []byte) []byte {
+	t.Helper()
+	gz, err := gzip.NewReader(bytes.NewReader(gzipped))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	z, err := zstd.NewWriter(&buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(z, gz)
+	if err := errors.Join(err, z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
 func testLayouts(t *testing.T, e Endpoint) {
 	wasm := Wasm(70_000, 9)
 	packed := TarGzip(t, TarEntry{Name: "runtime-config.json", Body: []byte("{}")}, TarEntry{Name: "./plugin.wasm", Body: wasm})
@@ -172,6 +194,7 @@ func testLayouts(t *testing.T, e Endpoint) {
 	}{
 		{"oci, layers in the other order", registry.LayoutOCI, image{configType: ociConfig, layers: []layer{{solContent, wasm}, {solConfig, []byte(`{"type":"envoy_proxy"}`)}}}, true},
 		{"compat, OCI", registry.LayoutCompat, image{configType: ociConfig, layers: []layer{{ociTarGzip, packed}}}, true},
+		{"compat, zstd", registry.LayoutCompat, image{configType: ociConfig, layers: []layer{{"application/vnd.oci.image.layer.v1.tar+zstd", tarZstd(t, packed)}}}, false},
 		{"compat, Docker", registry.LayoutCompat, image{mediaType: dockerImage, configType: dockerConfig, layers: []layer{{dockerTarGzip, packed}}}, true},
 		{"compat, the last of several", registry.LayoutCompat, image{configType: ociConfig, layers: []layer{{ociTarGzip, other}, {ociTarGzip, packed}}}, true},
 		{"CNCF", registry.LayoutCNCF, image{configType: "application/vnd.wasm.config.v0+json", config: []byte(`{"architecture":"wasm","os":"wasip1"}`), layers: []layer{{"application/wasm", wasm}}}, false},
