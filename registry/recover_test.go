@@ -510,3 +510,10 @@ func TestProxy(t *testing.T) {
 		t.Error("a proxy that is no URL was taken")
 	}
 }
+
+func writeTestFile(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -43,6 +43,11 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"rollout start", []string{"waft rollout start", "-f FILE is missing"}},
 		{"release show", []string{"NAME is missing"}},
 		{"release list --frob", []string{"--frob", "waft release list --help"}},
+		{"export -o x.tar", []string{"waft export", "REFERENCE is missing"}},
+		{"export a.example/b:1", []string{"waft export", "-o BUNDLE.tar is missing"}},
+		{"import", []string{"BUNDLE.tar is missing"}},
+		{"import x.tar", []string{"--to HOST[/PREFIX] is missing"}},
+		{"import x.tar --to a.example/b:1", []string{"leave out the tag"}},
 		{"nodes list -o xml", []string{"xml", "table, json or yaml"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
