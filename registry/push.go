@@ -125,10 +125,8 @@ func layoutReferences(ref Reference, layouts []Layout) ([]Reference, error) {
 
 // pushUntagged uploads everything of a plan; no tag names it yet.
 func (c *Client) pushUntagged(ctx context.Context, op string, ref Reference, up *upload, p pushPlan) error {
-	for _, b := range p.blobs {
-		if err := up.blob(ctx, b); err != nil {
-			return c.orasError(ctx, op, ref, err)
-		}
+	if err := up.blobs(ctx, p.blobs); err != nil {
+		return c.orasError(ctx, op, ref, err)
 	}
 	if _, err := c.putManifest(ctx, op, ref, string(p.image.desc.Digest), p.image); err != nil {
 		return err
