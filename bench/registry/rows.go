@@ -182,7 +182,8 @@ func (b *bench) pulls(ctx context.Context) error {
 	)
 }
 
-// pushes publishes the module to a repository that has nothing.
+// pushes publishes the module, which waft does with a second artifact beside it: the module's manifest. Each goes
+// to a repository that has nothing.
 func (b *bench) pushes(ctx context.Context) error {
 	module := filepath.Join(b.dir, "module.wasm")
 	nothing := func(string) error { return nil }
@@ -193,6 +194,13 @@ func (b *bench) pushes(ctx context.Context) error {
 		&candidate{name: "oras-push", empty: []string{b.oras, "version"}, args: func(_ string, i int) []string {
 			return []string{b.oras, "push", "--plain-http", "--no-tty", "--disable-path-validation", fmt.Sprintf("%s/push/oras-%d:1", b.upstream.host, i),
 				module + ":application/vnd.module.wasm.content.layer.v1+wasm"}
+		}},
+		// As much as waft publishes: the module, and its manifest attached.
+		&candidate{name: "oras-push-attach", empty: []string{"sh", "-c", "$0 version && $0 version", b.oras}, args: func(_ string, i int) []string {
+			const script = "$0 push --plain-http --no-tty --disable-path-validation $1 $2:application/vnd.module.wasm.content.layer.v1+wasm && " +
+				"$0 attach --plain-http --no-tty --disable-path-validation --artifact-type application/vnd.waft.manifest.v1+json $1 $3:application/vnd.waft.manifest.v1+json"
+			ref := fmt.Sprintf("%s/push/oras-attach-%d:1", b.upstream.host, i)
+			return []string{"sh", "-c", script, b.oras, ref, module, strings.TrimSuffix(module, ".wasm") + ".json"}
 		}},
 	)
 }
