@@ -124,7 +124,7 @@ func NewClient(cfg Config) (*Client, error) {
 		c.mirrors[host] = slices.Clone(mirrors)
 	}
 	// A request goes down this stack; each attempt of it passes the breakers.
-	breaking := &breakerTransport{next: base, b: &breakers{clock: c.clock, random: c.backoff.random, hosts: map[string]*circuit{}}}
+	breaking := &breakerTransport{next: &stallTransport{next: base, timeout: c.stall}, b: &breakers{clock: c.clock, random: c.backoff.random, hosts: map[string]*circuit{}}}
 	trying := &retryTransport{next: breaking, backoff: c.backoff, clock: c.clock}
 	c.http = &auth.Client{
 		Client:     &http.Client{Transport: &tokenTransport{next: trying}, CheckRedirect: c.checkRedirect},

@@ -60,6 +60,8 @@ func TestPullFaults(t *testing.T) {
 		{"manifest: short", "/manifests/", registrytest.ShortBody, registry.ErrDigestMismatch},
 		{"manifest: endless", "/manifests/", registrytest.Endless, registry.ErrTooLarge},
 		{"manifest: stalls", "/manifests/", registrytest.Stall, registry.ErrUnavailable},
+		{"manifest: 404 that stalls", "/manifests/", registrytest.StalledAnswer(404), registry.ErrNotFound},
+		{"module: 500 that stalls", "/blobs/", registrytest.StalledAnswer(500), registry.ErrUnavailable},
 		{"module: 401", "/blobs/", registrytest.Answer(401), registry.ErrUnauthorized},
 		{"module: 404", "/blobs/", registrytest.Answer(404), registry.ErrNotFound},
 		{"module: 503", "/blobs/", registrytest.Answer(503), registry.ErrUnavailable},
@@ -123,6 +125,7 @@ func TestPushFaults(t *testing.T) {
 		{"starting an upload: 403", registrytest.Path("POST", "/uploads/"), registrytest.Answer(403), registry.ErrUnauthorized},
 		{"starting an upload: 404", registrytest.Path("POST", "/uploads/"), registrytest.Answer(404), registry.ErrNotFound},
 		{"starting an upload: 503", registrytest.Path("POST", "/uploads/"), registrytest.Answer(503), registry.ErrUnavailable},
+		{"starting an upload: 503 that stalls", registrytest.Path("POST", "/uploads/"), registrytest.StalledAnswer(503), registry.ErrUnavailable},
 		{"uploading: 413", registrytest.Path("PUT", "/uploads/"), registrytest.Answer(413), registry.ErrRefused},
 		{"uploading: reset", registrytest.Path("PUT", "/uploads/"), registrytest.Reset, registry.ErrUnavailable},
 		{"manifest: 400", registrytest.Path("PUT", "/manifests/sha256:"), registrytest.Answer(400), registry.ErrRefused},
@@ -137,7 +140,9 @@ func TestPushFaults(t *testing.T) {
 			m := registry.ModuleBytes(registrytest.Wasm(300_000, 2))
 			m.Manifest = []byte(`{"name":"authz2"}`)
 			faulty.Break(tc.matches, tc.fault)
-			_, err := e.Client(t).Push(t.Context(), ref, m, nil)
+			cfg := e.Config(t)
+			cfg.StallTimeout = 100 * time.Millisecond
+			_, err := registrytest.NewClient(t, cfg).Push(t.Context(), ref, m, nil)
 			checkKind(t, err, tc.kind)
 			faulty.Mend()
 			if now, err := e.Client(t).Resolve(t.Context(), ref); err != nil || now.Digest != before.Digest {

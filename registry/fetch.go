@@ -45,14 +45,14 @@ func (c *Client) get(ctx context.Context, op string, ref, at Reference, kind, ob
 		cancel(nil)
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		defer cancel(nil)
-		defer resp.Body.Close()
-		return nil, statusError(op, subject, at.Registry, resp)
-	}
+	// Errors have bodies, too, and those can stall as any other.
 	resp.Body = newStallReader(ctx, cancel, resp.Body, c.stall, func(err error) error {
 		return transferError(ctx, op, subject, at.Registry, err)
 	})
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
+		defer resp.Body.Close()
+		return nil, statusError(op, subject, at.Registry, resp)
+	}
 	return resp, nil
 }
 

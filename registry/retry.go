@@ -97,9 +97,7 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, err
 		}
 		if resp != nil {
-			const maxDrain = 64 << 10 // so that the connection can be used again
-			_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)
-			_ = resp.Body.Close() // nothing of it is used
+			drain(resp.Body)
 		}
 		if err := t.clock.Sleep(ctx, wait); err != nil {
 			return nil, err
@@ -113,6 +111,16 @@ func (t *retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			req.Body = body
 		}
 	}
+}
+
+// drain reads the rest of an answer that is not used, so that its connection can be used again, and closes it. It takes
+// neither many bytes nor long: a new connection costs less.
+func drain(body io.ReadCloser) {
+	const maxBytes, maxTime = 64 << 10, time.Second
+	timer := time.AfterFunc(maxTime, func() { _ = body.Close() })
+	_, _ = io.CopyN(io.Discard, body, maxBytes)
+	timer.Stop()
+	_ = body.Close() // nothing of it is used
 }
 
 // worthRetrying says whether a request that got no answer may get one later.

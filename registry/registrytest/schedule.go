@@ -2,6 +2,7 @@ package registrytest
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -40,6 +41,8 @@ func AllFaults(elsewhere, untrusted string) []NamedFault {
 		{"no retry before 1 s", RetryAfter(http.StatusTooManyRequests, "1")},
 		{"no retry before an hour", RetryAfter(http.StatusTooManyRequests, "3600")},
 		{"503, retry after 2 s", RetryAfter(http.StatusServiceUnavailable, "2")},
+		{"500 that stalls", StalledAnswer(http.StatusInternalServerError)},
+		{"404 that stalls", StalledAnswer(http.StatusNotFound)},
 		{"redirect", Redirect(elsewhere)},
 		{"redirect to a stranger", Redirect(untrusted)},
 		{"redirect without end", RedirectToSelf},
@@ -50,9 +53,9 @@ func AllFaults(elsewhere, untrusted string) []NamedFault {
 	return faults
 }
 
-// Schedule spoils requests by a plan that depends on its seed and on nothing else: the n-th request meets the same fault
-// each time. After a number of faults it lets everything through. It is a Fault's maker for Faulty.Break; it may be used by
-// any number of goroutines, and can be replayed where the requests come one after the other.
+// Schedule spoils requests by a plan that depends on its seed and on nothing else: the n-th request of a method
+// for a path meets the same fault each time, whatever other requests come between. After a number of faults it lets everything through. It is a Fault's maker for Faulty.Break; it may be used by
+// any number of goroutines. Where requests come beside each other, as those of a push, which of them are the last to be spoiled may differ.
 type Schedule struct {
 	seed   uint64
 	faults []NamedFault
@@ -62,13 +65,14 @@ type Schedule struct {
 	mu       sync.Mutex
 	left     int
 	requests uint64
+	asked    map[string]uint64 // by method and path
 	log      []string
 }
 
 // NewSchedule makes a schedule of at most left faults out of the given ones. How dense they are depends on the seed, too.
 func NewSchedule(seed uint64, faults []NamedFault, left int) *Schedule {
 	r := rand.New(rand.NewPCG(seed, 0))
-	return &Schedule{seed: seed, faults: faults, left: left, share: 20 + r.IntN(75)}
+	return &Schedule{seed: seed, faults: faults, left: left, asked: map[string]uint64{}, share: 20 + r.IntN(75)}
 }
 
 // Fault is the schedule as a fault.
@@ -85,14 +89,18 @@ func (s *Schedule) draw(r *http.Request) (string, Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
-	random := rand.New(rand.NewPCG(s.seed, s.requests))
-	spoiled := random.IntN(100) < s.share
-	which := s.faults[random.IntN(len(s.faults))]
 	path := r.URL.Path
 	if before, _, ok := strings.Cut(path, "/blobs/uploads/"); ok {
 		path = before + "/blobs/uploads/…" // the name of an upload is the registry's own choice
 	}
-	line := fmt.Sprintf("%d %s %s", s.requests, r.Method, path)
+	what := r.Method + " " + path
+	s.asked[what]++
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(what)) // never fails
+	random := rand.New(rand.NewPCG(s.seed, h.Sum64()+s.asked[what]))
+	spoiled := random.IntN(100) < s.share
+	which := s.faults[random.IntN(len(s.faults))]
+	line := fmt.Sprintf("%d %s", s.requests, what)
 	if rng := r.Header.Get("Range"); rng != "" {
 		line += " (" + rng + ")"
 	}
@@ -124,6 +132,13 @@ func RetryAfter(status int, after string) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		w.Header().Set("Retry-After", after)
 		Answer(status)(w, r, next)
+	}
+}
+
+// StalledAnswer answers with a status and half of the words that go with it, and then sends nothing until the client goes.
+func StalledAnswer(status int) Fault {
+	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		Stall(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { Answer(status)(w, r, nil) }))
 	}
 }
 
