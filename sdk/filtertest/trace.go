@@ -34,6 +34,7 @@ func Trace(ctx context.Context, host *wasmhost.Host, module []byte, f File, prof
 	}
 	var b bytes.Buffer
 	opts.start, opts.random = traceStart, rand.NewChaCha8([32]byte([]byte(traceSeed)))
+	opts.metrics = countAtOnce // a trace shows a count where it is made
 	opts.observe = func(c *wasmhost.Crossing) {
 		switch {
 		case !strings.HasPrefix(c.Function, "proxy_"):
