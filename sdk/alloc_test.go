@@ -52,6 +52,7 @@ func TestAllocations(t *testing.T) {
 			for range r.Headers().All() {
 			}
 		}}, 1},
+		{"peek", &plain{func(r *Request) { r.Headers().Peek() }}, 0},
 		{"read two headers", &plain{func(r *Request) { r.Path(); r.Method() }}, 1},
 		{"await nothing", awaiting(func(context.Context, *Request) Action { return Continue }), 1},
 		{"await a callout", awaiting(func(ctx context.Context, _ *Request) Action { fetchOnce(ctx); return Continue }), 5},

@@ -31,6 +31,8 @@ type vm struct {
 	dispatches []*dispatch
 	dispatch   *dispatch
 	sound      soundHeaders
+	// peeked is the room for the pairs of [Headers.Peek].
+	peeked []Header
 
 	// context is the one that host calls count for.
 	context uint32

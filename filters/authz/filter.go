@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/waft-project/waft/filters/authz/internal/jwt"
 	"github.com/waft-project/waft/filters/authz/internal/rules"
@@ -57,7 +58,7 @@ func (a *authz) NewHandler() sdk.Handler { return a }
 
 // OnRequestHeaders decides on the request.
 func (a *authz) OnRequestHeaders(r *sdk.Request) sdk.Action {
-	s := &a.seen
+	s, now := &a.seen, r.Stream().CoarseNow()
 	a.read(r, s)
 	path, problem := rules.NormalizePath(s.path)
 	if problem != "" {
@@ -74,7 +75,7 @@ func (a *authz) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	if denied := s.check(); denied != nil {
 		return a.deny(r, denied, "")
 	}
-	v, denied, detail := a.judge(s.token, r.Stream())
+	v, denied, detail := a.judge(s.token, now)
 	if denied != nil {
 		return a.deny(r, denied, detail)
 	}
@@ -90,16 +91,16 @@ func (a *authz) OnRequestHeaders(r *sdk.Request) sdk.Action {
 }
 
 // judge is the verdict on a token, remembered or new. The detail goes to the log only.
-func (a *authz) judge(token string, s *sdk.Stream) (v *verdict, denied *denial, detail string) {
+func (a *authz) judge(token string, now time.Time) (v *verdict, denied *denial, detail string) {
 	if len(token) > a.verifier.MaxTokenBytes {
 		d := deniedToken(jwt.ReasonOversized)
 		return nil, &d, ""
 	}
-	now := s.CoarseNow()
 	if v := a.tokens.find(token, now); v != nil {
 		a.hits.Inc()
 		return v, nil, ""
 	}
+	token = strings.Clone(token)
 	a.verified.Inc()
 	verified, err := a.verifier.Verify(token, now)
 	if err != nil {
@@ -112,7 +113,7 @@ func (a *authz) judge(token string, s *sdk.Stream) (v *verdict, denied *denial, 
 		return nil, &denyUnforwardable, ""
 	}
 	v = &verdict{from: verified.From, until: verified.Until, grants: a.rules.Grants(verified.Claims), values: values}
-	a.tokens.keep(strings.Clone(token), v)
+	a.tokens.keep(token, v)
 	return v, nil, ""
 }
 
@@ -157,7 +158,8 @@ func (a *authz) fail(r *sdk.Request, err error) sdk.Action {
 	return r.Reply(sdk.Reply{Status: 500, Body: []byte("the request could not be prepared\n"), Details: "authz_failed"})
 }
 
-// seen is what the filter takes from the headers of a request. The strings are valid for the request only.
+// seen is what the filter takes from the headers of a request. Its strings are where the host put them: they are valid until the next call
+// of the sdk; see [sdk.Headers.Peek].
 type seen struct {
 	method, path string
 	// tokens is how many headers hold a token, token and tokenHeader the last of them.
@@ -171,12 +173,17 @@ type seen struct {
 	strip []string
 }
 
-// read goes over the headers once.
+// read goes over the headers once. Of headers that cannot be read it has seen nothing, so that the request is denied.
 func (a *authz) read(r *sdk.Request, s *seen) {
 	clear(s.fields)
 	*s = seen{fields: s.fields, strip: s.strip[:0]}
 	names := a.rules.HeaderNames()
-	for name, value := range r.Headers().All() {
+	headers, err := r.Headers().Peek()
+	if err != nil {
+		r.Log().Error("authz: " + err.Error())
+	}
+	for i := range headers {
+		name, value := headers[i].Name, headers[i].Value
 		switch name {
 		case ":method":
 			s.method = value
@@ -198,7 +205,7 @@ func (a *authz) read(r *sdk.Request, s *seen) {
 		}
 		for i := range a.forward {
 			if headername.Same(a.forward[i].header, name) {
-				s.strip = append(s.strip, name)
+				s.strip = append(s.strip, strings.Clone(name))
 			}
 		}
 	}
