@@ -16,14 +16,14 @@ func (v *vm) RequestHeaders(id uint32, end bool) (answer abi.Action) {
 	case s.state != streamOpen:
 		action = s.settled(true)
 	case s.dispatch.requestHeaders != nil:
+		inside := true
 		defer func() {
-			if s.inside {
+			if inside { // to ask the runtime for a panic costs more than the look at this
 				s.panicked(recover(), &answer)
 			}
 		}()
-		s.inside = true
 		action = s.outcome(as[RequestHeadersHandler](&s.handler, s.dispatch.requestHeaders).OnRequestHeaders(&s.request))
-		s.inside = false
+		inside = false
 	case s.dispatch.awaitingRequestHeaders != nil:
 		action, s.waiting = s.attend(abi.RequestStream, awaitRequestHeaders)
 	}
@@ -172,14 +172,14 @@ func (v *vm) ResponseHeaders(id uint32, end bool) (answer abi.Action) {
 	case s.state != streamOpen:
 		action = s.settled(false)
 	case s.dispatch.responseHeaders != nil:
+		inside := true
 		defer func() {
-			if s.inside {
+			if inside { // to ask the runtime for a panic costs more than the look at this
 				s.panicked(recover(), &answer)
 			}
 		}()
-		s.inside = true
 		action = s.outcome(as[ResponseHeadersHandler](&s.handler, s.dispatch.responseHeaders).OnResponseHeaders(&s.response))
-		s.inside = false
+		inside = false
 	case s.dispatch.awaitingResponseHeaders != nil:
 		action = s.await(abi.ResponseStream, awaitResponseHeaders)
 	}

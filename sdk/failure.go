@@ -31,7 +31,6 @@ func (s *Stream) broken(reason any) Action {
 
 // panicked is what is left to do of a callback about headers whose handler ended by a panic.
 func (s *Stream) panicked(reason any, answer *abi.Action) {
-	s.inside = false
 	*answer = wireHeaders(s.broken(reason))
 	s.vm.drive()
 }

@@ -1,6 +1,10 @@
 package sdk
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/waft-project/waft/sdk/internal/abi"
+)
 
 // Bounds of [soundHeaders]: how many names and values it knows (a power of two), and how long each may be.
 const (
@@ -30,7 +34,7 @@ func known(table *[soundPlaces]string, s string) bool {
 }
 
 func remember(table *[soundPlaces]string, s string) {
-	if len(s) <= soundLength {
+	if len(s) <= soundLength && !abi.Landed(s) {
 		table[soundPlace(s)] = s
 	}
 }

@@ -188,3 +188,37 @@ func TestDataWaits(t *testing.T) {
 		}
 	})
 }
+
+// both waits when a connection begins, and may with its data.
+type both struct{ wait bool }
+
+func (b *both) NewConnection() ConnectionHandler { return b }
+func (b *both) OnNewConnection(ctx context.Context, _ *Connection) Action {
+	fetchOnce(ctx)
+	return Continue
+}
+
+func (b *both) OnDownstreamData(ctx context.Context, c *Connection, d *Body) Action {
+	c.Properties().Set("data", []byte(fmt.Sprint(d.Len())))
+	if b.wait {
+		fetchOnce(ctx)
+	}
+	return Continue
+}
+
+// TestBothWait: data that came while the connection waited begins a task in the midst of what goes on with others.
+func TestBothWait(t *testing.T) {
+	for _, wait := range []bool{false, true} {
+		h := newLedger(t, func(*Plugin) Filter { return networkFilter{&both{wait: wait}} })
+		h.create(2, 1)
+		h.on(2, func() { h.vm.NewConnection(2) })
+		h.on(2, func() { h.vm.DownstreamData(2, 1, false) })
+		h.answer(2, h.lastToken)
+		if wait {
+			h.answer(2, h.lastToken)
+		}
+		if last := h.wrote[len(h.wrote)-1]; !strings.HasPrefix(last, "continue 2") || h.vm.held() != "1 streams, 0 callouts, 0 timers, 0 ready" {
+			t.Errorf("wait %v: wrote %q, holds %s", wait, h.wrote, h.vm.held())
+		}
+	}
+}

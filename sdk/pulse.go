@@ -72,6 +72,7 @@ func (b *pulse) stop() {
 // flush tells the host of all counts.
 func (b *pulse) flush() {
 	for i, c := range b.counts {
+		c.listed = false
 		c.flush()
 		b.counts[i] = nil
 	}
@@ -83,6 +84,8 @@ type count struct {
 	pulse   *pulse
 	id      uint32
 	pending uint64
+	// listed: it is among the pulse's counts.
+	listed bool
 }
 
 // Bounds of what a count holds back.
@@ -94,6 +97,9 @@ const (
 )
 
 func (c *count) add(n uint64) {
+	if n == 0 {
+		return
+	}
 	before := c.pending
 	c.pending += min(n, maxCount-before)
 	if before == 0 || c.pending >= manyCounts {
@@ -104,7 +110,10 @@ func (c *count) add(n uint64) {
 // wait has the count go to the host with the next beat, or at once where there is none.
 func (c *count) wait() {
 	if c.pending < manyCounts && c.pulse.begin() {
-		c.pulse.counts = append(c.pulse.counts, c)
+		if !c.listed {
+			c.listed = true
+			c.pulse.counts = append(c.pulse.counts, c)
+		}
 		return
 	}
 	c.flush()
@@ -117,10 +126,10 @@ func (c *count) flush() {
 	}
 }
 
-// CoarseNow is the host's clock as it was at most [DefaultMetricDelay] ago, or what WAFT_METRIC_DELAY_MS says, and as long as the
-// worker was busy with something else since. It costs a host call once in that time, and not one each time as [Plugin.Now] does.
+// CoarseNow is the host's clock as it was at most [DefaultMetricDelay] ago, and as long as the worker was busy with something else since.
+// It costs a host call once in that time, and not one each time as [Plugin.Now] does.
 func (p *Plugin) CoarseNow() time.Time {
-	if p.pulse.begin() {
+	if p.pulse.delay <= DefaultMetricDelay && p.pulse.begin() {
 		return p.pulse.wall
 	}
 	return now(p.host)

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -134,6 +135,76 @@ func TestManyCountsDoNotWait(t *testing.T) {
 	})
 	if got, want := h.took(), []string{"tick of 1: 10000 ms", fmt.Sprint("a ", manyCounts+1), "a 2"}; !slices.Equal(got, want) {
 		t.Errorf("the host was told %q, want %q", got, want)
+	}
+}
+
+// TestNoTicksAfterTheEnd: Envoy goes on ticking for a plugin that is gone.
+func TestNoTicksAfterTheEnd(t *testing.T) {
+	h := startCounting(t, "100")
+	h.begin(10)
+	h.end(10)
+	h.on(1, func() { h.vm.Delete(1) })
+	if h.period != 0 {
+		t.Errorf("the plugin is gone and the host ticks every %v", h.period)
+	}
+}
+
+// TestClockSetForward: the host's own timer for an hour does not see that the clock went on by two.
+func TestClockSetForward(t *testing.T) {
+	h := startCounting(t, "100")
+	p := h.vm.plugins[1]
+	h.on(1, func() {
+		h.vm.context = 1
+		p.Every(time.Hour, func(context.Context) {})
+		h.vm.drive()
+	})
+	h.now = h.now.Add(2 * time.Hour)
+	h.begin(10)
+	if h.period != minTick {
+		t.Errorf("after the jump the host ticks in %v, want %v", h.period, minTick)
+	}
+}
+
+func TestCountsAreListedOnce(t *testing.T) {
+	h := startCounting(t, "10000")
+	p := h.vm.plugins[1]
+	a := Counter{p.metrics["a"].count}
+	h.on(1, func() {
+		for range 100 {
+			a.Add(0)
+			a.Inc()
+			a.Value()
+		}
+	})
+	if n := len(p.pulse.counts); n != 1 {
+		t.Errorf("%d entries for one counter", n)
+	}
+}
+
+func TestPluginMadeAnew(t *testing.T) {
+	h := startCounting(t, "100")
+	h.begin(10)
+	h.took()
+	h.create(1, 0)
+	if got, want := h.took(), []string{"waft.requests.1 1", "a 1"}; !slices.Equal(got, want) {
+		t.Errorf("the host was told %q, want %q", got, want)
+	}
+}
+
+// TestRefusedTick: a host that refuses one tick is asked for the next.
+func TestRefusedTick(t *testing.T) {
+	h := startCounting(t, "100")
+	h.refuses = true
+	h.begin(10)
+	h.refuses = false
+	p := h.vm.plugins[1]
+	h.on(1, func() {
+		h.vm.context = 1
+		p.After(10*time.Millisecond, func(context.Context) {})
+		h.vm.drive()
+	})
+	if h.period != 10*time.Millisecond {
+		t.Errorf("the host ticks every %v", h.period)
 	}
 }
 

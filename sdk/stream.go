@@ -41,8 +41,6 @@ type standing struct {
 	network bool
 	// early is data that came while the handler of a new connection waits.
 	early earlyData
-	// inside: a method of the handler runs that the callback itself guards; see [Stream.panicked].
-	inside bool
 	// touched: headers or trailers were read, or are to be kept, so that there is something to drop.
 	touched bool
 	// inflow is data that a handler waits with.

@@ -129,9 +129,10 @@ func (v *vm) drive() {
 }
 
 func (v *vm) driveTasks() {
-	if v.running != nil {
-		return
+	if v.running != nil || v.driving {
+		return // what drives already comes to it
 	}
+	v.driving = true
 	v.refused = 0
 	for v.wakeCancelled(); len(v.ready) > 0; v.wakeCancelled() {
 		for i := 0; i < len(v.ready); i++ {
@@ -142,6 +143,7 @@ func (v *vm) driveTasks() {
 		}
 		v.ready = v.ready[:0]
 	}
+	v.driving = false
 }
 
 // interlude is [vm.drive] in the midst of a callback: host calls count for the callback's own context again when it is over.

@@ -18,6 +18,7 @@ const (
 // the module then does not ask the host for ticks.
 type clockwork interface {
 	tick(now time.Time)
+	halt()
 }
 
 // timerHeap is timers over the one tick of a plugin: the period is the time to the next of them.
@@ -53,7 +54,7 @@ func (p *Plugin) timers() *timerHeap {
 func (h *timerHeap) waitUntil(at time.Time, call func()) *timer {
 	t := &timer{at: at, call: call, owner: h}
 	heap.Push(h, t)
-	if h.next.IsZero() || at.Before(h.next) {
+	if h.missed(at, h.plugin.vm.latest) {
 		h.arm(h.plugin.vm.now())
 	}
 	return t
@@ -63,8 +64,22 @@ func (h *timerHeap) waitUntil(at time.Time, call func()) *timer {
 func (h *timerHeap) beat(now time.Time, d time.Duration, call func()) {
 	t := &timer{at: now.Add(d), call: call, owner: h}
 	heap.Push(h, t)
-	if h.next.IsZero() || t.at.Before(h.next) {
+	if h.missed(t.at, now) {
 		h.arm(now)
+	}
+}
+
+// missed reports whether the host's next tick is too late for at. One that should have come already may be far off: the clock was set
+// forward, or the machine slept, and the host's own timer did not see it.
+func (h *timerHeap) missed(at, now time.Time) bool {
+	return h.next.IsZero() || at.Before(h.next) || now.After(h.next)
+}
+
+// halt ends the host's ticks. Envoy goes on with those of a plugin that is gone for as long as the VM lives.
+func (h *timerHeap) halt() {
+	if h.period > 0 {
+		h.next, h.period = time.Time{}, 0
+		h.plugin.host.SetTickPeriod(0)
 	}
 }
 
@@ -96,7 +111,9 @@ func (h *timerHeap) arm(now time.Time) {
 		return
 	}
 	h.period = period
-	h.status = h.plugin.host.SetTickPeriod(period)
+	if h.status = h.plugin.host.SetTickPeriod(period); h.status != abi.OK {
+		h.next, h.period = time.Time{}, 0 // the next timer asks again
+	}
 }
 
 // Len, Less, Swap, Push and Pop make a heap of the timers.

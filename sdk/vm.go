@@ -43,6 +43,8 @@ type vm struct {
 	// watching are the tasks that wait with a watched context; refused counts the waits that ended at once in this callback.
 	watching []*task
 	refused  int
+	// driving: [vm.drive] is under way.
+	driving bool
 	// latest is the latest time that the host's clock showed, skew how far it went back since the start: see [vm.now].
 	// wall is what it showed last.
 	latest, wall time.Time
@@ -64,6 +66,7 @@ func newVM(h abi.Host, configure func(p *Plugin, config []byte) (Filter, error))
 func (v *vm) ContextCreate(id, parent uint32) {
 	v.context = id
 	if parent == 0 {
+		v.drop(id) // one that a host makes anew ends first
 		v.plugins[id], v.lately = newPlugin(v, id), nil
 		return
 	}
@@ -143,6 +146,9 @@ func (v *vm) drop(id uint32) {
 	}
 	v.cancel(p.tasks, context.Canceled)
 	p.pulse.stop()
+	if p.clockwork != nil {
+		p.clockwork.halt()
+	}
 	delete(v.plugins, id)
 	if v.lately == p {
 		v.lately = nil

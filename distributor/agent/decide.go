@@ -50,6 +50,9 @@ type trial struct {
 	// proved is when Envoy was seen to serve it, with atProof; zero: not yet. resumed: proved by an earlier life of the agent.
 	proved  time.Time
 	atProof observation
+	// counted is a first observation countTime after atProof: by then the filters' counters show all that the chain before has counted.
+	// The zero value: there is none yet.
+	counted observation
 }
 
 // refusal is a failure of a chain that need not come again: it is tried again at until.
@@ -193,8 +196,8 @@ func decideTrial(s situation) action {
 	switch seen := s.current(t.epoch); {
 	case seen.hangs > t.atProof.hangs:
 		return back("a worker of Envoy hangs since it serves this chain")
-	case seen.at.After(t.atProof.at) && bypassed(t.chain, t.atProof, seen):
-		return back(fmt.Sprintf("%d requests completed and filter %s counted none of them", seen.requests-t.atProof.requests, t.chain.Filters[0].Name))
+	case !t.counted.at.IsZero() && seen.at.After(t.counted.at) && bypassed(t.chain, t.counted, seen):
+		return back(fmt.Sprintf("%d requests completed and filter %s counted none of them", seen.settled-t.counted.requests, t.chain.Filters[0].Name))
 	}
 	// Where there is nothing to go back to, what serves is the best there is.
 	if end := t.proved.Add(s.trialTime); s.good != nil && s.now.Before(end) {

@@ -52,6 +52,7 @@ func onTrial() *trial {
 	t := trying()
 	t.proved, t.atProof = noon.Add(-time.Second), seeing(1, newHash, 2, 0)
 	t.atProof.at = noon.Add(-time.Second)
+	t.counted = t.atProof
 	return t
 }
 

@@ -163,6 +163,7 @@ func (d *driver) advance(ctx context.Context) time.Time {
 			continue
 		}
 		s := d.situation(time.Now())
+		d.baseline(&s)
 		a := decide(s)
 		if d.busy != nil {
 			if a.kind == d.busy.kind && a.chain.Hash == d.busy.hash {
@@ -180,6 +181,19 @@ func (d *driver) advance(ctx context.Context) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// baseline notes from where the filters' counters count the chain on trial only.
+func (d *driver) baseline(s *situation) {
+	t := d.trial
+	if t == nil || t.proved.IsZero() || !t.counted.at.IsZero() {
+		return
+	}
+	if seen := s.current(t.epoch); seen.at.Sub(t.atProof.at) >= countTime {
+		settled := *t
+		settled.counted = seen
+		d.trial, s.trial = &settled, &settled
+	}
 }
 
 // stall puts off everything for a while, because this machine does not allow it now.

@@ -275,12 +275,13 @@ func (h *host) read(ctx context.Context) {
 
 // observeNow asks Envoy once.
 func observeNow(ctx context.Context, admin *envoy.Admin) (observation, error) {
+	began := time.Now()
 	stats, err := admin.Stats(ctx, statsOfAllThat)
 	if err != nil {
 		return observation{}, err
 	}
 	o := observe(stats)
-	o.at = time.Now()
+	o.began, o.at = began, time.Now()
 	switch err := admin.Ready(ctx); {
 	case err == nil:
 		o.ready = true

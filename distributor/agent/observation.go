@@ -10,6 +10,8 @@ import (
 // observation is what Envoy's statistics said at one moment.
 type observation struct {
 	at time.Time
+	// began is when it was asked for: what had completed by then is in it.
+	began time.Time
 	// epoch counts the starts of Envoy that the agent has seen; 0 is before the first. Statistics begin anew with each.
 	epoch int
 	// ready is what /ready said.
@@ -40,7 +42,7 @@ func (s *settling) settle(o observation) int64 {
 		*s = settling{young: o}
 		return 0
 	}
-	if o.at.Sub(s.young.at) >= countTime {
+	if o.began.Sub(s.young.at) >= countTime {
 		s.old, s.young = s.young, o
 	}
 	return s.old.requests

@@ -75,7 +75,7 @@ func (a *authz) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	if denied := s.check(); denied != nil {
 		return a.deny(r, denied, "")
 	}
-	v, denied, detail := a.judge(s.token, now)
+	v, denied, detail := a.judge(r.Stream(), s.token, now)
 	if denied != nil {
 		return a.deny(r, denied, detail)
 	}
@@ -90,19 +90,20 @@ func (a *authz) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	return a.admit(r, v)
 }
 
-// judge is the verdict on a token, remembered or new. The detail goes to the log only.
-func (a *authz) judge(token string, now time.Time) (v *verdict, denied *denial, detail string) {
+// judge is the verdict on a token, remembered or new. lately is the time as of a moment ago, which does for a remembered one. The detail
+// goes to the log only.
+func (a *authz) judge(s *sdk.Stream, token string, lately time.Time) (v *verdict, denied *denial, detail string) {
 	if len(token) > a.verifier.MaxTokenBytes {
 		d := deniedToken(jwt.ReasonOversized)
 		return nil, &d, ""
 	}
-	if v := a.tokens.find(token, now); v != nil {
+	if v := a.tokens.find(token, lately); v != nil {
 		a.hits.Inc()
 		return v, nil, ""
 	}
 	token = strings.Clone(token)
 	a.verified.Inc()
-	verified, err := a.verifier.Verify(token, now)
+	verified, err := a.verifier.Verify(token, s.Now())
 	if err != nil {
 		refused := jwt.AsTokenError(err)
 		d := deniedToken(refused.Reason)

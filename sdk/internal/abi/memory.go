@@ -12,6 +12,12 @@ var landing [landingSize]byte
 // tells the collector that it is in use.
 var large []byte
 
+// Landed reports whether s stands where the next answer of the host may come to.
+func Landed(s string) bool {
+	at, first := uintptr(unsafe.Pointer(unsafe.StringData(s))), uintptr(unsafe.Pointer(&landing))
+	return first <= at && at < first+landingSize
+}
+
 // room gives the host room for an answer. The host fills it and returns from the host call that asked, so the landing buffer
 // is free again for the next one. A request for nothing gets an address too: hosts take zero for a failure.
 func room(size uint32) unsafe.Pointer {
