@@ -33,10 +33,14 @@ type Decision struct {
 	Expires time.Time `json:"expires,omitzero"`
 }
 
+// canonicalHost is the one spelling of a registry's host by which rules are found: whoever names an artifact must not choose the rule.
+func canonicalHost(host string) string { return strings.TrimSuffix(strings.ToLower(host), ":443") }
+
 // Decide says whether an artifact may be used: a Decision, or a *Refusal as the error. Proofs must be about the artifact's
 // digest, as signing.Evidence.Verify gives them. It is a pure function of its arguments.
 func (p *Policy) Decide(a Artifact, proofs []signing.Proof, now time.Time) (Decision, error) {
 	s := p.doc.Spec
+	a.Reference.Registry = canonicalHost(a.Reference.Registry)
 	repository := a.Reference.InRepository().String()
 	subject := a.Reference.InRepository().AtDigest(a.Digest).String()
 	refuse := func(code Code, rule, next, format string, args ...any) (Decision, error) {
@@ -45,7 +49,7 @@ func (p *Policy) Decide(a Artifact, proofs []signing.Proof, now time.Time) (Deci
 	if !s.Expires.IsZero() && !now.Before(s.Expires) {
 		return refuse(CodeExpired, "", "install a policy that is valid now", "the policy ended at %s", s.Expires.Format(time.RFC3339))
 	}
-	if len(s.Registries) > 0 && !slices.Contains(s.Registries, a.Reference.Registry) {
+	if len(s.Registries) > 0 && !slices.ContainsFunc(s.Registries, func(host string) bool { return canonicalHost(host) == a.Reference.Registry }) {
 		return refuse(CodeRegistry, "", "use one of "+strings.Join(s.Registries, ", ")+", or add it to spec.registries", "the registry %s is not allowed", a.Reference.Registry)
 	}
 	if slices.Contains(s.Revoked.Digests, a.Digest) {

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
+	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 
 	"github.com/waft-project/waft/registry"
@@ -32,6 +34,14 @@ func Parse(text []byte) (*Policy, error) {
 	const seeDocs = "see docs/security.md for the form"
 	if len(text) > MaxPolicyBytes {
 		return nil, invalid("", "split it", "%d bytes, over the limit of %d", len(text), MaxPolicyBytes)
+	}
+	documents := yamlv3.NewDecoder(bytes.NewReader(text))
+	var node yamlv3.Node
+	if err := documents.Decode(&node); err != nil {
+		return nil, invalid("", seeDocs, "not YAML: %v", err)
+	}
+	if err := documents.Decode(&node); !errors.Is(err, io.EOF) {
+		return nil, invalid("", "keep one", "there is something behind the first document")
 	}
 	data, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {

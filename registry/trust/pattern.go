@@ -12,6 +12,9 @@ func validPattern(pattern string) error {
 	if len(parts) < 2 {
 		return fmt.Errorf("%.100q names no repository on its host", pattern)
 	}
+	if parts[0] != canonicalHost(parts[0]) {
+		return fmt.Errorf("%.100q: write its host as %.100q", pattern, canonicalHost(parts[0]))
+	}
 	for i, part := range parts {
 		switch {
 		case part == "":

@@ -33,7 +33,7 @@ func Check(data []byte) error {
 		}
 		top := len(stack) - 1
 		if name, ok := tok.(string); ok && top >= 0 && stack[top].key {
-			folded := strings.ToLower(name)
+			folded := strings.ToLower(strings.ToUpper(name)) // as encoding/json folds: to it U+017F is an s, and U+212A a k
 			if stack[top].names[folded] {
 				return fmt.Errorf("the member %s stands there twice", quote(name))
 			}
