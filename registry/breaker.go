@@ -134,6 +134,9 @@ func (b *breakers) rest(host string, cause error, after time.Duration) {
 	defer b.mu.Unlock()
 	c := b.hosts[host]
 	if c == nil {
+		if len(b.hosts) >= maxCircuits {
+			clear(b.hosts) // they are counted anew; nothing else is lost
+		}
 		c = &circuit{}
 		b.hosts[host] = c
 	}

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/waft-project/waft/registry/internal/strictjson"
 )
 
 // image is what an image manifest says, as far as it matters here.
@@ -30,6 +33,9 @@ type imageJSON struct {
 // parseImage tells the layout of an image manifest. contentType is what the registry called it, or empty.
 func parseImage(data []byte, contentType string) (image, error) {
 	var m imageJSON
+	if err := strictjson.Check(data); err != nil {
+		return image{}, invalidManifest("not a JSON manifest: %v", err)
+	}
 	if err := json.Unmarshal(data, &m); err != nil {
 		return image{}, invalidManifest("not a JSON manifest: %v", err)
 	}
@@ -88,6 +94,11 @@ func (img *image) findModule(mediaType string, m imageJSON) error {
 		return unsupported("it has no layers")
 	}
 	last := layers[len(layers)-1]
+	packed := last.MediaType == mediaTypeOCITarGzip || last.MediaType == mediaTypeOCITarZstd || last.MediaType == mediaTypeDockerTarGzip
+	if packed && slices.ContainsFunc(layers, func(l Descriptor) bool { return l.MediaType == mediaTypeModuleContent }) {
+		// Istio goes on to the raw layer where it cannot unpack the last one, and so it would load another module.
+		return unsupported("it holds a packed module and a raw one, and readers disagree which is meant: %s", layerTypes(layers))
+	}
 	switch {
 	case (last.MediaType == mediaTypeOCITarGzip || last.MediaType == mediaTypeOCITarZstd) && mediaType == mediaTypeOCIManifest,
 		last.MediaType == mediaTypeDockerTarGzip && mediaType == mediaTypeDockerManifest:

@@ -35,7 +35,7 @@ type rootFSJSON struct {
 
 // shapeCompat lays out a module in LayoutCompat: an OCI image with one layer. The packed layer is made in memory.
 func shapeCompat(m Module, module Descriptor) (shape, error) {
-	packed, diffID, err := packModule(m)
+	packed, diffID, err := packModule(m, module.Digest)
 	if err != nil {
 		return shape{}, err
 	}
@@ -54,7 +54,7 @@ func shapeCompat(m Module, module Descriptor) (shape, error) {
 // packModule is a gzipped tar with the module as its only file, and the digest of the tar before it was compressed.
 // Everything that could differ from machine to machine is fixed: times, owner, mode, the header of gzip. The compressor is a
 // pinned library and not Go's own, so that a new toolchain gives no new digests.
-func packModule(m Module) ([]byte, Digest, error) {
+func packModule(m Module, want Digest) ([]byte, Digest, error) {
 	var packed bytes.Buffer
 	gz, err := gzip.NewWriterLevel(&packed, gzip.DefaultCompression)
 	if err != nil {
@@ -69,7 +69,9 @@ func packModule(m Module) ([]byte, Digest, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if _, err := io.Copy(tw, io.NewSectionReader(m.Content, 0, m.Size)); err != nil {
+	// What is packed must be what was described: the file may have changed since.
+	v := newVerifier("push", "the module", io.NewSectionReader(m.Content, 0, m.Size), Descriptor{Digest: want, Size: m.Size}, m.Size)
+	if _, err := io.Copy(tw, v); err != nil {
 		return nil, "", err
 	}
 	if err := tw.Close(); err != nil {

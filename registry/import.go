@@ -10,6 +10,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -154,6 +155,7 @@ func (b *bundleFiles) manifests(prefix string) ([]bundleManifest, error) {
 		return nil, invalidBundle("it has %d manifests, want 1 to %d", len(index.Manifests), maxBundleManifests)
 	}
 	var all []bundleManifest
+	names := map[string]bool{}
 	total := int64(maxBundleManifestBytes)
 	for _, item := range index.Manifests {
 		m := bundleManifest{desc: item.Descriptor}
@@ -170,6 +172,13 @@ func (b *bundleFiles) manifests(prefix string) ([]bundleManifest, error) {
 		if !item.Digest.Valid() {
 			return nil, invalidBundle("a manifest has the digest %s", quote(string(item.Digest)))
 		}
+		switch {
+		case m.tag != "" && names[m.name()]:
+			return nil, invalidBundle("the name %s stands there twice", quote(name))
+		case strings.HasPrefix(m.tag, "sha256-") && len(m.tag) == len("sha256-")+64:
+			return nil, invalidBundle("the tag %s is that of a list of referrers", quote(m.tag))
+		}
+		names[m.name()] = true
 		if m.data, err = b.read(bundleBlobs+item.Digest.Hex(), min(MaxManifestBytes, total)); err != nil {
 			return nil, err
 		}
@@ -183,7 +192,7 @@ func (b *bundleFiles) manifests(prefix string) ([]bundleManifest, error) {
 		var subject struct {
 			Subject *Descriptor `json:"subject"`
 		}
-		m.attached = json.Unmarshal(m.data, &subject) == nil && subject.Subject != nil || m.isSignatureTag()
+		m.attached = m.isSignatureTag() || m.tag == "" && json.Unmarshal(m.data, &subject) == nil && subject.Subject != nil
 		all = append(all, m)
 	}
 	return all, nil
@@ -255,6 +264,9 @@ func (i *importer) manifest(ctx context.Context, ref Reference, m bundleManifest
 	if err != nil {
 		return err
 	}
+	if tag && m.isSignatureTag() {
+		return i.sidecar(ctx, repo, ref, m)
+	}
 	desc := ocispec.Descriptor{MediaType: m.desc.MediaType, Digest: digest.Digest(m.desc.Digest), Size: m.desc.Size}
 	if tag {
 		err = repo.Manifests().PushReference(ctx, desc, bytes.NewReader(m.data), m.tag)
@@ -265,6 +277,42 @@ func (i *importer) manifest(ctx context.Context, ref Reference, m bundleManifest
 		return i.c.orasError(ctx, "import", ref, fmt.Errorf("manifest %s: %w", m.desc.Digest, err))
 	}
 	return nil
+}
+
+// sidecar adds the layers of a sidecar to what stands at its tag already: others may have signed there.
+func (i *importer) sidecar(ctx context.Context, repo *remote.Repository, ref Reference, m bundleManifest) error {
+	const op = "import"
+	ref.Digest = ""
+	side, err := parseSidecar(m.data)
+	if err != nil {
+		return withSubject(err, op, "the bundle, for "+ref.String())
+	}
+	up := &upload{repo: repo}
+	var config blob // of the latest merge
+	merge := func(old []byte) (next blob, err error) {
+		if config = (blob{}); old == nil {
+			return blob{desc: m.desc, data: m.data}, nil
+		}
+		for _, l := range side.Layers {
+			image, conf, err := addToSidecar(old, l)
+			if err != nil {
+				return blob{}, err
+			}
+			if image.data != nil {
+				next, config, old = image, conf, image.data
+			}
+		}
+		return next, nil
+	}
+	return i.c.mergeTag(ctx, op, ref, merge, func(blob) error {
+		if config.data == nil {
+			return nil
+		}
+		if err := up.blob(ctx, config); err != nil {
+			return i.c.orasError(ctx, op, ref, err)
+		}
+		return nil
+	})
 }
 
 func (i *importer) tell(done int64) {

@@ -78,7 +78,7 @@ func TestGoldenDigests(t *testing.T) {
 // The archive holds nothing that tells when, where and by whom it was made.
 func TestPackedModuleHasNoOrigin(t *testing.T) {
 	m, desc := goldenModule()
-	packed, diffID, err := packModule(m)
+	packed, diffID, err := packModule(m, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, merge f
 	var settle time.Duration // after a write: how long to wait before it counts
 	for range maxMergeLooks {
 		began := time.Now()
-		old, _, err := c.readManifest(ctx, op, ref)
+		old, err := c.readOwn(ctx, op, ref)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
@@ -57,7 +57,7 @@ func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, merge f
 					return err
 				}
 				// That took its time.
-				if now, _, err := c.readManifest(ctx, op, ref); err != nil && !errors.Is(err, ErrNotFound) || !bytes.Equal(now, old) {
+				if now, err := c.readOwn(ctx, op, ref); err != nil && !errors.Is(err, ErrNotFound) || !bytes.Equal(now, old) {
 					continue
 				}
 			}
@@ -85,4 +85,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// readOwn reads what stands at a tag from the registry itself: what a mirror says of it may be old, and is about to be written back.
+func (c *Client) readOwn(ctx context.Context, op string, ref Reference) ([]byte, error) {
+	got, err := again(ctx, c, func() (manifestAnswer, error) { return c.manifestAt(ctx, op, ref, ref) })
+	return got.data, err
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,14 @@ type stallTransport struct {
 }
 
 func (t *stallTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil && req.Body != http.NoBody {
+		ctx, cancel := context.WithCancelCause(req.Context())
+		body := &sentBody{ReadCloser: req.Body, timeout: t.timeout}
+		body.timer = time.AfterFunc(t.timeout, func() { cancel(fmt.Errorf("%w: it took no byte for %s", errStalled, t.timeout)) })
+		defer body.timer.Stop()
+		req = req.WithContext(ctx)
+		req.Body = body
+	}
 	resp, err := t.next.RoundTrip(req)
 	if err == nil && resp.Body != nil && resp.Body != http.NoBody {
 		resp.Body = &stallBody{ReadCloser: resp.Body, timeout: t.timeout}
@@ -38,6 +47,22 @@ func (b *stallBody) Read(p []byte) (int, error) {
 	timer.Stop()
 	if err != nil && err != io.EOF && b.stalled.Load() {
 		err = fmt.Errorf("%w: no byte for %s", errStalled, b.timeout)
+	}
+	return n, err
+}
+
+// sentBody is a request's body; its timer runs while what was read of it is being sent.
+type sentBody struct {
+	io.ReadCloser
+	timeout time.Duration
+	timer   *time.Timer
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.timer.Stop()
+	n, err := b.ReadCloser.Read(p)
+	if err == nil {
+		b.timer.Reset(b.timeout)
 	}
 	return n, err
 }

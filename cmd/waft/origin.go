@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
@@ -12,9 +13,13 @@ import (
 const sbomPredicate = "https://cyclonedx.org/bom"
 
 // beforeTag attaches what a module was made of, and how, to its artifact, and signs all of it where there is a signer. What is
-// signed is a statement about the artifact; what is attached without a signature is a claim of whoever pushed it.
-func beforeTag(client *registry.Client, origin build.Origin, signer signing.Signer) func(context.Context, registry.Artifact) error {
+// signed is a statement about the artifact; what is attached without a signature is a claim of whoever pushed it. sha256 is that of the
+// module which all of it is about: a build may have put another one in its place meanwhile.
+func beforeTag(client *registry.Client, sha256 string, origin build.Origin, signer signing.Signer) func(context.Context, registry.Artifact) error {
 	return func(ctx context.Context, a registry.Artifact) error {
+		if got := a.Module.Digest.Hex(); got != sha256 {
+			return fmt.Errorf("push %s: the module's file was changed meanwhile (it is %s, and what is known of it is about %s): push again", a.Reference, got, sha256)
+		}
 		for _, part := range []struct {
 			mediaType, predicateType string
 			data, predicate          []byte

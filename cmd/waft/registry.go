@@ -145,7 +145,7 @@ and so is what it was made of.`,
 					return err
 				}
 			}
-			module.BeforeTag = beforeTag(client, origin, signer)
+			module.BeforeTag = beforeTag(client, described.SHA256, origin, signer)
 			bar := newBar(cmd.ErrOrStderr(), "push "+filepath.Base(args[0]))
 			artifacts, err := client.PushLayouts(cmd.Context(), ref, module, layouts, bar.progress)
 			bar.done()
