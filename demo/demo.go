@@ -246,7 +246,7 @@ func (d *run) ask(ctx context.Context) error {
 			d.progress.note("%s: %s on %s gets %d", n.ID, v.Name, v.Path, a.Status)
 		}
 	}
-	readings, err := d.fleet.Read(ctx)
+	readings, err := d.counted(ctx, func(r fleet.Reading) bool { return r.SumPrefix(requestsStat) > 0 })
 	if err != nil {
 		return err
 	}
@@ -260,6 +260,36 @@ func (d *run) ask(ctx context.Context) error {
 	return nil
 }
 
+// countTime is how long the demo waits for what filters have counted: they tell Envoy a moment later.
+const countTime = 10 * time.Second
+
+// counted reads the statistics of all Envoys until each shows what is wanted, or countTime is over.
+func (d *run) counted(ctx context.Context, wanted func(fleet.Reading) bool) (map[string]fleet.Reading, error) {
+	over := time.After(countTime)
+	ticker := time.NewTicker(countTime / 100)
+	defer ticker.Stop()
+	for {
+		readings, err := d.fleet.Read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all := true
+		for _, r := range readings {
+			all = all && wanted(r)
+		}
+		if all {
+			return readings, nil
+		}
+		select {
+		case <-ticker.C:
+		case <-over:
+			return readings, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
 func (d *run) release2(ctx context.Context) error {
 	d.load = fleet.StartLoad(ctx, d.fleet.Listeners(), d.visitors)
 	d.load.Enter(periodRelease2)
@@ -269,7 +299,7 @@ func (d *run) release2(ctx context.Context) error {
 	if err := d.proveServing(ctx, "2"); err != nil {
 		return err
 	}
-	after, err := d.fleet.Read(ctx)
+	after, err := d.counted(ctx, func(r fleet.Reading) bool { return r.Counters[secondStat] > 0 })
 	if err != nil {
 		return err
 	}
