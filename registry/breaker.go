@@ -104,11 +104,8 @@ func (b *breakers) released(host string) {
 	}
 }
 
-// failed: no answer, a broken one, or one that says that the registry does not work. after is how long the registry asked
-// to be left alone, 0 if it did not.
-func (b *breakers) failed(host string, cause error, after time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// circuit is that of a host, a new one where it has none. The caller holds the lock.
+func (b *breakers) circuit(host string) *circuit {
 	c := b.hosts[host]
 	if c == nil {
 		if len(b.hosts) >= maxCircuits {
@@ -117,6 +114,15 @@ func (b *breakers) failed(host string, cause error, after time.Duration) {
 		c = &circuit{}
 		b.hosts[host] = c
 	}
+	return c
+}
+
+// failed: no answer, a broken one, or one that says that the registry does not work. after is how long the registry asked
+// to be left alone, 0 if it did not.
+func (b *breakers) failed(host string, cause error, after time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.circuit(host)
 	c.failures++
 	c.cause = cause
 	if c.failures < breakerThreshold && !c.open {
@@ -132,14 +138,7 @@ func (b *breakers) failed(host string, cause error, after time.Duration) {
 func (b *breakers) rest(host string, cause error, after time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := b.hosts[host]
-	if c == nil {
-		if len(b.hosts) >= maxCircuits {
-			clear(b.hosts) // they are counted anew; nothing else is lost
-		}
-		c = &circuit{}
-		b.hosts[host] = c
-	}
+	c := b.circuit(host)
 	c.cause = cause
 	b.pause(c, after)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -53,6 +54,19 @@ func (r *registryFlags) config(cache *registry.Cache) (registry.Config, error) {
 		return c, fmt.Errorf("--registry-ca: %s holds no PEM certificate", r.ca)
 	}
 	return c, nil
+}
+
+// resolve finds what a reference names, with a client that keeps no modules.
+func (r *registryFlags) resolve(ctx context.Context, ref registry.Reference) (*registry.Client, registry.Artifact, error) {
+	client, err := r.client(nil)
+	if err != nil {
+		return nil, registry.Artifact{}, err
+	}
+	artifact, err := client.Resolve(ctx, ref)
+	if err != nil {
+		return nil, registry.Artifact{}, trustFlags(err, ref)
+	}
+	return client, artifact, nil
 }
 
 func mirrorFlag(cmd *cobra.Command, mirrors *[]string) {
@@ -345,13 +359,9 @@ func newInspect() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			client, err := reg.client(nil)
+			client, artifact, err := reg.resolve(cmd.Context(), ref)
 			if err != nil {
 				return err
-			}
-			artifact, err := client.Resolve(cmd.Context(), ref)
-			if err != nil {
-				return trustFlags(err, ref)
 			}
 			attached, err := client.Referrers(cmd.Context(), artifact, "")
 			if err != nil {

@@ -127,17 +127,13 @@ func signArtifact(cmd *cobra.Command, reg *registryFlags, out *output, reference
 	if err != nil {
 		return err
 	}
-	client, err := reg.client(nil)
-	if err != nil {
-		return err
-	}
 	// A mirror must not choose what is signed.
 	if len(reg.mirrors) > 0 && ref.Digest == "" {
 		return fmt.Errorf("%s: with --mirror, name what is to be signed by its digest (…@sha256:…), as `waft inspect` tells it", ref)
 	}
-	artifact, err := client.Resolve(cmd.Context(), ref)
+	client, artifact, err := reg.resolve(cmd.Context(), ref)
 	if err != nil {
-		return trustFlags(err, ref)
+		return err
 	}
 	public, err := do(cmd.Context(), client, artifact, signer)
 	if err != nil {

@@ -70,13 +70,9 @@ func verifyByKeys(cmd *cobra.Command, reg *registryFlags, out *output, ref regis
 		}
 		keys = append(keys, key)
 	}
-	client, err := reg.client(nil)
+	client, artifact, err := reg.resolve(cmd.Context(), ref)
 	if err != nil {
 		return err
-	}
-	artifact, err := client.Resolve(cmd.Context(), ref)
-	if err != nil {
-		return trustFlags(err, ref)
 	}
 	found, err := signing.Collect(cmd.Context(), client, artifact)
 	if err != nil {
@@ -99,13 +95,9 @@ func verifyByPolicy(cmd *cobra.Command, reg *registryFlags, out *output, ref reg
 	if err != nil {
 		return err
 	}
-	client, err := reg.client(nil)
+	client, artifact, err := reg.resolve(cmd.Context(), ref)
 	if err != nil {
 		return err
-	}
-	artifact, err := client.Resolve(cmd.Context(), ref)
-	if err != nil {
-		return trustFlags(err, ref)
 	}
 	if artifact.Packed() {
 		// Which module it holds is known only from its bytes, and the policy may have revoked that.
