@@ -72,8 +72,11 @@ func (a *authz) OnRequestHeaders(r *sdk.Request) sdk.Action {
 		return a.admit(r, nil)
 	}
 	// A request that no rule matches is asked for its token too: who has none learns nothing of the rules.
-	if denied := s.check(); denied != nil {
-		return a.deny(r, denied, "")
+	switch {
+	case s.tokens == 0:
+		return a.deny(r, &denyNoToken, "")
+	case s.tokens > 1 || s.repeated:
+		return a.deny(r, &denyManyTokens, "")
 	}
 	v, denied, detail := a.judge(r.Stream(), s.token, now)
 	if denied != nil {
@@ -100,6 +103,10 @@ func (a *authz) judge(s *sdk.Stream, token string, lately time.Time) (v *verdict
 	if v := a.tokens.find(token, lately); v != nil {
 		a.hits.Inc()
 		return v, nil, ""
+	}
+	// Envoy makes one value of two Authorization headers, with a comma, which no token holds; so none that is remembered does.
+	if strings.IndexByte(token, ',') >= 0 {
+		return nil, &denyManyTokens, ""
 	}
 	token = strings.Clone(token)
 	a.verified.Inc()
@@ -166,8 +173,10 @@ type seen struct {
 	// tokens is how many headers hold a token, token and tokenHeader the last of them.
 	tokens             int
 	token, tokenHeader string
-	// values is how often each of the headers that may hold a token occurs, whatever it holds.
-	values [maxTokenHeaders]int
+	// values is how often each of the headers that may hold a token occurs, whatever it holds; repeated, that one does twice. It must not,
+	// even where the other value is of another scheme: which of the two counts would be for the upstream to guess.
+	values   [maxTokenHeaders]uint32
+	repeated bool
 	// fields are the headers that rules ask about.
 	fields []rules.Field
 	// strip are the headers of the client that stand where claims are forwarded.
@@ -215,6 +224,7 @@ func (a *authz) read(r *sdk.Request, s *seen) {
 // take notes a header that may hold a token. One with another scheme, such as Basic, holds none.
 func (s *seen) take(i int, from *source, value string) {
 	s.values[i]++
+	s.repeated = s.repeated || s.values[i] > 1
 	if from.scheme != "" {
 		var ok bool
 		if value, ok = cutScheme(value, from.scheme); !ok {
@@ -227,6 +237,10 @@ func (s *seen) take(i int, from *source, value string) {
 
 // cutScheme takes the scheme and the spaces behind it away. Schemes are compared without case (RFC 9110, section 11.1).
 func cutScheme(value, scheme string) (string, bool) {
+	// As nearly every client writes it.
+	if n := len(scheme); len(value) > n+1 && value[:n] == scheme && value[n] == ' ' && value[n+1] != ' ' {
+		return value[n+1:], true
+	}
 	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
 		return "", false
 	}
@@ -235,21 +249,4 @@ func cutScheme(value, scheme string) (string, bool) {
 		return "", true
 	}
 	return strings.TrimLeft(rest, " "), rest[0] == ' '
-}
-
-// check is nil when the request has one token. A header with a token must not occur twice either, even where the other
-// value is of another scheme: which of the two counts would be for the upstream to guess.
-func (s *seen) check() *denial {
-	if s.tokens == 0 {
-		return &denyNoToken
-	}
-	// Envoy makes one value of two Authorization headers, with a comma, which no token holds.
-	many := s.tokens > 1 || strings.IndexByte(s.token, ',') >= 0
-	for _, n := range s.values {
-		many = many || n > 1
-	}
-	if many {
-		return &denyManyTokens
-	}
-	return nil
 }

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"strings"
 	"unicode/utf8"
 )
 
@@ -38,26 +37,28 @@ const (
 // the same as the character). Dot segments, empty segments, path parameters after ";" and encoded delimiters are read in
 // different ways by different servers, and are refused.
 func NormalizePath(raw string) (string, Problem) {
-	path := raw
-	if query := strings.IndexByte(raw, '?'); query >= 0 {
-		path = raw[:query]
-	}
-	switch {
-	case len(path) == 0 || path[0] != '/':
+	if raw == "" || raw[0] != '/' {
 		return "", ProblemForm
-	case len(path) > MaxPathBytes:
-		return "", ProblemLong
 	}
-	encoded := false
-	for i := 0; i < len(path); i++ {
-		c := path[i]
+	path, encoded, problem := raw, false, Problem("")
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		if c == '?' {
+			path = raw[:i]
+			break
+		}
 		if delimits(c) || c == ' ' || c >= 0x80 {
-			return "", ProblemCharacter
+			problem = ProblemCharacter
 		}
 		encoded = encoded || c == '%'
 	}
+	switch {
+	case len(path) > MaxPathBytes:
+		return "", ProblemLong
+	case problem != "":
+		return "", problem
+	}
 	if encoded {
-		var problem Problem
 		if path, problem = decodePath(path); problem != "" {
 			return "", problem
 		}

@@ -75,7 +75,7 @@ func (p PathPattern) folded() (PathPattern, error) {
 	return p, nil
 }
 
-func (p PathPattern) matches(path string) bool {
+func (p *PathPattern) matches(path string) bool {
 	switch p.kind {
 	case kindExact:
 		return path == p.text
