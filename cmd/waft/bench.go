@@ -58,7 +58,10 @@ the engine that Envoy has; the other figures do not change from run to run.`,
 			}
 			defer func() { _ = host.Close(context.WithoutCancel(ctx)) }()
 			summary := benchSummary{Profile: profile.Name(), Filters: []benched{}}
-			for _, dir := range dirs {
+			for i, dir := range dirs {
+				if len(dirs) > 1 { // the table comes when all are measured
+					fmt.Fprintf(cmd.ErrOrStderr(), "measuring %s (%d of %d)\n", dir.path, i+1, len(dirs))
+				}
 				b, err := bench(ctx, host, dir.path, profile, requests)
 				if err != nil {
 					return err
