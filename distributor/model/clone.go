@@ -13,6 +13,7 @@ func (r Rollout) Clone() Rollout {
 	for i := range r.Waves {
 		r.Waves[i].Nodes = slices.Clone(r.Waves[i].Nodes)
 		r.Waves[i].Readings = slices.Clone(r.Waves[i].Readings)
+		r.Waves[i].Approval = clonePointer(r.Waves[i].Approval)
 	}
 	r.Nodes = maps.Clone(r.Nodes)
 	r.History = slices.Clone(r.History)
@@ -25,7 +26,7 @@ func (s RolloutSpec) Clone() RolloutSpec {
 	for i := range s.Waves {
 		s.Waves[i].Gates = slices.Clone(s.Waves[i].Gates)
 		for j := range s.Waves[i].Gates {
-			s.Waves[i].Gates[j].ErrorRatio = clonePointer(s.Waves[i].Gates[j].ErrorRatio)
+			s.Waves[i].Gates[j] = s.Waves[i].Gates[j].Clone()
 		}
 	}
 	return s

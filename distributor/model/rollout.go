@@ -47,29 +47,17 @@ type WaveSpec struct {
 // DefaultWaveDeadline bounds the fetching and moving of a wave that names no deadline.
 const DefaultWaveDeadline = 5 * time.Minute
 
-// GateSpec is a check on a wave; exactly one field is set. The gate "loaded" needs no spec: every wave has it.
-type GateSpec struct {
-	ErrorRatio *ErrorRatioGate `json:"errorRatio,omitempty"`
-}
-
-// ErrorRatioGate fails the wave when the 5xx share of the moved nodes' requests exceeds Max.
-type ErrorRatioGate struct {
-	Max float64 `json:"max"`
-	// MinSamples is how many requests a verdict needs. Zero: DefaultMinSamples.
-	MinSamples int64 `json:"minSamples,omitempty"`
-}
-
-// DefaultMinSamples is how many requests the error ratio needs where the gate does not say.
-const DefaultMinSamples = 20
-
 // RolloutSpec is what a person asked for.
 type RolloutSpec struct {
 	Release  ReleaseID `json:"release"`
 	Selector string    `json:"selector"`
 	// IncludeUnreported takes the nodes of the target whose sinks cannot report too. Without it they are left out, since
 	// nothing can be proved of them.
-	IncludeUnreported bool       `json:"includeUnreported,omitempty"`
-	Waves             []WaveSpec `json:"waves"`
+	IncludeUnreported bool `json:"includeUnreported,omitempty"`
+	// MaxNotServing is how many nodes of the fleet may be on their way or not serving at any moment, over all rollouts: a wave moves its
+	// nodes a few at a time so that they stay within it. Zero: a wave moves all its nodes at once.
+	MaxNotServing int        `json:"maxNotServing,omitempty"`
+	Waves         []WaveSpec `json:"waves"`
 }
 
 // NodeState is where a node stands within a rollout.
@@ -135,15 +123,27 @@ type WaveState struct {
 	// Nodes is frozen when the wave starts, in the order in which they were chosen.
 	Nodes     []string  `json:"nodes"`
 	StartedAt time.Time `json:"startedAt"`
+	// MovedAt is when the first of its nodes was moved; zero before.
+	MovedAt time.Time `json:"movedAt,omitzero"`
 	// Deadline bounds fetching and moving. SoakUntil is set when the last counted node serves. Both move with a pause and
 	// with a clock that jumps.
 	Deadline  time.Time `json:"deadline"`
 	SoakUntil time.Time `json:"soakUntil"`
 	// EndedAt is when the wave was complete; zero while it runs, and for ever for one that failed or was stopped.
 	EndedAt time.Time `json:"endedAt"`
-	// Overruled: a person promoted the wave, so an inconclusive gate does not stop it. A failed one still does.
-	Overruled bool          `json:"overruled,omitempty"`
-	Readings  []GateReading `json:"readings,omitempty"`
+	// Overruled: a person promoted the wave, so an inconclusive gate does not stop it. A failed one still does, and so does an approval that
+	// is missing.
+	Overruled bool `json:"overruled,omitempty"`
+	// Approval is who approved the wave; nil until somebody has.
+	Approval *Approval     `json:"approval,omitempty"`
+	Readings []GateReading `json:"readings,omitempty"`
+}
+
+// Approval is a person's word that a rollout may go on after a wave.
+type Approval struct {
+	Actor  string    `json:"actor"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
 }
 
 // Transition is one line of a rollout's history.

@@ -3,7 +3,6 @@ package model
 import (
 	"errors"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -140,6 +139,7 @@ func ValidateRolloutSpec(object string, s RolloutSpec) error {
 		ValidateName(object, "spec.release", s.Release.Name),
 		ValidateDigest(object, "spec.release", s.Release.Hash),
 		validateSelector(object, "spec.target.selector", s.Selector),
+		validateCap(object, "spec.maxNotServing", s.MaxNotServing),
 		ValidateWaves(object, "spec.waves", s.Waves),
 	)
 }
@@ -217,28 +217,10 @@ func validateDuration(object, field string, d, limit time.Duration) error {
 	return nil
 }
 
-func validateGates(object, field string, gates []GateSpec) error {
-	if len(gates) > MaxGates {
-		return Invalidf(object, field, "use fewer gates", "%d gates are more than %d", len(gates), MaxGates)
-	}
-	var problems []error
-	for i, g := range gates {
-		at := fmt.Sprintf("%s[%d]", field, i)
-		if g.ErrorRatio == nil {
-			problems = append(problems, Invalidf(object, at, "give errorRatio", "the gate checks nothing"))
-			continue
-		}
-		problems = append(problems, validateErrorRatio(object, at+".errorRatio", *g.ErrorRatio))
-	}
-	return errors.Join(problems...)
-}
-
-func validateErrorRatio(object, at string, g ErrorRatioGate) error {
-	if math.IsNaN(g.Max) || g.Max < 0 || g.Max > 1 {
-		return Invalidf(object, at+".max", "use 0 to 1, such as 0.01 for one in a hundred", "%v is no ratio", g.Max)
-	}
-	if g.MinSamples < 0 {
-		return Invalidf(object, at+".minSamples", "use 1 or more, or leave it out", "%d samples cannot be", g.MinSamples)
+// validateCap takes any number of nodes; zero is no cap.
+func validateCap(object, field string, n int) error {
+	if n < 0 {
+		return Invalidf(object, field, "use 1 or more, or leave it out", "%d nodes cannot be", n)
 	}
 	return nil
 }

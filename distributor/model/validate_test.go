@@ -111,6 +111,29 @@ func TestValidateRolloutSpec(t *testing.T) {
 		{"soak", func(s *RolloutSpec) { s.Waves[0].Soak = -1 }, []string{"spec.waves[0].soak"}},
 		{"deadline", func(s *RolloutSpec) { s.Waves[0].Deadline = MaxDeadline + 1 }, []string{"spec.waves[0].deadline"}},
 		{"empty gate", func(s *RolloutSpec) { s.Waves[0].Gates = []GateSpec{{}} }, []string{"spec.waves[0].gates[0]"}},
+		{"cap", func(s *RolloutSpec) { s.MaxNotServing = -1 }, []string{"spec.maxNotServing"}},
+		{"no gate", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{} }, []string{"spec.waves[2].gates[0]"}},
+		{"two gates in one", func(s *RolloutSpec) { s.Waves[2].Gates[0].Approval = &ApprovalGate{} }, []string{"spec.waves[2].gates[0]"}},
+		{"the same gate twice", func(s *RolloutSpec) { s.Waves[2].Gates = append(s.Waves[2].Gates, s.Waves[2].Gates[0]) }, []string{"spec.waves[2].gates[1]"}},
+		{"denied", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{DeniedRatio: &DeniedRatioGate{Max: -1}} }, []string{"spec.waves[2].gates[0].deniedRatio.max"}},
+		{"coverage", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Coverage: &CoverageGate{Min: 2}} }, []string{"spec.waves[2].gates[0].coverage.min"}},
+		{"comparison", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Comparison: &ComparisonGate{Of: "luck"}} }, []string{"spec.waves[2].gates[0].comparison.of"}},
+		{"increase", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Comparison: &ComparisonGate{Of: ComparedErrors, MaxIncrease: 2}}
+		}, []string{"spec.waves[2].gates[0].comparison.maxIncrease"}},
+		{"note", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Approval: &ApprovalGate{Note: strings.Repeat("x", MaxGateText+1)}}
+		}, []string{"spec.waves[2].gates[0].approval.note"}},
+		{"prometheus", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Prometheus: &PrometheusGate{Server: "prometheus:9090"}}
+		},
+			[]string{"spec.waves[2].gates[0].prometheus.server", "spec.waves[2].gates[0].prometheus.query", "spec.waves[2].gates[0].prometheus"}},
+		{"bounds", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Prometheus: &PrometheusGate{Server: "http://p", Query: "up", Max: new(1.0), Min: new(2.0)}}
+		}, []string{"spec.waves[2].gates[0].prometheus"}},
+		{"webhook", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Webhook: &WebhookGate{URL: "https://me:secret@hook.example", Every: time.Millisecond}}
+		}, []string{"spec.waves[2].gates[0].webhook.url", "spec.waves[2].gates[0].webhook.every"}},
 		{"ratio", func(s *RolloutSpec) { s.Waves[2].Gates[0].ErrorRatio.Max = 1.5 }, []string{"spec.waves[2].gates[0].errorRatio.max"}},
 		{"ratio not a number", func(s *RolloutSpec) { s.Waves[2].Gates[0].ErrorRatio.Max = math.NaN() }, []string{"spec.waves[2].gates[0].errorRatio.max"}},
 		{"samples", func(s *RolloutSpec) { s.Waves[2].Gates[0].ErrorRatio.MinSamples = -1 }, []string{"spec.waves[2].gates[0].errorRatio.minSamples"}},

@@ -27,6 +27,7 @@ func (m *machine) keepTime() {
 	}
 	gap := m.now.Sub(m.state.SeenAt)
 	counted := min(max(gap, 0), MaxGap)
+	m.passed = counted
 	m.state.SeenAt = m.now
 	if skipped := gap - counted; skipped != 0 {
 		m.shift(skipped)

@@ -85,6 +85,27 @@ func (m *machine) promote(by By) (bool, error) {
 	return true, nil
 }
 
+// approve records a person's word on the wave that soaks. Whoever approves has seen all its nodes serve, so that it is refused before.
+func (m *machine) approve(by By) (bool, error) {
+	phase := m.state.Phase
+	if phase == model.RolloutPaused {
+		phase = m.state.Resume
+	}
+	switch {
+	case m.state.Phase.Ended():
+		return false, m.ended("approve")
+	case phase != model.RolloutSoaking:
+		return false, m.precondition("wait until its nodes serve and soak", "there is nothing to approve in phase %s", m.state.Phase)
+	case m.wave().Approval != nil:
+		return false, nil
+	case m.unapproved() == nil:
+		return false, m.precondition("promote it, to end its soak", "%s asks for no approval", m.waveName())
+	}
+	m.wave().Approval = &model.Approval{Actor: by.Actor, Reason: by.Reason, At: m.now}
+	m.record(by.Actor, because(m.waveName()+" is approved", by.Reason))
+	return true, nil
+}
+
 func (m *machine) abort(by By) (bool, error) {
 	switch {
 	case m.state.Phase == model.RolloutAborted:

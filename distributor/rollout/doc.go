@@ -7,7 +7,7 @@
 // The caller (package service) loads a rollout, builds a NodeView of each node, and calls Step with Observe on every change
 // and on every tick. It stores the rollout that comes back, then carries out the actions, in that order. Observe is
 // level-triggered: an action lost in a crash is asked for again by the next Observe. Persons come in as the events Pause,
-// Resume, Promote, Abort and RollBack, nodes that come into the target as Join.
+// Resume, Promote, Approve, Abort and RollBack, nodes that come into the target as Join.
 //
 // # The phases
 //
@@ -19,9 +19,11 @@
 //	             Next: Moving; Fetching (the next wave, when this one has lost its nodes); Done; Paused (Pause, or no node
 //	             of the wave can be counted and none has proved the release before); RollingBack or RolledBack (a moved
 //	             node failed, a gate failed, the deadline passed, RollBack); Aborted.
-//	Moving       The wave's nodes are assigned the release. Ends when every counted node proves that it serves.
+//	Moving       The wave's nodes are assigned the release, all at once or, with MaxNotServing, a few at a time. Ends when every
+//	             counted node proves that it serves.
 //	             Next: Soaking; Paused (Pause); RollingBack or RolledBack; Aborted.
-//	Soaking      All counted nodes serve. Ends when the soak is over, all of them still serve, and every gate passes.
+//	Soaking      All counted nodes serve. Ends when the soak is over, all of them still serve, every gate passes, a person has
+//	             approved the wave where it asks for that, and nothing is frozen.
 //	             Next: Fetching (the next wave); Done (it was the last); Paused (Pause, or a gate is inconclusive);
 //	             RollingBack or RolledBack; Aborted.
 //	Paused       Nothing moves, neither on nor back, and no time passes. Inconclusive says that a gate paused it.
@@ -52,6 +54,18 @@
 // later than the deadline. A rejection that is not final is waited for until the deadline. A gate that fails does so at
 // once, not at the end of the soak; one that cannot decide by then pauses. Then every node that any wave moved goes back. A
 // node that had nothing before keeps what it has, since there is nothing to give it, and says so.
+//
+// # Restraint
+//
+// MaxNotServing bounds how many nodes are on their way or not serving, over all rollouts: the caller counts those outside of
+// the observation (Unsettled). Nodes that were never given anything, are away, or cannot report do not count. While an
+// observation says Frozen no wave begins and no node moves; a deadline stands still for a wave that waits for either. What
+// has moved is watched all the same, and goes back where it must.
+//
+// # Gates that are read elsewhere
+//
+// A query or a webhook is I/O, so the caller asks it and gives the latest reading with each observation. Only a reading from
+// after the wave's nodes moved counts; none by the end of the soak is inconclusive.
 //
 // # Time
 //

@@ -14,6 +14,15 @@ type Observe struct {
 	// Blocked names an earlier rollout, not ended, that shares nodes with this one. While it is set a pending rollout
 	// stays pending; a running one takes no notice.
 	Blocked string
+	// Frozen says why nothing may move on now, such as a freeze window; empty when nothing forbids it. While it is set no wave begins
+	// and no node is moved; what has moved is watched, and goes back where it must.
+	Frozen string
+	// Unsettled is how many nodes that are not in Nodes are on their way to another chain, or are there and serve nothing: MaxNotServing
+	// is over all rollouts.
+	Unsettled int
+	// Elsewhere are the latest readings of the current wave's gates that are read elsewhere, by their place in the wave's gates. A gate
+	// that is not in it has not been read. Gate is left empty.
+	Elsewhere map[int]model.GateReading
 }
 
 // Join records a node that came into the target while the rollout runs and that Joining gives the rollout's release. It
@@ -42,6 +51,9 @@ type Resume struct{ By }
 // Promote ends the running soak, or overrules an inconclusive gate. A failed gate still fails.
 type Promote struct{ By }
 
+// Approve is a person's word that the rollout may go on after the wave that soaks.
+type Approve struct{ By }
+
 // Abort stops for ever and keeps: moved nodes stay on the release, the others on theirs.
 type Abort struct{ By }
 
@@ -53,5 +65,6 @@ func (Join) event()     {}
 func (Pause) event()    {}
 func (Resume) event()   {}
 func (Promote) event()  {}
+func (Approve) event()  {}
 func (Abort) event()    {}
 func (RollBack) event() {}

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"testing"
@@ -89,6 +90,22 @@ func passDeadline(d *drive, _ *NodeView) {
 	d.now = d.now.Add(MaxGap)
 }
 
+// toUnapproved is at the end of a soak in which everything went well, and asks for an approval.
+func toUnapproved(d *drive) {
+	d.r.Spec.Waves[0].Gates = append(d.r.Spec.Waves[0].Gates, model.GateSpec{Approval: &model.ApprovalGate{Note: "look at the dashboard"}})
+	toSoaking(d)
+	d.traffic(10, 1)
+	d.look(20 * time.Second)
+}
+
+// toCapped is in a wave of two nodes of which only one may move at a time.
+func toCapped(d *drive) {
+	d.r.Spec.MaxNotServing = 1
+	d.look(0)
+	d.fleet.fetchAll()
+	d.look(time.Second)
+}
+
 // states bring a drive to each state of the expectations.
 var states = map[string]func(*drive){
 	"Pending":        func(*drive) {},
@@ -100,6 +117,16 @@ var states = map[string]func(*drive){
 		toSoaking(d)
 		d.must(Promote{by})
 	},
+	"Unapproved": toUnapproved,
+	"Approved": func(d *drive) {
+		toUnapproved(d)
+		d.must(Approve{by})
+	},
+	"PausedUnapproved": func(d *drive) {
+		toUnapproved(d)
+		d.must(Pause{by})
+	},
+	"Capped": toCapped,
 	"Paused": func(d *drive) {
 		toSoaking(d)
 		d.must(Pause{by})
@@ -147,7 +174,7 @@ func events(d *drive) map[string]Event {
 	joins := NodeView{ID: "new", Labels: map[string]string{"env": "prod"}, Connected: true, Reports: true, TargetChain: chainOf(after)}
 	return map[string]Event{
 		"Observe": d.fleet.observe(d.r), "Join": Join{Node: joins, From: before, FromGiven: true, FromChain: chainOf(before)},
-		"Pause": Pause{by}, "Resume": Resume{by}, "Promote": Promote{by}, "Abort": Abort{by}, "RollBack": RollBack{by},
+		"Pause": Pause{by}, "Resume": Resume{by}, "Promote": Promote{by}, "Approve": Approve{by}, "Abort": Abort{by}, "RollBack": RollBack{by},
 	}
 }
 
@@ -271,6 +298,28 @@ var seen = map[string]func(d *drive, node *NodeView){
 		n.Serving = chainOf(after)
 		n.Ledger = model.LedgerEntry{Chain: chainOf(after), State: model.ChainDegraded, Reason: "without headers"}
 	},
+	"it is frozen and all have fetched": func(d *drive, _ *NodeView) { d.fleet.fetchAll() },
+	"it is frozen for longer than the deadline": func(d *drive, _ *NodeView) {
+		for range 2 * int(model.DefaultWaveDeadline/MaxGap) {
+			d.now = d.now.Add(MaxGap)
+			event := d.fleet.observe(d.r)
+			frozen(&event)
+			d.must(event)
+		}
+	},
+	"it is frozen and many requests fail":            func(d *drive, _ *NodeView) { d.traffic(10, 2) },
+	"the node serves and it is frozen":               func(d *drive, n *NodeView) { d.fleet.serve(n.ID) },
+	"the node serves and another elsewhere does not": func(d *drive, n *NodeView) { d.fleet.serve(n.ID) },
+	"the node serves and one not yet moved serves nothing": func(d *drive, n *NodeView) {
+		d.fleet.serve(n.ID)
+		d.fleet.nodes[d.last()].Serving = ""
+	},
+	"a day passes": func(d *drive, _ *NodeView) {
+		for range 24 * 60 {
+			d.look(MaxGap)
+			d.now = d.now.Add(time.Minute - MaxGap)
+		}
+	},
 	"many requests fail": func(d *drive, _ *NodeView) { d.traffic(10, 2) },
 	"few requests fail":  func(d *drive, _ *NodeView) { d.traffic(9, 9) },
 	"many requests failed before it moved": func(_ *drive, n *NodeView) {
@@ -315,6 +364,30 @@ var seen = map[string]func(d *drive, node *NodeView){
 	},
 }
 
+// said are what observations say besides the nodes.
+var said = map[string]func(*Observe){
+	"blocked by another rollout":                     func(o *Observe) { o.Blocked = "other" },
+	"it is frozen":                                   frozen,
+	"it is frozen and all have fetched":              frozen,
+	"it is frozen for longer than the deadline":      frozen,
+	"it is frozen and many requests fail":            frozen,
+	"the node serves and it is frozen":               frozen,
+	"the node serves and another elsewhere does not": func(o *Observe) { o.Unsettled = 1 },
+}
+
+func frozen(o *Observe) { o.Frozen = "frozen until Monday" }
+
+// last is a node of the target that the first wave has not taken.
+func (d *drive) last() string {
+	for _, id := range slices.Backward(slices.Sorted(maps.Keys(d.fleet.nodes))) {
+		if !slices.Contains(d.r.Waves[0].Nodes, id) {
+			return id
+		}
+	}
+	d.t.Fatal("the first wave has taken all nodes")
+	return ""
+}
+
 // lose undoes the assignment of a node, as a crash before it was written does.
 func (d *drive) lose(n *NodeView) {
 	if n.Assigned == after {
@@ -344,7 +417,7 @@ func TestObservations(t *testing.T) {
 		tested[want.Seen] = true
 		t.Run(want.From+"/"+want.Seen, func(t *testing.T) {
 			d := begin(t)
-			if states[want.From] == nil || (seen[want.Seen] == nil && want.Seen != "blocked by another rollout") {
+			if states[want.From] == nil || (seen[want.Seen] == nil && said[want.Seen] == nil) {
 				t.Fatalf("there is no such state or observation")
 			}
 			states[want.From](d)
@@ -354,8 +427,8 @@ func TestObservations(t *testing.T) {
 			}
 			d.now = d.now.Add(time.Millisecond)
 			event := d.fleet.observe(d.r)
-			if want.Seen == "blocked by another rollout" {
-				event.Blocked = "other"
+			if say := said[want.Seen]; say != nil {
+				say(&event)
 			}
 			d.must(event)
 			on, back := 0, 0
@@ -374,7 +447,7 @@ func TestObservations(t *testing.T) {
 			}
 		})
 	}
-	for name := range seen {
+	for _, name := range append(slices.Collect(maps.Keys(seen)), slices.Collect(maps.Keys(said))...) {
 		if !tested[name] {
 			t.Errorf("%q is in no expectation", name)
 		}

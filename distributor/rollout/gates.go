@@ -6,40 +6,89 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// Names of gates, as readings have them.
-const (
-	// gateLoaded is on every wave: each counted node serves, in time, and goes on serving.
-	gateLoaded     = "loaded"
-	gateErrorRatio = "errorRatio"
-)
+// gateLoaded is the gate of every wave: each counted node serves, in time, and goes on serving.
+const gateLoaded = "loaded"
 
 // readGates reads the gates of the current wave, except for "loaded", which the nodes' progress decides.
 func (m *machine) readGates() []model.GateReading {
-	var readings []model.GateReading
-	for _, g := range m.waveSpec().Gates {
-		if g.ErrorRatio != nil {
-			verdict, detail := errorRatio(*g.ErrorRatio, m.traffic())
-			readings = append(readings, model.GateReading{Gate: gateErrorRatio, Verdict: verdict, Detail: detail, At: m.now})
+	specs := m.waveSpec().Gates
+	readings := make([]model.GateReading, 0, len(specs))
+	var moved, others traffic
+	for i, g := range specs {
+		if i == 0 {
+			moved = m.traffic()
 		}
+		if g.Compares() && others.nodes == 0 {
+			others = m.trafficOfOthers()
+		}
+		reading := model.GateReading{Gate: g.Name(), At: m.now}
+		switch {
+		case g.ErrorRatio != nil:
+			reading.Verdict, reading.Detail = errorRatio(*g.ErrorRatio, moved)
+		case g.DeniedRatio != nil:
+			reading.Verdict, reading.Detail = deniedRatio(*g.DeniedRatio, moved)
+		case g.Coverage != nil:
+			reading.Verdict, reading.Detail = coverage(*g.Coverage, moved)
+		case g.Comparison != nil:
+			reading.Verdict, reading.Detail = comparison(*g.Comparison, moved, others)
+		case g.Approval != nil:
+			reading.Verdict, reading.Detail = approval(m.wave().Approval, *g.Approval)
+		case g.Elsewhere():
+			reading = m.readElsewhere(i, reading)
+		}
+		readings = append(readings, reading)
 	}
 	return readings
 }
 
-func undecidedOf(readings []model.GateReading) []model.GateReading {
+// undecidedOf are the readings that could not decide; an approval that is missing is not one of them: a person is waited for, not samples.
+func undecidedOf(specs []model.GateSpec, readings []model.GateReading) []model.GateReading {
 	var undecided []model.GateReading
-	for _, r := range readings {
-		if r.Verdict == model.VerdictInconclusive {
+	for i, r := range readings {
+		if r.Verdict == model.VerdictInconclusive && specs[i].Approval == nil {
 			undecided = append(undecided, r)
 		}
 	}
 	return undecided
 }
 
-// traffic is what the moved nodes have served with the release.
+// unapproved is the gate of the current wave that waits for a person; nil for none.
+func (m *machine) unapproved() *model.ApprovalGate {
+	if m.wave().Approval != nil {
+		return nil
+	}
+	for _, g := range m.waveSpec().Gates {
+		if g.Approval != nil {
+			return g.Approval
+		}
+	}
+	return nil
+}
+
+// readElsewhere takes what was read of a gate elsewhere, if it is about this wave as it stands: a reading from before its nodes moved says
+// nothing of the release.
+func (m *machine) readElsewhere(gate int, none model.GateReading) model.GateReading {
+	r, ok := m.elsewhere[gate]
+	if !ok || r.At.Before(m.wave().MovedAt) || m.wave().MovedAt.IsZero() {
+		none.Verdict, none.Detail = model.VerdictInconclusive, "there is no answer yet"
+		return none
+	}
+	r.Gate = none.Gate
+	return r
+}
+
+// traffic is what some nodes have served.
 type traffic struct {
-	// nodes whose chain the release changes.
-	nodes            int
-	requests, errors int64
+	// nodes that are looked at.
+	nodes                          int
+	requests, errors, denied, seen int64
+}
+
+func (t *traffic) add(s model.Statistics) {
+	t.requests += max(s.Requests, 0)
+	t.errors += max(s.Errors, 0)
+	t.denied += max(s.Denied, 0)
+	t.seen += max(s.Seen, 0)
 }
 
 // traffic adds up the statistics of the moved nodes. A node whose chain stays the same proves nothing about the release:
@@ -52,29 +101,116 @@ func (m *machine) traffic() traffic {
 		}
 		t.nodes++
 		if stats := m.view(id).Stats; stats.Chain == p.Chain {
-			t.requests += max(stats.Requests, 0)
-			t.errors += max(stats.Errors, 0)
+			t.add(stats)
 		}
 	}
 	return t
 }
 
-// errorRatio compares the share of 5xx answers with the gate's bound.
-func errorRatio(g model.ErrorRatioGate, t traffic) (model.GateVerdict, string) {
-	samples := g.MinSamples
-	if samples == 0 {
-		samples = model.DefaultMinSamples
+// trafficOfOthers adds up what the nodes of the target that have not moved have served since the wave's nodes did.
+func (m *machine) trafficOfOthers() traffic {
+	var t traffic
+	for id, v := range m.views {
+		if moved(m.state.Nodes[id]) || !m.targets(v) || !v.Reports {
+			continue
+		}
+		t.nodes++
+		t.add(v.Lately)
 	}
+	return t
+}
+
+const unchanged = "the release changes nothing on the moved nodes"
+
+// enough says whether there are as many requests as a verdict needs, and the words where there are not.
+func enough(requests, wanted, otherwise int64) (int64, string) {
+	if wanted == 0 {
+		wanted = otherwise
+	}
+	if requests < wanted {
+		return wanted, fmt.Sprintf("%d requests are fewer than the %d that a verdict needs", requests, wanted)
+	}
+	return wanted, ""
+}
+
+// ratio compares the share of some of the requests with the most allowed.
+func ratio(part int64, what string, t traffic, most float64, samples int64) (model.GateVerdict, string) {
 	if t.nodes == 0 {
-		return model.VerdictPass, "the release changes nothing on the moved nodes"
+		return model.VerdictPass, unchanged
 	}
-	if t.requests < samples {
-		return model.VerdictInconclusive, fmt.Sprintf("%d requests are fewer than the %d that a verdict needs", t.requests, samples)
+	if _, few := enough(t.requests, samples, model.DefaultMinSamples); few != "" {
+		return model.VerdictInconclusive, few
 	}
-	ratio := float64(t.errors) / float64(t.requests)
-	detail := fmt.Sprintf("%d of %d requests were answered 5xx (%.4g %%), the most allowed is %.4g %%", t.errors, t.requests, 100*ratio, 100*g.Max)
-	if ratio > g.Max {
+	share := float64(part) / float64(t.requests)
+	detail := fmt.Sprintf("%d of %d requests were answered %s (%.4g %%), the most allowed is %.4g %%", part, t.requests, what, 100*share, 100*most)
+	if share > most {
 		return model.VerdictFail, detail
 	}
 	return model.VerdictPass, detail
+}
+
+const (
+	answered5xx    = "5xx"
+	answeredDenied = "401 or 403"
+)
+
+// errorRatio compares the share of 5xx answers with the gate's bound.
+func errorRatio(g model.ErrorRatioGate, t traffic) (model.GateVerdict, string) {
+	return ratio(t.errors, answered5xx, t, g.Max, g.MinSamples)
+}
+
+// deniedRatio compares the share of 401 and 403 with the gate's bound.
+func deniedRatio(g model.DeniedRatioGate, t traffic) (model.GateVerdict, string) {
+	return ratio(t.denied, answeredDenied, t, g.Max, g.MinSamples)
+}
+
+// coverage compares the share of requests that the filters counted with the gate's bound.
+func coverage(g model.CoverageGate, t traffic) (model.GateVerdict, string) {
+	if t.nodes == 0 {
+		return model.VerdictPass, unchanged
+	}
+	if _, few := enough(t.requests, g.MinSamples, model.DefaultMinSamples); few != "" {
+		return model.VerdictInconclusive, few
+	}
+	share := float64(t.seen) / float64(t.requests)
+	detail := fmt.Sprintf("the filters counted %d of %d requests (%.4g %%), the least allowed is %.4g %%", t.seen, t.requests, 100*share, 100*g.Min)
+	if share < g.Min {
+		return model.VerdictFail, detail
+	}
+	return model.VerdictPass, detail
+}
+
+// comparison compares the moved nodes with the others.
+func comparison(g model.ComparisonGate, moved, others traffic) (model.GateVerdict, string) {
+	if moved.nodes == 0 {
+		return model.VerdictPass, unchanged
+	}
+	if others.nodes == 0 {
+		return model.VerdictInconclusive, "no node of the target is left to compare with: leave the gate out of the last wave"
+	}
+	if _, few := enough(moved.requests, g.MinSamples, model.DefaultComparisonSamples); few != "" {
+		return model.VerdictInconclusive, "of the moved nodes: " + few
+	}
+	if _, few := enough(others.requests, g.MinSamples, model.DefaultComparisonSamples); few != "" {
+		return model.VerdictInconclusive, "of the nodes not yet moved: " + few
+	}
+	part, what := func(t traffic) int64 { return t.errors }, answered5xx
+	if g.Of == model.ComparedDenied {
+		part, what = func(t traffic) int64 { return t.denied }, answeredDenied
+	}
+	share := func(t traffic) float64 { return float64(part(t)) / float64(t.requests) }
+	detail := fmt.Sprintf("%d of %d requests of the moved nodes were answered %s (%.4g %%), and %d of %d of the others (%.4g %%); the most allowed is %.4g %% more",
+		part(moved), moved.requests, what, 100*share(moved), part(others), others.requests, 100*share(others), 100*g.MaxIncrease)
+	if share(moved) > share(others)+g.MaxIncrease {
+		return model.VerdictFail, detail
+	}
+	return model.VerdictPass, detail
+}
+
+// approval is whether a person has said that the rollout may go on.
+func approval(given *model.Approval, g model.ApprovalGate) (model.GateVerdict, string) {
+	if given == nil {
+		return model.VerdictInconclusive, because("nobody has approved it", g.Note)
+	}
+	return model.VerdictPass, because("approved by "+given.Actor, given.Reason)
 }

@@ -102,3 +102,149 @@ func TestStatisticsOfAnotherChainDoNotCount(t *testing.T) {
 	d.look(time.Second)
 	d.want(model.RolloutSoaking, 0)
 }
+
+func TestDeniedRatio(t *testing.T) {
+	for _, test := range []struct {
+		denied, requests int64
+		want             model.GateVerdict
+	}{{0, 19, model.VerdictInconclusive}, {19, 19, model.VerdictInconclusive}, {10, 100, model.VerdictPass}, {11, 100, model.VerdictFail}} {
+		got, detail := deniedRatio(model.DeniedRatioGate{Max: 0.1}, traffic{nodes: 1, requests: test.requests, denied: test.denied, errors: test.requests})
+		if got != test.want {
+			t.Errorf("%d of %d: %s (%s), want %s", test.denied, test.requests, got, detail, test.want)
+		}
+	}
+}
+
+func TestCoverage(t *testing.T) {
+	for _, test := range []struct {
+		seen, requests int64
+		want           model.GateVerdict
+	}{{0, 19, model.VerdictInconclusive}, {0, 100, model.VerdictFail}, {89, 100, model.VerdictFail}, {90, 100, model.VerdictPass}, {100, 100, model.VerdictPass}} {
+		got, detail := coverage(model.CoverageGate{Min: 0.9}, traffic{nodes: 1, requests: test.requests, seen: test.seen})
+		if got != test.want {
+			t.Errorf("%d of %d: %s (%s), want %s", test.seen, test.requests, got, detail, test.want)
+		}
+	}
+}
+
+func TestComparison(t *testing.T) {
+	nodes := func(requests, errors, denied int64) traffic {
+		return traffic{nodes: 1, requests: requests, errors: errors, denied: denied}
+	}
+	for _, test := range []struct {
+		name          string
+		of            model.Compared
+		moved, others traffic
+		want          model.GateVerdict
+	}{
+		{"both well", model.ComparedErrors, nodes(100, 0, 0), nodes(100, 0, 0), model.VerdictPass},
+		{"the moved ones fail", model.ComparedErrors, nodes(100, 12, 0), nodes(100, 1, 0), model.VerdictFail},
+		{"no more than is allowed", model.ComparedErrors, nodes(100, 11, 0), nodes(100, 1, 0), model.VerdictPass},
+		{"all fail alike: it is not the release", model.ComparedErrors, nodes(100, 60, 0), nodes(1000, 600, 0), model.VerdictPass},
+		{"the others fail", model.ComparedErrors, nodes(100, 0, 0), nodes(100, 90, 0), model.VerdictPass},
+		{"the moved ones deny, which is no error", model.ComparedErrors, nodes(100, 0, 100), nodes(100, 0, 0), model.VerdictPass},
+		{"the moved ones deny", model.ComparedDenied, nodes(100, 0, 100), nodes(100, 0, 0), model.VerdictFail},
+		{"few of the moved", model.ComparedErrors, nodes(99, 99, 0), nodes(100, 0, 0), model.VerdictInconclusive},
+		{"few of the others", model.ComparedErrors, nodes(100, 100, 0), nodes(99, 0, 0), model.VerdictInconclusive},
+		{"nobody to compare with", model.ComparedErrors, nodes(100, 100, 0), traffic{}, model.VerdictInconclusive},
+		{"nothing changes", model.ComparedErrors, traffic{}, nodes(100, 0, 0), model.VerdictPass},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got, detail := comparison(model.ComparisonGate{Of: test.of, MaxIncrease: 0.1}, test.moved, test.others); got != test.want || detail == "" {
+				t.Errorf("got %s (%s), want %s", got, detail, test.want)
+			}
+		})
+	}
+}
+
+// compared has a wave of one node out of three, which is compared with the others.
+var compared = []model.WaveSpec{
+	{Nodes: 1, Soak: 20 * time.Second, Gates: []model.GateSpec{{Comparison: &model.ComparisonGate{Of: model.ComparedErrors, MaxIncrease: 0.1, MinSamples: 10}}}},
+	{Percent: 100},
+}
+
+func TestComparisonTakesTheNodesThatHaveNotMoved(t *testing.T) {
+	for name, test := range map[string]struct {
+		lately model.Statistics
+		want   model.RolloutPhase
+	}{
+		"they do well":      {model.Statistics{Requests: 10}, model.RolloutRollingBack},
+		"they fail as much": {model.Statistics{Requests: 10, Errors: 5}, model.RolloutMoving},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDrive(t, newFleet(3), compared...)
+			d.toSoaking()
+			for id, n := range d.fleet.nodes {
+				n.Stats = model.Statistics{Chain: n.Serving, Requests: 1000} // since yesterday
+				if n.Lately = test.lately; id == d.first() {
+					n.Stats = model.Statistics{Chain: chainOf(after), Requests: 20, Errors: 10}
+				}
+			}
+			d.look(20 * time.Second)
+			d.want(test.want, map[bool]int{true: 1}[test.want == model.RolloutMoving])
+		})
+	}
+}
+
+func TestGateThatIsReadElsewhere(t *testing.T) {
+	asked := model.WaveSpec{Percent: 100, Soak: 20 * time.Second, Gates: []model.GateSpec{{Approval: &model.ApprovalGate{}}, {Webhook: &model.WebhookGate{Name: "orders", URL: "https://orders.example"}}}}
+	soaking := func(t *testing.T) *drive {
+		d := newDrive(t, newFleet(1), asked)
+		d.toSoaking()
+		d.must(Approve{by})
+		d.look(MaxGap)
+		return d
+	}
+	give := func(d *drive, verdict model.GateVerdict, at time.Time) {
+		event := d.fleet.observe(d.r)
+		event.Elsewhere = map[int]model.GateReading{1: {Verdict: verdict, Detail: "they say so", At: at}}
+		d.must(event)
+	}
+	t.Run("fails at once", func(t *testing.T) {
+		d := soaking(t)
+		give(d, model.VerdictFail, d.now)
+		d.want(model.RolloutRollingBack, 0)
+		if readings := d.r.Waves[0].Readings; readings[len(readings)-1].Gate != "webhook/orders" {
+			t.Errorf("readings %v", readings)
+		}
+	})
+	t.Run("an answer from before the nodes moved is none", func(t *testing.T) {
+		d := soaking(t)
+		give(d, model.VerdictFail, d.r.Waves[0].MovedAt.Add(-time.Millisecond))
+		d.want(model.RolloutSoaking, 0)
+	})
+	t.Run("passes", func(t *testing.T) {
+		d := soaking(t)
+		d.now = d.now.Add(MaxGap)
+		give(d, model.VerdictPass, d.now)
+		d.want(model.RolloutDone, 0)
+	})
+	t.Run("no answer pauses", func(t *testing.T) {
+		d := soaking(t)
+		d.look(20*time.Second + SampleGrace)
+		d.want(model.RolloutPaused, 0)
+	})
+}
+
+func TestApprovalIsKept(t *testing.T) {
+	d := newDrive(t, newFleet(1), model.WaveSpec{Percent: 100, Gates: []model.GateSpec{{Approval: &model.ApprovalGate{Note: "see the dashboard"}}}})
+	if err := d.do(Approve{by}); err == nil {
+		t.Fatal("a rollout that has not begun was approved")
+	}
+	d.toSoaking()
+	d.look(time.Hour)
+	d.want(model.RolloutSoaking, 0)
+	d.must(Promote{by})
+	d.look(time.Second)
+	d.want(model.RolloutSoaking, 0) // promote does not stand for an approval
+	d.must(Approve{By{Actor: "ann", Reason: "looks good"}})
+	d.look(time.Second)
+	d.want(model.RolloutDone, 0)
+	if got := d.r.Waves[0].Approval; got == nil || got.Actor != "ann" || got.Reason != "looks good" || got.At.IsZero() {
+		t.Errorf("kept %+v", got)
+	}
+	readings := d.r.Waves[0].Readings
+	if last := readings[len(readings)-1]; last.Gate != "approval" || last.Detail != "approved by ann: looks good" {
+		t.Errorf("reading %+v", last)
+	}
+}

@@ -20,6 +20,7 @@ func (m *machine) observe(ev Observe) (bool, error) {
 	for _, v := range ev.Nodes {
 		m.views[v.ID] = v
 	}
+	m.frozen, m.unsettled, m.elsewhere = ev.Frozen, ev.Unsettled, ev.Elsewhere
 	m.keepTime()
 	for !m.state.Phase.Ended() && m.state.Phase != model.RolloutPaused {
 		phase, wave := m.state.Phase, m.state.Wave
@@ -47,6 +48,10 @@ func (m *machine) observe(ev Observe) (bool, error) {
 func (m *machine) pending(blocked string) {
 	if blocked != "" {
 		m.state.Message = fmt.Sprintf("waits for rollout/%s, which shares nodes with it", blocked)
+		return
+	}
+	if m.frozen != "" {
+		m.state.Message = "waits: " + m.frozen
 		return
 	}
 	m.state.SeenAt = m.now
@@ -77,6 +82,8 @@ func (m *machine) fetching() {
 		}
 	}
 	switch {
+	case m.frozen != "":
+		m.standBy("waits: " + m.frozen)
 	case len(missing) == 0:
 		m.move()
 	case !m.now.Before(m.wave().Deadline):
@@ -95,6 +102,8 @@ func (m *machine) moving() {
 	if m.failed() {
 		return
 	}
+	m.dropFromFetching()
+	m.advance()
 	lost := m.assignAgain()
 	var late []string
 	for _, id := range m.waveNodes() {
@@ -134,7 +143,7 @@ func (m *machine) soaking() {
 		return
 	}
 	readings := m.readGates()
-	undecided := undecidedOf(readings)
+	undecided := undecidedOf(m.waveSpec().Gates, readings)
 	if len(undecided) > 0 && !m.wave().Overruled {
 		if m.now.Before(m.wave().SoakUntil.Add(SampleGrace)) {
 			return
@@ -143,8 +152,30 @@ func (m *machine) soaking() {
 		m.pauseInconclusive(undecided[0].Gate, undecided[0].Detail)
 		return
 	}
+	if g := m.unapproved(); g != nil {
+		m.wait(fmt.Sprintf("%s: %s; waits for an approval", m.waveName(), because("all that is measured is well", g.Note)))
+		return
+	}
+	if m.frozen != "" && m.state.Wave+1 < len(m.state.Spec.Waves) {
+		m.wait(fmt.Sprintf("%s is complete; the next one waits: %s", m.waveName(), m.frozen))
+		return
+	}
 	m.keep(readings)
 	m.completeWave("is complete")
+}
+
+// wait says what the rollout waits for, once.
+func (m *machine) wait(what string) {
+	if m.state.Message != what {
+		m.state.Message = what
+		m.note("%s", what)
+	}
+}
+
+// standBy is wait while the wave's deadline stands still.
+func (m *machine) standBy(what string) {
+	m.wave().Deadline = m.wave().Deadline.Add(m.passed)
+	m.wait(what)
 }
 
 // completeWave ends the current wave and begins the next one, or ends the rollout.

@@ -83,6 +83,7 @@ func chaos(t *testing.T, seed uint64) model.RolloutPhase {
 			w.give(Promote{by})
 			w.give(Resume{by})
 		}
+		w.give(Approve{by})
 	}
 	t.Fatalf("did not end once the faults stopped: %s, wave %d: %s\n%s", w.r.Phase, w.r.Wave, w.r.Message, (&drive{r: w.r}).history())
 	return ""
@@ -113,7 +114,7 @@ func newWorld(t *testing.T, random *rand.Rand) *world {
 			n.Labels = map[string]string{"env": "test"}
 		}
 	}
-	spec := model.RolloutSpec{Release: after, Selector: "env=prod", Waves: w.waves(), IncludeUnreported: random.IntN(2) == 0}
+	spec := model.RolloutSpec{Release: after, Selector: "env=prod", Waves: w.waves(), IncludeUnreported: random.IntN(2) == 0, MaxNotServing: max(0, random.IntN(6)-2)}
 	if err := model.ValidateRolloutSpec("rollout/r", model.RolloutSpec{Release: model.ReleaseID{Name: "edge", Hash: model.Digest(nil)}, Selector: spec.Selector, Waves: spec.Waves}); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func (w *world) waves() []model.WaveSpec {
 			wave.Deadline = time.Duration(20+w.rand.IntN(100)) * time.Second
 		}
 		if w.rand.IntN(3) == 0 {
-			wave.Gates = []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{Max: 0.1, MinSamples: 10}}}
+			wave.Gates = w.gates()
 		}
 		switch w.rand.IntN(3) {
 		case 0:
@@ -168,6 +169,20 @@ func (w *world) waves() []model.WaveSpec {
 		waves = append(waves, model.WaveSpec{Percent: 100})
 	}
 	return waves
+}
+
+// gates are some of those that the fleet's reports decide, and at times a person's.
+func (w *world) gates() []model.GateSpec {
+	all := []model.GateSpec{
+		{ErrorRatio: &model.ErrorRatioGate{Max: 0.1, MinSamples: 10}},
+		{DeniedRatio: &model.DeniedRatioGate{Max: 0.1, MinSamples: 10}},
+		{Coverage: &model.CoverageGate{Min: 0.5, MinSamples: 10}},
+		{Comparison: &model.ComparisonGate{Of: model.ComparedErrors, MaxIncrease: 0.1, MinSamples: 10}},
+		{Approval: &model.ApprovalGate{}},
+		{Webhook: &model.WebhookGate{URL: "https://hook.example"}},
+	}
+	w.rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:1+w.rand.IntN(2)]
 }
 
 func (w *world) ids() []string { return slices.Sorted(maps.Keys(w.nodes)) }
@@ -191,10 +206,37 @@ func (w *world) turn() {
 		if !w.calm && w.rand.IntN(10) == 0 {
 			event.Blocked = "other"
 		}
+		if !w.calm && w.rand.IntN(8) == 0 {
+			event.Frozen = "until Monday"
+		}
+		if !w.calm && w.rand.IntN(8) == 0 {
+			event.Unsettled = w.rand.IntN(3)
+		}
+		event.Elsewhere = w.elsewhere()
 		w.give(event)
 		return
 	}
-	w.give([]Event{Pause{by}, Resume{by}, Resume{by}, Promote{by}, Promote{by}, w.newcomer(), w.newcomer(), Abort{by}, RollBack{by}}[w.rand.IntN(9)])
+	w.give([]Event{Pause{by}, Resume{by}, Resume{by}, Promote{by}, Promote{by}, Approve{by}, w.newcomer(), w.newcomer(), Abort{by}, RollBack{by}}[w.rand.IntN(10)])
+}
+
+// elsewhere are readings of gates that are read elsewhere; once the faults stop, good ones.
+func (w *world) elsewhere() map[int]model.GateReading {
+	readings := map[int]model.GateReading{}
+	for i := range model.MaxGates {
+		verdict := model.VerdictPass
+		if !w.calm {
+			switch w.rand.IntN(40) {
+			case 0:
+				verdict = model.VerdictFail
+			case 1, 2, 3:
+				verdict = model.VerdictInconclusive
+			case 4, 5, 6:
+				continue
+			}
+		}
+		readings[i] = model.GateReading{Verdict: verdict, Detail: "as it is", At: w.shown}
+	}
+	return readings
 }
 
 func (w *world) pass() {
@@ -260,6 +302,8 @@ func (w *world) requests(n *NodeView, percentFailed int64) {
 	more := w.rand.Int64N(5)
 	n.Stats.Requests += more
 	n.Stats.Errors += more * percentFailed / 100
+	n.Stats.Seen += more
+	n.Lately.Requests += more
 }
 
 // faults happen to the fleet.
@@ -367,11 +411,45 @@ func (c *checker) step(was model.Rollout, event Event, now time.Time) model.Roll
 		c.stillness(was, next, actions)
 		c.share(was, next, observe)
 		c.evidence(was, next, observe)
+		c.restraint(was, next, observe)
 	}
 	c.soak(was, next, now)
 	c.explained(next, actions)
 	c.history(was, next)
 	return next
+}
+
+// restraint: nothing moves on while it is frozen, and no more nodes are on their way than may be.
+func (c *checker) restraint(was, next model.Rollout, observe Observe) {
+	views := map[string]NodeView{}
+	for _, v := range observe.Nodes {
+		views[v.ID] = v
+	}
+	fresh, unsettled := 0, observe.Unsettled
+	for id, p := range next.Nodes {
+		if !moved(was.Nodes[id]) && moved(p) && next.Phase != model.RolloutRollingBack && next.Phase != model.RolloutRolledBack {
+			if observe.Frozen != "" {
+				c.t.Fatalf("%s was moved while it is frozen", id)
+			}
+			if !p.Uncounted {
+				fresh++
+			}
+		}
+		if v, known := views[id]; known && moved(p) && p.State == model.NodeMoving && (v.Connected || v.Silent <= SilenceGrace) {
+			unsettled++
+		}
+	}
+	for id, v := range views {
+		if !moved(next.Nodes[id]) && v.Reports && v.Given && v.Serving == "" && (v.Connected || v.Silent <= SilenceGrace) {
+			unsettled++
+		}
+	}
+	if limit := next.Spec.MaxNotServing; fresh > 0 && limit > 0 && unsettled > limit {
+		c.t.Fatalf("%d nodes were moved, and %d are now on their way or not serving, of at most %d", fresh, unsettled, limit)
+	}
+	if len(next.Waves) > len(was.Waves) && observe.Frozen != "" && was.Phase != model.RolloutFetching {
+		c.t.Fatalf("a wave began while it is frozen")
+	}
 }
 
 // replay: the same again, from what a store would give back, has the same outcome.
@@ -471,13 +549,28 @@ func (c *checker) evidence(was, next model.Rollout, observe Observe) {
 				errors += v.Stats.Errors
 			}
 		}
-		gates := next.Spec.Waves[i].Gates
-		if len(w.Nodes) == 0 || len(gates) == 0 || counted == 0 {
+		if len(w.Nodes) == 0 {
 			continue
 		}
-		gate := gates[0].ErrorRatio
-		if requests >= gate.MinSamples && float64(errors) > gate.Max*float64(requests) {
-			c.t.Fatalf("wave %d is complete with %d of %d requests failed", i, errors, requests)
+		for j, gate := range next.Spec.Waves[i].Gates {
+			c.gate(i, j, gate, w, observe, counted, requests, errors)
+		}
+	}
+}
+
+// gate: what a complete wave's gate must have seen. A wave that lost all its nodes is complete without.
+func (c *checker) gate(wave, place int, gate model.GateSpec, w model.WaveState, observe Observe, counted int, requests, errors int64) {
+	soaked := !w.SoakUntil.IsZero()
+	switch {
+	case gate.ErrorRatio != nil && counted > 0:
+		if requests >= gate.ErrorRatio.MinSamples && float64(errors) > gate.ErrorRatio.Max*float64(requests) {
+			c.t.Fatalf("wave %d is complete with %d of %d requests failed", wave, errors, requests)
+		}
+	case gate.Approval != nil && soaked && w.Approval == nil:
+		c.t.Fatalf("wave %d is complete, and nobody has approved it", wave)
+	case gate.Webhook != nil && soaked && !w.Overruled:
+		if verdict := observe.Elsewhere[place].Verdict; verdict != model.VerdictPass {
+			c.t.Fatalf("wave %d is complete, and its gate said %q", wave, verdict)
 		}
 	}
 }

@@ -83,6 +83,12 @@ type machine struct {
 	ids []string
 	// assigned is where in actions a node's is.
 	assigned map[string]int
+	// frozen, unsettled and elsewhere are those of the observation.
+	frozen    string
+	unsettled int
+	elsewhere map[int]model.GateReading
+	// passed is the time that counts since the last step.
+	passed time.Duration
 	// selector and waveSelectors are those of the spec, parsed.
 	selector      model.Selector
 	waveSelectors []model.Selector
@@ -101,6 +107,8 @@ func (m *machine) handle(ev Event) (bool, error) {
 		return m.resume(ev.By)
 	case Promote:
 		return m.promote(ev.By)
+	case Approve:
+		return m.approve(ev.By)
 	case Abort:
 		return m.abort(ev.By)
 	case RollBack:

@@ -59,7 +59,7 @@ func Prefetch(r model.Rollout, node string) (model.ReleaseID, bool) {
 		phase = r.Resume
 	}
 	p, ok := r.Nodes[node]
-	if !ok || phase != model.RolloutFetching || moved(p) || (p.State != model.NodeFetching && p.State != model.NodeAway) {
+	if !ok || (phase != model.RolloutFetching && phase != model.RolloutMoving) || moved(p) || (p.State != model.NodeFetching && p.State != model.NodeAway) {
 		return model.ReleaseID{}, false
 	}
 	return ReleaseFor(r, node)

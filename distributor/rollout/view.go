@@ -37,6 +37,9 @@ type NodeView struct {
 	Restarts int
 	// Stats are the latest statistics; read only when they are about the chain in question.
 	Stats model.Statistics
+	// Lately is what it has served, with whatever chain, since the nodes of the current wave were moved, as far as that is known: less
+	// where its reports were interrupted. It is read of nodes that have not moved.
+	Lately model.Statistics
 	// Unloadable says why its Envoy cannot load TargetChain, by the modules' manifests; empty when it can.
 	Unloadable string
 	// HeldBy names another running rollout that Holds the node; such a node is not taken. Empty for none.

@@ -218,7 +218,7 @@ func (m *machine) dropFromFetching() {
 	for _, id := range m.wave().Nodes {
 		p, v := m.state.Nodes[id], m.view(id)
 		switch {
-		case p.State == model.NodeSkipped:
+		case p.State == model.NodeSkipped || moved(p):
 		case v.Unloadable != "":
 			p.State, p.Uncounted, p.Reason = model.NodeSkipped, true, "its Envoy cannot load the release: "+v.Unloadable
 			m.set(id, p)
@@ -251,23 +251,6 @@ func (m *machine) proved() bool {
 		}
 	}
 	return false
-}
-
-// move assigns the release to the nodes of the wave, those that are away too.
-func (m *machine) move() {
-	nodes := m.assignable()
-	for _, id := range nodes {
-		p := m.state.Nodes[id]
-		p.MovedAt, p.Restarts = m.now, m.views[id].Restarts
-		if !p.Uncounted {
-			p.State, p.Reason = model.NodeMoving, ""
-		}
-		m.set(id, p)
-		if release, ok := ReleaseFor(m.state, id); ok && m.view(id).Assigned != release {
-			m.assign(id, release)
-		}
-	}
-	m.enter(model.RolloutMoving, Actor, "%s moves %s: %s", m.waveName(), plural(len(nodes), "node"), list(nodes))
 }
 
 // assignAgain asks for assignments that are not in the rows yet, and names their nodes.

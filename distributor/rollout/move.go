@@ -1,0 +1,97 @@
+package rollout
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// move begins to assign the release to the nodes of the wave.
+func (m *machine) move() {
+	nodes := m.assignable()
+	m.wave().MovedAt = m.now
+	m.enter(model.RolloutMoving, Actor, "%s moves %s: %s", m.waveName(), plural(len(nodes), "node"), list(nodes))
+	m.advance()
+}
+
+// advance moves as many nodes of the wave as may be on their way at once. Those that are not counted take no room: they are away already, or
+// nothing is known of them. A wave that can move nobody, since others take the room, or it is frozen, does not come nearer to its deadline.
+func (m *machine) advance() {
+	waiting := slices.DeleteFunc(m.assignable(), func(id string) bool { return moved(m.state.Nodes[id]) })
+	if len(waiting) == 0 {
+		return
+	}
+	if m.frozen != "" {
+		m.standBy(fmt.Sprintf("%s has %s left to move, which waits: %s", m.waveName(), plural(len(waiting), "node"), m.frozen))
+		return
+	}
+	room, some := m.room(), false
+	for _, id := range waiting {
+		if !m.state.Nodes[id].Uncounted {
+			if room <= 0 {
+				continue
+			}
+			room--
+		}
+		m.moveNode(id)
+		some = true
+	}
+	limit := m.state.Spec.MaxNotServing
+	switch {
+	case limit == 0:
+	case some: // each group has the time of a wave
+		m.wave().Deadline = m.now.Add(deadline(m.waveSpec()))
+	case m.onTheirWay() == 0:
+		m.standBy(fmt.Sprintf("%s waits: of the fleet's nodes no more than %d may be on their way or not serving", m.waveName(), limit))
+	}
+}
+
+// moveNode assigns the release to a node of the wave, one that is away too.
+func (m *machine) moveNode(id string) {
+	p := m.state.Nodes[id]
+	p.MovedAt, p.Restarts = m.now, m.views[id].Restarts
+	if !p.Uncounted {
+		p.State, p.Reason = model.NodeMoving, ""
+	}
+	m.set(id, p)
+	if release, ok := ReleaseFor(m.state, id); ok && m.view(id).Assigned != release {
+		m.assign(id, release)
+	}
+}
+
+// room is how many nodes may be moved now.
+func (m *machine) room() int {
+	limit := m.state.Spec.MaxNotServing
+	if limit == 0 {
+		return math.MaxInt
+	}
+	return limit - m.unsettled - m.onTheirWay() - m.servingNothing()
+}
+
+// onTheirWay are the moved nodes of this rollout that are there and have not proved the release.
+func (m *machine) onTheirWay() int {
+	n := 0
+	for id, p := range m.state.Nodes {
+		if moved(p) && p.State == model.NodeMoving && present(m.view(id)) {
+			n++
+		}
+	}
+	return n
+}
+
+// servingNothing are the nodes not moved that are there, were given something, and serve nothing.
+func (m *machine) servingNothing() int {
+	n := 0
+	for id, v := range m.views {
+		if !moved(m.state.Nodes[id]) && Unsettled(v) {
+			n++
+		}
+	}
+	return n
+}
+
+// Unsettled says whether a node that no rollout has moved is there, was given something, and serves nothing. The caller counts those that are
+// not in an observation.
+func Unsettled(v NodeView) bool { return v.Reports && v.Given && v.Serving == "" && present(v) }
