@@ -87,6 +87,10 @@ var rules = []rule{
 		allowed: only(true, append(generated, "distributor/service", "distributor/model")...), direct: true,
 	},
 	{
+		why: "5: gates imports service and model, never another adapter", about: folder("distributor/gates"),
+		allowed: only(true, "distributor/service", "distributor/model"), direct: true,
+	},
+	{
 		why: "5: mcp imports service and model, never api or xds", about: func(pkg string) bool { return within(pkg, "distributor/mcp") && !within(pkg, generated...) },
 		allowed: only(true, append(generated, "distributor/service", "distributor/model")...), direct: true,
 	},

@@ -56,6 +56,11 @@ type Config struct {
 	Mirrors map[string][]registry.Mirror
 	// RegistryCA is a PEM file with the authorities that may vouch for other registries. Empty: the system's.
 	RegistryCA string
+	// GateHosts are the hosts, HOST or HOST:PORT, that the gates of rollouts may ask. Empty: gates that ask somebody are refused.
+	GateHosts []string
+	// FreezeFile is a YAML file with a list of windows (model.FreezeWindow) under the key freeze, in which no rollout moves on. It is read
+	// again when it changes; one that cannot be read leaves the windows as they were. Empty: there are none.
+	FreezeFile string
 	// Version of this program, for those who ask.
 	Version string
 	// Replica names this distributor in the rows of the nodes that it serves. Empty: the machine's name.

@@ -90,8 +90,16 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 
 	// 5. The service: the use cases over the store and the modules, and the loop that drives rollouts.
+	gateReader, err := cfg.gateReader()
+	if err != nil {
+		return err
+	}
+	freeze, err := newFreezeFile(cfg.FreezeFile, log)
+	if err != nil {
+		return err
+	}
 	svc, err := service.New(service.Config{
-		Store: st, Modules: mods, Log: log.With("part", "service"), Replica: cfg.Replica,
+		Store: st, Modules: mods, Gates: gateReader, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace,
 	})
 	if err != nil {

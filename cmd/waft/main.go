@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // freeze windows name zones, and a machine may have none
 
 	"github.com/spf13/cobra"
 )

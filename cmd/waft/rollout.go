@@ -34,6 +34,10 @@ func newRollout() *cobra.Command {
 			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
 				return c.Rollouts.PromoteRollout(ctx, r)
 			}),
+		newRolloutAction("approve", "Let it go on after the wave that soaks, where that asks for an approval",
+			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+				return c.Rollouts.ApproveRollout(ctx, r)
+			}),
 		newRolloutAction("abort", "Stop and keep: moved nodes stay on the new release, the others on theirs",
 			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
 				return c.Rollouts.AbortRollout(ctx, r)
@@ -50,7 +54,7 @@ func newRolloutStart() *cobra.Command {
 	var server serverFlags
 	var out output
 	var file, reason string
-	var noWait, follow bool
+	var noWait, follow, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "start -f FILE",
 		Short: "Start a rollout",
@@ -62,9 +66,13 @@ The target's selector, like that of a wave, is a label selector as in Kubernetes
   zone in (a,b), zone notin (a) one of these values, or none of them
   canary, !canary               there is such a label, or there is none
 An empty selector selects every node. Nodes whose sinks cannot report (Istio, a plain MCP client) are left out, unless the
-target says includeUnreported: true.`,
-		Example: "  waft rollout start -f rollout.yaml --reason 'ticket 4711' --follow",
-		Args:    exactArgs(),
+target says includeUnreported: true.
+
+With --dry-run nothing is changed: it prints, node by node, what each wave would do if the rollout were started now, and what changes
+in the chains that nodes would run.`,
+		Example: `  waft rollout start -f rollout.yaml --dry-run
+  waft rollout start -f rollout.yaml --reason 'ticket 4711' --follow`,
+		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
@@ -74,7 +82,15 @@ target says includeUnreported: true.`,
 				return err
 			}
 			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
-				started, err := c.Rollouts.StartRollout(ctx, &waftv1.StartRolloutRequest{Rollout: rollout, Reason: reason, NoWait: noWait})
+				request := &waftv1.StartRolloutRequest{Rollout: rollout, Reason: reason, NoWait: noWait}
+				if dryRun {
+					plan, err := c.Rollouts.PlanRollout(ctx, request)
+					if err != nil {
+						return err
+					}
+					return out.print(cmd.OutOrStdout(), plan, func(t *table) { drawPlan(t, plan) })
+				}
+				started, err := c.Rollouts.StartRollout(ctx, request)
 				if err != nil {
 					return err
 				}
@@ -89,8 +105,10 @@ target says includeUnreported: true.`,
 	out.flag(cmd)
 	fileFlag(cmd, &file)
 	reasonFlag(cmd, &reason)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "change nothing; print what each wave would do, and what changes on the nodes")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "refuse instead of waiting for a running rollout that shares nodes")
 	cmd.Flags().BoolVar(&follow, "follow", false, "stay until it has ended; exit non-zero unless it ended as Done")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "follow")
 	return cmd
 }
 

@@ -25,6 +25,10 @@ func rolloutDraft(req *waftv1.StartRolloutRequest) (service.RolloutDraft, error)
 	draft := service.RolloutDraft{
 		Name: r.GetMetadata().GetName(), Release: r.GetSpec().GetRelease(), Selector: r.GetSpec().GetTarget().GetSelector(),
 		IncludeUnreported: r.GetSpec().GetTarget().GetIncludeUnreported(), NoWait: req.GetNoWait(),
+		MaxNotServing: int(r.GetSpec().GetMaxNotServing()),
+	}
+	for _, w := range r.GetSpec().GetFreeze() {
+		draft.Freeze = append(draft.Freeze, model.FreezeWindow{From: w.GetFrom(), Until: w.GetUntil(), TimeZone: w.GetTimeZone(), Reason: w.GetReason()})
 	}
 	for i, w := range r.GetSpec().GetWaves() {
 		wave, err := waveModel("rollout/"+draft.Name, index("spec.waves", i), w)
@@ -45,21 +49,28 @@ func waveModel(object, path string, w *waftv1.Wave) (model.WaveSpec, error) {
 		if d.text == "" {
 			continue
 		}
-		v, err := time.ParseDuration(d.text)
+		v, err := parseDuration(object, path+"."+d.field, d.text)
 		if err != nil {
-			return out, model.Invalidf(object, path+"."+d.field, "write a duration such as 30s or 2m", "%q is no duration", d.text)
+			return out, err
 		}
 		*d.into = v
 	}
 	for i, g := range w.GetGates() {
-		if g.GetErrorRatio() == nil {
-			return out, model.Invalidf(object, index(path+".gates", i), "write errorRatio", "names no gate")
+		gate, err := gateModel(object, index(path+".gates", i), g)
+		if err != nil {
+			return out, err
 		}
-		out.Gates = append(out.Gates, model.GateSpec{ErrorRatio: &model.ErrorRatioGate{
-			Max: g.GetErrorRatio().GetMax(), MinSamples: g.GetErrorRatio().GetMinSamples(),
-		}})
+		out.Gates = append(out.Gates, gate)
 	}
 	return out, nil
+}
+
+func parseDuration(object, field, text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, model.Invalidf(object, field, "write a duration such as 30s or 2m", "%q is no duration", text)
+	}
+	return d, nil
 }
 
 func waveProto(w model.WaveSpec) *waftv1.Wave {
@@ -68,9 +79,7 @@ func waveProto(w model.WaveSpec) *waftv1.Wave {
 		Soak: durationText(w.Soak), Deadline: durationText(w.Deadline),
 	}
 	for _, g := range w.Gates {
-		if g.ErrorRatio != nil {
-			out.Gates = append(out.Gates, &waftv1.Gate{ErrorRatio: &waftv1.ErrorRatioGate{Max: g.ErrorRatio.Max, MinSamples: g.ErrorRatio.MinSamples}})
-		}
+		out.Gates = append(out.Gates, gateProto(g))
 	}
 	return out
 }
@@ -96,11 +105,17 @@ func rolloutProto(r model.Rollout, whole bool) *waftv1.Rollout {
 		ApiVersion: APIVersion,
 		Kind:       KindRollout,
 		Metadata:   &waftv1.RolloutMetadata{Name: r.Name},
-		Spec:       &waftv1.RolloutSpec{Release: r.Spec.Release.String(), Target: &waftv1.Target{Selector: r.Spec.Selector, IncludeUnreported: r.Spec.IncludeUnreported}},
+		Spec: &waftv1.RolloutSpec{
+			Release: r.Spec.Release.String(), Target: &waftv1.Target{Selector: r.Spec.Selector, IncludeUnreported: r.Spec.IncludeUnreported},
+			MaxNotServing: int32(r.Spec.MaxNotServing),
+		},
 		Status: &waftv1.RolloutStatus{
 			Phase: string(r.Phase), Message: r.Message, Wave: int32(r.Wave + 1), Release: r.Spec.Release.String(), Layer: string(r.Layer),
 			StartedAt: timeProto(r.StartedAt), EndedAt: timeProto(r.EndedAt), StartedBy: r.StartedBy, Undoes: r.Undoes,
 		},
+	}
+	for _, w := range r.Spec.Freeze {
+		out.Spec.Freeze = append(out.Spec.Freeze, &waftv1.FreezeWindow{From: w.From, Until: w.Until, TimeZone: w.TimeZone, Reason: w.Reason})
 	}
 	for _, w := range r.Spec.Waves {
 		out.Spec.Waves = append(out.Spec.Waves, waveProto(w))
@@ -131,6 +146,9 @@ func rolloutProto(r model.Rollout, whole bool) *waftv1.Rollout {
 func waveStatusProto(w model.WaveState) *waftv1.WaveStatus {
 	out := &waftv1.WaveStatus{
 		Nodes: w.Nodes, StartedAt: timeProto(w.StartedAt), SoakUntil: timeProto(w.SoakUntil), EndedAt: timeProto(w.EndedAt),
+	}
+	if a := w.Approval; a != nil {
+		out.Approval = &waftv1.Approval{Actor: a.Actor, Reason: a.Reason, At: timeProto(a.At)}
 	}
 	for _, g := range w.Readings {
 		out.Readings = append(out.Readings, &waftv1.GateReading{Gate: g.Gate, Verdict: string(g.Verdict), Detail: g.Detail, At: timeProto(g.At)})

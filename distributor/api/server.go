@@ -195,6 +195,22 @@ func (s rollouts) PromoteRollout(ctx context.Context, req *waftv1.RolloutActionR
 	return rolloutOr(s.service.Promote(ctx, actor(ctx, req.GetReason()), req.GetName()))
 }
 
+func (s rollouts) ApproveRollout(ctx context.Context, req *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
+	return rolloutOr(s.service.Approve(ctx, actor(ctx, req.GetReason()), req.GetName()))
+}
+
+func (s rollouts) PlanRollout(ctx context.Context, req *waftv1.StartRolloutRequest) (*waftv1.RolloutPlan, error) {
+	draft, err := rolloutDraft(req)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.service.PlanRollout(ctx, actor(ctx, req.GetReason()), draft)
+	if err != nil {
+		return nil, err
+	}
+	return planProto(plan), nil
+}
+
 func (s rollouts) AbortRollout(ctx context.Context, req *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
 	return rolloutOr(s.service.Abort(ctx, actor(ctx, req.GetReason()), req.GetName()))
 }

@@ -22,7 +22,7 @@ func (r Rollout) Clone() Rollout {
 
 // Clone is a copy that shares nothing with s.
 func (s RolloutSpec) Clone() RolloutSpec {
-	s.Waves = slices.Clone(s.Waves)
+	s.Waves, s.Freeze = slices.Clone(s.Waves), slices.Clone(s.Freeze)
 	for i := range s.Waves {
 		s.Waves[i].Gates = slices.Clone(s.Waves[i].Gates)
 		for j := range s.Waves[i].Gates {

@@ -56,8 +56,10 @@ type RolloutSpec struct {
 	IncludeUnreported bool `json:"includeUnreported,omitempty"`
 	// MaxNotServing is how many nodes of the fleet may be on their way or not serving at any moment, over all rollouts: a wave moves its
 	// nodes a few at a time so that they stay within it. Zero: a wave moves all its nodes at once.
-	MaxNotServing int        `json:"maxNotServing,omitempty"`
-	Waves         []WaveSpec `json:"waves"`
+	MaxNotServing int `json:"maxNotServing,omitempty"`
+	// Freeze is when nothing moves on, beside the distributor's own windows.
+	Freeze []FreezeWindow `json:"freeze,omitempty"`
+	Waves  []WaveSpec     `json:"waves"`
 }
 
 // NodeState is where a node stands within a rollout.

@@ -140,6 +140,7 @@ func ValidateRolloutSpec(object string, s RolloutSpec) error {
 		ValidateDigest(object, "spec.release", s.Release.Hash),
 		validateSelector(object, "spec.target.selector", s.Selector),
 		validateCap(object, "spec.maxNotServing", s.MaxNotServing),
+		ValidateFreeze(object, "spec.freeze", s.Freeze),
 		ValidateWaves(object, "spec.waves", s.Waves),
 	)
 }

@@ -65,7 +65,7 @@
 // # Gates that are read elsewhere
 //
 // A query or a webhook is I/O, so the caller asks it and gives the latest reading with each observation. Only a reading from
-// after the wave's nodes moved counts; none by the end of the soak is inconclusive.
+// after one of the wave's nodes served counts; none by the end of the soak is inconclusive.
 //
 // # Time
 //
@@ -85,12 +85,10 @@
 // # Where things are
 //
 // event.go, view.go and action.go are what goes in and out. step.go dispatches; commands.go is what persons ask for;
-// observe.go goes from phase to phase; waves.go chooses nodes; nodes.go follows one node; gates.go reads gates; rollback.go
-// takes back; clock.go keeps time; joining.go, undo.go and conflicts.go stand beside the machine.
+// observe.go goes from phase to phase; waves.go chooses nodes, move.go moves them; nodes.go follows one node; gates.go reads
+// gates; rollback.go takes back; clock.go keeps time; joining.go, undo.go, conflicts.go and plan.go stand beside the machine.
 //
-// More kinds of gate are more fields of model.GateSpec and more cases in readGates; a cap on nodes not serving and freeze
-// windows are more reasons, given by the caller in Observe, why begin or move waits; an approval is a gate that stays
-// inconclusive until it is promoted.
+// More kinds of gate are more fields of model.GateSpec and more cases in readGates.
 //
 // The package imports model and the standard library only.
 package rollout

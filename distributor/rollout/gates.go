@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -65,16 +66,41 @@ func (m *machine) unapproved() *model.ApprovalGate {
 	return nil
 }
 
-// readElsewhere takes what was read of a gate elsewhere, if it is about this wave as it stands: a reading from before its nodes moved says
-// nothing of the release.
+// readElsewhere takes what was read of a gate elsewhere, if it is about the wave: a reading from before one of its nodes served says nothing
+// of the release.
 func (m *machine) readElsewhere(gate int, none model.GateReading) model.GateReading {
 	r, ok := m.elsewhere[gate]
-	if !ok || r.At.Before(m.wave().MovedAt) || m.wave().MovedAt.IsZero() {
+	since := ServedSince(m.state)
+	if !ok || since.IsZero() || r.At.Before(since) {
 		none.Verdict, none.Detail = model.VerdictInconclusive, "there is no answer yet"
 		return none
 	}
 	r.Gate = none.Gate
 	return r
+}
+
+// ServedSince is since when the first of the current wave's counted nodes serves the release; where none can be counted, when they were moved.
+// Zero: none does yet. What is read elsewhere counts from then on, and need not be asked before.
+func ServedSince(r model.Rollout) time.Time {
+	if r.Wave < 0 || r.Wave >= len(r.Waves) {
+		return time.Time{}
+	}
+	var since time.Time
+	counted := 0
+	for _, id := range r.Waves[r.Wave].Nodes {
+		p := r.Nodes[id]
+		if p.State == model.NodeSkipped || p.Uncounted {
+			continue
+		}
+		counted++
+		if p.State == model.NodeServing && (since.IsZero() || p.Since.Before(since)) {
+			since = p.Since
+		}
+	}
+	if counted == 0 {
+		return r.Waves[r.Wave].MovedAt
+	}
+	return since
 }
 
 // traffic is what some nodes have served.

@@ -208,10 +208,19 @@ func TestGateThatIsReadElsewhere(t *testing.T) {
 			t.Errorf("readings %v", readings)
 		}
 	})
-	t.Run("an answer from before the nodes moved is none", func(t *testing.T) {
+	t.Run("an answer from before the node served is none", func(t *testing.T) {
 		d := soaking(t)
-		give(d, model.VerdictFail, d.r.Waves[0].MovedAt.Add(-time.Millisecond))
+		if served := d.r.Nodes["n1"].Since; !served.After(d.r.Waves[0].MovedAt) {
+			t.Fatalf("served at %s, moved at %s", served, d.r.Waves[0].MovedAt)
+		}
+		give(d, model.VerdictFail, d.r.Nodes["n1"].Since.Add(-time.Millisecond))
 		d.want(model.RolloutSoaking, 0)
+	})
+	t.Run("an answer while the node moves is none", func(t *testing.T) {
+		d := newDrive(t, newFleet(1), asked)
+		d.toMoving()
+		give(d, model.VerdictFail, d.now)
+		d.want(model.RolloutMoving, 0)
 	})
 	t.Run("passes", func(t *testing.T) {
 		d := soaking(t)

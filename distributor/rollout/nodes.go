@@ -14,6 +14,9 @@ func moved(p model.NodeProgress) bool { return !p.MovedAt.IsZero() }
 // present says whether a node is there, or was a moment ago.
 func present(v NodeView) bool { return v.Connected || v.Silent <= SilenceGrace }
 
+// Present is for the caller's own counts: a node is there, or was a moment ago.
+func Present(v NodeView) bool { return present(v) }
+
 // serves says whether a node has proved that it serves the whole chain.
 func serves(v NodeView, chain string) bool {
 	return chain != "" && v.Serving == chain && !says(v, chain, model.ChainRejected) && !says(v, chain, model.ChainDegraded)

@@ -47,14 +47,9 @@ func (s *Service) render(assigned map[model.Layer]model.ReleaseID) (model.Chain,
 	if r, known := s.chains[key]; known {
 		return r.chain, r.err
 	}
-	layers := make(map[model.Layer]model.Release, len(assigned))
-	for layer, id := range assigned {
-		release, known := s.releases[id]
-		if !known {
-			// Not kept: the release may be read later.
-			return model.Chain{}, fmt.Errorf("release/%s is not loaded", id)
-		}
-		layers[layer] = release
+	layers, err := s.layers(assigned)
+	if err != nil {
+		return model.Chain{}, err // not kept: the release may be read later
 	}
 	chain, err := delivery.Render(layers)
 	if len(s.chains) >= maxChains {
@@ -62,6 +57,19 @@ func (s *Service) render(assigned map[model.Layer]model.ReleaseID) (model.Chain,
 	}
 	s.chains[key] = rendered{chain: chain, err: err}
 	return chain, err
+}
+
+// layers are the releases that are assigned; mu is held.
+func (s *Service) layers(assigned map[model.Layer]model.ReleaseID) (map[model.Layer]model.Release, error) {
+	layers := make(map[model.Layer]model.Release, len(assigned))
+	for layer, id := range assigned {
+		release, known := s.releases[id]
+		if !known {
+			return nil, fmt.Errorf("release/%s is not loaded", id)
+		}
+		layers[layer] = release
+	}
+	return layers, nil
 }
 
 // with is assigned with one layer set to a release, or taken away when release is zero.

@@ -92,6 +92,7 @@ func (s *Service) driveAll(ctx context.Context) {
 			return
 		}
 		s.observe(ctx, e)
+		s.ask(ctx, e)
 	}
 	s.schedule()
 }
@@ -245,6 +246,7 @@ func (s *Service) settle(e *entry, changed bool) []string {
 // is held.
 func (s *Service) setDuties(e *entry) []string {
 	var told []string
+	compares := comparesNow(e.state)
 	for _, n := range s.concerned(e) {
 		if n.duty.rollout != "" && n.duty.rollout != e.state.Name {
 			if other := s.find(n.duty.rollout); other != nil && other.running() {
@@ -261,6 +263,8 @@ func (s *Service) setDuties(e *entry) []string {
 		}
 		if progress, held := e.state.Nodes[n.row.ID]; held && !progress.MovedAt.IsZero() {
 			want.rollout, want.statistics = e.state.Name, true
+		} else if compares && n.row.Reports {
+			want.rollout, want.statistics = e.state.Name, true
 		}
 		if !slices.EqualFunc(n.duty.prefetch, want.prefetch, func(a, b model.Module) bool { return a.Digest == b.Digest && a.Artifact == b.Artifact }) {
 			told = append(told, n.row.ID)
@@ -269,6 +273,11 @@ func (s *Service) setDuties(e *entry) []string {
 		s.direct(n)
 	}
 	return told
+}
+
+// comparesNow says whether the current wave is compared with the nodes that have not moved.
+func comparesNow(r model.Rollout) bool {
+	return r.Wave >= 0 && r.Wave < len(r.Spec.Waves) && slices.ContainsFunc(r.Spec.Waves[r.Wave].Gates, model.GateSpec.Compares)
 }
 
 // prefetch are the modules that a node should have on disk before a rollout moves it; mu is held.

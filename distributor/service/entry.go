@@ -26,6 +26,8 @@ type entry struct {
 	}
 	// blocker is the rollout that a pending one waits for; nil when that is not known.
 	blocker *entry
+	// asked are the gates that are read elsewhere.
+	asked map[gateKey]*asked
 }
 
 func newEntry(state model.Rollout, revision int64) (*entry, error) {
@@ -44,7 +46,7 @@ func (e *entry) running() bool { return !e.state.Phase.Ended() }
 
 // slim forgets of an ended rollout what only grows with the fleet: nodes are looked up in the store when somebody asks.
 func (e *entry) slim() {
-	e.members, e.blocker = nil, nil
+	e.members, e.blocker, e.asked = nil, nil, nil
 	e.state.Nodes, e.state.Restore, e.state.History = nil, nil, nil
 	e.state.Waves = slices.Clone(e.state.Waves)
 	for i, w := range e.state.Waves {

@@ -41,8 +41,11 @@ type node struct {
 	// lastSeen is when a session last said anything; zero: not since the start.
 	lastSeen time.Time
 	// fetched are the digests that the node said it has.
-	fetched  map[string]struct{}
+	fetched map[string]struct{}
+	// stats are the latest, which came at statsAt; lately counts what was served since a wave moved.
 	stats    model.Statistics
+	statsAt  time.Time
+	lately   window
 	restarts int
 }
 

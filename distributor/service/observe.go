@@ -39,6 +39,10 @@ func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
 		view.HeldBy = held[n.row.ID]
 		event.Nodes = append(event.Nodes, view)
 	}
+	event.Frozen, event.Elsewhere = s.frozen(e.state), e.readings()
+	if e.state.Spec.MaxNotServing > 0 {
+		event.Unsettled = s.unsettled(e, nodes)
+	}
 	e.blocker = nil
 	if e.state.Phase == model.RolloutPending {
 		if e.blocker = s.blockerOf(e.state, nodes); e.blocker != nil {
@@ -57,6 +61,9 @@ func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) ro
 		Assigned: n.row.Assigned[e.state.Layer], Given: len(n.row.Assigned) > 0,
 		CurrentChain: n.chain.Hash,
 		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts, Stats: n.stats,
+	}
+	if wave, watched := watchedWave(e.state); watched && e.state.Nodes[n.row.ID].MovedAt.IsZero() {
+		view.Lately = n.lately.read(e.state.Waves[wave].MovedAt, n.stats, n.statsAt)
 	}
 	release, gives := rollout.ReleaseFor(e.state, n.row.ID)
 	if !gives {

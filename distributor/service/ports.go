@@ -55,6 +55,14 @@ type Modules interface {
 	Schema(ctx context.Context, module model.Module) ([]byte, error)
 }
 
+// Gates reads gates whose answer is elsewhere. An implementation may be used concurrently.
+type Gates interface {
+	// Check says why a gate cannot be asked, such as a host that nobody has allowed; nil when it can. It does no I/O.
+	Check(gate model.GateSpec) error
+	// Read asks until ctx ends. It does not fail: what cannot be asked, or understood, is inconclusive, and detail says why.
+	Read(ctx context.Context, gate model.GateSpec, about GateSubject) (verdict model.GateVerdict, detail string)
+}
+
 // MaxBatch is how many rows of nodes one transaction may write; an audit entry counts as two rows. It stays below etcd's
 // own limit of 128 operations.
 const MaxBatch = 100

@@ -22,6 +22,10 @@ type RolloutDraft struct {
 	Selector string
 	// IncludeUnreported takes nodes whose sinks cannot report too; else they are left out, and the rollout says which.
 	IncludeUnreported bool
+	// MaxNotServing bounds how many nodes of the fleet are on their way or not serving at any moment; zero: the waves alone do.
+	MaxNotServing int
+	// Freeze is when nothing moves on, beside the distributor's own windows.
+	Freeze []model.FreezeWindow
 	// Waves in order; empty: one wave of everything.
 	Waves []model.WaveSpec
 	// NoWait refuses the rollout when a running one shares nodes; else it waits, pending.
@@ -33,18 +37,27 @@ type RolloutDraft struct {
 // ErrNotFound for an unknown release; ErrPrecondition for a target without nodes that can be taken; ErrExists for a name that is taken;
 // ErrConflict, with NoWait, naming the running rollout that shares nodes. The rollout is shared and must not be changed.
 func (s *Service) StartRollout(ctx context.Context, actor Actor, draft RolloutDraft) (model.Rollout, error) {
+	make, err := s.fromDraft(ctx, actor, draft)
+	if err != nil {
+		return model.Rollout{}, err
+	}
+	return s.start(ctx, actor, "start", draft.NoWait, make)
+}
+
+// fromDraft checks a draft, and gives what makes the rollout of it.
+func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft) (func(now time.Time) (model.Rollout, error), error) {
 	object := "rollout/" + draft.Name
 	if err := s.Ready(); err != nil {
-		return model.Rollout{}, err
+		return nil, err
 	}
 	if err := actor.check(object); err != nil {
-		return model.Rollout{}, err
+		return nil, err
 	}
 	if err := model.ValidateName("rollout", "metadata.name", draft.Name); err != nil {
-		return model.Rollout{}, err
+		return nil, err
 	}
 	if draft.Release == "" {
-		return model.Rollout{}, model.Invalidf(object, "spec.release", "name one, see waft release list", "is empty")
+		return nil, model.Invalidf(object, "spec.release", "name one, see waft release list", "is empty")
 	}
 	release, err := s.GetRelease(ctx, draft.Release)
 	if err != nil {
@@ -55,23 +68,39 @@ func (s *Service) StartRollout(ctx context.Context, actor Actor, draft RolloutDr
 				about.Message = told.Object + ": " + told.Message
 			}
 			about.Object, about.Field = object, "spec.release"
-			return model.Rollout{}, &about
+			return nil, &about
 		}
-		return model.Rollout{}, err
+		return nil, err
 	}
-	spec := model.RolloutSpec{Release: release.ID, Selector: draft.Selector, IncludeUnreported: draft.IncludeUnreported, Waves: slices.Clone(draft.Waves)}
+	spec := model.RolloutSpec{
+		Release: release.ID, Selector: draft.Selector, IncludeUnreported: draft.IncludeUnreported,
+		MaxNotServing: draft.MaxNotServing, Freeze: slices.Clone(draft.Freeze), Waves: slices.Clone(draft.Waves),
+	}
 	if err := model.ValidateRolloutSpec(object, spec); err != nil {
-		return model.Rollout{}, err
+		return nil, err
 	}
-	return s.start(ctx, actor, "start", draft.NoWait, func(now time.Time) (model.Rollout, error) {
+	if err := s.checkGates(object, spec.Waves); err != nil {
+		return nil, err
+	}
+	return func(now time.Time) (model.Rollout, error) {
 		return rollout.New(draft.Name, release.Layer, spec, actor.by(), now), nil
-	})
+	}, nil
 }
 
 // start admits and stores the rollout that make makes. make is called in the drive loop, maybe more than once.
 func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bool, make func(now time.Time) (model.Rollout, error)) (model.Rollout, error) {
+	var out model.Rollout
+	err := s.admitted(ctx, noWait, make, func(run context.Context, e *entry) error {
+		var err error
+		out, err = s.begin(run, actor, verb, e)
+		return err
+	})
+	return out, err
+}
+
+// admitted calls then, in the drive loop, with the rollout that make makes, once it is known that it may start.
+func (s *Service) admitted(ctx context.Context, noWait bool, make func(now time.Time) (model.Rollout, error), then func(context.Context, *entry) error) error {
 	for range maxChecks {
-		var out model.Rollout
 		var unchecked map[string]model.Chain
 		err := s.inDrive(ctx, "rollout", func(run context.Context) error {
 			state, err := make(s.stamp())
@@ -88,21 +117,17 @@ func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bo
 			if unchecked, err = s.admit(e, noWait); err != nil || len(unchecked) > 0 {
 				return err
 			}
-			out, err = s.begin(run, actor, verb, e)
-			return err
+			return then(run, e)
 		})
-		if err != nil {
-			return model.Rollout{}, err
-		}
-		if len(unchecked) == 0 {
-			return out, nil
+		if err != nil || len(unchecked) == 0 {
+			return err
 		}
 		// Schemas are read outside the drive loop, so that a slow disk or registry holds up nobody else.
 		if err := s.checkAll(ctx, unchecked); err != nil {
-			return model.Rollout{}, err
+			return err
 		}
 	}
-	return model.Rollout{}, &model.Error{Kind: model.ErrUnavailable, Object: "rollout", Message: "the fleet changes faster than its chains are checked",
+	return &model.Error{Kind: model.ErrUnavailable, Object: "rollout", Message: "the fleet changes faster than its chains are checked",
 		Next: "try again in a moment"}
 }
 
@@ -325,6 +350,11 @@ func (s *Service) Resume(ctx context.Context, actor Actor, name string) (model.R
 // Promote ends the running soak now, or overrules an inconclusive gate.
 func (s *Service) Promote(ctx context.Context, actor Actor, name string) (model.Rollout, error) {
 	return s.command(ctx, actor, "promote", name, rollout.Promote{By: actor.by()})
+}
+
+// Approve lets a rollout go on after the wave that soaks, where that asks for an approval.
+func (s *Service) Approve(ctx context.Context, actor Actor, name string) (model.Rollout, error) {
+	return s.command(ctx, actor, "approve", name, rollout.Approve{By: actor.by()})
 }
 
 // Abort stops a rollout for ever and keeps: moved nodes stay on the new release, the others on theirs.

@@ -31,6 +31,10 @@ const (
 type Config struct {
 	Store   Store
 	Modules Modules
+	// Gates reads gates whose answer is elsewhere; nil: there are none, and a rollout with one is refused.
+	Gates Gates
+	// Freeze gives the windows in which no rollout moves on, as they are now; nil: none.
+	Freeze func() []model.FreezeWindow
 	// Now is the clock that decisions are made by; nil means time.Now.
 	Now func() time.Time
 	// Log takes what an operator should know; nil discards it.
@@ -75,6 +79,8 @@ const (
 type Service struct {
 	store           Store
 	modules         Modules
+	gates           Gates
+	freeze          func() []model.FreezeWindow
 	now             func() time.Time
 	log             *slog.Logger
 	replica         string
@@ -89,6 +95,8 @@ type Service struct {
 	ledger  *waker // wakes the ledger
 	hub     *hub
 	schemas *schemas
+	// asking are the questions to gates that are under way.
+	asking sync.WaitGroup
 	// unsure are rollouts that may be in the store although storing them failed; the drive loop's own.
 	unsure map[string]struct{}
 
@@ -125,7 +133,7 @@ func New(config Config) (*Service, error) {
 		return nil, errors.New("service: Config.Store and Config.Modules are required")
 	}
 	s := &Service{
-		store: config.Store, modules: config.Modules, now: config.Now, log: config.Log, replica: config.Replica,
+		store: config.Store, modules: config.Modules, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
 		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
 		commands: make(chan func(context.Context)),
 		stopped:  make(chan struct{}),
@@ -141,6 +149,12 @@ func New(config Config) (*Service, error) {
 		joiners:  map[*node]struct{}{},
 	}
 	s.schemas = newSchemas(config.Modules)
+	if s.gates == nil {
+		s.gates = noGates{}
+	}
+	if s.freeze == nil {
+		s.freeze = func() []model.FreezeWindow { return nil }
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -185,6 +199,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}()
 	s.driveLoop(ctx)
 
+	s.asking.Wait()
 	s.stop()
 	stopLedger()
 	<-ended

@@ -257,7 +257,7 @@ func (x *Session) Statistics(stats model.Statistics) {
 	if len(stats.Chain) > MaxReportHash {
 		return
 	}
-	x.told(statisticsDelay, func(s *Service, n *node) { n.stats = stats })
+	x.told(statisticsDelay, func(s *Service, n *node) { n.stats, n.statsAt = stats, s.stamp() })
 }
 
 // EnvoyRestarted says that the node's Envoy came up again.

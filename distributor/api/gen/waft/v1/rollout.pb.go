@@ -153,7 +153,12 @@ type RolloutSpec struct {
 	Release string  `protobuf:"bytes,1,opt,name=release,proto3" json:"release,omitempty"`
 	Target  *Target `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
 	// In order. Shares are cumulative. Empty: one wave of everything.
-	Waves         []*Wave `protobuf:"bytes,3,rep,name=waves,proto3" json:"waves,omitempty"`
+	Waves []*Wave `protobuf:"bytes,3,rep,name=waves,proto3" json:"waves,omitempty"`
+	// How many nodes of the fleet may be on their way or not serving at any moment, over all rollouts; a wave then moves its nodes a
+	// few at a time, each group within the wave's deadline. 0: a wave moves all its nodes at once.
+	MaxNotServing int32 `protobuf:"varint,4,opt,name=max_not_serving,json=maxNotServing,proto3" json:"max_not_serving,omitempty"`
+	// When nothing may move on, beside the distributor's own windows. What has moved is watched and goes back all the same.
+	Freeze        []*FreezeWindow `protobuf:"bytes,5,rep,name=freeze,proto3" json:"freeze,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -209,6 +214,93 @@ func (x *RolloutSpec) GetWaves() []*Wave {
 	return nil
 }
 
+func (x *RolloutSpec) GetMaxNotServing() int32 {
+	if x != nil {
+		return x.MaxNotServing
+	}
+	return 0
+}
+
+func (x *RolloutSpec) GetFreeze() []*FreezeWindow {
+	if x != nil {
+		return x.Freeze
+	}
+	return nil
+}
+
+// FreezeWindow is a time in which no wave begins and no node is moved on: once, or each week.
+type FreezeWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 2026-12-24T16:00:00Z, or for a window of each week the day and the time: Fri 16:00
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// In the form of from.
+	Until string `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// For a window of each week, the name of a time zone, such as Europe/Paris. Default UTC.
+	TimeZone string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// For people.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreezeWindow) Reset() {
+	*x = FreezeWindow{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreezeWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreezeWindow) ProtoMessage() {}
+
+func (x *FreezeWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreezeWindow.ProtoReflect.Descriptor instead.
+func (*FreezeWindow) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FreezeWindow) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *FreezeWindow) GetUntil() string {
+	if x != nil {
+		return x.Until
+	}
+	return ""
+}
+
+func (x *FreezeWindow) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *FreezeWindow) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A label selector as in Kubernetes: env=prod,zone in (a,b). Empty selects every node.
@@ -222,7 +314,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[3]
+	mi := &file_waft_v1_rollout_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -234,7 +326,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[3]
+	mi := &file_waft_v1_rollout_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -247,7 +339,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{3}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Target) GetSelector() string {
@@ -285,7 +377,7 @@ type Wave struct {
 
 func (x *Wave) Reset() {
 	*x = Wave{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[4]
+	mi := &file_waft_v1_rollout_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +389,7 @@ func (x *Wave) String() string {
 func (*Wave) ProtoMessage() {}
 
 func (x *Wave) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[4]
+	mi := &file_waft_v1_rollout_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +402,7 @@ func (x *Wave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wave.ProtoReflect.Descriptor instead.
 func (*Wave) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{4}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Wave) GetNodes() int32 {
@@ -355,16 +447,24 @@ func (x *Wave) GetGates() []*Gate {
 	return nil
 }
 
+// Gate is a check on a wave; exactly one field is set. A gate fails as soon as it can tell, and the rollout goes back; it passes at the
+// end of the soak. One that cannot tell by then is inconclusive, and pauses the rollout.
 type Gate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ErrorRatio    *ErrorRatioGate        `protobuf:"bytes,1,opt,name=error_ratio,json=errorRatio,proto3" json:"error_ratio,omitempty"`
+	DeniedRatio   *DeniedRatioGate       `protobuf:"bytes,2,opt,name=denied_ratio,json=deniedRatio,proto3" json:"denied_ratio,omitempty"`
+	Coverage      *CoverageGate          `protobuf:"bytes,3,opt,name=coverage,proto3" json:"coverage,omitempty"`
+	Comparison    *ComparisonGate        `protobuf:"bytes,4,opt,name=comparison,proto3" json:"comparison,omitempty"`
+	Approval      *ApprovalGate          `protobuf:"bytes,5,opt,name=approval,proto3" json:"approval,omitempty"`
+	Prometheus    *PrometheusGate        `protobuf:"bytes,6,opt,name=prometheus,proto3" json:"prometheus,omitempty"`
+	Webhook       *WebhookGate           `protobuf:"bytes,7,opt,name=webhook,proto3" json:"webhook,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Gate) Reset() {
 	*x = Gate{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[5]
+	mi := &file_waft_v1_rollout_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +476,7 @@ func (x *Gate) String() string {
 func (*Gate) ProtoMessage() {}
 
 func (x *Gate) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[5]
+	mi := &file_waft_v1_rollout_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,12 +489,54 @@ func (x *Gate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gate.ProtoReflect.Descriptor instead.
 func (*Gate) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Gate) GetErrorRatio() *ErrorRatioGate {
 	if x != nil {
 		return x.ErrorRatio
+	}
+	return nil
+}
+
+func (x *Gate) GetDeniedRatio() *DeniedRatioGate {
+	if x != nil {
+		return x.DeniedRatio
+	}
+	return nil
+}
+
+func (x *Gate) GetCoverage() *CoverageGate {
+	if x != nil {
+		return x.Coverage
+	}
+	return nil
+}
+
+func (x *Gate) GetComparison() *ComparisonGate {
+	if x != nil {
+		return x.Comparison
+	}
+	return nil
+}
+
+func (x *Gate) GetApproval() *ApprovalGate {
+	if x != nil {
+		return x.Approval
+	}
+	return nil
+}
+
+func (x *Gate) GetPrometheus() *PrometheusGate {
+	if x != nil {
+		return x.Prometheus
+	}
+	return nil
+}
+
+func (x *Gate) GetWebhook() *WebhookGate {
+	if x != nil {
+		return x.Webhook
 	}
 	return nil
 }
@@ -413,7 +555,7 @@ type ErrorRatioGate struct {
 
 func (x *ErrorRatioGate) Reset() {
 	*x = ErrorRatioGate{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[6]
+	mi := &file_waft_v1_rollout_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -425,7 +567,7 @@ func (x *ErrorRatioGate) String() string {
 func (*ErrorRatioGate) ProtoMessage() {}
 
 func (x *ErrorRatioGate) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[6]
+	mi := &file_waft_v1_rollout_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -438,7 +580,7 @@ func (x *ErrorRatioGate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorRatioGate.ProtoReflect.Descriptor instead.
 func (*ErrorRatioGate) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ErrorRatioGate) GetMax() float64 {
@@ -453,6 +595,384 @@ func (x *ErrorRatioGate) GetMinSamples() int64 {
 		return x.MinSamples
 	}
 	return 0
+}
+
+// DeniedRatioGate is ErrorRatioGate for 401 and 403: a filter that denies everybody answers no 5xx.
+type DeniedRatioGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 to 1.
+	Max float64 `protobuf:"fixed64,1,opt,name=max,proto3" json:"max,omitempty"`
+	// Default 20.
+	MinSamples    int64 `protobuf:"varint,2,opt,name=min_samples,json=minSamples,proto3" json:"min_samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeniedRatioGate) Reset() {
+	*x = DeniedRatioGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeniedRatioGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeniedRatioGate) ProtoMessage() {}
+
+func (x *DeniedRatioGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeniedRatioGate.ProtoReflect.Descriptor instead.
+func (*DeniedRatioGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DeniedRatioGate) GetMax() float64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+func (x *DeniedRatioGate) GetMinSamples() int64 {
+	if x != nil {
+		return x.MinSamples
+	}
+	return 0
+}
+
+// CoverageGate fails the wave when the filters of the chain counted less than min of the requests that completed on the moved nodes, so
+// that a filter that Envoy skips shows. What counts is the filter that saw the fewest; one that answers requests itself lowers it for
+// those behind it.
+type CoverageGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 to 1.
+	Min float64 `protobuf:"fixed64,1,opt,name=min,proto3" json:"min,omitempty"`
+	// Default 20.
+	MinSamples    int64 `protobuf:"varint,2,opt,name=min_samples,json=minSamples,proto3" json:"min_samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoverageGate) Reset() {
+	*x = CoverageGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoverageGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoverageGate) ProtoMessage() {}
+
+func (x *CoverageGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoverageGate.ProtoReflect.Descriptor instead.
+func (*CoverageGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CoverageGate) GetMin() float64 {
+	if x != nil {
+		return x.Min
+	}
+	return 0
+}
+
+func (x *CoverageGate) GetMinSamples() int64 {
+	if x != nil {
+		return x.MinSamples
+	}
+	return 0
+}
+
+// ComparisonGate fails the wave when the moved nodes do worse than those of the target that have not moved, over the same time.
+type ComparisonGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// errors (5xx) or denied (401 and 403).
+	Of string `protobuf:"bytes,1,opt,name=of,proto3" json:"of,omitempty"`
+	// By how much the moved nodes' share may be above the others': 0.01 lets 3 % stand against 2 %.
+	MaxIncrease float64 `protobuf:"fixed64,2,opt,name=max_increase,json=maxIncrease,proto3" json:"max_increase,omitempty"`
+	// Of each side. Default 100.
+	MinSamples    int64 `protobuf:"varint,3,opt,name=min_samples,json=minSamples,proto3" json:"min_samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ComparisonGate) Reset() {
+	*x = ComparisonGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComparisonGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComparisonGate) ProtoMessage() {}
+
+func (x *ComparisonGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComparisonGate.ProtoReflect.Descriptor instead.
+func (*ComparisonGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ComparisonGate) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *ComparisonGate) GetMaxIncrease() float64 {
+	if x != nil {
+		return x.MaxIncrease
+	}
+	return 0
+}
+
+func (x *ComparisonGate) GetMinSamples() int64 {
+	if x != nil {
+		return x.MinSamples
+	}
+	return 0
+}
+
+// ApprovalGate has a person say that the rollout may go on after this wave (ApproveRollout).
+type ApprovalGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to look at, for the person.
+	Note          string `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalGate) Reset() {
+	*x = ApprovalGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalGate) ProtoMessage() {}
+
+func (x *ApprovalGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalGate.ProtoReflect.Descriptor instead.
+func (*ApprovalGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ApprovalGate) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// PrometheusGate compares the answer to a query with bounds.
+type PrometheusGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What readings call it: prometheus/NAME.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The URL of a Prometheus that the distributor may ask (waft serve --gate-host).
+	Server string `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
+	// PromQL with a scalar or one sample as its answer. $rollout, $release, $wave and $moved (the ids of the moved nodes, as a regular
+	// expression) stand for what they say.
+	Query string `protobuf:"bytes,3,opt,name=query,proto3" json:"query,omitempty"`
+	// At least one of the bounds.
+	Max *float64 `protobuf:"fixed64,4,opt,name=max,proto3,oneof" json:"max,omitempty"`
+	Min *float64 `protobuf:"fixed64,5,opt,name=min,proto3,oneof" json:"min,omitempty"`
+	// How often it is asked; a Go duration. Default 10s.
+	Every         string `protobuf:"bytes,6,opt,name=every,proto3" json:"every,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrometheusGate) Reset() {
+	*x = PrometheusGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrometheusGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrometheusGate) ProtoMessage() {}
+
+func (x *PrometheusGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrometheusGate.ProtoReflect.Descriptor instead.
+func (*PrometheusGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PrometheusGate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PrometheusGate) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *PrometheusGate) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *PrometheusGate) GetMax() float64 {
+	if x != nil && x.Max != nil {
+		return *x.Max
+	}
+	return 0
+}
+
+func (x *PrometheusGate) GetMin() float64 {
+	if x != nil && x.Min != nil {
+		return *x.Min
+	}
+	return 0
+}
+
+func (x *PrometheusGate) GetEvery() string {
+	if x != nil {
+		return x.Every
+	}
+	return ""
+}
+
+// WebhookGate asks a program: a POST of {"rollout","release","wave","moved","waiting"}, answered by
+// {"verdict":"pass"|"fail"|"inconclusive","detail"}.
+type WebhookGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What readings call it: webhook/NAME.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// A URL that the distributor may ask (waft serve --gate-host).
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// How often it is asked; a Go duration. Default 10s.
+	Every         string `protobuf:"bytes,3,opt,name=every,proto3" json:"every,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookGate) Reset() {
+	*x = WebhookGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookGate) ProtoMessage() {}
+
+func (x *WebhookGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookGate.ProtoReflect.Descriptor instead.
+func (*WebhookGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *WebhookGate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WebhookGate) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *WebhookGate) GetEvery() string {
+	if x != nil {
+		return x.Every
+	}
+	return ""
 }
 
 type RolloutStatus struct {
@@ -480,7 +1000,7 @@ type RolloutStatus struct {
 
 func (x *RolloutStatus) Reset() {
 	*x = RolloutStatus{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[7]
+	mi := &file_waft_v1_rollout_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +1012,7 @@ func (x *RolloutStatus) String() string {
 func (*RolloutStatus) ProtoMessage() {}
 
 func (x *RolloutStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[7]
+	mi := &file_waft_v1_rollout_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +1025,7 @@ func (x *RolloutStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutStatus.ProtoReflect.Descriptor instead.
 func (*RolloutStatus) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RolloutStatus) GetPhase() string {
@@ -593,19 +1113,21 @@ func (x *RolloutStatus) GetUndoes() string {
 }
 
 type WaveStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Nodes         []string               `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	SoakUntil     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=soak_until,json=soakUntil,proto3" json:"soak_until,omitempty"`
-	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
-	Readings      []*GateReading         `protobuf:"bytes,5,rep,name=readings,proto3" json:"readings,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Nodes     []string               `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	SoakUntil *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=soak_until,json=soakUntil,proto3" json:"soak_until,omitempty"`
+	EndedAt   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	Readings  []*GateReading         `protobuf:"bytes,5,rep,name=readings,proto3" json:"readings,omitempty"`
+	// Who approved it; absent until somebody has.
+	Approval      *Approval `protobuf:"bytes,6,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WaveStatus) Reset() {
 	*x = WaveStatus{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[8]
+	mi := &file_waft_v1_rollout_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +1139,7 @@ func (x *WaveStatus) String() string {
 func (*WaveStatus) ProtoMessage() {}
 
 func (x *WaveStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[8]
+	mi := &file_waft_v1_rollout_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +1152,7 @@ func (x *WaveStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaveStatus.ProtoReflect.Descriptor instead.
 func (*WaveStatus) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{8}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WaveStatus) GetNodes() []string {
@@ -668,6 +1190,73 @@ func (x *WaveStatus) GetReadings() []*GateReading {
 	return nil
 }
 
+func (x *WaveStatus) GetApproval() *Approval {
+	if x != nil {
+		return x.Approval
+	}
+	return nil
+}
+
+type Approval struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Actor         string                 `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Approval) Reset() {
+	*x = Approval{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Approval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Approval) ProtoMessage() {}
+
+func (x *Approval) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Approval.ProtoReflect.Descriptor instead.
+func (*Approval) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Approval) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Approval) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Approval) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 type GateReading struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Gate  string                 `protobuf:"bytes,1,opt,name=gate,proto3" json:"gate,omitempty"`
@@ -681,7 +1270,7 @@ type GateReading struct {
 
 func (x *GateReading) Reset() {
 	*x = GateReading{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[9]
+	mi := &file_waft_v1_rollout_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +1282,7 @@ func (x *GateReading) String() string {
 func (*GateReading) ProtoMessage() {}
 
 func (x *GateReading) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[9]
+	mi := &file_waft_v1_rollout_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +1295,7 @@ func (x *GateReading) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GateReading.ProtoReflect.Descriptor instead.
 func (*GateReading) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{9}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GateReading) GetGate() string {
@@ -753,7 +1342,7 @@ type NodeProgress struct {
 
 func (x *NodeProgress) Reset() {
 	*x = NodeProgress{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[10]
+	mi := &file_waft_v1_rollout_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +1354,7 @@ func (x *NodeProgress) String() string {
 func (*NodeProgress) ProtoMessage() {}
 
 func (x *NodeProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[10]
+	mi := &file_waft_v1_rollout_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +1367,7 @@ func (x *NodeProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeProgress.ProtoReflect.Descriptor instead.
 func (*NodeProgress) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{10}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NodeProgress) GetNode() string {
@@ -830,7 +1419,7 @@ type Transition struct {
 
 func (x *Transition) Reset() {
 	*x = Transition{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[11]
+	mi := &file_waft_v1_rollout_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +1431,7 @@ func (x *Transition) String() string {
 func (*Transition) ProtoMessage() {}
 
 func (x *Transition) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[11]
+	mi := &file_waft_v1_rollout_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +1444,7 @@ func (x *Transition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transition.ProtoReflect.Descriptor instead.
 func (*Transition) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{11}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Transition) GetAt() *timestamppb.Timestamp {
@@ -905,7 +1494,7 @@ type StartRolloutRequest struct {
 
 func (x *StartRolloutRequest) Reset() {
 	*x = StartRolloutRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[12]
+	mi := &file_waft_v1_rollout_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +1506,7 @@ func (x *StartRolloutRequest) String() string {
 func (*StartRolloutRequest) ProtoMessage() {}
 
 func (x *StartRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[12]
+	mi := &file_waft_v1_rollout_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1519,7 @@ func (x *StartRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRolloutRequest.ProtoReflect.Descriptor instead.
 func (*StartRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{12}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartRolloutRequest) GetRollout() *Rollout {
@@ -954,6 +1543,404 @@ func (x *StartRolloutRequest) GetNoWait() bool {
 	return false
 }
 
+// RolloutPlan is what a rollout would do if it were started now, and nothing changed meanwhile.
+type RolloutPlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// NAME@sha256:HEX
+	Release string         `protobuf:"bytes,1,opt,name=release,proto3" json:"release,omitempty"`
+	Waves   []*PlannedWave `protobuf:"bytes,2,rep,name=waves,proto3" json:"waves,omitempty"`
+	// Nodes of the target that no wave would take.
+	LeftOut []*PlannedNode `protobuf:"bytes,3,rep,name=left_out,json=leftOut,proto3" json:"left_out,omitempty"`
+	// Another rollout that it would wait for; empty for none.
+	WaitsFor string `protobuf:"bytes,4,opt,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
+	// Why nothing would move now, such as a freeze window; empty when nothing forbids it.
+	Frozen string `protobuf:"bytes,5,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	// The distinct chains that nodes would go from and to, by hash.
+	Changes       []*ChainChange `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RolloutPlan) Reset() {
+	*x = RolloutPlan{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RolloutPlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RolloutPlan) ProtoMessage() {}
+
+func (x *RolloutPlan) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RolloutPlan.ProtoReflect.Descriptor instead.
+func (*RolloutPlan) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RolloutPlan) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+func (x *RolloutPlan) GetWaves() []*PlannedWave {
+	if x != nil {
+		return x.Waves
+	}
+	return nil
+}
+
+func (x *RolloutPlan) GetLeftOut() []*PlannedNode {
+	if x != nil {
+		return x.LeftOut
+	}
+	return nil
+}
+
+func (x *RolloutPlan) GetWaitsFor() string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return ""
+}
+
+func (x *RolloutPlan) GetFrozen() string {
+	if x != nil {
+		return x.Frozen
+	}
+	return ""
+}
+
+func (x *RolloutPlan) GetChanges() []*ChainChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type PlannedWave struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nodes         []*PlannedNode         `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedWave) Reset() {
+	*x = PlannedWave{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedWave) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedWave) ProtoMessage() {}
+
+func (x *PlannedWave) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedWave.ProtoReflect.Descriptor instead.
+func (*PlannedWave) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PlannedWave) GetNodes() []*PlannedNode {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type PlannedNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Why it is left out, or not counted; empty for a node that the wave counts.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Hashes of the chain that it runs now, which is empty for none, and of the one that it would run.
+	From          string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	To            string `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedNode) Reset() {
+	*x = PlannedNode{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedNode) ProtoMessage() {}
+
+func (x *PlannedNode) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedNode.ProtoReflect.Descriptor instead.
+func (*PlannedNode) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PlannedNode) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PlannedNode) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PlannedNode) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *PlannedNode) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+// ChainChange is what changes on nodes that go from one chain to another.
+type ChainChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Filters       []*FilterChange        `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChainChange) Reset() {
+	*x = ChainChange{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChainChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChainChange) ProtoMessage() {}
+
+func (x *ChainChange) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChainChange.ProtoReflect.Descriptor instead.
+func (*ChainChange) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ChainChange) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ChainChange) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *ChainChange) GetFilters() []*FilterChange {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+// FilterChange is one filter that differs.
+type FilterChange struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Filter string                 `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// added, removed or changed
+	Change string `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	// For changed: each field that differs, as paths such as module, priority, config.rules[0].path.
+	Fields        []*FieldChange `protobuf:"bytes,3,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterChange) Reset() {
+	*x = FilterChange{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterChange) ProtoMessage() {}
+
+func (x *FilterChange) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterChange.ProtoReflect.Descriptor instead.
+func (*FilterChange) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *FilterChange) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *FilterChange) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *FilterChange) GetFields() []*FieldChange {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type FieldChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Field string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// As JSON; empty for absent.
+	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	To   string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// The layer that the new value comes from.
+	Layer         string `protobuf:"bytes,4,opt,name=layer,proto3" json:"layer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldChange) Reset() {
+	*x = FieldChange{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldChange) ProtoMessage() {}
+
+func (x *FieldChange) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
+func (*FieldChange) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *FieldChange) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *FieldChange) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *FieldChange) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *FieldChange) GetLayer() string {
+	if x != nil {
+		return x.Layer
+	}
+	return ""
+}
+
 type RolloutActionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -964,7 +1951,7 @@ type RolloutActionRequest struct {
 
 func (x *RolloutActionRequest) Reset() {
 	*x = RolloutActionRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[13]
+	mi := &file_waft_v1_rollout_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1963,7 @@ func (x *RolloutActionRequest) String() string {
 func (*RolloutActionRequest) ProtoMessage() {}
 
 func (x *RolloutActionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[13]
+	mi := &file_waft_v1_rollout_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1976,7 @@ func (x *RolloutActionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutActionRequest.ProtoReflect.Descriptor instead.
 func (*RolloutActionRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{13}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RolloutActionRequest) GetName() string {
@@ -1017,7 +2004,7 @@ type UndoRolloutRequest struct {
 
 func (x *UndoRolloutRequest) Reset() {
 	*x = UndoRolloutRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[14]
+	mi := &file_waft_v1_rollout_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +2016,7 @@ func (x *UndoRolloutRequest) String() string {
 func (*UndoRolloutRequest) ProtoMessage() {}
 
 func (x *UndoRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[14]
+	mi := &file_waft_v1_rollout_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +2029,7 @@ func (x *UndoRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRolloutRequest.ProtoReflect.Descriptor instead.
 func (*UndoRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{14}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UndoRolloutRequest) GetName() string {
@@ -1068,7 +2055,7 @@ type GetRolloutRequest struct {
 
 func (x *GetRolloutRequest) Reset() {
 	*x = GetRolloutRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[15]
+	mi := &file_waft_v1_rollout_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +2067,7 @@ func (x *GetRolloutRequest) String() string {
 func (*GetRolloutRequest) ProtoMessage() {}
 
 func (x *GetRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[15]
+	mi := &file_waft_v1_rollout_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +2080,7 @@ func (x *GetRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRolloutRequest.ProtoReflect.Descriptor instead.
 func (*GetRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{15}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetRolloutRequest) GetName() string {
@@ -1113,7 +2100,7 @@ type ListRolloutsRequest struct {
 
 func (x *ListRolloutsRequest) Reset() {
 	*x = ListRolloutsRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[16]
+	mi := &file_waft_v1_rollout_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +2112,7 @@ func (x *ListRolloutsRequest) String() string {
 func (*ListRolloutsRequest) ProtoMessage() {}
 
 func (x *ListRolloutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[16]
+	mi := &file_waft_v1_rollout_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +2125,7 @@ func (x *ListRolloutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRolloutsRequest.ProtoReflect.Descriptor instead.
 func (*ListRolloutsRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{16}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListRolloutsRequest) GetPageSize() int32 {
@@ -1167,7 +2154,7 @@ type ListRolloutsResponse struct {
 
 func (x *ListRolloutsResponse) Reset() {
 	*x = ListRolloutsResponse{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[17]
+	mi := &file_waft_v1_rollout_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +2166,7 @@ func (x *ListRolloutsResponse) String() string {
 func (*ListRolloutsResponse) ProtoMessage() {}
 
 func (x *ListRolloutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[17]
+	mi := &file_waft_v1_rollout_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +2179,7 @@ func (x *ListRolloutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRolloutsResponse.ProtoReflect.Descriptor instead.
 func (*ListRolloutsResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{17}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListRolloutsResponse) GetRollouts() []*Rollout {
@@ -1218,7 +2205,7 @@ type WatchRolloutRequest struct {
 
 func (x *WatchRolloutRequest) Reset() {
 	*x = WatchRolloutRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[18]
+	mi := &file_waft_v1_rollout_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +2217,7 @@ func (x *WatchRolloutRequest) String() string {
 func (*WatchRolloutRequest) ProtoMessage() {}
 
 func (x *WatchRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[18]
+	mi := &file_waft_v1_rollout_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +2230,7 @@ func (x *WatchRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRolloutRequest.ProtoReflect.Descriptor instead.
 func (*WatchRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{18}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WatchRolloutRequest) GetName() string {
@@ -1266,11 +2253,18 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x04spec\x18\x04 \x01(\v2\x14.waft.v1.RolloutSpecR\x04spec\x12.\n" +
 	"\x06status\x18\x05 \x01(\v2\x16.waft.v1.RolloutStatusR\x06status\"%\n" +
 	"\x0fRolloutMetadata\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"u\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xcc\x01\n" +
 	"\vRolloutSpec\x12\x18\n" +
 	"\arelease\x18\x01 \x01(\tR\arelease\x12'\n" +
 	"\x06target\x18\x02 \x01(\v2\x0f.waft.v1.TargetR\x06target\x12#\n" +
-	"\x05waves\x18\x03 \x03(\v2\r.waft.v1.WaveR\x05waves\"S\n" +
+	"\x05waves\x18\x03 \x03(\v2\r.waft.v1.WaveR\x05waves\x12&\n" +
+	"\x0fmax_not_serving\x18\x04 \x01(\x05R\rmaxNotServing\x12-\n" +
+	"\x06freeze\x18\x05 \x03(\v2\x15.waft.v1.FreezeWindowR\x06freeze\"m\n" +
+	"\fFreezeWindow\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x14\n" +
+	"\x05until\x18\x02 \x01(\tR\x05until\x12\x1b\n" +
+	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"S\n" +
 	"\x06Target\x12\x1a\n" +
 	"\bselector\x18\x01 \x01(\tR\bselector\x12-\n" +
 	"\x12include_unreported\x18\x02 \x01(\bR\x11includeUnreported\"\xa7\x01\n" +
@@ -1280,14 +2274,52 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\bselector\x18\x03 \x01(\tR\bselector\x12\x12\n" +
 	"\x04soak\x18\x04 \x01(\tR\x04soak\x12\x1a\n" +
 	"\bdeadline\x18\x05 \x01(\tR\bdeadline\x12#\n" +
-	"\x05gates\x18\x06 \x03(\v2\r.waft.v1.GateR\x05gates\"@\n" +
+	"\x05gates\x18\x06 \x03(\v2\r.waft.v1.GateR\x05gates\"\x85\x03\n" +
 	"\x04Gate\x128\n" +
 	"\verror_ratio\x18\x01 \x01(\v2\x17.waft.v1.ErrorRatioGateR\n" +
-	"errorRatio\"C\n" +
+	"errorRatio\x12;\n" +
+	"\fdenied_ratio\x18\x02 \x01(\v2\x18.waft.v1.DeniedRatioGateR\vdeniedRatio\x121\n" +
+	"\bcoverage\x18\x03 \x01(\v2\x15.waft.v1.CoverageGateR\bcoverage\x127\n" +
+	"\n" +
+	"comparison\x18\x04 \x01(\v2\x17.waft.v1.ComparisonGateR\n" +
+	"comparison\x121\n" +
+	"\bapproval\x18\x05 \x01(\v2\x15.waft.v1.ApprovalGateR\bapproval\x127\n" +
+	"\n" +
+	"prometheus\x18\x06 \x01(\v2\x17.waft.v1.PrometheusGateR\n" +
+	"prometheus\x12.\n" +
+	"\awebhook\x18\a \x01(\v2\x14.waft.v1.WebhookGateR\awebhook\"C\n" +
 	"\x0eErrorRatioGate\x12\x10\n" +
 	"\x03max\x18\x01 \x01(\x01R\x03max\x12\x1f\n" +
 	"\vmin_samples\x18\x02 \x01(\x03R\n" +
-	"minSamples\"\xb3\x03\n" +
+	"minSamples\"D\n" +
+	"\x0fDeniedRatioGate\x12\x10\n" +
+	"\x03max\x18\x01 \x01(\x01R\x03max\x12\x1f\n" +
+	"\vmin_samples\x18\x02 \x01(\x03R\n" +
+	"minSamples\"A\n" +
+	"\fCoverageGate\x12\x10\n" +
+	"\x03min\x18\x01 \x01(\x01R\x03min\x12\x1f\n" +
+	"\vmin_samples\x18\x02 \x01(\x03R\n" +
+	"minSamples\"d\n" +
+	"\x0eComparisonGate\x12\x0e\n" +
+	"\x02of\x18\x01 \x01(\tR\x02of\x12!\n" +
+	"\fmax_increase\x18\x02 \x01(\x01R\vmaxIncrease\x12\x1f\n" +
+	"\vmin_samples\x18\x03 \x01(\x03R\n" +
+	"minSamples\"\"\n" +
+	"\fApprovalGate\x12\x12\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\"\xa6\x01\n" +
+	"\x0ePrometheusGate\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06server\x18\x02 \x01(\tR\x06server\x12\x14\n" +
+	"\x05query\x18\x03 \x01(\tR\x05query\x12\x15\n" +
+	"\x03max\x18\x04 \x01(\x01H\x00R\x03max\x88\x01\x01\x12\x15\n" +
+	"\x03min\x18\x05 \x01(\x01H\x01R\x03min\x88\x01\x01\x12\x14\n" +
+	"\x05every\x18\x06 \x01(\tR\x05everyB\x06\n" +
+	"\x04_maxB\x06\n" +
+	"\x04_min\"I\n" +
+	"\vWebhookGate\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12\x14\n" +
+	"\x05every\x18\x03 \x01(\tR\x05every\"\xb3\x03\n" +
 	"\rRolloutStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -1303,7 +2335,7 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1d\n" +
 	"\n" +
 	"started_by\x18\v \x01(\tR\tstartedBy\x12\x16\n" +
-	"\x06undoes\x18\f \x01(\tR\x06undoes\"\x81\x02\n" +
+	"\x06undoes\x18\f \x01(\tR\x06undoes\"\xb0\x02\n" +
 	"\n" +
 	"WaveStatus\x12\x14\n" +
 	"\x05nodes\x18\x01 \x03(\tR\x05nodes\x129\n" +
@@ -1312,7 +2344,12 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\n" +
 	"soak_until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tsoakUntil\x125\n" +
 	"\bended_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x120\n" +
-	"\breadings\x18\x05 \x03(\v2\x14.waft.v1.GateReadingR\breadings\"\x7f\n" +
+	"\breadings\x18\x05 \x03(\v2\x14.waft.v1.GateReadingR\breadings\x12-\n" +
+	"\bapproval\x18\x06 \x01(\v2\x11.waft.v1.ApprovalR\bapproval\"d\n" +
+	"\bApproval\x12\x14\n" +
+	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x7f\n" +
 	"\vGateReading\x12\x12\n" +
 	"\x04gate\x18\x01 \x01(\tR\x04gate\x12\x18\n" +
 	"\averdict\x18\x02 \x01(\tR\averdict\x12\x16\n" +
@@ -1334,7 +2371,34 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x13StartRolloutRequest\x12*\n" +
 	"\arollout\x18\x01 \x01(\v2\x10.waft.v1.RolloutR\arollout\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x17\n" +
-	"\ano_wait\x18\x03 \x01(\bR\x06noWait\"B\n" +
+	"\ano_wait\x18\x03 \x01(\bR\x06noWait\"\xe9\x01\n" +
+	"\vRolloutPlan\x12\x18\n" +
+	"\arelease\x18\x01 \x01(\tR\arelease\x12*\n" +
+	"\x05waves\x18\x02 \x03(\v2\x14.waft.v1.PlannedWaveR\x05waves\x12/\n" +
+	"\bleft_out\x18\x03 \x03(\v2\x14.waft.v1.PlannedNodeR\aleftOut\x12\x1b\n" +
+	"\twaits_for\x18\x04 \x01(\tR\bwaitsFor\x12\x16\n" +
+	"\x06frozen\x18\x05 \x01(\tR\x06frozen\x12.\n" +
+	"\achanges\x18\x06 \x03(\v2\x14.waft.v1.ChainChangeR\achanges\"9\n" +
+	"\vPlannedWave\x12*\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x14.waft.v1.PlannedNodeR\x05nodes\"]\n" +
+	"\vPlannedNode\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\"b\n" +
+	"\vChainChange\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12/\n" +
+	"\afilters\x18\x03 \x03(\v2\x15.waft.v1.FilterChangeR\afilters\"l\n" +
+	"\fFilterChange\x12\x16\n" +
+	"\x06filter\x18\x01 \x01(\tR\x06filter\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\tR\x06change\x12,\n" +
+	"\x06fields\x18\x03 \x03(\v2\x14.waft.v1.FieldChangeR\x06fields\"]\n" +
+	"\vFieldChange\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x14\n" +
+	"\x05layer\x18\x04 \x01(\tR\x05layer\"B\n" +
 	"\x14RolloutActionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"@\n" +
@@ -1351,16 +2415,18 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\brollouts\x18\x01 \x03(\v2\x10.waft.v1.RolloutR\brollouts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n" +
 	"\x13WatchRolloutRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name2\xf2\x04\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name2\xfc\x05\n" +
 	"\x0eRolloutService\x12@\n" +
-	"\fStartRollout\x12\x1c.waft.v1.StartRolloutRequest\x1a\x10.waft.v1.Rollout\"\x00\x12<\n" +
+	"\fStartRollout\x12\x1c.waft.v1.StartRolloutRequest\x1a\x10.waft.v1.Rollout\"\x00\x12C\n" +
+	"\vPlanRollout\x12\x1c.waft.v1.StartRolloutRequest\x1a\x14.waft.v1.RolloutPlan\"\x00\x12<\n" +
 	"\n" +
 	"GetRollout\x12\x1a.waft.v1.GetRolloutRequest\x1a\x10.waft.v1.Rollout\"\x00\x12M\n" +
 	"\fListRollouts\x12\x1c.waft.v1.ListRolloutsRequest\x1a\x1d.waft.v1.ListRolloutsResponse\"\x00\x12B\n" +
 	"\fWatchRollout\x12\x1c.waft.v1.WatchRolloutRequest\x1a\x10.waft.v1.Rollout\"\x000\x01\x12A\n" +
 	"\fPauseRollout\x12\x1d.waft.v1.RolloutActionRequest\x1a\x10.waft.v1.Rollout\"\x00\x12B\n" +
 	"\rResumeRollout\x12\x1d.waft.v1.RolloutActionRequest\x1a\x10.waft.v1.Rollout\"\x00\x12C\n" +
-	"\x0ePromoteRollout\x12\x1d.waft.v1.RolloutActionRequest\x1a\x10.waft.v1.Rollout\"\x00\x12A\n" +
+	"\x0ePromoteRollout\x12\x1d.waft.v1.RolloutActionRequest\x1a\x10.waft.v1.Rollout\"\x00\x12C\n" +
+	"\x0eApproveRollout\x12\x1d.waft.v1.RolloutActionRequest\x1a\x10.waft.v1.Rollout\"\x00\x12A\n" +
 	"\fAbortRollout\x12\x1d.waft.v1.RolloutActionRequest\x1a\x10.waft.v1.Rollout\"\x00\x12>\n" +
 	"\vUndoRollout\x12\x1b.waft.v1.UndoRolloutRequest\x1a\x10.waft.v1.Rollout\"\x00BAZ?github.com/waft-project/waft/distributor/api/gen/waft/v1;waftv1b\x06proto3"
 
@@ -1376,73 +2442,106 @@ func file_waft_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_waft_v1_rollout_proto_rawDescData
 }
 
-var file_waft_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_waft_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_waft_v1_rollout_proto_goTypes = []any{
 	(*Rollout)(nil),               // 0: waft.v1.Rollout
 	(*RolloutMetadata)(nil),       // 1: waft.v1.RolloutMetadata
 	(*RolloutSpec)(nil),           // 2: waft.v1.RolloutSpec
-	(*Target)(nil),                // 3: waft.v1.Target
-	(*Wave)(nil),                  // 4: waft.v1.Wave
-	(*Gate)(nil),                  // 5: waft.v1.Gate
-	(*ErrorRatioGate)(nil),        // 6: waft.v1.ErrorRatioGate
-	(*RolloutStatus)(nil),         // 7: waft.v1.RolloutStatus
-	(*WaveStatus)(nil),            // 8: waft.v1.WaveStatus
-	(*GateReading)(nil),           // 9: waft.v1.GateReading
-	(*NodeProgress)(nil),          // 10: waft.v1.NodeProgress
-	(*Transition)(nil),            // 11: waft.v1.Transition
-	(*StartRolloutRequest)(nil),   // 12: waft.v1.StartRolloutRequest
-	(*RolloutActionRequest)(nil),  // 13: waft.v1.RolloutActionRequest
-	(*UndoRolloutRequest)(nil),    // 14: waft.v1.UndoRolloutRequest
-	(*GetRolloutRequest)(nil),     // 15: waft.v1.GetRolloutRequest
-	(*ListRolloutsRequest)(nil),   // 16: waft.v1.ListRolloutsRequest
-	(*ListRolloutsResponse)(nil),  // 17: waft.v1.ListRolloutsResponse
-	(*WatchRolloutRequest)(nil),   // 18: waft.v1.WatchRolloutRequest
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*FreezeWindow)(nil),          // 3: waft.v1.FreezeWindow
+	(*Target)(nil),                // 4: waft.v1.Target
+	(*Wave)(nil),                  // 5: waft.v1.Wave
+	(*Gate)(nil),                  // 6: waft.v1.Gate
+	(*ErrorRatioGate)(nil),        // 7: waft.v1.ErrorRatioGate
+	(*DeniedRatioGate)(nil),       // 8: waft.v1.DeniedRatioGate
+	(*CoverageGate)(nil),          // 9: waft.v1.CoverageGate
+	(*ComparisonGate)(nil),        // 10: waft.v1.ComparisonGate
+	(*ApprovalGate)(nil),          // 11: waft.v1.ApprovalGate
+	(*PrometheusGate)(nil),        // 12: waft.v1.PrometheusGate
+	(*WebhookGate)(nil),           // 13: waft.v1.WebhookGate
+	(*RolloutStatus)(nil),         // 14: waft.v1.RolloutStatus
+	(*WaveStatus)(nil),            // 15: waft.v1.WaveStatus
+	(*Approval)(nil),              // 16: waft.v1.Approval
+	(*GateReading)(nil),           // 17: waft.v1.GateReading
+	(*NodeProgress)(nil),          // 18: waft.v1.NodeProgress
+	(*Transition)(nil),            // 19: waft.v1.Transition
+	(*StartRolloutRequest)(nil),   // 20: waft.v1.StartRolloutRequest
+	(*RolloutPlan)(nil),           // 21: waft.v1.RolloutPlan
+	(*PlannedWave)(nil),           // 22: waft.v1.PlannedWave
+	(*PlannedNode)(nil),           // 23: waft.v1.PlannedNode
+	(*ChainChange)(nil),           // 24: waft.v1.ChainChange
+	(*FilterChange)(nil),          // 25: waft.v1.FilterChange
+	(*FieldChange)(nil),           // 26: waft.v1.FieldChange
+	(*RolloutActionRequest)(nil),  // 27: waft.v1.RolloutActionRequest
+	(*UndoRolloutRequest)(nil),    // 28: waft.v1.UndoRolloutRequest
+	(*GetRolloutRequest)(nil),     // 29: waft.v1.GetRolloutRequest
+	(*ListRolloutsRequest)(nil),   // 30: waft.v1.ListRolloutsRequest
+	(*ListRolloutsResponse)(nil),  // 31: waft.v1.ListRolloutsResponse
+	(*WatchRolloutRequest)(nil),   // 32: waft.v1.WatchRolloutRequest
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
 }
 var file_waft_v1_rollout_proto_depIdxs = []int32{
 	1,  // 0: waft.v1.Rollout.metadata:type_name -> waft.v1.RolloutMetadata
 	2,  // 1: waft.v1.Rollout.spec:type_name -> waft.v1.RolloutSpec
-	7,  // 2: waft.v1.Rollout.status:type_name -> waft.v1.RolloutStatus
-	3,  // 3: waft.v1.RolloutSpec.target:type_name -> waft.v1.Target
-	4,  // 4: waft.v1.RolloutSpec.waves:type_name -> waft.v1.Wave
-	5,  // 5: waft.v1.Wave.gates:type_name -> waft.v1.Gate
-	6,  // 6: waft.v1.Gate.error_ratio:type_name -> waft.v1.ErrorRatioGate
-	8,  // 7: waft.v1.RolloutStatus.waves:type_name -> waft.v1.WaveStatus
-	10, // 8: waft.v1.RolloutStatus.nodes:type_name -> waft.v1.NodeProgress
-	11, // 9: waft.v1.RolloutStatus.history:type_name -> waft.v1.Transition
-	19, // 10: waft.v1.RolloutStatus.started_at:type_name -> google.protobuf.Timestamp
-	19, // 11: waft.v1.RolloutStatus.ended_at:type_name -> google.protobuf.Timestamp
-	19, // 12: waft.v1.WaveStatus.started_at:type_name -> google.protobuf.Timestamp
-	19, // 13: waft.v1.WaveStatus.soak_until:type_name -> google.protobuf.Timestamp
-	19, // 14: waft.v1.WaveStatus.ended_at:type_name -> google.protobuf.Timestamp
-	9,  // 15: waft.v1.WaveStatus.readings:type_name -> waft.v1.GateReading
-	19, // 16: waft.v1.GateReading.at:type_name -> google.protobuf.Timestamp
-	19, // 17: waft.v1.Transition.at:type_name -> google.protobuf.Timestamp
-	0,  // 18: waft.v1.StartRolloutRequest.rollout:type_name -> waft.v1.Rollout
-	0,  // 19: waft.v1.ListRolloutsResponse.rollouts:type_name -> waft.v1.Rollout
-	12, // 20: waft.v1.RolloutService.StartRollout:input_type -> waft.v1.StartRolloutRequest
-	15, // 21: waft.v1.RolloutService.GetRollout:input_type -> waft.v1.GetRolloutRequest
-	16, // 22: waft.v1.RolloutService.ListRollouts:input_type -> waft.v1.ListRolloutsRequest
-	18, // 23: waft.v1.RolloutService.WatchRollout:input_type -> waft.v1.WatchRolloutRequest
-	13, // 24: waft.v1.RolloutService.PauseRollout:input_type -> waft.v1.RolloutActionRequest
-	13, // 25: waft.v1.RolloutService.ResumeRollout:input_type -> waft.v1.RolloutActionRequest
-	13, // 26: waft.v1.RolloutService.PromoteRollout:input_type -> waft.v1.RolloutActionRequest
-	13, // 27: waft.v1.RolloutService.AbortRollout:input_type -> waft.v1.RolloutActionRequest
-	14, // 28: waft.v1.RolloutService.UndoRollout:input_type -> waft.v1.UndoRolloutRequest
-	0,  // 29: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
-	0,  // 30: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
-	17, // 31: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
-	0,  // 32: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
-	0,  // 33: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
-	0,  // 34: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
-	0,  // 35: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
-	0,  // 36: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
-	0,  // 37: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
-	29, // [29:38] is the sub-list for method output_type
-	20, // [20:29] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	14, // 2: waft.v1.Rollout.status:type_name -> waft.v1.RolloutStatus
+	4,  // 3: waft.v1.RolloutSpec.target:type_name -> waft.v1.Target
+	5,  // 4: waft.v1.RolloutSpec.waves:type_name -> waft.v1.Wave
+	3,  // 5: waft.v1.RolloutSpec.freeze:type_name -> waft.v1.FreezeWindow
+	6,  // 6: waft.v1.Wave.gates:type_name -> waft.v1.Gate
+	7,  // 7: waft.v1.Gate.error_ratio:type_name -> waft.v1.ErrorRatioGate
+	8,  // 8: waft.v1.Gate.denied_ratio:type_name -> waft.v1.DeniedRatioGate
+	9,  // 9: waft.v1.Gate.coverage:type_name -> waft.v1.CoverageGate
+	10, // 10: waft.v1.Gate.comparison:type_name -> waft.v1.ComparisonGate
+	11, // 11: waft.v1.Gate.approval:type_name -> waft.v1.ApprovalGate
+	12, // 12: waft.v1.Gate.prometheus:type_name -> waft.v1.PrometheusGate
+	13, // 13: waft.v1.Gate.webhook:type_name -> waft.v1.WebhookGate
+	15, // 14: waft.v1.RolloutStatus.waves:type_name -> waft.v1.WaveStatus
+	18, // 15: waft.v1.RolloutStatus.nodes:type_name -> waft.v1.NodeProgress
+	19, // 16: waft.v1.RolloutStatus.history:type_name -> waft.v1.Transition
+	33, // 17: waft.v1.RolloutStatus.started_at:type_name -> google.protobuf.Timestamp
+	33, // 18: waft.v1.RolloutStatus.ended_at:type_name -> google.protobuf.Timestamp
+	33, // 19: waft.v1.WaveStatus.started_at:type_name -> google.protobuf.Timestamp
+	33, // 20: waft.v1.WaveStatus.soak_until:type_name -> google.protobuf.Timestamp
+	33, // 21: waft.v1.WaveStatus.ended_at:type_name -> google.protobuf.Timestamp
+	17, // 22: waft.v1.WaveStatus.readings:type_name -> waft.v1.GateReading
+	16, // 23: waft.v1.WaveStatus.approval:type_name -> waft.v1.Approval
+	33, // 24: waft.v1.Approval.at:type_name -> google.protobuf.Timestamp
+	33, // 25: waft.v1.GateReading.at:type_name -> google.protobuf.Timestamp
+	33, // 26: waft.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	0,  // 27: waft.v1.StartRolloutRequest.rollout:type_name -> waft.v1.Rollout
+	22, // 28: waft.v1.RolloutPlan.waves:type_name -> waft.v1.PlannedWave
+	23, // 29: waft.v1.RolloutPlan.left_out:type_name -> waft.v1.PlannedNode
+	24, // 30: waft.v1.RolloutPlan.changes:type_name -> waft.v1.ChainChange
+	23, // 31: waft.v1.PlannedWave.nodes:type_name -> waft.v1.PlannedNode
+	25, // 32: waft.v1.ChainChange.filters:type_name -> waft.v1.FilterChange
+	26, // 33: waft.v1.FilterChange.fields:type_name -> waft.v1.FieldChange
+	0,  // 34: waft.v1.ListRolloutsResponse.rollouts:type_name -> waft.v1.Rollout
+	20, // 35: waft.v1.RolloutService.StartRollout:input_type -> waft.v1.StartRolloutRequest
+	20, // 36: waft.v1.RolloutService.PlanRollout:input_type -> waft.v1.StartRolloutRequest
+	29, // 37: waft.v1.RolloutService.GetRollout:input_type -> waft.v1.GetRolloutRequest
+	30, // 38: waft.v1.RolloutService.ListRollouts:input_type -> waft.v1.ListRolloutsRequest
+	32, // 39: waft.v1.RolloutService.WatchRollout:input_type -> waft.v1.WatchRolloutRequest
+	27, // 40: waft.v1.RolloutService.PauseRollout:input_type -> waft.v1.RolloutActionRequest
+	27, // 41: waft.v1.RolloutService.ResumeRollout:input_type -> waft.v1.RolloutActionRequest
+	27, // 42: waft.v1.RolloutService.PromoteRollout:input_type -> waft.v1.RolloutActionRequest
+	27, // 43: waft.v1.RolloutService.ApproveRollout:input_type -> waft.v1.RolloutActionRequest
+	27, // 44: waft.v1.RolloutService.AbortRollout:input_type -> waft.v1.RolloutActionRequest
+	28, // 45: waft.v1.RolloutService.UndoRollout:input_type -> waft.v1.UndoRolloutRequest
+	0,  // 46: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
+	21, // 47: waft.v1.RolloutService.PlanRollout:output_type -> waft.v1.RolloutPlan
+	0,  // 48: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
+	31, // 49: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
+	0,  // 50: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
+	0,  // 51: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
+	0,  // 52: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
+	0,  // 53: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
+	0,  // 54: waft.v1.RolloutService.ApproveRollout:output_type -> waft.v1.Rollout
+	0,  // 55: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
+	0,  // 56: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
+	46, // [46:57] is the sub-list for method output_type
+	35, // [35:46] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_rollout_proto_init() }
@@ -1450,13 +2549,14 @@ func file_waft_v1_rollout_proto_init() {
 	if File_waft_v1_rollout_proto != nil {
 		return
 	}
+	file_waft_v1_rollout_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_rollout_proto_rawDesc), len(file_waft_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,12 +20,14 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	RolloutService_StartRollout_FullMethodName   = "/waft.v1.RolloutService/StartRollout"
+	RolloutService_PlanRollout_FullMethodName    = "/waft.v1.RolloutService/PlanRollout"
 	RolloutService_GetRollout_FullMethodName     = "/waft.v1.RolloutService/GetRollout"
 	RolloutService_ListRollouts_FullMethodName   = "/waft.v1.RolloutService/ListRollouts"
 	RolloutService_WatchRollout_FullMethodName   = "/waft.v1.RolloutService/WatchRollout"
 	RolloutService_PauseRollout_FullMethodName   = "/waft.v1.RolloutService/PauseRollout"
 	RolloutService_ResumeRollout_FullMethodName  = "/waft.v1.RolloutService/ResumeRollout"
 	RolloutService_PromoteRollout_FullMethodName = "/waft.v1.RolloutService/PromoteRollout"
+	RolloutService_ApproveRollout_FullMethodName = "/waft.v1.RolloutService/ApproveRollout"
 	RolloutService_AbortRollout_FullMethodName   = "/waft.v1.RolloutService/AbortRollout"
 	RolloutService_UndoRollout_FullMethodName    = "/waft.v1.RolloutService/UndoRollout"
 )
@@ -35,6 +37,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type RolloutServiceClient interface {
 	StartRollout(ctx context.Context, in *StartRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// PlanRollout says what StartRollout with the same request would do, node by node, and changes nothing.
+	PlanRollout(ctx context.Context, in *StartRolloutRequest, opts ...grpc.CallOption) (*RolloutPlan, error)
 	GetRollout(ctx context.Context, in *GetRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
 	ListRollouts(ctx context.Context, in *ListRolloutsRequest, opts ...grpc.CallOption) (*ListRolloutsResponse, error)
 	// WatchRollout sends the rollout now, after each change, and ends when the rollout has ended.
@@ -44,6 +48,8 @@ type RolloutServiceClient interface {
 	ResumeRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// PromoteRollout ends the running soak now, or overrules an inconclusive gate.
 	PromoteRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// ApproveRollout lets a rollout go on after a wave that asks for an approval.
+	ApproveRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// AbortRollout stops and keeps: moved nodes stay on the new release, the others on theirs.
 	AbortRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// UndoRollout takes back: a running rollout rolls back; an ended one is undone by a new rollout.
@@ -62,6 +68,16 @@ func (c *rolloutServiceClient) StartRollout(ctx context.Context, in *StartRollou
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Rollout)
 	err := c.cc.Invoke(ctx, RolloutService_StartRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *rolloutServiceClient) PlanRollout(ctx context.Context, in *StartRolloutRequest, opts ...grpc.CallOption) (*RolloutPlan, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RolloutPlan)
+	err := c.cc.Invoke(ctx, RolloutService_PlanRollout_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +153,16 @@ func (c *rolloutServiceClient) PromoteRollout(ctx context.Context, in *RolloutAc
 	return out, nil
 }
 
+func (c *rolloutServiceClient) ApproveRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Rollout)
+	err := c.cc.Invoke(ctx, RolloutService_ApproveRollout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *rolloutServiceClient) AbortRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Rollout)
@@ -162,6 +188,8 @@ func (c *rolloutServiceClient) UndoRollout(ctx context.Context, in *UndoRolloutR
 // for forward compatibility.
 type RolloutServiceServer interface {
 	StartRollout(context.Context, *StartRolloutRequest) (*Rollout, error)
+	// PlanRollout says what StartRollout with the same request would do, node by node, and changes nothing.
+	PlanRollout(context.Context, *StartRolloutRequest) (*RolloutPlan, error)
 	GetRollout(context.Context, *GetRolloutRequest) (*Rollout, error)
 	ListRollouts(context.Context, *ListRolloutsRequest) (*ListRolloutsResponse, error)
 	// WatchRollout sends the rollout now, after each change, and ends when the rollout has ended.
@@ -171,6 +199,8 @@ type RolloutServiceServer interface {
 	ResumeRollout(context.Context, *RolloutActionRequest) (*Rollout, error)
 	// PromoteRollout ends the running soak now, or overrules an inconclusive gate.
 	PromoteRollout(context.Context, *RolloutActionRequest) (*Rollout, error)
+	// ApproveRollout lets a rollout go on after a wave that asks for an approval.
+	ApproveRollout(context.Context, *RolloutActionRequest) (*Rollout, error)
 	// AbortRollout stops and keeps: moved nodes stay on the new release, the others on theirs.
 	AbortRollout(context.Context, *RolloutActionRequest) (*Rollout, error)
 	// UndoRollout takes back: a running rollout rolls back; an ended one is undone by a new rollout.
@@ -187,6 +217,9 @@ type UnimplementedRolloutServiceServer struct{}
 
 func (UnimplementedRolloutServiceServer) StartRollout(context.Context, *StartRolloutRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method StartRollout not implemented")
+}
+func (UnimplementedRolloutServiceServer) PlanRollout(context.Context, *StartRolloutRequest) (*RolloutPlan, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanRollout not implemented")
 }
 func (UnimplementedRolloutServiceServer) GetRollout(context.Context, *GetRolloutRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRollout not implemented")
@@ -205,6 +238,9 @@ func (UnimplementedRolloutServiceServer) ResumeRollout(context.Context, *Rollout
 }
 func (UnimplementedRolloutServiceServer) PromoteRollout(context.Context, *RolloutActionRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method PromoteRollout not implemented")
+}
+func (UnimplementedRolloutServiceServer) ApproveRollout(context.Context, *RolloutActionRequest) (*Rollout, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveRollout not implemented")
 }
 func (UnimplementedRolloutServiceServer) AbortRollout(context.Context, *RolloutActionRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method AbortRollout not implemented")
@@ -247,6 +283,24 @@ func _RolloutService_StartRollout_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RolloutServiceServer).StartRollout(ctx, req.(*StartRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RolloutService_PlanRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RolloutServiceServer).PlanRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RolloutService_PlanRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RolloutServiceServer).PlanRollout(ctx, req.(*StartRolloutRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -352,6 +406,24 @@ func _RolloutService_PromoteRollout_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RolloutService_ApproveRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RolloutActionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RolloutServiceServer).ApproveRollout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RolloutService_ApproveRollout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RolloutServiceServer).ApproveRollout(ctx, req.(*RolloutActionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RolloutService_AbortRollout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RolloutActionRequest)
 	if err := dec(in); err != nil {
@@ -400,6 +472,10 @@ var RolloutService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RolloutService_StartRollout_Handler,
 		},
 		{
+			MethodName: "PlanRollout",
+			Handler:    _RolloutService_PlanRollout_Handler,
+		},
+		{
 			MethodName: "GetRollout",
 			Handler:    _RolloutService_GetRollout_Handler,
 		},
@@ -418,6 +494,10 @@ var RolloutService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PromoteRollout",
 			Handler:    _RolloutService_PromoteRollout_Handler,
+		},
+		{
+			MethodName: "ApproveRollout",
+			Handler:    _RolloutService_ApproveRollout_Handler,
 		},
 		{
 			MethodName: "AbortRollout",

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+)
+
+// drawPlan is a plan as a table: its waves node by node, who is left out, and what changes in the chains.
+func drawPlan(t *table, p *waftv1.RolloutPlan) {
+	t.row("WAVE", "NODE", "FROM", "TO", "NOTE")
+	for i, w := range p.GetWaves() {
+		for _, n := range w.GetNodes() {
+			t.row(fmt.Sprint(i+1), n.GetNode(), chainName(n.GetFrom()), chainName(n.GetTo()), n.GetReason())
+		}
+		if len(w.GetNodes()) == 0 {
+			t.row(fmt.Sprint(i+1), "–", "", "", "takes no node")
+		}
+	}
+	for _, n := range p.GetLeftOut() {
+		t.row("–", n.GetNode(), chainName(n.GetFrom()), chainName(n.GetTo()), n.GetReason())
+	}
+	for _, c := range p.GetChanges() {
+		t.row("")
+		t.row(fmt.Sprintf("%s → %s", chainName(c.GetFrom()), chainName(c.GetTo())))
+		if len(c.GetFilters()) == 0 {
+			t.row("  nothing changes")
+		}
+		for _, f := range c.GetFilters() {
+			t.row(fmt.Sprintf("  %s %s", f.GetChange(), f.GetFilter()))
+			for _, field := range f.GetFields() {
+				t.row(fmt.Sprintf("    %s", fieldChange(field)))
+			}
+		}
+	}
+	if p.GetWaitsFor() != "" {
+		t.row(fmt.Sprintf("it would wait for rollout/%s, which shares nodes", p.GetWaitsFor()))
+	}
+	if p.GetFrozen() != "" {
+		t.row(fmt.Sprintf("it would wait: %s", p.GetFrozen()))
+	}
+	t.row(fmt.Sprintf("%s, nothing was changed", p.GetRelease()))
+}
+
+// fieldChange is one line of a difference.
+func fieldChange(f *waftv1.FieldChange) string {
+	var b strings.Builder
+	b.WriteString(f.GetField() + ": ")
+	switch {
+	case f.GetFrom() == "":
+		b.WriteString(f.GetTo())
+	case f.GetTo() == "":
+		b.WriteString(f.GetFrom() + " → nothing")
+	default:
+		b.WriteString(f.GetFrom() + " → " + f.GetTo())
+	}
+	if f.GetLayer() != "" {
+		b.WriteString("  (" + f.GetLayer() + ")")
+	}
+	return b.String()
+}
+
+// chainName is a chain's hash as people read it.
+func chainName(hash string) string {
+	if hash == "" {
+		return "no chain"
+	}
+	return short(hash)
+}

@@ -1,0 +1,136 @@
+package delivery
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// FilterChange is a filter by which two chains differ.
+type FilterChange struct {
+	Filter string
+	// Added and Removed say that only one of the chains has it; neither, that both do and differ in Fields.
+	Added, Removed bool
+	Fields         []FieldChange
+}
+
+// FieldChange is a field that differs. From and To are JSON, empty for absent.
+type FieldChange struct {
+	// Path is module (its digest), phase, priority, failurePolicy, or a place in the config such as config.rules[0].path.
+	Path     string
+	From, To string
+	// Layer gives the new value; empty where there is none, or nobody gives it (a default).
+	Layer model.Layer
+}
+
+// Changes is what a node sees that goes from one chain to another, by name of the filter and by path (the order in the chain follows from
+// phase, priority and name); origins are those of the chain it goes
+// to. Lists are compared place by place. Equal chains give none.
+func Changes(from, to model.Chain, origins Origins) []FilterChange {
+	before, after := fieldsOf(from), fieldsOf(to)
+	names := map[string]bool{}
+	for name := range before {
+		names[name] = true
+	}
+	for name := range after {
+		names[name] = true
+	}
+	var changes []FilterChange
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		was, is := before[name], after[name]
+		change := FilterChange{Filter: name, Added: was == nil, Removed: is == nil, Fields: fieldChanges(was, is, origins[name])}
+		if change.Added || change.Removed || len(change.Fields) > 0 {
+			changes = append(changes, change)
+		}
+	}
+	return changes
+}
+
+// fieldsOf are the filters of a chain as fields by path.
+func fieldsOf(c model.Chain) map[string]map[string]string {
+	out := make(map[string]map[string]string, len(c.Filters))
+	for _, f := range c.Filters {
+		fields := map[string]string{"phase": quote(f.Phase), "failurePolicy": quote(f.FailurePolicy)}
+		if f.Module != nil {
+			fields["module"] = quote(f.Module.Digest)
+		}
+		if f.Priority != nil {
+			fields["priority"] = quote(*f.Priority)
+		}
+		if f.Config != nil {
+			if config, err := decode(f.Config); err == nil {
+				flatten("config", config, fields)
+			}
+		}
+		out[f.Name] = fields
+	}
+	return out
+}
+
+// flatten puts the leaves of a JSON value into a map by their paths. An empty object or list is a leaf.
+func flatten(path string, value any, into map[string]string) {
+	switch v := value.(type) {
+	case map[string]any:
+		if len(v) > 0 {
+			for key, child := range v {
+				flatten(member(path, key), child, into)
+			}
+			return
+		}
+	case []any:
+		if len(v) > 0 {
+			for i, child := range v {
+				flatten(fmt.Sprintf("%s[%d]", path, i), child, into)
+			}
+			return
+		}
+	}
+	into[path] = quote(value)
+}
+
+// quote is a value as JSON; a string, a number or what decode gives always has one.
+func quote(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return string(text)
+}
+
+func fieldChanges(was, is map[string]string, origins map[string]model.Layer) []FieldChange {
+	paths := map[string]bool{}
+	for path := range was {
+		paths[path] = true
+	}
+	for path := range is {
+		paths[path] = true
+	}
+	var changes []FieldChange
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		from, to := was[path], is[path]
+		if from == to {
+			continue
+		}
+		change := FieldChange{Path: path, From: from, To: to}
+		if to != "" {
+			change.Layer = originOf(path, origins)
+		}
+		changes = append(changes, change)
+	}
+	return changes
+}
+
+// originOf is the layer of a field: that of the field itself, or of the nearest thing that was given whole.
+func originOf(path string, origins map[string]model.Layer) model.Layer {
+	for path != "" {
+		if layer, ok := origins[path]; ok {
+			return layer
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return ""
+}

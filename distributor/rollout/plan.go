@@ -1,0 +1,62 @@
+package rollout
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Planned is what a rollout would do.
+type Planned struct {
+	// Waves in order, each with the nodes that it would take, in the order in which it takes them.
+	Waves [][]PlannedNode
+	// LeftOut are the nodes of the target that no wave would take, by id.
+	LeftOut []PlannedNode
+}
+
+// PlannedNode is one node of a plan.
+type PlannedNode struct {
+	ID string
+	// Reason is why it is left out, or why its wave would not count it; empty for a node that is counted.
+	Reason string
+	// From and To are the hashes of the chains that it runs, empty for none, and would run.
+	From, To string
+}
+
+// Plan says what the waves of a rollout that has not begun would take if nothing changed from now on: the same choice that Step makes, of the
+// same view. The error is that of a selector that does not parse.
+func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
+	m := machine{state: r.Clone(), views: make(map[string]NodeView, len(nodes))}
+	if err := m.parse(); err != nil {
+		return Planned{}, err
+	}
+	for _, v := range nodes {
+		m.views[v.ID] = v
+	}
+	var plan Planned
+	for wave := range m.state.Spec.Waves {
+		m.state.Wave = wave
+		s := m.survey()
+		taken := []PlannedNode{}
+		for _, c := range choose(m.waveSpec(), m.waveSelectors[wave], s.candidates, s.reached, s.total) {
+			p := m.atWaveStart(c.view)
+			m.set(c.view.ID, p)
+			taken = append(taken, PlannedNode{ID: c.view.ID, Reason: p.Reason, From: p.FromChain, To: p.Chain})
+		}
+		plan.Waves = append(plan.Waves, taken)
+	}
+	s := m.survey()
+	for id, reason := range s.skipped {
+		plan.LeftOut = append(plan.LeftOut, m.leftOut(id, reason))
+	}
+	for _, c := range s.candidates {
+		plan.LeftOut = append(plan.LeftOut, m.leftOut(c.view.ID, "no wave reaches it"))
+	}
+	slices.SortFunc(plan.LeftOut, func(a, b PlannedNode) int { return strings.Compare(a.ID, b.ID) })
+	return plan, nil
+}
+
+func (m *machine) leftOut(id, reason string) PlannedNode {
+	return PlannedNode{ID: id, Reason: reason, From: m.views[id].CurrentChain, To: m.views[id].TargetChain}
+}

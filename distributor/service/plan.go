@@ -1,0 +1,94 @@
+package service
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/delivery"
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
+
+// What a plan is made of, for the adapters.
+type (
+	PlannedNode  = rollout.PlannedNode
+	FilterChange = delivery.FilterChange
+)
+
+// RolloutPlan is what a rollout would do if it were started now, and nothing changed meanwhile.
+type RolloutPlan struct {
+	rollout.Planned
+	Release model.ReleaseID
+	// WaitsFor is the rollout that it would wait for; empty for none.
+	WaitsFor string
+	// Frozen is why nothing would move now; empty when nothing forbids it.
+	Frozen string
+	// Changes are the distinct changes of chains in the plan.
+	Changes []ChainChange
+}
+
+// ChainChange is what changes on nodes that go from one chain to another.
+type ChainChange struct {
+	From, To string
+	Filters  []FilterChange
+}
+
+// PlanRollout says what StartRollout would do with the same draft, node by node, and changes nothing. It gives the errors of StartRollout.
+func (s *Service) PlanRollout(ctx context.Context, actor Actor, draft RolloutDraft) (RolloutPlan, error) {
+	make, err := s.fromDraft(ctx, actor, draft)
+	if err != nil {
+		return RolloutPlan{}, err
+	}
+	var plan RolloutPlan
+	err = s.admitted(ctx, draft.NoWait, make, func(run context.Context, e *entry) error {
+		var err error
+		plan, err = s.plan(run, e)
+		return err
+	})
+	return plan, err
+}
+
+// plan is the plan of a rollout that was admitted.
+func (s *Service) plan(ctx context.Context, e *entry) (RolloutPlan, error) {
+	event, err := s.observation(ctx, e)
+	if err != nil {
+		return RolloutPlan{}, err
+	}
+	planned, err := rollout.Plan(e.state, event.Nodes)
+	if err != nil {
+		return RolloutPlan{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return RolloutPlan{Planned: planned, Release: e.state.Spec.Release, WaitsFor: event.Blocked, Frozen: event.Frozen, Changes: s.changes(e, planned)}, nil
+}
+
+// changes are the distinct changes of chains in a plan, ordered by the chains' hashes; mu is held.
+func (s *Service) changes(e *entry, planned rollout.Planned) []ChainChange {
+	seen := map[[2]string]bool{}
+	var out []ChainChange
+	for _, p := range slices.Concat(planned.Waves...) {
+		n, pair := s.nodes[p.ID], [2]string{p.From, p.To}
+		release, gives := rollout.ReleaseFor(e.state, p.ID)
+		if n == nil || !gives || seen[pair] {
+			continue
+		}
+		seen[pair] = true
+		// Both were rendered for the picture, so that neither fails.
+		from, _, _ := s.explain(n.row.Assigned)
+		to, origins, _ := s.explain(with(n.row.Assigned, e.state.Layer, release))
+		out = append(out, ChainChange{From: p.From, To: p.To, Filters: delivery.Changes(from, to, origins)})
+	}
+	slices.SortFunc(out, func(a, b ChainChange) int { return strings.Compare(a.From+a.To, b.From+b.To) })
+	return out
+}
+
+// explain is the chain of those releases with the origin of each field; mu is held.
+func (s *Service) explain(assigned map[model.Layer]model.ReleaseID) (model.Chain, delivery.Origins, error) {
+	layers, err := s.layers(assigned)
+	if err != nil {
+		return model.Chain{}, nil, err
+	}
+	return delivery.Explain(layers)
+}

@@ -1,0 +1,52 @@
+package service
+
+import (
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
+
+// frozen is what forbids a rollout to move on now: a window of its own, or of the distributor. Nothing forbids an undo, which takes back.
+func (s *Service) frozen(r model.Rollout) string {
+	if r.Undoes != "" {
+		return ""
+	}
+	if why := model.Frozen(r.Spec.Freeze, s.now()); why != "" {
+		return why
+	}
+	return model.Frozen(s.freeze(), s.now())
+}
+
+// unsettled counts the nodes of the fleet that are not in a picture of it, and are on their way to another chain, or are there and serve
+// nothing; mu is held.
+func (s *Service) unsettled(e *entry, picture []*node) int {
+	in := make(map[*node]struct{}, len(picture))
+	for _, n := range picture {
+		in[n] = struct{}{}
+	}
+	now := s.now()
+	onTheirWay := map[string]bool{}
+	for _, other := range s.active {
+		if other == e {
+			continue
+		}
+		for id, p := range other.state.Nodes {
+			if !p.MovedAt.IsZero() && (p.State == model.NodeMoving || p.State == model.NodeRollingBack) {
+				onTheirWay[id] = true
+			}
+		}
+	}
+	count := 0
+	for id, n := range s.nodes {
+		if _, here := in[n]; here {
+			continue
+		}
+		view := rollout.NodeView{
+			Reports: n.row.Reports, Given: len(n.row.Assigned) > 0, Serving: n.row.Serving,
+			Connected: n.connected(), Silent: s.silent(n, now),
+		}
+		if rollout.Unsettled(view) || onTheirWay[id] && rollout.Present(view) {
+			count++
+		}
+	}
+	return count
+}
