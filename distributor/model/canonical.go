@@ -39,7 +39,7 @@ func (e *JSONError) Error() string {
 
 // Canonical is the RFC 8785 form of a JSON text: members sorted by UTF-16 code units, no white space, numbers as
 // ECMAScript prints them. Texts that two readers could understand differently are refused with a *JSONError: duplicate
-// member names, integers beyond 2^53, numbers that a float64 cannot hold, strings that are not Unicode, nesting deeper
+// member names, integers that would lose digits (some beyond 2^53), numbers that a float64 cannot hold, strings that are not Unicode, nesting deeper
 // than MaxJSONDepth. The result of Canonical is its own canonical form.
 func Canonical(data []byte) ([]byte, error) {
 	if !utf8.Valid(data) {
@@ -296,10 +296,13 @@ func (c *canonicalizer) number(out []byte) ([]byte, error) {
 	if err != nil {
 		return nil, c.fail("the number %s does not fit a 64-bit float", shorten(text))
 	}
-	if !strings.ContainsAny(text, ".eE") && math.Abs(f) >= maxExactInteger && strings.TrimPrefix(text, "-") != strconv.Itoa(maxExactInteger) {
+	from := len(out)
+	out = appendNumber(out, f)
+	// Whoever writes an integer means each digit of it. Beyond 2^53 some have a form that says the same, as what 1e17 becomes.
+	if !strings.ContainsAny(text, ".eE") && math.Abs(f) >= maxExactInteger && text != string(out[from:]) {
 		return nil, c.fail("the integer %s is beyond 2^53 and would lose digits; give it as a string", shorten(text))
 	}
-	return appendNumber(out, f), nil
+	return out, nil
 }
 
 // appendNumber prints a number as ECMAScript does (RFC 8785 section 3.2.2.3). It must be finite.

@@ -110,7 +110,7 @@ func TestCanonicalRefuses(t *testing.T) {
 }
 
 func FuzzCanonical(f *testing.F) {
-	for _, seed := range []string{`{"b":[1,2.5e3,-0,"\u00e9\ud83d\ude00"],"a":{"":null}}`, `[true,false]`, `"\ud800"`, `{"a":1,"a":2}`, `1e-7`, "\"\x7f\"", `9007199254740993`} {
+	for _, seed := range []string{`{"b":[1,2.5e3,-0,"\u00e9\ud83d\ude00"],"a":{"":null}}`, `[true,false]`, `"\ud800"`, `{"a":1,"a":2}`, `1e-7`, "\"\x7f\"", `9007199254740993`, `1e17`, `123456789012345680000`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
