@@ -30,12 +30,6 @@ func (o *oracle) Read(_ context.Context, _ model.GateSpec, about service.GateSub
 	return o.verdict, "says the oracle"
 }
 
-func (o *oracle) say(verdict model.GateVerdict) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.verdict = verdict
-}
-
 func webhook(w model.WaveSpec) model.WaveSpec {
 	w.Gates = []model.GateSpec{{Webhook: &model.WebhookGate{Name: "oracle", URL: "https://oracle.example"}}}
 	return w
