@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -11,48 +13,97 @@ import (
 	"github.com/waft-project/waft/registry"
 )
 
-// modulesPrefix is where agents get modules: a repository of the registry's API that holds the verified copies, is read
-// by digest and written by nobody.
-const modulesPrefix = "/v2/waft/modules/"
+// modulesName is the repository of the registry's API from which agents get modules, by the digests of their bytes: those that
+// came out of this distributor's own registry, too, and those that stand packed in their images.
+const modulesName = "waft/modules"
 
-// ServeHTTP answers GET and HEAD of /v2/waft/modules/blobs/sha256:HEX, ranges included. Each blob is verified when it is
-// opened, so that a damaged disk is found here and not at a node.
+// apiPrefix is where the registry's API begins.
+const apiPrefix = "/v2/"
+
+// readOnly says whether a path of the registry's API belongs to what this distributor has fetched, and not to the repositories
+// that are pushed to it. path is unescaped: whoever writes %2F for a slash means the same.
+func readOnly(name string) bool {
+	name = strings.TrimPrefix(path.Clean(name), apiPrefix) + "/"
+	return strings.HasPrefix(name, modulesName+"/") || strings.HasPrefix(name, fetchedPrefix)
+}
+
+// ServeHTTP answers GET and HEAD of verified copies, by digest, ranges included:
+//
+//	/v2/waft/modules/blobs/sha256:HEX                               a module
+//	/v2/waft/fetched/HOST/REPOSITORY/manifests/sha256:HEX           an image that was fetched from HOST/REPOSITORY
+//	/v2/waft/fetched/HOST/REPOSITORY/blobs/sha256:HEX               what belongs to it
+//
+// Each is verified when it is opened, so that a damaged disk is found here and not at a node. No tag is resolved: what one names
+// is for the registry to say that it came from.
 func (m *modules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		ociError(w, http.StatusMethodNotAllowed, "UNSUPPORTED", "this repository is read only; push to another one")
+		ociError(w, http.StatusForbidden, "DENIED",
+			"what begins with waft/modules or waft/fetched is what this distributor has fetched: it is read by digest and written by nobody; push to a repository of another name")
 		return
 	}
-	text, ok := strings.CutPrefix(r.URL.Path, modulesPrefix+"blobs/")
-	if !ok {
-		ociError(w, http.StatusNotFound, "NAME_UNKNOWN", "this repository has blobs only: "+modulesPrefix+"blobs/sha256:HEX")
+	// NAME/KIND/OBJECT, and a name may have any number of parts.
+	parts := strings.Split(strings.TrimPrefix(path.Clean(r.URL.Path), apiPrefix), "/")
+	last := len(parts) - 1
+	name, kind, text := strings.Join(parts[:max(last-1, 0)], "/"), parts[max(last-1, 0)], parts[last]
+	if kind != kindManifests && kind != kindBlobs {
+		ociError(w, http.StatusNotFound, "UNSUPPORTED", "here are only "+name+"/manifests/sha256:HEX and "+name+"/blobs/sha256:HEX")
 		return
 	}
 	digest, err := registry.ParseDigest(text)
-	if err != nil {
+	switch {
+	case err != nil && kind == kindManifests:
+		ociError(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "tags are not resolved here; name the image by its digest, as in "+name+"@sha256:HEX")
+		return
+	case err != nil:
 		ociError(w, http.StatusBadRequest, "DIGEST_INVALID", err.Error())
 		return
 	}
-	f, _, err := m.open(r.Context(), digest)
-	switch {
-	case errors.Is(err, registry.ErrNotCached):
-		ociError(w, http.StatusNotFound, "BLOB_UNKNOWN", "no release of this distributor names "+text)
-		return
-	case errors.Is(err, model.ErrNotFound):
-		ociError(w, http.StatusNotFound, "BLOB_UNKNOWN", err.Error())
-		return
-	case err != nil:
-		m.log.Error("a module cannot be served", "module", text, "error", err)
-		ociError(w, http.StatusServiceUnavailable, "UNAVAILABLE", err.Error())
+	var f *os.File
+	mediaType := "application/octet-stream"
+	if name == modulesName {
+		if kind == kindManifests {
+			ociError(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "here are modules only: "+modulesName+"/blobs/sha256:HEX")
+			return
+		}
+		f, _, err = m.open(r.Context(), digest)
+	} else {
+		var h held
+		if f, h, err = m.openFetched(r.Context(), name, object{kind, digest}); kind == kindManifests {
+			mediaType = h.MediaType
+		}
+	}
+	if err != nil {
+		m.notServed(w, kind, name, text, err)
 		return
 	}
 	defer f.Close()
 	h := w.Header()
-	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Type", mediaType)
 	h.Set("Docker-Content-Digest", text)
 	h.Set("ETag", `"`+text+`"`)
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	http.ServeContent(w, r, "", time.Time{}, f)
+}
+
+// notServed answers why something is not served.
+func (m *modules) notServed(w http.ResponseWriter, kind, name, digest string, err error) {
+	unknown := "BLOB_UNKNOWN"
+	if kind == kindManifests {
+		unknown = "MANIFEST_UNKNOWN"
+	}
+	switch {
+	case errors.Is(err, errNoName):
+		ociError(w, http.StatusNotFound, "NAME_UNKNOWN", name+": "+err.Error())
+	case errors.Is(err, errNoObject):
+		ociError(w, http.StatusNotFound, unknown, name+"@"+digest+": "+err.Error())
+	case errors.Is(err, registry.ErrNotCached) && name == modulesName:
+		ociError(w, http.StatusNotFound, unknown, "no release of this distributor names "+digest)
+	case errors.Is(err, model.ErrNotFound):
+		ociError(w, http.StatusNotFound, unknown, err.Error())
+	default:
+		m.log.Error("what was fetched cannot be served", "name", name, "digest", digest, "error", err)
+		ociError(w, http.StatusServiceUnavailable, "UNAVAILABLE", err.Error())
+	}
 }
 
 // ociError answers in the form of the distribution specification.

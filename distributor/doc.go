@@ -6,13 +6,14 @@
 //	LOCK       held by the process that uses the folder
 //	etcd/      the store's member (package store)
 //	registry/  the embedded registry: every artifact that was pushed here
-//	modules/   verified copies of the modules that releases name, by digest, and what is known of their artifacts
+//	modules/   verified copies of the modules that releases name, by digest, of the images from other registries that they
+//	           came in, and what is known of these
 //
 // What is served:
 //
 //	gRPC port  the API (package api), MCP (package mcp), grpc.health.v1, reflection
-//	HTTP port  /v1/ REST, /openapi.json, /v2/ the embedded registry, /v2/waft/modules/ the modules for agents (read only),
-//	           /metrics, /healthz, /readyz
+//	HTTP port  /v1/ REST, /openapi.json, /v2/ the embedded registry, /metrics, /healthz, /readyz. Of /v2/ are read only: the
+//	           modules for agents in /v2/waft/modules/, and images from other registries in /v2/waft/fetched/
 //
 // Both ports speak TLS unless Config.Insecure says otherwise, and take only clients with a certificate where
 // Config.TLS.ClientCA is set. There is no other access control: whoever reaches the ports may change what nodes run.

@@ -1,6 +1,7 @@
 package distributor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,10 +28,22 @@ import (
 type modules struct {
 	client *registry.Client
 	dir    string
-	log    *slog.Logger
+	// own are this distributor's names: what is in its own registry is read there.
+	own []string
+	log *slog.Logger
+
+	// fetched is what there is of images from other registries.
+	fetched fetched
+	// pinned keeps on the disk what is being fetched.
+	pinned pinned
+	// grown has a receipt when something was fetched.
+	grown chan struct{}
 
 	// lost are the modules that are being fetched again, by digest.
 	lost singleflight.Group
+
+	// keeping is held while a description is written.
+	keeping sync.Mutex
 
 	mu sync.Mutex
 	// sources are artifacts by their module's digest: where its bytes came from.
@@ -44,14 +58,21 @@ type artifact struct {
 	Module model.Module `json:"module"`
 	// Manifest is the waft manifest as it was attached; nil when there was none.
 	Manifest json.RawMessage `json:"manifest,omitempty"`
+	// Origin is what is served of an image from another registry; nil when it came from this distributor's own.
+	Origin *origin `json:"origin,omitempty"`
 }
 
 // maxArtifactBytes bounds such a file.
-const maxArtifactBytes = registry.MaxAttachmentBytes + 64<<10
+const maxArtifactBytes = registry.MaxAttachmentBytes + 128<<10
 
-// openModules reads what is known from an earlier life. A file that cannot be read is skipped: it can be had again.
-func openModules(client *registry.Client, dir string, log *slog.Logger) (*modules, error) {
-	m := &modules{client: client, dir: filepath.Join(dir, "artifacts"), log: log, sources: map[string]artifact{}}
+// openModules reads what is known from an earlier life. A file that cannot be read is skipped: it can be had again. own are the
+// names, HOST:PORT, of the embedded registry.
+func openModules(client *registry.Client, dir string, own []string, log *slog.Logger) (*modules, error) {
+	m := &modules{
+		client: client, dir: filepath.Join(dir, "artifacts"), own: own, log: log, sources: map[string]artifact{},
+		fetched: fetched{names: map[string]*repository{}}, pinned: pinned{cache: client.Cache(), count: map[registry.Digest]int{}},
+		grown: make(chan struct{}, 1),
+	}
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of artifacts: %w", err)
 	}
@@ -70,7 +91,7 @@ func openModules(client *registry.Client, dir string, log *slog.Logger) (*module
 			log.Warn("what is known of an artifact cannot be read; it will be fetched again when it is needed", "file", f.Name(), "error", err)
 			continue
 		}
-		m.sources[a.Module.Digest] = a
+		m.know(a)
 	}
 	return m, nil
 }
@@ -96,15 +117,26 @@ func (m *modules) fetch(ctx context.Context, reference string, ref registry.Refe
 	if err != nil {
 		return artifact{}, moduleError(reference, err)
 	}
+	var from *origin
+	if !slices.Contains(m.own, ref.Registry) {
+		if from, err = originOf(resolved); err != nil {
+			return artifact{}, moduleError(reference, err)
+		}
+		// Beforehand, so that a packed layer stays when its module was unpacked, and nothing of it makes room for the rest.
+		defer m.pinned.hold(m.log, from.digests()...)()
+	}
 	pulled, _, err := m.client.PullArtifact(ctx, resolved, nil)
 	if err != nil {
 		return artifact{}, moduleError(reference, err)
+	}
+	if from != nil {
+		m.completeImage(ctx, resolved, from)
 	}
 	a := artifact{
 		Module: model.Module{
 			Reference: reference, Artifact: string(pulled.Digest), Digest: string(pulled.Module.Digest), Size: pulled.Module.Size,
 		},
-		Manifest: resolved.Manifest,
+		Manifest: resolved.Manifest, Origin: from,
 	}
 	if a.Manifest != nil {
 		man, err := a.manifest(reference)
@@ -117,6 +149,29 @@ func (m *modules) fetch(ctx context.Context, reference string, ref registry.Refe
 		return artifact{}, &model.Error{Kind: model.ErrUnavailable, Object: reference, Message: "its description cannot be stored: " + err.Error(), Next: "check the disk of the data folder", Cause: err}
 	}
 	return a, nil
+}
+
+// completeImage brings onto the disk what an image has beside its module. Nodes need nothing of it, so a part that cannot be had
+// now is no failure: it is fetched when somebody asks for it.
+func (m *modules) completeImage(ctx context.Context, a registry.Artifact, from *origin) {
+	err := m.putManifest(ctx, a)
+	if err == nil && a.Manifest != nil {
+		_, _, err = m.client.Cache().Put(ctx, registry.Descriptor{Digest: registry.DigestOf(a.Manifest)}, registry.MaxAttachmentBytes, bytes.NewReader(a.Manifest))
+	}
+	for _, d := range from.Blobs {
+		if err == nil {
+			_, err = m.client.FetchModule(ctx, a.Reference, d.Digest, d.Size)
+		}
+	}
+	if err != nil {
+		m.log.Warn("a part of an image cannot be fetched now; its module is there", "reference", a.Reference.String(), "error", err)
+	}
+}
+
+// putManifest keeps an image manifest, whose digest is the artifact's.
+func (m *modules) putManifest(ctx context.Context, a registry.Artifact) error {
+	_, _, err := m.client.Cache().Put(ctx, registry.Descriptor{Digest: a.Digest}, registry.MaxManifestBytes, bytes.NewReader(a.ImageManifest))
+	return err
 }
 
 // manifest reads the waft manifest and checks that it is about this module.
@@ -180,22 +235,27 @@ func (m *modules) open(ctx context.Context, digest registry.Digest) (*os.File, i
 	if !known {
 		return nil, 0, err
 	}
-	m.log.Warn("a module is gone from the disk and is fetched again", "module", string(digest), "reference", source.Module.Reference)
+	if err := m.fetchLost(ctx, digest, source.Module); err != nil {
+		return nil, 0, err
+	}
+	return m.client.Cache().Open(digest)
+}
+
+// fetchLost fetches a module again whose copy is not on the disk.
+func (m *modules) fetchLost(ctx context.Context, digest registry.Digest, module model.Module) error {
+	m.log.Warn("a module is gone from the disk and is fetched again", "module", string(digest), "reference", module.Reference)
 	// Many nodes ask at once; one of them goes for all, and does not take the module with it when it leaves.
 	fetched := m.lost.DoChan(string(digest), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostTimeout)
 		defer cancel()
-		return m.again(ctx, source.Module)
+		return m.again(ctx, module)
 	})
 	select {
 	case r := <-fetched:
-		if r.Err != nil {
-			return nil, 0, r.Err
-		}
+		return r.Err
 	case <-ctx.Done():
-		return nil, 0, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	return m.client.Cache().Open(digest)
 }
 
 // check verifies every module on the disk, and fetches those again that it has damaged while nobody looked. It ends with ctx.
@@ -205,7 +265,13 @@ func (m *modules) check(ctx context.Context) {
 		m.log.Error("the modules on the disk cannot be checked", "error", err)
 	}
 	for _, digest := range dropped {
-		m.log.Error("a module was damaged on the disk and was dropped; check the disk", "module", string(digest))
+		m.log.Error("a copy was damaged on the disk and was dropped; check the disk", "digest", string(digest))
+		m.mu.Lock()
+		_, module := m.sources[string(digest)]
+		m.mu.Unlock()
+		if !module {
+			continue // a part of an image: it is fetched when somebody asks for it
+		}
 		f, _, err := m.open(ctx, digest)
 		if err != nil {
 			m.log.Warn("a module that was damaged cannot be fetched now; it will be when it is asked for", "module", string(digest), "error", err)
@@ -255,6 +321,11 @@ func (m *modules) keep(a artifact) error {
 	if err != nil {
 		return err
 	}
+	m.keeping.Lock()
+	defer m.keeping.Unlock()
+	if earlier, err := m.read(a.Module.Artifact); err == nil && a.Origin != nil && earlier.Origin != nil {
+		a.Origin.foundIn(earlier.Origin.Repositories)
+	}
 	raw, err := json.Marshal(a)
 	if err != nil {
 		return err
@@ -270,14 +341,44 @@ func (m *modules) keep(a artifact) error {
 	if err = errors.Join(err, tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
+	if err == nil {
+		err = syncFolder(m.dir)
+	}
 	if err != nil {
 		_ = os.Remove(tmp.Name())
 		return err
 	}
+	m.know(a)
+	notify(m.grown)
+	return nil
+}
+
+// know takes into memory what is known of an artifact.
+func (m *modules) know(a artifact) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sources[a.Module.Digest] = a
-	return nil
+	if a.Origin != nil {
+		m.fetched.add(a.Origin)
+	}
+}
+
+// notify puts a receipt into a channel of capacity one.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// syncFolder makes a rename in a folder survive a loss of power.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // kinds maps the registry's ways to fail to the service's; the first that fits wins.

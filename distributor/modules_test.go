@@ -26,11 +26,17 @@ const self = "waft.example:7071"
 // shop is modules over an embedded registry, and a way to publish there.
 type shop struct {
 	*modules
-	dir   string
-	names []string
+	dir      string
+	names    []string
+	embedded http.Handler
 }
 
 func openShop(t *testing.T, dir string, names ...string) *shop {
+	t.Helper()
+	return openShopWith(t, dir, Config{Version: "test"}, names...)
+}
+
+func openShopWith(t *testing.T, dir string, cfg Config, names ...string) *shop {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	embedded, err := newRegistry(t.Context(), filepath.Join(dir, "registry"), log)
@@ -41,15 +47,28 @@ func openShop(t *testing.T, dir string, names ...string) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := newClient(t.Context(), Config{Version: "test"}, cache, names, embedded)
+	client, err := newClient(t.Context(), cfg, cache, names, embedded)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := openModules(client, filepath.Join(dir, "modules"), log)
+	m, err := openModules(client, filepath.Join(dir, "modules"), names, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &shop{modules: m, dir: dir, names: names}
+	return &shop{modules: m, dir: dir, names: names, embedded: embedded}
+}
+
+// serve serves the shop's HTTP port, and gives its HOST:PORT.
+func (s *shop) serve(t *testing.T) string {
+	t.Helper()
+	ok := func() error { return nil }
+	metrics, err := newMetrics("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(web{rest: http.NotFoundHandler(), registry: s.embedded, modules: s.modules, metrics: metrics, alive: ok, ready: ok}.handler())
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
 }
 
 func wasm(text string) []byte {
@@ -214,17 +233,7 @@ func TestNothingIsDeletedAndTheRepositoryOfModulesIsReadOnly(t *testing.T) {
 	if _, _, err := s.Resolve(t.Context(), self+"/f:1"); err != nil {
 		t.Fatal(err)
 	}
-	embedded, err := newRegistry(t.Context(), filepath.Join(s.dir, "registry"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ok := func() error { return nil }
-	metrics, err := newMetrics("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(web{rest: http.NotFoundHandler(), registry: embedded, modules: s.modules, metrics: metrics, alive: ok, ready: ok}.handler())
-	defer server.Close()
+	server := "http://" + s.serve(t)
 	blob := "/v2/waft/modules/blobs/" + string(registry.DigestOf(one))
 	for _, tc := range []struct {
 		method, path string
@@ -234,9 +243,11 @@ func TestNothingIsDeletedAndTheRepositoryOfModulesIsReadOnly(t *testing.T) {
 	}{
 		{http.MethodDelete, "/v2/f/manifests/" + string(a.Digest), nil, http.StatusMethodNotAllowed, "UNSUPPORTED"},
 		{http.MethodDelete, "/v2/f/blobs/" + string(registry.DigestOf(one)), nil, http.StatusMethodNotAllowed, "UNSUPPORTED"},
-		{http.MethodDelete, blob, nil, http.StatusMethodNotAllowed, "UNSUPPORTED"},
-		{http.MethodPost, "/v2/waft/modules/blobs/uploads/", nil, http.StatusMethodNotAllowed, "UNSUPPORTED"},
-		{http.MethodPut, "/v2/waft/modules/manifests/x", nil, http.StatusMethodNotAllowed, "UNSUPPORTED"},
+		{http.MethodDelete, blob, nil, http.StatusForbidden, "DENIED"},
+		{http.MethodPost, "/v2/waft/modules/blobs/uploads/", nil, http.StatusForbidden, "DENIED"},
+		{http.MethodPut, "/v2/waft/modules/manifests/x", nil, http.StatusForbidden, "DENIED"},
+		{http.MethodPut, "/v2/waft%2Fmodules/manifests/x", nil, http.StatusForbidden, "DENIED"},
+		{http.MethodPost, "/v2/f/%2E%2E/waft/modules/blobs/uploads/", nil, http.StatusForbidden, "DENIED"},
 		{http.MethodGet, blob, nil, http.StatusOK, string(one)},
 		{http.MethodGet, blob, http.Header{"Range": {"bytes=1-3"}}, http.StatusPartialContent, "asm"},
 		{http.MethodHead, blob, nil, http.StatusOK, ""},
@@ -245,7 +256,7 @@ func TestNothingIsDeletedAndTheRepositoryOfModulesIsReadOnly(t *testing.T) {
 		{http.MethodPost, "/openapi.json", nil, http.StatusMethodNotAllowed, ""},
 	} {
 		t.Run(tc.method+" "+tc.path, func(t *testing.T) {
-			req, err := http.NewRequestWithContext(t.Context(), tc.method, server.URL+tc.path, nil)
+			req, err := http.NewRequestWithContext(t.Context(), tc.method, server+tc.path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

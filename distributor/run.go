@@ -80,11 +80,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	client, err := newClient(background, cfg, cache, ownNames(httpListener.Addr(), cfg.HTTP, cfg.Names), embedded)
+	names := ownNames(httpListener.Addr(), cfg.HTTP, cfg.Names)
+	client, err := newClient(background, cfg, cache, names, embedded)
 	if err != nil {
 		return err
 	}
-	mods, err := openModules(client, filepath.Join(cfg.Data, "modules"), log.With("part", "modules"))
+	mods, err := openModules(client, filepath.Join(cfg.Data, "modules"), names, log.With("part", "modules"))
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	running, failed := errgroup.WithContext(ctx)
 	serviceDone := make(chan struct{})
 	running.Go(func() error { defer close(serviceDone); return svc.Run(background) })
-	running.Go(func() error { mods.check(ctx); return nil })
+	running.Go(func() error { mods.check(failed); return nil })
 	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
 	running.Go(func() error { return serveErr("HTTP", httpServer.Serve(httpTLS(httpListener, tlsConfig))) })

@@ -394,7 +394,7 @@ func TestTheWholeWay(t *testing.T) {
 	if status, body := post(t, "http://"+s.HTTP+"/v1/nodes", "", "{}"); status != http.StatusMethodNotAllowed || !strings.Contains(body, "/openapi.json") {
 		t.Errorf("a wrong method: %d %s", status, body)
 	}
-	if status, _ := post(t, blob, "", ""); status != http.StatusMethodNotAllowed {
+	if status, _ := post(t, blob, "", ""); status != http.StatusForbidden {
 		t.Errorf("POST of a module: %d", status)
 	}
 	// A copy that the disk damages is fetched again.

@@ -26,8 +26,7 @@ func (w web) handler() http.Handler {
 	closed := http.NewServeMux()
 	closed.Handle("/v1/", w.rest)
 	closed.HandleFunc("/openapi.json", api.ServeOpenAPI)
-	closed.Handle("/v2/", http.MaxBytesHandler(w.registry, maxUploadBytes))
-	closed.Handle(modulesPrefix, w.modules)
+	closed.Handle(apiPrefix, w.v2())
 	closed.Handle("/metrics", promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{Registry: w.metrics}))
 	closed.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "waft: /v1/ REST, /openapi.json, /v2/ registry, /metrics, /healthz, /readyz")
@@ -38,6 +37,18 @@ func (w web) handler() http.Handler {
 	open.HandleFunc("/healthz", answer(w.alive))
 	open.HandleFunc("/readyz", answer(w.ready))
 	return open
+}
+
+// v2 is the registry's API: the repositories that are pushed here, and read-only what was fetched from elsewhere.
+func (w web) v2() http.Handler {
+	pushed := http.MaxBytesHandler(w.registry, maxUploadBytes)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if readOnly(r.URL.Path) {
+			w.modules.ServeHTTP(rw, r)
+			return
+		}
+		pushed.ServeHTTP(rw, r)
+	})
 }
 
 // needCertificate refuses requests without a verified certificate. TLS itself asks for none, so that health can be asked

@@ -1,5 +1,7 @@
 package registry
 
+import "encoding/json"
+
 // Descriptor names some bytes in a registry.
 // https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md
 type Descriptor struct {
@@ -34,3 +36,24 @@ type Artifact struct {
 
 // Packed says whether the module stands inside an archive, so that its own digest is known only after a pull.
 func (a Artifact) Packed() bool { return a.Layout == LayoutCompat }
+
+// Blobs are the blobs that the image manifest names, each once: its configuration, then its layers. It reads ImageManifest; of
+// an artifact without one, or with one that is broken, it gives ErrInvalidManifest.
+func (a Artifact) Blobs() ([]Descriptor, error) {
+	var m imageJSON
+	if err := json.Unmarshal(a.ImageManifest, &m); err != nil || m.Config == nil {
+		return nil, withSubject(invalidManifest("not a JSON manifest with a config: %v", err), "artifact", a.Reference.String())
+	}
+	seen := map[Digest]bool{}
+	var blobs []Descriptor
+	for _, d := range append([]Descriptor{*m.Config}, m.Layers...) {
+		if !d.Digest.Valid() || d.Size < 0 {
+			return nil, withSubject(invalidManifest("a blob with the digest %s and the size %d", quote(string(d.Digest)), d.Size), "artifact", a.Reference.String())
+		}
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			blobs = append(blobs, d)
+		}
+	}
+	return blobs, nil
+}
