@@ -24,6 +24,8 @@ const (
 const (
 	// DefaultDrain is how long a stop waits for calls that are under way.
 	DefaultDrain = 10 * time.Second
+	// DefaultCacheBytes is how much the copies of modules on the disk may take.
+	DefaultCacheBytes = 10 << 30
 	// startTimeout bounds the start of the store's member.
 	startTimeout = 60 * time.Second
 	// headerTimeout bounds the reading of a request's header, and idleTimeout an idle HTTP connection.
@@ -61,6 +63,9 @@ type Config struct {
 	// FreezeFile is a YAML file with a list of windows (model.FreezeWindow) under the key freeze, in which no rollout moves on. It is read
 	// again when it changes; one that cannot be read leaves the windows as they were. Empty: there are none.
 	FreezeFile string
+	// CacheBytes is how much the copies of modules on the disk may take, and of the images they were fetched in. Those of modules
+	// that nodes run, are to run or may have to go back to stay whatever they take. 0: DefaultCacheBytes; negative: any amount.
+	CacheBytes int64
 	// Version of this program, for those who ask.
 	Version string
 	// Replica names this distributor in the rows of the nodes that it serves. Empty: the machine's name.
@@ -106,6 +111,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Drain == 0 {
 		c.Drain = DefaultDrain
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = DefaultCacheBytes
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -164,6 +164,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	serviceDone := make(chan struct{})
 	running.Go(func() error { defer close(serviceDone); return svc.Run(background) })
 	running.Go(func() error { mods.check(failed); return nil })
+	running.Go(func() error {
+		if await(failed, svc.Ready) == nil {
+			mods.keepBound(failed, cfg.CacheBytes, svc.Needed)
+		}
+		return nil
+	})
 	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
 	running.Go(func() error { return serveErr("HTTP", httpServer.Serve(httpTLS(httpListener, tlsConfig))) })

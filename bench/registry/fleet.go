@@ -89,15 +89,15 @@ func (b *bench) fleet(ctx context.Context) (err error) {
 	if _, _, err := b.timed(ctx, "", []string{b.waft, "release", "create", "--insecure", "--server", grpc, "-f", release}); err != nil {
 		return err
 	}
-	blobs, err := filepath.Glob(filepath.Join(data, "modules", "blobs", "sha256", "*"))
-	if err != nil || len(blobs) != 1 {
-		return errors.Join(err, fmt.Errorf("the distributor holds %d modules, want 1", len(blobs)))
+	blob, err := theModule(filepath.Join(data, "modules", "blobs", "sha256"))
+	if err != nil {
+		return err
 	}
-	if err := os.Remove(blobs[0]); err != nil {
+	if err := os.Remove(blob); err != nil {
 		return err
 	}
 	repository := registry.Reference{Registry: host, Repository: "waft/modules"}
-	digest, err := registry.ParseDigest("sha256:" + filepath.Base(blobs[0]))
+	digest, err := registry.ParseDigest("sha256:" + filepath.Base(blob))
 	if err != nil {
 		return err
 	}
@@ -122,6 +122,20 @@ func (b *bench) fleet(ctx context.Context) (err error) {
 	}
 	b.rows = append(b.rows, r)
 	return nil
+}
+
+// theModule is the file of the one module in a folder of blobs; the others are the rest of its image.
+func theModule(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Size() == moduleBytes {
+			return filepath.Join(dir, e.Name()), nil
+		}
+	}
+	return "", fmt.Errorf("the distributor holds no module of %d bytes", moduleBytes)
 }
 
 // awaitServing waits until a distributor is ready, and gives its addresses.

@@ -93,7 +93,10 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 	f.StringSliceVar(&config.Slots, "slots", nil, "before Envoy 1.39: the names of the filters that have a slot, in their order")
 	f.DurationVar(&config.Trial, "trial", agent.DefaultTrial, "how long a chain must serve before it is the one to fall back to")
 	f.DurationVar(&config.Drain, "drain", agent.DefaultDrain, "how long Envoy may finish requests when the agent ends")
-	f.Int64Var(&config.CacheBytes, "cache-bytes", agent.DefaultCacheBytes, "what modules that are not needed now may use on disk")
+	config.CacheBytes = agent.DefaultCacheBytes
+	f.Var((*size)(&config.CacheBytes), "cache-size", "what copies of modules may use on disk; those that serve or may be gone back to stay whatever they use; none for no bound")
+	f.Var((*size)(&config.CacheBytes), "cache-bytes", "")
+	_ = f.MarkDeprecated("cache-bytes", "it is called --cache-size now")
 	f.BoolVar(&config.EnvoyOutput, "envoy-output", false, "write Envoy's own log lines to the agent's log, too")
 	f.StringVar(&envoyPath, "envoy", "", "the Envoy binary to probe with, where others run Envoy (default: $ENVOY, or envoy on the PATH)")
 	logs.flags(cmd)

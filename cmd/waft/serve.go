@@ -64,6 +64,8 @@ data folder is refused.`,
 	f.StringVar(&config.RegistryCA, "registry-ca", "", "PEM file of the authorities that may vouch for other registries (default: the system's)")
 	f.StringSliceVar(&config.GateHosts, "gate-host", nil, "a host, HOST or HOST:PORT, that the gates of rollouts may ask (may repeat; default: none)")
 	f.StringVar(&config.FreezeFile, "freeze", "", "YAML file of the windows in which no rollout moves on; read again when it changes")
+	config.CacheBytes = distributor.DefaultCacheBytes
+	f.Var((*size)(&config.CacheBytes), "cache-size", "what copies of modules and images may use on disk; those that nodes run or may go back to stay whatever they use; none for no bound")
 	f.StringVar(&config.Replica, "replica", "", "this distributor's name in the rows of nodes (default: the machine's)")
 	f.StringVar(&addressesFile, "addresses-file", "", "write the addresses that were bound to this file, as JSON, once everything is served")
 	logs.flags(cmd)

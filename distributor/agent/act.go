@@ -225,11 +225,7 @@ func (d *driver) promote(c *chain) error {
 	}
 	d.trial = nil
 	d.want()
-	if freed, err := d.cache.Trim(d.config.CacheBytes); err != nil {
-		d.log.Warn("modules that nobody needs cannot be removed", "error", err)
-	} else if freed > 0 {
-		d.log.Info("removed modules that nobody needs", "bytes", freed)
-	}
+	trim(d.cache, d.config.CacheBytes, d.log)
 	return nil
 }
 

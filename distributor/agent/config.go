@@ -23,7 +23,7 @@ const (
 	DefaultTrial = 8 * time.Second
 	// DefaultDrain is how long Envoy may go on with requests that are under way when the agent ends.
 	DefaultDrain = 5 * time.Second
-	// DefaultCacheBytes is what modules that are neither serving nor needed for a rollback may use on disk.
+	// DefaultCacheBytes is what copies of modules may use on disk, apart from those that are serving or needed for a rollback.
 	DefaultCacheBytes = 2 << 30
 	// ModulesRepository is the repository under which a distributor serves modules by digest.
 	ModulesRepository = "waft/modules"
@@ -80,7 +80,8 @@ type Config struct {
 	// Envoy's parent. For later versions it must be empty.
 	Slots []string
 
-	// Trial, Drain and CacheBytes: zero means the default. A negative Trial makes a chain good as soon as it serves.
+	// Trial, Drain and CacheBytes: zero means the default. A negative Trial makes a chain good as soon as it serves; with negative
+	// CacheBytes nothing is removed.
 	Trial      time.Duration
 	Drain      time.Duration
 	CacheBytes int64

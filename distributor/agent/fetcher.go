@@ -2,10 +2,13 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/waft-project/waft/registry"
 )
 
 // Limits of fetching.
@@ -31,6 +34,31 @@ type fetcher struct {
 	have   map[string]bool
 	failed map[string]failure
 	busy   map[string]bool
+}
+
+// fetchModule is what a fetcher fetches with: from the disk or from the distributor, verified, and within what the modules may use of
+// the disk. What is wanted is pinned before it is fetched (driver.want).
+func fetchModule(config Config, client *registry.Client) func(ctx context.Context, digest string, size int64) error {
+	repository := config.modulesRepository()
+	return func(ctx context.Context, digest string, size int64) error {
+		_, err := client.FetchModule(ctx, repository, registry.Digest(digest), size)
+		if err == nil {
+			trim(client.Cache(), config.CacheBytes, config.Log)
+		}
+		return err
+	}
+}
+
+// trim removes the copies that are not pinned and were not used for longest, until what stays is within maxBytes.
+func trim(cache *registry.Cache, maxBytes int64, log *slog.Logger) {
+	if maxBytes < 0 {
+		return
+	}
+	if freed, err := cache.Trim(maxBytes); err != nil {
+		log.Warn("modules that nobody needs cannot be removed", "error", err)
+	} else if freed > 0 {
+		log.Info("removed modules that nobody needs", "bytes", freed)
+	}
 }
 
 // failure is what became of the last attempt at a digest.

@@ -1,13 +1,17 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/waft-project/waft/envoy/envoytest"
+	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/registrytest"
 )
 
 func TestFetcherKeepsAtIt(t *testing.T) {
@@ -82,5 +86,45 @@ func TestFetcherNext(t *testing.T) {
 	}
 	if got, size, _ := f.next(noon.Add(time.Second)); got != "b" || size != 2 {
 		t.Errorf("next %q of %d bytes", got, size)
+	}
+}
+
+// Each fetch leaves what is on the disk within its bound, though no chain of it ever becomes a good one; what is pinned stays.
+func TestFetchesAreBounded(t *testing.T) {
+	e := registrytest.Start(t)
+	config := Config{Modules: e.Host, CacheBytes: 250_000, Log: slog.New(slog.DiscardHandler)}
+	settings := e.Config(t)
+	cache := settings.Cache
+	fetch := fetchModule(config, registrytest.NewClient(t, settings))
+	var digests []registry.Digest
+	for i := range 6 {
+		data := registrytest.Wasm(100_000, byte(i))
+		a, err := e.Client(t).Push(t.Context(), e.Reference(t, ModulesRepository+":1"), registry.Module{Content: bytes.NewReader(data), Size: int64(len(data))}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests = append(digests, a.Module.Digest)
+		if i == 0 {
+			if err := cache.Pin(pinServing, a.Module.Digest); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := fetch(t.Context(), string(a.Module.Digest), int64(len(data))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := cache.List()
+	if err != nil || len(entries) != 2 || entries[0].Digest != digests[0] || entries[1].Digest != digests[5] {
+		t.Errorf("%+v are there, %v; want the pinned one and the newest", entries, err)
+	}
+	config.CacheBytes = -1
+	unbounded := fetchModule(config, registrytest.NewClient(t, settings))
+	for _, d := range digests {
+		if err := unbounded(t.Context(), string(d), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if entries, err := cache.List(); err != nil || len(entries) != len(digests) {
+		t.Errorf("%d are there, %v", len(entries), err)
 	}
 }

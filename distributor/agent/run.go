@@ -80,10 +80,7 @@ func Run(ctx context.Context, config Config) error {
 
 	// The stages, and what joins them.
 	inbox := openInbox(config.Node, state, config.Log)
-	fetcher := newFetcher(func(ctx context.Context, digest string, size int64) error {
-		_, err := modules.FetchModule(ctx, config.modulesRepository(), registry.Digest(digest), size)
-		return err
-	})
+	fetcher := newFetcher(fetchModule(config, modules))
 	host := newHost(config)
 	reporter := newReporter(conn, config.Log, func() *waftv1.Hello {
 		return &waftv1.Hello{

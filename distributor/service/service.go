@@ -112,6 +112,8 @@ type Service struct {
 	// active are those that have not ended, oldest first.
 	active   []*entry
 	releases map[model.ReleaseID]model.Release
+	// effects are what ended rollouts have done, by their names, as far as somebody asked (effectOf).
+	effects  map[string]effect
 	chains   map[string]rendered
 	verdicts map[string]error
 	dirty    map[*node]struct{}
@@ -143,6 +145,7 @@ func New(config Config) (*Service, error) {
 		unsure:   map[string]struct{}{},
 		nodes:    map[string]*node{},
 		releases: map[model.ReleaseID]model.Release{},
+		effects:  map[string]effect{},
 		chains:   map[string]rendered{},
 		verdicts: map[string]error{},
 		dirty:    map[*node]struct{}{},
