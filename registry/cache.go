@@ -30,8 +30,9 @@ const staleTempAge = 24 * time.Hour
 // A Cache may be used by any number of goroutines. There is nothing to close.
 type Cache struct {
 	dir string
-	// writer is the identity, but for tests of disks that fail.
+	// writer is the identity, and flush is os.File.Sync, but for tests of disks that fail.
 	writer func(io.Writer) io.Writer
+	flush  func(*os.File) error
 
 	mu      sync.Mutex
 	pins    map[string]map[Digest]bool // by owner
@@ -44,7 +45,7 @@ type Cache struct {
 func OpenCache(dir string) (*Cache, error) {
 	c := &Cache{
 		dir: dir, pins: map[string]map[Digest]bool{}, flights: map[Digest]*flight{},
-		writer: func(w io.Writer) io.Writer { return w },
+		writer: func(w io.Writer) io.Writer { return w }, flush: (*os.File).Sync,
 	}
 	for _, sub := range []string{c.blobsDir(), c.linksDir(), c.tempDir(), c.partialDir()} {
 		if err := os.MkdirAll(sub, 0o755); err != nil {
@@ -221,13 +222,14 @@ func (c *Cache) Check(ctx context.Context) (dropped []Digest, err error) {
 	return dropped, nil
 }
 
-func syncDir(path string) error {
+// syncDir makes the renames in a folder last.
+func (c *Cache) syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	return c.flush(d)
 }
 
 func (c *Cache) storageError(what string, err error) error {

@@ -81,7 +81,7 @@ func (c *Cache) writeSmall(path string, data []byte) error {
 	}
 	_, err = c.writer(tmp).Write(data)
 	if err == nil {
-		err = tmp.Sync()
+		err = c.flush(tmp)
 	}
 	if cerr := tmp.Close(); err == nil {
 		err = cerr
@@ -90,7 +90,7 @@ func (c *Cache) writeSmall(path string, data []byte) error {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = c.syncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		_ = os.Remove(tmp.Name()) // OpenCache clears it otherwise

@@ -4,16 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/waft-project/waft/registry"
@@ -292,58 +289,6 @@ func TestProcessesShareAFolder(t *testing.T) {
 	if dropped, err := c.Check(t.Context()); err != nil || len(dropped) > 0 {
 		t.Errorf("damaged: %v, %v", dropped, err)
 	}
-}
-
-// A disk that is full gives an error that says so, leaves nothing behind, and works again when there is room.
-func TestFullDisk(t *testing.T) {
-	const room = 1 << 20
-	data := bytes.Repeat([]byte("x"), 2*room)
-	small := []byte("some module")
-	open := func(data []byte) registry.Opener {
-		return func(_ context.Context, offset int64) (io.ReadCloser, int64, error) {
-			return io.NopCloser(bytes.NewReader(data[offset:])), offset, nil
-		}
-	}
-	try := func(t *testing.T, c *registry.Cache) {
-		t.Helper()
-		_, _, err := c.Put(t.Context(), descriptor(data), 1<<30, bytes.NewReader(data))
-		checkKind(t, err, registry.ErrStorage)
-		_, err = c.Fetch(t.Context(), descriptor(data), 1<<30, "here", nil, open(data))
-		checkKind(t, err, registry.ErrStorage)
-		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "disk is not full") {
-			t.Errorf("it does not say that the disk is full: %v", err)
-		}
-		assertEmpty(t, c)
-		if files, err := os.ReadDir(filepath.Join(c.Dir(), "partial")); err != nil || len(files) != 0 {
-			t.Errorf("the disk is still full: %v, %v", files, err)
-		}
-		path, err := c.Fetch(t.Context(), descriptor(small), 1<<30, "here", nil, open(small))
-		if err != nil {
-			t.Fatalf("there is room for this one: %v", err)
-		}
-		wantFile(t, path, small)
-	}
-	t.Run("a real one", func(t *testing.T) {
-		dir := t.TempDir()
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", room)); err != nil {
-			t.Skipf("no file system can be mounted here: %v", err)
-		}
-		defer func() {
-			if err := syscall.Unmount(dir, 0); err != nil {
-				t.Error(err)
-			}
-		}()
-		c, err := registry.OpenCache(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		try(t, c)
-	})
-	t.Run("an injected one", func(t *testing.T) {
-		c := openCache(t)
-		c.FailWritesAfter(room, syscall.ENOSPC)
-		try(t, c)
-	})
 }
 
 // Check finds what the disk has damaged, of whatever file, and leaves the rest.

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"io"
+	"os"
 	"runtime"
 	"testing"
 )
@@ -43,8 +44,22 @@ type failingWriter struct {
 
 func (f *failingWriter) Write(p []byte) (int, error) {
 	if len(p) > f.left {
-		return 0, f.err
+		n, err := f.w.Write(p[:f.left]) // as a disk that has room for that much
+		if f.left -= n; err == nil {
+			err = f.err
+		}
+		return n, err
 	}
 	f.left -= len(p)
 	return f.w.Write(p)
+}
+
+// OnFlush has each sync of a file or a folder told with its path, and fail where told gives an error.
+func (c *Cache) OnFlush(told func(path string) error) {
+	c.flush = func(f *os.File) error {
+		if err := told(f.Name()); err != nil {
+			return err
+		}
+		return f.Sync()
+	}
 }

@@ -88,7 +88,7 @@ func (c *Cache) keep(f *os.File, d Digest) (string, error) {
 	// Envoy may run as another user. The folder is the writer's alone.
 	err := f.Chmod(0o644)
 	if err == nil {
-		err = f.Sync()
+		err = c.flush(f)
 	}
 	if err == nil {
 		err = os.Rename(f.Name(), path)
@@ -97,7 +97,7 @@ func (c *Cache) keep(f *os.File, d Digest) (string, error) {
 		err = cerr
 	}
 	if err == nil {
-		err = syncDir(c.blobsDir())
+		err = c.syncDir(c.blobsDir())
 	}
 	if err != nil {
 		return "", c.storageError("write", err)
