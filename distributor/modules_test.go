@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/registrytest"
 	"github.com/waft-project/waft/sdk/manifest"
 )
 
@@ -223,6 +225,56 @@ func TestModulesRefuse(t *testing.T) {
 	cancel()
 	if _, _, err := s.Resolve(ctx, self+"/other:1"); !errors.Is(err, context.Canceled) {
 		t.Errorf("a caller who has gone: %v", err)
+	}
+}
+
+// A registry with TLS is trusted by the authorities of the configuration alone.
+func TestModulesOfAPrivateAuthority(t *testing.T) {
+	e := registrytest.StartTLS(t)
+	module := wasm("one")
+	if _, err := e.Client(t).Push(t.Context(), e.Reference(t, "f:1"), registry.ModuleBytes(module), nil); err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: e.Certificate.Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := openShopWith(t, t.TempDir(), Config{RegistryCA: ca}, self)
+	if m, _, err := s.Resolve(t.Context(), e.Host+"/f:1"); err != nil || m.Digest != string(registry.DigestOf(module)) {
+		t.Errorf("%+v, %v", m, err)
+	}
+	s = openShop(t, t.TempDir(), self)
+	_, _, err := s.Resolve(t.Context(), e.Host+"/f:1")
+	if !errors.Is(err, model.ErrPrecondition) || !strings.Contains(err.Error(), "--registry-ca") {
+		t.Errorf("an authority that nobody named: %v", err)
+	}
+}
+
+// A disk that takes nothing is an error that says so, nothing is half there, and it works when the disk does again.
+func TestModulesOnABrokenDisk(t *testing.T) {
+	for _, broken := range []string{"modules/partial", "modules/artifacts"} {
+		t.Run(broken, func(t *testing.T) {
+			s := openShop(t, t.TempDir(), self)
+			s.publish(t, self+"/f:1", wasm("one"), nil)
+			dir := filepath.Join(s.dir, broken)
+			if err := os.Remove(dir); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := s.Resolve(t.Context(), self+"/f:1")
+			var told *model.Error
+			if !errors.Is(err, model.ErrUnavailable) || !errors.As(err, &told) || !strings.Contains(told.Next, "disk") {
+				t.Errorf("%v; next: %+v", err, told)
+			}
+			if len(s.sources) != 0 {
+				t.Errorf("%v is known", s.sources)
+			}
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := s.Resolve(t.Context(), self+"/f:1"); err != nil {
+				t.Errorf("the disk is well again: %v", err)
+			}
+		})
 	}
 }
 

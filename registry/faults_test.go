@@ -276,36 +276,6 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// Docker's configuration file is where credentials come from when nothing else is said.
-func TestDockerConfig(t *testing.T) {
-	front := registrytest.NewFaulty(registrytest.Start(t).Handler)
-	front.Break(nil, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if _, pass, _ := r.BasicAuth(); pass != "secret" {
-			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-	e := registrytest.Serve(t, front)
-	dir := t.TempDir()
-	t.Setenv("DOCKER_CONFIG", dir)
-	write := func(s string) {
-		if err := os.WriteFile(dir+"/config.json", []byte(s), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cfg := e.Config(t)
-	cfg.Credentials = nil
-	write(`{"auths":{"` + e.Host + `":{"auth":"YWxpY2U6c2VjcmV0"}}}`)
-	_, err := registrytest.NewClient(t, cfg).Resolve(t.Context(), e.Reference(t, "a/b:1"))
-	checkKind(t, err, registry.ErrNotFound) // let in
-	write(`{"auths":`)
-	if _, err := registry.NewClient(cfg); err == nil || !strings.Contains(err.Error(), "DOCKER_CONFIG") {
-		t.Errorf("a broken file gave %v", err)
-	}
-}
-
 func TestLimits(t *testing.T) {
 	e, _, a, _ := published(t)
 	ref := e.Reference(t, "filters/authz:1")

@@ -2,11 +2,12 @@ package registry_test
 
 import (
 	"bytes"
-	"context"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -349,6 +350,67 @@ func TestMirrors(t *testing.T) {
 	})
 }
 
+// Places are asked in the order in which they are configured, the registry's own among them at its place, and none after the first
+// that has what is wanted.
+func TestMirrorsInOrder(t *testing.T) {
+	wasm := registrytest.Wasm(100_000, 1)
+	digest := registry.DigestOf(wasm)
+	const registries = 3
+	var faulty [registries]*registrytest.Faulty
+	var places [registries]registrytest.Endpoint
+	for i := range registries {
+		inner := registrytest.Start(t)
+		if _, err := inner.Client(t).Push(t.Context(), inner.Reference(t, "filters/authz:1"), registry.ModuleBytes(wasm), nil); err != nil {
+			t.Fatal(err)
+		}
+		faulty[i] = registrytest.NewFaulty(inner.Handler)
+		places[i] = registrytest.Serve(t, faulty[i])
+	}
+	const origin = 0
+	mirror := func(i int) registry.Mirror { return registry.Mirror{Host: places[i].Host} }
+	for _, tc := range []struct {
+		name    string
+		mirrors []registry.Mirror
+		broken  []int
+		asked   []int
+	}{
+		{"the first has it", []registry.Mirror{mirror(1), mirror(2)}, nil, []int{1}},
+		{"the second has it", []registry.Mirror{mirror(1), mirror(2)}, []int{1}, []int{1, 2}},
+		{"another order", []registry.Mirror{mirror(2), mirror(1)}, []int{2}, []int{2, 1}},
+		{"the registry is last", []registry.Mirror{mirror(1), mirror(2)}, []int{1, 2}, []int{1, 2, origin}},
+		{"the registry is among them", []registry.Mirror{mirror(1), mirror(origin), mirror(2)}, []int{1}, []int{1, origin}},
+		{"the registry is the first of them", []registry.Mirror{mirror(origin), mirror(1)}, []int{origin}, []int{origin, 1}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var mu sync.Mutex
+			var asked []int
+			for i, f := range faulty {
+				f.Break(nil, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					mu.Lock()
+					asked = append(asked, i)
+					mu.Unlock()
+					if slices.Contains(tc.broken, i) {
+						registrytest.Answer(500)(w, r, next)
+						return
+					}
+					next.ServeHTTP(w, r)
+				})
+			}
+			cfg := places[origin].Config(t)
+			cfg.PlainHTTP = []string{"127.0.0.1"}
+			cfg.Mirrors = map[string][]registry.Mirror{places[origin].Host: tc.mirrors}
+			path, err := registrytest.NewClient(t, cfg).FetchModule(t.Context(), places[origin].Reference(t, "filters/authz"), digest, int64(len(wasm)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantFile(t, path, wasm)
+			if !slices.Equal(asked, tc.asked) {
+				t.Errorf("asked %v, want %v", asked, tc.asked)
+			}
+		})
+	}
+}
+
 func TestParseMirror(t *testing.T) {
 	for text, want := range map[string]registry.Mirror{
 		"a.example=b.example":           {Host: "b.example"},
@@ -364,150 +426,6 @@ func TestParseMirror(t *testing.T) {
 	for _, text := range []string{"", "a.example", "=b.example", "a.example=", "a.example=b.example/X", "a.example=b.example,x", "a.example=http://b.example"} {
 		_, _, err := registry.ParseMirror(text)
 		checkKind(t, err, registry.ErrInvalidReference)
-	}
-}
-
-// tokenRegistry wants bearer tokens, gives them out itself, and knows those that it gave and that have not ended.
-type tokenRegistry struct {
-	clock   *registrytest.Clock
-	life    time.Duration
-	host    string
-	given   int
-	refused int
-	until   time.Time
-	grants  []string
-}
-
-func (r *tokenRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request, next http.Handler) {
-	if req.URL.Path == "/token" {
-		if err := req.ParseForm(); err != nil {
-			panic(err)
-		}
-		user, _, _ := req.BasicAuth()
-		r.grants = append(r.grants, req.Method+" "+user+req.Form.Get("grant_type")+" "+req.Form.Get("refresh_token"))
-		r.given++
-		r.until = r.clock.Now().Add(r.life)
-		w.Header().Set("Content-Type", "application/json")
-		text := `{"token":"t","access_token":"t","expires_in":` + time.Duration(r.life/time.Second).String()
-		_, _ = w.Write([]byte(strings.TrimSuffix(text, "ns") + `}`))
-		return
-	}
-	if req.Header.Get("Authorization") != "Bearer t" || !r.clock.Now().Before(r.until) {
-		r.refused++
-		w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.host+`/token",service="x"`)
-		registrytest.Answer(401)(w, req, next)
-		return
-	}
-	next.ServeHTTP(w, req)
-}
-
-// A token that lives shortly is fetched again before it ends: the registry never sees one that has ended.
-func TestTokensAreRefreshed(t *testing.T) {
-	inner := registrytest.Start(t)
-	clock := registrytest.NewClock()
-	r := &tokenRegistry{clock: clock, life: 60 * time.Second}
-	front := registrytest.NewFaulty(inner.Handler)
-	front.Break(nil, r.ServeHTTP)
-	e := registrytest.Serve(t, front)
-	r.host = e.Host
-	cfg := e.Config(t)
-	cfg.Clock = clock
-	cfg.Credentials = func(context.Context, string) (registry.Credential, error) {
-		return registry.Credential{Username: "alice", Password: "secret"}, nil
-	}
-	c := registrytest.NewClient(t, cfg)
-	ask := func() {
-		t.Helper()
-		_, err := c.Resolve(t.Context(), e.Reference(t, "a/b:1"))
-		checkKind(t, err, registry.ErrNotFound) // let in
-	}
-	ask()
-	for _, step := range []struct {
-		by    time.Duration
-		given int
-	}{{40 * time.Second, 1}, {10 * time.Second, 2}, {44 * time.Second, 2}, {2 * time.Second, 3}, {time.Hour, 4}} {
-		clock.Advance(step.by)
-		ask()
-		if r.given != step.given || r.refused != 1 {
-			t.Errorf("after %s: %d tokens were given, want %d; %d requests were refused, want the first alone", step.by, r.given, step.given, r.refused)
-		}
-	}
-	if r.grants[0] != "GET alice " {
-		t.Errorf("the token was asked for as %q", r.grants[0])
-	}
-}
-
-// An identity token, as `docker login` stores it, is what access tokens are fetched with.
-func TestIdentityToken(t *testing.T) {
-	inner := registrytest.Start(t)
-	r := &tokenRegistry{clock: registrytest.NewClock(), life: 60 * time.Second}
-	front := registrytest.NewFaulty(inner.Handler)
-	front.Break(nil, r.ServeHTTP)
-	e := registrytest.Serve(t, front)
-	r.host = e.Host
-	dir := t.TempDir()
-	t.Setenv("DOCKER_CONFIG", dir)
-	if err := os.WriteFile(dir+"/config.json", []byte(`{"auths":{"`+e.Host+`":{"identitytoken":"idt"}}}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cfg := e.Config(t)
-	cfg.Credentials, cfg.Clock = nil, r.clock
-	_, err := registrytest.NewClient(t, cfg).Resolve(t.Context(), e.Reference(t, "a/b:1"))
-	checkKind(t, err, registry.ErrNotFound)
-	if len(r.grants) != 1 || r.grants[0] != "POST refresh_token idt" {
-		t.Errorf("the token was asked for as %q", r.grants)
-	}
-}
-
-// A credential helper, which Docker's configuration names for one registry.
-func TestCredentialHelper(t *testing.T) {
-	front := registrytest.NewFaulty(registrytest.Start(t).Handler)
-	front.Break(nil, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if user, pass, _ := r.BasicAuth(); user != "alice" || pass != "secret" {
-			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-	e := registrytest.Serve(t, front)
-	dir := t.TempDir()
-	t.Setenv("DOCKER_CONFIG", dir)
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	helper := "#!/bin/sh\nread host\n[ \"$1 $host\" = \"get " + e.Host + "\" ] || exit 1\necho '{\"ServerURL\":\"'$host'\",\"Username\":\"alice\",\"Secret\":\"secret\"}'\n"
-	if err := os.WriteFile(dir+"/docker-credential-wafttest", []byte(helper), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(dir+"/config.json", []byte(`{"credHelpers":{"`+e.Host+`":"wafttest"}}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cfg := e.Config(t)
-	cfg.Credentials = nil
-	_, err := registrytest.NewClient(t, cfg).Resolve(t.Context(), e.Reference(t, "a/b:1"))
-	checkKind(t, err, registry.ErrNotFound) // let in
-}
-
-// The proxy that is configured is what requests go through.
-func TestProxy(t *testing.T) {
-	e := registrytest.Start(t)
-	var seen []string
-	proxy := registrytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen = append(seen, r.URL.Host) // a proxy is asked for an absolute URL
-		e.Handler.ServeHTTP(w, r)
-	}))
-	cfg := e.Config(t)
-	cfg.PlainHTTP = []string{"registry.waft.invalid"}
-	cfg.Proxy = "http://" + proxy.Host
-	ref := e.Reference(t, "a/b:1")
-	ref.Registry = "registry.waft.invalid"
-	_, err := registrytest.NewClient(t, cfg).Resolve(t.Context(), ref)
-	checkKind(t, err, registry.ErrNotFound)
-	if len(seen) != 1 || seen[0] != "registry.waft.invalid" {
-		t.Errorf("the proxy was asked for %q", seen)
-	}
-	cfg.Proxy = "::"
-	if _, err := registry.NewClient(cfg); err == nil {
-		t.Error("a proxy that is no URL was taken")
 	}
 }
 

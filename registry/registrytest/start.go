@@ -26,6 +26,8 @@ type Endpoint struct {
 	PlainHTTP bool
 	// RootCAs signed its certificate; nil when it speaks plain HTTP.
 	RootCAs *x509.CertPool
+	// Certificate is the one of its authority; nil when it speaks plain HTTP.
+	Certificate *x509.Certificate
 	// Handler serves it, for tests that put something before it.
 	Handler http.Handler
 }
@@ -102,7 +104,7 @@ func StartTLS(t testing.TB) Endpoint {
 	t.Cleanup(server.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	return Endpoint{Host: strings.TrimPrefix(server.URL, "https://"), RootCAs: roots, Handler: handler}
+	return Endpoint{Host: strings.TrimPrefix(server.URL, "https://"), RootCAs: roots, Certificate: server.Certificate(), Handler: handler}
 }
 
 // Serve serves any handler as a registry over plain HTTP until the test ends.
