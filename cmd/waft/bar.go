@@ -5,43 +5,79 @@ import (
 	"io"
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
 
-// drawEvery is the shortest time between two drawings of a bar.
-const drawEvery = 100 * time.Millisecond
+const (
+	// drawEvery is the shortest time between two drawings of a bar.
+	drawEvery = 100 * time.Millisecond
+	// sayEvery is the time between two lines where nothing can be drawn: what is done sooner says so by its result alone.
+	sayEvery = 5 * time.Second
+	// fewestColumns is how narrow a terminal is taken to be at most; one that does not tell its width is defaultColumns wide.
+	fewestColumns  = 20
+	defaultColumns = 80
+)
 
-// bar shows how far a transfer has come: on a terminal a line that is drawn again, elsewhere nothing, since the command's
-// result says that it is done.
+// bar shows how far a transfer has come: on a terminal a line that is drawn again and taken away in the end, elsewhere a plain line now and then.
+// Its progress is a registry.Progress: called from one goroutine at a time.
 type bar struct {
 	w     io.Writer
 	title string
-	live  bool
-	last  time.Time
+	// columns is the terminal's width; 0 is no terminal.
+	columns int
+	now     func() time.Time
+	last    time.Time
 }
 
+// newBar begins a bar. w is where a command's messages go, never its result.
 func newBar(w io.Writer, title string) *bar {
-	f, ok := w.(*os.File)
-	return &bar{w: w, title: title, live: ok && term.IsTerminal(int(f.Fd()))}
+	b := &bar{w: w, title: printable(title), now: time.Now}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		columns, _, err := term.GetSize(int(f.Fd()))
+		if err != nil || columns <= 0 {
+			columns = defaultColumns
+		}
+		b.columns = max(columns, fewestColumns)
+		return b
+	}
+	b.last = b.now()
+	return b
 }
 
 func (b *bar) progress(done, total int64) {
-	if !b.live || time.Since(b.last) < drawEvery {
+	now := b.now()
+	switch {
+	case b.columns > 0 && now.Sub(b.last) >= drawEvery:
+		// A line that is wider than the terminal could not be drawn over.
+		fmt.Fprint(b.w, "\r\x1b[K"+barLine(b.title, done, total, b.columns-1))
+	case b.columns == 0 && now.Sub(b.last) >= sayEvery:
+		fmt.Fprintln(b.w, barLine(b.title, done, total, 0))
+	default:
 		return
 	}
-	b.last = time.Now()
-	if total <= 0 {
-		fmt.Fprintf(b.w, "\r\x1b[K%s  %.1f MB", b.title, megabytes(done))
-		return
-	}
-	fmt.Fprintf(b.w, "\r\x1b[K%s  %.1f of %.1f MB  %d%%", b.title, megabytes(done), megabytes(total), 100*done/total)
+	b.last = now
 }
 
+// done takes the bar away.
 func (b *bar) done() {
-	if b.live {
+	if b.columns > 0 {
 		fmt.Fprint(b.w, "\r\x1b[K")
 	}
+}
+
+// barLine is what a bar says, in at most so many columns: the title gives way. 0 is any number of columns, and total is 0 while it is not
+// known.
+func barLine(title string, done, total int64, columns int) string {
+	figures := fmt.Sprintf("  %.1f MB", megabytes(done))
+	if total > 0 {
+		figures = fmt.Sprintf("  %.1f of %.1f MB  %d%%", megabytes(done), megabytes(total), int64(100*float64(done)/float64(total)))
+	}
+	if room := columns - len(figures); columns > 0 && utf8.RuneCountInString(title) > room {
+		title = string([]rune(title)[:max(room-1, 0)]) + "…"
+	}
+	return title + figures
 }
 
 func megabytes(n int64) float64 { return float64(n) / 1e6 }
