@@ -14,6 +14,7 @@ import (
 
 func newExport() *cobra.Command {
 	var reg registryFlags
+	out := output{}
 	var file string
 	cmd := &cobra.Command{
 		Use:   "export REFERENCE… -o BUNDLE.tar",
@@ -29,12 +30,18 @@ into one file: a tar of an OCI image layout, which other tools read as well. The
 			if file == "" {
 				return usagef("%s: -o BUNDLE.tar is missing; see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
 			}
+			if err := out.check(); err != nil {
+				return err
+			}
 			refs := make([]registry.Reference, len(args))
 			for i, arg := range args {
 				var err error
 				if refs[i], err = registry.ParseReference(arg); err != nil {
 					return err
 				}
+			}
+			if err := checkOutFile("-o", file); err != nil {
+				return err
 			}
 			client, err := reg.client(nil)
 			if err != nil {
@@ -50,7 +57,6 @@ into one file: a tar of an OCI image layout, which other tools read as well. The
 			if err != nil {
 				return trustFlags(err, refs[0])
 			}
-			out := output{format: "table"}
 			return out.print(cmd.OutOrStdout(), told, func(t *table) {
 				t.row("exported", file)
 				bundleRows(t, told)
@@ -59,6 +65,7 @@ into one file: a tar of an OCI image layout, which other tools read as well. The
 	}
 	reg.flags(cmd)
 	cmd.Flags().StringVarP(&file, "out", "o", "", "the file to write")
+	cmd.Flags().StringVar(&out.format, "output", "table", "print table, json or yaml; -o is the file here")
 	return cmd
 }
 

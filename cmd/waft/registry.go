@@ -277,6 +277,9 @@ func newPull() *cobra.Command {
 			if file == "" {
 				file = filepath.Base(ref.Repository) + ".wasm"
 			}
+			if err := checkOutFile("-O", file); err != nil {
+				return err
+			}
 			cache, remove, err := temporaryCache(filepath.Dir(file))
 			if err != nil {
 				return err
