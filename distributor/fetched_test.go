@@ -311,6 +311,13 @@ func TestFetchedFromTwoRegistries(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.open(t, w.dir)
+	// And in the distributor's own registry, which takes nothing from that.
+	w.publish(t, self+"/filters/f:1", w.wasm, a.Manifest)
+	own, _, err := w.Resolve(t.Context(), self+"/filters/f:1")
+	if err != nil || own.Artifact != string(a.Digest) {
+		t.Fatalf("%+v, %v", own, err)
+	}
+	w.open(t, w.dir)
 	for _, at := range []string{host, second.Host} {
 		a.Reference.Registry = at
 		if resp, body := w.ask(t, "GET", "/v2/"+fetchedName(a.Reference)+"/manifests/"+string(a.Digest), nil); resp.StatusCode != 200 {

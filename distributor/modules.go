@@ -73,6 +73,9 @@ func openModules(client *registry.Client, dir string, own []string, log *slog.Lo
 		fetched: fetched{names: map[string]*repository{}}, pinned: pinned{cache: client.Cache(), count: map[registry.Digest]int{}},
 		grown: make(chan struct{}, 1),
 	}
+	if err := client.Cache().Pin(pinFetching); err != nil { // what an earlier life was fetching
+		return nil, err
+	}
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of artifacts: %w", err)
 	}
@@ -323,8 +326,12 @@ func (m *modules) keep(a artifact) error {
 	}
 	m.keeping.Lock()
 	defer m.keeping.Unlock()
-	if earlier, err := m.read(a.Module.Artifact); err == nil && a.Origin != nil && earlier.Origin != nil {
-		a.Origin.foundIn(earlier.Origin.Repositories)
+	if earlier, err := m.read(a.Module.Artifact); err == nil && earlier.Origin != nil {
+		if a.Origin == nil {
+			a.Origin = earlier.Origin // the image is in this distributor's own registry, too
+		} else {
+			a.Origin.foundIn(earlier.Origin.Repositories)
+		}
 	}
 	raw, err := json.Marshal(a)
 	if err != nil {
