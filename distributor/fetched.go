@@ -51,7 +51,7 @@ type origin struct {
 	Repositories []registry.Reference `json:"repositories"`
 }
 
-// originOf reads of an artifact what there is to serve; nil when there is too much of it.
+// originOf reads of an artifact what there is to serve; nil when there is too much of it, or may be.
 func originOf(a registry.Artifact) (*origin, error) {
 	blobs, err := a.Blobs()
 	if err != nil {
@@ -61,10 +61,12 @@ func originOf(a registry.Artifact) (*origin, error) {
 		blobs = append(blobs, registry.Descriptor{MediaType: registry.ManifestArtifactType, Digest: registry.DigestOf(a.Manifest), Size: int64(len(a.Manifest))})
 	}
 	var total int64
-	for _, d := range blobs {
-		if total += d.Size; d.Size > registry.DefaultMaxModuleBytes || total > maxImageBytes {
+	for i, d := range blobs {
+		// A size of 0 says nothing of how much would come.
+		if total += d.Size; d.Size == 0 || d.Size > registry.DefaultMaxModuleBytes || total > maxImageBytes {
 			return nil, nil
 		}
+		blobs[i].MediaType = "" // as long as its author liked; blobs are served without
 	}
 	return &origin{Image: a.Descriptor(), Blobs: blobs, Repositories: []registry.Reference{a.Reference.InRepository()}}, nil
 }
@@ -174,6 +176,7 @@ func (m *modules) openFetched(ctx context.Context, name string, o object) (*os.F
 	if !errors.Is(err, registry.ErrNotCached) {
 		return f, h, err
 	}
+	defer m.grow()() // until it is open
 	m.log.Info("a part of an image is not on the disk and is fetched again", "reference", ref.AtDigest(h.artifact).String(), "digest", string(h.Digest))
 	if h.Digest == h.artifact {
 		resolved, err := m.client.Resolve(ctx, ref.AtDigest(h.artifact))
@@ -186,7 +189,6 @@ func (m *modules) openFetched(ctx context.Context, name string, o object) (*os.F
 	} else if _, err := m.client.FetchModule(ctx, ref, h.Digest, h.Size); err != nil {
 		return nil, h, moduleError(ref.AtDigest(h.artifact).String(), err)
 	}
-	notify(m.grown)
 	f, _, err = cache.Open(h.Digest)
 	return f, h, err
 }

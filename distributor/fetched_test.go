@@ -338,6 +338,7 @@ func TestOriginOfTooMuch(t *testing.T) {
 	}{
 		"some":           {blob("1", "1"), true},
 		"one too large":  {blob("1", "300000000"), false},
+		"of no size":     {blob("1", "0"), false},
 		"too many":       {strings.Join([]string{blob("1", big), blob("2", big), blob("3", big)}, ","), false},
 		"the same often": {strings.Join([]string{blob("1", big), blob("1", big), blob("1", big)}, ","), true},
 	} {

@@ -50,8 +50,10 @@ func (m *modules) settle(ctx context.Context, maxBytes int64, needed func(contex
 	if err := cache.Pin(pinNeeded, slices.Collect(maps.Keys(byDigest))...); err != nil {
 		m.log.Warn("pins of modules cannot be written; they hold until this process ends", "error", err)
 	}
-	if maxBytes >= 0 {
+	// Whoever fetches something looks again when it has it (grow).
+	if maxBytes >= 0 && m.growing.TryLock() {
 		freed, err := cache.Trim(maxBytes)
+		m.growing.Unlock()
 		if err != nil {
 			m.log.Warn("copies of modules that no node needs cannot be removed", "error", err)
 		} else if freed > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -79,4 +80,31 @@ func TestCopiesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = f.Close() // only read
+}
+
+// With no room at all, what is asked for again and again is served each time, whatever is removed meanwhile.
+func TestServedWithoutRoom(t *testing.T) {
+	s := openShop(t, t.TempDir(), self)
+	data := registrytest.Wasm(100_000, 1)
+	s.publish(t, self+"/f:1", data, nil)
+	if _, _, err := s.Resolve(t.Context(), self+"/f:1"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var trimming sync.WaitGroup
+	trimming.Go(func() {
+		for ctx.Err() == nil {
+			s.settle(ctx, 0, func(context.Context) ([]model.Module, error) { return nil, nil })
+		}
+	})
+	for range 50 {
+		f, _, err := s.open(t.Context(), registry.DigestOf(data))
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		_ = f.Close() // only read
+	}
+	cancel()
+	trimming.Wait()
 }

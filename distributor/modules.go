@@ -36,6 +36,9 @@ type modules struct {
 	fetched fetched
 	// pinned keeps on the disk what is being fetched.
 	pinned pinned
+	// growing is held for reading while something is fetched, and nothing is removed meanwhile. It is locked by TryLock alone, so
+	// that who holds it for reading may do so twice.
+	growing sync.RWMutex
 	// grown has a receipt when something was fetched.
 	grown chan struct{}
 
@@ -116,6 +119,7 @@ func (m *modules) Resolve(ctx context.Context, reference string) (model.Module, 
 // fetch resolves a reference and pulls its module. The artifact is resolved once and pulled by its digest, so that a tag
 // that moves meanwhile does not join one artifact's manifest to another's module.
 func (m *modules) fetch(ctx context.Context, reference string, ref registry.Reference) (artifact, error) {
+	defer m.grow()()
 	resolved, err := m.client.Resolve(ctx, ref)
 	if err != nil {
 		return artifact{}, moduleError(reference, err)
@@ -125,7 +129,7 @@ func (m *modules) fetch(ctx context.Context, reference string, ref registry.Refe
 		if from, err = originOf(resolved); err != nil {
 			return artifact{}, moduleError(reference, err)
 		}
-		// Beforehand, so that a packed layer stays when its module was unpacked, and nothing of it makes room for the rest.
+		// Beforehand, so that a packed layer stays when its module was unpacked.
 		defer m.pinned.hold(m.log, from.digests()...)()
 	}
 	pulled, _, err := m.client.PullArtifact(ctx, resolved, nil)
@@ -238,6 +242,7 @@ func (m *modules) open(ctx context.Context, digest registry.Digest) (*os.File, i
 	if !known {
 		return nil, 0, err
 	}
+	defer m.grow()() // until it is open: then it can be read to its end whatever happens
 	if err := m.fetchLost(ctx, digest, source.Module); err != nil {
 		return nil, 0, err
 	}
@@ -356,7 +361,6 @@ func (m *modules) keep(a artifact) error {
 		return err
 	}
 	m.know(a)
-	notify(m.grown)
 	return nil
 }
 
@@ -367,6 +371,15 @@ func (m *modules) know(a artifact) {
 	m.sources[a.Module.Digest] = a
 	if a.Origin != nil {
 		m.fetched.add(a.Origin)
+	}
+}
+
+// grow keeps what is on the disk there until the function that it gives is called.
+func (m *modules) grow() (done func()) {
+	m.growing.RLock()
+	return func() {
+		m.growing.RUnlock()
+		notify(m.grown)
 	}
 }
 

@@ -136,7 +136,11 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 		{"not this host", "registry.waft.invalid:80", "waft.invalid", 0, 0, "unavailable"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			mu.Lock()
+			tls.mu.Lock()
 			seen, tls.asked = nil, nil
+			tls.mu.Unlock()
+			mu.Unlock()
 			cmd := exec.Command(os.Args[0])
 			cmd.Env = append(os.Environ(), envRole+"=asks", envDir+"="+tc.host+"/a/b:1", "SSL_CERT_FILE="+ca, "DOCKER_CONFIG="+t.TempDir(),
 				"HTTP_PROXY=http://"+forward.Host, "HTTPS_PROXY="+forTLS.URL, "NO_PROXY="+tc.noProxy, "http_proxy=", "https_proxy=", "no_proxy=")
@@ -144,6 +148,10 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 			if err == nil || !strings.Contains(string(out), tc.says) {
 				t.Errorf("%v: %s, want %s", err, out, tc.says)
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			tls.mu.Lock()
+			defer tls.mu.Unlock()
 			if len(seen) != tc.plain || len(tls.asked) != tc.tunnelled {
 				t.Errorf("the proxies were asked for %q and %q", seen, tls.asked)
 			}
