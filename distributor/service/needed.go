@@ -87,13 +87,13 @@ type effect struct {
 	gave, before []model.ReleaseID
 }
 
-// effectOf reads what a rollout that has ended has done. It is not in memory (entry.slim), and never done:    each is read once.
+// effectOf reads what a rollout that has ended has done. It is not in memory (entry.slim), and never changes: each is read once.
 func (s *Service) effectOf(ctx context.Context, name string) (effect, error) {
 	s.mu.Lock()
-	c, known := s.effects[name]
+	did, known := s.effects[name]
 	s.mu.Unlock()
 	if known {
-		return c, nil
+		return did, nil
 	}
 	state, _, err := s.store.GetRollout(ctx, name)
 	if err != nil {
@@ -106,9 +106,9 @@ func (s *Service) effectOf(ctx context.Context, name string) (effect, error) {
 			gave[release] = struct{}{}
 		}
 	}
-	c = effect{layer: state.Layer, gave: slices.Collect(maps.Keys(gave)), before: slices.Collect(maps.Keys(before))}
+	did = effect{layer: state.Layer, gave: slices.Collect(maps.Keys(gave)), before: slices.Collect(maps.Keys(before))}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.effects[name] = c
-	return c, nil
+	s.effects[name] = did
+	return did, nil
 }
