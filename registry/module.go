@@ -25,6 +25,9 @@ type Module struct {
 	RootIDs []string
 	// Manifest is the waft manifest (JSON) to attach, or nil.
 	Manifest []byte
+	// PullBack reads each artifact back, as Client.PullBack does, when everything of it is in the registry and no tag names it
+	// yet. When that fails, the push does, and the tags stay where they were.
+	PullBack bool
 	// BeforeTag is called with each artifact when everything of it is in the registry and no tag names it yet, so that it can
 	// be signed, or something attached to it, before anybody finds it. An error ends the push, and the tags stay where they
 	// were. Nil: nothing.

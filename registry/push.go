@@ -86,11 +86,20 @@ func (c *Client) PushLayouts(ctx context.Context, ref Reference, m Module, layou
 		if !artifacts[i].Packed() {
 			artifacts[i].Module = p.layer
 		}
-		if m.BeforeTag == nil {
-			continue
+	}
+	// All of them first: nothing is signed of a push that comes to nothing.
+	if m.PullBack {
+		for _, a := range artifacts {
+			if _, err := c.PullBack(ctx, a); err != nil {
+				return nil, err
+			}
 		}
-		if err := m.BeforeTag(ctx, artifacts[i]); err != nil {
-			return nil, err
+	}
+	if m.BeforeTag != nil {
+		for _, a := range artifacts {
+			if err := m.BeforeTag(ctx, a); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for i, p := range slices.Backward(plans) {

@@ -40,6 +40,8 @@ func Run(t *testing.T, newRegistry func(t *testing.T) Endpoint) {
 		{"every layout is read", testLayouts},
 		{"every layout that is written is read, by us and by those it is for", testWrittenLayouts},
 		{"layouts that are not written", testNotWritten},
+		{"images as other readers read them", testReaders},
+		{"what was pushed is read back before it has a tag", testPullBack},
 		{"what is to be done before a tag is written", testBeforeTag},
 		{"an attachment comes back", testAttach},
 		{"attachments by others and by us", testForeignAttachment},

@@ -217,6 +217,7 @@ func testLayouts(t *testing.T, e Endpoint) {
 			if (err == nil) != tc.istio || tc.istio && !bytes.Equal(got.module, wasm) {
 				t.Errorf("the reader of Istio's rules says %v", err)
 			}
+			compareReaders(t, e, ref)
 		})
 	}
 }
@@ -251,6 +252,7 @@ func testUnsupported(t *testing.T, e Endpoint) {
 			c := e.Client(t)
 			_, _, err := c.Pull(t.Context(), ref, nil)
 			wantKind(t, err, tc.kind)
+			compareReaders(t, e, ref)
 		})
 	}
 	t.Run("an index", func(t *testing.T) {

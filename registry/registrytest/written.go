@@ -44,6 +44,7 @@ func testWrittenLayouts(t *testing.T, e Endpoint) {
 				if istio := layout != registry.LayoutCNCF; (err == nil) != istio || istio && (!bytes.Equal(got.module, wasm) || got.manifestDigest != pushed.Digest.Hex()) {
 					t.Errorf("%s: the reader of Istio's rules says %v", layout, err)
 				}
+				compareReaders(t, e, at)
 				body, err := readAsCNCF(t, e, at)
 				if cncf := layout == registry.LayoutCNCF; (err == nil) != cncf || cncf && !bytes.Equal(body, wasm) {
 					t.Errorf("%s: the reader of the CNCF's rules says %v", layout, err)
