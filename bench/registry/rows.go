@@ -137,7 +137,7 @@ func (b *bench) published(ctx context.Context, name string, size int) (path, dig
 	if digest, err = writeModule(path, filter, size); err != nil {
 		return "", "", err
 	}
-	_, _, err = b.timed(ctx, "", []string{b.waft, "push", "--plain-http", b.upstream.host, path, b.upstream.host + "/filters/" + name + ":1"})
+	_, _, err = b.timed(ctx, "", []string{b.waft, "push", "--no-admission", "--plain-http", b.upstream.host, path, b.upstream.host + "/filters/" + name + ":1"})
 	return path, digest, err
 }
 
@@ -182,14 +182,14 @@ func (b *bench) pulls(ctx context.Context) error {
 	)
 }
 
-// pushes publishes the module, which waft does with a second artifact beside it: the module's manifest. Each goes
+// pushes publishes the module (the transport alone, without waft's admission), which waft does with a second artifact beside it: the module's manifest. Each goes
 // to a repository that has nothing.
 func (b *bench) pushes(ctx context.Context) error {
 	module := filepath.Join(b.dir, "module.wasm")
 	nothing := func(string) error { return nil }
 	return b.race(ctx, nothing,
 		&candidate{name: "waft-push", empty: []string{b.waft, "--version"}, args: func(_ string, i int) []string {
-			return []string{b.waft, "push", "--plain-http", b.upstream.host, module, fmt.Sprintf("%s/push/waft-%d:1", b.upstream.host, i)}
+			return []string{b.waft, "push", "--no-admission", "--plain-http", b.upstream.host, module, fmt.Sprintf("%s/push/waft-%d:1", b.upstream.host, i)}
 		}},
 		&candidate{name: "oras-push", empty: []string{b.oras, "version"}, args: func(_ string, i int) []string {
 			return []string{b.oras, "push", "--plain-http", "--no-tty", "--disable-path-validation", fmt.Sprintf("%s/push/oras-%d:1", b.upstream.host, i),
@@ -217,7 +217,7 @@ func (b *bench) large(ctx context.Context) error {
 		args []string
 	}{
 		{"waft-pull-200MB", []string{b.waft, "pull", "--plain-http", b.upstream.host, ref, "-O", filepath.Join(b.dir, "large-pulled.wasm")}},
-		{"waft-push-200MB", []string{b.waft, "push", "--plain-http", b.upstream.host, path, b.upstream.host + "/push/large:1"}},
+		{"waft-push-200MB", []string{b.waft, "push", "--no-admission", "--plain-http", b.upstream.host, path, b.upstream.host + "/push/large:1"}},
 	} {
 		b.upstream.takeMoved()
 		took, rss, err := b.timed(ctx, "", one.args)

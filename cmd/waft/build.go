@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/waft-project/waft/sdk/admission"
 	"github.com/waft-project/waft/sdk/build"
 	"github.com/waft-project/waft/sdk/manifest"
 )
@@ -21,8 +22,8 @@ func newBuild() *cobra.Command {
 		Short: "Compile filters to Wasm, check what they import, describe their configuration",
 		Long: `Build compiles each directory (default: the working directory; DIR/... names all filters below) with the ordinary Go
 toolchain and writes NAME.wasm and NAME.json, the manifest: its digest, the Envoy versions that can load it, and the JSON Schema
-of its configuration; NAME.cdx.json and NAME.provenance.json, which say what it was made of; and NAME.symbols. A build that fails
-leaves what was there before.`,
+of its configuration; NAME.cdx.json and NAME.provenance.json, which say what it was made of; NAME.scenarios.json, which has its scenario
+files for waft push; and NAME.symbols. A build that fails leaves what was there before.`,
 		Example: `  waft build ./filters/authz
   waft build ./filters/... --version 1.2.0`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,6 +43,16 @@ leaves what was there before.`,
 			}
 			var built []manifest.Manifest
 			for _, dir := range dirs {
+				// Before the compiler has worked for nothing.
+				scenarios, err := admission.Collect(dir.path)
+				if err != nil {
+					return err
+				}
+				options.Beside = func(m manifest.Manifest) (map[string][]byte, error) {
+					scenarios.SHA256 = m.SHA256
+					text, err := scenarios.Encode()
+					return map[string][]byte{admission.Suffix: text}, err
+				}
 				result, err := build.Build(cmd.Context(), dir.path, options)
 				if err != nil {
 					return err

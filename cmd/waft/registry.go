@@ -18,6 +18,7 @@ import (
 
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
+	"github.com/waft-project/waft/sdk/admission"
 	"github.com/waft-project/waft/sdk/build"
 	"github.com/waft-project/waft/sdk/manifest"
 )
@@ -105,14 +106,19 @@ func trustFlags(err error, ref registry.Reference) error {
 func newPush() *cobra.Command {
 	var reg registryFlags
 	var out output
-	var manifestFile, signKey string
+	var manifestFile, signKey, scenariosOf string
 	var layoutNames []string
+	var noAdmission bool
 	cmd := &cobra.Command{
 		Use:   "push FILE.wasm REFERENCE",
 		Short: "Publish a module as an OCI artifact",
 		Long: `Push publishes a module, with its manifest beside it. The manifest is FILE.json, as waft build wrote it; for a module that
 something else built, it is made from the module. A module that no known Envoy can load, or that is not a proxy-wasm module,
-is refused. FILE.cdx.json and FILE.provenance.json, which say what the module was made of, go beside it where they are there.
+is refused.
+
+Before anything is uploaded, the module is loaded as each Envoy would that its manifest names, and configured with the
+configurations of its scenarios (FILE.scenarios.json, as waft build wrote it, or those that --scenarios names). Before a tag is
+written, what was uploaded is read back as Istio, Envoy Gateway and others read it. What fails is not published. FILE.cdx.json and FILE.provenance.json, which say what the module was made of, go beside it where they are there.
 
 The default layout, oci, and compat are for Istio, Envoy Gateway and waft; cncf is for generic Wasm tools. The first layout goes
 to the reference's tag, each further one to TAG-LAYOUT. With --sign-key each is signed before its tag is written,
@@ -149,6 +155,16 @@ and so is what it was made of.`,
 			if module.Manifest, err = described.Encode(); err != nil {
 				return err
 			}
+			var admitted *admission.Admission
+			if noAdmission {
+				fmt.Fprintf(cmd.ErrOrStderr(), "waft push: NOT ADMITTED: %s is published without having been loaded once, and is not read back (--no-admission)\n", args[0])
+			} else {
+				a, err := admit(cmd.Context(), args[0], scenariosOf, described)
+				if err != nil {
+					return err
+				}
+				admitted, module.PullBack = &a, true
+			}
 			origin, err := build.ReadOrigin(args[0], described.SHA256)
 			if err != nil {
 				return err
@@ -166,17 +182,20 @@ and so is what it was made of.`,
 			if err != nil {
 				return trustFlags(err, ref)
 			}
-			return out.print(cmd.OutOrStdout(), pushed{artifacts[0], artifacts[1:]}, func(t *table) {
+			return out.print(cmd.OutOrStdout(), pushed{artifacts[0], artifacts[1:], admitted}, func(t *table) {
 				for _, artifact := range artifacts {
 					t.row("pushed", artifact.Reference)
 					t.row("artifact", artifact.Digest)
 				}
 				t.row("module", artifacts[0].Module.Digest)
+				drawAdmission(t, admitted)
 			})
 		},
 	}
 	reg.flags(cmd)
 	out.flag(cmd)
+	cmd.Flags().StringVar(&scenariosOf, "scenarios", "", "the filter's folder, whose scenarios/*.yaml say what to configure the module with (default: FILE.scenarios.json)")
+	cmd.Flags().BoolVar(&noAdmission, "no-admission", false, "publish a module that was neither loaded before nor read back after; for trials of what comes of that")
 	cmd.Flags().StringVar(&manifestFile, "manifest", "", "the module's manifest (default: FILE.json where it is there)")
 	cmd.Flags().StringSliceVar(&layoutNames, "layout", []string{string(registry.LayoutOCI)}, "oci, compat or cncf, or several of them with commas")
 	cmd.Flags().StringVar(&signKey, "sign-key", "", "sign each artifact before its tag is written, as waft sign does, with this "+strings.TrimPrefix(keyFlagHelp, "the "))
@@ -187,6 +206,8 @@ and so is what it was made of.`,
 type pushed struct {
 	registry.Artifact
 	Further []registry.Artifact `json:"further,omitempty"`
+	// Admission says what the module was tried with; null for one that was not.
+	Admission *admission.Admission `json:"admission"`
 }
 
 func parseLayouts(names []string) ([]registry.Layout, error) {

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/waft-project/waft/sdk/manifest"
 )
@@ -36,6 +38,9 @@ type Options struct {
 	BuilderID string
 	// Go is the go command. Empty: "go", from the PATH.
 	Go string
+	// Beside gives more files to be written with those of the build, by how their names end: ".x.json" becomes NAME.x.json. It is called
+	// when everything else is made; an error ends the build. Nil: none.
+	Beside func(m manifest.Manifest) (map[string][]byte, error)
 	// Step is told what is being done ("compile", "config schema", …), for progress. Nil: nobody.
 	Step func(string)
 }
@@ -149,8 +154,17 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 		return Result{}, fmt.Errorf("write %s: %w", r.ManifestPath, err)
 	}
 	symbols.SHA256 = m.SHA256
-	err = writeAll(artefact{r.Module, wasm}, artefact{r.Symbols, symbols.encode()}, artefact{r.SBOM, bom}, artefact{r.Provenance, origin}, artefact{r.ManifestPath, described})
-	if err != nil {
+	outputs := []artefact{{r.Module, wasm}, {r.Symbols, symbols.encode()}, {r.SBOM, bom}, {r.Provenance, origin}}
+	if opts.Beside != nil {
+		more, err := opts.Beside(m)
+		if err != nil {
+			return Result{}, fmt.Errorf("%s: %w", dir, err)
+		}
+		for _, suffix := range slices.Sorted(maps.Keys(more)) {
+			outputs = append(outputs, artefact{filepath.Join(opts.OutDir, opts.Name+suffix), more[suffix]})
+		}
+	}
+	if err := writeAll(append(outputs, artefact{r.ManifestPath, described})...); err != nil {
 		return Result{}, err
 	}
 	return r, nil
