@@ -281,9 +281,12 @@ func newPull() *cobra.Command {
 	var reg registryFlags
 	var out output
 	var file string
+	var overwrite bool
 	cmd := &cobra.Command{
 		Use:   "pull REFERENCE",
 		Short: "Fetch a module, verified by its digests",
+		Long: `Pull writes the module to FILE.wasm and its manifest, where it has one, to FILE.json. A manifest that does not describe the
+module is refused, and a FILE.json that is something else is left alone.`,
 		Example: `  waft pull registry.example/filters/authz:1.2.0
   waft pull registry.example/filters/authz@sha256:3f1c… -O authz.wasm`,
 		Args: exactArgs("REFERENCE"),
@@ -310,15 +313,26 @@ func newPull() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			artifact, err := client.Resolve(cmd.Context(), ref)
+			if err != nil {
+				return trustFlags(err, ref)
+			}
+			if artifact.Manifest != nil && !overwrite {
+				if err := keepManifest(manifestFile(file), artifact.Manifest); err != nil {
+					return err
+				}
+			}
 			bar := newBar(cmd.ErrOrStderr(), "pull "+ref.String())
-			artifact, path, err := client.Pull(cmd.Context(), ref, bar.progress)
+			artifact, path, err := client.PullArtifact(cmd.Context(), artifact, bar.progress)
 			bar.done()
 			if err != nil {
 				return trustFlags(err, ref)
 			}
 			if artifact.Manifest != nil {
-				beside := strings.TrimSuffix(file, ".wasm") + ".json"
-				if err := writeFile(beside, artifact.Manifest); err != nil {
+				if err := describes(artifact); err != nil {
+					return err
+				}
+				if err := writeFile(manifestFile(file), artifact.Manifest); err != nil {
 					return err
 				}
 			}
@@ -334,6 +348,7 @@ func newPull() *cobra.Command {
 	}
 	reg.flags(cmd)
 	out.flag(cmd)
+	cmd.Flags().BoolVar(&overwrite, "overwrite", false, "write FILE.json even where it is something else")
 	cmd.Flags().StringVarP(&file, "out", "O", "", "the file to write (default: the repository's last word, with .wasm)")
 	return cmd
 }
