@@ -106,7 +106,7 @@ func trustFlags(err error, ref registry.Reference) error {
 func newPush() *cobra.Command {
 	var reg registryFlags
 	var out output
-	var manifestFile, signKey, scenariosOf string
+	var manifestFile, signKey, scenariosOf, reportFile string
 	var layoutNames []string
 	var noAdmission bool
 	cmd := &cobra.Command{
@@ -118,7 +118,8 @@ is refused.
 
 Before anything is uploaded, the module is loaded as each Envoy would that its manifest names, and configured with the
 configurations of its scenarios (FILE.scenarios.json, as waft build wrote it, or those that --scenarios names). Before a tag is
-written, what was uploaded is read back as Istio, Envoy Gateway and others read it. What fails is not published. FILE.cdx.json and FILE.provenance.json, which say what the module was made of, go beside it where they are there.
+written, what was uploaded is read back as Istio, Envoy Gateway and others read it. What fails is not published. FILE.cdx.json and FILE.provenance.json, which say what the module was made of, go beside it where they are there, and so does FILE.report.json, which
+waft test --report wrote; a report of failures, or of other bytes, is refused.
 
 The default layout, oci, and compat are for Istio, Envoy Gateway and waft; cncf is for generic Wasm tools. The first layout goes
 to the reference's tag, each further one to TAG-LAYOUT. With --sign-key each is signed before its tag is written,
@@ -169,13 +170,17 @@ and so is what it was made of.`,
 			if err != nil {
 				return err
 			}
+			report, err := readReport(args[0], reportFile, described.SHA256)
+			if err != nil {
+				return err
+			}
 			var signer signing.Signer
 			if signKey != "" {
 				if signer, err = loadSigner(cmd, signKey); err != nil {
 					return err
 				}
 			}
-			module.BeforeTag = beforeTag(client, described.SHA256, origin, signer)
+			module.BeforeTag = beforeTag(client, described.SHA256, origin, report, signer)
 			bar := newBar(cmd.ErrOrStderr(), "push "+filepath.Base(args[0]))
 			artifacts, err := client.PushLayouts(cmd.Context(), ref, module, layouts, bar.progress)
 			bar.done()
@@ -195,6 +200,7 @@ and so is what it was made of.`,
 	reg.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().StringVar(&scenariosOf, "scenarios", "", "the filter's folder, whose scenarios/*.yaml say what to configure the module with (default: FILE.scenarios.json)")
+	cmd.Flags().StringVar(&reportFile, "report", "", "the report of waft test --report to publish beside the module (default: FILE.report.json where it is there)")
 	cmd.Flags().BoolVar(&noAdmission, "no-admission", false, "publish a module that was neither loaded before nor read back after; for trials of what comes of that")
 	cmd.Flags().StringVar(&manifestFile, "manifest", "", "the module's manifest (default: FILE.json where it is there)")
 	cmd.Flags().StringSliceVar(&layoutNames, "layout", []string{string(registry.LayoutOCI)}, "oci, compat or cncf, or several of them with commas")

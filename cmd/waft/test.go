@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/sdk/build"
 	"github.com/waft-project/waft/sdk/filtertest"
+	"github.com/waft-project/waft/sdk/testresult"
 	"github.com/waft-project/waft/sdk/wasmhost"
 )
 
@@ -22,6 +24,7 @@ func newTest() *cobra.Command {
 	var envoyPath string
 	var fuzzing fuzzFlags
 	var update bool
+	var report, moduleFile string
 	cmd := &cobra.Command{
 		Use:   "test [DIR…]",
 		Short: "Run filters' scenarios as compiled Wasm; --envoy runs them in real Envoy too, and compares",
@@ -29,11 +32,15 @@ func newTest() *cobra.Command {
 Envoy version that waft knows, offering what that version offers. With --envoy the same files run in a real Envoy, and a difference between the two is a
 failure.
 
+With --report it writes a report that names the module by its digest; waft push publishes it beside the module, signed if it signs, and a
+trust policy can ask for it.
+
 With --fuzz it sends what the scenarios send, damaged, mixed and cut into random pieces, has callouts answered in any order, late or
 never, and clients go away; the filter must not trap, leave a stream stuck, or take memory without bound. A finding names the seed that
 finds it again.`,
 		Example: `  waft test ./filters/authz
   waft test --envoy ./filters/...
+  waft test --report dist/ ./filters/authz
   waft test --fuzz --runs 1000 ./filters/authz`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
@@ -47,6 +54,9 @@ finds it again.`,
 			if err != nil {
 				return err
 			}
+			if err := checkReport(report, moduleFile, fuzzing.on, dirs); err != nil {
+				return err
+			}
 			if fuzzing.on {
 				return fuzz(ctx, cmd.OutOrStdout(), dirs, fuzzing, out)
 			}
@@ -55,12 +65,17 @@ finds it again.`,
 				return err
 			}
 			defer tester.close(ctx)
-			tester.update = update
+			tester.update, tester.moduleFile = update, moduleFile
 			var summary testSummary
 			for _, dir := range dirs {
 				tested, err := tester.test(ctx, dir.path)
 				if err != nil {
 					return err
+				}
+				if report != "" {
+					if err := writeReport(reportPath(report, dir.path), tested); err != nil {
+						return err
+					}
 				}
 				summary.add(tested)
 				if out.format == "table" {
@@ -82,6 +97,8 @@ finds it again.`,
 	}
 	out.flag(cmd)
 	fuzzing.flags(cmd)
+	cmd.Flags().StringVar(&report, "report", "", "write what came of it to this file, to be published with the module; of several filters, to NAME.report.json in this folder")
+	cmd.Flags().StringVar(&moduleFile, "module", "", "test these bytes (a .wasm file), and not what would be built now")
 	cmd.Flags().BoolVar(&update, "update", false, "write pinned traces (scenarios/FILE.yaml.trace) anew instead of comparing them")
 	// --envoy alone runs the Envoy that is found; --envoy=PATH names one.
 	cmd.Flags().StringVar(&envoyPath, "envoy", "", "also run in real Envoy, and compare; --envoy=PATH names the binary (default: $ENVOY, envoy on the PATH, or what `make envoy` fetched)")
@@ -127,8 +144,12 @@ type tester struct {
 	binary *envoy.Binary
 	// same is the profile that is to behave as the binary does.
 	same wasmhost.Profile
+	// version is the binary's.
+	version envoy.Number
 	// update writes pinned traces anew.
 	update bool
+	// moduleFile is what is tested; empty: what is built.
+	moduleFile string
 }
 
 func newTester(ctx context.Context, inEnvoy bool, envoyPath string) (*tester, error) {
@@ -145,7 +166,7 @@ func newTester(ctx context.Context, inEnvoy bool, envoyPath string) (*tester, er
 		if t.same, err = nearestProfile(v.Number); err != nil {
 			return nil, fmt.Errorf("%s: %w", binary.Path, err)
 		}
-		t.binary = &binary
+		t.binary, t.version = &binary, v.Number
 	}
 	var err error
 	t.host, err = wasmhost.NewHost(ctx, wasmhost.Config{})
@@ -184,36 +205,72 @@ type tested struct {
 	// Unloadable names the profiles that cannot load the module, with the reason; its scenarios do not run there.
 	Unloadable map[string]string `json:"unloadable,omitempty"`
 	Seconds    float64           `json:"seconds"`
+	// SHA256 is the digest of the module that was tested, in hex.
+	SHA256 string `json:"sha256"`
+
+	files []testresult.File
+	runs  []testresult.Run
 }
 
-// test builds the filter of a directory into a temporary folder and runs its scenarios.
+// subject is a module to test.
+type subject struct {
+	wasm    []byte
+	report  build.CheckReport
+	symbols build.Symbols
+}
+
+// subject builds the filter of a directory into a temporary folder, or reads the module that is to be tested in its place.
+func (t *tester) subject(ctx context.Context, dir string) (s subject, err error) {
+	if t.moduleFile != "" {
+		if s.wasm, err = os.ReadFile(t.moduleFile); err != nil {
+			return s, err
+		}
+		if s.report, err = build.Check(s.wasm); err != nil {
+			return s, fmt.Errorf("%s: %w", t.moduleFile, err)
+		}
+		// They only make stacks readable, and may be missing or another build's.
+		symbols, err := build.ReadSymbols(strings.TrimSuffix(t.moduleFile, filepath.Ext(t.moduleFile)) + build.SymbolsSuffix)
+		if err == nil && symbols.SHA256 == s.report.SHA256 {
+			s.symbols = symbols
+		}
+		return s, nil
+	}
+	temporary, err := os.MkdirTemp("", "waft-test-")
+	if err != nil {
+		return s, err
+	}
+	defer os.RemoveAll(temporary)
+	built, err := build.Build(ctx, dir, build.Options{OutDir: temporary})
+	if err != nil {
+		return s, err
+	}
+	s.report = built.Report
+	if s.wasm, err = os.ReadFile(built.Module); err != nil {
+		return s, err
+	}
+	s.symbols, err = build.ReadSymbols(built.Symbols)
+	return s, err
+}
+
+// test runs the scenarios of a directory's filter.
 func (t *tester) test(ctx context.Context, dir string) (tested, error) {
 	started := time.Now()
 	files, err := filtertest.Load(dir)
 	if err != nil {
 		return tested{}, err
 	}
-	temporary, err := os.MkdirTemp("", "waft-test-")
+	subject, err := t.subject(ctx, dir)
 	if err != nil {
 		return tested{}, err
 	}
-	defer os.RemoveAll(temporary)
-	built, err := build.Build(ctx, dir, build.Options{OutDir: temporary})
-	if err != nil {
-		return tested{}, err
-	}
-	module, err := os.ReadFile(built.Module)
-	if err != nil {
-		return tested{}, err
-	}
-	result := tested{Filter: dir, Unloadable: map[string]string{}}
-	symbols, err := build.ReadSymbols(built.Symbols)
-	if err != nil {
+	module, symbols := subject.wasm, subject.symbols
+	result := tested{Filter: dir, Unloadable: map[string]string{}, SHA256: subject.report.SHA256}
+	if result.files, err = fileDigests(files); err != nil {
 		return tested{}, err
 	}
 	options := filtertest.Options{Name: filepath.Base(mustAbs(dir))}
 	var same *filtertest.Report
-	for _, p := range built.Report.Profiles {
+	for _, p := range subject.report.Profiles {
 		if !p.Loadable {
 			result.Unloadable[p.Name] = whyNot(p)
 			continue
@@ -228,6 +285,7 @@ func (t *tester) test(ctx context.Context, dir string) (tested, error) {
 		}
 		resolve(report, symbols)
 		result.Reports = append(result.Reports, report)
+		result.runs = append(result.runs, testresult.Run{Profile: p.Name, Host: testresult.HostWasm, Report: report})
 		if t.binary != nil && p.Name == t.same.Name() {
 			same = &report
 		}
@@ -244,6 +302,7 @@ func (t *tester) test(ctx context.Context, dir string) (tested, error) {
 		}
 		resolve(report, symbols)
 		result.Reports = append(result.Reports, report)
+		result.runs = append(result.runs, testresult.Run{Profile: t.version.Profile(), Host: testresult.HostEnvoy, Version: t.version.String(), Report: report})
 		if same != nil {
 			result.Mismatches = filtertest.Compare(*same, report)
 		}
