@@ -85,7 +85,7 @@ func newRoot() *cobra.Command {
 	group(root)
 	root.AddCommand(
 		newNew(), newBuild(), newCheck(), newTest(), newBench(), newDev(), newSymbolize(),
-		newPush(), newPull(), newInspect(), newExport(), newImport(), newSign(), newAttest(), newVerify(),
+		newPush(), newPull(), newInspect(), newDiff(), newExport(), newImport(), newSign(), newAttest(), newVerify(),
 		newServe(), newAgent(),
 		newRelease(), newRollout(), newNodes(), newAudit(),
 		newDemo(),

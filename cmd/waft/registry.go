@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -386,79 +385,4 @@ func writeFile(path string, content []byte) error {
 		return err
 	}
 	return os.Rename(f.Name(), path)
-}
-
-func newInspect() *cobra.Command {
-	var reg registryFlags
-	var out output
-	cmd := &cobra.Command{
-		Use:     "inspect REFERENCE",
-		Short:   "Show an artifact: its digests, layout, and what its manifest says",
-		Example: "  waft inspect registry.example/filters/authz:1.2.0 -o json",
-		Args:    exactArgs("REFERENCE"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := out.check(); err != nil {
-				return err
-			}
-			ref, err := registry.ParseReference(args[0])
-			if err != nil {
-				return err
-			}
-			client, artifact, err := reg.resolve(cmd.Context(), ref)
-			if err != nil {
-				return err
-			}
-			attached, err := client.Referrers(cmd.Context(), artifact, "")
-			if err != nil {
-				return err
-			}
-			return printArtifact(cmd.OutOrStdout(), &out, artifact, attached)
-		},
-	}
-	reg.flags(cmd)
-	out.flag(cmd)
-	return cmd
-}
-
-// inspected is what inspect prints.
-type inspected struct {
-	registry.Artifact
-	// Manifest is the waft manifest, or null when none is attached.
-	Manifest json.RawMessage `json:"manifest"`
-	// Attached is what else belongs to it. Anyone who may push there can have attached it; waft verify says what counts.
-	Attached []registry.Referrer `json:"attached"`
-}
-
-func printArtifact(w io.Writer, out *output, artifact registry.Artifact, attached []registry.Referrer) error {
-	value := inspected{Artifact: artifact, Manifest: artifact.Manifest, Attached: append([]registry.Referrer{}, attached...)}
-	var m manifest.Manifest
-	if artifact.Manifest != nil {
-		var err error
-		if m, err = manifest.Decode(artifact.Manifest); err != nil {
-			return fmt.Errorf("%s: the manifest beside it: %w", artifact.Reference, err)
-		}
-	}
-	return out.print(w, value, func(t *table) {
-		t.row("reference", artifact.Reference)
-		t.row("artifact", artifact.Digest)
-		t.row("layout", artifact.Layout)
-		if !artifact.Packed() {
-			t.row("module", artifact.Module.Digest)
-			t.row("size", artifact.Module.Size)
-		}
-		for _, r := range attached {
-			t.row("attached", r.ArtifactType, dash(r.Annotations["dev.sigstore.bundle.predicateType"]))
-		}
-		if artifact.Manifest == nil {
-			t.row("manifest", "none: its config cannot be checked before it reaches a node")
-			return
-		}
-		t.row("name", m.Name)
-		t.row("version", m.Version)
-		t.row("abi", m.ABI)
-		t.row("language", dash(m.Language))
-		t.row("loads on", dash(strings.Join(m.Envoys, ", ")))
-		t.row("memory max", fmt.Sprintf("%d MiB", m.MemoryMax>>20))
-		t.row("config schema", map[bool]string{true: "yes", false: "none"}[m.ConfigSchema != nil])
-	})
 }

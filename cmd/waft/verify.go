@@ -62,13 +62,9 @@ type verified struct {
 }
 
 func verifyByKeys(cmd *cobra.Command, reg *registryFlags, out *output, ref registry.Reference, sources []string) error {
-	var keys []signing.PublicKey
-	for _, source := range sources {
-		key, err := signing.LoadPublicKey(source)
-		if err != nil {
-			return err
-		}
-		keys = append(keys, key)
+	keys, err := loadPublicKeys(sources)
+	if err != nil {
+		return err
 	}
 	client, artifact, err := reg.resolve(cmd.Context(), ref)
 	if err != nil {

@@ -76,6 +76,6 @@ func parseBundle(data []byte) (Evidence, error) {
 	}
 	return Evidence{
 		Form: FormBundle, payload: envelope.GetPayload(), signature: sig, message: pae(envelope.GetPayload()),
-		certificate: b.GetVerificationMaterial().GetPublicKey() == nil,
+		certificate: b.GetVerificationMaterial().GetPublicKey() == nil, hint: b.GetVerificationMaterial().GetPublicKey().GetHint(),
 	}, nil
 }

@@ -13,7 +13,7 @@
 // Invariants:
 //   - Bytes from a registry are bounded, and parsed only after their digest was verified.
 //   - Nothing in a payload is looked at before a key has signed it. What else stands beside a signature (annotations, a hint
-//     at the key) is never trusted.
+//     at the key) is never trusted. Evidence.Claim shows both to a person who looks for the right key; nothing is decided by it.
 //   - A signature says what its key's owner claimed, and nothing of when: there is no trusted time here.
 //
 // Certificates of short life, as Sigstore's public instance issues them, and transparency logs are not verified: that needs

@@ -24,7 +24,8 @@ type Evidence struct {
 	payload     []byte
 	message     []byte // what was signed: the payload, or its DSSE encoding
 	signature   []byte
-	certificate bool // it names no key
+	certificate bool   // it names no key
+	hint        string // at the key, as the bundle has it
 }
 
 // Proof is what a key's owner said of an artifact, verified: who said it and that it is about this artifact.

@@ -12,6 +12,8 @@ const (
 	MaxEvidence = 64
 	// MaxEvidenceBytes is how much of them is read, of both forms together.
 	MaxEvidenceBytes = 32 << 20
+	// maxPredicateType is the length of a predicate's type, in bytes.
+	maxPredicateType = 1024
 	// minRSABits is the least that is taken; cosign takes no less.
 	minRSABits = 2048
 )

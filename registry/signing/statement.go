@@ -43,7 +43,7 @@ func encodeStatement(subject registry.Digest, predicateType string, predicate []
 }
 
 func validPredicate(predicateType string, predicate []byte) error {
-	if !strings.Contains(predicateType, ":") || len(predicateType) > 1024 {
+	if !strings.Contains(predicateType, ":") || len(predicateType) > maxPredicateType {
 		return invalidPayload("predicate type %s is not a URI", cut(predicateType))
 	}
 	if err := strictjson.Check(predicate); err != nil {

@@ -1,4 +1,4 @@
-package diff
+package compare
 
 import (
 	"encoding/json"
@@ -60,6 +60,8 @@ type Difference struct {
 	Envoys  Names    `json:"envoys"`
 	// Config are changes of the configuration's schema, in the order of their paths.
 	Config []SchemaChange `json:"config"`
+	// ConfigUnknown says that neither version has a schema.
+	ConfigUnknown bool `json:"configUnknown"`
 	// Breaks says that one of them breaks, or may break, a configuration that exists.
 	Breaks bool `json:"breaks"`
 	// Modules are changes of the Go modules inside; ModulesUnknown says that one of the versions does not tell which it has.
@@ -74,12 +76,12 @@ func (d Difference) Same() bool {
 	return len(d.Values)+len(d.Config)+len(d.Modules) == 0 && d.Imports.Empty() && d.Exports.Empty() && d.Envoys.Empty() && d.Layouts.Empty() && d.Signers.Empty()
 }
 
-// Compare says what changed from a to b.
-func Compare(a, b Version) Difference {
+// Versions says what changed from a to b.
+func Versions(a, b Version) Difference {
 	d := Difference{
 		Values: []Change{}, Config: Schemas(a.ConfigSchema, b.ConfigSchema), Modules: []Change{},
 		Imports: names(a.Imports, b.Imports), Exports: names(a.Exports, b.Exports), Envoys: names(a.Envoys, b.Envoys),
-		Layouts: names(nil, nil), Signers: names(nil, nil),
+		Layouts: names(nil, nil), Signers: names(nil, nil), ConfigUnknown: a.ConfigSchema == nil && b.ConfigSchema == nil,
 	}
 	value := func(what, was, is string) {
 		if was != is && was != "" && is != "" {

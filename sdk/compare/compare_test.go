@@ -1,4 +1,4 @@
-package diff_test
+package compare_test
 
 import (
 	"encoding/json"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/waft-project/waft/sdk/diff"
+	"github.com/waft-project/waft/sdk/compare"
 )
 
 func TestSchemas(t *testing.T) {
@@ -63,16 +63,16 @@ func TestSchemas(t *testing.T) {
 				return json.RawMessage(s)
 			}
 			var got []string
-			for _, c := range diff.Schemas(raw(tc.was), raw(tc.is)) {
+			for _, c := range compare.Schemas(raw(tc.was), raw(tc.is)) {
 				got = append(got, fmt.Sprintf("%s: %s", c.Path, c.Effect))
 				if c.What == "" {
 					t.Errorf("%+v says nothing", c)
 				}
 			}
 			if !slices.Equal(got, tc.want) {
-				t.Errorf("got %q, want %q: %+v", got, tc.want, diff.Schemas(raw(tc.was), raw(tc.is)))
+				t.Errorf("got %q, want %q: %+v", got, tc.want, compare.Schemas(raw(tc.was), raw(tc.is)))
 			}
-			if tc.was != "{" && len(diff.Schemas(raw(tc.was), raw(tc.was))) > 0 {
+			if tc.was != "{" && len(compare.Schemas(raw(tc.was), raw(tc.was))) > 0 {
 				t.Error("a schema differs from itself")
 			}
 		})
@@ -80,13 +80,13 @@ func TestSchemas(t *testing.T) {
 }
 
 func TestCompare(t *testing.T) {
-	a := diff.Version{
+	a := compare.Version{
 		Artifact: "sha256:1", Module: "sha256:a", Size: 10, Version: "1.0.0", ABI: "0.2.1", MemoryMax: 64 << 20,
 		Imports: []string{"env.a", "env.b"}, Exports: []string{"x"}, Envoys: []string{"envoy-1.36", "envoy-1.37"},
 		Modules: map[string]string{"std": "1.26.0", "example.com/old": "v1.0.0", "example.com/own": ""},
 		Layouts: []string{"oci"}, Signers: []string{"sha256:k"}, ConfigSchema: json.RawMessage(`{"type":"string"}`),
 	}
-	if d := diff.Compare(a, a); !d.Same() || d.Breaks {
+	if d := compare.Versions(a, a); !d.Same() || d.Breaks {
 		t.Errorf("the same differs: %+v", d)
 	}
 	b := a
@@ -95,21 +95,21 @@ func TestCompare(t *testing.T) {
 	b.Modules = map[string]string{"std": "1.26.1", "example.com/new": "v0.1.0", "example.com/own": ""}
 	b.Layouts, b.Signers = nil, []string{}
 	b.ConfigSchema = json.RawMessage(`{"type":"boolean"}`)
-	d := diff.Compare(a, b)
+	d := compare.Versions(a, b)
 	text, err := json.Marshal(d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"values":[{"what":"module","was":"sha256:a","is":"sha256:b"},{"what":"size","was":"10","is":"11"}],` +
 		`"imports":{"added":["env.c"],"removed":["env.a"]},"exports":{"added":["y"],"removed":[]},"envoys":{"added":[],"removed":["envoy-1.36"]},` +
-		`"config":[{"path":"","what":"the type was string, now it is boolean","effect":"breaks"}],"breaks":true,` +
+		`"config":[{"path":"","what":"the type was string, now it is boolean","effect":"breaks"}],"configUnknown":false,"breaks":true,` +
 		`"modules":[{"what":"example.com/new","was":"","is":"v0.1.0"},{"what":"example.com/old","was":"v1.0.0","is":""},{"what":"std","was":"1.26.0","is":"1.26.1"}],"modulesUnknown":false,` +
 		`"layouts":{"added":[],"removed":[]},"signers":{"added":[],"removed":["sha256:k"]}}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
 	b.Modules = nil
-	if d := diff.Compare(a, b); !d.ModulesUnknown || len(d.Modules) > 0 {
+	if d := compare.Versions(a, b); !d.ModulesUnknown || len(d.Modules) > 0 {
 		t.Errorf("modules that are not known: %+v", d.Modules)
 	}
 }
@@ -121,7 +121,7 @@ func FuzzSchemas(f *testing.F) {
 		if strings.Count(a, "[") > 500 || strings.Count(b, "{") > 500 {
 			t.Skip()
 		}
-		for _, c := range diff.Schemas(json.RawMessage(a), json.RawMessage(b)) {
+		for _, c := range compare.Schemas(json.RawMessage(a), json.RawMessage(b)) {
 			if c.What == "" || c.Effect == "" {
 				t.Errorf("%+v", c)
 			}

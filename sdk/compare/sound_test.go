@@ -1,4 +1,4 @@
-package diff_test
+package compare_test
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/waft-project/waft/sdk/diff"
+	"github.com/waft-project/waft/sdk/compare"
 )
 
 // A change that is not called breaking refuses nothing that was accepted: random schemas, and random values against both.
@@ -21,8 +21,8 @@ func TestNoBreakIsMissed(t *testing.T) {
 		is := mutated(r, was)
 		a, b := marshal(t, was), marshal(t, is)
 		safe := true
-		for _, c := range diff.Schemas(a, b) {
-			safe = safe && c.Effect != diff.Breaks && c.Effect != diff.MayBreak
+		for _, c := range compare.Schemas(a, b) {
+			safe = safe && c.Effect != compare.Breaks && c.Effect != compare.MayBreak
 		}
 		if !safe {
 			continue
@@ -36,7 +36,7 @@ func TestNoBreakIsMissed(t *testing.T) {
 			}
 			accepted++
 			if err := after.Validate(v); err != nil {
-				t.Fatalf("was %s\nis  %s\n%s was accepted, and is not: %v\nthe changes: %+v", a, b, marshal(t, v), err, diff.Schemas(a, b))
+				t.Fatalf("was %s\nis  %s\n%s was accepted, and is not: %v\nthe changes: %+v", a, b, marshal(t, v), err, compare.Schemas(a, b))
 			}
 		}
 	}

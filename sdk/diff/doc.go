@@ -1,5 +1,0 @@
-// Package diff says what changed between two versions of a filter, and which change of its configuration's schema can break a configuration
-// that exists. It is pure: Compare decides by two values, and whoever calls it gathers them, from files or from a registry.
-//
-// It must not import the registry or the distributor.
-package diff
