@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,15 +71,38 @@ spec:
 		refused(`{result: FAILED}`)
 	}
 
+	// By another key than that of the push: whoever ran the tests vouches for them.
+	later := w.ref("later:1") // one artifact in one repository would have the attestation already
+	if err := os.Rename(beside, beside+".kept"); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "push", wasm, later, "--layout", "oci,compat", "--sign-key", key)
+	for _, ref := range []string{later, later + "-compat"} {
+		if _, err := w.try(t, "verify", ref, "--policy", policy(on136)); err == nil {
+			t.Errorf("%s: it was not attested", ref)
+		}
+		w.must(t, "attest", ref, "--key", key, "--report", beside+".kept")
+		w.must(t, "verify", ref, "--policy", policy(on136))
+	}
+	if err := os.Rename(beside+".kept", beside); err != nil {
+		t.Fatal(err)
+	}
+
 	// The report is about these bytes, however they were made, and says what failed.
 	mustWaft(t, "build", "--memory", "32", "--out", filepath.Join(w.dir, "small"), "../../e2e/filters/stamp")
 	small := filepath.Join(w.dir, "small", "stamp.wasm")
 	if _, err := w.try(t, "push", small, w.ref("stamp:small"), "--report", beside); !errors.Is(err, testresult.ErrReport) {
 		t.Errorf("a report of other bytes: %v", err)
 	}
+	if _, err := w.try(t, "attest", w.ref("stamp:1.0.0"), "--key", key, "--report", filepath.Join(w.dir, "none.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no report: %v", err)
+	}
 	own := filepath.Join(w.dir, "own.json")
 	mustWaft(t, "test", "--module", small, "--report", own, "../../e2e/filters/stamp")
 	w.must(t, "push", small, w.ref("stamp:small"), "--report", own)
+	if _, err := w.try(t, "attest", w.ref("stamp:small"), "--key", key, "--report", beside); !errors.Is(err, testresult.ErrReport) {
+		t.Errorf("another module's report: %v", err)
+	}
 
 	broken := filepath.Join(t.TempDir(), "stamp")
 	if err := os.CopyFS(broken, os.DirFS("../../e2e/filters/stamp")); err != nil {
@@ -97,7 +121,7 @@ spec:
 	if _, err := w.try(t, "inspect", w.ref("stamp:failed")); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("it was published: %v", err)
 	}
-	for _, args := range []string{"test --fuzz --report x ../../e2e/filters/stamp", "test --module x.wasm ../../e2e/filters/stamp ../../filters/headers", "test --report nothing.json ../../e2e/filters/stamp ../../filters/headers"} {
+	for _, args := range []string{"test --fuzz --report x ../../e2e/filters/stamp", "test --module x.wasm ../../e2e/filters/stamp ../../filters/headers", "test --report nothing.json ../../e2e/filters/stamp ../../filters/headers", "attest r.example/x:1 --key k --report r --type t"} {
 		var usage usageError
 		if _, err := waftOut(t, strings.Fields(args)...); !errors.As(err, &usage) {
 			t.Errorf("waft %s: %v", args, err)

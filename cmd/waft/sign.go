@@ -10,6 +10,7 @@ import (
 
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
+	"github.com/waft-project/waft/sdk/testresult"
 )
 
 // passwordVariable holds the password of an encrypted key. It is cosign's, so that one setting does for both.
@@ -75,19 +76,31 @@ signature image, and as a Sigstore bundle. No other service is asked.`,
 func newAttest() *cobra.Command {
 	var reg registryFlags
 	var out output
-	var key, predicateType, file string
+	var key, predicateType, file, report string
 	cmd := &cobra.Command{
-		Use:   "attest REFERENCE --key FILE --type URI --predicate FILE",
+		Use:   "attest REFERENCE --key FILE --type URI --predicate FILE | --report FILE",
 		Short: "Sign a statement about an artifact, such as that its tests passed",
 		Long: `Attest signs an in-toto statement about the artifact that the reference names, and keeps it beside the artifact as a Sigstore
-bundle. A trust policy can ask for it.`,
-		Example: `  waft attest registry.example/filters/authz:1.2.0 --key ci.key --type https://in-toto.io/attestation/test-result/v0.1 --predicate result.json`,
-		Args:    exactArgs("REFERENCE"),
+bundle. A trust policy can ask for it. With --report the statement is that of waft test --report: about this module, and that everything
+passed.`,
+		Example: `  waft attest registry.example/filters/authz:1.2.0 --key ci.key --report dist/authz.report.json
+  waft attest registry.example/filters/authz:1.2.0 --key lead.key --type https://example.com/review/v1 --predicate review.json`,
+		Args: exactArgs("REFERENCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, f := range []struct{ value, name string }{{key, "--key FILE"}, {predicateType, "--type URI"}, {file, "--predicate FILE"}} {
+			needed := []struct{ value, name string }{{key, "--key FILE"}, {predicateType, "--type URI"}, {file, "--predicate FILE"}}
+			if report != "" {
+				if predicateType != "" || file != "" {
+					return usagef("waft attest: --report has a type and a predicate of its own; leave out --type and --predicate")
+				}
+				needed = needed[:1]
+			}
+			for _, f := range needed {
 				if f.value == "" {
 					return usagef("waft attest: %s is missing; see `waft attest --help`", f.name)
 				}
+			}
+			if report != "" {
+				return signArtifact(cmd, &reg, &out, args[0], key, signed{PredicateType: testresult.PredicateType}, attestReport(cmd, &reg, report))
 			}
 			predicate, err := os.ReadFile(file)
 			if err != nil {
@@ -102,6 +115,7 @@ bundle. A trust policy can ask for it.`,
 	f.StringVar(&key, "key", "", keyFlagHelp)
 	f.StringVar(&predicateType, "type", "", "what kind of statement it is: a URI")
 	f.StringVar(&file, "predicate", "", "what it says: a file with one JSON object")
+	f.StringVar(&report, "report", "", "in the place of both: a report of waft test --report")
 	return cmd
 }
 
@@ -111,6 +125,23 @@ type signFunc func(context.Context, *registry.Client, registry.Artifact, signing
 func attestWith(predicateType string, predicate []byte) signFunc {
 	return func(ctx context.Context, c *registry.Client, a registry.Artifact, s signing.Signer) (signing.PublicKey, error) {
 		return signing.Attest(ctx, c, a, s, predicateType, predicate)
+	}
+}
+
+// attestReport signs what a report of scenarios says, if it is about the artifact's module and everything passed.
+func attestReport(cmd *cobra.Command, reg *registryFlags, file string) signFunc {
+	return func(ctx context.Context, c *registry.Client, a registry.Artifact, s signing.Signer) (signing.PublicKey, error) {
+		if a.Packed() {
+			var err error
+			if a, err = pullForDigest(cmd, reg, a); err != nil {
+				return signing.PublicKey{}, err
+			}
+		}
+		r, _, err := testresult.Read(file, a.Module.Digest.Hex())
+		if err != nil {
+			return signing.PublicKey{}, err
+		}
+		return signing.Attest(ctx, c, a, s, testresult.PredicateType, r.Predicate)
 	}
 }
 

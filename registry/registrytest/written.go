@@ -49,6 +49,12 @@ func testWrittenLayouts(t *testing.T, e Endpoint) {
 				if cncf := layout == registry.LayoutCNCF; (err == nil) != cncf || cncf && !bytes.Equal(body, wasm) {
 					t.Errorf("%s: the reader of the CNCF's rules says %v", layout, err)
 				}
+				if tc.name != "all" {
+					continue
+				}
+				if found, err := e.Client(t).Layouts(t.Context(), at); err != nil || len(found) != len(all) || found[i].Digest != pushed.Digest {
+					t.Errorf("%s: beside it are %d, %v", layout, len(found), err)
+				}
 			}
 		})
 	}
