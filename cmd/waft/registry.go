@@ -117,8 +117,10 @@ is refused.
 
 Before anything is uploaded, the module is loaded as each Envoy would that its manifest names, and configured with the
 configurations of its scenarios (FILE.scenarios.json, as waft build wrote it, or those that --scenarios names). Before a tag is
-written, what was uploaded is read back as Istio, Envoy Gateway and others read it. What fails is not published. FILE.cdx.json and FILE.provenance.json, which say what the module was made of, go beside it where they are there, and so does FILE.report.json, which
-waft test --report wrote; a report of failures, or of other bytes, is refused.
+written, what was uploaded is read back as Istio, Envoy Gateway and others read it. What fails is not published.
+
+Beside the module go, where they are there, FILE.cdx.json and FILE.provenance.json, which say what it was made of, and
+FILE.report.json, which waft test --report wrote; a report of failures, or of other bytes, is refused.
 
 The default layout, oci, and compat are for Istio, Envoy Gateway and waft; cncf is for generic Wasm tools. The first layout goes
 to the reference's tag, each further one to TAG-LAYOUT. With --sign-key each is signed before its tag is written,
