@@ -182,8 +182,8 @@ func (b *bench) pulls(ctx context.Context) error {
 	)
 }
 
-// pushes publishes the module (the transport alone, without waft's admission), which waft does with a second artifact beside it: the module's manifest. Each goes
-// to a repository that has nothing.
+// pushes publishes the module, which waft does with a second artifact beside it: the module's manifest. Each goes
+// to a repository that has nothing. The transport alone is compared, without waft's admission.
 func (b *bench) pushes(ctx context.Context) error {
 	module := filepath.Join(b.dir, "module.wasm")
 	nothing := func(string) error { return nil }

@@ -12,8 +12,8 @@ import (
 )
 
 // admit loads a module as its manifest says that Envoys can, and configures it with its scenarios' configurations: those that waft build
-// wrote beside it, or those of a filter's folder where one is named.
-func admit(ctx context.Context, wasmFile, scenariosOf string, m manifest.Manifest) (admission.Admission, error) {
+// wrote beside it, or those of a filter's folder where one is named. step is told what is being done.
+func admit(ctx context.Context, wasmFile, scenariosOf string, m manifest.Manifest, step func(string)) (admission.Admission, error) {
 	var scenarios admission.Scenarios
 	var err error
 	if scenariosOf != "" {
@@ -35,7 +35,7 @@ func admit(ctx context.Context, wasmFile, scenariosOf string, m manifest.Manifes
 		return admission.Admission{}, err
 	}
 	defer func() { _ = host.Close(context.WithoutCancel(ctx)) }()
-	return admission.Admit(ctx, host, wasm, m, scenarios)
+	return admission.Admit(ctx, host, wasm, m, scenarios, step)
 }
 
 // drawAdmission says what a module was tried with.

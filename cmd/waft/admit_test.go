@@ -126,6 +126,24 @@ func TestPushAdmits(t *testing.T) {
 	}
 }
 
+// What does not come back as it was pushed gets no tag, in any layout.
+func TestPushReadsBack(t *testing.T) {
+	w := newWorkshop(t)
+	faulty := registrytest.NewFaulty(w.e.Handler)
+	w.e = registrytest.Serve(t, faulty)
+	wasm, ref := w.build(t, "1.0.0", "sdk/build/testdata/bare"), w.ref("bare:1.0.0")
+	for _, layout := range []string{"oci", "compat", "cncf"} {
+		faulty.Break(registrytest.Path("GET", "/blobs/"), registrytest.WrongBytes)
+		_, err := w.try(t, "push", wasm, ref, "--layout", layout)
+		faulty.Mend()
+		if !errors.Is(err, registry.ErrDigestMismatch) {
+			t.Errorf("%s: %v", layout, err)
+		}
+		w.absent(t, ref)
+	}
+	w.must(t, "push", wasm, ref, "--layout", "oci,compat,cncf")
+}
+
 func TestPullKeepsWhatIsThere(t *testing.T) {
 	w := newWorkshop(t)
 	one, two := w.ref("bare:1.0.0"), w.ref("bare:2.0.0")

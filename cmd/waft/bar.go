@@ -60,6 +60,14 @@ func (b *bar) progress(done, total int64) {
 	b.last = now
 }
 
+// say shows what is being done, where that has no measure.
+func (b *bar) say(what string) {
+	if b.columns > 0 {
+		line := []rune(b.title + "  " + what)
+		fmt.Fprint(b.w, "\r\x1b[K"+string(line[:min(len(line), b.columns-1)]))
+	}
+}
+
 // done takes the bar away.
 func (b *bar) done() {
 	if b.columns > 0 {

@@ -153,6 +153,9 @@ and so is what it was made of.`,
 				return err
 			}
 			defer content.Close()
+			if described.Size != module.Size {
+				return fmt.Errorf("push %s: its manifest says that it has %d bytes, and it has %d; build it again with `waft build`", args[0], described.Size, module.Size)
+			}
 			module.Name, module.Version, module.ABIVersions = described.Name, described.Version, []string{described.ABI}
 			if module.Manifest, err = described.Encode(); err != nil {
 				return err
@@ -161,7 +164,9 @@ and so is what it was made of.`,
 			if noAdmission {
 				fmt.Fprintf(cmd.ErrOrStderr(), "waft push: NOT ADMITTED: %s is published without having been loaded once, and is not read back (--no-admission)\n", args[0])
 			} else {
-				a, err := admit(cmd.Context(), args[0], scenariosOf, described)
+				bar := newBar(cmd.ErrOrStderr(), "admit "+filepath.Base(args[0]))
+				a, err := admit(cmd.Context(), args[0], scenariosOf, described, bar.say)
+				bar.done()
 				if err != nil {
 					return err
 				}

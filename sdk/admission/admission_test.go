@@ -78,7 +78,7 @@ func TestAdmit(t *testing.T) {
 		{name: "a configuration is accepted and must not be", module: failing, scenarios: scenario("bad.yaml", "config: {every: 2}\nconfigError: every\n"), words: []string{"bad.yaml", "must be refused", "every"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			a, err := admission.Admit(t.Context(), host, tc.module.wasm, tc.module.manifest, tc.scenarios)
+			a, err := admission.Admit(t.Context(), host, tc.module.wasm, tc.module.manifest, tc.scenarios, nil)
 			var r *admission.Refusal
 			if errors.As(err, &r) != (len(tc.words) > 0) || r == nil && err != nil {
 				t.Fatalf("got %v", err)
@@ -104,7 +104,7 @@ func TestAdmit(t *testing.T) {
 			m := headers.manifest
 			m.Envoys = envoys
 			var r *admission.Refusal
-			if _, err := admission.Admit(t.Context(), host, headers.wasm, m, own); !errors.As(err, &r) {
+			if _, err := admission.Admit(t.Context(), host, headers.wasm, m, own, nil); !errors.As(err, &r) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -118,14 +118,14 @@ func TestAdmit(t *testing.T) {
 		}
 		m.Envoys, m.Missing = append([]string{"envoy-1.36"}, m.Envoys...), nil
 		var r *admission.Refusal
-		if _, err := admission.Admit(t.Context(), host, wasm, m, admission.Scenarios{}); !errors.As(err, &r) || r.Profile != "envoy-1.36" || !strings.Contains(r.Reason, "fd_readdir") {
+		if _, err := admission.Admit(t.Context(), host, wasm, m, admission.Scenarios{}, nil); !errors.As(err, &r) || r.Profile != "envoy-1.36" || !strings.Contains(r.Reason, "fd_readdir") {
 			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := admission.Admit(ctx, host, headers.wasm, headers.manifest, own); !errors.Is(err, context.Canceled) {
+		if _, err := admission.Admit(ctx, host, headers.wasm, headers.manifest, own, nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -69,8 +69,11 @@ func (r *Refusal) Unwrap() error { return r.Err }
 // file wants. A module without scenarios gets an empty configuration, which it may refuse, since many filters need one; but it must not
 // crash. What is decided depends on the arguments alone; a call into the module that does not end is ended by the host's deadline.
 //
-// The error is a *Refusal, ErrScenarios, or ctx's.
-func Admit(ctx context.Context, host *wasmhost.Host, wasm []byte, m manifest.Manifest, scenarios Scenarios) (Admission, error) {
+// step is told the profile and the scenario file that are tried next; nil: nobody. The error is a *Refusal, ErrScenarios, or ctx's.
+func Admit(ctx context.Context, host *wasmhost.Host, wasm []byte, m manifest.Manifest, scenarios Scenarios, step func(string)) (Admission, error) {
+	if step == nil {
+		step = func(string) {}
+	}
 	files, err := scenarios.parse()
 	if err != nil {
 		return Admission{}, fmt.Errorf("admit %s: %w", m.Name, err)
@@ -87,6 +90,7 @@ func Admit(ctx context.Context, host *wasmhost.Host, wasm []byte, m manifest.Man
 		if err != nil {
 			return Admission{}, &Refusal{Module: m.Name, Profile: name, Reason: "its manifest claims an Envoy version that is not known here", Next: "publish it with the waft that built it, or build it again", Err: err}
 		}
+		step(name)
 		module, err := host.Load(ctx, wasm, profile)
 		if ctx.Err() != nil {
 			return Admission{}, context.Cause(ctx)
@@ -101,6 +105,7 @@ func Admit(ctx context.Context, host *wasmhost.Host, wasm []byte, m manifest.Man
 			continue
 		}
 		for _, f := range files {
+			step(name + ", " + f.Path)
 			if err := admitFile(ctx, module, m.Name, f); err != nil {
 				return Admission{}, err
 			}

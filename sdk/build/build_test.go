@@ -314,3 +314,26 @@ func TestReadManifestRefuses(t *testing.T) {
 	_, err = build.ReadManifest(r.Module, r.Manifest.SHA256)
 	wantError(t, err, build.ErrManifest, "name")
 }
+
+// What a caller adds is written with everything else, or nothing is.
+func TestBuildBeside(t *testing.T) {
+	out := t.TempDir()
+	refused := errors.New("refused")
+	opts := build.Options{OutDir: out, Beside: func(manifest.Manifest) (map[string][]byte, error) { return nil, refused }}
+	if _, err := build.Build(t.Context(), "testdata/bare", opts); !errors.Is(err, refused) {
+		t.Fatalf("got %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(out, "*")); len(left) > 0 {
+		t.Errorf("it left %q", left)
+	}
+	opts.Beside = func(m manifest.Manifest) (map[string][]byte, error) {
+		return map[string][]byte{".x.json": []byte(m.SHA256)}, nil
+	}
+	r, err := build.Build(t.Context(), "testdata/bare", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(out, "bare.x.json")); err != nil || string(got) != r.Manifest.SHA256 {
+		t.Errorf("beside it is %q, %v", got, err)
+	}
+}

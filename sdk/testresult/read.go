@@ -78,7 +78,7 @@ func Read(path, sha256 string) (Report, []byte, error) {
 		return Report{}, nil, fmt.Errorf("%s: %w; run `waft test --report` again, or remove the file", path, err)
 	}
 	if r.SHA256 != sha256 {
-		return Report{}, nil, fmt.Errorf("%s: it is about the module %q, and not about %s; run `waft test --report` again, with the same options of the build or with --module: %w", path, r.SHA256, sha256, ErrReport)
+		return Report{}, nil, fmt.Errorf("%s: it is about the module %q, and not about %s; run `waft test --module FILE.wasm --report` for this one, or remove the file: %w", path, r.SHA256, sha256, ErrReport)
 	}
 	if r.Result != Passed || r.FailedTests > 0 || len(r.Hosts) == 0 {
 		return Report{}, nil, fmt.Errorf("%s: it says %q, with %d tests passed and %d failed; mend the filter, and run `waft test --report` again: %w",
