@@ -13,9 +13,7 @@ import (
 
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
-	"github.com/waft-project/waft/sdk/build"
 	"github.com/waft-project/waft/sdk/manifest"
-	"github.com/waft-project/waft/sdk/testresult"
 )
 
 func newInspect() *cobra.Command {
@@ -90,10 +88,10 @@ type inspected struct {
 	// Signatures are what signatures and attestations say of themselves. Proofs are those of them that --key has verified.
 	Signatures []signing.Claim `json:"signatures"`
 	Proofs     []signing.Proof `json:"proofs"`
-	// SBOM, Provenance and Reports are about the artifact's module, and claims of whoever could push there.
-	SBOM       *build.SBOM         `json:"sbom"`
-	Provenance []build.Provenance  `json:"provenance"`
-	Reports    []testresult.Report `json:"reports"`
+	// SBOM, Provenance and Reports are about the artifact's module, and claims of whoever could push there unless they are signed.
+	SBOM       *sbomBeside        `json:"sbom"`
+	Provenance []provenanceBeside `json:"provenance"`
+	Reports    []reportBeside     `json:"reports"`
 	// Attached is all that is attached to it. Anyone who may push there can have attached it; waft verify says what counts.
 	Attached []registry.Referrer `json:"attached"`
 
@@ -120,7 +118,7 @@ func inspect(ctx context.Context, client *registry.Client, ref registry.Referenc
 	v := inspected{
 		Artifact: a, Manifest: a.Manifest, Readers: a.Readers(), Attached: append([]registry.Referrer{}, b.attached...), SBOM: b.sbom,
 		Signatures: append([]signing.Claim{}, b.claims...), Proofs: append([]signing.Proof{}, b.proofs...),
-		Provenance: append([]build.Provenance{}, b.provenance...), Reports: append([]testresult.Report{}, b.reports...), verified: len(keys) > 0,
+		Provenance: append([]provenanceBeside{}, b.provenance...), Reports: append([]reportBeside{}, b.reports...), verified: len(keys) > 0,
 	}
 	if a.Manifest != nil {
 		m, err := manifest.Decode(a.Manifest)
@@ -231,17 +229,29 @@ func (v inspected) drawBeside(t *table) {
 		t.row("signature", s.Form, key, s.PredicateType)
 	}
 	if v.SBOM != nil {
-		t.row("sbom", fmt.Sprintf("%d Go modules", len(v.SBOM.Modules)))
+		t.row("sbom", fmt.Sprintf("%d Go modules", len(v.SBOM.Modules)), vouched(v.SBOM.SignedBy))
 	}
 	for _, p := range v.Provenance {
-		t.row("provenance", dash(p.Package), "by "+dash(p.Builder))
+		t.row("provenance", dash(p.Package), "by "+dash(p.Builder), vouched(p.SignedBy))
 	}
 	for _, r := range v.Reports {
-		t.row("report", r.Result, fmt.Sprintf("%d tests passed, %d failed", r.PassedTests, r.FailedTests), strings.Join(r.Hosts, ", "))
+		t.row("report", r.Result, fmt.Sprintf("%d tests passed, %d failed", r.PassedTests, r.FailedTests), strings.Join(r.Hosts, ", "), vouched(r.SignedBy))
 	}
 	for _, r := range v.Attached {
 		t.row("attached", r.ArtifactType, dash(r.Annotations["dev.sigstore.bundle.predicateType"]+r.Annotations[annotationPredicate]))
 	}
+}
+
+// vouched says whether a document is more than a claim.
+func vouched(keys []signing.KeyID) string {
+	if len(keys) == 0 {
+		return "(claimed)"
+	}
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.Short()
+	}
+	return "(signed by " + strings.Join(names, ", ") + ")"
 }
 
 func readerNames(readers []registry.Reader) []string {

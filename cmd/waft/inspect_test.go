@@ -77,6 +77,10 @@ func TestInspect(t *testing.T) {
 		if got.SBOM == nil || len(got.SBOM.Modules) < 2 || len(got.Provenance) != 1 || !strings.HasSuffix(got.Provenance[0].Package, "e2e/filters/stamp") {
 			t.Errorf("%q: made of %+v by %+v", suffix, got.SBOM, got.Provenance)
 		}
+		vouching := []signing.KeyID{public.ID()}
+		if !slices.Equal(got.SBOM.SignedBy, vouching) || !slices.Equal(got.Provenance[0].SignedBy, vouching) || !slices.Equal(got.Reports[0].SignedBy, vouching) {
+			t.Errorf("%q: signed by %v, %v, %v", suffix, got.SBOM.SignedBy, got.Provenance[0].SignedBy, got.Reports[0].SignedBy)
+		}
 		if len(got.Reports) != 1 || got.Reports[0].Result != testresult.Passed || !slices.Contains(got.Reports[0].Hosts, "envoy-1.36") {
 			t.Errorf("%q: reports %+v", suffix, got.Reports)
 		}
@@ -84,7 +88,7 @@ func TestInspect(t *testing.T) {
 	table := w.must(t, "inspect", ref, "--key", otherPub)
 	for _, want := range []string{
 		"loaded by", "waft, istio, envoy-gateway, wasme", "also at", "1.0.0-compat", "nothing by these keys", string(public.ID()), "Go modules", "PASSED", "envoy-1.36",
-		"failEvery", "integer",
+		"failEvery", "integer", "(claimed)",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table does not say %q:\n%s", want, table)
@@ -100,15 +104,25 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, data := range [][]byte{other, []byte("{}"), []byte("nonsense")} {
+	// One about this module that nobody has signed: it is shown, as a claim.
+	boast, err := testresult.Tests{Name: "x", SHA256: sum, Runs: []testresult.Run{{Profile: "envoy-9.99", Host: testresult.HostEnvoy, Version: "9.99.0"}}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range [][]byte{other, boast, []byte("{}"), []byte("nonsense")} {
 		if _, err := w.e.Client(t).Attach(t.Context(), artifact, registry.Attachment{ArtifactType: testresult.MediaType, Data: data}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var got inspected
-	w.json(t, &got, "inspect", ref)
-	if len(got.Reports) != 1 || len(got.Provenance) != 1 || len(got.Proofs) != 0 {
-		t.Errorf("with those of others: %+v, %+v, %+v", got.Reports, got.Provenance, got.Proofs)
+	w.json(t, &got, "inspect", ref, "--key", pub)
+	if len(got.Reports) != 2 || len(got.Provenance) != 1 {
+		t.Errorf("with those of others: %+v, %+v", got.Reports, got.Provenance)
+	}
+	for _, r := range got.Reports {
+		if boasts := slices.Contains(r.Hosts, "envoy-9.99 (Envoy 9.99.0)"); boasts == (len(r.SignedBy) > 0) {
+			t.Errorf("signed by %v: %+v", r.SignedBy, r.Report)
+		}
 	}
 	w.json(t, &got, "inspect", artifact.Reference.InRepository().AtDigest(artifact.Digest).String())
 	if len(got.Layouts) != 1 {

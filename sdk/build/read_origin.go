@@ -55,12 +55,20 @@ type Provenance struct {
 	Package string   `json:"package,omitempty"`
 	Version string   `json:"version,omitempty"`
 	Tags    []string `json:"tags,omitempty"`
+	// Predicate is what the statement says, to be compared with what was signed.
+	Predicate json.RawMessage `json:"-"`
 }
 
 // DecodeProvenance reads an in-toto statement with SLSA provenance that is not trusted. Errors are ErrManifest.
 func DecodeProvenance(data []byte) (Provenance, error) {
 	var st statementJSON
+	var raw struct {
+		Predicate json.RawMessage `json:"predicate"`
+	}
 	if err := decodeOrigin(data, &st); err != nil {
+		return Provenance{}, err
+	}
+	if err := decodeOrigin(data, &raw); err != nil {
 		return Provenance{}, err
 	}
 	if st.PredicateType != ProvenanceType || len(st.Subject) != 1 {
@@ -69,7 +77,7 @@ func DecodeProvenance(data []byte) (Provenance, error) {
 	def := st.Predicate.BuildDefinition
 	return Provenance{
 		SHA256: st.Subject[0].Digest["sha256"], Builder: st.Predicate.RunDetails.Builder.ID, BuildType: def.BuildType,
-		Package: def.ExternalParameters.Package, Version: def.ExternalParameters.Version, Tags: def.ExternalParameters.Tags,
+		Package: def.ExternalParameters.Package, Version: def.ExternalParameters.Version, Tags: def.ExternalParameters.Tags, Predicate: raw.Predicate,
 	}, nil
 }
 
