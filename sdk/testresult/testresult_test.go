@@ -107,3 +107,22 @@ func TestReportsThatAreNone(t *testing.T) {
 		t.Error("a report over the limit was written")
 	}
 }
+
+// Reports come from registries, where anybody may have put them.
+func FuzzDecode(f *testing.F) {
+	good, err := testresult.Tests{Name: "x", SHA256: digest, Runs: []testresult.Run{run("envoy-1.36", "1.36.4", true)}}.Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"subject":[{}],"predicate":{"configuration":[{"annotations":null}]}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := testresult.Decode(data)
+		if err != nil && !errors.Is(err, testresult.ErrReport) {
+			t.Errorf("%v", err)
+		}
+		if err == nil && (r.Hosts == nil || !json.Valid(r.Predicate)) {
+			t.Errorf("%+v", r)
+		}
+	})
+}
