@@ -144,29 +144,61 @@ func newRolloutStatus() *cobra.Command {
 	return cmd
 }
 
-// followRollout prints what happens to a rollout as it happens, and the whole of it at its end. It fails unless the
-// rollout ended as Done.
+// followRollout prints what happens to a rollout as it happens, below that on a terminal how it stands, and the whole of it at its end. It
+// fails unless the rollout ended as Done.
 func followRollout(ctx context.Context, cmd *cobra.Command, c *api.Client, name string, out *output) error {
 	stream, err := c.Rollouts.WatchRollout(ctx, &waftv1.WatchRolloutRequest{Name: name})
 	if err != nil {
 		return err
 	}
+	type received struct {
+		rollout *waftv1.Rollout
+		err     error
+	}
+	states := make(chan received)
+	go func() {
+		for {
+			r, err := stream.Recv()
+			select {
+			case states <- received{r, err}:
+			case <-ctx.Done():
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	screen := newPanel(cmd.ErrOrStderr())
+	defer screen.update(nil, nil)
+	clock := time.NewTicker(time.Second) // a soak is counted down
+	defer clock.Stop()
 	printed := 0
 	var last *waftv1.Rollout
-	for {
-		r, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			break
+	for open := true; open; {
+		var news []string
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case state := <-states:
+			switch {
+			case errors.Is(state.err, io.EOF):
+				open = false
+				continue
+			case state.err != nil:
+				return state.err
+			}
+			last = state.rollout
+			history := last.GetStatus().GetHistory()
+			for ; printed < len(history); printed++ {
+				news = append(news, transitionLine(history[printed]))
+			}
+		case <-clock.C:
 		}
-		if err != nil {
-			return err
-		}
-		last = r
-		history := r.GetStatus().GetHistory()
-		for ; printed < len(history); printed++ {
-			fmt.Fprintln(cmd.ErrOrStderr(), transitionLine(history[printed]))
+		if last != nil {
+			screen.update(news, rolloutPanel(last, time.Now()))
 		}
 	}
+	screen.update(nil, nil)
 	if last == nil {
 		return fmt.Errorf("rollout/%s: the distributor ended the stream without a word; see `waft rollout status %s`", name, name)
 	}
