@@ -22,6 +22,22 @@ func Tag(t testing.TB, e Endpoint, ref registry.Reference, layerType string, dat
 	return put(t, e, ref, image{configType: ociConfig, layers: []layer{{layerType, data}}})
 }
 
+// Layer is a layer of an image.
+type Layer struct {
+	MediaType string
+	Data      []byte
+}
+
+// Put writes an OCI image under a tag as it is, by oras-go and not by the code that is under test.
+func Put(t testing.TB, e Endpoint, ref registry.Reference, configType string, config []byte, layers ...Layer) registry.Digest {
+	t.Helper()
+	img := image{configType: configType, config: config}
+	for _, l := range layers {
+		img.layers = append(img.layers, layer{l.MediaType, l.Data})
+	}
+	return put(t, e, ref, img)
+}
+
 // Referrers lists what is attached to an artifact, by the artifact type.
 func Referrers(t testing.TB, e Endpoint, a registry.Artifact) map[string]registry.Digest {
 	t.Helper()

@@ -1,9 +1,9 @@
 package registrytest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -13,33 +13,35 @@ import (
 	"github.com/waft-project/waft/registry"
 )
 
-// readAsCNCF reads an image by the rules of the CNCF's note on Wasm artifacts
+// ReadAsCNCF reads an image by the rules of the CNCF's note on Wasm artifacts
 // (https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/) and of its readers, by oras-go and not by package
-// registry.
-func readAsCNCF(t testing.TB, e Endpoint, ref registry.Reference) ([]byte, error) {
-	t.Helper()
-	repo := orasRepository(t, e, ref)
-	desc, err := repo.Resolve(t.Context(), ref.Tag)
+// registry. It gives the module, and the image manifest's digest.
+func ReadAsCNCF(ctx context.Context, e Endpoint, ref registry.Reference) (wasm []byte, manifest registry.Digest, err error) {
+	repo, err := e.repository(ref)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	raw, err := content.FetchAll(t.Context(), repo, desc)
+	desc, err := repo.Resolve(ctx, ref.Tag)
 	if err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	raw, err := content.FetchAll(ctx, repo, desc)
+	if err != nil {
+		return nil, "", err
 	}
 	var m ocispec.Manifest
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if m.MediaType != ocispec.MediaTypeImageManifest || m.Config.MediaType != "application/vnd.wasm.config.v0+json" {
-		return nil, fmt.Errorf("a %s with the configuration %s", m.MediaType, m.Config.MediaType)
+		return nil, "", fmt.Errorf("a %s with the configuration %s", m.MediaType, m.Config.MediaType)
 	}
 	if len(m.Layers) != 1 || m.Layers[0].MediaType != "application/wasm" {
-		return nil, fmt.Errorf("want one layer application/wasm, have %+v", m.Layers)
+		return nil, "", fmt.Errorf("want one layer application/wasm, have %+v", m.Layers)
 	}
-	raw, err = content.FetchAll(t.Context(), repo, m.Config)
+	raw, err = content.FetchAll(ctx, repo, m.Config)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	var config struct {
 		Created      *time.Time      `json:"created"` // the crate oci-wasm asks for it
@@ -48,10 +50,11 @@ func readAsCNCF(t testing.TB, e Endpoint, ref registry.Reference) ([]byte, error
 		LayerDigests []digest.Digest `json:"layerDigests"`
 	}
 	if err := json.Unmarshal(raw, &config); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if config.Created == nil || config.Architecture != "wasm" || config.OS != "wasip1" || len(config.LayerDigests) != 1 || config.LayerDigests[0] != m.Layers[0].Digest {
-		return nil, fmt.Errorf("configuration %s", raw)
+		return nil, "", fmt.Errorf("configuration %s", raw)
 	}
-	return content.FetchAll(t.Context(), repo, m.Layers[0])
+	wasm, err = content.FetchAll(ctx, repo, m.Layers[0])
+	return wasm, registry.Digest(desc.Digest), err
 }

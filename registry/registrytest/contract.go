@@ -388,12 +388,12 @@ func testIstioReads(t *testing.T, e Endpoint) {
 	m, wasm := testModule(5000, 1)
 	ref := e.Reference(t, "filters/authz:1")
 	a := mustPush(t, e.Client(t), ref, m)
-	got, err := readAsIstio(t, e, ref)
+	got, err := ReadAsIstio(t.Context(), e, ref)
 	if err != nil {
 		t.Fatalf("Istio would not take it: %v", err)
 	}
-	if got.manifestDigest != a.Digest.Hex() || !bytes.Equal(got.module, wasm) {
-		t.Errorf("Istio would see the digest %s and %d bytes", got.manifestDigest, len(got.module))
+	if got.ManifestDigest != a.Digest.Hex() || !bytes.Equal(got.Module, wasm) {
+		t.Errorf("Istio would see the digest %s and %d bytes", got.ManifestDigest, len(got.Module))
 	}
 	// The configuration layer that wasme reads.
 	var config struct {
@@ -403,7 +403,7 @@ func testIstioReads(t *testing.T, e Endpoint) {
 			RootIDs []string `json:"rootIds"`
 		} `json:"config"`
 	}
-	if err := json.Unmarshal(got.config, &config); err != nil || config.Type != "envoy_proxy" || len(config.ABIVersions) != 1 || config.ABIVersions[0] != "0.2.1" || config.Config.RootIDs == nil {
-		t.Errorf("configuration layer %s: %v", got.config, err)
+	if err := json.Unmarshal(got.Config, &config); err != nil || config.Type != "envoy_proxy" || len(config.ABIVersions) != 1 || config.ABIVersions[0] != "0.2.1" || config.Config.RootIDs == nil {
+		t.Errorf("configuration layer %s: %v", got.Config, err)
 	}
 }

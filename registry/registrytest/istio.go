@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,31 +13,31 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
-	"testing"
 
 	"github.com/waft-project/waft/registry"
 )
 
-// istioImage is what Istio's agent, and Envoy Gateway, get out of an image.
-type istioImage struct {
-	// manifestDigest is what they compare a WasmPlugin's sha256 with: hex.
-	manifestDigest string
-	module         []byte
-	config         []byte // of the two-layer layout; nobody but wasme reads it
+// IstioImage is what Istio's agent, and Envoy Gateway, get out of an image.
+type IstioImage struct {
+	// ManifestDigest is what they compare a WasmPlugin's sha256 with: hex.
+	ManifestDigest string
+	// Module is the Wasm bytes.
+	Module []byte
+	// Config is the configuration layer of the two-layer layout; nobody but wasme reads it.
+	Config []byte
 }
 
-// readAsIstio reads an image by the rules of istio (pkg/wasm/imagefetcher.go, 1.29 to 1.31) and of Envoy Gateway
+// ReadAsIstio reads an image by the rules of istio (pkg/wasm/imagefetcher.go, 1.29 to 1.31) and of Envoy Gateway
 // (internal/wasm/imagefetcher.go), which are the same. It is written apart from package registry, over net/http alone, so
 // that the two cannot be wrong together.
-func readAsIstio(t testing.TB, e Endpoint, ref registry.Reference) (istioImage, error) {
-	t.Helper()
+func ReadAsIstio(ctx context.Context, e Endpoint, ref registry.Reference) (IstioImage, error) {
 	scheme := "https"
 	if e.PlainHTTP {
 		scheme = "http"
 	}
 	base := scheme + "://" + e.Host + "/v2/" + ref.Repository
 	get := func(path string) ([]byte, error) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+path, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -53,10 +54,10 @@ func readAsIstio(t testing.TB, e Endpoint, ref registry.Reference) (istioImage, 
 	}
 	raw, err := get("/manifests/" + ref.Tag)
 	if err != nil {
-		return istioImage{}, err
+		return IstioImage{}, err
 	}
 	sum := sha256.Sum256(raw)
-	img := istioImage{manifestDigest: hex.EncodeToString(sum[:])}
+	img := IstioImage{ManifestDigest: hex.EncodeToString(sum[:])}
 	var m struct {
 		MediaType string `json:"mediaType"`
 		Layers    []struct {
@@ -95,11 +96,11 @@ func readAsIstio(t testing.TB, e Endpoint, ref registry.Reference) (istioImage, 
 		return untar(data)
 	}
 	if m.MediaType == "application/vnd.docker.distribution.manifest.v2+json" {
-		img.module, err = compat("application/vnd.docker.image.rootfs.diff.tar.gzip")
-		return img, errors.Join(err, checkIstioModule(img.module))
+		img.Module, err = compat("application/vnd.docker.image.rootfs.diff.tar.gzip")
+		return img, errors.Join(err, checkIstioModule(img.Module))
 	}
-	if img.module, err = compat("application/vnd.oci.image.layer.v1.tar+gzip"); err == nil {
-		return img, checkIstioModule(img.module)
+	if img.Module, err = compat("application/vnd.oci.image.layer.v1.tar+gzip"); err == nil {
+		return img, checkIstioModule(img.Module)
 	}
 	if len(m.Layers) != 2 {
 		return img, fmt.Errorf("number of layers must be 2 but got %d", len(m.Layers))
@@ -113,16 +114,16 @@ func readAsIstio(t testing.TB, e Endpoint, ref registry.Reference) (istioImage, 
 		switch l.MediaType {
 		case "application/vnd.module.wasm.content.layer.v1+wasm":
 			if !found {
-				img.module, found = data, true
+				img.Module, found = data, true
 			}
 		case "application/vnd.module.wasm.config.v1+json":
-			img.config = data
+			img.Config = data
 		}
 	}
 	if !found {
 		return img, errors.New("could not find the layer of type application/vnd.module.wasm.content.layer.v1+wasm")
 	}
-	return img, checkIstioModule(img.module)
+	return img, checkIstioModule(img.Module)
 }
 
 // checkIstioModule is all that Istio asks of the bytes.

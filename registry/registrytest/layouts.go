@@ -116,14 +116,23 @@ func attach(t testing.TB, e Endpoint, a registry.Artifact, artifactType string, 
 
 func orasRepository(t testing.TB, e Endpoint, ref registry.Reference) *remote.Repository {
 	t.Helper()
-	repo, err := remote.NewRepository(ref.InRepository().String())
+	repo, err := e.repository(ref)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return repo
+}
+
+// repository is oras-go's view of a repository.
+func (e Endpoint) repository(ref registry.Reference) (*remote.Repository, error) {
+	repo, err := remote.NewRepository(ref.InRepository().String())
+	if err != nil {
+		return nil, err
 	}
 	repo.PlainHTTP = e.PlainHTTP
 	repo.SkipReferrersGC = true
 	repo.Client = e.httpClient()
-	return repo
+	return repo, nil
 }
 
 // TarEntry is an entry of an archive for tests.
@@ -213,8 +222,8 @@ func testLayouts(t *testing.T, e Endpoint) {
 					t.Errorf("the cache holds %+v, %v; want the module alone", entries, err)
 				}
 			}
-			got, err := readAsIstio(t, e, ref)
-			if (err == nil) != tc.istio || tc.istio && !bytes.Equal(got.module, wasm) {
+			got, err := ReadAsIstio(t.Context(), e, ref)
+			if (err == nil) != tc.istio || tc.istio && !bytes.Equal(got.Module, wasm) {
 				t.Errorf("the reader of Istio's rules says %v", err)
 			}
 			compareReaders(t, e, ref)

@@ -15,15 +15,15 @@ import (
 func compareReaders(t *testing.T, e Endpoint, ref registry.Reference) {
 	t.Helper()
 	c := e.Client(t)
-	istio, istioErr := readAsIstio(t, e, ref)
-	cncf, cncfErr := readAsCNCF(t, e, ref)
+	istio, istioErr := ReadAsIstio(t.Context(), e, ref)
+	cncf, _, cncfErr := ReadAsCNCF(t.Context(), e, ref)
 	for _, want := range []struct {
 		reader registry.Reader
 		wasm   []byte
 		err    error
 	}{
-		{registry.ReaderIstio, istio.module, istioErr},
-		{registry.ReaderEnvoyGateway, istio.module, istioErr},
+		{registry.ReaderIstio, istio.Module, istioErr},
+		{registry.ReaderEnvoyGateway, istio.Module, istioErr},
 		{registry.ReaderCNCF, cncf, cncfErr},
 	} {
 		got, err := c.ReadAs(t.Context(), want.reader, ref)
@@ -41,8 +41,8 @@ func compareReaders(t *testing.T, e Endpoint, ref registry.Reference) {
 		if got.Module.Digest != registry.DigestOf(want.wasm) || got.Module.Size != int64(len(want.wasm)) {
 			t.Errorf("%s: it gets %+v, and the reader that was written apart %d bytes", want.reader, got.Module, len(want.wasm))
 		}
-		if got.Artifact.Hex() != istio.manifestDigest {
-			t.Errorf("%s: the image is %s, and was read as %s", want.reader, istio.manifestDigest, got.Artifact)
+		if got.Artifact.Hex() != istio.ManifestDigest {
+			t.Errorf("%s: the image is %s, and was read as %s", want.reader, istio.ManifestDigest, got.Artifact)
 		}
 	}
 }

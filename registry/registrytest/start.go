@@ -121,19 +121,26 @@ func serve(t testing.TB, handler http.Handler) Endpoint {
 
 func newDistribution(t testing.TB, storage configuration.Storage) http.Handler {
 	t.Helper()
-	logrus.SetLevel(logrus.PanicLevel) // distribution logs every request to this global logger
+	handler, shutdown := Distribution(storage)
+	t.Cleanup(func() {
+		if err := shutdown(); err != nil {
+			t.Errorf("shut the registry down: %v", err)
+		}
+	})
+	return handler
+}
+
+// Distribution is a distribution v3 registry with that storage, for programs that are no tests, and what ends it. It silences the global
+// logger that distribution logs every request to.
+func Distribution(storage configuration.Storage) (http.Handler, func() error) {
+	logrus.SetLevel(logrus.PanicLevel)
 	storage["delete"] = configuration.Parameters{"enabled": true}
 	storage["maintenance"] = configuration.Parameters{"uploadpurging": map[any]any{"enabled": false}}
 	app := handlers.NewApp(context.Background(), &configuration.Configuration{
 		Storage: storage,
 		Catalog: configuration.Catalog{MaxEntries: 1000},
 	})
-	t.Cleanup(func() {
-		if err := app.Shutdown(); err != nil {
-			t.Errorf("shut the registry down: %v", err)
-		}
-	})
-	return app
+	return app, app.Shutdown
 }
 
 // withCredential is a configuration that logs in everywhere with the same credential.

@@ -40,12 +40,12 @@ func testWrittenLayouts(t *testing.T, e Endpoint) {
 				if pushed.Module.Digest != registry.DigestOf(wasm) || pushed.Layer != pulled.Layer || !bytes.Equal(pulled.Manifest, m.Manifest) {
 					t.Errorf("%s: module %+v, layer %+v and %+v, manifest %s", layout, pushed.Module, pushed.Layer, pulled.Layer, pulled.Manifest)
 				}
-				got, err := readAsIstio(t, e, at)
-				if istio := layout != registry.LayoutCNCF; (err == nil) != istio || istio && (!bytes.Equal(got.module, wasm) || got.manifestDigest != pushed.Digest.Hex()) {
+				got, err := ReadAsIstio(t.Context(), e, at)
+				if istio := layout != registry.LayoutCNCF; (err == nil) != istio || istio && (!bytes.Equal(got.Module, wasm) || got.ManifestDigest != pushed.Digest.Hex()) {
 					t.Errorf("%s: the reader of Istio's rules says %v", layout, err)
 				}
 				compareReaders(t, e, at)
-				body, err := readAsCNCF(t, e, at)
+				body, _, err := ReadAsCNCF(t.Context(), e, at)
 				if cncf := layout == registry.LayoutCNCF; (err == nil) != cncf || cncf && !bytes.Equal(body, wasm) {
 					t.Errorf("%s: the reader of the CNCF's rules says %v", layout, err)
 				}
