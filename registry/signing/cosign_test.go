@@ -23,7 +23,7 @@ func cosign(t *testing.T, dir string, args ...string) (string, error) {
 	t.Helper()
 	binary := os.Getenv("COSIGN")
 	if binary == "" {
-		t.Fatal("COSIGN does not name cosign's binary; run `make interop-registry`")
+		t.Fatal("COSIGN does not name cosign's binary; run `make interop`")
 	}
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Dir = dir

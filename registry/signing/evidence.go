@@ -91,11 +91,9 @@ func wrongSubject(key PublicKey, artifact registry.Digest, other string) error {
 		Detail: "the key " + key.id.Short() + " made it for " + cut(other), Next: "do not use the artifact: somebody put a signature beside it that was made for another"}
 }
 
-// parseLayer takes a layer of a signature image apart.
+// parseLayer takes a layer of a signature image apart. Its media type is not asked: it is not part of what was signed, and cosign does not
+// ask either.
 func parseLayer(l registry.SidecarLayer) (Evidence, error) {
-	if l.MediaType != simpleSigningMediaType {
-		return Evidence{}, invalidPayload("its media type is %s, want %s", cut(l.MediaType), simpleSigningMediaType)
-	}
 	if len(l.Data) > MaxPayloadBytes {
 		return Evidence{}, invalidPayload("%d bytes, over the limit of %d", len(l.Data), MaxPayloadBytes)
 	}
