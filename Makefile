@@ -8,7 +8,7 @@ ENVOY_VERSION := 1.40.0
 ENVOY_VERSIONS := 1.36.4 $(ENVOY_VERSION)
 # Those that wasmhost has profiles of.
 CONFORMANCE_VERSIONS := 1.36.4 1.37.0 1.38.2 1.39.3 $(ENVOY_VERSION)
-# The cosign that signatures are compared with.
+# The cosign that signatures are compared with. Istio and its pin are in tools/istiofetch, oras and crane below.
 COSIGN_VERSION := v3.1.3
 PYTHON ?= python3
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -45,12 +45,29 @@ e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults
 	$(GO) test -count 1 -timeout 20m -v ./e2e
 
 .PHONY: interop
-interop: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
+interop: interop-registry interop-rust ## Try what is not ours: clients and registries for artifacts, and a filter in Rust
+
+.PHONY: interop-rust
+interop-rust: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
 	$(GO) test -count 1 -timeout 15m -tags interop -run TestRust -v ./sdk/filtertest
 
+# What is tried with artifacts. The table comes last.
 .PHONY: interop-registry
-interop-registry: .cache/tools/cosign ## Compare signatures with cosign's, both ways (builds cosign first: minutes)
-	COSIGN=$(CURDIR)/.cache/tools/cosign $(GO) test -count 1 -timeout 15m -tags interop -run 'Cosign|Both' -v ./registry/signing
+interop-registry: build .cache/tools/oras .cache/tools/crane .cache/tools/cosign .cache/tools/istiofetch .cache/tools/skopeo ## Try artifacts and signatures with oras, crane, skopeo, cosign, Istio's agent and distribution 2.8, both ways (builds them first: minutes); cells go to bench/out/interop.json
+	DOCKER_REGISTRY=$(CURDIR)/.cache/tools/docker-registry $(GO) test -count 1 -timeout 15m -tags interop -run Docker28 ./registry/registrytest
+	COSIGN=$(CURDIR)/.cache/tools/cosign $(GO) test -count 1 -timeout 15m -tags interop -run 'Cosign|Both' ./registry/signing
+	bin/waft build --version 1.0.0 --out .cache/interop/dist ./filters/headers
+	@mkdir -p bin && $(GO) build -o bin/bench-interop ./bench/interop
+	bin/bench-interop -module .cache/interop/dist/headers.wasm
+
+# A module of its own: Istio brings a hundred others.
+.cache/tools/istiofetch: $(wildcard tools/istiofetch/*)
+	cd tools/istiofetch && $(GO) build -o ../../.cache/tools/istiofetch .
+
+# Debian's packages, unpacked and not installed.
+.cache/tools/skopeo .cache/tools/docker-registry &: tools/debian.sh
+	tools/debian.sh skopeo docker-registry
+	@touch .cache/tools/skopeo .cache/tools/docker-registry
 
 # From its Go module, outside this one, whose go.mod it must not change.
 .cache/tools/cosign:
@@ -107,6 +124,7 @@ format-check:
 tidy-check:
 	$(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
+	cd tools/istiofetch && $(GO) mod tidy -diff
 
 .PHONY: lint
 lint:
