@@ -74,8 +74,12 @@ func parseBundle(data []byte) (Evidence, error) {
 	if len(sig) == 0 || len(sig) > MaxSignatureBytes {
 		return Evidence{}, invalidBundle("its signature has %d bytes", len(sig))
 	}
-	return Evidence{
+	e := Evidence{
 		Form: FormBundle, payload: envelope.GetPayload(), signature: sig, message: pae(envelope.GetPayload()),
 		certificate: b.GetVerificationMaterial().GetPublicKey() == nil, hint: b.GetVerificationMaterial().GetPublicKey().GetHint(),
-	}, nil
+	}
+	if e.certificate {
+		e.bundle = data
+	}
+	return e, nil
 }

@@ -16,6 +16,6 @@
 //     at the key) is never trusted. Evidence.Claim shows both to a person who looks for the right key; nothing is decided by it.
 //   - A signature says what its key's owner claimed, and nothing of when: there is no trusted time here.
 //
-// Certificates of short life, as Sigstore's public instance issues them, and transparency logs are not verified: that needs
-// roots that change, and a network. Such bundles are skipped, and said to be.
+// Certificates of short life, as Sigstore's services give them, and transparency logs are for package keyless, which brings much that keys do without.
+// Evidence of that kind is kept whole for it, and proves nothing here.
 package signing

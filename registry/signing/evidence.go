@@ -26,6 +26,7 @@ type Evidence struct {
 	signature   []byte
 	certificate bool   // it names no key
 	hint        string // at the key, as the bundle has it
+	bundle      []byte
 }
 
 // Proof is what a key's owner said of an artifact, verified: who said it and that it is about this artifact.
@@ -40,6 +41,8 @@ type Proof struct {
 	Predicate json.RawMessage `json:"predicate"`
 	// Identity is the repository that the signer named, in the tag form; the other has none.
 	Identity string `json:"identity,omitempty"`
+	// Certificate says who signed it, where no key did: then Key is empty.
+	Certificate *Certificate `json:"certificate,omitempty"`
 }
 
 // Verify says which of the keys signed the evidence, and that it is about the artifact with that digest. Errors are
@@ -52,7 +55,7 @@ func (e Evidence) Verify(keys []PublicKey, artifact registry.Digest) (Proof, err
 	}
 	detail := "none of the keys made it"
 	if e.certificate {
-		detail = "it was made with a certificate, and only keys are verified here"
+		detail = "it was made with a certificate, and by a key it cannot be verified"
 	}
 	return Proof{}, &registry.Error{Op: "verify", Subject: "a signature (" + string(e.Form) + ") of " + string(artifact), Kind: ErrInvalidSignature, Detail: detail, Next: "name the key that it was made with, or sign the artifact again"}
 }

@@ -51,9 +51,5 @@ func Attest(ctx context.Context, client *registry.Client, a registry.Artifact, s
 	if err != nil {
 		return PublicKey{}, fmt.Errorf("sign %s: %w", a.Reference, err)
 	}
-	_, err = client.Attach(ctx, a, registry.Attachment{
-		ArtifactType: bundleMediaType, Data: bundle,
-		Annotations: map[string]string{annotationBundleContent: bundleContentDSSE, annotationBundlePredicate: predicateType},
-	})
-	return key, err
+	return key, attachBundle(ctx, client, a, bundle, predicateType)
 }
