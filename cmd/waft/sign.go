@@ -52,15 +52,26 @@ func newSign() *cobra.Command {
 	var reg registryFlags
 	var out output
 	var key string
+	var identity keylessSign
 	cmd := &cobra.Command{
-		Use:   "sign REFERENCE --key FILE",
+		Use:   "sign REFERENCE --key FILE | --identity-token FILE",
 		Short: "Sign an artifact, so that waft verify and cosign verify take it",
 		Long: `Sign signs the artifact that the reference names, by its digest, and keeps the signature beside it in the registry: in cosign's
-signature image, and as a Sigstore bundle. No other service is asked.`,
+signature image, and as a Sigstore bundle. No other service is asked.
+
+With --identity-token it is signed without a key: the services of --signing-config give a certificate for who the token is about, and say
+when it was used. The bundle is the only form then.`,
 		Example: `  waft sign registry.example/filters/authz:1.2.0 --key cosign.key
-  waft sign registry.example/filters/authz@sha256:3f1c… --key env://SIGNING_KEY`,
+  waft sign registry.example/filters/authz@sha256:3f1c… --key env://SIGNING_KEY
+  waft sign registry.example/filters/authz:1.2.0 --identity-token env://ID_TOKEN --signing-config signing_config.json --trusted-root trusted_root.json`,
 		Args: exactArgs("REFERENCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if without, err := identity.given(key); without || err != nil {
+				if err != nil {
+					return err
+				}
+				return identity.sign(cmd, &reg, &out, args[0])
+			}
 			if key == "" {
 				return usagef("waft sign: --key FILE is missing; see `waft sign --help`")
 			}
@@ -70,6 +81,7 @@ signature image, and as a Sigstore bundle. No other service is asked.`,
 	reg.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().StringVar(&key, "key", "", keyFlagHelp)
+	identity.flags(cmd)
 	return cmd
 }
 
@@ -150,17 +162,13 @@ func signArtifact(cmd *cobra.Command, reg *registryFlags, out *output, reference
 	if err := out.check(); err != nil {
 		return err
 	}
-	ref, err := registry.ParseReference(reference)
+	ref, err := refToSign(reg, reference)
 	if err != nil {
 		return err
 	}
 	signer, err := loadSigner(cmd, key)
 	if err != nil {
 		return err
-	}
-	// A mirror must not choose what is signed.
-	if len(reg.mirrors) > 0 && ref.Digest == "" {
-		return fmt.Errorf("%s: with --mirror, name what is to be signed by its digest (…@sha256:…), as `waft inspect` tells it", ref)
 	}
 	client, artifact, err := reg.resolve(cmd.Context(), ref)
 	if err != nil {
@@ -178,4 +186,13 @@ func signArtifact(cmd *cobra.Command, reg *registryFlags, out *output, reference
 			t.row("statement", said.PredicateType)
 		}
 	})
+}
+
+// refToSign reads a reference of what is to be signed. A mirror must not choose that.
+func refToSign(reg *registryFlags, reference string) (registry.Reference, error) {
+	ref, err := registry.ParseReference(reference)
+	if err == nil && len(reg.mirrors) > 0 && ref.Digest == "" {
+		err = fmt.Errorf("%s: with --mirror, name what is to be signed by its digest (…@sha256:…), as `waft inspect` tells it", ref)
+	}
+	return ref, err
 }

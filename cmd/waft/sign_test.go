@@ -178,7 +178,7 @@ func digestLine(t *testing.T, table, name string) string {
 func TestSigningCommandLines(t *testing.T) {
 	for _, tc := range []struct{ args, word string }{
 		{"sign r.example/x:1", "--key FILE is missing"}, {"attest r.example/x:1 --key k", "--type URI is missing"},
-		{"verify r.example/x:1", "--key FILE or --policy FILE"}, {"verify r.example/x:1 --key k --policy p", "--key FILE or --policy FILE"},
+		{"verify r.example/x:1", "--key FILE, --certificate-identity WHO or --policy FILE"}, {"verify r.example/x:1 --key k --policy p", "--key FILE, --certificate-identity WHO or --policy FILE"},
 		{"push x.wasm r.example/x:1 --layout docker", "oci, compat, cncf"},
 	} {
 		_, err := waftOut(t, strings.Fields(tc.args)...)

@@ -19,11 +19,12 @@ func newVerify() *cobra.Command {
 	var out output
 	var keys []string
 	var policyFile string
+	var identity keylessVerify
 	cmd := &cobra.Command{
-		Use:   "verify REFERENCE --key FILE | --policy FILE",
-		Short: "Say whether an artifact was signed with a key, or may be used by a trust policy",
+		Use:   "verify REFERENCE --key FILE | --certificate-identity WHO | --policy FILE",
+		Short: "Say whether an artifact was signed with a key or by somebody, or may be used by a trust policy",
 		Long: `Verify reads the signatures and attestations beside an artifact, those that cosign made included, and succeeds when one of the
-keys signed it, or when the policy allows it. No other service is asked. Bundles with certificates are not verified.`,
+keys or that identity signed it, or when the policy allows it. No other service is asked.`,
 		Example: `  waft verify registry.example/filters/authz:1.2.0 --key cosign.pub
   waft verify registry.example/filters/authz:1.2.0 --policy trust.yaml`,
 		Args: exactArgs("REFERENCE"),
@@ -31,8 +32,18 @@ keys signed it, or when the policy allows it. No other service is asked. Bundles
 			if err := out.check(); err != nil {
 				return err
 			}
-			if (len(keys) == 0) == (policyFile == "") {
-				return usagef("waft verify: give --key FILE or --policy FILE; see `waft verify --help`")
+			byIdentity, err := identity.given()
+			if err != nil {
+				return err
+			}
+			ways := 0
+			for _, given := range []bool{len(keys) > 0, policyFile != "", byIdentity} {
+				if given {
+					ways++
+				}
+			}
+			if ways != 1 {
+				return usagef("waft verify: give --key FILE, --certificate-identity WHO or --policy FILE; see `waft verify --help`")
 			}
 			ref, err := registry.ParseReference(args[0])
 			if err != nil {
@@ -41,6 +52,9 @@ keys signed it, or when the policy allows it. No other service is asked. Bundles
 			if policyFile != "" {
 				return verifyByPolicy(cmd, &reg, &out, ref, policyFile)
 			}
+			if byIdentity {
+				return identity.verify(cmd, &reg, &out, ref)
+			}
 			return verifyByKeys(cmd, &reg, &out, ref, keys)
 		},
 	}
@@ -48,6 +62,7 @@ keys signed it, or when the policy allows it. No other service is asked. Bundles
 	out.flag(cmd)
 	cmd.Flags().StringSliceVar(&keys, "key", nil, "a public key: a PEM file, such as cosign.pub, or env://NAME (may repeat: one of them is enough)")
 	cmd.Flags().StringVar(&policyFile, "policy", "", "a trust policy, in YAML")
+	identity.flags(cmd)
 	return cmd
 }
 

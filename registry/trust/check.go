@@ -15,6 +15,5 @@ func Check(ctx context.Context, client *registry.Client, p *Policy, a registry.A
 	if err != nil {
 		return Decision{}, err
 	}
-	proofs, _ := found.VerifyAll(p.PublicKeys(), a.Digest)
-	return p.Decide(Artifact{Reference: a.Reference, Digest: a.Digest, Module: a.Module.Digest}, proofs, now)
+	return p.Decide(Artifact{Reference: a.Reference, Digest: a.Digest, Module: a.Module.Digest}, p.Verify(found, a.Digest), now)
 }

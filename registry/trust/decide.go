@@ -125,6 +125,12 @@ func (p *Policy) count(proofs []signing.Proof, now time.Time, names []string, wa
 			counted = append(counted, k.Name)
 		}
 	}
+	named := map[string]bool{}
+	for _, name := range names {
+		named[name] = true
+	}
+	more, others := p.countIdentities(proofs, named, wanted)
+	counted, reasons = append(counted, more...), append(reasons, others...)
 	if len(reasons) > 0 {
 		against = " (" + strings.Join(reasons, "; ") + ")"
 	}

@@ -80,6 +80,9 @@ func (p *Policy) validate() error {
 	if err := p.readKeys(s.Keys); err != nil {
 		return err
 	}
+	if err := p.readIdentities(s); err != nil {
+		return err
+	}
 	if len(s.Revoked.Keys) > MaxRevoked || len(s.Revoked.Digests) > MaxRevoked {
 		return invalid("spec.revoked", "shorten it", "more than %d entries", MaxRevoked)
 	}
@@ -190,8 +193,9 @@ func (p *Policy) validKeys(field string, names []string) error {
 		return invalid(field, "name one or more of spec.keys", "it is empty")
 	}
 	for i, name := range names {
-		if _, ok := p.keys[name]; !ok {
-			return invalid(fmt.Sprintf("%s[%d]", field, i), "name one of spec.keys", "there is no key %.100q", name)
+		_, key := p.keys[name]
+		if _, ok := p.identities[name]; !ok && !key {
+			return invalid(fmt.Sprintf("%s[%d]", field, i), "name one of spec.keys or spec.identities", "there is no key %.100q", name)
 		}
 		if slices.Contains(names[:i], name) {
 			return invalid(fmt.Sprintf("%s[%d]", field, i), "name it once", "%s stands there twice", name)

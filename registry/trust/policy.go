@@ -6,6 +6,7 @@ import (
 
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
+	"github.com/waft-project/waft/registry/signing/keyless"
 )
 
 // APIVersion and Kind are what a policy's file says that it is.
@@ -19,6 +20,9 @@ const (
 type Policy struct {
 	doc  document
 	keys map[string]signing.PublicKey // by name
+	// identities by name, and what verifies them; nil where there are none.
+	identities map[string]identity
+	verifier   *keyless.Verifier
 }
 
 // Name is the policy's name, for messages.
@@ -54,7 +58,10 @@ type spec struct {
 	// Registries (HOST or HOST:PORT) are the only ones that artifacts may come from. Left out: those that rules name.
 	Registries []string `json:"registries"`
 	Keys       []key    `json:"keys"`
-	Revoked    revoked  `json:"revoked"`
+	// Identities sign with certificates, and TrustedRoot (trusted_root.json, as text) says whose certificates those are.
+	Identities  []identity `json:"identities"`
+	TrustedRoot string     `json:"trustedRoot"`
+	Revoked     revoked    `json:"revoked"`
 	// Rules are tried in order: the first one whose repositories match decides.
 	Rules []rule `json:"rules"`
 }
@@ -88,7 +95,7 @@ type rule struct {
 }
 
 type signatures struct {
-	// Keys by name.
+	// Keys and identities by name.
 	Keys []string `json:"keys"`
 	// AtLeast is how many of them must have signed. 0: one.
 	AtLeast int `json:"atLeast"`
