@@ -30,6 +30,8 @@ const (
 	// held in memory.
 	maxBundleManifests     = 8 << 10
 	maxBundleManifestBytes = 32 << 20
+	// maxBundleNameBytes is the length of a file's name; that of a blob has 77.
+	maxBundleNameBytes = 255
 )
 
 // annotationRefName is the name of a manifest in an image layout.
@@ -41,6 +43,9 @@ type Bundle struct {
 	Artifacts []Reference `json:"artifacts"`
 	// Attached is how many manifests came with them: waft manifests, signatures, and what else is attached.
 	Attached int `json:"attached"`
+	// LeftOut is what is attached and was not exported, since it is no image manifest that can be read. Anyone who may write there can
+	// attach such things.
+	LeftOut []Reference `json:"leftOut,omitempty"`
 	// Blobs is how many different blobs there are, manifests aside, and Bytes what they are together.
 	Blobs int   `json:"blobs"`
 	Bytes int64 `json:"bytes"`
@@ -132,6 +137,9 @@ func uniqueBlobs(manifests []bundleManifest) ([]Descriptor, error) {
 			size, seen := sizes[d.Digest]
 			if seen && size != d.Size {
 				return nil, invalidManifest("blob %s is said to have %d bytes and %d bytes", d.Digest, size, d.Size)
+			}
+			if d.Size == 0 && d.Digest != DigestOf(nil) {
+				return nil, invalidManifest("blob %s is said to be empty, and that is not the digest of nothing", d.Digest)
 			}
 			if !seen {
 				sizes[d.Digest] = d.Size

@@ -110,6 +110,24 @@ func TestBundleRoundTrip(t *testing.T) {
 	}
 }
 
+// What is attached and cannot be in a bundle does not keep the rest from it, and is named.
+func TestExportLeavesOut(t *testing.T) {
+	from, refs, _ := shipped(t)
+	a, err := from.Client(t).Resolve(t.Context(), refs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := registrytest.AttachIndex(t, from, a)
+	bundle, told := export(t, from, refs[0])
+	if len(told.LeftOut) != 1 || told.LeftOut[0].Digest != index || told.Attached == 0 {
+		t.Errorf("exported %+v", told)
+	}
+	to := registrytest.Start(t)
+	if _, err := to.Client(t).Import(t.Context(), bytes.NewReader(bundle), int64(len(bundle)), registry.Reference{Registry: to.Host}, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // The same artifacts give the same bytes, from whatever registry and in whatever order.
 func TestBundleIsReproducible(t *testing.T) {
 	from, refs, _ := shipped(t)
@@ -221,11 +239,26 @@ func TestImportRefuses(t *testing.T) {
 	}
 	// big says whether an entry is a module's blob, small whether it is a manifest.
 	big := func(h *tar.Header) bool { return h.Size > 100_000 }
+	// Go reads sparse files and does not write them: the name of the record is changed behind its back. The file is one hole of no size.
+	var hole bytes.Buffer
+	w := tar.NewWriter(&hole)
+	err := w.WriteHeader(&tar.Header{Name: "sparse", Mode: 0o600, Size: 512, Typeflag: tar.TypeReg, Format: tar.FormatPAX, PAXRecords: map[string]string{
+		"ABC.sparse.major": "1", "ABC.sparse.minor": "0", "ABC.sparse.name": "sparse", "ABC.sparse.realsize": "0",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(append([]byte("0\n"), make([]byte, 510)...)); err != nil {
+		t.Fatal(err)
+	}
+	sparse := append(bytes.ReplaceAll(hole.Bytes(), []byte("ABC.sparse."), []byte("GNU.sparse.")), good...)
 	for _, tc := range []struct {
 		name   string
 		bundle []byte
 		kind   error
 	}{
+		{"a name that is too long", change(same, &tar.Header{Name: strings.Repeat("a/", 128) + "x", Typeflag: tar.TypeReg}), registry.ErrInvalidArchive},
+		{"a sparse file", sparse, registry.ErrInvalidArchive},
 		{"a flipped bit in a module", change(func(h *tar.Header, data []byte) (*tar.Header, []byte) {
 			if big(h) {
 				data[len(data)/2] ^= 1

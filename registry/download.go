@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,6 +24,7 @@ type download struct {
 	ref     Reference
 	want    Descriptor
 	places  []Reference
+	from    Reference // the one of places that gave body
 	body    io.ReadCloser
 	at      int64 // the offset of the next byte
 	skip    int64 // how many bytes of body come before it
@@ -48,6 +50,7 @@ func (c *Client) openBlob(ctx context.Context, op string, ref Reference, want De
 type opened struct {
 	body  io.ReadCloser
 	first int64
+	from  Reference
 }
 
 func (d *download) open() error {
@@ -55,7 +58,7 @@ func (d *download) open() error {
 	if err != nil {
 		return err
 	}
-	d.body, d.skip, d.broken = got.body, d.at-got.first, nil
+	d.body, d.from, d.skip, d.broken = got.body, got.from, d.at-got.first, nil
 	return nil
 }
 
@@ -83,7 +86,7 @@ func (d *download) openAt(at Reference) (opened, error) {
 		_ = resp.Body.Close() // nothing of it is used
 		return opened{}, sizeMismatch(d.op, subject, d.want.Size, first+n)
 	}
-	return opened{body: resp.Body, first: first}, nil
+	return opened{body: resp.Body, first: first, from: at}, nil
 }
 
 // rangeFits says whether a Content-Range is of the bytes from first to the end.
@@ -145,6 +148,10 @@ func (d *download) resume() error {
 		return broken
 	}
 	d.attempt++
+	if errors.Is(broken, errStalled) {
+		// It would stall again; another place goes on from there.
+		d.places = append(slices.DeleteFunc(slices.Clone(d.places), func(at Reference) bool { return at == d.from }), d.from)
+	}
 	_ = d.body.Close() // it broke off
 	d.body = http.NoBody
 	if err := d.c.clock.Sleep(d.ctx, wait); err != nil {

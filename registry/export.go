@@ -21,10 +21,12 @@ var signatureTags = []string{".sig", ".att", ".sbom"}
 // in memory only a piece at a time. After an error, what was written is of no use.
 //
 // Attached is what the registry lists as referrers, by its API or by the tag schema, what is attached to those in turn, and
-// what cosign keeps under tags.
+// what cosign keeps under tags. What is attached and is no image manifest (an index, say) is left out, and Bundle says so: anyone may attach such
+// things, and must not keep the rest from being exported.
 func (c *Client) Export(ctx context.Context, refs []Reference, w io.Writer, progress Progress) (Bundle, error) {
 	const op = "export"
 	var manifests []bundleManifest
+	var leftOut []Reference
 	sources := map[string]Reference{} // by repository
 	for _, ref := range refs {
 		ref = ref.WithDefaults()
@@ -33,11 +35,11 @@ func (c *Client) Export(ctx context.Context, refs []Reference, w io.Writer, prog
 				Next: "export the two into bundles of their own"}
 		}
 		sources[ref.Repository] = ref.InRepository()
-		found, err := c.gather(ctx, ref)
+		found, left, err := c.gather(ctx, ref)
 		if err != nil {
 			return Bundle{}, err
 		}
-		manifests = append(manifests, found...)
+		manifests, leftOut = append(manifests, found...), append(leftOut, left...)
 	}
 	slices.SortFunc(manifests, func(a, b bundleManifest) int { return strings.Compare(a.name(), b.name()) })
 	manifests = slices.CompactFunc(manifests, func(a, b bundleManifest) bool { return a.name() == b.name() })
@@ -48,6 +50,7 @@ func (c *Client) Export(ctx context.Context, refs []Reference, w io.Writer, prog
 	bundle := bundleOf(manifests, blobs, func(m bundleManifest) Reference {
 		return Reference{Registry: sources[m.repository].Registry, Repository: m.repository, Tag: m.tag, Digest: m.desc.Digest}
 	})
+	bundle.LeftOut = leftOut
 	from := map[Digest]Reference{}
 	for _, m := range manifests {
 		for _, d := range m.blobs {
@@ -58,43 +61,47 @@ func (c *Client) Export(ctx context.Context, refs []Reference, w io.Writer, prog
 	return bundle, e.write(ctx, manifests, blobs)
 }
 
-// gather finds an artifact and everything that is attached to it.
-func (c *Client) gather(ctx context.Context, ref Reference) ([]bundleManifest, error) {
+// gather finds an artifact and everything that is attached to it, and names what of that a bundle cannot hold.
+func (c *Client) gather(ctx context.Context, ref Reference) (found []bundleManifest, leftOut []Reference, err error) {
 	const op = "export"
 	root, err := c.bundled(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := parseImage(root.data, root.desc.MediaType); err != nil {
-		return nil, withSubject(err, op, ref.String())
+		return nil, nil, withSubject(err, op, ref.String())
 	}
-	found := []bundleManifest{root}
+	found = []bundleManifest{root}
 	seen := map[Digest]bool{root.desc.Digest: true}
 	for i := 0; i < len(found); i++ { // found grows
 		subject := found[i]
 		attached, err := c.attachedTo(ctx, ref, subject.desc)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, at := range attached {
 			m, err := c.bundled(ctx, at)
 			if errors.Is(err, ErrNotFound) {
 				continue // a list can outlive what it lists, and most signature tags are not there
 			}
+			if errors.Is(err, ErrUnsupportedLayout) || errors.Is(err, ErrInvalidManifest) {
+				leftOut = append(leftOut, at)
+				continue
+			}
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if seen[m.desc.Digest] {
 				continue
 			}
 			seen[m.desc.Digest] = true
 			if m.attached = true; len(found) > MaxReferrers {
-				return nil, tooLarge(op, ref.String()+" (what is attached to it)", MaxReferrers, int64(len(found)))
+				return nil, nil, tooLarge(op, ref.String()+" (what is attached to it)", MaxReferrers, int64(len(found)))
 			}
 			found = append(found, m)
 		}
 	}
-	return found, nil
+	return found, leftOut, nil
 }
 
 // bundled reads one manifest.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -50,8 +51,17 @@ func (c *Client) orasError(ctx context.Context, op string, ref Reference, err er
 		e.Kind, e.Next = ErrTooLarge, "check that the reference names a filter"
 	case errors.Is(err, content.ErrMismatchedDigest):
 		e.Kind, e.Next = ErrDigestMismatch, "the registry or something before it changed the bytes: publish the artifact again"
+	case isJSONError(err):
+		e.Kind, e.Next = ErrInvalidManifest, "see what stands there, and remove it: it is no list of manifests"
 	}
 	return e
+}
+
+// isJSONError says whether something was read that is not the JSON it should be.
+func isJSONError(err error) bool {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	return errors.As(err, &syntax) || errors.As(err, &kind)
 }
 
 // knownError tells the errors that mean the same wherever they come from; nil for any other.

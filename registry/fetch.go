@@ -109,6 +109,7 @@ type stallReader struct {
 	timeout time.Duration
 	wrap    func(error) error
 	read    int64
+	pace    pace
 }
 
 func newStallReader(ctx context.Context, cancel context.CancelCauseFunc, body io.ReadCloser, timeout time.Duration, wrap func(error) error) *stallReader {
@@ -120,10 +121,15 @@ func newStallReader(ctx context.Context, cancel context.CancelCauseFunc, body io
 
 func (r *stallReader) Read(p []byte) (int, error) {
 	r.timer.Reset(r.timeout)
+	start := time.Now()
 	n, err := r.body.Read(p)
 	// The consumer's own time, such as a slow disk, is not the registry's.
 	r.timer.Stop()
 	r.read += int64(n)
+	if err == nil && r.pace.tooSlow(time.Since(start), n, r.timeout) {
+		err = r.pace.err()
+		r.cancel(err)
+	}
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(r.ctx); errors.Is(cause, errStalled) {
 			err = cause

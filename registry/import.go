@@ -92,6 +92,9 @@ func scanBundle(r io.ReaderAt, size int64) (*bundleFiles, error) {
 		if n >= maxBundleEntries {
 			return nil, tooLarge("", "", maxBundleEntries, int64(n))
 		}
+		if len(h.Name) > maxBundleNameBytes {
+			return nil, invalidBundle("entry %s has a name of %d bytes, over the limit of %d", quote(h.Name), len(h.Name), maxBundleNameBytes)
+		}
 		if path.IsAbs(h.Name) || escapes(h.Name) {
 			return nil, invalidBundle("entry %s is outside the bundle", quote(h.Name))
 		}
@@ -101,6 +104,12 @@ func scanBundle(r io.ReaderAt, size int64) (*bundleFiles, error) {
 		case tar.TypeReg:
 		default:
 			return nil, invalidBundle("entry %s is a link or a device", quote(h.Name))
+		}
+		for key := range h.PAXRecords {
+			if strings.HasPrefix(key, "GNU.sparse.") {
+				// What is in the file is not what is in the archive, and files are read where they stand.
+				return nil, invalidBundle("entry %s is a sparse file", quote(h.Name))
+			}
 		}
 		offset, err := section.Seek(0, io.SeekCurrent)
 		if err != nil {

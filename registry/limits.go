@@ -29,4 +29,6 @@ const (
 	HeaderTimeout = 30 * time.Second
 	// DefaultStallTimeout bounds the wait for the next byte of a body.
 	DefaultStallTimeout = 30 * time.Second
+	// MinBytesPerSecond is what a body must bring, over as long as it may stall: one that drips has stalled, too.
+	MinBytesPerSecond = 1 << 10
 )

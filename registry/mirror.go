@@ -42,6 +42,9 @@ func ParseMirror(s string) (registry string, m Mirror, err error) {
 	if err := validHost(registry); err != nil {
 		return fail("%v", err)
 	}
+	if !isHost(registry) {
+		return fail("%s is not a registry that a reference can name: it has neither a dot nor a port", quote(registry))
+	}
 	if err := m.valid(); err != nil {
 		return fail("%v", err)
 	}

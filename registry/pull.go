@@ -51,16 +51,21 @@ func (c *Client) FetchModule(ctx context.Context, repository Reference, digest D
 
 func (c *Client) fetch(ctx context.Context, ref Reference, want Descriptor, progress Progress) (string, error) {
 	places := c.places(ref, true)
-	path, err := c.fetchFrom(ctx, ref, want, places, progress)
+	source := ref.InRepository().String()
+	path, err := c.fetchFrom(ctx, ref, want, places, source, progress)
 	if len(places) > 1 && (errors.Is(err, ErrDigestMismatch) || errors.Is(err, ErrSizeMismatch) || errors.Is(err, ErrTooLarge)) {
-		// Some place gave other bytes than it should. The registry itself is the last to ask.
-		return c.fetchFrom(ctx, ref, want, []Reference{ref}, progress)
+		// Some place gave other bytes than it should. The registry itself is the last to ask, by a name of its own: who comes upon a download of others
+		// by way of the same mirrors must not take its failure for that of the registry.
+		return c.fetchFrom(ctx, ref, want, []Reference{ref}, source+pastMirrors, progress)
 	}
 	return path, err
 }
 
-func (c *Client) fetchFrom(ctx context.Context, ref Reference, want Descriptor, places []Reference, progress Progress) (string, error) {
-	return c.cache.Fetch(ctx, want, c.maxModule, ref.InRepository().String(), progress, func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
+// pastMirrors is behind the name of a source that is asked itself, where its mirrors failed.
+const pastMirrors = " (itself)"
+
+func (c *Client) fetchFrom(ctx context.Context, ref Reference, want Descriptor, places []Reference, source string, progress Progress) (string, error) {
+	return c.cache.Fetch(ctx, want, c.maxModule, source, progress, func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
 		return c.openBlob(ctx, "fetch", ref, want, places, offset)
 	})
 }

@@ -55,8 +55,7 @@ func ParseReference(s string) (Reference, error) {
 	if !ok {
 		return fail("write HOST/REPOSITORY:TAG, such as localhost:7071/"+strings.TrimLeft(rest, ":"), "it names no registry")
 	}
-	// As Docker, so that "filters/authz" is not taken for a host called filters.
-	if host != "localhost" && !strings.ContainsAny(host, ".:") {
+	if !isHost(host) {
 		return fail("put the registry's host before it: docker.io/"+rest+", or "+host+":443/… if that is the host", "%s is not a registry host: it has neither a dot nor a port", quote(host))
 	}
 	if err := validHost(host); err != nil {
@@ -189,6 +188,9 @@ func validTag(s string) error {
 	}
 	return nil
 }
+
+// isHost says whether the first part of a reference is a host: as Docker, so that "filters/authz" is not taken for a host called filters.
+func isHost(s string) bool { return s == "localhost" || strings.ContainsAny(s, ".:") }
 
 func validRepository(s string) error {
 	if len(s) == 0 || len(s) > 255 {

@@ -138,6 +138,9 @@ func bundleRows(t *table, b registry.Bundle) {
 		t.row("artifact", ref)
 	}
 	t.row("attached", b.Attached)
+	for _, ref := range b.LeftOut {
+		t.row("left out", ref)
+	}
 	t.row("blobs", fmt.Sprintf("%d, %.1f MB", b.Blobs, megabytes(b.Bytes)))
 }
 

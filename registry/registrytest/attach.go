@@ -1,7 +1,9 @@
 package registrytest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -14,6 +16,25 @@ import (
 func Attach(t testing.TB, e Endpoint, a registry.Artifact, artifactType string, data []byte) {
 	t.Helper()
 	attach(t, e, a, artifactType, data, "")
+}
+
+// AttachIndex pushes an index as a referrer of an artifact, which the specification allows and nobody in this field does.
+func AttachIndex(t testing.TB, e Endpoint, a registry.Artifact) registry.Digest {
+	t.Helper()
+	index := ocispec.Index{
+		MediaType: ocispec.MediaTypeImageIndex, ArtifactType: "application/vnd.example.index", Manifests: []ocispec.Descriptor{},
+		Subject: &ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.Digest(a.Digest), Size: int64(len(a.ImageManifest))},
+	}
+	index.SchemaVersion = 2
+	data, err := json.Marshal(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := ocispec.Descriptor{MediaType: index.MediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
+	if err := orasRepository(t, e, a.Reference).Manifests().Push(context.Background(), d, bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	return registry.Digest(d.Digest)
 }
 
 // Tag pushes an image with one layer under a tag, as cosign keeps its signatures.

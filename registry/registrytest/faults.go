@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Fault answers a request in the place of next, or spoils next's answer.
@@ -131,6 +132,26 @@ func Stall(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	_, _ = w.Write(rec.Body.Bytes()[:rec.Body.Len()/2]) // the client may have gone
 	w.(http.Flusher).Flush()
 	<-r.Context().Done()
+}
+
+// Drip answers with a byte now and then, often enough not to stall, and never comes to the end.
+func Drip(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	rec := record(next, r)
+	copyHead(w, rec, rec.Body.Len())
+	if r.Method == http.MethodHead {
+		return
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for _, b := range rec.Body.Bytes() {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-tick.C:
+			_, _ = w.Write([]byte{b}) // the client may have gone
+			w.(http.Flusher).Flush()
+		}
+	}
 }
 
 // Reset breaks the connection by a TCP reset, without an answer.
