@@ -23,7 +23,11 @@ func Collect(ctx context.Context, client *registry.Client, a registry.Artifact) 
 	var c Collection
 	referrers, err := client.Referrers(ctx, a, "")
 	if err != nil {
-		return Collection{}, err
+		// Whoever may write there can make the list too long, or unreadable. What stands at the tag counts all the same.
+		if !skippable(err) {
+			return Collection{}, err
+		}
+		c.Skipped = append(c.Skipped, err)
 	}
 	n, left := 0, MaxEvidenceBytes
 	for _, r := range referrers {

@@ -285,6 +285,7 @@ func FuzzPolicy(f *testing.F) {
 	f.Add([]byte(strings.Replace(text, "REVOKED", string(lost.ID()), 1)))
 	f.Add([]byte("apiVersion: waft.dev/v1\nkind: TrustPolicy\nmetadata: {name: a}\nspec: {rules: [{name: a, repositories: ['a.b/**'], unsigned: true}]}"))
 	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte(identityPolicy(f, githubIssuer, workflow, "1")))
 	f.Add([]byte(`{"apiVersion":"waft.dev/v1","kind":"TrustPolicy","spec":{"rules":null}}`))
 	ref, err := registry.ParseReference("registry.example/filters/authz:1")
 	if err != nil {
