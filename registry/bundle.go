@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,7 +84,7 @@ type bundleItem struct {
 // parseBundled reads of an image manifest which blobs belong to it.
 func parseBundled(data []byte, mediaType string) ([]Descriptor, error) {
 	var m imageJSON
-	if err := json.Unmarshal(data, &m); err != nil {
+	if err := decodeStrictly(data, &m); err != nil {
 		return nil, invalidManifest("not a JSON manifest: %v", err)
 	}
 	if m.MediaType == "" {

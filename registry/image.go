@@ -33,10 +33,7 @@ type imageJSON struct {
 // parseImage tells the layout of an image manifest. contentType is what the registry called it, or empty.
 func parseImage(data []byte, contentType string) (image, error) {
 	var m imageJSON
-	if err := strictjson.Check(data); err != nil {
-		return image{}, invalidManifest("not a JSON manifest: %v", err)
-	}
-	if err := json.Unmarshal(data, &m); err != nil {
+	if err := decodeStrictly(data, &m); err != nil {
 		return image{}, invalidManifest("not a JSON manifest: %v", err)
 	}
 	mediaType := m.MediaType
@@ -85,6 +82,14 @@ func parseImage(data []byte, contentType string) (image, error) {
 		return image{}, invalidManifest("the layer that holds the module is empty")
 	}
 	return img, nil
+}
+
+// decodeStrictly reads JSON that has one reading only; see package strictjson.
+func decodeStrictly(data []byte, into any) error {
+	if err := strictjson.Check(data); err != nil {
+		return err
+	}
+	return json.Unmarshal(data, into)
 }
 
 // findModule applies the layouts' rules, the way their readers do.

@@ -157,7 +157,7 @@ func (b *bundleFiles) manifests(prefix string) ([]bundleManifest, error) {
 		return nil, err
 	}
 	var index bundleIndexJSON
-	if err := json.Unmarshal(text, &index); err != nil {
+	if err := decodeStrictly(text, &index); err != nil {
 		return nil, invalidBundle("%s: %v", bundleIndexFile, err)
 	}
 	if len(index.Manifests) == 0 || len(index.Manifests) > maxBundleManifests {

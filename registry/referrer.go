@@ -173,7 +173,7 @@ func planReferrer(subject Descriptor, att Attachment) ([]blob, blob, error) {
 // parseReferrer reads the manifest of what is attached to subject.
 func parseReferrer(data []byte, subject Digest) (referrerJSON, error) {
 	var m referrerJSON
-	if err := json.Unmarshal(data, &m); err != nil {
+	if err := decodeStrictly(data, &m); err != nil {
 		return m, invalidManifest("not a JSON manifest: %v", err)
 	}
 	switch {
@@ -242,7 +242,7 @@ func addToIndex(old []byte, digest Digest, entry json.RawMessage) (blob, error) 
 			MediaType string            `json:"mediaType"`
 			Manifests []json.RawMessage `json:"manifests"`
 		}
-		if err := json.Unmarshal(old, &was); err != nil {
+		if err := decodeStrictly(old, &was); err != nil {
 			return blob{}, invalidManifest("the list of referrers is not JSON: %v", err)
 		}
 		if was.MediaType != mediaTypeOCIIndex {

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -115,7 +114,7 @@ func sidecarReference(a Artifact, suffix string) (Reference, error) {
 
 func parseSidecar(data []byte) (sidecarJSON, error) {
 	var m sidecarJSON
-	if err := json.Unmarshal(data, &m); err != nil {
+	if err := decodeStrictly(data, &m); err != nil {
 		return m, invalidManifest("not a JSON manifest: %v", err)
 	}
 	if m.MediaType != mediaTypeOCIManifest && m.MediaType != mediaTypeDockerManifest {

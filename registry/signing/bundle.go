@@ -52,6 +52,9 @@ func pae(statement []byte) []byte { return dsse.PAE(payloadType, statement) }
 
 // parseBundle takes a bundle apart. Nothing of what it gives is to be trusted.
 func parseBundle(data []byte) (Evidence, error) {
+	if err := strictjson.Check(data); err != nil {
+		return Evidence{}, invalidBundle("not a Sigstore bundle: %v", err)
+	}
 	var b bundlepb.Bundle
 	// Members that are not known are of later versions; those that count here have been the same in all.
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: strictjson.MaxDepth}).Unmarshal(data, &b); err != nil {

@@ -35,7 +35,7 @@ func (e Evidence) ProofBy(by Certificate, artifact registry.Digest) (Proof, erro
 
 // Statement is what is signed to sign an artifact in the bundle form, and PayloadType its media type.
 func Statement(a registry.Artifact) ([]byte, error) {
-	return encodeStatement(a.Digest, PredicateSignature, []byte("{}"))
+	return encodeStatement(a, PredicateSignature, []byte("{}"))
 }
 
 // PayloadType is the media type of statements.

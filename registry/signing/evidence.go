@@ -39,7 +39,7 @@ type Proof struct {
 	PredicateType string `json:"predicateType"`
 	// Predicate is the statement's own content: one JSON object without a member twice. "{}" for a plain signature.
 	Predicate json.RawMessage `json:"predicate"`
-	// Identity is the repository that the signer named, in the tag form; the other has none.
+	// Identity is the repository that the signer named, HOST[:PORT]/REPOSITORY; empty where none was, as in bundles of cosign's.
 	Identity string `json:"identity,omitempty"`
 	// Certificate says who signed it, where no key did: then Key is empty.
 	Certificate *Certificate `json:"certificate,omitempty"`
@@ -78,13 +78,14 @@ func (e Evidence) proof(key PublicKey, artifact registry.Digest) (Proof, error) 
 	if err != nil {
 		return Proof{}, err
 	}
-	if !about {
+	if about == nil {
 		other := "nothing"
 		if len(statement.Subject) > 0 {
 			other = "sha256:" + statement.Subject[0].Digest["sha256"]
 		}
 		return Proof{}, wrongSubject(key, artifact, other)
 	}
+	p.Identity = about.Name
 	p.PredicateType, p.Predicate = statement.PredicateType, statement.Predicate
 	return p, nil
 }

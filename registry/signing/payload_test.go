@@ -25,11 +25,11 @@ func TestGoldenPayloads(t *testing.T) {
 	if string(payload) != want {
 		t.Errorf("have %s\nwant %s", payload, want)
 	}
-	statement, err := encodeStatement(d, PredicateSignature, []byte("{}"))
+	statement, err := encodeStatement(registry.Artifact{Reference: ref.AtDigest(d), Digest: d}, PredicateSignature, []byte("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want = `{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"` + d.Hex() + `"}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{}}`
+	want = `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"registry.example/filters/authz","digest":{"sha256":"` + d.Hex() + `"}}],"predicateType":"https://sigstore.dev/cosign/sign/v1","predicate":{}}`
 	if string(statement) != want {
 		t.Errorf("have %s\nwant %s", statement, want)
 	}
@@ -69,7 +69,7 @@ func FuzzPayload(f *testing.F) {
 // Whatever a key has signed as a statement, its predicate is an object that has one reading, or it is an error.
 func FuzzStatement(f *testing.F) {
 	d := registry.DigestOf([]byte("artifact"))
-	good, err := encodeStatement(d, PredicateSignature, []byte(`{"a":[1,2]}`))
+	good, err := encodeStatement(registry.Artifact{Digest: d}, PredicateSignature, []byte(`{"a":[1,2]}`))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func FuzzStatement(f *testing.F) {
 		if json.Unmarshal(s.Predicate, &object) != nil || object == nil || s.PredicateType == "" {
 			t.Fatalf("%+v", s)
 		}
-		if about && !strings.Contains(string(data), d.Hex()) && !strings.Contains(string(data), `\u`) {
+		if about != nil && !strings.Contains(string(data), d.Hex()) && !strings.Contains(string(data), `\u`) {
 			t.Fatalf("about an artifact that it does not name: %s", data)
 		}
 	})
@@ -94,7 +94,7 @@ func FuzzStatement(f *testing.F) {
 
 // Whatever a bundle holds, it is evidence within the limits, or an error.
 func FuzzBundle(f *testing.F) {
-	statement, err := encodeStatement(registry.DigestOf([]byte("artifact")), PredicateSignature, []byte("{}"))
+	statement, err := encodeStatement(registry.Artifact{Digest: registry.DigestOf([]byte("artifact"))}, PredicateSignature, []byte("{}"))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestPayloadsOfOtherKinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	statement, err := encodeStatement(d, PredicateSignature, []byte("{}"))
+	statement, err := encodeStatement(registry.Artifact{Digest: d}, PredicateSignature, []byte("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestPayloadsOfOtherKinds(t *testing.T) {
 		`[{"digest":{"sha256":"00"}},{"digest":{"sha256":"` + d.Hex() + `"}}]`: true, `[]`: false, `null`: false, `[{"digest":{"sha512":"` + d.Hex() + `"}}]`: false, `[{"name":"` + string(d) + `"}]`: false,
 	} {
 		_, about, err := parseStatement([]byte(`{"_type":"`+statementType+`","predicateType":"a:b","predicate":{},"subject":`+subjects+`}`), d)
-		if err != nil || about != want {
+		if err != nil || (about != nil) != want {
 			t.Errorf("%s: %v, %v", subjects, about, err)
 		}
 	}

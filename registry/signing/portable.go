@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/internal/strictjson"
 )
 
 // evidenceJSON is evidence on its way to somebody who cannot reach the registry, such as a node that fetches from a
@@ -25,6 +26,9 @@ func (e Evidence) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads evidence, with the limits that hold for what a registry gives.
 func (e *Evidence) UnmarshalJSON(data []byte) error {
+	if err := strictjson.Check(data); err != nil {
+		return invalidPayload("not evidence: %v", err)
+	}
 	var j evidenceJSON
 	if err := json.Unmarshal(data, &j); err != nil {
 		return invalidPayload("not evidence: %v", err)

@@ -140,8 +140,10 @@ func TestSignAndVerify(t *testing.T) {
 						t.Errorf("%+v", p)
 					}
 				}
-				if want := a.Reference.InRepository().String(); proofs[1].Identity != want {
-					t.Errorf("the signer named %q, want %q", proofs[1].Identity, want)
+				for _, p := range proofs {
+					if want := a.Reference.InRepository().String(); p.Identity != want {
+						t.Errorf("%s: the signer named %q, want %q", p.Form, p.Identity, want)
+					}
 				}
 				if err := signing.RequireSignature(a, proofs, reasons); err != nil {
 					t.Error(err)
@@ -237,7 +239,7 @@ func TestAttest(t *testing.T) {
 	// An attestation is no signature.
 	wantKind(t, signing.RequireSignature(a, proofs, reasons), signing.ErrUnsigned)
 	for name, bad := range map[string][2]string{
-		"no type": {"", "{}"}, "no URI": {"test", "{}"}, "not JSON": {testResult, "{"}, "an array": {testResult, "[]"}, "null": {testResult, "null"},
+		"no type": {"", "{}"}, "a signature's": {signing.PredicateSignature, "{}"}, "no URI": {"test", "{}"}, "not JSON": {testResult, "{"}, "an array": {testResult, "[]"}, "null": {testResult, "null"},
 		"a member twice": {testResult, `{"result":"FAILED","result":"PASSED"}`}, "something behind it": {testResult, `{} {}`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,14 +31,15 @@ const (
 	PredicateSignature = "https://sigstore.dev/cosign/sign/v1"
 )
 
-// encodeStatement is what is signed for an artifact in the bundle form. The predicate must be one JSON object.
-func encodeStatement(subject registry.Digest, predicateType string, predicate []byte) ([]byte, error) {
+// encodeStatement is what is signed for an artifact in the bundle form; its subject has the name of the repository, as the tag
+// form has it. The predicate must be one JSON object.
+func encodeStatement(a registry.Artifact, predicateType string, predicate []byte) ([]byte, error) {
 	if err := validPredicate(predicateType, predicate); err != nil {
 		return nil, err
 	}
 	return json.Marshal(statementJSON{
 		Type: statementType, PredicateType: predicateType, Predicate: predicate,
-		Subject: []subjectJSON{{Digest: map[string]string{"sha256": subject.Hex()}}},
+		Subject: []subjectJSON{{Name: a.Reference.InRepository().String(), Digest: map[string]string{"sha256": a.Digest.Hex()}}},
 	})
 }
 
@@ -56,22 +57,26 @@ func validPredicate(predicateType string, predicate []byte) error {
 	return nil
 }
 
-// parseStatement reads a statement whose signature was verified, and says whether one of its subjects is the artifact.
-func parseStatement(data []byte, subject registry.Digest) (s statementJSON, about bool, err error) {
+// parseStatement reads a statement whose signature was verified, and gives the subject that is the artifact; nil when none is.
+func parseStatement(data []byte, artifact registry.Digest) (s statementJSON, about *subjectJSON, err error) {
 	if err := strictjson.Check(data); err != nil {
-		return s, false, invalidPayload("not a JSON statement: %v", err)
+		return s, nil, invalidPayload("not a JSON statement: %v", err)
 	}
 	if err := json.Unmarshal(data, &s); err != nil {
-		return s, false, invalidPayload("not an in-toto statement: %v", err)
+		return s, nil, invalidPayload("not an in-toto statement: %v", err)
 	}
 	if s.Type != statementType && s.Type != statementTypeV0 {
-		return s, false, invalidPayload("its _type is %s, want %s", cut(s.Type), statementType)
+		return s, nil, invalidPayload("its _type is %s, want %s", cut(s.Type), statementType)
 	}
 	if len(s.Predicate) == 0 || string(s.Predicate) == "null" {
 		s.Predicate = json.RawMessage("{}")
 	}
 	if err := validPredicate(s.PredicateType, s.Predicate); err != nil {
-		return s, false, err
+		return s, nil, err
 	}
-	return s, slices.ContainsFunc(s.Subject, func(d subjectJSON) bool { return d.Digest["sha256"] == subject.Hex() }), nil
+	at := slices.IndexFunc(s.Subject, func(d subjectJSON) bool { return d.Digest["sha256"] == artifact.Hex() })
+	if at < 0 {
+		return s, nil, nil
+	}
+	return s, &s.Subject[at], nil
 }

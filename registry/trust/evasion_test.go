@@ -2,6 +2,7 @@ package trust_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,12 +47,24 @@ func TestNothingIsOverlooked(t *testing.T) {
 	const rule = "  rules:\n  - {name: r, repositories: [\"r.example/**\"], unsigned: true}\n"
 	revoked := string(registry.DigestOf([]byte("x")))
 	for name, spec := range map[string]string{
-		"a second document":     rule + "---\nspec: {revoked: {digests: [\"" + revoked + "\"]}}\n",
-		"behind the end":        rule + "...\ngarbage: [\n",
-		"a member in two forms": "  revoked: {digests: [\"" + revoked + "\"], dige\u017fts: []}\n" + rule,
+		"a second document":      rule + "---\nspec: {revoked: {digests: [\"" + revoked + "\"]}}\n",
+		"behind the end":         rule + "...\ngarbage: [\n",
+		"a blank end":            "  expires:\n" + rule,
+		"a blank list":           "  revoked: {digests: }\n" + rule,
+		"null for a rule's part": "  rules:\n  - {name: r, repositories: [\"r.example/**\"], unsigned: true, attestations: null}\n",
+		"another case":           "  rules:\n  - {name: r, repositories: [\"r.example/**\"], UNSIGNED: true}\n",
+		"another case above":     "  Rules:\n  - {name: r, repositories: [\"r.example/**\"], unsigned: true}\n",
+		"a member in two forms":  "  revoked: {digests: [\"" + revoked + "\"], dige\u017fts: []}\n" + rule,
 	} {
 		if _, err := trust.Parse([]byte(policyOf(t, spec))); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+	blankKey := strings.Replace(policyOf(t, rule), "  - name: k\n", "  - name: k\n    notAfter:\n", 1)
+	if _, err := trust.Parse([]byte(blankKey)); err == nil || !strings.Contains(err.Error(), "spec.keys[0].notAfter: it is blank") {
+		t.Errorf("a key with a blank end: %v", err)
+	}
+	if _, err := trust.Parse([]byte(policyOf(t, rule))); err != nil {
+		t.Errorf("the policy itself: %v", err)
 	}
 }

@@ -50,6 +50,9 @@ func Parse(text []byte) (*Policy, error) {
 	if err := strictjson.Check(data); err != nil {
 		return nil, invalid("", seeDocs, "%v", err)
 	}
+	if err := checkShape(data); err != nil {
+		return nil, err
+	}
 	var doc document
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
