@@ -70,11 +70,16 @@ func (p *Policy) Decide(a Artifact, proofs []signing.Proof, now time.Time) (Deci
 	r := s.Rules[at]
 	d := Decision{Policy: p.Name(), Rule: r.Name, SignedBy: []string{}, Attestations: []string{}, Expires: s.Expires}
 	if r.Signatures != nil {
-		counted, against := p.count(proofs, now, r.Signatures.Keys, func(proof signing.Proof) bool { return proof.PredicateType == signing.PredicateSignature })
-		need := max(r.Signatures.AtLeast, 1)
-		if len(counted) < need {
-			return refuse(CodeSignature, r.Name, "sign it with `waft sign --key` and a key that counts", "%d of the keys %s must have signed it, and %d did%s",
-				need, strings.Join(r.Signatures.Keys, ", "), len(counted), against)
+		counted, against := p.count(proofs, now, r.Signatures.Keys, func(proof signing.Proof) bool {
+			return proof.PredicateType == signing.PredicateSignature && (!r.Signatures.Named || names(proof, repository))
+		})
+		if need := max(r.Signatures.AtLeast, 1); len(counted) < need {
+			what := "it"
+			if r.Signatures.Named {
+				what = "it as an artifact of " + repository
+			}
+			return refuse(CodeSignature, r.Name, "sign it with `waft sign --key` and a key that counts", "%d of the keys %s must have signed %s, and %d did%s",
+				need, strings.Join(r.Signatures.Keys, ", "), what, len(counted), against)
 		}
 		d.SignedBy = counted
 		d.Expires = p.earliest(d.Expires, counted)
@@ -94,6 +99,16 @@ func (p *Policy) Decide(a Artifact, proofs []signing.Proof, now time.Time) (Deci
 		d.Expires = p.earliest(d.Expires, counted)
 	}
 	return d, nil
+}
+
+// names says whether a signer named that repository, HOST[:PORT]/REPOSITORY in its canonical spelling.
+func names(proof signing.Proof, repository string) bool {
+	ref, err := registry.ParseReference(proof.Identity)
+	if err != nil {
+		return false
+	}
+	ref.Registry = canonicalHost(ref.Registry)
+	return ref.InRepository().String() == repository
 }
 
 // count gives the names of those keys whose proofs are wanted and count now, each once and in the policy's order, and says

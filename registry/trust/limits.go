@@ -13,3 +13,13 @@ const (
 	// MaxNameBytes is the length of a name.
 	MaxNameBytes = 128
 )
+
+// Limits of a dossier.
+const (
+	// MaxDossierBytes is the size of one as JSON.
+	MaxDossierBytes = 16 << 20
+	// MaxDossierEvidence is how many signatures and attestations one holds.
+	MaxDossierEvidence = 256
+	// maxEvidenceText bounds them together, as JSON; the rest of MaxDossierBytes is for the manifest in base64.
+	maxEvidenceText = 8 << 20
+)

@@ -116,7 +116,7 @@ func (p *Policy) validate() error {
 			return err
 		}
 	}
-	return nil
+	return p.validateReleases(s)
 }
 
 func (p *Policy) readKeys(keys []key) error {
@@ -160,18 +160,8 @@ func (p *Policy) validateRule(field string, r rule) error {
 			return invalid(fmt.Sprintf("%s.repositories[%d]", field, i), "write HOST[:PORT]/REPOSITORY, with * for a part or ** at the end", "%v", err)
 		}
 	}
-	switch {
-	case r.Unsigned && r.Signatures != nil:
-		return invalid(field, "remove one of the two", "it takes unsigned artifacts and asks for signatures")
-	case !r.Unsigned && r.Signatures == nil:
-		return invalid(field, "write signatures: {keys: […]}, or unsigned: true if that is meant", "it says nothing of signatures")
-	case r.Signatures != nil:
-		if err := p.validKeys(field+".signatures.keys", r.Signatures.Keys); err != nil {
-			return err
-		}
-		if n := r.Signatures.AtLeast; n < 0 || n > len(r.Signatures.Keys) {
-			return invalid(field+".signatures.atLeast", "lower it, or name more keys", "%d of %d keys", n, len(r.Signatures.Keys))
-		}
+	if err := p.validSignatures(field, r.Unsigned, r.Signatures); err != nil {
+		return err
 	}
 	for i, a := range r.Attestations {
 		at := fmt.Sprintf("%s.attestations[%d]", field, i)
@@ -186,6 +176,71 @@ func (p *Policy) validateRule(field string, r rule) error {
 		}
 		if !isObjectOrAbsent(a.Contains) {
 			return invalid(at+".contains", "write what the predicate must contain", "it is not an object")
+		}
+	}
+	return nil
+}
+
+// validSignatures checks what a rule says of signatures, which is one of two things.
+func (p *Policy) validSignatures(field string, unsigned bool, s *signatures) error {
+	switch {
+	case unsigned && s != nil:
+		return invalid(field, "remove one of the two", "it takes what is not signed and asks for signatures")
+	case unsigned:
+		return nil
+	case s == nil:
+		return invalid(field, "write signatures: {keys: […]}, or unsigned: true if that is meant", "it says nothing of signatures")
+	}
+	if err := p.validKeys(field+".signatures.keys", s.Keys); err != nil {
+		return err
+	}
+	if n := s.AtLeast; n < 0 || n > len(s.Keys) {
+		return invalid(field+".signatures.atLeast", "lower it, or name more keys", "%d of %d keys", n, len(s.Keys))
+	}
+	return nil
+}
+
+// validateReleases checks the rules about releases.
+func (p *Policy) validateReleases(s spec) error {
+	if len(s.Releases) > MaxRules || len(s.RequiredLayers) > MaxPatterns {
+		return invalid("spec.releases", "shorten it", "%d rules and %d layers; at most %d and %d", len(s.Releases), len(s.RequiredLayers), MaxRules, MaxPatterns)
+	}
+	if len(s.RequiredLayers) > 0 && len(s.Releases) == 0 {
+		return invalid("spec.requiredLayers", "add spec.releases", "which layers a chain has is only known where releases are checked")
+	}
+	for i, layer := range s.RequiredLayers {
+		if err := validReleasePattern(layer); err != nil || strings.Contains(layer, "*") {
+			return invalid(fmt.Sprintf("spec.requiredLayers[%d]", i), "write global, team/NAME or service/NAME", "%.100q is not a layer", layer)
+		}
+	}
+	names := map[string]bool{}
+	for i, r := range s.Releases {
+		field := fmt.Sprintf("spec.releases[%d]", i)
+		if err := validName(field+".name", r.Name); err != nil {
+			return err
+		}
+		if names[r.Name] {
+			return invalid(field+".name", "give each rule a name of its own", "%s stands there twice", r.Name)
+		}
+		names[r.Name] = true
+		if len(r.Releases) == 0 || len(r.Releases) > MaxPatterns || len(r.Layers) > MaxPatterns {
+			return invalid(field+".releases", "write 1 or more", "%d patterns of releases and %d of layers; want at least 1 of the first, and at most %d of each", len(r.Releases), len(r.Layers), MaxPatterns)
+		}
+		for _, list := range []struct {
+			field    string
+			patterns []string
+		}{{field + ".releases", r.Releases}, {field + ".layers", r.Layers}} {
+			for j, pattern := range list.patterns {
+				if err := validReleasePattern(pattern); err != nil {
+					return invalid(fmt.Sprintf("%s[%d]", list.field, j), "write a name, with * for any text", "%v", err)
+				}
+			}
+		}
+		if err := p.validSignatures(field, r.Unsigned, r.Signatures); err != nil {
+			return err
+		}
+		if r.Signatures != nil && r.Signatures.Named {
+			return invalid(field+".signatures.named", "leave it out", "a release's signature is over its name anyway")
 		}
 	}
 	return nil

@@ -35,6 +35,19 @@ func validPattern(pattern string) error {
 	return nil
 }
 
+// validReleasePattern checks a pattern of a release's name or layer.
+func validReleasePattern(pattern string) error {
+	if pattern == "" || len(pattern) > MaxNameBytes {
+		return fmt.Errorf("%.100q is not a pattern", pattern)
+	}
+	for _, c := range []byte(pattern) {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9') && !strings.ContainsRune("-./*", rune(c)) {
+			return fmt.Errorf("%.100q: unexpected %q", pattern, c)
+		}
+	}
+	return nil
+}
+
 // matches says whether a repository, HOST[:PORT]/REPOSITORY, is one that the pattern means.
 func matches(pattern, repository string) bool {
 	want, have := strings.Split(pattern, "/"), strings.Split(repository, "/")

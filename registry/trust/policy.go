@@ -2,6 +2,7 @@ package trust
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/waft-project/waft/registry"
@@ -40,6 +41,18 @@ func (p *Policy) PublicKeys() []signing.PublicKey {
 	return keys
 }
 
+// GovernsReleases says whether the policy has rules about releases. Where it has none, nothing is asked of them.
+func (p *Policy) GovernsReleases() bool { return len(p.doc.Spec.Releases) > 0 }
+
+// RequiredLayers are those that a node's chain must have a release of.
+func (p *Policy) RequiredLayers() []string { return slices.Clone(p.doc.Spec.RequiredLayers) }
+
+// TakesUnsigned says whether some rule takes artifacts that nobody has signed. Where the artifact's name comes from a
+// stranger, such a rule takes whatever that stranger calls by a name of the rule's.
+func (p *Policy) TakesUnsigned() bool {
+	return slices.ContainsFunc(p.doc.Spec.Rules, func(r rule) bool { return r.Unsigned })
+}
+
 // document is the file.
 type document struct {
 	APIVersion string   `json:"apiVersion"`
@@ -64,6 +77,10 @@ type spec struct {
 	Revoked     revoked    `json:"revoked"`
 	// Rules are tried in order: the first one whose repositories match decides.
 	Rules []rule `json:"rules"`
+	// Releases are rules about releases, tried in order. Left out: nothing is asked of releases.
+	Releases []releaseRule `json:"releases"`
+	// RequiredLayers are those that every chain must have a release of, on a node. It needs Releases.
+	RequiredLayers []string `json:"requiredLayers"`
 }
 
 type key struct {
@@ -99,6 +116,19 @@ type signatures struct {
 	Keys []string `json:"keys"`
 	// AtLeast is how many of them must have signed. 0: one.
 	AtLeast int `json:"atLeast"`
+	// Named: only signatures count that name the repository which the artifact is used from.
+	Named bool `json:"named"`
+}
+
+// releaseRule is about releases by their names and layers, both of which a release's signature is over.
+type releaseRule struct {
+	Name string `json:"name"`
+	// Releases are patterns of names: * is any text.
+	Releases []string `json:"releases"`
+	// Layers are patterns of layers, such as team/*. Left out: every layer.
+	Layers     []string    `json:"layers"`
+	Unsigned   bool        `json:"unsigned"`
+	Signatures *signatures `json:"signatures"`
 }
 
 type attestation struct {

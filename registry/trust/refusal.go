@@ -22,6 +22,8 @@ const (
 	CodeNoRule Code = "no-rule"
 	// CodeSignature: too few of the rule's keys have signed.
 	CodeSignature Code = "signature"
+	// CodeOtherArtifact: what was brought with the artifact is of another one, or the artifact is of another module.
+	CodeOtherArtifact Code = "other-artifact"
 	// CodeAttestation: an attestation that the rule asks for is missing.
 	CodeAttestation Code = "attestation"
 )

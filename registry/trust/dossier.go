@@ -1,0 +1,159 @@
+package trust
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/internal/strictjson"
+	"github.com/waft-project/waft/registry/signing"
+)
+
+// Dossier is what a decision about an artifact rests on, besides the policy: the image manifest, which says what module the artifact
+// holds, and the signatures and attestations beside it. It travels as JSON to whoever decides and cannot reach the registry, such
+// as a node. Whoever carries it need not be trusted: they can leave things out, and then less is allowed, but add nothing.
+type Dossier struct {
+	// Manifest is the raw image manifest; its digest is the artifact's.
+	Manifest []byte `json:"manifest"`
+	// Evidence is at most MaxDossierEvidence, and MaxDossierBytes in all.
+	Evidence []signing.Evidence `json:"evidence"`
+}
+
+// ReleaseDossier is the same for a release.
+type ReleaseDossier struct {
+	// Canonical is the release's canonical form; its digest is the release's hash.
+	Canonical []byte             `json:"canonical"`
+	Evidence  []signing.Evidence `json:"evidence"`
+}
+
+// Gather reads the dossier of an artifact, as Resolve or Pull gave it, from its registry.
+func Gather(ctx context.Context, client *registry.Client, a registry.Artifact) (Dossier, error) {
+	found, err := signing.Collect(ctx, client, a)
+	if err != nil {
+		return Dossier{}, err
+	}
+	return Dossier{Manifest: a.ImageManifest, Evidence: fitting(found.Evidence)}, nil
+}
+
+// GatherRelease reads the evidence beside a release's artifact from a registry (HOST[:PORT]). There is none where the artifact is not.
+func GatherRelease(ctx context.Context, client *registry.Client, host, name string, canonical []byte) ([]signing.Evidence, error) {
+	ref, err := ReleaseReference(host, name, registry.DigestOf(canonical))
+	if err != nil {
+		return nil, err
+	}
+	a, err := ReleaseDocument(name, canonical).Artifact(ref)
+	if err != nil {
+		return nil, err
+	}
+	// A registry that has no such repository has no list of referrers in it, and no sidecar: both are found empty.
+	found, err := signing.Collect(ctx, client, a)
+	return fitting(found.Evidence), err
+}
+
+// With adds evidence that was gathered earlier: a signature does not become wrong by being taken out of a registry. What there is more
+// of than a dossier holds is left out, the largest first.
+func With(evidence, earlier []signing.Evidence) []signing.Evidence {
+	return fitting(slices.Concat(evidence, earlier))
+}
+
+// fitting is each piece of evidence once, the smallest first, as many as a dossier holds: signatures are small, and what somebody
+// else attaches does not push them out by its size.
+func fitting(evidence []signing.Evidence) []signing.Evidence {
+	type piece struct {
+		evidence signing.Evidence
+		text     []byte
+	}
+	pieces := make([]piece, 0, len(evidence))
+	for _, e := range evidence {
+		text, err := json.Marshal(e)
+		if err != nil {
+			continue // it cannot travel
+		}
+		pieces = append(pieces, piece{e, text})
+	}
+	slices.SortStableFunc(pieces, func(a, b piece) int {
+		return cmp.Or(cmp.Compare(len(a.text), len(b.text)), bytes.Compare(a.text, b.text))
+	})
+	pieces = slices.CompactFunc(pieces, func(a, b piece) bool { return bytes.Equal(a.text, b.text) })
+	fit, left := make([]signing.Evidence, 0, len(pieces)), maxEvidenceText
+	for _, p := range pieces {
+		if left -= len(p.text); left < 0 || len(fit) == MaxDossierEvidence {
+			break
+		}
+		fit = append(fit, p.evidence)
+	}
+	return fit
+}
+
+// ParseDossier reads a dossier, strictly and within the limits. Nothing in it is to be trusted.
+func ParseDossier(data []byte) (Dossier, error) {
+	var d Dossier
+	return d, parseDossier(data, &d, func() int { return len(d.Evidence) })
+}
+
+// ParseReleaseDossier is ParseDossier for a release's.
+func ParseReleaseDossier(data []byte) (ReleaseDossier, error) {
+	var d ReleaseDossier
+	return d, parseDossier(data, &d, func() int { return len(d.Evidence) })
+}
+
+func parseDossier(data []byte, into any, pieces func() int) error {
+	if len(data) > MaxDossierBytes {
+		return fmt.Errorf("a dossier of %d bytes is over the limit of %d", len(data), MaxDossierBytes)
+	}
+	if err := strictjson.Check(data); err != nil {
+		return fmt.Errorf("not a dossier: %w", err)
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("not a dossier: %w", err)
+	}
+	if n := pieces(); n > MaxDossierEvidence {
+		return fmt.Errorf("a dossier with %d pieces of evidence is over the limit of %d", n, MaxDossierEvidence)
+	}
+	return nil
+}
+
+// Judge is Decide by a dossier that somebody has brought. Besides what Decide refuses, it refuses a dossier that is of another artifact, and an
+// artifact that does not hold the module, which must be named: who brings both must not join a signature to another module. A layout
+// that packs the module cannot be judged so.
+func (p *Policy) Judge(a Artifact, d Dossier, now time.Time) (Decision, error) {
+	refuse := func(code Code, next, format string, args ...any) (Decision, error) {
+		subject := a.Reference.InRepository().AtDigest(a.Digest).String()
+		return Decision{}, &Refusal{Code: code, Policy: p.Name(), Subject: subject, Reason: fmt.Sprintf(format, args...), Next: next}
+	}
+	if have := registry.DigestOf(d.Manifest); have != a.Digest || a.Digest == "" {
+		return refuse(CodeOtherArtifact, "do not trust where it came from", "its dossier has the manifest of another artifact, %s", have)
+	}
+	image, err := registry.ReadImage(a.Reference, d.Manifest)
+	if err != nil {
+		return refuse(CodeOtherArtifact, "publish it with `waft push`", "its manifest is not one of a module: %v", err)
+	}
+	if image.Packed() {
+		return refuse(CodeModuleUnknown, "publish it in the layout oci, and create the release with that", "its layout %s packs the module, so its manifest does not say which module it holds", image.Layout)
+	}
+	if image.Module.Digest != a.Module || a.Module == "" {
+		return refuse(CodeOtherArtifact, "do not trust where it came from", "it holds the module %s, and not %s", image.Module.Digest, a.Module)
+	}
+	proofs, _ := signing.Collection{Evidence: d.Evidence}.VerifyAll(p.PublicKeys(), a.Digest)
+	return p.Decide(a, proofs, now)
+}
+
+// JudgeRelease is DecideRelease by a dossier that somebody has brought, for the release of that name and hash in that layer.
+func (p *Policy) JudgeRelease(name, layer string, hash registry.Digest, d ReleaseDossier, now time.Time) (Decision, error) {
+	r := Release{Name: name, Layer: layer, Canonical: d.Canonical}
+	if have := registry.DigestOf(d.Canonical); have != hash {
+		return Decision{}, &Refusal{Code: CodeOtherArtifact, Policy: p.Name(), Subject: "release " + name + "@" + string(hash),
+			Reason: "its dossier is of another release, " + string(have), Next: "do not trust where it came from"}
+	}
+	digest, err := r.Digest()
+	if err != nil {
+		return Decision{}, err
+	}
+	proofs, _ := signing.Collection{Evidence: d.Evidence}.VerifyAll(p.PublicKeys(), digest)
+	return p.DecideRelease(r, proofs, now)
+}

@@ -1,0 +1,106 @@
+package trust_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/registrytest"
+	"github.com/waft-project/waft/registry/signing"
+	"github.com/waft-project/waft/registry/trust"
+)
+
+// A dossier travels as JSON, and whoever carries it can add nothing to it.
+func TestJudge(t *testing.T) {
+	e := registrytest.Start(t)
+	client := e.Client(t)
+	signer, _, pem := testKey(t, 1)
+	policy := func(rest string) *trust.Policy {
+		p, err := trust.Parse(fmt.Appendf(nil, "apiVersion: waft.dev/v1\nkind: TrustPolicy\nmetadata: {name: node}\nspec:\n  keys:\n  - name: k\n    publicKey: %s\n%s", indented(pem), rest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	plain := policy(fmt.Sprintf("  rules:\n  - {name: r, repositories: [\"%s/**\"], signatures: {keys: [k]}}\n", e.Host))
+	named := policy(fmt.Sprintf("  rules:\n  - {name: r, repositories: [\"%s/**\"], signatures: {keys: [k], named: true}}\n", e.Host))
+
+	push := func(repository string, layout registry.Layout) registry.Artifact {
+		m := registry.ModuleBytes(registrytest.Wasm(1000, byte(len(repository))))
+		m.Layout = layout
+		a, err := client.Push(t.Context(), e.Reference(t, repository+":1"), m, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := signing.Sign(t.Context(), client, a, signer); err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	carried := func(a registry.Artifact) trust.Dossier {
+		d, err := trust.Gather(t.Context(), client, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, err = trust.ParseDossier(text); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	a, other := push("filters/authz", registry.LayoutOCI), push("filters/headers", registry.LayoutCNCF)
+	about := func(a registry.Artifact) trust.Artifact {
+		return trust.Artifact{Reference: a.Reference, Digest: a.Digest, Module: a.Module.Digest}
+	}
+	d := carried(a)
+	for _, p := range []*trust.Policy{plain, named} {
+		if _, err := p.Judge(about(a), d, time.Now()); err != nil {
+			t.Error(err)
+		}
+		if _, err := p.Judge(about(other), carried(other), time.Now()); err != nil {
+			t.Error(err)
+		}
+	}
+	// Another module under a signed artifact, and a dossier under another artifact.
+	mixed := about(a)
+	mixed.Module = other.Module.Digest
+	refusedBy(t, trust.CodeOtherArtifact)(plain.Judge(mixed, d, time.Now()))
+	mixed.Module = ""
+	refusedBy(t, trust.CodeOtherArtifact)(plain.Judge(mixed, d, time.Now()))
+	refusedBy(t, trust.CodeOtherArtifact)(plain.Judge(about(a), carried(other), time.Now()))
+	refusedBy(t, trust.CodeOtherArtifact)(plain.Judge(about(a), trust.Dossier{Evidence: d.Evidence}, time.Now()))
+	refusedBy(t, trust.CodeSignature)(plain.Judge(about(a), trust.Dossier{Manifest: d.Manifest}, time.Now()))
+	// One artifact in the place of another: the key is the same, the name is not.
+	swapped := about(a)
+	swapped.Reference = other.Reference
+	if _, err := plain.Judge(swapped, d, time.Now()); err != nil {
+		t.Error(err)
+	}
+	refusedBy(t, trust.CodeSignature)(named.Judge(swapped, d, time.Now()))
+	// What module an archive holds, its manifest does not say.
+	packed := push("filters/packed", registry.LayoutCompat)
+	refusedBy(t, trust.CodeModuleUnknown)(plain.Judge(about(packed), carried(packed), time.Now()))
+	// Evidence that was seen once stays, and stands there once.
+	if all := trust.With(nil, trust.With(d.Evidence, d.Evidence)); len(all) != len(d.Evidence) || len(all) != 2 {
+		t.Errorf("%d of %d", len(all), len(d.Evidence))
+	}
+}
+
+func TestParseDossierRefuses(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing": "", "a list": "[]", "a member twice": `{"manifest":"","Manifest":""}`, "no base64": `{"manifest":"!"}`,
+		"evidence of no form": `{"evidence":[{"form":"x","payload":"","signature":"AA=="}]}`,
+		"too much evidence":   `{"evidence":[` + strings.TrimSuffix(strings.Repeat(`{"form":"tag","payload":"","signature":"AA=="},`, trust.MaxDossierEvidence+1), ",") + `]}`,
+		"too long":            strings.Repeat(" ", trust.MaxDossierBytes+1),
+	} {
+		if d, err := trust.ParseDossier([]byte(text)); err == nil {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
