@@ -105,7 +105,7 @@ func trustFlags(err error, ref registry.Reference) error {
 func newPush() *cobra.Command {
 	var reg registryFlags
 	var out output
-	var manifestFile, signKey, scenariosOf, reportFile string
+	var manifestFile, signKey, policyFile, scenariosOf, reportFile string
 	var layoutNames []string
 	var noAdmission bool
 	cmd := &cobra.Command{
@@ -126,7 +126,8 @@ The default layout, oci, and compat are for Istio, Envoy Gateway and waft; cncf 
 to the reference's tag, each further one to TAG-LAYOUT. With --sign-key each is signed before its tag is written,
 and so is what it was made of.`,
 		Example: `  waft push dist/authz.wasm registry.example/filters/authz:1.2.0
-  waft push dist/authz.wasm registry.example/filters/authz:1.2.0 --layout oci,compat,cncf`,
+  waft push dist/authz.wasm registry.example/filters/authz:1.2.0 --layout oci,compat,cncf
+  waft push dist/authz.wasm registry.example/filters/authz:1.2.0 --sign-key cosign.key --policy trust.yaml`,
 		Args: exactArgs("FILE.wasm", "REFERENCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
@@ -187,6 +188,16 @@ and so is what it was made of.`,
 				}
 			}
 			module.BeforeTag = beforeTag(client, described.SHA256, origin, report, signer)
+			if policyFile != "" {
+				policy, err := readPolicy(policyFile)
+				if err != nil {
+					return err
+				}
+				if err := refuseEarly(policy, ref, described.SHA256); err != nil {
+					return err
+				}
+				module.BeforeTag = thenCheck(client, policy, module.BeforeTag)
+			}
 			bar := newBar(cmd.ErrOrStderr(), "push "+filepath.Base(args[0]))
 			artifacts, err := client.PushLayouts(cmd.Context(), ref, module, layouts, bar.progress)
 			bar.done()
@@ -210,6 +221,7 @@ and so is what it was made of.`,
 	cmd.Flags().BoolVar(&noAdmission, "no-admission", false, "publish a module that was neither loaded before nor read back after; for trials of what comes of that")
 	cmd.Flags().StringVar(&manifestFile, "manifest", "", "the module's manifest (default: FILE.json where it is there)")
 	cmd.Flags().StringSliceVar(&layoutNames, "layout", []string{string(registry.LayoutOCI)}, "oci, compat or cncf, or several of them with commas")
+	cmd.Flags().StringVar(&policyFile, "policy", "", "a trust policy, in YAML: no tag is written for what it refuses; the signature of --sign-key counts")
 	cmd.Flags().StringVar(&signKey, "sign-key", "", "sign each artifact before its tag is written, as waft sign does, with this "+strings.TrimPrefix(keyFlagHelp, "the "))
 	return cmd
 }

@@ -158,6 +158,25 @@ spec:
 		refusedWith(trust.CodeRevoked, ref)
 	}
 
+	// A push by a policy: what it refuses gets no tag, and the signature that the push makes counts.
+	guarded := e.Host + "/filters/guarded:1"
+	refusedPush := func(code trust.Code, args ...string) {
+		t.Helper()
+		var r *trust.Refusal
+		if _, err := waftOut(t, run(append([]string{"push", wasm, "--policy", policy}, args...)...)...); !errors.As(err, &r) || r.Code != code {
+			t.Errorf("%q: want a refusal by %s, have %v", args, code, err)
+		}
+		if _, err := waftOut(t, run("inspect", guarded)...); !errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("%q: it was published: %v", args, err)
+		}
+	}
+	refusedPush(trust.CodeRevoked, guarded, "--sign-key", key)
+	writePolicy("https://ci.example/builder", zeros)
+	refusedPush(trust.CodeSignature, guarded)
+	refusedPush(trust.CodeNoRule, e.Host+"/other/x:1", "--sign-key", key)
+	mustWaft(t, run("push", wasm, guarded, "--layout", "oci,compat", "--policy", policy, "--sign-key", key)...)
+	mustWaft(t, run("verify", guarded, "--policy", policy)...)
+
 	t.Setenv(passwordVariable, "wrong")
 	if _, err := waftOut(t, run("sign", ref, "--key", key)...); !errors.Is(err, signing.ErrInvalidKey) {
 		t.Errorf("a wrong password: %v", err)

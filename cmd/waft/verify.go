@@ -1,8 +1,7 @@
 package main
 
 import (
-	"fmt"
-	"io"
+	"errors"
 	"os"
 	"strings"
 	"time"
@@ -110,13 +109,14 @@ func verifyByPolicy(cmd *cobra.Command, reg *registryFlags, out *output, ref reg
 	if err != nil {
 		return err
 	}
-	if artifact.Packed() {
-		// Which module it holds is known only from its bytes, and the policy may have revoked that.
+	decision, err := trust.Check(cmd.Context(), client, policy, artifact, time.Now())
+	if refusal, ok := errors.AsType[*trust.Refusal](err); ok && refusal.Code == trust.CodeModuleUnknown {
+		// Which module an archive holds is known only from its bytes, and the policy may have revoked that. Nothing else is against it.
 		if artifact, err = pullForDigest(cmd, reg, artifact); err != nil {
 			return err
 		}
+		decision, err = trust.Check(cmd.Context(), client, policy, artifact, time.Now())
 	}
-	decision, err := trust.Check(cmd.Context(), client, policy, artifact, time.Now())
 	if err != nil {
 		return err
 	}
@@ -147,20 +147,12 @@ func pullForDigest(cmd *cobra.Command, reg *registryFlags, a registry.Artifact) 
 	return a, err
 }
 
-// readPolicy reads a trust policy, no more of it than one may have.
+// readPolicy reads a trust policy, for one decision.
 func readPolicy(file string) (*trust.Policy, error) {
-	f, err := os.Open(file)
+	f, err := trust.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, trust.MaxPolicyBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	policy, err := trust.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
+	policy, _ := f.Policy()
 	return policy, nil
 }

@@ -58,9 +58,6 @@ func (p *Policy) Decide(a Artifact, proofs []signing.Proof, now time.Time) (Deci
 	if a.Module != "" && slices.Contains(s.Revoked.Digests, a.Module) {
 		return refuse(CodeRevoked, "", "use another version", "its module %s is revoked", a.Module)
 	}
-	if a.Module == "" && len(s.Revoked.Digests) > 0 {
-		return refuse(CodeModuleUnknown, "", "pull it, and decide with its module's digest", "digests are revoked, and which module it holds is not known")
-	}
 	at := slices.IndexFunc(s.Rules, func(r rule) bool {
 		return slices.ContainsFunc(r.Repositories, func(pattern string) bool { return matches(pattern, repository) })
 	})
@@ -97,6 +94,10 @@ func (p *Policy) Decide(a Artifact, proofs []signing.Proof, now time.Time) (Deci
 		}
 		d.Attestations = append(d.Attestations, want.Name)
 		d.Expires = p.earliest(d.Expires, counted)
+	}
+	// Last, so that whoever must download it to know has asked everything else before.
+	if a.Module == "" && len(s.Revoked.Digests) > 0 {
+		return refuse(CodeModuleUnknown, "", "pull it, and decide with its module's digest", "digests are revoked, and which module it holds is not known")
 	}
 	return d, nil
 }

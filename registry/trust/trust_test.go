@@ -153,6 +153,7 @@ func TestDecide(t *testing.T) {
 		{name: "a revoked artifact", repo: "registry.example/filters/authz", digest: "bad artifact", proofs: signedBy("new"), now: after, want: trust.CodeRevoked, words: []string{"the artifact is revoked"}},
 		{name: "a revoked module", repo: "registry.example/filters/authz", module: "bad module", proofs: signedBy("new"), now: after, want: trust.CodeRevoked, words: []string{"its module sha256:"}},
 		{name: "a module that is not known", repo: "registry.example/filters/authz", module: "-", proofs: signedBy("new"), now: after, want: trust.CodeModuleUnknown, words: []string{"pull it"}},
+		{name: "unsigned, and the module is not known", repo: "registry.example/filters/authz", module: "-", now: after, want: trust.CodeSignature, rule: "filters"},
 		{name: "a policy that has ended", repo: "registry.example/filters/authz", proofs: signedBy("new"), now: ended, want: trust.CodeExpired},
 		{name: "another registry", repo: "evil.example/filters/authz", proofs: signedBy("new"), now: after, want: trust.CodeRegistry, words: []string{"evil.example", "registry.example, localhost:7071"}},
 		{name: "a registry's other port", repo: "registry.example:5000/filters/authz", proofs: signedBy("new"), now: after, want: trust.CodeRegistry},
