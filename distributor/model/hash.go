@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,11 +54,57 @@ func contentsOf(filters []FilterSpec) []filterContent {
 	return contents
 }
 
-// ContentHash is the identity of a release: sha256:HEX of the canonical JSON of its layer, filters and overrides. Modules
+// ContentHash is the identity of a release: sha256:HEX of CanonicalForm.
+func (r Release) ContentHash() (string, error) {
+	text, err := r.CanonicalForm()
+	if err != nil {
+		return "", err
+	}
+	return Digest(text), nil
+}
+
+// CanonicalForm is the canonical JSON (RFC 8785) of a release's layer, filters and overrides, which is what is hashed and signed. Modules
 // count by artifact, digest and size; their references, the release's name and who made it do not count, nor does the
 // order of the filters.
-func (r Release) ContentHash() (string, error) {
-	return HashOf(releaseContent{APIVersion: APIVersion, Layer: r.Layer, Filters: contentsOf(r.Filters), Overrides: contentsOf(r.Overrides)})
+func (r Release) CanonicalForm() ([]byte, error) {
+	return CanonicalOf(releaseContent{APIVersion: APIVersion, Layer: r.Layer, Filters: contentsOf(r.Filters), Overrides: contentsOf(r.Overrides)})
+}
+
+// ParseCanonicalForm reads a release of that name back from its canonical form, and checks it with ValidateRelease. A text that is not
+// exactly what CanonicalForm gives, of this version, is an *Error of kind ErrInvalid. What the form does not hold is left empty.
+func ParseCanonicalForm(name string, text []byte) (Release, error) {
+	object := "release/" + shorten(name)
+	const next = "get it from the distributor that created it, or use a newer waft"
+	var content releaseContent
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&content); err != nil {
+		return Release{}, Invalidf(object, "", next, "its canonical form cannot be read: %v", err)
+	}
+	if content.APIVersion != APIVersion {
+		return Release{}, Invalidf(object, "apiVersion", next, "it is %q, want %s", shorten(content.APIVersion), APIVersion)
+	}
+	r := Release{
+		ID: ReleaseID{Name: name, Hash: Digest(text)}, Layer: content.Layer,
+		Filters: specsOf(content.Filters), Overrides: specsOf(content.Overrides),
+	}
+	again, err := r.CanonicalForm()
+	if err != nil || !bytes.Equal(again, text) {
+		return Release{}, Invalidf(object, "", next, "it is not in its canonical form")
+	}
+	return r, ValidateRelease(r)
+}
+
+func specsOf(contents []filterContent) []FilterSpec {
+	var specs []FilterSpec
+	for _, c := range contents {
+		f := FilterSpec{Name: c.Name, Phase: c.Phase, Priority: c.Priority, FailurePolicy: c.FailurePolicy, Config: c.Config}
+		if c.Module != nil {
+			f.Module = &Module{Artifact: c.Module.Artifact, Digest: c.Module.Digest, Size: c.Module.Size}
+		}
+		specs = append(specs, f)
+	}
+	return specs
 }
 
 // ContentHash is the hash of one filter's content, sha256:HEX, by the rules of Release.ContentHash.

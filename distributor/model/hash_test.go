@@ -3,6 +3,8 @@ package model
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -99,5 +101,48 @@ func TestChainHashKeepsOrder(t *testing.T) {
 	}
 	if len(hashes) != 4 {
 		t.Errorf("4 chains have %d hashes", len(hashes))
+	}
+}
+
+// The canonical form is what is signed: it is read back to the same release, and nothing but it is.
+func TestCanonicalForm(t *testing.T) {
+	zero := int32(0)
+	sealed, err := Seal(Release{
+		ID: ReleaseID{Name: "edge-auth"}, Layer: "team/a",
+		Filters:   []FilterSpec{{Name: "bare", Priority: &zero, Config: json.RawMessage("null")}, goodFilter("headers")},
+		Overrides: []FilterSpec{goodFilter("authz")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := sealed.CanonicalForm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := ParseCanonicalForm("edge-auth", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range sealed.Filters {
+		if m := sealed.Filters[i].Module; m != nil {
+			m.Reference, m.Envoys = "", nil
+		}
+	}
+	for i := range sealed.Overrides {
+		sealed.Overrides[i].Module.Reference, sealed.Overrides[i].Module.Envoys = "", nil
+	}
+	if !reflect.DeepEqual(back, sealed) {
+		t.Errorf("got  %+v\nwant %+v", back, sealed)
+	}
+	good := string(text)
+	for name, bad := range map[string]string{
+		"nothing": "", "white space": good + "\n", "a member more": strings.Replace(good, `"layer"`, `"kayer":1,"layer"`, 1),
+		"another case": strings.Replace(good, `"layer"`, `"Layer"`, 1), "a member twice": strings.Replace(good, `"layer"`, `"layer":"global","layer"`, 1),
+		"another order": strings.Replace(good, `"layer":"team/a",`, "", 1), "another version": strings.Replace(good, "waft.dev/v1", "waft.dev/v2", 1),
+		"no layer": strings.Replace(good, "team/a", "nowhere", 1),
+	} {
+		if r, err := ParseCanonicalForm("edge-auth", []byte(bad)); !errors.Is(err, ErrInvalid) || bad == good {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
 	}
 }
