@@ -11,6 +11,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/trust"
 )
 
 // Where Run listens when it is not told otherwise. Loopback, because whoever reaches the ports may change what nodes run:
@@ -66,6 +67,9 @@ type Config struct {
 	// CacheBytes is how much the copies of modules on the disk may take, and of the images they were fetched in. Those of modules
 	// that nodes run, are to run or may have to go back to stay whatever they take. 0: DefaultCacheBytes; negative: any amount.
 	CacheBytes int64
+	// TrustPolicy decides what goes into releases and which releases are rolled out. It is read anew when its file changes.
+	// Nil: everything is taken; nodes may have policies of their own.
+	TrustPolicy *trust.File
 	// Version of this program, for those who ask.
 	Version string
 	// Replica names this distributor in the rows of the nodes that it serves. Empty: the machine's name.

@@ -7,12 +7,14 @@
 //	etcd/      the store's member (package store)
 //	registry/  the embedded registry: every artifact that was pushed here
 //	modules/   verified copies of the modules that releases name, by digest, of the images from other registries that they
-//	           came in, and what is known of these
+//	           came in, what is known of these, and the
+//	           signatures beside them
 //
 // What is served:
 //
 //	gRPC port  the API (package api), MCP (package mcp), grpc.health.v1, reflection
-//	HTTP port  /v1/ REST, /openapi.json, /v2/ the embedded registry, /metrics, /healthz, /readyz. Of /v2/ are read only: the
+//	HTTP port  /v1/ REST, /openapi.json, /v2/ the embedded registry, /trust/ the
+//	           signatures beside modules and releases, for agents, /metrics, /healthz, /readyz. Of /v2/ are read only: the
 //	           modules for agents in /v2/waft/modules/, and images from other registries in /v2/waft/fetched/
 //
 // Both ports speak TLS unless Config.Insecure says otherwise, and take only clients with a certificate where

@@ -19,6 +19,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/trust"
 	"github.com/waft-project/waft/sdk/manifest"
 )
 
@@ -41,6 +42,11 @@ type modules struct {
 	growing sync.RWMutex
 	// grown has a receipt when something was fetched.
 	grown chan struct{}
+
+	// evidence keeps the signatures beside each artifact; gate decides what goes into releases. Nil: nothing is kept, and
+	// everything goes.
+	evidence *evidence
+	gate     *gate
 
 	// lost are the modules that are being fetched again, by digest.
 	lost singleflight.Group
@@ -108,7 +114,7 @@ func (m *modules) Resolve(ctx context.Context, reference string) (model.Module, 
 	if err != nil {
 		return model.Module{}, nil, moduleError(reference, err)
 	}
-	a, err := m.fetch(ctx, reference, ref)
+	a, err := m.fetch(ctx, reference, ref, true)
 	if err != nil {
 		return model.Module{}, nil, err
 	}
@@ -117,12 +123,31 @@ func (m *modules) Resolve(ctx context.Context, reference string) (model.Module, 
 }
 
 // fetch resolves a reference and pulls its module. The artifact is resolved once and pulled by its digest, so that a tag
-// that moves meanwhile does not join one artifact's manifest to another's module.
-func (m *modules) fetch(ctx context.Context, reference string, ref registry.Reference) (artifact, error) {
+// that moves meanwhile does not join one artifact's manifest to another's module. With fresh it is for a new release: the policy decides, before the
+// module is fetched where its digest is known by then. What a release names already is fetched again whatever the policy says now.
+func (m *modules) fetch(ctx context.Context, reference string, ref registry.Reference, fresh bool) (artifact, error) {
 	defer m.grow()()
 	resolved, err := m.client.Resolve(ctx, ref)
 	if err != nil {
 		return artifact{}, moduleError(reference, err)
+	}
+	if named := resolved.Annotations[registry.AnnotationManifest]; named != "" && resolved.Manifest == nil && fresh {
+		return artifact{}, model.Invalidf(reference, "", "push the module again, or copy it with what is attached to it (waft export and import, oras copy -r)",
+			"the artifact %s says that it has the waft manifest %s, and the registry does not give it; without it no configuration can be checked", resolved.Digest, named)
+	}
+	var found trust.Dossier
+	if m.evidence != nil && fresh {
+		found, err = trust.Gather(ctx, m.client, resolved)
+		switch {
+		case err != nil && m.gate != nil:
+			return artifact{}, moduleError(reference, err)
+		case err != nil:
+			m.log.Warn("the signatures beside an artifact cannot be read; nodes that ask for them try again", "reference", reference, "error", err)
+		case m.gate != nil:
+			if err := m.gate.admit(resolved, found); err != nil {
+				return artifact{}, trustError(reference, err)
+			}
+		}
 	}
 	var from *origin
 	if !slices.Contains(m.own, ref.Registry) {
@@ -135,6 +160,11 @@ func (m *modules) fetch(ctx context.Context, reference string, ref registry.Refe
 	pulled, _, err := m.client.PullArtifact(ctx, resolved, nil)
 	if err != nil {
 		return artifact{}, moduleError(reference, err)
+	}
+	if m.gate != nil && fresh && resolved.Packed() {
+		if err := m.gate.admit(pulled, found); err != nil {
+			return artifact{}, trustError(reference, err)
+		}
 	}
 	if from != nil {
 		m.completeImage(ctx, resolved, from)
@@ -152,7 +182,11 @@ func (m *modules) fetch(ctx context.Context, reference string, ref registry.Refe
 		}
 		a.Module.Envoys = man.Envoys
 	}
-	if err := m.keep(a); err != nil {
+	err = m.keep(a)
+	if err == nil && found.Manifest != nil {
+		err = m.evidence.keepArtifact(pulled.Digest, found)
+	}
+	if err != nil {
 		return artifact{}, &model.Error{Kind: model.ErrUnavailable, Object: reference, Message: "its description cannot be stored: " + err.Error(), Next: "check the disk of the data folder", Cause: err}
 	}
 	return a, nil
@@ -227,7 +261,7 @@ func (m *modules) again(ctx context.Context, module model.Module) (artifact, err
 	if err != nil {
 		return artifact{}, moduleError(module.Reference, err)
 	}
-	return m.fetch(ctx, module.Reference, ref.AtDigest(digest))
+	return m.fetch(ctx, module.Reference, ref.AtDigest(digest), false)
 }
 
 // open gives the verified bytes of a module, from the disk, or from where they came from when the disk has lost them.
@@ -342,11 +376,20 @@ func (m *modules) keep(a artifact) error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(m.dir, "*.tmp")
+	if err := writeWhole(path, raw); err != nil {
+		return err
+	}
+	m.know(a)
+	return nil
+}
+
+// writeWhole writes a file whole or not at all, and onto the disk.
+func writeWhole(path string, content []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "*.tmp")
 	if err != nil {
 		return err
 	}
-	_, err = tmp.Write(raw)
+	_, err = tmp.Write(content)
 	if err == nil {
 		err = tmp.Sync()
 	}
@@ -354,14 +397,12 @@ func (m *modules) keep(a artifact) error {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err == nil {
-		err = syncFolder(m.dir)
+		err = syncFolder(filepath.Dir(path))
 	}
 	if err != nil {
 		_ = os.Remove(tmp.Name())
-		return err
 	}
-	m.know(a)
-	return nil
+	return err
 }
 
 // know takes into memory what is known of an artifact.

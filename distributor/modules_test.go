@@ -68,7 +68,7 @@ func (s *shop) serve(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(web{rest: http.NotFoundHandler(), registry: s.embedded, modules: s.modules, metrics: metrics, alive: ok, ready: ok}.handler())
+	server := httptest.NewServer(web{rest: http.NotFoundHandler(), registry: s.embedded, modules: s.modules, evidence: http.NotFoundHandler(), metrics: metrics, alive: ok, ready: ok}.handler())
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
 }

@@ -89,6 +89,16 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	courier, err := openEvidence(client, filepath.Join(cfg.Data, "modules"), names[0], log.With("part", "trust"))
+	if err != nil {
+		return err
+	}
+	courier.known, mods.evidence = mods.read, courier
+	var policy service.Trust
+	if cfg.TrustPolicy != nil {
+		mods.gate = &gate{file: cfg.TrustPolicy, evidence: courier}
+		policy = mods.gate
+	}
 
 	// 5. The service: the use cases over the store and the modules, and the loop that drives rollouts.
 	gateReader, err := cfg.gateReader()
@@ -100,12 +110,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	svc, err := service.New(service.Config{
-		Store: st, Modules: mods, Gates: gateReader, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
+		Store: st, Modules: mods, Trust: policy, Gates: gateReader, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace,
 	})
 	if err != nil {
 		return err
 	}
+	courier.release = svc.GetRelease
 
 	// 6. The protocols over it.
 	metrics, err := newMetrics(cfg.Version)
@@ -151,7 +162,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	httpServer := &http.Server{
 		Handler: web{
-			rest: gateway, registry: embedded, modules: mods, metrics: metrics, certificate: cfg.TLS.ClientCA != "",
+			rest: gateway, registry: embedded, modules: mods, evidence: courier, metrics: metrics, certificate: cfg.TLS.ClientCA != "",
 			alive: func() error { return storeRuns(etcd) }, ready: svc.Ready,
 		}.handler(),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -170,6 +181,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 		return nil
 	})
+	if mods.gate != nil {
+		running.Go(func() error { mods.gate.watch(failed, log.With("part", "trust")); return nil })
+	}
 	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
 	running.Go(func() error { return serveErr("HTTP", httpServer.Serve(httpTLS(httpListener, tlsConfig))) })

@@ -14,8 +14,8 @@ import (
 
 // web is what the HTTP port serves.
 type web struct {
-	rest, registry, modules http.Handler
-	metrics                 *prometheus.Registry
+	rest, registry, modules, evidence http.Handler
+	metrics                           *prometheus.Registry
 	// alive says why the process is of no use any more, and ready why it does not serve now; nil when it does.
 	alive, ready func() error
 	// certificate: clients show one, except for health.
@@ -27,6 +27,7 @@ func (w web) handler() http.Handler {
 	closed.Handle("/v1/", w.rest)
 	closed.HandleFunc("/openapi.json", api.ServeOpenAPI)
 	closed.Handle(apiPrefix, w.v2())
+	closed.Handle(evidencePrefix, w.evidence)
 	closed.Handle("/metrics", promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{Registry: w.metrics}))
 	closed.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "waft: /v1/ REST, /openapi.json, /v2/ registry, /metrics, /healthz, /readyz")

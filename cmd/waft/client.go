@@ -28,6 +28,15 @@ type serverFlags struct {
 }
 
 func (s *serverFlags) flags(cmd *cobra.Command) {
+	s.flagsWith(cmd, "key")
+}
+
+// flagsBesideKey are the flags for a command whose --key is that of a signature: the key of the client's certificate is --tls-key there.
+func (s *serverFlags) flagsBesideKey(cmd *cobra.Command) {
+	s.flagsWith(cmd, "tls-key")
+}
+
+func (s *serverFlags) flagsWith(cmd *cobra.Command, keyFlag string) {
 	address := os.Getenv(serverVariable)
 	if address == "" {
 		address = defaultServer
@@ -37,7 +46,7 @@ func (s *serverFlags) flags(cmd *cobra.Command) {
 	f.BoolVar(&s.insecure, "insecure", false, "speak without TLS")
 	f.StringVar(&s.tls.CA, "ca", "", "PEM file of the authorities that may vouch for the distributor (default: the system's)")
 	f.StringVar(&s.tls.Cert, "cert", "", "PEM file of this client's certificate")
-	f.StringVar(&s.tls.Key, "key", "", "PEM file of its key")
+	f.StringVar(&s.tls.Key, keyFlag, "", "PEM file of its key")
 	f.StringVar(&s.actor, "actor", defaultActor(), "who makes the change, for the audit log")
 }
 

@@ -26,7 +26,7 @@ func newRelease() *cobra.Command {
 		Example: `  waft release create -f release.yaml
   waft release show edge-auth`,
 	})
-	cmd.AddCommand(newReleaseCreate(), newReleaseList(), newReleaseShow(), newReleaseDiff())
+	cmd.AddCommand(newReleaseCreate(), newReleaseList(), newReleaseShow(), newReleaseDiff(), newReleaseSign(), newReleaseVerify())
 	return cmd
 }
 

@@ -14,7 +14,7 @@ import (
 
 func newServe() *cobra.Command {
 	var logs logFlags
-	var addressesFile string
+	var addressesFile, policyFile string
 	var mirrors []string
 	config := distributor.Config{Version: version}
 	cmd := &cobra.Command{
@@ -37,6 +37,9 @@ data folder is refused.`,
 			}
 			ctx, stop := context.WithCancelCause(cmd.Context())
 			defer stop(nil)
+			if config.TrustPolicy, err = openPolicy(ctx, policyFile, log); err != nil {
+				return err
+			}
 			config.Started = func(a distributor.Addresses) {
 				if err := writeAddresses(addressesFile, a); err != nil {
 					// Whoever asked for the file waits for it.
@@ -66,6 +69,7 @@ data folder is refused.`,
 	f.StringVar(&config.FreezeFile, "freeze", "", "YAML file of the windows in which no rollout moves on; read again when it changes")
 	config.CacheBytes = distributor.DefaultCacheBytes
 	f.Var((*size)(&config.CacheBytes), "cache-size", "what copies of modules and images may use on disk; those that nodes run or may go back to stay whatever they use; none for no bound")
+	f.StringVar(&policyFile, "trust-policy", "", "a trust policy, in YAML: what it refuses goes into no release; read anew when it changes, or on SIGHUP")
 	f.StringVar(&config.Replica, "replica", "", "this distributor's name in the rows of nodes (default: the machine's)")
 	f.StringVar(&addressesFile, "addresses-file", "", "write the addresses that were bound to this file, as JSON, once everything is served")
 	logs.flags(cmd)

@@ -104,6 +104,44 @@ func releaseProto(r model.Release) (*waftv1.Release, error) {
 	return out, nil
 }
 
+// ReleaseOf is a release that a distributor has stored, read back from what the API shows of it; its content is checked against its hash, so
+// that whoever is about to sign it signs what was shown. Errors are of kind model.ErrInvalid.
+func ReleaseOf(r *waftv1.Release) (model.Release, error) {
+	draft, err := releaseDraft(r)
+	if err != nil {
+		return model.Release{}, err
+	}
+	object := "release/" + draft.Name
+	release := model.Release{
+		ID: model.ReleaseID{Name: draft.Name, Hash: r.GetStatus().GetHash()}, Layer: draft.Layer,
+		CreatedAt: timeModel(r.GetStatus().GetCreatedAt()), CreatedBy: r.GetStatus().GetCreatedBy(),
+	}
+	// Modules stand in the order of the filters that name them, the overrides last.
+	resolved := r.GetStatus().GetModules()
+	specs := func(drafts []service.FilterDraft) (specs []model.FilterSpec) {
+		for _, d := range drafts {
+			f := model.FilterSpec{Name: d.Name, Phase: d.Phase, Priority: d.Priority, FailurePolicy: d.FailurePolicy, Config: d.Config}
+			if d.Module != "" && len(resolved) > 0 && resolved[0].GetFilter() == d.Name {
+				m := resolved[0].GetModule()
+				f.Module = &model.Module{Reference: d.Module, Artifact: m.GetArtifact(), Digest: m.GetDigest(), Size: m.GetSize(), Envoys: resolved[0].GetEnvoys()}
+				resolved = resolved[1:]
+			}
+			specs = append(specs, f)
+		}
+		return specs
+	}
+	release.Filters, release.Overrides = specs(draft.Filters), specs(draft.Overrides)
+	sealed, err := model.Seal(release)
+	if err != nil {
+		return model.Release{}, err
+	}
+	if len(resolved) > 0 || sealed.ID.Hash != release.ID.Hash {
+		return model.Release{}, model.Invalidf(object, "", "do not sign it; use the waft of the distributor's version, and find out who stands between you and it",
+			"its content has the hash %s, and the distributor calls it %s", sealed.ID.Hash, release.ID.Hash)
+	}
+	return sealed, nil
+}
+
 func filterProtos(filters []model.FilterSpec, status *waftv1.ReleaseStatus) ([]*waftv1.FilterSpec, error) {
 	var out []*waftv1.FilterSpec
 	for _, f := range filters {

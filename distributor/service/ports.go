@@ -45,10 +45,10 @@ type Store interface {
 
 // Modules finds modules and keeps verified copies of them. An implementation may be used concurrently. Errors wrap a kind
 // of package model: ErrNotFound for a reference that does not exist, ErrInvalid for one that is malformed, is no module or
-// whose bytes do not match their digest, ErrUnavailable when the registry did not answer.
+// whose bytes do not match their digest, ErrPrecondition for one that the trust policy refuses, ErrUnavailable when the registry did not answer.
 type Modules interface {
 	// Resolve turns a reference into a module by content, pulls and verifies the bytes and keeps them on this
-	// distributor's disk. The second result is the JSON Schema of the module's configuration, or nil when it has none.
+	// distributor's disk. What the trust policy refuses is not kept. The second result is the JSON Schema of the module's configuration, or nil when it has none.
 	Resolve(ctx context.Context, reference string) (model.Module, []byte, error)
 	// Schema returns the JSON Schema of the configuration of a module that was resolved before, or nil when it has none. It
 	// reads the copy on disk, and the registry only where that is gone.
@@ -61,6 +61,14 @@ type Gates interface {
 	Check(gate model.GateSpec) error
 	// Read asks until ctx ends. It does not fail: what cannot be asked, or understood, is inconclusive, and detail says why.
 	Read(ctx context.Context, gate model.GateSpec, about GateSubject) (verdict model.GateVerdict, detail string)
+}
+
+// Trust is the trust policy of whoever runs the distributor, as far as it is asked about releases that are stored; about modules
+// of new ones Modules.Resolve asks it. An implementation may be used concurrently.
+type Trust interface {
+	// Release is nil when a release may be rolled out now, by its own signatures and by its modules. Errors wrap ErrPrecondition, naming the policy's rule and the
+	// reason, or ErrUnavailable when that could not be decided.
+	Release(ctx context.Context, release model.Release) error
 }
 
 // MaxBatch is how many rows of nodes one transaction may write; an audit entry counts as two rows. It stays below etcd's

@@ -120,7 +120,7 @@ func (r *resolver) filter(ctx context.Context, at string, draft FilterDraft, spe
 	if draft.Module == "" {
 		return nil
 	}
-	module, err := r.module(ctx, at+".module", draft.Module)
+	module, err := r.module(ctx, at+".module", draft.Name, draft.Module)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (r *resolver) filter(ctx context.Context, at string, draft FilterDraft, spe
 	}
 	schema, err := r.service.schemas.of(ctx, module)
 	if err != nil {
-		return r.failed(at+".module", draft.Module, err)
+		return r.failed(at+".module", draft.Name, draft.Module, err)
 	}
 	bad, err := fit(schema, spec.Config)
 	if err != nil {
@@ -143,13 +143,13 @@ func (r *resolver) filter(ctx context.Context, at string, draft FilterDraft, spe
 	return nil
 }
 
-func (r *resolver) module(ctx context.Context, field, reference string) (model.Module, error) {
+func (r *resolver) module(ctx context.Context, field, filter, reference string) (model.Module, error) {
 	if module, known := r.known[reference]; known {
 		return module, nil
 	}
 	module, schema, err := r.service.modules.Resolve(ctx, reference)
 	if err != nil {
-		return module, r.failed(field, reference, err)
+		return module, r.failed(field, filter, reference, err)
 	}
 	module.Reference = reference
 	if _, err := r.service.schemas.put(module, schema); err != nil {
@@ -160,7 +160,7 @@ func (r *resolver) module(ctx context.Context, field, reference string) (model.M
 }
 
 // failed says that a module could not be had, keeping the kind of the error.
-func (r *resolver) failed(field, reference string, err error) error {
+func (r *resolver) failed(field, filter, reference string, err error) error {
 	out := &model.Error{Kind: kindOf(err), Object: r.object, Field: field, Cause: err}
 	out.Message = fmt.Sprintf("%s: %v", reference, err)
 	var told *model.Error
@@ -170,6 +170,7 @@ func (r *resolver) failed(field, reference string, err error) error {
 			out.Message = told.Object + ": " + told.Message
 		}
 	}
+	out.Message = "filter " + filter + ": " + out.Message
 	if out.Next == "" {
 		switch out.Kind {
 		case model.ErrNotFound:

@@ -82,9 +82,30 @@ func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft
 	if err := s.checkGates(object, spec.Waves); err != nil {
 		return nil, err
 	}
+	// An undo is not asked for: what nodes had before must stay within reach. Their own policies hold there as well.
+	if s.trust != nil {
+		if err := s.trust.Release(ctx, release); err != nil {
+			return nil, distrusted(object, release.ID, err)
+		}
+	}
 	return func(now time.Time) (model.Rollout, error) {
 		return rollout.New(draft.Name, release.Layer, spec, actor.by(), now), nil
 	}, nil
+}
+
+// distrusted says that a rollout's release is not trusted.
+func distrusted(object string, id model.ReleaseID, err error) error {
+	told, ok := errors.AsType[*model.Error](err)
+	if !ok {
+		return err
+	}
+	about := *told
+	about.Message = told.Message
+	if told.Object != "" && told.Object != "release/"+id.String() {
+		about.Message = told.Object + ": " + told.Message
+	}
+	about.Object, about.Field = object, "spec.release"
+	return &about
 }
 
 // start admits and stores the rollout that make makes. make is called in the drive loop, maybe more than once.

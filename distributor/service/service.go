@@ -35,6 +35,8 @@ type Config struct {
 	Gates Gates
 	// Freeze gives the windows in which no rollout moves on, as they are now; nil: none.
 	Freeze func() []model.FreezeWindow
+	// Trust is asked before a release is rolled out; nil allows all.
+	Trust Trust
 	// Now is the clock that decisions are made by; nil means time.Now.
 	Now func() time.Time
 	// Log takes what an operator should know; nil discards it.
@@ -81,6 +83,7 @@ type Service struct {
 	modules         Modules
 	gates           Gates
 	freeze          func() []model.FreezeWindow
+	trust           Trust
 	now             func() time.Time
 	log             *slog.Logger
 	replica         string
@@ -135,7 +138,7 @@ func New(config Config) (*Service, error) {
 		return nil, errors.New("service: Config.Store and Config.Modules are required")
 	}
 	s := &Service{
-		store: config.Store, modules: config.Modules, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
+		store: config.Store, modules: config.Modules, trust: config.Trust, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
 		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
 		commands: make(chan func(context.Context)),
 		stopped:  make(chan struct{}),
