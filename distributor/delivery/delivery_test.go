@@ -8,58 +8,8 @@ import (
 	"testing"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/model/merge"
 )
-
-// TestMergePatch holds the cases of RFC 7396 appendix A.
-func TestMergePatch(t *testing.T) {
-	for _, test := range []struct{ target, patch, want string }{
-		{`{"a":"b"}`, `{"a":"c"}`, `{"a":"c"}`},
-		{`{"a":"b"}`, `{"b":"c"}`, `{"a":"b","b":"c"}`},
-		{`{"a":"b"}`, `{"a":null}`, `{}`},
-		{`{"a":"b","b":"c"}`, `{"a":null}`, `{"b":"c"}`},
-		{`{"a":["b"]}`, `{"a":"c"}`, `{"a":"c"}`},
-		{`{"a":"c"}`, `{"a":["b"]}`, `{"a":["b"]}`},
-		{`{"a":{"b":"c"}}`, `{"a":{"b":"d","c":null}}`, `{"a":{"b":"d"}}`},
-		{`{"a":[{"b":"c"}]}`, `{"a":[1]}`, `{"a":[1]}`},
-		{`["a","b"]`, `["c","d"]`, `["c","d"]`},
-		{`{"a":"b"}`, `["c"]`, `["c"]`},
-		{`{"a":"foo"}`, `null`, ``},
-		{`{"a":"foo"}`, `"bar"`, `"bar"`},
-		{`{"e":null}`, `{"a":1}`, `{"a":1,"e":null}`},
-		{`[1,2]`, `{"a":"b","c":null}`, `{"a":"b"}`},
-		{`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
-	} {
-		got, err := layConfig(json.RawMessage(test.target), json.RawMessage(test.patch), map[string]model.Layer{}, "global")
-		if err != nil || string(got) != test.want {
-			t.Errorf("%s over %s: got %s, %v; want %s", test.patch, test.target, got, err, test.want)
-		}
-	}
-}
-
-func TestOriginsFollowTheMerge(t *testing.T) {
-	origins := map[string]model.Layer{}
-	lay := func(under, over, layer string) json.RawMessage {
-		var base json.RawMessage
-		if under != "" {
-			base = json.RawMessage(under)
-		}
-		merged, err := layConfig(base, json.RawMessage(over), origins, model.Layer(layer))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return merged
-	}
-	config := lay("", `{"a":{"b":1,"c":2},"d.e":3,"f":1}`, "global")
-	lay(string(config), `{"a":{"c":9},"f":null}`, "team/a")
-	want := map[string]model.Layer{"config": "team/a", "config.a": "team/a", "config.a.b": "global", "config.a.c": "team/a", `config["d.e"]`: "global"}
-	if !reflect.DeepEqual(origins, want) {
-		t.Errorf("got %v", origins)
-	}
-	lay(string(config), `5`, "service/a")
-	if !reflect.DeepEqual(origins, map[string]model.Layer{"config": "service/a"}) {
-		t.Errorf("after it was replaced: %v", origins)
-	}
-}
 
 func twoLayers(t *testing.T) map[model.Layer]model.Release {
 	t.Helper()
@@ -73,12 +23,12 @@ func TestRenderIsPure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := Render(layers)
+	first, err := merge.Render(layers)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 20 { // maps are walked in another order each time
-		again, err := Render(layers)
+		again, err := merge.Render(layers)
 		if err != nil || !reflect.DeepEqual(first, again) {
 			t.Fatalf("the same layers give %+v and %+v, %v", first, again, err)
 		}
@@ -97,7 +47,7 @@ func TestRenderIsPure(t *testing.T) {
 }
 
 func TestCollectionsShareNothing(t *testing.T) {
-	chain, err := Render(twoLayers(t))
+	chain, err := merge.Render(twoLayers(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +70,7 @@ func TestCollectionsShareNothing(t *testing.T) {
 
 func TestNamesTakeNoPartInIdentity(t *testing.T) {
 	layers := twoLayers(t)
-	chain, err := Render(layers)
+	chain, err := merge.Render(layers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +85,7 @@ func TestNamesTakeNoPartInIdentity(t *testing.T) {
 		}
 		renamed[layer] = r
 	}
-	same, err := Render(renamed)
+	same, err := merge.Render(renamed)
 	if err != nil || same.Hash != chain.Hash {
 		t.Errorf("other names give another hash, %v", err)
 	}
@@ -170,7 +120,7 @@ func TestVersionsTellContentApart(t *testing.T) {
 func TestRenderRefuses(t *testing.T) {
 	for _, name := range []string{"no-module", "fail-open-by-merge"} {
 		_, layers, _ := readInput(t, "testdata/in/"+name+".yaml")
-		if _, err := Render(layers); !errors.Is(err, model.ErrInvalid) {
+		if _, err := merge.Render(layers); !errors.Is(err, model.ErrInvalid) {
 			t.Errorf("%s: %v is not of kind ErrInvalid", name, err)
 		}
 	}
@@ -178,7 +128,7 @@ func TestRenderRefuses(t *testing.T) {
 		"global": {Filters: []model.FilterSpec{{Name: "a", Config: json.RawMessage(`{}`)}}},
 		"team/a": {Filters: []model.FilterSpec{{Name: "a", Config: json.RawMessage(`{`)}}},
 	}
-	if _, err := Render(broken); !errors.Is(err, model.ErrInvalid) || !strings.Contains(err.Error(), "team/a") {
+	if _, err := merge.Render(broken); !errors.Is(err, model.ErrInvalid) || !strings.Contains(err.Error(), "team/a") {
 		t.Errorf("a config that is not JSON: %v", err)
 	}
 }

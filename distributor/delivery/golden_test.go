@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/model/merge"
 )
 
 var refresh = flag.Bool("refresh", false, "write testdata/out anew from what Render and Collections give")
@@ -46,7 +47,7 @@ type inputFilter struct {
 type output struct {
 	Error       string             `json:"error,omitempty"`
 	Chain       model.Chain        `json:"chain"`
-	Origins     Origins            `json:"origins,omitempty"`
+	Origins     merge.Origins      `json:"origins,omitempty"`
 	Collections []model.Collection `json:"collections,omitempty"`
 }
 
@@ -104,7 +105,7 @@ func readInput(t *testing.T, path string) (model.Node, map[model.Layer]model.Rel
 }
 
 func result(node model.Node, layers map[model.Layer]model.Release, prefetch []model.Module) output {
-	chain, origins, err := Explain(layers)
+	chain, origins, err := merge.Explain(layers)
 	if err != nil {
 		return output{Error: err.Error()}
 	}

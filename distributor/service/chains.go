@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/waft-project/waft/distributor/delivery"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/model/merge"
 )
 
 const (
@@ -51,7 +51,7 @@ func (s *Service) render(assigned map[model.Layer]model.ReleaseID) (model.Chain,
 	if err != nil {
 		return model.Chain{}, err // not kept: the release may be read later
 	}
-	chain, err := delivery.Render(layers)
+	chain, err := merge.Render(layers)
 	if len(s.chains) >= maxChains {
 		clear(s.chains)
 	}

@@ -5,15 +5,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/waft-project/waft/distributor/delivery"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/model/merge"
 	"github.com/waft-project/waft/distributor/rollout"
 )
 
 // What a plan is made of, for the adapters.
 type (
 	PlannedNode  = rollout.PlannedNode
-	FilterChange = delivery.FilterChange
+	FilterChange = merge.FilterChange
 )
 
 // RolloutPlan is what a rollout would do if it were started now, and nothing changed meanwhile.
@@ -78,17 +78,17 @@ func (s *Service) changes(e *entry, planned rollout.Planned) []ChainChange {
 		// Both were rendered for the picture, so that neither fails.
 		from, _, _ := s.explain(n.row.Assigned)
 		to, origins, _ := s.explain(with(n.row.Assigned, e.state.Layer, release))
-		out = append(out, ChainChange{From: p.From, To: p.To, Filters: delivery.Changes(from, to, origins)})
+		out = append(out, ChainChange{From: p.From, To: p.To, Filters: merge.Changes(from, to, origins)})
 	}
 	slices.SortFunc(out, func(a, b ChainChange) int { return strings.Compare(a.From+a.To, b.From+b.To) })
 	return out
 }
 
 // explain is the chain of those releases with the origin of each field; mu is held.
-func (s *Service) explain(assigned map[model.Layer]model.ReleaseID) (model.Chain, delivery.Origins, error) {
+func (s *Service) explain(assigned map[model.Layer]model.ReleaseID) (model.Chain, merge.Origins, error) {
 	layers, err := s.layers(assigned)
 	if err != nil {
 		return model.Chain{}, nil, err
 	}
-	return delivery.Explain(layers)
+	return merge.Explain(layers)
 }

@@ -1,4 +1,4 @@
-package delivery
+package merge
 
 import (
 	"bytes"
