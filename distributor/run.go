@@ -94,10 +94,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	courier.known, mods.evidence = mods.read, courier
-	var policy service.Trust
+	policy := &gate{file: cfg.TrustPolicy, evidence: courier}
 	if cfg.TrustPolicy != nil {
-		mods.gate = &gate{file: cfg.TrustPolicy, evidence: courier}
-		policy = mods.gate
+		mods.gate = policy
 	}
 
 	// 5. The service: the use cases over the store and the modules, and the loop that drives rollouts.

@@ -16,7 +16,7 @@ import (
 func newAgent() *cobra.Command {
 	var logs logFlags
 	var labels []string
-	var envoyPath string
+	var envoyPath, policyFile string
 	var tls api.ClientTLS
 	config := agent.Config{Version: version}
 	cmd := &cobra.Command{
@@ -70,6 +70,9 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 					return err
 				}
 			}
+			if config.TrustPolicy, err = openPolicy(cmd.Context(), policyFile, log); err != nil {
+				return err
+			}
 			return agent.Run(cmd.Context(), config)
 		},
 	}
@@ -84,6 +87,7 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 	f.StringVar(&tls.CA, "ca", "", "PEM file of the authorities that may vouch for the distributor (default: the system's)")
 	f.StringVar(&tls.Cert, "cert", "", "PEM file of the agent's certificate")
 	f.StringVar(&tls.Key, "key", "", "PEM file of its key")
+	f.StringVar(&policyFile, "trust-policy", "", "the node's own trust policy, in YAML: what it refuses is not given to Envoy; read anew when it changes, or on SIGHUP")
 	f.StringVar(&config.StateDir, "state", "./waft-agent", "the agent's own folder: modules, chains, the bootstrap")
 	f.StringVar(&config.Admin, "admin", "", "Envoy's admin address (default, as Envoy's parent: a free port of loopback)")
 	f.StringVar(&config.Listen, "listen", "", "where Envoy serves (default: a free port of loopback)")

@@ -19,7 +19,7 @@ import (
 // startLimit is how long a process may take to say where it listens, on a busy machine.
 const startLimit = time.Minute
 
-// Config of a fleet. All fields are needed.
+// Config of a fleet. All fields but the flags are needed.
 type Config struct {
 	// Waft is the program's own binary; all of waft's processes are started from it.
 	Waft string
@@ -29,6 +29,8 @@ type Config struct {
 	Root string
 	// Dir holds logs and state. Stop removes it.
 	Dir string
+	// ServeFlags and AgentFlags are added to the command lines of processes that are started from then on.
+	ServeFlags, AgentFlags []string
 }
 
 // Fleet is every process on this machine that was started through it.
@@ -81,8 +83,11 @@ func (f *Fleet) StartServe(ctx context.Context) error {
 	if f.grpc != "" {
 		listenGRPC, listenHTTP = f.grpc, f.http
 	}
-	p, err := startProcess(f.Dir, "serve", f.Waft, "serve", "--insecure",
-		"--data", filepath.Join(f.Dir, "serve"), "--grpc", listenGRPC, "--http", listenHTTP, "--addresses-file", addresses)
+	argv := []string{
+		f.Waft, "serve", "--insecure", "--data", filepath.Join(f.Dir, "serve"),
+		"--grpc", listenGRPC, "--http", listenHTTP, "--addresses-file", addresses,
+	}
+	p, err := startProcess(f.Dir, "serve", append(argv, f.ServeFlags...)...)
 	if err != nil {
 		return err
 	}
@@ -132,6 +137,7 @@ func (f *Fleet) StartAgent(id string, labels ...string) (*Node, error) {
 	for _, label := range labels {
 		argv = append(argv, "--label", label)
 	}
+	argv = append(argv, f.AgentFlags...)
 	argv = append(argv, "--", f.Envoy, "--concurrency", "1", "--log-level", "warning")
 	n := &Node{ID: id, Listen: listen, Admin: envoy.NewAdmin(admin), argv: argv}
 	if err := f.RestartAgent(n); err != nil {

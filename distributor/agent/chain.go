@@ -21,6 +21,9 @@ import (
 // maxFilters is how many filters a chain may have; each costs Envoy a VM for every worker.
 const maxFilters = 64
 
+// maxReleases is how many releases a chain may be rendered from: one of each layer.
+const maxReleases = 256
+
 // chain is a complete chain: what the node is to run, with everything that it takes to run it. Values are never changed
 // once made. It is also how chains are kept on disk.
 type chain struct {
@@ -28,16 +31,21 @@ type chain struct {
 	Hash       string   `json:"hash"`
 	Generation int64    `json:"generation"`
 	Filters    []filter `json:"filters,omitempty"`
+	// Releases are those that it was rendered from, as the distributor says.
+	Releases []release `json:"releases,omitempty"`
 }
 
 // filter is one filter of a chain.
 type filter struct {
-	Name    string              `json:"name"`
-	Version string              `json:"version"`
-	Digest  string              `json:"digest"`
-	Size    int64               `json:"size"`
-	Config  []byte              `json:"config,omitempty"`
-	Policy  model.FailurePolicy `json:"policy"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Digest  string `json:"digest"`
+	// Reference and Artifact say where the module is from, as the distributor says.
+	Reference string              `json:"reference,omitempty"`
+	Artifact  string              `json:"artifact,omitempty"`
+	Size      int64               `json:"size"`
+	Config    []byte              `json:"config,omitempty"`
+	Policy    model.FailurePolicy `json:"policy"`
 }
 
 // content is a digest of all that decides how the filter loads. It is taken here, not from the resource's version, which is
@@ -134,6 +142,14 @@ func (o *offer) decode(node, collection string, resources []*mcpv1.Resource) err
 			if len(mine.GetFilters()) > maxFilters {
 				return fmt.Errorf("chain of node %s has %d filters; at most %d are taken", node, len(mine.GetFilters()), maxFilters)
 			}
+			if len(mine.GetReleases()) > maxReleases {
+				return fmt.Errorf("chain of node %s has %d releases; at most %d are taken", node, len(mine.GetReleases()), maxReleases)
+			}
+			for _, r := range mine.GetReleases() {
+				if ref, err := model.ParseReleaseRef(r.GetRelease()); err != nil || !ref.Exact() {
+					return fmt.Errorf("chain of node %s: release %q is not NAME@sha256:HEX", node, r.GetRelease())
+				}
+			}
 		}
 		o.chain = mine
 	case model.CollectionPrefetch:
@@ -175,6 +191,7 @@ func decodeFilter(r *mcpv1.Resource) (filter, error) {
 	f := filter{
 		Name: message.GetName(), Version: r.GetMetadata().GetVersion(),
 		Digest: message.GetModule().GetDigest(), Size: message.GetModule().GetSize(),
+		Reference: message.GetModule().GetReference(), Artifact: message.GetModule().GetArtifact(),
 	}
 	if len(message.GetConfig()) > 0 {
 		f.Config = message.GetConfig()
@@ -200,6 +217,12 @@ func checkModule(object string, m *waftv1.ModuleRef) error {
 	if err := model.ValidateDigest(object, "module.digest", m.GetDigest()); err != nil {
 		return err
 	}
+	// An artifact's digest goes into the path of a request; a distributor before this agent may send none.
+	if a := m.GetArtifact(); a != "" {
+		if err := model.ValidateDigest(object, "module.artifact", a); err != nil {
+			return err
+		}
+	}
 	if size := m.GetSize(); size < 0 || size > registry.DefaultMaxModuleBytes {
 		return fmt.Errorf("%s: module.size: %d bytes; at most %d are taken", object, size, int64(registry.DefaultMaxModuleBytes))
 	}
@@ -223,6 +246,9 @@ func assemble(o offer) (complete *chain, missing []string) {
 	}
 	if len(missing) > 0 {
 		return nil, missing
+	}
+	for _, r := range o.chain.GetReleases() {
+		c.Releases = append(c.Releases, release{Layer: model.Layer(r.GetLayer()), ID: r.GetRelease()})
 	}
 	return c, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/trust"
 )
 
 // What a Config means where it does not say.
@@ -85,6 +86,10 @@ type Config struct {
 	Trial      time.Duration
 	Drain      time.Duration
 	CacheBytes int64
+
+	// TrustPolicy is the node's own policy: what it refuses is not given to Envoy. It is read anew when its file changes. Nil: everything
+	// that the distributor sends is taken.
+	TrustPolicy *trust.File
 
 	// Log; nil logs nowhere.
 	Log *slog.Logger

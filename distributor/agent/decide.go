@@ -32,6 +32,7 @@ type step string
 
 const (
 	stepFetch step = "fetch"
+	stepTrust step = "trust"
 	stepProbe step = "probe"
 	stepLoad  step = "load"
 	stepSwap  step = "swap"
@@ -78,6 +79,8 @@ type situation struct {
 	misfit string
 	// have says whether a module is on disk, verified.
 	have map[string]bool
+	// trust is what the node's policy says of the desired chain.
+	trust judgement
 	// verdict of the probe on the desired chain; nil: not probed. probeAfter: not before.
 	verdict    *envoy.Verdict
 	probeAfter time.Time
@@ -150,7 +153,7 @@ func decide(s situation) action {
 	if hosted.kind != wait {
 		return hosted
 	}
-	return decideDesired(s).orLater(tried.until).orLater(hosted.until)
+	return decideDesired(s).orLater(tried.until).orLater(hosted.until).orLater(s.trust.until)
 }
 
 // orLater is later for a wait; other actions are done at once.
@@ -245,6 +248,11 @@ func decideHost(s situation) action {
 func decideDesired(s situation) action {
 	d := s.desired
 	if d == nil || d.is(s.running()) || s.blocked != "" || s.misfit != "" || s.build == "" {
+		return action{}
+	}
+	// Before the probe, which gives its modules to an Envoy, too. What runs, and what a failed trial goes back to, is not asked about: a node
+	// is never left without.
+	if s.trust.state != trusted {
 		return action{}
 	}
 	if s.verdict != nil && s.verdict.Outcome == envoy.Rejected {

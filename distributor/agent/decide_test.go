@@ -73,6 +73,23 @@ func TestDecide(t *testing.T) {
 		{name: "the chain was taken away: the good one goes on", change: func(s *situation) { s.desired = nil }, want: wait},
 		{name: "a new chain waits for its modules", change: func(s *situation) { s.desired, s.have = newChain(), map[string]bool{"a": true} }, want: wait},
 		{name: "then it is probed", change: func(s *situation) { s.desired = newChain() }, want: probe, chain: newHash},
+		{name: "what the node does not trust is not even probed", change: func(s *situation) { s.desired, s.trust.state = newChain(), distrusted }, want: wait},
+		{name: "nor what it cannot judge yet", change: func(s *situation) {
+			s.desired, s.trust = newChain(), judgement{state: unjudged, until: noon.Add(time.Second)}
+		}, want: wait, until: noon.Add(time.Second)},
+		{name: "what is not trusted any more is not loaded", change: func(s *situation) {
+			s.desired, s.verdict, s.trust.state = newChain(), accepted, distrusted
+		}, want: wait},
+		{name: "nor put into the slots", change: func(s *situation) {
+			s.desired, s.verdict, s.loaded, s.trust.state = newChain(), accepted, newHash, distrusted
+		}, want: wait},
+		{name: "nor gone back to when something else was taken into use", change: func(s *situation) {
+			s.trial, s.seen, s.trust.state = onTrial(), seeing(1, newHash, 2, 0), distrusted
+		}, want: wait, until: noon.Add(7 * time.Second)},
+		{name: "what serves is started again, trusted or not", change: func(s *situation) { s.host, s.trust.state = down, distrusted }, want: start, chain: goodHash},
+		{name: "a first chain that is not trusted starts no Envoy", change: func(s *situation) {
+			s.desired, s.good, s.host, s.verdict, s.trust.state = newChain(), nil, down, accepted, distrusted
+		}, want: wait},
 		{name: "not before an inconclusive probe may be tried again", change: func(s *situation) { s.desired, s.probeAfter = newChain(), noon.Add(time.Second) }, want: wait, until: noon.Add(time.Second)},
 		{name: "the probe rejects it: never again", change: func(s *situation) { s.desired, s.verdict = newChain(), rejected }, want: wait},
 		{name: "the probe accepts it: load", change: func(s *situation) { s.desired, s.verdict = newChain(), accepted }, want: load, chain: newHash},

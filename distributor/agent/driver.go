@@ -53,6 +53,8 @@ type driver struct {
 	verdicts *verdicts
 	host     *host
 	reporter *reporter
+	// guard decides by the node's policy; nil: there is none.
+	guard *guard
 
 	trial    *trial
 	refusals map[string]*refusalCount
@@ -114,6 +116,7 @@ func (d *driver) run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-d.inbox.changed:
 		case <-d.fetcher.changed:
+		case <-d.guard.changed():
 		case <-d.host.news:
 		case <-d.reporter.answered:
 		case r := <-d.results:
@@ -220,6 +223,7 @@ func (d *driver) situation(now time.Time) situation {
 		trialTime: d.config.Trial,
 	}
 	if r.Desired != nil {
+		s.trust = d.guard.judge(r.Desired, r.Retry, now)
 		s.verdict = d.verdicts.of(d.version.Build, r.Desired.Hash)
 		s.misfit = misfit(d.version.Number, r.Slots, r.Desired)
 		if d.probing == r.Desired.Hash {
@@ -265,6 +269,7 @@ func (d *driver) want() {
 	}
 	digests(wanted, r.Good, r.Trial)
 	d.fetcher.want(wanted)
+	d.guard.want(r.Desired, r.Good, r.Before, r.Trial)
 }
 
 func registryDigests(of map[string]int64) []registry.Digest {

@@ -90,6 +90,23 @@ func (f *fetcher) want(wanted map[string]int64) {
 	notify(f.changed)
 }
 
+// wants says whether that is what is wanted now.
+func (f *fetcher) wants(wanted map[string]int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Equal(wanted, f.wanted)
+}
+
+// again fetches what is here once more, unless that is under way or failed a moment ago.
+func (f *fetcher) again(digest string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.have[digest] {
+		delete(f.have, digest)
+		notify(f.wake)
+	}
+}
+
 // lost says that a module turned out not to be on disk after all.
 func (f *fetcher) lost(digest string) {
 	f.mu.Lock()

@@ -49,6 +49,12 @@ func openInbox(node string, state *stateFolder, log *slog.Logger) *inbox {
 			log.Warn("a collection that was stored cannot be used", "collection", collection, "error", err)
 		}
 	}
+	// An agent before this one may have kept less of the chain than is in what it was sent.
+	if complete, _ := assemble(i.offer); complete.is(state.read().Desired) {
+		if err := state.change(func(r *record) { r.Desired = complete }); err != nil {
+			log.Warn("the chain that was kept cannot be completed on disk", "error", err)
+		}
+	}
 	return i
 }
 

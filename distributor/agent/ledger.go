@@ -45,16 +45,22 @@ func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
 	r := standing{hash: d.Hash, generation: d.Generation, serving: s.serving()}
 	inUse := d.is(s.running()) && (s.trial == nil || !s.trial.proved.IsZero())
 	switch {
+	case inUse && r.serving == d.Hash && s.trust.state == distrusted:
+		r.state, r.step, r.reason = waftv1.ChainState_DEGRADED, stepTrust, s.trust.reason
 	case inUse && r.serving == d.Hash:
 		r.state, r.step = waftv1.ChainState_SERVING, stepServe
 	case s.misfit != "":
 		r.state, r.step, r.reason, r.final = waftv1.ChainState_REJECTED, stepLoad, s.misfit, true
+	case s.trust.state == distrusted && !d.is(s.running()):
+		r.state, r.step, r.reason, r.final = waftv1.ChainState_REJECTED, stepTrust, s.trust.reason, true
 	case s.verdict != nil && s.verdict.Outcome == envoy.Rejected && !inUse:
 		r.state, r.step, r.reason, r.final = waftv1.ChainState_REJECTED, stepProbe, s.verdict.Reason(), true
 	case s.refusal != nil:
 		r.state, r.step, r.reason = waftv1.ChainState_REJECTED, s.refusal.step, s.refusal.reason
 	case inUse:
 		r.state, r.step, r.reason = waftv1.ChainState_LOADED, stepServe, "Envoy is not up"
+	case s.trust.state == unjudged && !d.is(s.running()) && s.hasModules(d):
+		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepTrust, s.trust.reason
 	case d.is(s.running()), s.preloads && s.loaded == d.Hash, s.verdict != nil && !s.preloads:
 		r.state, r.step, r.reason = waftv1.ChainState_LOADED, stepSwap, s.blocked
 	case s.verdict != nil:

@@ -21,6 +21,18 @@ func TestStand(t *testing.T) {
 		{name: "serving", change: func(*situation) {}, want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_SERVING, step: stepServe, serving: goodHash}},
 		{name: "offered", change: func(s *situation) { s.desired, s.have = newChain(), nil }, want: standing{state: waftv1.ChainState_OFFERED, step: stepFetch, reason: "fetch trouble", serving: goodHash}},
 		{name: "fetched", change: func(s *situation) { s.desired = newChain() }, want: standing{state: waftv1.ChainState_FETCHED, step: stepProbe, reason: "probe trouble", serving: goodHash}},
+		{name: "cannot be judged", change: func(s *situation) {
+			s.desired, s.trust = newChain(), judgement{state: unjudged, reason: "no signatures"}
+		}, want: standing{state: waftv1.ChainState_FETCHED, step: stepTrust, reason: "no signatures", serving: goodHash}},
+		{name: "not trusted", change: func(s *situation) {
+			s.desired, s.verdict, s.trust = newChain(), accepted, judgement{state: distrusted, reason: "unsigned"}
+		}, want: standing{state: waftv1.ChainState_REJECTED, step: stepTrust, reason: "unsigned", final: true, serving: goodHash}},
+		{name: "not trusted any more, and serving", change: func(s *situation) {
+			s.trust = judgement{state: distrusted, reason: "revoked"}
+		}, want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_DEGRADED, step: stepTrust, reason: "revoked", serving: goodHash}},
+		{name: "serving, while it is judged anew", change: func(s *situation) {
+			s.trust = judgement{state: unjudged}
+		}, want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_SERVING, step: stepServe, serving: goodHash}},
 		{name: "probed", change: func(s *situation) { s.desired, s.verdict = newChain(), accepted }, want: standing{state: waftv1.ChainState_FETCHED, step: stepLoad, serving: goodHash}},
 		{name: "probed, and nothing to load into", change: func(s *situation) { s.desired, s.verdict, s.preloads = newChain(), accepted, false }, want: standing{state: waftv1.ChainState_LOADED, step: stepSwap, serving: goodHash}},
 		{name: "loaded", change: func(s *situation) { s.desired, s.verdict, s.loaded = newChain(), accepted, newHash }, want: standing{state: waftv1.ChainState_LOADED, step: stepSwap, serving: goodHash}},

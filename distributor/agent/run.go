@@ -78,6 +78,11 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 
+	guard, err := newGuard(config, state.path(trustFolder))
+	if err != nil {
+		return err
+	}
+
 	// The stages, and what joins them.
 	inbox := openInbox(config.Node, state, config.Log)
 	fetcher := newFetcher(fetchModule(config, modules))
@@ -94,6 +99,7 @@ func Run(ctx context.Context, config Config) error {
 		OnState: func(s mcp.SinkState) {
 			if s.Connected {
 				fetcher.hurry() // the modules come from the same distributor
+				guard.hurry()
 			}
 		},
 	})
@@ -103,7 +109,7 @@ func Run(ctx context.Context, config Config) error {
 	driver := &driver{
 		config: config, log: config.Log, version: version, state: state, inbox: inbox,
 		files: &files{config: config, number: version.Number, cache: cache}, cache: cache,
-		fetcher: fetcher, verdicts: verdicts, host: host, reporter: reporter,
+		fetcher: fetcher, verdicts: verdicts, host: host, reporter: reporter, guard: guard,
 		refusals: map[string]*refusalCount{}, results: make(chan result),
 	}
 
@@ -114,6 +120,7 @@ func Run(ctx context.Context, config Config) error {
 	defer cancel()
 	running.Go(func() { _ = sink.Run(ctx) }) // ends with ctx only
 	running.Go(func() { fetcher.run(ctx) })
+	running.Go(func() { guard.run(ctx) })
 	running.Go(func() { checkModules(ctx, cache, config.Log) })
 	running.Go(func() { host.watch(ctx) })
 	running.Go(func() { reporter.run(ctx) })

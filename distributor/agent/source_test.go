@@ -37,8 +37,10 @@ type source struct {
 	grpc                     *grpc.Server
 	http                     *http.Server
 
-	mu          sync.Mutex
-	modules     map[string][]byte
+	mu      sync.Mutex
+	modules map[string][]byte
+	// dossiers by what is asked for: artifacts/sha256:HEX.
+	dossiers    map[string][]byte
 	collections map[string][]*mcpv1.Resource
 	version     int
 	changed     chan struct{} // closed and replaced with each change
@@ -55,7 +57,7 @@ type source struct {
 func newSource(t testing.TB, node string) *source {
 	t.Helper()
 	s := &source{
-		t: t, node: node, modules: map[string][]byte{}, collections: map[string][]*mcpv1.Resource{},
+		t: t, node: node, modules: map[string][]byte{}, dossiers: map[string][]byte{}, collections: map[string][]*mcpv1.Resource{},
 		changed: make(chan struct{}), interval: 50 * time.Millisecond, grpcAddress: "127.0.0.1:0", httpAddress: "127.0.0.1:0",
 	}
 	s.start()
@@ -92,6 +94,17 @@ func (s *source) stop() {
 }
 
 func (s *source) serveModule(w http.ResponseWriter, r *http.Request) {
+	if name, ok := strings.CutPrefix(r.URL.Path, evidencePath); ok {
+		s.mu.Lock()
+		text, found := s.dossiers[name]
+		s.mu.Unlock()
+		if !found {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write(text)
+		return
+	}
 	digest, ok := strings.CutPrefix(r.URL.Path, "/v2/"+ModulesRepository+"/blobs/")
 	s.mu.Lock()
 	content, found := s.modules[digest]

@@ -109,7 +109,7 @@ func (m *machine) failure(id string, p model.NodeProgress) string {
 	case says(v, p.Chain, model.ChainRejected) && v.Ledger.Final:
 		return refusal(v)
 	case says(v, p.Chain, model.ChainDegraded):
-		return because("serves it without a filter that did not load", v.Ledger.Reason)
+		return because("serves it degraded", v.Ledger.Reason)
 	case v.Restarts > p.Restarts:
 		return "had its Envoy restart after it was moved"
 	case p.State == model.NodeServing && v.Serving != "" && v.Serving != p.Chain:

@@ -66,7 +66,7 @@ type Gates interface {
 // Trust is the trust policy of whoever runs the distributor, as far as it is asked about releases that are stored; about modules
 // of new ones Modules.Resolve asks it. An implementation may be used concurrently.
 type Trust interface {
-	// Release is nil when a release may be rolled out now, by its own signatures and by its modules. Errors wrap ErrPrecondition, naming the policy's rule and the
+	// Release is asked when a rollout is about to start, and nil when a release may be rolled out now, by its own signatures and by its modules. Errors wrap ErrPrecondition, naming the policy's rule and the
 	// reason, or ErrUnavailable when that could not be decided.
 	Release(ctx context.Context, release model.Release) error
 }

@@ -36,9 +36,9 @@ const (
 	ChainState_LOADED ChainState = 3
 	// Envoy serves requests with it, proved by its statistics.
 	ChainState_SERVING ChainState = 4
-	// As SERVING, without a filter that could not be loaded and may be left out.
+	// As SERVING, and not as it should be: without a filter that may be left out, or with what the node's policy no longer trusts.
 	ChainState_DEGRADED ChainState = 5
-	// Envoy or the probe refused it; the node goes on with the chain it had.
+	// Envoy, the probe or the node's trust policy refused it; the node goes on with the chain it had.
 	ChainState_REJECTED ChainState = 6
 )
 
@@ -420,7 +420,7 @@ type ChainReport struct {
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// True when the rejection is final for this Envoy build and hash (the probe reproduced it). Others are tried again.
 	Final bool `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`
-	// Which step said so: fetch, probe, load, swap, serve.
+	// Which step said so: fetch, trust, probe, load, swap, serve.
 	Step string                 `protobuf:"bytes,5,opt,name=step,proto3" json:"step,omitempty"`
 	At   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
 	// The chain Envoy serves now; empty when none.

@@ -1,0 +1,225 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/signing"
+	"github.com/waft-project/waft/registry/trust"
+)
+
+const (
+	// evidencePath is where a distributor has dossiers.
+	evidencePath = "/trust/"
+	// dossierTimeout bounds the fetching of one.
+	dossierTimeout = 30 * time.Second
+)
+
+// dossiers keeps what decisions rest on: on disk, so that a node decides after a restart while the distributor is away; and in memory. The
+// distributor is the courier: what it brings is about the artifact that was asked for, or it is not taken. It may be used concurrently.
+type dossiers struct {
+	dir    string
+	base   string
+	client *http.Client
+	log    *slog.Logger
+
+	mu sync.Mutex
+	filed
+	// era in which each was asked for; see setEra.
+	eras map[string]string
+	era  string
+	// version rises with each change.
+	version int
+}
+
+func newDossiers(config Config, dir string) (*dossiers, error) {
+	transport, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, errors.New("agent: the default transport is not of package net/http")
+	}
+	transport = transport.Clone()
+	transport.Proxy = nil // the distributor is named by its address
+	scheme := "https"
+	if config.Insecure {
+		scheme = "http"
+	} else if config.TLS != nil {
+		transport.TLSClientConfig = config.TLS.Clone()
+	}
+	return &dossiers{
+		dir: dir, base: (&url.URL{Scheme: scheme, Host: config.Modules, Path: evidencePath}).String(), log: config.Log,
+		// What another host says was not asked for.
+		client: &http.Client{Transport: transport, Timeout: dossierTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		filed:  filed{artifacts: map[string]trust.Dossier{}, releases: map[string]trust.ReleaseDossier{}}, eras: map[string]string{},
+	}, nil
+}
+
+// setEra begins a new era: what is fetched from then on may tell more than what is here, since a policy has changed or somebody has asked to try again.
+func (d *dossiers) setEra(era string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.era = era
+}
+
+// old are those of some names that were not asked for in this era.
+func (d *dossiers) old(names []string) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var old []string
+	for _, name := range names {
+		if d.eras[name] != d.era {
+			old = append(old, name)
+		}
+	}
+	return old
+}
+
+// all is what there is, and which version of it.
+func (d *dossiers) all() (filed, int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return filed{artifacts: maps.Clone(d.artifacts), releases: maps.Clone(d.releases)}, d.version
+}
+
+// keep forgets all others, on the disk, too.
+func (d *dossiers) keep(names map[string]int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	unwanted := func(name string) bool { _, wanted := names[name]; return !wanted }
+	maps.DeleteFunc(d.artifacts, func(name string, _ trust.Dossier) bool { return unwanted(name) })
+	maps.DeleteFunc(d.releases, func(name string, _ trust.ReleaseDossier) bool { return unwanted(name) })
+	maps.DeleteFunc(d.eras, func(name, _ string) bool { return unwanted(name) })
+	files := map[string]bool{}
+	for name := range names {
+		files[filepath.Base(d.path(name))] = true
+	}
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return // nothing to remove
+	}
+	for _, entry := range entries {
+		if !files[entry.Name()] {
+			_ = os.Remove(filepath.Join(d.dir, entry.Name())) // tried again next time
+		}
+	}
+}
+
+func (d *dossiers) path(name string) string {
+	return filepath.Join(d.dir, registry.DigestOf([]byte(name)).Hex()+".json")
+}
+
+// fetch has one here: from the disk the first time, from the distributor when it is not there, or when it is asked for again. It is a fetcher's.
+func (d *dossiers) fetch(ctx context.Context, name string, _ int64) error {
+	d.mu.Lock()
+	_, artifact := d.artifacts[name]
+	_, release := d.releases[name]
+	era := d.era
+	d.mu.Unlock()
+	if !artifact && !release {
+		if text, err := readBounded(d.path(name)); err == nil {
+			if err = d.take(name, text, ""); err == nil {
+				return nil
+			}
+			d.log.Warn("what was kept of signatures cannot be used, and is fetched again", "of", name, "error", err)
+		}
+	}
+	text, err := d.ask(ctx, name)
+	if err != nil {
+		return err
+	}
+	return d.take(name, text, era)
+}
+
+func (d *dossiers) ask(ctx context.Context, name string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.base+name, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := d.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }() // read only
+	if response.StatusCode != http.StatusOK {
+		const said = 200
+		text, _ := io.ReadAll(io.LimitReader(response.Body, said))
+		return nil, fmt.Errorf("the distributor gives no signatures of %s: %s: %s", name, response.Status, strings.TrimSpace(string(text)))
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, trust.MaxDossierBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("signatures of %s: %w", name, err)
+	}
+	return text, nil
+}
+
+// take checks that a text is a dossier of that name, adds to it what was there before, and keeps it; without an era it was kept already.
+func (d *dossiers) take(name string, text []byte, era string) error {
+	_, of, _ := strings.Cut(name, "/")
+	if strings.HasPrefix(name, releaseName("")) {
+		fresh, err := trust.ParseReleaseDossier(text)
+		if err != nil {
+			return err
+		}
+		id, err := model.ParseReleaseRef(of)
+		if err != nil {
+			return err
+		}
+		if have := model.Digest(fresh.Canonical); have != id.Hash {
+			return fmt.Errorf("the distributor gives signatures of another release, %s, for %s", have, of)
+		}
+		return d.put(name, era, func() (any, func()) {
+			fresh.Evidence = withEarlier(fresh.Evidence, d.releases[name].Evidence)
+			return fresh, func() { d.releases[name] = fresh }
+		})
+	}
+	fresh, err := trust.ParseDossier(text)
+	if err != nil {
+		return err
+	}
+	if have := registry.DigestOf(fresh.Manifest); string(have) != of {
+		return fmt.Errorf("the distributor gives signatures of another artifact, %s, for %s", have, of)
+	}
+	return d.put(name, era, func() (any, func()) {
+		fresh.Evidence = withEarlier(fresh.Evidence, d.artifacts[name].Evidence)
+		return fresh, func() { d.artifacts[name] = fresh }
+	})
+}
+
+// withEarlier keeps what was seen once: a signature does not become wrong by being left out.
+func withEarlier(evidence, earlier []signing.Evidence) []signing.Evidence {
+	return trust.With(evidence, earlier)
+}
+
+// put writes what make gives to the disk, unless it is from there, and has it set.
+func (d *dossiers) put(name, era string, make func() (content any, set func())) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	content, set := make()
+	if era != "" {
+		text, err := json.Marshal(content)
+		if err != nil {
+			return err
+		}
+		if err := envoy.ReplaceFile(d.path(name), text); err != nil {
+			return err
+		}
+	}
+	set()
+	d.eras[name] = era
+	d.version++
+	return nil
+}

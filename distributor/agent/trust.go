@@ -1,0 +1,160 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/model/merge"
+	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/trust"
+)
+
+// judgeAgain is after how long a chain is judged anew: a key begins to count, or no longer does, without anything being said.
+const judgeAgain = time.Minute
+
+// trustState is what the node's own policy says of a chain.
+type trustState int
+
+const (
+	// trusted: the policy allows it, or there is no policy.
+	trusted trustState = iota
+	// unjudged: what the decision rests on is not here yet.
+	unjudged
+	// distrusted: the policy refuses it.
+	distrusted
+)
+
+// judgement is what the policy says of a chain, and why. The zero value is that of a node without a policy.
+type judgement struct {
+	state  trustState
+	reason string
+	// until is when it may be another one by itself; zero: never.
+	until time.Time
+}
+
+// release names a release that a chain was rendered from, as the distributor says.
+type release struct {
+	Layer model.Layer `json:"layer"`
+	// ID is NAME@sha256:HEX.
+	ID string `json:"id"`
+}
+
+// filed is what was brought for decisions, by the names of needs. None of it is to be trusted.
+type filed struct {
+	artifacts map[string]trust.Dossier
+	releases  map[string]trust.ReleaseDossier
+}
+
+// needs names what a decision about a chain rests on, as it is asked of the distributor.
+func needs(p *trust.Policy, c *chain) []string {
+	var names []string
+	for _, f := range c.Filters {
+		if f.Artifact != "" {
+			names = append(names, artifactName(f.Artifact))
+		}
+	}
+	if p.GovernsReleases() {
+		for _, r := range c.Releases {
+			names = append(names, releaseName(r.ID))
+		}
+	}
+	return names
+}
+
+func artifactName(digest string) string { return "artifacts/" + digest }
+func releaseName(id string) string      { return "releases/" + id }
+
+// judge decides about a chain by the node's own policy. What the distributor sends besides the module's bytes (references, the order, configurations,
+// which releases it all comes from) is its claim: where the policy has rules about releases, the chain is rendered anew from the releases
+// that are signed, and must be what was sent. It is pure.
+func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
+	j := judgement{until: now.Add(judgeAgain)}
+	no := func(format string, args ...any) judgement {
+		j.state, j.reason = distrusted, fmt.Sprintf(format, args...)
+		return j
+	}
+	count := func(d trust.Decision, err error) error {
+		if !d.Expires.IsZero() && d.Expires.Before(j.until) {
+			j.until = d.Expires
+		}
+		return err
+	}
+	for _, name := range needs(p, c) {
+		_, artifact := have.artifacts[name]
+		_, release := have.releases[name]
+		if !artifact && !release {
+			return judgement{state: unjudged, until: j.until}
+		}
+	}
+	for _, f := range c.Filters {
+		ref, err := registry.ParseReference(f.Reference)
+		if err != nil || f.Artifact == "" {
+			return no("filter %s: the distributor does not say which artifact of which repository its module is from", f.Name)
+		}
+		about := trust.Artifact{Reference: ref, Digest: registry.Digest(f.Artifact), Module: registry.Digest(f.Digest)}
+		if err := count(p.Judge(about, have.artifacts[artifactName(f.Artifact)], now)); err != nil {
+			return no("filter %s: %v", f.Name, err)
+		}
+	}
+	if !p.GovernsReleases() {
+		return j
+	}
+	layers := make(map[model.Layer]model.Release, len(c.Releases))
+	for _, r := range c.Releases {
+		id, err := model.ParseReleaseRef(r.ID)
+		if err != nil || !id.Exact() {
+			return no("release %q is not named by its hash", r.ID)
+		}
+		dossier := have.releases[releaseName(r.ID)]
+		if err := count(p.JudgeRelease(id.Name, string(r.Layer), registry.Digest(id.Hash), dossier, now)); err != nil {
+			return no("%v", err)
+		}
+		content, err := model.ParseCanonicalForm(id.Name, dossier.Canonical)
+		if err != nil {
+			return no("%v", err)
+		}
+		if _, twice := layers[r.Layer]; twice || content.Layer != r.Layer {
+			return no("release %s: it is of layer %s, and was sent as the one release of layer %s", r.ID, content.Layer, r.Layer)
+		}
+		layers[r.Layer] = content
+	}
+	for _, layer := range p.RequiredLayers() {
+		if _, there := layers[model.Layer(layer)]; !there {
+			return no("the policy %s asks for a release of layer %s, and the chain has none", p.Name(), layer)
+		}
+	}
+	rendered, err := merge.Render(layers)
+	if err != nil {
+		return no("what the signed releases make cannot run: %v", err)
+	}
+	if why := differs(rendered, c); why != "" {
+		return no("it is not what the signed releases make: %s", why)
+	}
+	return j
+}
+
+// differs says in what a chain is not the one that was rendered; empty when it is.
+func differs(rendered model.Chain, c *chain) string {
+	if len(rendered.Filters) != len(c.Filters) {
+		return fmt.Sprintf("they make %d filters, and %d were sent", len(rendered.Filters), len(c.Filters))
+	}
+	for i, want := range rendered.Filters {
+		have := c.Filters[i]
+		switch {
+		case want.Name != have.Name:
+			return fmt.Sprintf("filter %s was sent in the place of %s", have.Name, want.Name)
+		case want.Module.Digest != have.Digest, want.Module.Artifact != have.Artifact, want.Module.Size != have.Size:
+			return fmt.Sprintf("filter %s has another module", have.Name)
+		case want.FailurePolicy != have.Policy:
+			return fmt.Sprintf("filter %s has another failure policy", have.Name)
+		case !bytes.Equal(want.Config, have.Config):
+			return fmt.Sprintf("filter %s has another configuration", have.Name)
+		}
+	}
+	if rendered.Hash != c.Hash {
+		return fmt.Sprintf("it is called %s, and they make %s", c.Hash, rendered.Hash)
+	}
+	return ""
+}
