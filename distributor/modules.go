@@ -43,10 +43,10 @@ type modules struct {
 	// grown has a receipt when something was fetched.
 	grown chan struct{}
 
-	// evidence keeps the signatures beside each artifact; gate decides what goes into releases. Nil: nothing is kept, and
+	// evidence keeps the signatures beside each artifact; guard decides what goes into releases. Nil: nothing is kept, and
 	// everything goes.
 	evidence *evidence
-	gate     *gate
+	guard    *guard
 
 	// lost are the modules that are being fetched again, by digest.
 	lost singleflight.Group
@@ -139,12 +139,12 @@ func (m *modules) fetch(ctx context.Context, reference string, ref registry.Refe
 	if m.evidence != nil && fresh {
 		found, err = trust.Gather(ctx, m.client, resolved)
 		switch {
-		case err != nil && m.gate != nil:
+		case err != nil && m.guard != nil:
 			return artifact{}, moduleError(reference, err)
 		case err != nil:
 			m.log.Warn("the signatures beside an artifact cannot be read; nodes that ask for them try again", "reference", reference, "error", err)
-		case m.gate != nil:
-			if err := m.gate.admit(resolved, found); err != nil {
+		case m.guard != nil:
+			if err := m.guard.admit(resolved, found); err != nil {
 				return artifact{}, trustError(reference, err)
 			}
 		}
@@ -161,8 +161,8 @@ func (m *modules) fetch(ctx context.Context, reference string, ref registry.Refe
 	if err != nil {
 		return artifact{}, moduleError(reference, err)
 	}
-	if m.gate != nil && fresh && resolved.Packed() {
-		if err := m.gate.admit(pulled, found); err != nil {
+	if m.guard != nil && fresh && resolved.Packed() {
+		if err := m.guard.admit(pulled, found); err != nil {
 			return artifact{}, trustError(reference, err)
 		}
 	}

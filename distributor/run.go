@@ -94,9 +94,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	courier.known, mods.evidence = mods.read, courier
-	policy := &gate{file: cfg.TrustPolicy, evidence: courier}
+	policy := &guard{file: cfg.TrustPolicy, evidence: courier}
 	if cfg.TrustPolicy != nil {
-		mods.gate = policy
+		mods.guard = policy
 	}
 
 	// 5. The service: the use cases over the store and the modules, and the loop that drives rollouts.
@@ -180,8 +180,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 		return nil
 	})
-	if mods.gate != nil {
-		running.Go(func() error { mods.gate.watch(failed, log.With("part", "trust")); return nil })
+	if mods.guard != nil {
+		running.Go(func() error { mods.guard.watch(failed, log.With("part", "trust")); return nil })
 	}
 	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })

@@ -12,16 +12,16 @@ import (
 	"github.com/waft-project/waft/registry/trust"
 )
 
-// gate is the trust policy of this distributor: it decides what goes into releases, and which releases are rolled out. It is service.Trust,
+// guard is the trust policy of this distributor: it decides what goes into releases, and which releases are rolled out. It is service.Trust,
 // and may be used concurrently.
-type gate struct {
+type guard struct {
 	// file of the policy. Nil: nothing is refused here.
 	file     *trust.File
 	evidence *evidence
 }
 
 // admit decides about an artifact that was resolved or pulled, by what stands beside it now. Nil where the module of a packed one must be known first.
-func (g *gate) admit(a registry.Artifact, found trust.Dossier) error {
+func (g *guard) admit(a registry.Artifact, found trust.Dossier) error {
 	policy, _ := g.file.Policy()
 	proofs, _ := signing.Collection{Evidence: found.Evidence}.VerifyAll(policy.PublicKeys(), a.Digest)
 	_, err := policy.Decide(trust.Artifact{Reference: a.Reference, Digest: a.Digest, Module: a.Module.Digest}, proofs, time.Now())
@@ -36,7 +36,7 @@ const refreshTimeout = 5 * time.Second
 
 // Release is service.Trust's. Where there is no policy, the evidence is gathered all the same: the nodes are about to ask for it, and what was
 // signed a moment ago counts.
-func (g *gate) Release(ctx context.Context, release model.Release) error {
+func (g *guard) Release(ctx context.Context, release model.Release) error {
 	if g.file == nil {
 		ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 		defer cancel()
@@ -84,7 +84,7 @@ func mustCanonical(release model.Release) []byte {
 }
 
 // module decides about a module of a release that was created before.
-func (g *gate) module(ctx context.Context, policy *trust.Policy, m model.Module) error {
+func (g *guard) module(ctx context.Context, policy *trust.Policy, m model.Module) error {
 	ref, err := registry.ParseReference(m.Reference)
 	if err != nil {
 		return moduleError(m.Reference, err)
@@ -133,7 +133,7 @@ func filterError(filter string, err error) error {
 }
 
 // watch says in the log when the policy's file has changed, or cannot be used, until ctx ends.
-func (g *gate) watch(ctx context.Context, log *slog.Logger) {
+func (g *guard) watch(ctx context.Context, log *slog.Logger) {
 	g.file.Watch(ctx, func(p *trust.Policy, err error) {
 		if err != nil {
 			log.Error("the trust policy's file cannot be used; the policy stays what it was", "error", err)
