@@ -59,6 +59,13 @@ func openEvidence(client *registry.Client, dir, host string, log *slog.Logger) (
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of evidence: %w", err)
 	}
+	left, err := filepath.Glob(filepath.Join(e.dir, "*.tmp"))
+	if err != nil {
+		return nil, fmt.Errorf("read the folder of evidence: %w", err)
+	}
+	for _, path := range left {
+		_ = os.Remove(path) // what an interrupted write left
+	}
 	return e, nil
 }
 

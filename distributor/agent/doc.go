@@ -6,6 +6,7 @@
 //	MCP sink          collections waft/v1/filters, waft/v1/chains, waft/v1/prefetch; an ACK means: on disk
 //	assemble          the chain with all the filters it names, at the versions it names
 //	fetch             modules by digest from the distributor into a cache on disk, verified
+//	trust             the node's own policy, where it has one: signatures, and the chain rendered again from signed releases
 //	probe             envoy --mode validate, once for each Envoy build and rendered hash
 //	pre-load          new modules into the slot waft-next, one at a time, while the old chain serves
 //	swap              the slot's file, replaced by rename
@@ -25,11 +26,12 @@
 //   - A node that was never given a chain does not serve: as its parent, the agent does not start Envoy; an Envoy run by
 //     others does not listen. An explicit empty chain serves.
 //   - A chain that is older than the last one seen never wins.
+//   - What the node's policy refuses reaches no Envoy, not even to be probed; what serves already is not taken away by it.
 //   - The probe's rejection is final for that Envoy build and rendered hash. Everything else is tried again, with backoff.
 //   - Neither the distributor nor the registry is needed to go on serving, or to start.
 //   - Modules reach Envoy as files, named by digest, in a folder that only the agent's user can reach.
 //
-// On disk, in Config.StateDir: state.json (and state.json.previous), verdicts.json, modules/, slots/, envoy/.
+// On disk, in Config.StateDir: state.json (and state.json.previous), verdicts.json, modules/, slots/, envoy/, trust/.
 //
 // The package talks to the distributor by its public protocols only: it imports mcp (the sink), api/gen, model, registry and
 // envoy, and nothing else of the distributor.

@@ -98,6 +98,12 @@ func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 			return no("filter %s: %v", f.Name, err)
 		}
 	}
+	// Known even where nothing is asked of releases, as far as the distributor tells the truth about them.
+	for _, r := range c.Releases {
+		if id, err := model.ParseReleaseRef(r.ID); err == nil && p.Revokes(registry.Digest(id.Hash)) {
+			return no("release %s is revoked by the policy %s; use another one", r.ID, p.Name())
+		}
+	}
 	if !p.GovernsReleases() {
 		return j
 	}

@@ -238,7 +238,8 @@ func TestJudgeChain(t *testing.T) {
 		{name: "a release in another layer", policy: governed, want: distrusted, says: "it is of layer team/x", change: func(c *chain, _ *filed) { c.Releases[1].Layer = "service/y" }},
 		{name: "two releases of one layer", policy: governed, want: distrusted, says: "as the one release of layer global", change: func(c *chain, _ *filed) { c.Releases = append(c.Releases, c.Releases[0]) }},
 		{name: "a module that is revoked", policy: n.policy([]string{"k"}, []string{string(two.Module.Digest)}, releases), want: distrusted, says: "is revoked"},
-		{name: "a release that is revoked", policy: n.policy([]string{"k"}, []string{team.ID.Hash}, releases), want: distrusted, says: "the release is revoked"},
+		{name: "a release that is revoked", policy: n.policy([]string{"k"}, []string{team.ID.Hash}, releases), want: distrusted, says: "is revoked"},
+		{name: "a release that is revoked, where nothing else is asked of them", policy: n.policy([]string{"k"}, []string{team.ID.Hash}, ""), want: distrusted, says: "is revoked"},
 		{name: "another key", policy: n.policy([]string{"other"}, nil, strings.ReplaceAll(releases, "[k]", "[other]")), want: distrusted, says: "1 of the keys other must have signed it"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

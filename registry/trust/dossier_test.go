@@ -104,3 +104,31 @@ func TestParseDossierRefuses(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is brought, it is a dossier within the limits that allows nothing which nobody signed, or an error.
+func FuzzDossier(f *testing.F) {
+	text := policyText(f)
+	_, lost, _ := testKey(f, 4)
+	p, err := trust.Parse([]byte(strings.Replace(text, "REVOKED", string(lost.ID()), 1)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	ref, err := registry.ParseReference("registry.example/filters/authz:1")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(`{"manifest":"e30=","evidence":[{"form":"tag","payload":"e30=","signature":"AA=="},{"form":"bundle","payload":"e30=","signature":"AA=="}]}`))
+	f.Add([]byte(`{"canonical":"e30=","evidence":null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		now := time.Unix(1780000000, 0)
+		if d, err := trust.ParseDossier(data); err == nil {
+			a := trust.Artifact{Reference: ref, Digest: registry.DigestOf(d.Manifest), Module: registry.DigestOf(nil)}
+			if got, err := p.Judge(a, d, now); err == nil {
+				t.Fatalf("nothing is signed, and yet it is allowed: %+v", got)
+			}
+		}
+		if d, err := trust.ParseReleaseDossier(data); err == nil && len(d.Evidence) > trust.MaxDossierEvidence {
+			t.Fatal("over the limit")
+		}
+	})
+}

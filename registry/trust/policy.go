@@ -44,6 +44,11 @@ func (p *Policy) PublicKeys() []signing.PublicKey {
 // GovernsReleases says whether the policy has rules about releases. Where it has none, nothing is asked of them.
 func (p *Policy) GovernsReleases() bool { return len(p.doc.Spec.Releases) > 0 }
 
+// Revokes says whether a digest is revoked.
+func (p *Policy) Revokes(d registry.Digest) bool {
+	return slices.Contains(p.doc.Spec.Revoked.Digests, d)
+}
+
 // RequiredLayers are those that a node's chain must have a release of.
 func (p *Policy) RequiredLayers() []string { return slices.Clone(p.doc.Spec.RequiredLayers) }
 
