@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -252,6 +253,29 @@ func TestJudgeChain(t *testing.T) {
 				t.Errorf("judged %+v, want %d with %q", j, tc.want, tc.says)
 			}
 		})
+	}
+}
+
+// A judgement is of one content. A distributor that sends another one under the same hash and generation is not given the first one's.
+func TestJudgementIsOfTheContent(t *testing.T) {
+	g := &guard{log: slog.New(slog.DiscardHandler)}
+	judged := 0
+	ask := func(c *chain, by string, now time.Time) {
+		g.remember(c, by, now, func() judgement { judged++; return judgement{until: now.Add(time.Minute)} })
+	}
+	one, same := newChain(), newChain()
+	for i, step := range []struct {
+		c    *chain
+		by   string
+		now  time.Time
+		want int
+	}{
+		{one, "a", noon, 1}, {one, "a", noon.Add(time.Second), 1}, {same, "a", noon, 2}, {one, "a", noon, 3},
+		{one, "b", noon, 4}, {one, "b", noon.Add(time.Minute), 5},
+	} {
+		if ask(step.c, step.by, step.now); judged != step.want {
+			t.Errorf("step %d: judged %d times, want %d", i, judged, step.want)
+		}
 	}
 }
 

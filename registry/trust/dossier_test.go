@@ -75,6 +75,9 @@ func TestJudge(t *testing.T) {
 	refusedBy(t, trust.CodeOtherArtifact)(plain.Judge(mixed, d, time.Now()))
 	refusedBy(t, trust.CodeOtherArtifact)(plain.Judge(about(a), carried(other), time.Now()))
 	refusedBy(t, trust.CodeOtherArtifact)(plain.Judge(about(a), trust.Dossier{Evidence: d.Evidence}, time.Now()))
+	// The signatures of one artifact with the manifest, and the module, of another.
+	mixed.Module = other.Module.Digest
+	refusedBy(t, trust.CodeOtherArtifact)(plain.Judge(mixed, trust.Dossier{Manifest: carried(other).Manifest, Evidence: d.Evidence}, time.Now()))
 	refusedBy(t, trust.CodeSignature)(plain.Judge(about(a), trust.Dossier{Manifest: d.Manifest}, time.Now()))
 	// One artifact in the place of another: the key is the same, the name is not.
 	swapped := about(a)
