@@ -23,7 +23,7 @@ type guard struct {
 // admit decides about an artifact that was resolved or pulled, by what stands beside it now. Nil where the module of a packed one must be known first.
 func (g *guard) admit(a registry.Artifact, found trust.Dossier) error {
 	policy, _ := g.file.Policy()
-	proofs, _ := signing.Collection{Evidence: found.Evidence}.VerifyAll(policy.PublicKeys(), a.Digest)
+	proofs := policy.Verify(signing.Collection{Evidence: found.Evidence}, a.Digest)
 	_, err := policy.Decide(trust.Artifact{Reference: a.Reference, Digest: a.Digest, Module: a.Module.Digest}, proofs, time.Now())
 	if refusal, ok := errors.AsType[*trust.Refusal](err); ok && refusal.Code == trust.CodeModuleUnknown && a.Module.Digest == "" {
 		return nil
@@ -97,7 +97,7 @@ func (g *guard) module(ctx context.Context, policy *trust.Policy, m model.Module
 	if err != nil {
 		return trustError(m.Reference, err)
 	}
-	proofs, _ := signing.Collection{Evidence: dossier.Evidence}.VerifyAll(policy.PublicKeys(), digest)
+	proofs := policy.Verify(signing.Collection{Evidence: dossier.Evidence}, digest)
 	_, err = policy.Decide(trust.Artifact{Reference: ref, Digest: digest, Module: registry.Digest(m.Digest)}, proofs, time.Now())
 	return trustError(m.Reference, err)
 }

@@ -139,8 +139,7 @@ func (p *Policy) Judge(a Artifact, d Dossier, now time.Time) (Decision, error) {
 	if image.Module.Digest != a.Module || a.Module == "" {
 		return refuse(CodeOtherArtifact, "do not trust where it came from", "it holds the module %s, and not %s", image.Module.Digest, a.Module)
 	}
-	proofs, _ := signing.Collection{Evidence: d.Evidence}.VerifyAll(p.PublicKeys(), a.Digest)
-	return p.Decide(a, proofs, now)
+	return p.Decide(a, p.Verify(signing.Collection{Evidence: d.Evidence}, a.Digest), now)
 }
 
 // JudgeRelease is DecideRelease by a dossier that somebody has brought, for the release of that name and hash in that layer.
@@ -154,6 +153,5 @@ func (p *Policy) JudgeRelease(name, layer string, hash registry.Digest, d Releas
 	if err != nil {
 		return Decision{}, err
 	}
-	proofs, _ := signing.Collection{Evidence: d.Evidence}.VerifyAll(p.PublicKeys(), digest)
-	return p.DecideRelease(r, proofs, now)
+	return p.DecideRelease(r, p.Verify(signing.Collection{Evidence: d.Evidence}, digest), now)
 }

@@ -102,6 +102,5 @@ func CheckRelease(ctx context.Context, client *registry.Client, p *Policy, host 
 	if err != nil {
 		return Decision{}, err
 	}
-	proofs, _ := signing.Collection{Evidence: evidence}.VerifyAll(p.PublicKeys(), digest)
-	return p.DecideRelease(r, proofs, now)
+	return p.DecideRelease(r, p.Verify(signing.Collection{Evidence: evidence}, digest), now)
 }
