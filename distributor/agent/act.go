@@ -182,6 +182,10 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 		return err
 	}
 	d.position = d.host.log.Position()
+	var same map[string]bool
+	if d.trial == nil || !d.trial.proved.IsZero() {
+		same = sameSlots(d.version.Number, d.state.read().Slots, d.runningChain(), c)
+	}
 	if err := d.files.putSlots(c); err != nil {
 		return err
 	}
@@ -191,7 +195,7 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 		}
 		d.listening = true
 	}
-	d.trial = &trial{chain: c, since: time.Now(), epoch: before.epoch, before: before}
+	d.trial = &trial{chain: c, since: time.Now(), epoch: before.epoch, before: before, same: same}
 	d.host.hurry(true)
 	return nil
 }

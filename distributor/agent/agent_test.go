@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/envoy/envoytest"
@@ -272,6 +274,12 @@ func TestTheWayOfAChain(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("states %v, want %v", got, want)
 	}
+
+	// Envoy is told nothing of the artifact that a module came in, and reloads nothing for it.
+	moved := proto.CloneOf(plain)
+	moved.Artifact = digestOf([]byte("the same module in another artifact"))
+	second = s.give(filterOf("one", other, "second"), filterOf("two", moved, "also"))
+	s.await(second, waftv1.ChainState_SERVING)
 
 	before := attempts(t, config.Admin)
 	bad := s.give(filterOf("one", other, "refuse"))

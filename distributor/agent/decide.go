@@ -48,6 +48,8 @@ type trial struct {
 	epoch int
 	// before is the last observation before that; the zero value when Envoy started with it.
 	before observation
+	// same are the slots in which Envoy sees no difference to the chain that was there and served.
+	same map[string]bool
 	// proved is when Envoy was seen to serve it, with atProof; zero: not yet. resumed: proved by an earlier life of the agent.
 	proved  time.Time
 	atProof observation
@@ -181,7 +183,7 @@ func decideTrial(s situation) action {
 	}
 	if t.proved.IsZero() {
 		limit := t.since.Add(t.chain.loadLimit(swapLimit))
-		switch prove(t.chain.Hash, s.slots, t.before, s.current(t.epoch)) {
+		switch prove(t.chain.Hash, s.slots, t.same, t.before, s.current(t.epoch)) {
 		case proved:
 			return action{kind: accept, chain: t.chain}
 		case refused:

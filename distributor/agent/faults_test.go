@@ -268,6 +268,10 @@ func TestOldEnvoy(t *testing.T) {
 	first := s.give(filterOf("one", plain, "first"), filterOf("two", plain, "also"))
 	s.await(first, waftv1.ChainState_SERVING)
 	answers(t, config.Listen, "x-two", "also")
+	// The slot of a filter that stays as it is reloads nothing.
+	half := s.give(filterOf("one", plain, "half"), filterOf("two", plain, "also"))
+	s.await(half, waftv1.ChainState_SERVING)
+	answers(t, config.Listen, "x-one", "half")
 	second := s.give(filterOf("one", other, "second"), filterOf("two", plain, "more"))
 	s.await(second, waftv1.ChainState_SERVING)
 	answers(t, config.Listen, "x-one-flavour", "other")

@@ -75,7 +75,7 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 		if now.epoch != before.epoch {
 			return errors.New("envoy was started anew meanwhile")
 		}
-		switch prove(version, []string{envoy.PreloadSlotName}, before, now) {
+		switch prove(version, []string{envoy.PreloadSlotName}, nil, before, now) {
 		case proved:
 			return nil
 		case refused:

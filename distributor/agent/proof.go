@@ -1,5 +1,11 @@
 package agent
 
+import (
+	"slices"
+
+	"github.com/waft-project/waft/envoy"
+)
+
 // bypassRequests is how many requests must have completed, without the first filter of the chain having counted one of
 // them, before the chain counts as bypassed.
 const bypassRequests = 50
@@ -20,8 +26,8 @@ const (
 
 // prove compares what Envoy says now with what it said before the chain was put into the slots. version_text alone does
 // not do: a worker that hangs never gets the configuration that it names. config_reload alone does not either: it rises
-// with a rejection, too.
-func prove(hash string, slots []string, before, now observation) proof {
+// with a rejection, too. A slot whose content is the same takes the version and reloads nothing.
+func prove(hash string, slots []string, same map[string]bool, before, now observation) proof {
 	if now.hangs > before.hangs {
 		return hung
 	}
@@ -31,12 +37,31 @@ func prove(hash string, slots []string, before, now observation) proof {
 		if is.rejected > was.rejected {
 			return refused
 		}
-		reached = reached && is.version == hash && is.reload > was.reload
+		reached = reached && is.version == hash && (is.reload > was.reload || same[name])
 	}
 	if !reached {
 		return undecided
 	}
 	return proved
+}
+
+// sameSlots are the slots in which Envoy sees no difference between two chains: those differ in what it is not told, such as the artifact that
+// a module came in, or in other slots. filters are those that an Envoy before 1.39 has slots for.
+func sameSlots(number envoy.Number, filters []string, from, to *chain) map[string]bool {
+	if from == nil || to == nil {
+		return nil
+	}
+	alike := func(a, b filter) bool { return a.content() == b.content() }
+	if number.HasFilterChain() {
+		return map[string]bool{envoy.SlotName: slices.EqualFunc(from.Filters, to.Filters, alike)}
+	}
+	same := map[string]bool{}
+	for _, name := range filters {
+		named := func(f filter) bool { return f.Name == name }
+		i, j := slices.IndexFunc(from.Filters, named), slices.IndexFunc(to.Filters, named)
+		same[envoy.FilterSlotName(name)] = i >= 0 && j >= 0 && alike(from.Filters[i], to.Filters[j])
+	}
+	return same
 }
 
 // bypassed says whether requests complete without meeting the chain: the first filter, which has a counter, has counted
