@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -86,11 +87,23 @@ func commands(page string) string {
 			inside = true
 		case strings.HasPrefix(line, "```"):
 			inside = false
+		case inside && strings.HasPrefix(line, "! "):
+			// A shell goes on after a command that was to fail and did not, whatever its flags.
+			fmt.Fprintf(&script, "if %s; then echo 'this was to fail' >&2; exit 1; fi\n", strings.TrimSpace(line[2:]))
 		case inside:
 			script.WriteString(line)
 		}
 	}
 	return script.String()
+}
+
+func TestCommandsThatAreToFail(t *testing.T) {
+	for line, works := range map[string]bool{"! false": true, "! true": false, "true": true, "false": false} {
+		script := commands("```sh\n" + line + "\necho end\n```\n")
+		if err := exec.Command("bash", "-euo", "pipefail", "-c", script).Run(); (err == nil) != works {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
 }
 
 // runPage runs a page's commands in a process group of their own. What a page starts in the background is stopped when its
