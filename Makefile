@@ -45,11 +45,15 @@ e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults
 	$(GO) test -count 1 -timeout 20m -v ./e2e
 
 .PHONY: interop
-interop: interop-registry interop-rust ## Try what is not ours: clients and registries for artifacts, and a filter in Rust
+interop: interop-rust interop-prometheus interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, clients and registries for artifacts
 
 .PHONY: interop-rust
 interop-rust: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
 	$(GO) test -count 1 -timeout 15m -tags interop -run TestRust -v ./sdk/filtertest
+
+.PHONY: interop-prometheus
+interop-prometheus: .cache/tools/prometheus ## Have gates ask a real Prometheus
+	PROMETHEUS=$(CURDIR)/.cache/tools/prometheus $(GO) test -count 1 -timeout 5m -run Prometheus -v ./distributor/gates
 
 # What is tried with artifacts. The table comes last.
 .PHONY: interop-registry
@@ -76,6 +80,10 @@ interop-registry: build .cache/tools/oras .cache/tools/crane .cache/tools/cosign
 .cache/tools/skopeo .cache/tools/docker-registry &: tools/debian.sh
 	tools/debian.sh skopeo docker-registry
 	@touch .cache/tools/skopeo .cache/tools/docker-registry
+
+.cache/tools/prometheus: tools/debian.sh
+	tools/debian.sh prometheus
+	@touch $@
 
 # From its Go module, outside this one, whose go.mod it must not change.
 .cache/tools/cosign:
