@@ -208,7 +208,7 @@ func TestCapHoldsOverAllRollouts(t *testing.T) {
 		return err == nil && len(list) == 4
 	})
 	for _, n := range nodes {
-		n.setHold("serve")
+		n.setHold("load")
 	}
 	s.release("two", "good:2")
 	svc, _ := s.service()
@@ -218,6 +218,18 @@ func TestCapHoldsOverAllRollouts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	defer func() {
+		if t.Failed() {
+			for _, half := range []string{"a", "b"} {
+				r, err := svc.GetRollout(context.Background(), "second-"+half)
+				t.Logf("%s: %s: %s, %v\n%s", r.Name, r.Phase, r.Message, err, history(r))
+			}
+			for _, n := range nodes {
+				hold, _ := n.held()
+				t.Logf("%s is held before %q and served %v", n.hello.ID, hold, n.log())
+			}
+		}
+	}()
 	onTheirWay := func() []string {
 		var ids []string
 		for _, half := range []string{"a", "b"} {

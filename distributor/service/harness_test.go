@@ -345,7 +345,7 @@ type sim struct {
 	done   chan struct{}
 
 	mu sync.Mutex
-	// hold stops it before a step: fetch, load or serve.
+	// hold stops it before a step: fetch or load.
 	hold    string
 	freed   chan struct{}        // closed when hold changes
 	behaves map[string]behaviour // by module reference
