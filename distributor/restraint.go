@@ -33,9 +33,11 @@ type freezeFile struct {
 	path string
 	log  *slog.Logger
 
-	mu   sync.Mutex
-	seen fileMark
-	list []model.FreezeWindow
+	mu sync.Mutex
+	// seen is the file that list is of, told the one that the log was told cannot be read.
+	seen, told fileMark
+	lost       bool
+	list       []model.FreezeWindow
 }
 
 // fileMark is by what a change of a file is known.
@@ -78,15 +80,18 @@ func (f *freezeFile) windows() []model.FreezeWindow {
 	if mark == f.seen {
 		return f.list
 	}
-	f.seen = mark // each state of the file is told once
 	if err == nil {
 		var list []model.FreezeWindow
 		if list, err = readFreeze(f.path); err == nil {
-			f.list = list
+			f.list, f.seen, f.lost = list, mark, false
 			f.log.Info("freeze windows were read again", "file", f.path, "windows", len(list))
 			return f.list
 		}
 	}
+	if mark == f.told && f.lost {
+		return f.list
+	}
+	f.told, f.lost = mark, true // each state of the file is told once
 	f.log.Error("freeze windows could not be read; those from before hold", "file", f.path, "windows", len(f.list), "error", err)
 	return f.list
 }
@@ -102,10 +107,14 @@ func readFreeze(path string) ([]model.FreezeWindow, error) {
 		return nil, model.Invalidf(path, "", "keep one", "holds more than one document")
 	}
 	var document struct {
-		Freeze []model.FreezeWindow `json:"freeze"`
+		Freeze *[]model.FreezeWindow `json:"freeze"`
 	}
 	if err := yaml.UnmarshalStrict(text, &document); err != nil {
 		return nil, model.Invalidf(path, "", "write freeze: and a list of from and until", "%v", err)
 	}
-	return document.Freeze, model.ValidateFreeze(path, "freeze", document.Freeze)
+	if document.Freeze == nil {
+		// A file that is written anew is empty for a moment.
+		return nil, model.Invalidf(path, "freeze", "write freeze: [] where there are to be none", "is missing")
+	}
+	return *document.Freeze, model.ValidateFreeze(path, "freeze", *document.Freeze)
 }

@@ -40,7 +40,7 @@ func TestFreezeFile(t *testing.T) {
 	want("as it was written", 1)
 	write("freeze: [{from: Fri 16:00, until: Mon 08:00}, {from: Tue 00:00, until: Tue 01:00}]\n")
 	want("written again", 2)
-	for _, broken := range []string{"freeze: {", "freezes: []", "freeze: [{from: Fri, until: Mon}]", "freeze: []\n---\nfreeze: []\n"} {
+	for _, broken := range []string{"freeze: {", "freezes: []", "freeze: [{from: Fri, until: Mon}]", "freeze: []\n---\nfreeze: []\n", "", "freeze:\n"} {
 		write(broken)
 		want("broken, which must not thaw the fleet", 2)
 	}
@@ -48,8 +48,8 @@ func TestFreezeFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("gone", 2)
-	if told := strings.Count(log.String(), "could not be read"); told != 5 {
-		t.Errorf("the log tells of %d broken files, want 5:\n%s", told, &log)
+	if told := strings.Count(log.String(), "could not be read"); told != 7 {
+		t.Errorf("the log tells of %d broken files, want 7:\n%s", told, &log)
 	}
 	write("freeze: []\n")
 	want("empty", 0)

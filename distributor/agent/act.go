@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -184,7 +185,10 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 	d.position = d.host.log.Position()
 	var same map[string]bool
 	if d.trial == nil || !d.trial.proved.IsZero() {
-		same = sameSlots(d.version.Number, d.state.read().Slots, d.runningChain(), c)
+		from := d.runningChain()
+		same = sameSlots(d.version.Number, d.state.read().Slots, from, c)
+		// It must be what Envoy runs, and not only what was written.
+		maps.DeleteFunc(same, func(slot string, _ bool) bool { return before.slots[slot].version != from.Hash })
 	}
 	if err := d.files.putSlots(c); err != nil {
 		return err

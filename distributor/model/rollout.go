@@ -131,6 +131,8 @@ type WaveState struct {
 	// with a clock that jumps.
 	Deadline  time.Time `json:"deadline"`
 	SoakUntil time.Time `json:"soakUntil"`
+	// UndecidedSince is since when a gate could not decide at the end of the soak; zero: all could, or it is not over.
+	UndecidedSince time.Time `json:"undecidedSince,omitzero"`
 	// EndedAt is when the wave was complete; zero while it runs, and for ever for one that failed or was stopped.
 	EndedAt time.Time `json:"endedAt"`
 	// Overruled: a person promoted the wave, so an inconclusive gate does not stop it. A failed one still does, and so does an approval that

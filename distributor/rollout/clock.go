@@ -51,6 +51,7 @@ func (m *machine) shift(by time.Duration) {
 	if m.state.Wave >= 0 && m.wave().EndedAt.IsZero() {
 		move(&m.wave().Deadline)
 		move(&m.wave().SoakUntil)
+		move(&m.wave().UndecidedSince)
 	}
 	move(&m.state.RollbackDeadline)
 	for id, p := range m.state.Nodes {

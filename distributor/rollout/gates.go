@@ -14,13 +14,13 @@ const gateLoaded = "loaded"
 func (m *machine) readGates() []model.GateReading {
 	specs := m.waveSpec().Gates
 	readings := make([]model.GateReading, 0, len(specs))
-	var moved, others traffic
+	var moved, lately, others traffic
 	for i, g := range specs {
 		if i == 0 {
 			moved = m.traffic()
 		}
-		if g.Compares() && others.nodes == 0 {
-			others = m.trafficOfOthers()
+		if g.Compares() && lately.nodes+others.nodes == 0 {
+			lately, others = m.trafficLately(), m.trafficOfOthers()
 		}
 		reading := model.GateReading{Gate: g.Name(), At: m.now}
 		switch {
@@ -31,7 +31,7 @@ func (m *machine) readGates() []model.GateReading {
 		case g.Coverage != nil:
 			reading.Verdict, reading.Detail = coverage(*g.Coverage, moved)
 		case g.Comparison != nil:
-			reading.Verdict, reading.Detail = comparison(*g.Comparison, moved, others)
+			reading.Verdict, reading.Detail = comparison(*g.Comparison, lately, others)
 		case g.Approval != nil:
 			reading.Verdict, reading.Detail = approval(m.wave().Approval, *g.Approval)
 		case g.Elsewhere():
@@ -73,6 +73,10 @@ func (m *machine) readElsewhere(gate int, none model.GateReading) model.GateRead
 	since := ServedSince(m.state)
 	if !ok || since.IsZero() || r.At.Before(since) {
 		none.Verdict, none.Detail = model.VerdictInconclusive, "there is no answer yet"
+		return none
+	}
+	if over := m.wave().SoakUntil; m.state.Phase == model.RolloutSoaking && !m.now.Before(over) && r.At.Before(over) && r.Verdict == model.VerdictPass {
+		none.Verdict, none.Detail = model.VerdictInconclusive, "the last answer is from before the end of the soak: "+r.Detail
 		return none
 	}
 	r.Gate = none.Gate
@@ -127,6 +131,26 @@ func (m *machine) traffic() traffic {
 		}
 		t.nodes++
 		if stats := m.view(id).Stats; stats.Chain == p.Chain {
+			t.add(stats)
+		}
+	}
+	return t
+}
+
+// trafficLately is traffic since the nodes of the current wave were moved: what earlier waves have served before is from another time than
+// what the nodes that have not moved are asked about.
+func (m *machine) trafficLately() traffic {
+	var t traffic
+	for id, p := range m.state.Nodes {
+		if !moved(p) || p.Chain == p.FromChain {
+			continue
+		}
+		t.nodes++
+		stats := m.view(id).Stats
+		if p.MovedAt.Before(m.wave().MovedAt) {
+			stats = m.view(id).Lately
+		}
+		if stats.Chain == p.Chain {
 			t.add(stats)
 		}
 	}

@@ -16,37 +16,52 @@ func (m *machine) move() {
 	m.advance()
 }
 
-// advance moves as many nodes of the wave as may be on their way at once. Those that are not counted take no room: they are away already, or
-// nothing is known of them. A wave that can move nobody, since others take the room, or it is frozen, does not come nearer to its deadline.
-func (m *machine) advance() {
+// advance moves as many nodes of the wave as may be on their way at once, and says how many are left. A wave that can move nobody, since
+// others take the room, or it is frozen, does not come nearer to its deadline, unless nodes that it has moved are late.
+func (m *machine) advance() int {
 	waiting := slices.DeleteFunc(m.assignable(), func(id string) bool { return moved(m.state.Nodes[id]) })
 	if len(waiting) == 0 {
-		return
+		return 0
 	}
 	if m.frozen != "" {
-		m.standBy(fmt.Sprintf("%s has %s left to move, which waits: %s", m.waveName(), plural(len(waiting), "node"), m.frozen))
-		return
+		m.hold(fmt.Sprintf("%s has %s left to move, which waits: %s", m.waveName(), plural(len(waiting), "node"), m.frozen))
+		return len(waiting)
 	}
-	room, some := m.room(), false
+	room, left := m.room(), 0
 	for _, id := range waiting {
-		if !m.state.Nodes[id].Uncounted {
+		if takesRoom(m.view(id)) {
 			if room <= 0 {
+				left++
 				continue
 			}
 			room--
 		}
 		m.moveNode(id)
-		some = true
 	}
-	limit := m.state.Spec.MaxNotServing
-	switch {
+	switch limit := m.state.Spec.MaxNotServing; {
 	case limit == 0:
-	case some: // each group has the time of a wave
+	case left < len(waiting): // each group has the time of a wave
 		m.wave().Deadline = m.now.Add(deadline(m.waveSpec()))
-	case m.onTheirWay() == 0:
-		m.standBy(fmt.Sprintf("%s waits: of the fleet's nodes no more than %d may be on their way or not serving", m.waveName(), limit))
+	default:
+		m.hold(fmt.Sprintf("%s waits: of the fleet's nodes no more than %d may be on their way or not serving", m.waveName(), limit))
 	}
+	return left
 }
+
+// hold says what the wave waits for. Its deadline stands still, unless a counted node that it has moved has yet to serve.
+func (m *machine) hold(what string) {
+	for _, id := range m.waveNodes() {
+		if p := m.state.Nodes[id]; moved(p) && p.State != model.NodeServing {
+			m.wait(what)
+			return
+		}
+	}
+	m.standBy(what)
+}
+
+// takesRoom says whether a node that is moved is one more on its way: not one that is away, of which nothing is known, or that serves
+// nothing, which can only become better.
+func takesRoom(v NodeView) bool { return v.Reports && present(v) && !Unsettled(v) }
 
 // moveNode assigns the release to a node of the wave, one that is away too.
 func (m *machine) moveNode(id string) {

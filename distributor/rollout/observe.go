@@ -2,7 +2,9 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -67,7 +69,7 @@ func (m *machine) fetching() {
 	m.dropFromFetching()
 	counted, missing := m.waveNodes(), []string(nil)
 	if len(m.assignable()) == 0 {
-		m.completeWave("has lost all its nodes")
+		m.loseWave()
 		return
 	}
 	if len(counted) == 0 {
@@ -103,7 +105,11 @@ func (m *machine) moving() {
 		return
 	}
 	m.dropFromFetching()
-	m.advance()
+	if len(m.assignable()) == 0 {
+		m.loseWave()
+		return
+	}
+	left := m.advance()
 	lost := m.assignAgain()
 	var late []string
 	for _, id := range m.waveNodes() {
@@ -112,7 +118,11 @@ func (m *machine) moving() {
 		}
 	}
 	switch {
-	case len(late) == 0 && len(lost) == 0:
+	case len(late) == 0 && len(lost) == 0 && left == 0:
+		if len(m.waveNodes()) == 0 && !m.proved() && !m.wave().Overruled {
+			m.inconclusive(gateLoaded, "none of the nodes can be counted: "+list(m.reasons(m.wave().Nodes)))
+			return
+		}
 		m.soak()
 	case !m.now.Before(m.wave().Deadline):
 		m.failLate(union(late, lost))
@@ -144,24 +154,55 @@ func (m *machine) soaking() {
 	}
 	readings := m.readGates()
 	undecided := undecidedOf(m.waveSpec().Gates, readings)
+	// While a person or the end of a freeze is waited for, a gate that cannot tell for a moment pauses nothing: paused, nothing would be
+	// watched.
+	if g := m.unapproved(); g != nil {
+		m.wait(fmt.Sprintf("%s: %s; waits for an approval", m.waveName(), because(measured(undecided), g.Note)))
+		return
+	}
+	if m.frozen != "" && m.state.Wave+1 < len(m.state.Spec.Waves) {
+		m.wait(fmt.Sprintf("%s is over: %s; the next one waits: %s", m.waveName(), measured(undecided), m.frozen))
+		return
+	}
 	if len(undecided) > 0 && !m.wave().Overruled {
-		if m.now.Before(m.wave().SoakUntil.Add(SampleGrace)) {
+		since := &m.wave().UndecidedSince
+		if since.IsZero() {
+			*since = m.now
+		}
+		if m.now.Sub(*since) < SampleGrace {
 			return
 		}
+		*since = time.Time{}
 		m.keep(readings)
 		m.pauseInconclusive(undecided[0].Gate, undecided[0].Detail)
 		return
 	}
-	if g := m.unapproved(); g != nil {
-		m.wait(fmt.Sprintf("%s: %s; waits for an approval", m.waveName(), because("all that is measured is well", g.Note)))
-		return
-	}
-	if m.frozen != "" && m.state.Wave+1 < len(m.state.Spec.Waves) {
-		m.wait(fmt.Sprintf("%s is complete; the next one waits: %s", m.waveName(), m.frozen))
-		return
-	}
 	m.keep(readings)
 	m.completeWave("is complete")
+}
+
+// measured is how the gates stand, but for an approval. It names no figures: each change of the words is a line of history.
+func measured(undecided []model.GateReading) string {
+	if len(undecided) == 0 {
+		return "all that is measured is well"
+	}
+	return "the gate " + undecided[0].Gate + " cannot tell"
+}
+
+// loseWave goes on from a wave that has nobody left to move: to its end, or to the person that it asks for.
+func (m *machine) loseWave() {
+	const lost = "has lost all its nodes"
+	if m.unapproved() == nil {
+		m.completeWave(lost)
+		return
+	}
+	m.askNobody(lost)
+}
+
+// askNobody soaks a wave without nodes, since the next one must not begin before a person has said so.
+func (m *machine) askNobody(why string) {
+	m.wave().MovedAt, m.wave().SoakUntil = m.now, m.now
+	m.enter(model.RolloutSoaking, Actor, "%s %s", m.waveName(), why)
 }
 
 // wait says what the rollout waits for, once.
@@ -175,6 +216,7 @@ func (m *machine) wait(what string) {
 // standBy is wait while the wave's deadline stands still.
 func (m *machine) standBy(what string) {
 	m.wave().Deadline = m.wave().Deadline.Add(m.passed)
+	m.passed = 0 // once a step
 	m.wait(what)
 }
 
@@ -251,6 +293,8 @@ func (m *machine) failed() bool {
 }
 
 func (m *machine) failLate(late []string) {
+	// Nodes that wait for room, and were given nothing, are at no fault.
+	late = slices.DeleteFunc(late, func(id string) bool { return !moved(m.state.Nodes[id]) })
 	reasons := make([]string, 0, len(late))
 	for _, id := range late {
 		p := m.state.Nodes[id]

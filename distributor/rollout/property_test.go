@@ -431,7 +431,8 @@ func (c *checker) restraint(was, next model.Rollout, observe Observe) {
 			if observe.Frozen != "" {
 				c.t.Fatalf("%s was moved while it is frozen", id)
 			}
-			if !p.Uncounted {
+			// One that serves nothing can only become better.
+			if v := views[id]; v.Reports && (v.Connected || v.Silent <= SilenceGrace) && !(v.Given && v.Serving == "") {
 				fresh++
 			}
 		}

@@ -43,13 +43,20 @@ func New(name string, layer model.Layer, spec model.RolloutSpec, by By, now time
 	return r
 }
 
-// Changed says whether after must be written where before was: whether they differ in more than SeenAt, or SeenAt has
-// gone on by SeenEvery.
+// Changed says whether after must be written where before was: whether they differ in more than SeenAt and a deadline that stands still, which
+// is one that moves with it, or SeenAt has gone on by SeenEvery.
 func Changed(before, after model.Rollout) bool {
 	if after.SeenAt.Sub(before.SeenAt).Abs() >= SeenEvery {
 		return true
 	}
+	passed := after.SeenAt.Sub(before.SeenAt)
 	before.SeenAt = after.SeenAt
+	if i := after.Wave; passed != 0 && i >= 0 && i == before.Wave && i < len(before.Waves) && i < len(after.Waves) {
+		if before.Waves[i].Deadline.Add(passed).Equal(after.Waves[i].Deadline) {
+			before.Waves = slices.Clone(before.Waves)
+			before.Waves[i].Deadline = after.Waves[i].Deadline
+		}
+	}
 	return !reflect.DeepEqual(before, after)
 }
 

@@ -38,7 +38,7 @@ type NodeView struct {
 	// Stats are the latest statistics; read only when they are about the chain in question.
 	Stats model.Statistics
 	// Lately is what it has served, with whatever chain, since the nodes of the current wave were moved, as far as that is known: less
-	// where its reports were interrupted. It is read of nodes that have not moved.
+	// where its reports were interrupted. It is read of nodes that have not moved, or in an earlier wave.
 	Lately model.Statistics
 	// Unloadable says why its Envoy cannot load TargetChain, by the modules' manifests; empty when it can.
 	Unloadable string

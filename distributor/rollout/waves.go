@@ -144,7 +144,12 @@ func (m *machine) beginWave(wave int) {
 	}
 	m.state.Waves = append(m.state.Waves, model.WaveState{Nodes: ids, StartedAt: m.now, Deadline: m.now.Add(deadline(m.waveSpec()))})
 	if len(ids) == 0 {
-		m.completeWave("has no nodes: " + whyEmpty(m.waveSpec(), s))
+		why := "has no nodes: " + whyEmpty(m.waveSpec(), s)
+		if m.unapproved() != nil {
+			m.askNobody(why)
+			return
+		}
+		m.completeWave(why)
 		return
 	}
 	m.enter(model.RolloutFetching, Actor, "%s takes %d of %s: %s", m.waveName(), len(ids), plural(s.total, "node"), list(ids))

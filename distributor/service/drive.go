@@ -171,6 +171,9 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 	}
 
 	s.mu.Lock()
+	if before.Phase == model.RolloutPaused && after.Phase != model.RolloutPaused {
+		e.asked = nil // what was answered before the pause is old
+	}
 	e.state, e.revision = after, revision
 	if changed {
 		e.written = after

@@ -26,6 +26,9 @@ type GateSubject struct {
 // gateTimeout bounds one question.
 const gateTimeout = 10 * time.Second
 
+// lastAsk is the least time between two questions.
+const lastAsk = time.Second
+
 // gateKey is a gate of a rollout: its wave and its place there.
 type gateKey struct{ wave, gate int }
 
@@ -59,7 +62,11 @@ func (s *Service) ask(ctx context.Context, e *entry) {
 			}
 			e.asked[gateKey{wave, i}] = a
 		}
-		if a.underway || time.Since(a.begun) < gate.Every() {
+		due := gate.Every()
+		if over := e.state.Waves[wave].SoakUntil; e.state.Phase == model.RolloutSoaking && !s.stamp().Before(over) && a.reading.At.Before(over) {
+			due = min(due, lastAsk) // the answer that decides is one from after the soak
+		}
+		if a.underway || time.Since(a.begun) < due {
 			continue
 		}
 		a.underway, a.begun = true, time.Now()

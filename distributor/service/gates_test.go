@@ -194,6 +194,25 @@ func TestFrozenFleetStands(t *testing.T) {
 	wantServed(t, nodes, "good:1", "good:2", "good:1")
 }
 
+// An undo takes back: what only waits, as a rollout does in a freeze, is not in its way; and goes on once it has ended.
+func TestUndoDoesNotWaitForWhatWaits(t *testing.T) {
+	s, nodes := settled(t, 2)
+	svc, _ := s.service()
+	s.release("two", "good:2")
+	s.begin("second", "two", all)
+	s.reach("second", model.RolloutDone)
+	frozen := service.RolloutDraft{Name: "third", Release: "one", Waves: waves(all), Freeze: []model.FreezeWindow{{From: "2000-01-01T00:00:00Z", Until: "2100-01-01T00:00:00Z"}}}
+	if _, err := svc.StartRollout(t.Context(), alice, frozen); err != nil {
+		t.Fatal(err)
+	}
+	s.until("third", "being frozen", func(r model.Rollout) bool { return strings.Contains(r.Message, "frozen") })
+	if _, err := svc.Undo(t.Context(), alice, "second"); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("second-undo", model.RolloutDone)
+	wantServed(t, nodes, "good:1", "good:2", "good:1")
+}
+
 // TestCapHoldsOverAllRollouts: two rollouts over different nodes, of which no more than one may be on its way together.
 func TestCapHoldsOverAllRollouts(t *testing.T) {
 	s, nodes := settled(t, 4)

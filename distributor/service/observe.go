@@ -62,7 +62,7 @@ func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) ro
 		CurrentChain: n.chain.Hash,
 		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts, Stats: n.stats,
 	}
-	if wave, watched := watchedWave(e.state); watched && e.state.Nodes[n.row.ID].MovedAt.IsZero() {
+	if wave, watched := watchedWave(e.state); watched {
 		view.Lately = n.lately.read(e.state.Waves[wave].MovedAt, n.stats, n.statsAt)
 	}
 	release, gives := rollout.ReleaseFor(e.state, n.row.ID)
@@ -131,11 +131,15 @@ func (s *Service) holders(e *entry) map[string]string {
 	return held
 }
 
-// blockerOf is the earliest other rollout, begun before this one and not ended, that shares nodes with it; nil for none.
-// mu is held.
+// blockerOf is the earliest other rollout, not ended, that shares nodes with this one and goes before it; nil for none: one that has moved
+// nodes, and one that waits and began before. An undo, which takes back, does not wait for those that wait themselves. mu is held.
 func (s *Service) blockerOf(state model.Rollout, nodes []*node) *entry {
 	for _, other := range s.active {
-		if other.state.Name == state.Name || (state.Sequence != 0 && other.state.Sequence > state.Sequence) {
+		if other.state.Name == state.Name {
+			continue
+		}
+		waits := other.state.Phase == model.RolloutPending || other.state.Phase == model.RolloutPaused && other.state.Resume == model.RolloutPending
+		if waits && (state.Undoes != "" || state.Sequence != 0 && other.state.Sequence > state.Sequence) {
 			continue
 		}
 		if len(rollout.Conflicts(state, other.state, rowsOf(nodes))) > 0 {

@@ -90,7 +90,7 @@ func (s *Service) undo(actor Actor, undone model.Rollout, now time.Time) (model.
 		return model.Rollout{}, &model.Error{Kind: model.ErrPrecondition, Object: object, Message: "nothing to take back: " + why,
 			Next: "roll another release out instead"}
 	}
-	spec := model.RolloutSpec{Release: mostCommon(restore), Selector: undone.Spec.Selector, MaxNotServing: undone.Spec.MaxNotServing, Waves: undoWaves()}
+	spec := model.RolloutSpec{Release: mostCommon(restore), Selector: undone.Spec.Selector, Waves: undoWaves()}
 	return rollout.NewUndo(s.undoName(undone.Name), undone, restore, spec, actor.by(), now), nil
 }
 
