@@ -1,10 +1,14 @@
 package distributor
 
 import (
+	"errors"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
@@ -26,6 +30,42 @@ func newMetrics(version string) (*prometheus.Registry, error) {
 		}
 	}
 	return r, nil
+}
+
+// decisions measures what deciding about rollouts takes.
+type decisions struct{ took, wrote prometheus.Histogram }
+
+func newDecisions(r prometheus.Registerer) (decisions, error) {
+	d := decisions{
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "waft_rollout_decision_seconds", Buckets: decisionBuckets,
+			Help: "What one decision about a rollout took, from the picture of the fleet to the last duty set, without the store.",
+		}),
+		wrote: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "waft_rollout_write_seconds", Buckets: decisionBuckets,
+			Help: "What the store took to keep a rollout that a decision had changed.",
+		}),
+	}
+	return d, errors.Join(r.Register(d.took), r.Register(d.wrote))
+}
+
+// decisionBuckets are narrow around what a decision about 10,000 nodes may take, 50 ms.
+var decisionBuckets = []float64{.0005, .001, .002, .005, .01, .015, .02, .025, .03, .035, .04, .045, .05, .06, .07, .08, .1, .15, .2, .3, .5, 1, 5}
+
+func (d decisions) observe(one service.Decision) {
+	d.took.Observe(one.Took.Seconds())
+	if one.Wrote > 0 {
+		d.wrote.Observe(one.Wrote.Seconds())
+	}
+}
+
+// withStore adds the figures of the embedded etcd, which registers them for the whole process, and none of the others there: those of the
+// process are in ours.
+func withStore(own prometheus.Gatherer) prometheus.Gatherer {
+	return prometheus.Gatherers{own, prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		all, err := prometheus.DefaultGatherer.Gather()
+		return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool { return !strings.HasPrefix(f.GetName(), "etcd_") }), err
+	})}
 }
 
 // stateWaiting is the label of nodes that have said nothing of a chain, as `waft nodes list` shows them.

@@ -108,9 +108,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	metrics, err := newMetrics(cfg.Version)
+	if err != nil {
+		return err
+	}
+	decided, err := newDecisions(metrics)
+	if err != nil {
+		return err
+	}
 	svc, err := service.New(service.Config{
 		Store: st, Modules: mods, Trust: policy, Gates: gateReader, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
-		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace,
+		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
 	})
 	if err != nil {
 		return err
@@ -118,10 +126,6 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	courier.release = svc.GetRelease
 
 	// 6. The protocols over it.
-	metrics, err := newMetrics(cfg.Version)
-	if err != nil {
-		return err
-	}
 	if err := metrics.Register(fleet{counts: svc.Counts}); err != nil {
 		return err
 	}

@@ -409,6 +409,7 @@ func TestTheWholeWay(t *testing.T) {
 	for _, line := range []string{
 		`istio_mcp_clients_total{component="source"} 2`, `waft_build_info{`,
 		`waft_nodes{presence="connected",state="serving"} 1`, `waft_nodes{presence="connected",state="waiting"} 1`, `waft_rollouts{phase="Done"} 1`,
+		`waft_rollout_decision_seconds_count `, `waft_rollout_write_seconds_count `, `etcd_mvcc_put_total `,
 	} {
 		if status != http.StatusOK || !strings.Contains(body, line) {
 			t.Errorf("metrics: %d, without %s: %s", status, line, body)

@@ -28,7 +28,7 @@ func (w web) handler() http.Handler {
 	closed.HandleFunc("/openapi.json", api.ServeOpenAPI)
 	closed.Handle(apiPrefix, w.v2())
 	closed.Handle(evidencePrefix, w.evidence)
-	closed.Handle("/metrics", promhttp.HandlerFor(w.metrics, promhttp.HandlerOpts{Registry: w.metrics}))
+	closed.Handle("/metrics", promhttp.HandlerFor(withStore(w.metrics), promhttp.HandlerOpts{Registry: w.metrics}))
 	closed.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "waft: /v1/ REST, /openapi.json, /v2/ registry, /metrics, /healthz, /readyz")
 	})

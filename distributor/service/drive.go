@@ -133,10 +133,13 @@ func (s *Service) observe(ctx context.Context, e *entry) {
 	if waits {
 		return
 	}
+	begun := time.Now()
+	s.wrote = 0
 	event, err := s.observation(ctx, e)
 	if err == nil {
 		_, err = s.step(ctx, e, event, nil)
 	}
+	s.decided(Decision{Took: time.Since(begun) - s.wrote, Wrote: s.wrote})
 	if err != nil && ctx.Err() == nil {
 		s.log.Error("a rollout could not be stepped; trying again", "rollout", e.state.Name, "after", failedDelay, "error", err)
 		s.drive.wake(failedDelay)
@@ -161,7 +164,9 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 	revision := e.revision
 	if changed {
 		writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
+		begun := time.Now()
 		revision, err = s.store.UpdateRollout(writeCtx, after, e.revision, stepAudit(before, after, by, s.stamp()))
+		s.wrote = time.Since(begun)
 		cancel()
 		if err != nil {
 			// Whether it was written is not known (or somebody else did): go on from what the store has.

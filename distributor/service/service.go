@@ -48,6 +48,16 @@ type Config struct {
 	// StartGrace is how long after a start rollouts wait for the nodes to come back; 0 means DefaultStartGrace. A rollout
 	// whose nodes are all back goes on at once.
 	StartGrace time.Duration
+	// Decided, when set, is told of each decision about a rollout that the fleet called for. The drive loop calls it and waits for it.
+	Decided func(Decision)
+}
+
+// Decision is what one decision took.
+type Decision struct {
+	// Took is from the picture of the fleet to the last duty set, without Wrote.
+	Took time.Duration
+	// Wrote is how long the store took to keep the rollout; zero when there was nothing to keep.
+	Wrote time.Duration
 }
 
 // Actor is who asks for a change, and why. Every change is kept with both.
@@ -102,6 +112,9 @@ type Service struct {
 	asking sync.WaitGroup
 	// unsure are rollouts that may be in the store although storing them failed; the drive loop's own.
 	unsure map[string]struct{}
+	// decided is Config.Decided; wrote is what the step that is being taken has waited for the store; the drive loop's own.
+	decided func(Decision)
+	wrote   time.Duration
 
 	mu    sync.Mutex
 	phase runPhase
@@ -139,7 +152,7 @@ func New(config Config) (*Service, error) {
 	}
 	s := &Service{
 		store: config.Store, modules: config.Modules, trust: config.Trust, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
-		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
+		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace, decided: config.Decided,
 		commands: make(chan func(context.Context)),
 		stopped:  make(chan struct{}),
 		drive:    newWaker(),
@@ -160,6 +173,9 @@ func New(config Config) (*Service, error) {
 	}
 	if s.freeze == nil {
 		s.freeze = func() []model.FreezeWindow { return nil }
+	}
+	if s.decided == nil {
+		s.decided = func(Decision) {}
 	}
 	if s.now == nil {
 		s.now = time.Now
