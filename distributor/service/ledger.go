@@ -12,8 +12,10 @@ import (
 
 // How long a change of a row may wait, so that what comes together is written together.
 const (
-	// ledgerDelay is for what a node says of its chain.
+	// ledgerDelay is for how a chain has ended on a node: serving, degraded, rejected.
 	ledgerDelay = 200 * time.Millisecond
+	// passingDelay is for the states on the way there, which mostly are overtaken; after a crash a node tells them again.
+	passingDelay = 2 * time.Second
 	// offeredDelay is for an ACK, which reports mostly overtake.
 	offeredDelay = 2 * time.Second
 	// A failed write is tried again after writeRetryMin, doubling to writeRetryMax.

@@ -213,19 +213,23 @@ func clip(text string, limit int) string {
 }
 
 func (s *Service) report(n *node, report ChainReport) {
-	changed := false
+	changed, delay := false, passingDelay
 	if report.Serving != n.row.Serving {
 		if n.row.Serving != "" {
 			n.row.Previous = n.row.Serving
 		}
-		n.row.Serving, changed = report.Serving, true
+		n.row.Serving, changed, delay = report.Serving, true, ledgerDelay
 	}
 	current := report.Chain != "" && report.Chain == n.row.Ledger.Chain && (report.Generation == 0 || report.Generation >= n.floor)
 	if current && s.record(n, report) {
 		changed = true
+		switch report.State {
+		case model.ChainServing, model.ChainDegraded, model.ChainRejected:
+			delay = ledgerDelay
+		}
 	}
 	if changed {
-		s.mark(n, ledgerDelay)
+		s.mark(n, delay)
 	}
 }
 
