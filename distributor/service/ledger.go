@@ -85,11 +85,15 @@ type write struct {
 
 // flush writes the rows that are due by then, in batches. After each batch the sinks of its nodes see what is durable.
 func (s *Service) flush(ctx context.Context, by time.Time) error {
+	var queue []*node
 	for {
-		batch := s.takeBatch(by)
-		if len(batch) == 0 {
-			return nil
+		if len(queue) == 0 {
+			if queue = s.due(by); len(queue) == 0 {
+				return nil
+			}
 		}
+		var batch []write
+		batch, queue = s.takeBatch(queue)
 		err := s.put(ctx, batch)
 		if !errors.Is(err, model.ErrInvalid) {
 			if err != nil {
@@ -130,30 +134,44 @@ func (s *Service) put(ctx context.Context, batch []write) error {
 	return nil
 }
 
-// takeBatch takes as many due rows as fit one transaction, and sets the ledger's next wake.
-func (s *Service) takeBatch(by time.Time) []write {
+// due are the nodes whose rows are due by then; it sets the ledger's next wake for the others. It looks at every row that has changed, so
+// that not each batch has to.
+func (s *Service) due(by time.Time) []*node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var batch []write
-	room := MaxBatch
+	var queue []*node
 	next := time.Time{}
 	for n := range s.dirty {
-		cost := 1 + 2*len(n.audit)
-		if n.due.After(by) || cost > room {
-			if next.IsZero() || n.due.Before(next) {
-				next = n.due
-			}
-			continue
+		switch {
+		case !n.due.After(by):
+			queue = append(queue, n)
+		case next.IsZero() || n.due.Before(next):
+			next = n.due
 		}
-		room -= cost
-		batch = append(batch, write{n: n, row: n.row, version: n.version, audit: n.audit})
-		n.audit, n.due = nil, time.Time{}
-		delete(s.dirty, n)
 	}
 	if !next.IsZero() {
 		s.ledger.wake(max(time.Until(next), 0))
 	}
-	return batch
+	return queue
+}
+
+// takeBatch takes as many rows of a queue as fit one transaction, as they are now, and gives the rest of the queue.
+func (s *Service) takeBatch(queue []*node) ([]write, []*node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var batch []write
+	room := MaxBatch
+	for len(queue) > 0 {
+		n := queue[0]
+		if room -= 1 + 2*len(n.audit); room < 0 && len(batch) > 0 {
+			break
+		}
+		queue = queue[1:]
+		batch = append(batch, write{n: n, row: n.row, version: n.version, audit: n.audit})
+		n.audit, n.due = nil, time.Time{}
+		delete(s.dirty, n)
+	}
+	return batch, queue
 }
 
 // putBack marks rows again whose write failed. A transaction of which nothing was heard may have been done all the same:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/waft-project/waft/distributor/delivery"
@@ -42,9 +43,8 @@ type node struct {
 	lastSeen time.Time
 	// fetched are the digests that the node said it has.
 	fetched map[string]struct{}
-	// stats are the latest, which came at statsAt; lately counts what was served since a wave moved.
-	stats    model.Statistics
-	statsAt  time.Time
+	// counts are the latest statistics; lately counts what was served since a wave moved.
+	counts   counts
 	lately   window
 	restarts int
 }
@@ -94,7 +94,26 @@ type NodeStatus struct {
 }
 
 func (n *node) status() NodeStatus {
-	return NodeStatus{Node: n.row, Chain: n.chain.Hash, Presence: n.presence(), LastSeen: n.lastSeen, Statistics: n.stats}
+	stats, came := n.counts.get()
+	seen := n.lastSeen
+	if came.After(seen) {
+		seen = came
+	}
+	return NodeStatus{Node: n.row, Chain: n.chain.Hash, Presence: n.presence(), LastSeen: seen, Statistics: stats}
+}
+
+// counts are the latest statistics of a node and when they came. They have a lock of their own, which may be taken under Service.mu: a
+// large fleet sends them by the thousand each second, and no decision should queue behind those.
+type counts struct {
+	mu    sync.Mutex
+	stats model.Statistics
+	came  time.Time
+}
+
+func (c *counts) get() (model.Statistics, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats, c.came
 }
 
 // maxUnwritten is how many audit entries may wait with a row; more would not fit one transaction.
@@ -203,16 +222,16 @@ func (s *Service) RetryNode(ctx context.Context, actor Actor, id string) (NodeSt
 // Collections are what the node is to be sent now, always all three. A node that is not known, or waits for its first
 // release, gets them empty. They are shared and must not be changed.
 func (s *Service) Collections(ctx context.Context, nodeID string) ([]model.Collection, error) {
-	s.mu.Lock()
+	s.enter()
 	if err := s.ready(); err != nil {
-		s.mu.Unlock()
+		s.leave()
 		return nil, err
 	}
 	row, chain, prefetch := model.Node{ID: nodeID}, model.Chain{}, []model.Module(nil)
 	if n := s.nodes[nodeID]; n != nil {
 		row, chain, prefetch = n.given, n.givenChain, n.duty.prefetch
 	}
-	s.mu.Unlock()
+	s.leave()
 	return delivery.Collections(row, chain, prefetch), nil
 }
 

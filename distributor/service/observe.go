@@ -55,15 +55,16 @@ func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
 // viewOf is one node as a rollout sees it; mu is held.
 func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) rollout.NodeView {
 	now := s.now()
+	stats, came := n.counts.get()
 	view := rollout.NodeView{
 		ID: n.row.ID, Labels: n.row.Labels,
 		Connected: n.connected(), Silent: s.silent(n, now), Reports: n.row.Reports,
 		Assigned: n.row.Assigned[e.state.Layer], Given: len(n.row.Assigned) > 0,
 		CurrentChain: n.chain.Hash,
-		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts, Stats: n.stats,
+		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts, Stats: stats,
 	}
 	if wave, watched := watchedWave(e.state); watched {
-		view.Lately = n.lately.read(e.state.Waves[wave].MovedAt, n.stats, n.statsAt)
+		view.Lately = n.lately.read(e.state.Waves[wave].MovedAt, stats, came)
 	}
 	release, gives := rollout.ReleaseFor(e.state, n.row.ID)
 	if !gives {

@@ -116,6 +116,10 @@ type Service struct {
 	decided func(Decision)
 	wrote   time.Duration
 
+	// streams is taken before mu by what nodes' streams do (enter), so that at most one of them waits for mu: thousands come at once when
+	// a wave moves, and a decision, or the ledger, would have to wait for all that came before it.
+	streams sync.Mutex
+
 	mu    sync.Mutex
 	phase runPhase
 	// startedAt is when the store was read; silence counts from it at the earliest.
@@ -233,6 +237,17 @@ func (s *Service) Run(ctx context.Context) error {
 // stamp is now as rows keep it: UTC, to be compared by the wall clock. Presence is measured with now itself, which a step
 // of the system's clock does not move.
 func (s *Service) stamp() time.Time { return s.now().Round(0).UTC() }
+
+// enter takes mu for a stream; leave gives it back. Nobody who holds mu may enter.
+func (s *Service) enter() {
+	s.streams.Lock()
+	s.mu.Lock()
+}
+
+func (s *Service) leave() {
+	s.mu.Unlock()
+	s.streams.Unlock()
+}
 
 // stop refuses further calls and closes sessions and watches. It may be called more than once.
 func (s *Service) stop() {

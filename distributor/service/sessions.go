@@ -76,7 +76,7 @@ type Session struct {
 	reports    bool
 	directives chan Directive
 	done       chan struct{}
-	// Service.mu guards what follows.
+	// Service.mu guards what follows; closed is changed under node.counts.mu, too, and may be read under either.
 	closed bool
 	last   Directive
 }
@@ -100,8 +100,8 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 		}
 	}
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.enter()
+	defer s.leave()
 	if err := s.ready(); err != nil {
 		return nil, err
 	}
@@ -261,7 +261,17 @@ func (x *Session) Statistics(stats model.Statistics) {
 	if len(stats.Chain) > MaxReportHash {
 		return
 	}
-	x.told(statisticsDelay, func(s *Service, n *node) { n.stats, n.statsAt = stats, s.stamp() })
+	s, c := x.service, &x.node.counts
+	now := s.stamp()
+	c.mu.Lock()
+	closed := x.closed
+	if !closed {
+		c.stats, c.came = stats, now
+	}
+	c.mu.Unlock()
+	if !closed {
+		s.drive.wake(statisticsDelay)
+	}
 }
 
 // EnvoyRestarted says that the node's Envoy came up again.
@@ -275,8 +285,8 @@ func (x *Session) EnvoyRestarted(at time.Time, reason string) {
 // told changes the picture of the node, unless the session is closed, and wakes the drive loop where a rollout may care.
 func (x *Session) told(delay time.Duration, change func(*Service, *node)) {
 	s := x.service
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.enter()
+	defer s.leave()
 	if x.closed {
 		return
 	}
@@ -297,8 +307,8 @@ func (x *Session) Done() <-chan struct{} { return x.done }
 // Close ends the session. It may be called more than once.
 func (x *Session) Close() {
 	s := x.service
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.enter()
+	defer s.leave()
 	if x.closed {
 		return
 	}
@@ -314,7 +324,9 @@ func (s *Service) closeSession(x *Session) {
 	if x.closed {
 		return
 	}
+	x.node.counts.mu.Lock()
 	x.closed = true
+	x.node.counts.mu.Unlock()
 	delete(x.node.sessions, x)
 	close(x.done)
 }
@@ -347,8 +359,8 @@ func (s *Service) direct(n *node) {
 // Offered says that a sink of the node has received and stored the chain (an ACK of its protocol). For a sink that sends no
 // reports the ledger gets no further.
 func (s *Service) Offered(nodeID, chain string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.enter()
+	defer s.leave()
 	n := s.nodes[nodeID]
 	if s.ready() != nil || n == nil || chain == "" || n.row.Ledger.Chain != chain || n.row.Ledger.State != "" {
 		return
@@ -365,8 +377,8 @@ func (s *Service) Offered(nodeID, chain string) {
 // sends no reports this is the ledger's last word on the chain; one that reports says more by its reports.
 func (s *Service) Refused(nodeID, collection, reason string) {
 	reason = clip(reason, MaxReportReason)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.enter()
+	defer s.leave()
 	n := s.nodes[nodeID]
 	if s.ready() != nil || n == nil {
 		return
