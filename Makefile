@@ -214,6 +214,11 @@ bench-registry: build .cache/tools/oras .cache/tools/crane ## Measure fetching a
 	@mkdir -p bin && $(GO) build -o bin/bench-registry ./bench/registry
 	bin/bench-registry $(BENCHFLAGS)
 
+.PHONY: bench-rollout
+bench-rollout: build ## Measure what a rollout costs with 100, 1,000 and 10,000 simulated nodes; figures go to bench/out/rollout.json
+	@mkdir -p bin && $(GO) build -o bin/bench-rollout ./bench/rollout
+	bin/bench-rollout $(BENCHFLAGS)
+
 .PHONY: clean
 clean: ## Remove what was built and fetched
 	rm -rf bin dist bench/out .cache
