@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -98,7 +99,7 @@ func (b *bench) run(ctx context.Context, to io.Writer, out string) error {
 	for _, n := range b.sizes {
 		r, err := b.measure(ctx, filepath.Join(dir, strconv.Itoa(n)), n)
 		if err != nil {
-			return fmt.Errorf("%d nodes: %w", n, err)
+			return errors.Join(fmt.Errorf("%d nodes: %w", n, err), draw(to, rows)) // what was measured took minutes
 		}
 		rows = append(rows, r)
 	}
