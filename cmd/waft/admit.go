@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"strings"
@@ -29,6 +30,10 @@ func admit(ctx context.Context, wasmFile, scenariosOf string, m manifest.Manifes
 	wasm, err := os.ReadFile(wasmFile)
 	if err != nil {
 		return admission.Admission{}, err
+	}
+	if is := fmt.Sprintf("%x", sha256.Sum256(wasm)); is != strings.TrimPrefix(m.SHA256, "sha256:") {
+		// What is tried must be what is published, and that is what the manifest says.
+		return admission.Admission{}, fmt.Errorf("%s has changed since it was built: its sha256 is %s, and the manifest says %s; build it again", wasmFile, is, m.SHA256)
 	}
 	host, err := wasmhost.NewHost(ctx, wasmhost.Config{})
 	if err != nil {
