@@ -258,8 +258,18 @@ func addToIndex(old []byte, digest Digest, entry json.RawMessage) (blob, error) 
 			return blob{}, tooMany("", "", "referrers", MaxReferrers)
 		}
 		entries = was.Manifests
-		if err := json.Unmarshal(old, &index); err != nil {
+		members := map[string]json.RawMessage{}
+		if err := json.Unmarshal(old, &members); err != nil {
 			return blob{}, invalidManifest("the list of referrers is not JSON: %v", err)
+		}
+		for name, value := range members {
+			// Readers take a member in whatever case; beside one of ours it would stand twice.
+			for _, ours := range []string{"schemaVersion", "mediaType", "manifests"} {
+				if strings.EqualFold(name, ours) {
+					name = ours
+				}
+			}
+			index[name] = value
 		}
 	}
 	list, err := encodeJSON(append(entries, entry))
