@@ -18,6 +18,8 @@ GO ?= go
 TESTFLAGS ?=
 # More flags for `make bench-filters` and its siblings.
 BENCHFLAGS ?=
+# More flags for `make chaos`: -v prints what happens.
+CHAOSFLAGS ?=
 # How many requests of each scenario `make budgets` sends; the WAF takes some 20 ms for one.
 BUDGET_REQUESTS ?= 100
 # The packages of this module; `./...` would do, and a name makes the commands readable.
@@ -101,6 +103,21 @@ budgets: build ## Hold every shipped filter against its budget.yaml: host calls,
 .PHONY: faults
 faults: ## Fetch and publish under 1,000 random schedules of a registry that fails in every way
 	WAFT_SCHEDULES=$${SCHEDULES:-1000} WAFT_SCHEDULE_SEED=$${SEED:-1} $(GO) test -count 1 -timeout 30m -run 'TestRandomFaults|TestSchedulesReplay' ./registry
+
+.PHONY: chaos
+chaos: build envoy ## Run 10 schedules of faults against a fleet under load, from seed SEED (default 1); figures go to bench/out/chaos.json (a quarter of an hour)
+	@$(GO) build -o bin/chaos ./e2e/chaos/run
+	bin/chaos -seed $${SEED:-1} -schedules $${SCHEDULES:-10} -keep .cache/chaos $(CHAOSFLAGS)
+
+# A range alone: make chaos-long SEED=101 SCHEDULES=100 CHAOSFLAGS='-json bench/out/chaos-2.json'; then make chaos-merge.
+.PHONY: chaos-long
+chaos-long: ## The same with 200 schedules, or with the range that SEED and SCHEDULES say (hours)
+	@$(MAKE) --no-print-directory chaos SCHEDULES=$${SCHEDULES:-200}
+
+.PHONY: chaos-merge
+chaos-merge: ## Put the figures of ranges, bench/out/chaos-*.json, together in bench/out/chaos.json
+	@mkdir -p bin && $(GO) build -o bin/chaos ./e2e/chaos/run
+	bin/chaos -merge bench/out/chaos-*.json
 
 .PHONY: conformance
 conformance: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Compare wasmhost with five Envoys, case by case; figures go to bench/out/conformance.json

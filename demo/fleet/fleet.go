@@ -87,7 +87,7 @@ func (f *Fleet) StartServe(ctx context.Context) error {
 		f.Waft, "serve", "--insecure", "--data", filepath.Join(f.Dir, "serve"),
 		"--grpc", listenGRPC, "--http", listenHTTP, "--addresses-file", addresses,
 	}
-	p, err := startProcess(f.Dir, "serve", append(argv, f.ServeFlags...)...)
+	p, err := StartProcess(f.Dir, "serve", append(argv, f.ServeFlags...)...)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (f *Fleet) StartServe(ctx context.Context) error {
 // StartUpstream starts the service behind the Envoys.
 func (f *Fleet) StartUpstream(ctx context.Context) error {
 	address := filepath.Join(f.Dir, "upstream.address")
-	p, err := startProcess(f.Dir, "upstream", f.Waft, "demo", "upstream", "--address-file", address)
+	p, err := StartProcess(f.Dir, "upstream", f.Waft, "demo", "upstream", "--address-file", address)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (f *Fleet) StartUpstream(ctx context.Context) error {
 
 // StartAgent starts an agent. It starts its Envoy once it was given a first chain, not before.
 func (f *Fleet) StartAgent(id string, labels ...string) (*Node, error) {
-	listen, admin, err := freePorts()
+	listen, admin, err := FreePorts()
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (f *Fleet) StartAgent(id string, labels ...string) (*Node, error) {
 // RestartAgent starts the agent of a node again, on the state that it left, after it has ended.
 func (f *Fleet) RestartAgent(n *Node) error {
 	var err error
-	n.Agent, err = startProcess(f.Dir, n.ID, n.argv...)
+	n.Agent, err = StartProcess(f.Dir, n.ID, n.argv...)
 	return err
 }
 
@@ -188,9 +188,9 @@ const (
 	portTries = 1000
 )
 
-// freePorts finds two loopback addresses that nobody listens on. Envoy must come back on the same ones after a restart,
+// FreePorts finds two loopback addresses that nobody listens on. Envoy must come back on the same ones after a restart,
 // so the system cannot choose when it binds.
-func freePorts() (string, string, error) {
+func FreePorts() (string, string, error) {
 	var found []string
 	for range portTries {
 		address := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort))

@@ -28,11 +28,11 @@ type Process struct {
 	err  error
 }
 
-// startProcess runs argv with its output in dir/name.log. The child leads a process group, so that stopping it reaches
-// what it started itself.
-func startProcess(dir, name string, argv ...string) (*Process, error) {
+// StartProcess runs argv with its output at the end of dir/name.log. The child leads a process group, so that stopping it
+// reaches what it started itself.
+func StartProcess(dir, name string, argv ...string) (*Process, error) {
 	logPath := filepath.Join(dir, name+".log")
-	logFile, err := os.Create(logPath)
+	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -75,6 +75,12 @@ func (p *Process) Kill() {
 
 // PID is the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends a signal to the process alone.
+func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Ended says whether the process is gone.
 func (p *Process) Ended() bool {

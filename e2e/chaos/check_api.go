@@ -1,0 +1,184 @@
+package chaos
+
+import (
+	"slices"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// acknowledged looks for everything that the API has said yes to.
+func (c *checker) acknowledged() {
+	for _, call := range c.h.Calls {
+		if call.Outcome != OK {
+			continue
+		}
+		switch call.Op {
+		case OpGet:
+			continue
+		case OpCreate:
+			if !contains(c.h.Final.Releases, call.ID) {
+				c.fail(RuleLost, "release/%s was created at %s, and is gone", call.ID, c.clock(call.Ended))
+			}
+			// Creating what is there already changes nothing, so only the first has an entry; release ids are enough.
+			continue
+		case OpStart:
+			r, ok := c.final(call.Object)
+			if !ok {
+				c.fail(RuleLost, "rollout/%s was started at %s, and is gone", call.Object, c.clock(call.Ended))
+			} else if r.Release != call.Release {
+				c.fail(RuleLost, "rollout/%s was started with %s, and has %s", call.Object, call.Release, r.Release)
+			}
+		}
+		if call.Changed && !contains(c.h.Final.Actors, string(call.Op)+" "+call.Actor) {
+			c.fail(RuleLost, "%s of %s by %s was acknowledged at %s, and the audit log has no entry of it", call.Op, call.Object, call.Actor, c.clock(call.Ended))
+		}
+	}
+}
+
+// growth looks for histories that lost or changed a line.
+func (c *checker) growth() {
+	seen := map[string][]*Rollout{}
+	for i := range c.h.Calls {
+		if r := c.h.Calls[i].Rollout; r != nil {
+			seen[r.Name] = append(seen[r.Name], r)
+		}
+	}
+	for i := range c.h.Final.Rollouts {
+		r := &c.h.Final.Rollouts[i]
+		seen[r.Name] = append(seen[r.Name], r)
+	}
+	for name, all := range seen {
+		slices.SortStableFunc(all, func(a, b *Rollout) int { return len(a.Lines) - len(b.Lines) })
+		for i := 1; i < len(all); i++ {
+			if a, b := all[i-1].Lines, all[i].Lines; !slices.Equal(a, b[:len(a)]) {
+				c.fail(RuleHistory, "rollout/%s: a history of %d lines is not the beginning of one with %d: %v and %v", name, len(a), len(b), a, b[:len(a)])
+				break
+			}
+		}
+	}
+}
+
+// rolloutState is what the model of the API knows of one rollout. Phases that the engine goes through by itself are taken as they come;
+// what a person did, and what has been seen, holds.
+type rolloutState struct {
+	exists  bool
+	release string
+	// lines is the length of the longest history seen: no later answer has a shorter one.
+	lines int
+	// paused by a person, until a person says otherwise. over is the end that was seen.
+	paused bool
+	over   string
+	// undone: it goes back, or has gone.
+	undone bool
+}
+
+// linear checks the calls of each rollout with porcupine.
+func (c *checker) linear() {
+	byRollout := map[string][]Call{}
+	for _, call := range c.h.Calls {
+		if call.Op != OpCreate {
+			byRollout[call.Object] = append(byRollout[call.Object], call)
+		}
+	}
+	end := later(c.h.Ended, c.h.Begun).Add(time.Hour).UnixNano()
+	model := (&porcupine.NondeterministicModel{
+		Init: func() []any { return []any{rolloutState{}} },
+		Step: func(state, input, _ any) []any { return step(state.(rolloutState), input.(Call)) },
+	}).ToModel()
+	for name, calls := range byRollout {
+		var ops []porcupine.Operation
+		for _, call := range calls {
+			op := porcupine.Operation{ClientId: call.Client, Input: call, Call: call.Begun.UnixNano(), Return: call.Ended.UnixNano()}
+			if call.Outcome == Unknown {
+				if call.Op == OpGet {
+					continue
+				}
+				// It may take effect at any later time, or never.
+				op.Return = end
+			}
+			ops = append(ops, op)
+		}
+		const patience = 30 * time.Second
+		switch porcupine.CheckOperationsTimeout(model, ops, patience) {
+		case porcupine.Illegal:
+			c.fail(RuleLinear, "rollout/%s: its %d calls are not linearizable", name, len(ops))
+		case porcupine.Unknown:
+			c.fail(RuleLinear, "rollout/%s: whether its %d calls are linearizable was not found out in %s", name, len(ops), patience)
+		}
+	}
+}
+
+// step gives the states that may follow a call; none when its answer is impossible.
+func step(s rolloutState, call Call) []any {
+	if call.Outcome == Unknown {
+		out := []any{s}
+		if next, ok := effect(s, call); ok {
+			out = append(out, next)
+		}
+		return out
+	}
+	if call.Outcome == Refused {
+		switch {
+		case call.NotFound && s.exists, call.Exists && !s.exists:
+			return nil
+		}
+		// What the engine does by itself may have been in the way, which the model does not know.
+		return []any{s}
+	}
+	if call.Op == OpUndo && call.Rollout != nil && call.Rollout.Name != call.Object {
+		// It had ended; what takes it back is a rollout of its own, whose start is logged beside.
+		return []any{s}
+	}
+	if call.Op != OpGet {
+		var ok bool
+		if s, ok = effect(s, call); !ok {
+			return nil
+		}
+	}
+	if !s.exists {
+		return nil
+	}
+	if call.Rollout == nil {
+		return []any{s}
+	}
+	return look(s, *call.Rollout)
+}
+
+// effect is what a call does when it is done.
+func effect(s rolloutState, call Call) (rolloutState, bool) {
+	switch call.Op {
+	case OpStart:
+		if s.exists {
+			return s, false
+		}
+		s.exists, s.release = true, call.Release
+		return s, true
+	case OpPause:
+		s.paused = s.exists && s.over == "" && !s.undone
+	case OpResume, OpPromo:
+		s.paused = false
+	case OpUndo:
+		if s.over == "" {
+			s.paused, s.undone = false, true
+		}
+	}
+	return s, s.exists
+}
+
+// look holds an answer against the state.
+func look(s rolloutState, r Rollout) []any {
+	switch {
+	case s.release != "" && r.Release != s.release,
+		len(r.Lines) < s.lines,
+		s.over != "" && r.Phase != s.over,
+		s.paused && r.Phase != "Paused",
+		s.undone && r.Phase != "RollingBack" && r.Phase != "RolledBack":
+		return nil
+	}
+	s.lines = len(r.Lines)
+	if ended(r.Phase) {
+		s.over = r.Phase
+	}
+	return []any{s}
+}

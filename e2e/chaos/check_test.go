@@ -1,0 +1,258 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// begun is when the histories of these tests begin.
+var begun = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func at(seconds float64) time.Time { return begun.Add(time.Duration(seconds * float64(time.Second))) }
+
+func id(name string) string    { return "chaos@sha256:" + name }
+func chain(name string) string { return "chain-of-" + name }
+
+// calm is the history of a fleet in which everything holds: three nodes on "base"; r1, good, from the 10th second, a node and then
+// all; r2, failing, from the 50th, taken back from its one node; a kill of the Envoy of n3 in between.
+func calm() *History {
+	nodes := []string{"n1", "n2", "n3"}
+	h := &History{
+		Seed: 7, Begun: begun, Healed: at(42), Ended: at(100),
+		Releases: []Release{{id("base"), "base", Good}, {id("r1"), "r1", Good}, {id("r2"), "r2", Failing}},
+		Faults:   []Injected{{Fault: Fault{Kind: Kill, Part: Envoy, Node: 2}, At: at(40), Until: at(42)}},
+		Downs:    []Down{{Node: "n3", From: at(40), Until: at(42), Why: "kill"}},
+	}
+	moved := map[string]float64{"n1": 11, "n2": 21, "n3": 21}
+	for i := range 2000 {
+		t := float64(i) * 0.05
+		for _, n := range nodes {
+			r := Request{Node: n, Sent: at(t), Ended: at(t + 0.01), Status: 200, Stamp: "base"}
+			if t >= moved[n] {
+				r.Stamp = "r1"
+			}
+			if n == "n2" && t >= 51 && t < 55 {
+				r.Stamp = "r2"
+				if i%3 == 0 {
+					r.Status = 503
+				}
+			}
+			if n == "n3" && t >= 40 && t < 42 {
+				r.Status, r.Stamp, r.Error = 0, "", "connection refused"
+			}
+			h.Requests = append(h.Requests, r)
+		}
+	}
+	base := Rollout{Name: "base", Release: id("base"), Phase: "Done", Shares: []int{3}, StartedAt: at(-20), EndedAt: at(-5),
+		Waves: []Wave{{nodes, at(-20), at(-5)}}, Nodes: map[string]Member{"n1": {State: "Serving", Wave: 1}, "n2": {State: "Serving", Wave: 1}, "n3": {State: "Serving", Wave: 1}},
+		Lines: []Line{{at(-20), "Fetching", 0, "waft", "begins"}, {at(-5), "Done", 0, "waft", "all serve"}}}
+	r1 := Rollout{Name: "r1", Release: id("r1"), Phase: "Done", Shares: []int{1, 3}, StartedAt: at(10), EndedAt: at(30),
+		Waves: []Wave{{[]string{"n1"}, at(10), at(20)}, {[]string{"n2", "n3"}, at(20), at(30)}},
+		Nodes: map[string]Member{"n1": {"Serving", 1, id("base")}, "n2": {"Serving", 2, id("base")}, "n3": {"Serving", 2, id("base")}},
+		Lines: []Line{{at(10), "Fetching", 0, "waft", "begins"}, {at(15), "Paused", 0, "a3", "paused"}, {at(16), "Soaking", 0, "a5", "resumed"}, {at(30), "Done", 1, "waft", "all serve"}}}
+	r2 := Rollout{Name: "r2", Release: id("r2"), Phase: "RolledBack", Shares: []int{1, 3}, StartedAt: at(50), EndedAt: at(56),
+		Waves: []Wave{{[]string{"n2"}, at(50), time.Time{}}}, Nodes: map[string]Member{"n2": {"RolledBack", 1, id("r1")}},
+		Lines: []Line{{at(50), "Fetching", 0, "waft", "begins"}, {at(54), "RollingBack", 0, "waft", "errors"}, {at(56), "RolledBack", 0, "waft", "errors"}}}
+	// The rollout as it was when its history had so many lines.
+	seen := func(r Rollout, lines int) *Rollout {
+		r.Lines = r.Lines[:lines]
+		r.Phase = r.Lines[lines-1].Phase
+		r.Nodes = nil
+		return &r
+	}
+	call := func(client int, actor string, op Op, object string, t float64, r *Rollout) Call {
+		return Call{Client: client, Actor: actor, Op: op, Object: object, Begun: at(t), Ended: at(t + 0.02), Outcome: OK, Rollout: r, Changed: op != OpGet}
+	}
+	start := func(actor, name string, t float64, r *Rollout) Call {
+		c := call(0, actor, OpStart, name, t, r)
+		c.Release = r.Release
+		return c
+	}
+	h.Calls = []Call{
+		{Client: 0, Actor: "a1", Op: OpCreate, Object: "r1", Begun: at(9), Ended: at(9.5), Outcome: OK, ID: id("r1")},
+		start("a0", "base", -20, seen(base, 1)),
+		{Client: 1, Actor: "a4", Op: OpGet, Object: "r1", Begun: at(9.9), Ended: at(9.95), Outcome: Refused, NotFound: true},
+		start("a2", "r1", 10, seen(r1, 1)),
+		call(0, "a3", OpPause, "r1", 15, seen(r1, 2)),
+		call(1, "a6", OpGet, "r1", 15.5, seen(r1, 2)),
+		call(0, "a5", OpResume, "r1", 16, seen(r1, 3)),
+		{Client: 2, Actor: "a9", Op: OpPause, Object: "r1", Begun: at(17), Ended: at(19), Outcome: Unknown, Error: "the distributor does not answer"},
+		call(1, "a7", OpGet, "r1", 31, seen(r1, 4)),
+		start("a8", "r2", 50, seen(r2, 1)),
+		call(1, "a10", OpGet, "r2", 60, seen(r2, 3)),
+	}
+	for i := range 200 {
+		t := float64(i)*0.5 + 0.25
+		for _, n := range nodes {
+			s := Sample{Begun: at(t), Ended: at(t + 0.01), Node: n, Connected: true, State: "serving", Assigned: id("base"), Chain: chain("base"), Serving: chain("base")}
+			if t >= moved[n]+1 {
+				s.Assigned, s.Chain, s.Serving = id("r1"), chain("r1"), chain("r1")
+			}
+			if n == "n2" && t > 51 && t < 54 {
+				s.Assigned, s.Chain, s.Serving = id("r2"), chain("r2"), chain("r2")
+			}
+			h.Samples = append(h.Samples, s)
+		}
+	}
+	h.Final = Final{
+		Rollouts: []Rollout{base, r1, r2},
+		Actors:   []string{"rollout.start a0", "rollout.start a2", "rollout.pause a3", "rollout.resume a5", "rollout.start a8"},
+		Releases: []string{id("base"), id("r1"), id("r2")},
+	}
+	for _, n := range nodes {
+		h.Final.Nodes = append(h.Final.Nodes, Sample{Begun: at(99), Ended: at(99), Node: n, Connected: true, State: "serving", Assigned: id("r1"), Chain: chain("r1"), Serving: chain("r1")})
+	}
+	return h
+}
+
+// edit changes the answers of a node in some time.
+func edit(h *History, node string, from, to float64, change func(*Request)) {
+	for i := range h.Requests {
+		if r := &h.Requests[i]; r.Node == node && !r.Sent.Before(at(from)) && r.Sent.Before(at(to)) {
+			change(r)
+		}
+	}
+}
+
+func TestCalmHistoryHolds(t *testing.T) {
+	for _, v := range Check(calm()) {
+		t.Errorf("%s: %s", v.Rule, v.Text)
+	}
+}
+
+// Each bug that is planted in the calm history is found, by the rule that is there for it.
+func TestPlantedBugs(t *testing.T) {
+	found := map[string]bool{}
+	for _, tc := range []struct {
+		name, rule, text string
+		plant            func(*History)
+	}{
+		{"one request fails on a node that nothing happens to", RuleRequest, "n1", func(h *History) {
+			edit(h, "n1", 70, 70.05, func(r *Request) { r.Status = 503 })
+		}},
+		{"an answer that no filter has stamped", RuleRequest, "n1", func(h *History) {
+			edit(h, "n1", 70, 70.05, func(r *Request) { r.Stamp = "" })
+		}},
+		{"a swap drops connections", RuleRequest, "n1", func(h *History) {
+			edit(h, "n1", 10.9, 11, func(r *Request) { r.Status, r.Stamp, r.Error = 0, "", "EOF" })
+		}},
+		{"an Envoy is gone for longer than its fault", RuleRequest, "n3", func(h *History) {
+			edit(h, "n3", 40, 45, func(r *Request) { r.Status, r.Stamp, r.Error = 0, "", "connection refused" })
+		}},
+		{"a bad release fails requests of another kind", RuleRequest, "n2", func(h *History) {
+			edit(h, "n2", 51, 51.1, func(r *Request) { r.Status = 0 })
+		}},
+		{"a bad release fails every request", RuleCap, "n2", func(h *History) {
+			edit(h, "n2", 51, 55, func(r *Request) { r.Status, r.Stamp = 503, "" })
+		}},
+		{"a stale delivery takes a node back to what it had two rollouts before", RuleMove, `stamp "base"`, func(h *History) {
+			edit(h, "n1", 52, 53, func(r *Request) { r.Stamp = "base" })
+		}},
+		{"a stale delivery during a later rollout", RuleMove, `stamp "base"`, func(h *History) {
+			edit(h, "n2", 57, 58, func(r *Request) { r.Stamp = "base" })
+		}},
+		{"a node moves before its wave", RuleMove, "n3", func(h *History) {
+			edit(h, "n3", 15, 21, func(r *Request) { r.Stamp = "r1" })
+		}},
+		{"a node ends on what was taken back", RuleEnd, "n2", func(h *History) {
+			edit(h, "n2", 90, 100, func(r *Request) { r.Stamp = "r2" })
+		}},
+		{"a lost write: a node is to run what it had before its last rollout", RuleEnd, "n1", func(h *History) {
+			h.Final.Nodes[0].Assigned, h.Final.Nodes[0].Chain, h.Final.Nodes[0].Serving = id("base"), chain("base"), chain("base")
+		}},
+		{"a node never comes to rest", RuleEnd, "n1", func(h *History) { h.Final.Nodes[0].State = "REJECTED" }},
+		{"a bad release gets to a second wave", RuleGate, "wave 2", func(h *History) {
+			r := &h.Final.Rollouts[2]
+			r.Waves = append(r.Waves, Wave{Nodes: []string{"n1"}, StartedAt: at(54)})
+		}},
+		{"a bad release is done", RuleGate, "Done", func(h *History) { h.Final.Rollouts[2].Phase = "Done" }},
+		{"a bad release on a node of no wave", RuleGate, "n1", func(h *History) {
+			edit(h, "n1", 52, 53, func(r *Request) { r.Stamp = "r2" })
+		}},
+		{"an Envoy is given what the probe refuses", RuleGate, "no Envoy", func(h *History) { h.Releases[2].Kind = Refusing }},
+		{"a wave too wide, by its own record", RuleWave, "r1", func(h *History) {
+			h.Final.Rollouts[1].Waves[0].Nodes = []string{"n1", "n2"}
+		}},
+		{"a wave too wide, by the answers", RuleWave, "r2", func(h *History) {
+			edit(h, "n3", 52, 53, func(r *Request) { r.Stamp = "r2" })
+		}},
+		{"a ledger that lies: a node is said to serve what it has never served", RuleLedger, "n3", func(h *History) {
+			for i := range h.Samples {
+				if s := &h.Samples[i]; s.Node == "n3" && s.Begun.After(at(12)) && s.Begun.Before(at(13)) {
+					s.Serving = chain("r1")
+				}
+			}
+		}},
+		{"a rollout that lies: it counts a node that has never served", RuleLedger, "n2", func(h *History) {
+			h.Calls[5].Rollout.Nodes = map[string]Member{"n2": {"Serving", 1, id("base")}}
+		}},
+		{"a rollout never ends", RuleDeadline, "r2", func(h *History) { h.Final.Rollouts[2].Phase = "Moving" }},
+		{"a rollout ends too late", RuleDeadline, "r2", func(h *History) {
+			h.Final.Rollouts[2].EndedAt, h.Ended = at(1000), at(1010)
+		}},
+		{"a lost write: a rollout that was started is gone", RuleLost, "rollout/r2", func(h *History) {
+			h.Final.Rollouts = h.Final.Rollouts[:2]
+		}},
+		{"a lost write: a release that was created is gone", RuleLost, "release/", func(h *History) {
+			h.Final.Releases = []string{id("base"), id("r2")}
+		}},
+		{"a lost write: a pause without its audit entry", RuleLost, "rollout.pause", func(h *History) {
+			h.Final.Actors = slices.DeleteFunc(h.Final.Actors, func(a string) bool { return a == "rollout.pause a3" })
+		}},
+		{"a lost write: a line of a history is another one later", RuleHistory, "r1", func(h *History) {
+			h.Final.Rollouts[1].Lines = slices.Clone(h.Final.Rollouts[1].Lines)
+			h.Final.Rollouts[1].Lines[1].Text = "changed"
+		}},
+		{"a stale read: a rollout is as it was before the pause", RuleLinear, "r1", func(h *History) {
+			r := *h.Calls[5].Rollout
+			r.Lines, r.Phase = r.Lines[:1], "Fetching"
+			h.Calls[5].Rollout = &r
+		}},
+		{"a stale read: a rollout that was started is not found", RuleLinear, "r1", func(h *History) {
+			h.Calls[5].Outcome, h.Calls[5].NotFound, h.Calls[5].Rollout = Refused, true, nil
+		}},
+		{"a pause that does not hold", RuleLinear, "r1", func(h *History) {
+			r := *h.Calls[5].Rollout
+			r.Phase = "Moving"
+			h.Calls[5].Rollout = &r
+		}},
+		{"an end that is not one", RuleLinear, "r1", func(h *History) {
+			again := h.Calls[8]
+			r := *again.Rollout
+			r.Phase = "Moving"
+			again.Rollout, again.Begun, again.Ended = &r, at(40), at(40.1)
+			h.Calls = append(h.Calls, again)
+		}},
+		{"two starts of one name", RuleLinear, "r1", func(h *History) {
+			again := h.Calls[3]
+			again.Begun, again.Ended = at(20), at(20.1)
+			h.Calls = append(h.Calls, again)
+		}},
+		{"a run without traffic", RuleRun, "n3", func(h *History) {
+			h.Requests = slices.DeleteFunc(h.Requests, func(r Request) bool { return r.Node == "n3" })
+		}},
+		{"an Envoy that does not come back", RuleRun, "n3", func(h *History) { h.Downs[0].Until = time.Time{} }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := calm()
+			tc.plant(h)
+			var told []string
+			for _, v := range Check(h) {
+				if v.Rule == tc.rule && strings.Contains(v.Text, tc.text) && v.Seed == h.Seed {
+					found[tc.rule] = true
+					return
+				}
+				told = append(told, fmt.Sprintf("%s: %s", v.Rule, v.Text))
+			}
+			t.Errorf("rule %s does not find it; what was found: %q", tc.rule, told)
+		})
+	}
+	for _, rule := range Rules {
+		if !found[rule] {
+			t.Errorf("no planted bug shows that rule %s finds anything", rule)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package chaos
+
+import (
+	"slices"
+	"time"
+)
+
+// History is all that a schedule left behind: what was done to the fleet, what clients got, and what the API said. The checker
+// reads nothing else. All times are of one clock, that of the machine.
+type History struct {
+	Seed  uint64    `json:"seed"`
+	Begun time.Time `json:"begun"`
+	// Healed is when the last fault was over and every process ran again. Ended is when the run stopped looking.
+	Healed time.Time `json:"healed"`
+	Ended  time.Time `json:"ended"`
+
+	Releases []Release  `json:"releases"`
+	Faults   []Injected `json:"faults"`
+	// Downs are the times in which an Envoy was not there to answer, because a fault took it: from the fault until its first answer.
+	Downs    []Down    `json:"downs"`
+	Requests []Request `json:"requests"`
+	Calls    []Call    `json:"calls"`
+	Samples  []Sample  `json:"samples"`
+	Final    Final     `json:"final"`
+}
+
+// Kind says what a release does to whoever runs it.
+type Kind string
+
+// The kinds of releases.
+const (
+	// Good answers everything.
+	Good Kind = "good"
+	// Failing loads, and then answers every third request with 503: the gate errorRatio finds out.
+	Failing Kind = "failing"
+	// Refusing refuses its configuration: the probe finds out, and no Envoy is given it.
+	Refusing Kind = "refusing"
+)
+
+// Release is one that the run created, and the stamp by which its answers are known.
+type Release struct {
+	// ID is NAME@sha256:HEX; empty when the distributor never acknowledged it.
+	ID    string `json:"id"`
+	Stamp string `json:"stamp"`
+	Kind  Kind   `json:"kind"`
+}
+
+// Injected is a fault that took place.
+type Injected struct {
+	Fault
+	At    time.Time `json:"at"`
+	Until time.Time `json:"until"`
+	// InWave: a wave of a rollout was under way.
+	InWave bool `json:"inWave"`
+	// Note says what was done exactly, or why it could not be done.
+	Note string `json:"note,omitempty"`
+	// Void: it could not be done, such as a file that was not there to be damaged.
+	Void bool `json:"void,omitempty"`
+}
+
+// Down is a time in which a node's Envoy cannot be expected to answer.
+type Down struct {
+	Node  string    `json:"node"`
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
+	Why   string    `json:"why"`
+}
+
+// Request is one request of the load, with what came of it.
+type Request struct {
+	Node  string    `json:"node"`
+	Sent  time.Time `json:"sent"`
+	Ended time.Time `json:"ended"`
+	// Status is 0 when there was no answer; Error says why.
+	Status int    `json:"status"`
+	Stamp  string `json:"stamp"`
+	Error  string `json:"error,omitempty"`
+}
+
+// failed says whether the client did not get what it must get: 200, with a stamp.
+func (r Request) failed() bool { return r.Status != 200 || r.Stamp == "" }
+
+// Op is what a call asks for.
+type Op string
+
+// The calls of the API that are logged.
+const (
+	OpCreate Op = "release.create"
+	OpStart  Op = "rollout.start"
+	OpPause  Op = "rollout.pause"
+	OpResume Op = "rollout.resume"
+	OpPromo  Op = "rollout.promote"
+	OpUndo   Op = "rollout.undo"
+	OpGet    Op = "rollout.get"
+)
+
+// Outcome is what the caller knows after a call.
+type Outcome string
+
+// The outcomes.
+const (
+	// OK: the distributor acknowledged it.
+	OK Outcome = "ok"
+	// Refused: the distributor said no, and nothing changed.
+	Refused Outcome = "refused"
+	// Unknown: no answer, or one that leaves open whether it was done.
+	Unknown Outcome = "unknown"
+)
+
+// Call is one call of the API.
+type Call struct {
+	Client int `json:"client"`
+	// Actor is unique to the call, so that its audit entry is known.
+	Actor string    `json:"actor"`
+	Op    Op        `json:"op"`
+	Begun time.Time `json:"begun"`
+	Ended time.Time `json:"ended"`
+	// Object is a rollout's name, or the stamp of the release that is created.
+	Object string `json:"object"`
+	// Release is what OpStart starts.
+	Release string  `json:"release,omitempty"`
+	Outcome Outcome `json:"outcome"`
+	Error   string  `json:"error,omitempty"`
+	// NotFound: the refusal says that there is no such rollout. Exists: that there is one of the name.
+	NotFound bool `json:"notFound,omitempty"`
+	Exists   bool `json:"exists,omitempty"`
+	// Changed: the answer shows that it was this call that changed something, and so is in the audit log.
+	Changed bool `json:"changed,omitempty"`
+	// Rollout is the rollout as the answer gives it; ID the release that was created.
+	Rollout *Rollout `json:"rollout,omitempty"`
+	ID      string   `json:"id,omitempty"`
+}
+
+// Rollout is what the checker reads of one.
+type Rollout struct {
+	Name    string `json:"name"`
+	Release string `json:"release"`
+	Undoes  string `json:"undoes,omitempty"`
+	Phase   string `json:"phase"`
+	Message string `json:"message"`
+	// Shares are the waves' spec, as numbers of nodes in all.
+	Shares    []int             `json:"shares"`
+	Waves     []Wave            `json:"waves"`
+	Nodes     map[string]Member `json:"nodes"`
+	Lines     []Line            `json:"lines"`
+	StartedAt time.Time         `json:"startedAt"`
+	EndedAt   time.Time         `json:"endedAt"`
+}
+
+// Wave is what became of one.
+type Wave struct {
+	Nodes     []string  `json:"nodes"`
+	StartedAt time.Time `json:"startedAt"`
+	EndedAt   time.Time `json:"endedAt"`
+}
+
+// Member is a node within a rollout.
+type Member struct {
+	State string `json:"state"`
+	Wave  int    `json:"wave"`
+	From  string `json:"from"`
+}
+
+// Line is one of a rollout's history.
+type Line struct {
+	At    time.Time `json:"at"`
+	Phase string    `json:"phase"`
+	Wave  int       `json:"wave"`
+	Actor string    `json:"actor"`
+	Text  string    `json:"text"`
+}
+
+// Sample is what the API said of one node at one moment between Begun and Ended.
+type Sample struct {
+	Begun     time.Time `json:"begun"`
+	Ended     time.Time `json:"ended"`
+	Node      string    `json:"node"`
+	Connected bool      `json:"connected"`
+	// Assigned is the release that the node is to run, Chain what that renders to, State how far it has come with it, Serving the chain
+	// that it serves.
+	Assigned string `json:"assigned"`
+	Chain    string `json:"chain"`
+	State    string `json:"state"`
+	Serving  string `json:"serving"`
+}
+
+// Final is how things stand at the end.
+type Final struct {
+	Rollouts []Rollout `json:"rollouts"`
+	Nodes    []Sample  `json:"nodes"`
+	// Actors are those of the audit log, with the action: ACTION ACTOR.
+	Actors []string `json:"actors"`
+	// Releases are the ids that the distributor has.
+	Releases []string `json:"releases"`
+}
+
+// ended says whether nothing can follow in a phase.
+func ended(phase string) bool { return phase == "Done" || phase == "RolledBack" || phase == "Aborted" }
+
+// release finds one by its id.
+func (h *History) release(id string) (Release, bool) {
+	i := slices.IndexFunc(h.Releases, func(r Release) bool { return id != "" && r.ID == id })
+	if i < 0 {
+		return Release{}, false
+	}
+	return h.Releases[i], true
+}
+
+// stampOf is the stamp of a release, by its id; empty for none.
+func (h *History) stampOf(id string) string {
+	r, _ := h.release(id)
+	return r.Stamp
+}

@@ -1,0 +1,163 @@
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// FaultKind is what is done to a part of the fleet.
+type FaultKind string
+
+// The kinds of faults.
+const (
+	// Kill is kill -9; the process is started again after the fault's time.
+	Kill FaultKind = "kill"
+	// Freeze is SIGSTOP, and SIGCONT after the fault's time.
+	Freeze FaultKind = "freeze"
+	// Restart is SIGTERM; the process is started again as soon as it has ended.
+	Restart FaultKind = "restart"
+	// Corrupt damages a file of a cache.
+	Corrupt FaultKind = "corrupt"
+	// Fill leaves no room on the disk of a node's agent.
+	Fill FaultKind = "fill"
+	// Slow holds up every piece of what passes between an agent and the distributor.
+	Slow FaultKind = "slow"
+	// Cut resets the connections between an agent and the distributor, at random and new ones too.
+	Cut FaultKind = "cut"
+	// Stall lets nothing pass between an agent and the distributor, and resets nothing.
+	Stall FaultKind = "stall"
+)
+
+// Part is what a fault is done to.
+type Part string
+
+// The parts of a fleet.
+const (
+	Distributor Part = "distributor"
+	Registry    Part = "registry"
+	Agent       Part = "agent"
+	Envoy       Part = "envoy"
+	Network     Part = "network"
+)
+
+// menu is every kind of fault on every part that can have it, with how often it is drawn beside the others.
+var menu = []struct {
+	kind   FaultKind
+	part   Part
+	weight int
+	most   time.Duration
+}{
+	{Kill, Distributor, 3, 3 * time.Second}, {Freeze, Distributor, 2, 4 * time.Second}, {Restart, Distributor, 2, 0},
+	{Kill, Agent, 3, 3 * time.Second}, {Freeze, Agent, 2, 4 * time.Second}, {Restart, Agent, 2, 0},
+	{Kill, Registry, 1, 3 * time.Second}, {Freeze, Registry, 1, 3 * time.Second}, {Restart, Registry, 1, 0},
+	{Kill, Envoy, 2, 0}, {Freeze, Envoy, 1, time.Second}, {Restart, Envoy, 1, 0},
+	{Corrupt, Agent, 2, 0}, {Corrupt, Distributor, 1, 0}, {Fill, Agent, 2, 5 * time.Second},
+	{Slow, Network, 2, 5 * time.Second}, {Cut, Network, 2, 4 * time.Second}, {Stall, Network, 2, 4 * time.Second},
+}
+
+// Fault is one fault of a schedule.
+type Fault struct {
+	Kind FaultKind `json:"kind"`
+	Part Part      `json:"part"`
+	// Node is the number of the node, from 0, for the parts that each node has.
+	Node int `json:"node"`
+	// Rollout and Phase say when: After so long in that phase of that rollout, whose wave is Wave (from 1). When the rollout ends without
+	// having been there, the fault comes at its end.
+	Rollout int           `json:"rollout"`
+	Wave    int           `json:"wave"`
+	Phase   string        `json:"phase"`
+	After   time.Duration `json:"after"`
+	// For is how long it lasts; 0: no longer than it takes.
+	For time.Duration `json:"for"`
+}
+
+func (f Fault) String() string {
+	part := string(f.Part)
+	if f.Part != Distributor && f.Part != Registry {
+		part = fmt.Sprintf("%s of n%d", f.Part, f.Node+1)
+	}
+	return fmt.Sprintf("%s %s for %s, %s into %s of wave %d of rollout %d", f.Kind, part, f.For, f.After, f.Phase, f.Wave, f.Rollout)
+}
+
+// Step is one rollout of a schedule.
+type Step struct {
+	Kind Kind `json:"kind"`
+	// Module is which of the modules it runs: a new one has to be fetched and loaded.
+	Module int `json:"module"`
+	// Shares are how many nodes each wave reaches in all.
+	Shares []int         `json:"shares"`
+	Soak   time.Duration `json:"soak"`
+	// Ungated waves have no gate but the one that each has: there is no traffic to judge by yet.
+	Ungated bool `json:"ungated,omitempty"`
+	// Pause: somebody pauses it in its first soak, and resumes it. Undo: somebody takes it back when it is done.
+	Pause bool `json:"pause"`
+	Undo  bool `json:"undo"`
+}
+
+// Schedule is what a run does, drawn from its seed and from nothing else: the same seed gives the same schedule.
+type Schedule struct {
+	Seed   uint64  `json:"seed"`
+	Nodes  int     `json:"nodes"`
+	Steps  []Step  `json:"steps"`
+	Faults []Fault `json:"faults"`
+}
+
+// Limits of schedules.
+const (
+	scheduleNodes = 3
+	leastSteps    = 3
+	leastFaults   = 6
+	moreFaults    = 4
+	// modules is how many there are to choose from.
+	modules = 2
+)
+
+// Draw makes the schedule of a seed.
+func Draw(seed uint64) Schedule {
+	r := rand.New(rand.NewPCG(seed, 0x77616674))
+	s := Schedule{Seed: seed, Nodes: scheduleNodes}
+	steps := leastSteps + r.IntN(2)
+	bad := r.IntN(steps)
+	for i := range steps {
+		step := Step{Kind: Good, Module: r.IntN(modules), Shares: []int{1, scheduleNodes}, Soak: time.Duration(3+r.IntN(3)) * time.Second}
+		if r.IntN(2) == 0 {
+			step.Shares = []int{1, 2, scheduleNodes}
+		}
+		switch {
+		case i == bad:
+			// Each schedule has one that runs and fails requests.
+			step.Kind = Failing
+		case r.IntN(4) == 0:
+			step.Kind = Refusing
+		}
+		step.Pause = r.IntN(3) == 0
+		step.Undo = step.Kind == Good && r.IntN(4) == 0
+		s.Steps = append(s.Steps, step)
+	}
+	for range leastFaults + r.IntN(moreFaults+1) {
+		s.Faults = append(s.Faults, drawFault(r, s.Steps))
+	}
+	return s
+}
+
+func drawFault(r *rand.Rand, steps []Step) Fault {
+	all := 0
+	for _, m := range menu {
+		all += m.weight
+	}
+	at := r.IntN(all)
+	i := 0
+	for ; at >= menu[i].weight; i++ {
+		at -= menu[i].weight
+	}
+	f := Fault{Kind: menu[i].kind, Part: menu[i].part, Node: r.IntN(scheduleNodes), Rollout: r.IntN(len(steps))}
+	if menu[i].most > 0 {
+		const least = 300 * time.Millisecond
+		f.For = least + time.Duration(r.Int64N(int64(menu[i].most-least))).Truncate(time.Millisecond)
+	}
+	f.Wave = 1 + r.IntN(len(steps[f.Rollout].Shares))
+	f.Phase = []string{"Fetching", "Moving", "Moving", "Soaking", "Soaking", "RollingBack"}[r.IntN(6)]
+	f.After = time.Duration(r.IntN(1500)) * time.Millisecond
+	return f
+}

@@ -1,0 +1,81 @@
+package chaos
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+)
+
+func TestDrawReplays(t *testing.T) {
+	for seed := range uint64(50) {
+		if a, b := Draw(seed), Draw(seed); !reflect.DeepEqual(a, b) {
+			t.Fatalf("seed %d gives two schedules: %+v and %+v", seed, a, b)
+		}
+	}
+	if reflect.DeepEqual(Draw(1).Faults, Draw(2).Faults) {
+		t.Error("seeds 1 and 2 give the same faults")
+	}
+}
+
+// Every kind of fault occurs within the 200 seeds of make chaos-long, on every part that can have it, and so does every kind of release; faults
+// and steps fit each other.
+func TestDrawCovers(t *testing.T) {
+	kinds, releases := map[string]int{}, map[Kind]int{}
+	for seed := uint64(1); seed <= 200; seed++ {
+		s := Draw(seed)
+		bad := 0
+		for _, step := range s.Steps {
+			releases[step.Kind]++
+			if step.Kind == Failing {
+				bad++
+			}
+			for i, share := range step.Shares {
+				if share < 1 || share > s.Nodes || i > 0 && share <= step.Shares[i-1] {
+					t.Fatalf("seed %d: shares %v", seed, step.Shares)
+				}
+			}
+		}
+		if bad == 0 {
+			t.Errorf("seed %d has no release that fails", seed)
+		}
+		if len(s.Faults) < leastFaults {
+			t.Errorf("seed %d has %d faults", seed, len(s.Faults))
+		}
+		for _, f := range s.Faults {
+			kinds[fmt.Sprint(f.Kind, " ", f.Part)]++
+			if f.Rollout >= len(s.Steps) || f.Node >= s.Nodes || f.Wave > len(s.Steps[f.Rollout].Shares) {
+				t.Errorf("seed %d: %s fits no step", seed, f)
+			}
+		}
+	}
+	for _, m := range menu {
+		if name := fmt.Sprint(m.kind, " ", m.part); kinds[name] == 0 {
+			t.Errorf("%s never occurs: %v", name, kinds)
+		}
+	}
+	for _, kind := range []Kind{Good, Failing, Refusing} {
+		if releases[kind] == 0 {
+			t.Errorf("no %s release in 200 schedules", kind)
+		}
+	}
+}
+
+func TestDue(t *testing.T) {
+	f := Fault{Rollout: 1, Phase: "Moving", Wave: 2}
+	for _, tc := range []struct {
+		at   place
+		want bool
+	}{
+		{place{rollout: -1}, false},
+		{place{rollout: 0, phase: "Done", wave: 2}, false},
+		{place{rollout: 1, phase: "Moving", wave: 1}, false},
+		{place{rollout: 1, phase: "Moving", wave: 2}, true},
+		{place{rollout: 1, phase: "Soaking", wave: 2}, false},
+		{place{rollout: 1, phase: "RolledBack", wave: 1}, true},
+		{place{rollout: 2, phase: "Fetching", wave: 1}, true},
+	} {
+		if got := tc.at.due(f); got != tc.want {
+			t.Errorf("at %+v, due is %t", tc.at, got)
+		}
+	}
+}
