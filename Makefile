@@ -119,6 +119,10 @@ chaos-merge: ## Put the figures of ranges, bench/out/chaos-*.json, together in b
 	@mkdir -p bin && $(GO) build -o bin/chaos ./e2e/chaos/run
 	bin/chaos -merge bench/out/chaos-*.json
 
+.PHONY: chaos-planted
+chaos-planted: envoy ## Plant bugs in waft, one at a time, and show that the checker finds each on real processes (minutes)
+	WAFT_PLANTED=1 $(GO) test -count 1 -timeout 40m -run TestPlantedInWaft -v ./e2e/chaos
+
 .PHONY: conformance
 conformance: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Compare wasmhost with five Envoys, case by case; figures go to bench/out/conformance.json
 	$(GO) run ./sdk/wasmhost/conformance/run -versions '$(CONFORMANCE_VERSIONS)'

@@ -1,0 +1,132 @@
+package chaos
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// plant is a bug that waft does not have: a text of its source, and what stands there instead in a build of these tests alone.
+type plant struct {
+	name, file, text, instead string
+	// rule is the one that must find it.
+	rule string
+}
+
+var plants = []plant{
+	{
+		name: "a wave too wide", rule: RuleWave, file: "distributor/rollout/waves.go",
+		text:    "want := share(w, total) - reached\n",
+		instead: "want := share(w, total) - reached + 1\n",
+	},
+	{
+		name: "a ledger that lies", rule: RuleLedger, file: "distributor/agent/ledger.go",
+		text:    "r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepProbe, probeTrouble\n",
+		instead: "r.state, r.step, r.serving = waftv1.ChainState_SERVING, stepServe, d.Hash\n",
+	},
+	{
+		name: "a stale delivery", rule: RuleMove, file: "distributor/service/nodes.go",
+		text: "row, chain, prefetch = n.given, n.givenChain, n.duty.prefetch\n",
+		// The third time and later a node is sent what it was sent first.
+		instead: "row, chain, prefetch = n.given, n.givenChain, n.duty.prefetch\n" +
+			"if first, ok := planted.LoadOrStore(nodeID, chain); ok && chain.Hash != \"\" && first.(model.Chain).Hash == \"\" {\nplanted.Store(nodeID, chain)\n" +
+			"} else if ok && row.Generation >= 3 {\nchain = first.(model.Chain)\n}\n",
+	},
+	{
+		name: "a lost write", rule: RuleLost, file: "distributor/store/rollouts.go",
+		text:    "next, err := s.commit(ctx, entries, func(int64) (change, error) {\n",
+		instead: "if rollout.Phase == model.RolloutPaused {\nentries = nil\n}\nnext, err := s.commit(ctx, entries, func(int64) (change, error) {\n",
+	},
+}
+
+// overlay writes what `go build -overlay` takes: the file with the bug in the place of the one without.
+func (p plant) overlay(root, dir string) (string, error) {
+	path := filepath.Join(root, p.file)
+	source, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	changed := strings.Replace(string(source), p.text, p.instead, 1)
+	if strings.Contains(p.instead, "planted.") {
+		changed = strings.Replace(changed, "import (\n", "import (\n\t\"sync\"\n", 1) + "\nvar planted sync.Map\n"
+	}
+	file := filepath.Join(dir, filepath.Base(p.file))
+	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(map[string]map[string]string{"Replace": {path: file}})
+	if err != nil {
+		return "", err
+	}
+	file = filepath.Join(dir, "overlay.json")
+	return file, os.WriteFile(file, text, 0o600)
+}
+
+// The texts that bugs are planted at are there, once each, so that TestPlantedInWaft plants them.
+func TestPlantsFit(t *testing.T) {
+	for _, p := range plants {
+		source, err := os.ReadFile(filepath.Join("..", "..", p.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(source), p.text); n != 1 {
+			t.Errorf("%s: %s has its text %d times, want once: plant it elsewhere", p.name, p.file, n)
+		}
+	}
+}
+
+// Each bug that is planted in waft itself is found by the rule that is there for it, on real processes. It takes some minutes a bug,
+// so `make chaos-planted` runs it.
+func TestPlantedInWaft(t *testing.T) {
+	if os.Getenv("WAFT_PLANTED") == "" {
+		t.Skip("make chaos-planted runs it")
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, err := envoy.Find("")
+	if err != nil {
+		t.Fatalf("%v; run `make envoy`", err)
+	}
+	for _, p := range plants {
+		t.Run(p.name, func(t *testing.T) {
+			dir := t.TempDir()
+			overlay, err := p.overlay(root, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			programs := Programs{Waft: filepath.Join(dir, "waft"), Envoy: binary.Path, Root: root}
+			build := exec.Command("go", "build", "-overlay", overlay, "-o", programs.Waft, "./cmd/waft")
+			build.Dir = root
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("build waft: %v\n%s", err, out)
+			}
+			if err := Prepare(t.Context(), dir, &programs); err != nil {
+				t.Fatal(err)
+			}
+			step := Step{Kind: Good, Shares: []int{1, scheduleNodes}, Soak: 3 * time.Second, Pause: true}
+			schedule := Schedule{Nodes: scheduleNodes, Steps: []Step{step, step}}
+			schedule.Steps[1].Module = 1
+			fleetDir := t.TempDir()
+			h, err := Run(t.Context(), schedule, programs, fleetDir, t.Logf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := Check(h)
+			for _, v := range found {
+				if v.Rule == p.rule {
+					t.Logf("found: %s", v.Text)
+					return
+				}
+			}
+			t.Errorf("rule %s does not find it; what was found: %v", p.rule, found)
+		})
+	}
+}
