@@ -22,7 +22,6 @@ type injector struct {
 	parts map[string]*sync.Mutex
 	downs []Down
 	done  []Injected
-	wait  sync.WaitGroup
 }
 
 func (in *injector) part(f Fault) *sync.Mutex {
