@@ -98,6 +98,14 @@ func (c *checker) linear() {
 				op.Return = end
 			}
 			ops = append(ops, op)
+			if call.Op == OpStart && call.Rollout != nil {
+				// A rollout takes its first step before its start is answered, and others may see it before that: the answer is a look of
+				// its own, within the same time.
+				seen := call
+				seen.Op = OpGet
+				op.Input = seen
+				ops = append(ops, op)
+			}
 		}
 		const patience = 30 * time.Second
 		switch porcupine.CheckOperationsTimeout(model, ops, patience) {
@@ -139,7 +147,7 @@ func step(s rolloutState, call Call) []any {
 	if !s.exists {
 		return nil
 	}
-	if call.Rollout == nil {
+	if call.Rollout == nil || call.Op == OpStart {
 		return []any{s}
 	}
 	return look(s, *call.Rollout)

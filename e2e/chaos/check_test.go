@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -119,6 +121,43 @@ func edit(h *History, node string, from, to float64, change func(*Request)) {
 
 func TestCalmHistoryHolds(t *testing.T) {
 	for _, v := range Check(calm()) {
+		t.Errorf("%s: %s", v.Rule, v.Text)
+	}
+}
+
+// A rollout that is seen before the call that starts it has answered, and before its first step, is no bug.
+func TestStartIsSeenEarly(t *testing.T) {
+	h := calm()
+	answer, early := *h.Calls[3].Rollout, *h.Calls[3].Rollout
+	answer.Lines = h.Final.Rollouts[1].Lines[:2]
+	early.Phase = "Pending"
+	h.Calls[3].Rollout = &answer
+	h.Calls = append(h.Calls, Call{Client: 1, Actor: "a20", Op: OpGet, Object: "r1", Begun: at(10.005), Ended: at(10.01), Outcome: OK, Rollout: &early})
+	for _, v := range Check(h) {
+		t.Errorf("%s: %s", v.Rule, v.Text)
+	}
+	// The other way round, after the answer, it is one.
+	h.Calls[len(h.Calls)-1].Begun, h.Calls[len(h.Calls)-1].Ended = at(10.03), at(10.04)
+	if found := Check(h); len(found) != 1 || found[0].Rule != RuleLinear {
+		t.Errorf("a look that is older than the answer before it: %v", found)
+	}
+}
+
+// A history that a run kept, named by $WAFT_HISTORY, is checked again, by the rules as they are now.
+func TestKeptHistory(t *testing.T) {
+	path := os.Getenv("WAFT_HISTORY")
+	if path == "" {
+		t.Skip("name one with WAFT_HISTORY")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := new(History)
+	if err := json.Unmarshal(text, h); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range Check(h) {
 		t.Errorf("%s: %s", v.Rule, v.Text)
 	}
 }
