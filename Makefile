@@ -105,7 +105,7 @@ faults: ## Fetch and publish under 1,000 random schedules of a registry that fai
 	WAFT_SCHEDULES=$${SCHEDULES:-1000} WAFT_SCHEDULE_SEED=$${SEED:-1} $(GO) test -count 1 -timeout 30m -run 'TestRandomFaults|TestSchedulesReplay' ./registry
 
 .PHONY: chaos
-chaos: build envoy ## Run 10 schedules of faults against a fleet under load, from seed SEED (default 1); figures go to bench/out/chaos.json (a quarter of an hour)
+chaos: build envoy ## Run 10 schedules of faults against a fleet under load, from seed SEED (default 1); figures go to bench/out/chaos.json (half an hour)
 	@$(GO) build -o bin/chaos ./e2e/chaos/run
 	bin/chaos -seed $${SEED:-1} -schedules $${SCHEDULES:-10} -keep .cache/chaos $(CHAOSFLAGS)
 
