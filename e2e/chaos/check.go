@@ -45,7 +45,8 @@ const (
 // Rules are all of them.
 var Rules = []string{RuleRequest, RuleCap, RuleMove, RuleEnd, RuleGate, RuleWave, RuleLedger, RuleDeadline, RuleLost, RuleHistory, RuleLinear, RuleRun}
 
-// Check holds a history against every rule. It is pure; the same history gives the same violations.
+// Check holds a history against every rule; the same history gives the same violations. It sorts the requests by their ends, and changes
+// nothing else.
 func Check(h *History) []Violation {
 	c := &checker{h: h}
 	slices.SortStableFunc(h.Requests, func(a, b Request) int { return a.Ended.Compare(b.Ended) })
