@@ -33,10 +33,10 @@ var plants = []plant{
 	{
 		name: "a stale delivery", rule: RuleMove, file: "distributor/service/nodes.go",
 		text: "row, chain, prefetch = n.given, n.givenChain, n.duty.prefetch\n",
-		// The third time and later a node is sent what it was sent first.
+		// The third time a node is sent what it was sent first.
 		instead: "row, chain, prefetch = n.given, n.givenChain, n.duty.prefetch\n" +
 			"if first, ok := planted.LoadOrStore(nodeID, chain); ok && chain.Hash != \"\" && first.(model.Chain).Hash == \"\" {\nplanted.Store(nodeID, chain)\n" +
-			"} else if ok && row.Generation >= 3 {\nchain = first.(model.Chain)\n}\n",
+			"} else if ok && row.Generation == 3 {\nchain = first.(model.Chain)\n}\n",
 	},
 	{
 		name: "a lost write", rule: RuleLost, file: "distributor/store/rollouts.go",
