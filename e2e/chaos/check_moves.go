@@ -66,6 +66,11 @@ func (c *checker) nodes() []string {
 func (c *checker) moves() {
 	for _, node := range c.nodes() {
 		w := walk{stints: c.stints(node)}
+		for _, d := range c.h.Downs {
+			if d.Node == node {
+				w.downs = append(w.downs, d.From)
+			}
+		}
 		for _, r := range c.h.Requests {
 			if r.Node != node || r.Stamp == "" {
 				continue
@@ -87,9 +92,17 @@ type walk struct {
 	begun   bool
 	settled bool
 	// stamp has been answered since since; proved is the last stamp that was answered for long enough to be good beyond doubt.
-	stamp  string
-	since  time.Time
-	proved string
+	stamp    string
+	since    time.Time
+	proved   string
+	provedAt time.Time
+	// downs are when faults took the node's Envoy.
+	downs []time.Time
+}
+
+// fellSince says whether a fault took the Envoy between the last answer that was good beyond doubt and t.
+func (w *walk) fellSince(t time.Time) bool {
+	return slices.ContainsFunc(w.downs, func(down time.Time) bool { return !down.Before(w.provedAt) && down.Before(t) })
 }
 
 // stintAt is the last stint that had begun.
@@ -114,7 +127,7 @@ func (w *walk) allowed(r Request) []string {
 			continue
 		}
 		out = append(out, s.had, s.gives)
-		if w.proved != "" {
+		if w.proved != "" && w.fellSince(r.Ended) {
 			// An Envoy that restarts within a trial starts on the last good chain, which may be an older one.
 			out = append(out, w.proved)
 		}
@@ -136,7 +149,7 @@ func (w *walk) see(r Request) {
 	if r.Ended.Sub(w.since) < sure {
 		return
 	}
-	w.proved = r.Stamp
+	w.proved, w.provedAt = r.Stamp, r.Ended
 	if now < 0 {
 		return
 	}

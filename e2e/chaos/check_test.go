@@ -143,6 +143,19 @@ func TestStartIsSeenEarly(t *testing.T) {
 	}
 }
 
+// An Envoy that is taken before what it serves is good falls back to what was good before, and that is no bug.
+func TestFallBackIsNoBug(t *testing.T) {
+	h := calm()
+	edit(h, "n2", 21, 46, func(r *Request) { r.Stamp = "base" })
+	edit(h, "n2", 57, 58, func(r *Request) { r.Stamp = "base" })
+	h.Downs = append(h.Downs, Down{Node: "n2", From: at(56.9), Until: at(57), Why: "kill"})
+	for _, v := range Check(h) {
+		if v.Rule == RuleMove {
+			t.Errorf("%s: %s", v.Rule, v.Text)
+		}
+	}
+}
+
 // A history that a run kept, named by $WAFT_HISTORY, is checked again, by the rules as they are now.
 func TestKeptHistory(t *testing.T) {
 	path := os.Getenv("WAFT_HISTORY")
@@ -191,6 +204,10 @@ func TestPlantedBugs(t *testing.T) {
 			edit(h, "n1", 52, 53, func(r *Request) { r.Stamp = "base" })
 		}},
 		{"a stale delivery during a later rollout", RuleMove, `stamp "base"`, func(h *History) {
+			edit(h, "n2", 57, 58, func(r *Request) { r.Stamp = "base" })
+		}},
+		{"a stale delivery of what the node had for longer than what came after", RuleMove, `stamp "base"`, func(h *History) {
+			edit(h, "n2", 21, 46, func(r *Request) { r.Stamp = "base" })
 			edit(h, "n2", 57, 58, func(r *Request) { r.Stamp = "base" })
 		}},
 		{"a node moves before its wave", RuleMove, "n3", func(h *History) {
