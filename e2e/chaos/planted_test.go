@@ -54,7 +54,7 @@ func (p plant) overlay(root, dir string) (string, error) {
 	}
 	changed := strings.Replace(string(source), p.text, p.instead, 1)
 	if strings.Contains(p.instead, "planted.") {
-		changed = strings.Replace(changed, "import (\n", "import (\n\t\"sync\"\n", 1) + "\nvar planted sync.Map\n"
+		changed = strings.Replace(changed, "import (\n", "import (\n\tplantedsync \"sync\"\n", 1) + "\nvar planted plantedsync.Map\n"
 	}
 	file := filepath.Join(dir, filepath.Base(p.file))
 	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
