@@ -26,14 +26,16 @@ type Config struct {
 	PlainHTTP []string
 	// RootCAs are the authorities that may sign registries' certificates. Nil: the system's.
 	RootCAs *x509.CertPool
+	// Certificates are shown to a registry that asks who the client is (mutual TLS); the first that fits. Nil: none.
+	Certificates []tls.Certificate
 	// Mirrors are, for a registry (HOST or HOST:PORT, as it stands in references), the places that are asked before it, in
 	// order. Pushes go to the registry itself, and so do questions that no digest can verify, unless a mirror has Tags.
 	Mirrors map[string][]Mirror
 	// Proxy is the URL of the proxy that requests go through. Empty: what the environment says ($HTTPS_PROXY, $HTTP_PROXY,
 	// $NO_PROXY).
 	Proxy string
-	// Transport makes the requests. Nil: a transport with this package's timeouts, RootCAs, and Proxy. Where it is given,
-	// those two are not used.
+	// Transport makes the requests. Nil: a transport with this package's timeouts, RootCAs, Certificates, and Proxy. Where it is
+	// given, those three are not used.
 	Transport http.RoundTripper
 	// Credentials gives the credential for a registry (HOST or HOST:PORT). Nil: Docker's configuration file and the
 	// credential helpers that it names.
@@ -95,7 +97,7 @@ func NewClient(cfg Config) (*Client, error) {
 	}
 	base := cfg.Transport
 	if base == nil {
-		t := newTransport(cfg.RootCAs)
+		t := newTransport(cfg.RootCAs, cfg.Certificates)
 		if cfg.Proxy != "" {
 			u, err := url.Parse(cfg.Proxy)
 			if err != nil || u.Host == "" {
@@ -143,12 +145,12 @@ func NewClient(cfg Config) (*Client, error) {
 // Cache is the cache that the client was made with, or nil.
 func (c *Client) Cache() *Cache { return c.cache }
 
-func newTransport(roots *x509.CertPool) *http.Transport {
+func newTransport(roots *x509.CertPool, certificates []tls.Certificate) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DialContext = (&net.Dialer{Timeout: DialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	t.TLSHandshakeTimeout = DialTimeout
 	t.ResponseHeaderTimeout = HeaderTimeout
-	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	t.TLSClientConfig = &tls.Config{RootCAs: roots, Certificates: certificates, MinVersion: tls.VersionTLS12}
 	// Digests are of the bytes as they travel.
 	t.DisableCompression = true
 	return t

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -26,13 +27,22 @@ import (
 type registryFlags struct {
 	plainHTTP []string
 	ca        string
+	cert, key string
 	mirrors   []string
 }
 
 func (r *registryFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&r.plainHTTP, "plain-http", nil, "speak without TLS to this registry, HOST or HOST:PORT (may repeat)")
 	mirrorFlag(cmd, &r.mirrors)
-	cmd.Flags().StringVar(&r.ca, "registry-ca", "", "PEM file of the authorities that may vouch for registries (default: the system's)")
+	r.tlsFlags(cmd)
+}
+
+func (r *registryFlags) tlsFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&r.ca, "registry-ca", "", "PEM file of the authorities that may vouch for registries (default: the system's)")
+	f.StringVar(&r.cert, "registry-cert", "", "PEM file of this client's certificate, for a registry that asks for one")
+	f.StringVar(&r.key, "registry-key", "", "PEM file of its key")
+	cmd.MarkFlagsRequiredTogether("registry-cert", "registry-key")
 }
 
 // config is what the flags say, for a client that keeps modules in cache (nil: it keeps none).
@@ -41,6 +51,13 @@ func (r *registryFlags) config(cache *registry.Cache) (registry.Config, error) {
 	var err error
 	if c.Mirrors, err = parseMirrors(r.mirrors); err != nil {
 		return c, err
+	}
+	if r.cert != "" {
+		certificate, err := tls.LoadX509KeyPair(r.cert, r.key)
+		if err != nil {
+			return c, fmt.Errorf("--registry-cert %s, --registry-key %s: %w", r.cert, r.key, err)
+		}
+		c.Certificates = []tls.Certificate{certificate}
 	}
 	if r.ca == "" {
 		return c, nil

@@ -28,7 +28,7 @@ func (r *releaseRegistry) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&r.host, "registry", defaultReleasesHost, "the distributor's own registry, HOST:PORT, where releases and their signatures are")
 	f.StringSliceVar(&r.plainHTTP, "plain-http", nil, "speak without TLS to this registry, HOST or HOST:PORT (may repeat)")
-	f.StringVar(&r.registryFlags.ca, "registry-ca", "", "PEM file of the authorities that may vouch for the registry (default: the system's)")
+	r.tlsFlags(cmd)
 }
 
 // storedRelease gets a release from the distributor, and its canonical form; that both are what the hash says is checked here.
