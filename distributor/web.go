@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,7 +61,15 @@ func (w web) needCertificate(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-			http.Error(rw, "a client certificate is needed", http.StatusUnauthorized)
+			const needed = "a client certificate is needed"
+			if !strings.HasPrefix(r.URL.Path, "/v2/") {
+				http.Error(rw, needed, http.StatusUnauthorized)
+				return
+			}
+			// In the words of a registry, so that its clients show them.
+			rw.Header().Set("Content-Type", "application/json")
+			rw.WriteHeader(http.StatusUnauthorized)
+			_, _ = rw.Write([]byte(`{"errors":[{"code":"UNAUTHORIZED","message":"` + needed + `"}]}`))
 			return
 		}
 		next.ServeHTTP(rw, r)

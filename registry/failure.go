@@ -85,7 +85,11 @@ func knownError(ctx context.Context, op, subject, host string, err error) error 
 	case errors.As(err, &open):
 		return &Error{Op: op, Subject: subject, Kind: ErrUnavailable, Detail: causeText(open), Next: "try again then, and check the host and the network", Err: err}
 	case errors.As(err, &status):
-		return codeError(op, subject, host, status.StatusCode, status.Errors.Error(), err)
+		text := http.StatusText(status.StatusCode)
+		if len(status.Errors) > 0 {
+			text = status.Errors.Error()
+		}
+		return codeError(op, subject, host, status.StatusCode, text, err)
 	case errors.Is(err, ErrUntrusted):
 		e.Kind, e.Detail, e.Next = ErrUntrusted, causeText(err), "name that host among those that may be spoken to without TLS, if that is meant"
 	case errors.As(err, &certErr), errors.As(err, &authority):
@@ -127,7 +131,7 @@ func codeError(op, subject, host string, code int, text string, err error) error
 	}
 	switch {
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		e.Kind, e.Next = ErrUnauthorized, "log in with `docker login "+host+"`, or ask for the right to it"
+		e.Kind, e.Next = ErrUnauthorized, "log in with `docker login "+host+"`, show a client certificate where it asks for one, or ask for the right to it"
 	case code == http.StatusNotFound:
 		e.Kind, e.Next = ErrNotFound, "check the repository, and the tag or the digest"
 	case code == http.StatusRequestTimeout || code == http.StatusTooManyRequests || code >= 500:
