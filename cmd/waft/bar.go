@@ -15,9 +15,10 @@ const (
 	drawEvery = 100 * time.Millisecond
 	// sayEvery is the time between two lines where nothing can be drawn: what is done sooner says so by its result alone.
 	sayEvery = 5 * time.Second
-	// fewestColumns is how narrow a terminal is taken to be at most; one that does not tell its width is defaultColumns wide.
+	// fewestColumns is how narrow a terminal is taken to be at most; one that does not tell its size is defaultColumns wide and defaultRows high.
 	fewestColumns  = 20
 	defaultColumns = 80
+	defaultRows    = 24
 )
 
 // bar shows how far a transfer has come: on a terminal a line that is drawn again and taken away in the end, elsewhere a plain line now and then.
@@ -34,16 +35,32 @@ type bar struct {
 // newBar begins a bar. w is where a command's messages go, never its result.
 func newBar(w io.Writer, title string) *bar {
 	b := &bar{w: w, title: printable(title), now: time.Now}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		columns, _, err := term.GetSize(int(f.Fd()))
-		if err != nil || columns <= 0 {
-			columns = defaultColumns
-		}
-		b.columns = max(columns, fewestColumns)
-		return b
+	if b.columns, _ = terminalSize(w); b.columns == 0 {
+		b.last = b.now()
 	}
-	b.last = b.now()
 	return b
+}
+
+// terminalSize is how large the terminal is that w writes to; 0 and 0 where it is none.
+func terminalSize(w io.Writer) (columns, rows int) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0, 0
+	}
+	columns, rows, err := term.GetSize(int(f.Fd()))
+	if err != nil || columns <= 0 {
+		columns = defaultColumns
+	}
+	if err != nil || rows <= 0 {
+		rows = defaultRows
+	}
+	return max(columns, fewestColumns), rows
+}
+
+// clipLine is a line that fits into so many columns, so that it can be drawn over.
+func clipLine(line string, columns int) string {
+	text := []rune(line)
+	return string(text[:min(len(text), columns-1)])
 }
 
 func (b *bar) progress(done, total int64) {
@@ -63,8 +80,7 @@ func (b *bar) progress(done, total int64) {
 // say shows what is being done, where that has no measure.
 func (b *bar) say(what string) {
 	if b.columns > 0 {
-		line := []rune(b.title + "  " + what)
-		fmt.Fprint(b.w, "\r\x1b[K"+string(line[:min(len(line), b.columns-1)]))
+		fmt.Fprint(b.w, "\r\x1b[K"+clipLine(b.title+"  "+what, b.columns))
 	}
 }
 

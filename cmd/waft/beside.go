@@ -128,12 +128,7 @@ func (b beside) signers(verified bool) []string {
 		if name == "" {
 			name = "a key that it does not name"
 		}
-		for _, have := range signers {
-			if have == name {
-				return
-			}
-		}
-		if predicateType == signing.PredicateSignature {
+		if predicateType == signing.PredicateSignature && !slices.Contains(signers, name) {
 			signers = append(signers, name)
 		}
 	}
@@ -149,7 +144,7 @@ func (b beside) signers(verified bool) []string {
 			add(c.Key, c.PredicateType)
 		}
 	}
-	if len(signers) == 0 && len(b.claims) > 0 {
+	if len(signers) == 0 {
 		for _, c := range b.claims {
 			add(c.Key, c.PredicateType)
 		}

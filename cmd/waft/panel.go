@@ -3,12 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 )
@@ -24,15 +21,8 @@ type panel struct {
 }
 
 func newPanel(w io.Writer) *panel {
-	p := &panel{w: w}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		columns, rows, err := term.GetSize(int(f.Fd()))
-		if err != nil || columns <= 0 || rows <= 0 {
-			columns, rows = defaultColumns, 24
-		}
-		p.columns, p.rows = max(columns, fewestColumns), rows
-	}
-	return p
+	columns, rows := terminalSize(w)
+	return &panel{w: w, columns: columns, rows: rows}
 }
 
 // update writes lines that stay, and below them those of the moment, in one go so that nothing flickers.
@@ -48,8 +38,7 @@ func (p *panel) update(stay, moment []string) {
 	if p.columns > 0 {
 		// More lines than the terminal has could not be drawn over.
 		for _, line := range moment[:min(len(moment), p.rows-1)] {
-			text := []rune(printable(line))
-			b.WriteString(string(text[:min(len(text), p.columns-1)]) + "\n")
+			b.WriteString(clipLine(printable(line), p.columns) + "\n")
 			p.drawn++
 		}
 	}

@@ -121,36 +121,32 @@ func (t *traffic) add(s model.Statistics) {
 	t.seen += max(s.Seen, 0)
 }
 
-// traffic adds up the statistics of the moved nodes. A node whose chain stays the same proves nothing about the release:
-// its counts are from before.
+// traffic adds up the statistics of the moved nodes.
 func (m *machine) traffic() traffic {
-	var t traffic
-	for id, p := range m.state.Nodes {
-		if !moved(p) || p.Chain == p.FromChain {
-			continue
-		}
-		t.nodes++
-		if stats := m.view(id).Stats; stats.Chain == p.Chain {
-			t.add(stats)
-		}
-	}
-	return t
+	return m.trafficOf(func(_ model.NodeProgress, v NodeView) model.Statistics { return v.Stats })
 }
 
 // trafficLately is traffic since the nodes of the current wave were moved: what earlier waves have served before is from another time than
 // what the nodes that have not moved are asked about.
 func (m *machine) trafficLately() traffic {
+	return m.trafficOf(func(p model.NodeProgress, v NodeView) model.Statistics {
+		if p.MovedAt.Before(m.wave().MovedAt) {
+			return v.Lately
+		}
+		return v.Stats
+	})
+}
+
+// trafficOf adds up those statistics of the moved nodes. A node whose chain stays the same proves nothing about the release:
+// its counts are from before.
+func (m *machine) trafficOf(statistics func(model.NodeProgress, NodeView) model.Statistics) traffic {
 	var t traffic
 	for id, p := range m.state.Nodes {
 		if !moved(p) || p.Chain == p.FromChain {
 			continue
 		}
 		t.nodes++
-		stats := m.view(id).Stats
-		if p.MovedAt.Before(m.wave().MovedAt) {
-			stats = m.view(id).Lately
-		}
-		if stats.Chain == p.Chain {
+		if stats := statistics(p, m.view(id)); stats.Chain == p.Chain {
 			t.add(stats)
 		}
 	}
@@ -172,15 +168,15 @@ func (m *machine) trafficOfOthers() traffic {
 
 const unchanged = "the release changes nothing on the moved nodes"
 
-// enough says whether there are as many requests as a verdict needs, and the words where there are not.
-func enough(requests, wanted, otherwise int64) (int64, string) {
+// tooFew says that there are fewer requests than a verdict needs; empty where there are enough.
+func tooFew(requests, wanted, otherwise int64) string {
 	if wanted == 0 {
 		wanted = otherwise
 	}
-	if requests < wanted {
-		return wanted, fmt.Sprintf("%d requests are fewer than the %d that a verdict needs", requests, wanted)
+	if requests >= wanted {
+		return ""
 	}
-	return wanted, ""
+	return fmt.Sprintf("%d requests are fewer than the %d that a verdict needs", requests, wanted)
 }
 
 // ratio compares the share of some of the requests with the most allowed.
@@ -188,7 +184,7 @@ func ratio(part int64, what string, t traffic, most float64, samples int64) (mod
 	if t.nodes == 0 {
 		return model.VerdictPass, unchanged
 	}
-	if _, few := enough(t.requests, samples, model.DefaultMinSamples); few != "" {
+	if few := tooFew(t.requests, samples, model.DefaultMinSamples); few != "" {
 		return model.VerdictInconclusive, few
 	}
 	share := float64(part) / float64(t.requests)
@@ -219,7 +215,7 @@ func coverage(g model.CoverageGate, t traffic) (model.GateVerdict, string) {
 	if t.nodes == 0 {
 		return model.VerdictPass, unchanged
 	}
-	if _, few := enough(t.requests, g.MinSamples, model.DefaultMinSamples); few != "" {
+	if few := tooFew(t.requests, g.MinSamples, model.DefaultMinSamples); few != "" {
 		return model.VerdictInconclusive, few
 	}
 	share := float64(t.seen) / float64(t.requests)
@@ -238,10 +234,10 @@ func comparison(g model.ComparisonGate, moved, others traffic) (model.GateVerdic
 	if others.nodes == 0 {
 		return model.VerdictInconclusive, "no node of the target is left to compare with: leave the gate out of the last wave"
 	}
-	if _, few := enough(moved.requests, g.MinSamples, model.DefaultComparisonSamples); few != "" {
+	if few := tooFew(moved.requests, g.MinSamples, model.DefaultComparisonSamples); few != "" {
 		return model.VerdictInconclusive, "of the moved nodes: " + few
 	}
-	if _, few := enough(others.requests, g.MinSamples, model.DefaultComparisonSamples); few != "" {
+	if few := tooFew(others.requests, g.MinSamples, model.DefaultComparisonSamples); few != "" {
 		return model.VerdictInconclusive, "of the nodes not yet moved: " + few
 	}
 	part, what := func(t traffic) int64 { return t.errors }, answered5xx

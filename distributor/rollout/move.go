@@ -61,7 +61,7 @@ func (m *machine) hold(what string) {
 
 // takesRoom says whether a node that is moved is one more on its way: not one that is away, of which nothing is known, or that serves
 // nothing, which can only become better.
-func takesRoom(v NodeView) bool { return v.Reports && present(v) && !Unsettled(v) }
+func takesRoom(v NodeView) bool { return v.Reports && Present(v) && !Unsettled(v) }
 
 // moveNode assigns the release to a node of the wave, one that is away too.
 func (m *machine) moveNode(id string) {
@@ -89,7 +89,7 @@ func (m *machine) room() int {
 func (m *machine) onTheirWay() int {
 	n := 0
 	for id, p := range m.state.Nodes {
-		if moved(p) && p.State == model.NodeMoving && present(m.view(id)) {
+		if moved(p) && p.State == model.NodeMoving && Present(m.view(id)) {
 			n++
 		}
 	}
@@ -109,4 +109,4 @@ func (m *machine) servingNothing() int {
 
 // Unsettled says whether a node that no rollout has moved is there, was given something, and serves nothing. The caller counts those that are
 // not in an observation.
-func Unsettled(v NodeView) bool { return v.Reports && v.Given && v.Serving == "" && present(v) }
+func Unsettled(v NodeView) bool { return v.Reports && v.Given && v.Serving == "" && Present(v) }

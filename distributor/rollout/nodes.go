@@ -11,11 +11,8 @@ import (
 // moved says whether the rollout has assigned the release to the node.
 func moved(p model.NodeProgress) bool { return !p.MovedAt.IsZero() }
 
-// present says whether a node is there, or was a moment ago.
-func present(v NodeView) bool { return v.Connected || v.Silent <= SilenceGrace }
-
-// Present is for the caller's own counts: a node is there, or was a moment ago.
-func Present(v NodeView) bool { return present(v) }
+// Present says whether a node is there, or was a moment ago.
+func Present(v NodeView) bool { return v.Connected || v.Silent <= SilenceGrace }
 
 // serves says whether a node has proved that it serves the whole chain.
 func serves(v NodeView, chain string) bool {
@@ -87,7 +84,7 @@ func followUncounted(p model.NodeProgress, v NodeView, assigned bool) model.Node
 		p.State = model.NodeServing
 	case says(v, p.Chain, model.ChainRejected) && v.Ledger.Final, says(v, p.Chain, model.ChainDegraded):
 		p.State, p.Reason = model.NodeFailed, refusal(v)
-	case !present(v):
+	case !Present(v):
 		p.State = model.NodeAway
 	default:
 		p.State = model.NodeMoving
@@ -104,7 +101,7 @@ func (m *machine) failure(id string, p model.NodeProgress) string {
 	switch {
 	case !known:
 		return "is not known any more"
-	case !present(v):
+	case !Present(v):
 		return fmt.Sprintf("fell silent after it was moved (%s ago)", v.Silent.Round(time.Second))
 	case says(v, p.Chain, model.ChainRejected) && v.Ledger.Final:
 		return refusal(v)

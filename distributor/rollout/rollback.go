@@ -105,11 +105,11 @@ func (m *machine) cameBack(p model.NodeProgress, v NodeView, known bool) (model.
 	case p.FromChain == "" || serves(v, p.FromChain) || v.Serving == p.FromChain:
 		// Degraded counts: that is how the node was before.
 		return model.NodeRolledBack, ""
-	case p.Uncounted && (!v.Reports || !present(v)):
+	case p.Uncounted && (!v.Reports || !Present(v)):
 		return model.NodeAway, "takes what it had when it returns"
 	case says(v, p.FromChain, model.ChainRejected) && v.Ledger.Final:
 		return model.NodeFailed, "on the way back it " + refusal(v)
-	case !present(v):
+	case !Present(v):
 		return model.NodeFailed, "is silent; it takes what it had when it returns"
 	case over:
 		return model.NodeFailed, fmt.Sprintf("does not serve what it had after %s: %s", RollbackDeadline, m.standing(v.ID, p.FromChain))

@@ -59,7 +59,7 @@ func tierOf(v NodeView) tier {
 		return tierCannotReport
 	case v.Connected:
 		return tierConnected
-	case present(v):
+	case Present(v):
 		return tierBriefly
 	}
 	return tierAway
@@ -227,7 +227,7 @@ func (m *machine) dropFromFetching() {
 		case v.Unloadable != "":
 			p.State, p.Uncounted, p.Reason = model.NodeSkipped, true, "its Envoy cannot load the release: "+v.Unloadable
 			m.set(id, p)
-		case p.State == model.NodeFetching && !present(v):
+		case p.State == model.NodeFetching && !Present(v):
 			m.set(id, notCounted(p, reasonAway))
 		}
 	}

@@ -28,6 +28,7 @@ func (s *Service) observation(ctx context.Context, e *entry) (rollout.Observe, e
 
 // look takes the picture, and names the chains in it that have not been checked yet.
 func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
+	frozen := s.frozen(e.state) // it may look at a file, which nobody else is to wait for
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	nodes := s.concerned(e)
@@ -39,7 +40,7 @@ func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
 		view.HeldBy = held[n.row.ID]
 		event.Nodes = append(event.Nodes, view)
 	}
-	event.Frozen, event.Elsewhere = s.frozen(e.state), e.readings()
+	event.Frozen, event.Elsewhere = frozen, e.readings()
 	if e.state.Spec.MaxNotServing > 0 {
 		event.Unsettled = s.unsettled(e, nodes)
 	}

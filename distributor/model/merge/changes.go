@@ -32,15 +32,8 @@ type FieldChange struct {
 // to. Lists are compared place by place. Equal chains give none.
 func Changes(from, to model.Chain, origins Origins) []FilterChange {
 	before, after := fieldsOf(from), fieldsOf(to)
-	names := map[string]bool{}
-	for name := range before {
-		names[name] = true
-	}
-	for name := range after {
-		names[name] = true
-	}
 	var changes []FilterChange
-	for _, name := range slices.Sorted(maps.Keys(names)) {
+	for _, name := range keysOfBoth(before, after) {
 		was, is := before[name], after[name]
 		change := FilterChange{Filter: name, Added: was == nil, Removed: is == nil, Fields: fieldChanges(was, is, origins[name])}
 		if change.Added || change.Removed || len(change.Fields) > 0 {
@@ -102,15 +95,8 @@ func quote(value any) string {
 }
 
 func fieldChanges(was, is map[string]string, origins map[string]model.Layer) []FieldChange {
-	paths := map[string]bool{}
-	for path := range was {
-		paths[path] = true
-	}
-	for path := range is {
-		paths[path] = true
-	}
 	var changes []FieldChange
-	for _, path := range slices.Sorted(maps.Keys(paths)) {
+	for _, path := range keysOfBoth(was, is) {
 		from, to := was[path], is[path]
 		if from == to {
 			continue
@@ -122,6 +108,13 @@ func fieldChanges(was, is map[string]string, origins map[string]model.Layer) []F
 		changes = append(changes, change)
 	}
 	return changes
+}
+
+// keysOfBoth are the keys of either map, sorted, each once.
+func keysOfBoth[V any](a, b map[string]V) []string {
+	keys := slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 // originOf is the layer of a field: that of the field itself, or of the nearest thing that was given whole.
