@@ -313,7 +313,7 @@ func (i *importer) sidecar(ctx context.Context, repo *remote.Repository, ref Ref
 		}
 		return next, nil
 	}
-	return i.c.mergeTag(ctx, op, ref, merge, func(blob) error {
+	return i.c.mergeTag(ctx, op, ref, tagChange{merge: merge, prepare: func(blob) error {
 		if config.data == nil {
 			return nil
 		}
@@ -321,7 +321,7 @@ func (i *importer) sidecar(ctx context.Context, repo *remote.Repository, ref Ref
 			return i.c.orasError(ctx, op, ref, err)
 		}
 		return nil
-	})
+	}})
 }
 
 func (i *importer) tell(done int64) {

@@ -22,15 +22,25 @@ const (
 	maxMergeJitter = 200 * time.Millisecond
 )
 
-// mergeTag changes the manifest at a tag, which ref has, by merge: from what stands there (nil: nothing) to what is to stand
-// there. Merge gives a blob without data when what stands there needs no change; it may be called many times, and does not
-// reach out. Prepare, which may be nil, uploads what the new manifest needs.
+// tagChange is how the manifest at a tag changes.
+type tagChange struct {
+	// merge makes of what stands there (nil: nothing) what is to stand there; a blob without data when that needs no change. It
+	// may be called many times, and does not reach out.
+	merge func(old []byte) (blob, error)
+	// prepare uploads what the new manifest needs; it may be nil.
+	prepare func(next blob) error
+	// agreed is where whoever else may begin what is not there yet begins it with the same: then nothing that is written over a
+	// beginning takes it away, and it need not be watched.
+	agreed bool
+}
+
+// mergeTag changes the manifest at a tag, which ref has.
 //
 // A registry has no compare-and-swap, so what is written is read back, at once and once more after a while, and written again,
 // merged anew, when somebody else wrote over it. The while is for those who had read before this one wrote, and write after
 // it was read back: it is some times as long as it took to read and write here. A writer that is slower than that can
 // still undo this one's work.
-func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, merge func(old []byte) (blob, error), prepare func(next blob) error) error {
+func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, change tagChange) error {
 	var settle time.Duration // after a write: how long to wait before it counts
 	for range maxMergeLooks {
 		began := time.Now()
@@ -38,7 +48,7 @@ func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, merge f
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		next, err := merge(old)
+		next, err := change.merge(old)
 		if err != nil {
 			return withSubject(err, op, ref.String())
 		}
@@ -52,8 +62,8 @@ func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, merge f
 		case next.data != nil && settle > 0:
 			wait = rand.N(maxMergeJitter) // somebody is at it, too: let them
 		case next.data != nil:
-			if prepare != nil {
-				if err := prepare(next); err != nil {
+			if change.prepare != nil {
+				if err := change.prepare(next); err != nil {
 					return err
 				}
 				// That took its time.
@@ -63,6 +73,9 @@ func (c *Client) mergeTag(ctx context.Context, op string, ref Reference, merge f
 			}
 			if _, err := c.putManifest(ctx, op, ref, ref.Tag, next); err != nil {
 				return err
+			}
+			if change.agreed && old == nil {
+				return nil
 			}
 			settle = min(max(settleFactor*time.Since(began), minSettle), maxSettle)
 			continue

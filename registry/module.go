@@ -11,10 +11,13 @@ import (
 
 // Module is what Push publishes. Content and Size are required; the zero value of everything else is a sound default.
 type Module struct {
-	// Content is the Wasm bytes. Push reads it at least twice, from one goroutine, and does not close it.
+	// Content is the Wasm bytes. Push reads it, more than once, from one goroutine, and does not close it.
 	Content io.ReaderAt
 	// Size of Content in bytes.
 	Size int64
+	// Digest is Content's where the caller knows it, having read it: then Push need not. The registry refuses bytes of another one, and
+	// nothing is tagged. Empty: Push finds it out.
+	Digest Digest
 	// Layout is the one that Push writes; empty: LayoutOCI. PushLayouts has layouts of its own.
 	Layout Layout
 	// Name and Version become the annotations org.opencontainers.image.title and .version.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 	"oras.land/oras-go/v2/registry/remote"
 )
 
@@ -132,21 +133,52 @@ func layoutReferences(ref Reference, layouts []Layout) ([]Reference, error) {
 	return refs, nil
 }
 
-// pushUntagged uploads everything of a plan; no tag names it yet.
+// pushUntagged uploads everything of a plan; no tag names it yet. A registry takes longer to put something small on its disk than to receive
+// it, so all that is small goes beside the module, and not after it: one after the other, they would cost more than the module does.
 func (c *Client) pushUntagged(ctx context.Context, op string, ref Reference, up *upload, p pushPlan) error {
-	if err := up.blobs(ctx, p.blobs); err != nil {
+	missing, err := up.missing(ctx, p.blobs)
+	if err != nil {
 		return c.orasError(ctx, op, ref, err)
 	}
-	if _, err := c.putManifest(ctx, op, ref, string(p.image.desc.Digest), p.image); err != nil {
+	// Without its module there was no image: who else attaches something to it pushes the same image, which names this manifest, and has
+	// attached that before.
+	agreed := slices.ContainsFunc(missing, func(b blob) bool { return b.desc.Digest == p.layer.Digest })
+	var small, large []blob
+	for _, b := range missing {
+		if b.content == nil {
+			small = append(small, b)
+		} else {
+			large = append(large, b)
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		for _, b := range large {
+			if err := up.send(gctx, b); err != nil {
+				return c.orasError(gctx, op, ref, err)
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		if err := up.small(gctx, small); err != nil {
+			return c.orasError(gctx, op, ref, err)
+		}
+		if p.referrer.data == nil {
+			return nil
+		}
+		// A registry has to take what refers to an image that is still to come.
+		// https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests-with-subject
+		return c.putReferrers(gctx, op, ref, p.image.desc, []blob{p.referrer}, agreed)
+	})
+	if err := g.Wait(); err != nil {
 		return err
 	}
-	if p.referrer.data == nil {
-		return nil
-	}
-	return c.putReferrer(ctx, op, ref, p.image.desc, p.referrer)
+	_, err = c.putManifest(ctx, op, ref, string(p.image.desc.Digest), p.image)
+	return err
 }
 
-// describeModule reads the module once, for its digest.
+// describeModule says what the module is, and reads it for its digest unless the caller knows it.
 func describeModule(ctx context.Context, ref Reference, m Module, limit int64) (Descriptor, error) {
 	const op = "push"
 	if m.Size > limit {
@@ -159,6 +191,12 @@ func describeModule(ctx context.Context, ref Reference, m Module, limit int64) (
 	if err := checkMagic(op, ref.String(), head); err != nil {
 		return Descriptor{}, err
 	}
+	if m.Digest != "" {
+		if _, err := ParseDigest(string(m.Digest)); err != nil {
+			return Descriptor{}, &Error{Op: op, Subject: ref.String(), Kind: ErrInvalidReference, Detail: "the module's digest: " + err.Error(), Next: "give its sha256, or none", Err: err}
+		}
+		return Descriptor{MediaType: mediaTypeModuleContent, Digest: m.Digest, Size: m.Size}, nil
+	}
 	v := &verifier{hash: sha256.New()}
 	if err := copyTo(ctx, v.hash, io.NewSectionReader(m.Content, 0, m.Size), func(int64) {}); err != nil {
 		return Descriptor{}, fmt.Errorf("push %s: read the module: %w", ref, err)
@@ -166,37 +204,51 @@ func describeModule(ctx context.Context, ref Reference, m Module, limit int64) (
 	return Descriptor{MediaType: mediaTypeModuleContent, Digest: v.digest(), Size: m.Size}, nil
 }
 
-// upload sends what a plan holds.
+// upload sends blobs. Its methods may be called at the same time.
 type upload struct {
 	repo     *remote.Repository
 	progress Progress
-	done     int64 // bytes of the blobs that are through
 	total    int64
+
+	mu   sync.Mutex
+	done int64 // bytes that are through
 }
 
+// blob sends a blob that the registry does not have.
 func (u *upload) blob(ctx context.Context, b blob) error {
-	desc := b.desc.oci()
-	exists, err := u.repo.Blobs().Exists(ctx, desc)
+	exists, err := u.repo.Blobs().Exists(ctx, b.desc.oci())
 	if err != nil {
 		return err
 	}
-	if !exists {
-		done := u.done
-		r := &countingReader{r: b.open(), count: func(n int64) { u.tell(done + n) }}
-		err := u.repo.Blobs().Push(ctx, desc, r)
-		r.stop()
-		if err != nil {
-			return err
-		}
+	if exists {
+		u.through(b.desc.Size)
+		return nil
 	}
-	u.done += b.desc.Size
-	u.tell(u.done)
+	return u.send(ctx, b)
+}
+
+// send sends a blob. What was read of it counts as through until it fails.
+func (u *upload) send(ctx context.Context, b blob) error {
+	var told int64
+	r := &countingReader{r: b.open(), count: func(n int64) {
+		u.through(n - told)
+		told = n
+	}}
+	err := u.repo.Blobs().Push(ctx, b.desc.oci(), r)
+	r.stop()
+	if err != nil {
+		return err
+	}
+	u.through(b.desc.Size - told)
 	return nil
 }
 
-func (u *upload) tell(done int64) {
-	if u.progress != nil {
-		u.progress(done, u.total)
+// through counts bytes.
+func (u *upload) through(n int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.done += n; u.progress != nil {
+		u.progress(u.done, u.total)
 	}
 }
 

@@ -6,35 +6,44 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// blobs uploads blobs: those that are in memory, which are small, beside each other and beside the module. A registry takes longer to
-// put a small blob on its disk than to receive it, so one after the other they would cost more than the module.
-func (u *upload) blobs(ctx context.Context, blobs []blob) error {
-	var small int64
+// missing are those of some blobs that the registry does not have; the others are through.
+func (u *upload) missing(ctx context.Context, blobs []blob) ([]blob, error) {
+	have := make([]bool, len(blobs))
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		for _, b := range blobs {
-			if b.content == nil {
-				continue
-			}
-			if err := u.blob(ctx, b); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	for _, b := range blobs {
-		if b.content != nil {
-			continue
-		}
-		small += b.desc.Size
-		// Without progress, which is told from one goroutine.
-		quiet := &upload{repo: u.repo}
-		g.Go(func() error { return quiet.blob(ctx, b) })
+	for i, b := range blobs {
+		g.Go(func() (err error) {
+			have[i], err = u.repo.Blobs().Exists(ctx, b.desc.oci())
+			return err
+		})
 	}
 	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var missing []blob
+	for i, b := range blobs {
+		if have[i] {
+			u.through(b.desc.Size)
+			continue
+		}
+		missing = append(missing, b)
+	}
+	return missing, nil
+}
+
+// blobs uploads small blobs beside each other: a registry takes longer to put one on its disk than to receive it.
+func (u *upload) blobs(ctx context.Context, blobs []blob) error {
+	missing, err := u.missing(ctx, blobs)
+	if err != nil {
 		return err
 	}
-	u.done += small
-	u.tell(u.done)
-	return nil
+	return u.small(ctx, missing)
+}
+
+// small sends small blobs beside each other.
+func (u *upload) small(ctx context.Context, blobs []blob) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, b := range blobs {
+		g.Go(func() error { return u.send(ctx, b) })
+	}
+	return g.Wait()
 }

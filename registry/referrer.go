@@ -45,32 +45,51 @@ type Referrer struct {
 // for that. Others may add to that index at the same time: what was written is read back, and written again when it was lost.
 // Only a writer that stalls for seconds between its reading and its writing can still undo it.
 func (c *Client) Attach(ctx context.Context, a Artifact, att Attachment) (Referrer, error) {
+	referrers, err := c.AttachAll(ctx, a, []Attachment{att})
+	if err != nil {
+		return Referrer{}, err
+	}
+	return referrers[0], nil
+}
+
+// AttachAll is Attach of several, of which it gives the referrers in their order. The index of a registry without referrers API is
+// written once for all of them, after everything else; when it fails, some may be attached.
+func (c *Client) AttachAll(ctx context.Context, a Artifact, attachments []Attachment) ([]Referrer, error) {
 	const op = "attach"
 	subject := a.Reference.String()
-	if err := validMediaType(att.ArtifactType); err != nil {
-		return Referrer{}, &Error{Op: op, Subject: subject, Kind: ErrInvalidManifest, Detail: "artifact type: " + err.Error(), Next: "give a media type, such as application/vnd.example.report+json", Err: err}
-	}
-	if len(att.Data) > MaxAttachmentBytes {
-		return Referrer{}, tooLarge(op, subject+" (its attachment)", MaxAttachmentBytes, int64(len(att.Data)))
-	}
-	blobs, referrer, err := planReferrer(a.Descriptor(), att)
-	if err != nil {
-		return Referrer{}, fmt.Errorf("attach to %s: %w", subject, err)
+	var blobs, manifests []blob
+	referrers := make([]Referrer, len(attachments))
+	for i, att := range attachments {
+		if err := validMediaType(att.ArtifactType); err != nil {
+			return nil, &Error{Op: op, Subject: subject, Kind: ErrInvalidManifest, Detail: "artifact type: " + err.Error(), Next: "give a media type, such as application/vnd.example.report+json", Err: err}
+		}
+		if len(att.Data) > MaxAttachmentBytes {
+			return nil, tooLarge(op, subject+" (its attachment)", MaxAttachmentBytes, int64(len(att.Data)))
+		}
+		content, manifest, err := planReferrer(a.Descriptor(), att)
+		if err != nil {
+			return nil, fmt.Errorf("attach to %s: %w", subject, err)
+		}
+		for _, b := range content {
+			if !slices.ContainsFunc(blobs, func(have blob) bool { return have.desc.Digest == b.desc.Digest }) {
+				blobs = append(blobs, b)
+			}
+		}
+		manifests = append(manifests, manifest)
+		referrers[i] = Referrer{Descriptor: manifest.desc, ArtifactType: att.ArtifactType, Annotations: att.Annotations}
 	}
 	repo, err := c.repository(a.Reference)
 	if err != nil {
-		return Referrer{}, err
+		return nil, err
 	}
 	up := &upload{repo: repo}
-	for _, b := range blobs {
-		if err := up.blob(ctx, b); err != nil {
-			return Referrer{}, c.orasError(ctx, op, a.Reference, err)
-		}
+	if err := up.blobs(ctx, blobs); err != nil {
+		return nil, c.orasError(ctx, op, a.Reference, err)
 	}
-	if err := c.putReferrer(ctx, op, a.Reference, a.Descriptor(), referrer); err != nil {
-		return Referrer{}, err
+	if err := c.putReferrers(ctx, op, a.Reference, a.Descriptor(), manifests, false); err != nil {
+		return nil, err
 	}
-	return Referrer{Descriptor: referrer.desc, ArtifactType: att.ArtifactType, Annotations: att.Annotations}, nil
+	return referrers, nil
 }
 
 // Referrers lists what is attached to an artifact, of one artifact type or, when that is empty, of every type. The order is
@@ -190,28 +209,32 @@ func parseReferrer(data []byte, subject Digest) (referrerJSON, error) {
 	return m, nil
 }
 
-// putReferrer writes a referrer's manifest and sees to it that it is listed.
-func (c *Client) putReferrer(ctx context.Context, op string, ref Reference, subject Descriptor, referrer blob) error {
-	head, err := c.putManifest(ctx, op, ref, string(referrer.desc.Digest), referrer)
-	if err != nil {
-		return err
+// putReferrers writes the manifests of referrers and sees to it that they are listed. agreed says that whoever else attaches something to
+// the subject attaches these first.
+func (c *Client) putReferrers(ctx context.Context, op string, ref Reference, subject Descriptor, referrers []blob, agreed bool) error {
+	var entries []indexEntry
+	for _, r := range referrers {
+		head, err := c.putManifest(ctx, op, ref, string(r.desc.Digest), r)
+		if err != nil {
+			return err
+		}
+		// A registry that keeps referrers says so; for any other, the client does it.
+		// https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests-with-subject
+		if head.Get("OCI-Subject") != "" {
+			continue
+		}
+		entry, err := newIndexEntry(r)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", op, ref, err)
+		}
+		entries = append(entries, entry)
 	}
-	// A registry that keeps referrers says so; for any other, the client does it.
-	// https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pushing-manifests-with-subject
-	if head.Get("OCI-Subject") != "" {
+	if len(entries) == 0 {
 		return nil
 	}
-	var m referrerJSON
-	if err := json.Unmarshal(referrer.data, &m); err != nil {
-		return fmt.Errorf("%s %s: %w", op, ref, err)
-	}
-	entry, err := encodeJSON(indexEntryJSON{Descriptor: referrer.desc, ArtifactType: m.ArtifactType, Annotations: m.Annotations})
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", op, ref, err)
-	}
-	return c.mergeTag(ctx, op, referrersTag(ref, subject.Digest), func(old []byte) (blob, error) {
-		return addToIndex(old, referrer.desc.Digest, entry)
-	}, nil)
+	return c.mergeTag(ctx, op, referrersTag(ref, subject.Digest), tagChange{agreed: agreed, merge: func(old []byte) (blob, error) {
+		return addToIndex(old, entries)
+	}})
 }
 
 // referrersTag is where the list of an artifact's referrers stands in a registry that keeps none itself.
@@ -230,13 +253,30 @@ type indexEntryJSON struct {
 	Annotations  map[string]string `json:"annotations,omitempty"`
 }
 
-// addToIndex adds an entry to a list of referrers, and keeps what others wrote as they wrote it. A blob without data is
+// indexEntry is a line of a list of referrers.
+type indexEntry struct {
+	digest Digest
+	text   json.RawMessage
+}
+
+// newIndexEntry is the line of a referrer, of its manifest.
+func newIndexEntry(referrer blob) (indexEntry, error) {
+	var m referrerJSON
+	if err := json.Unmarshal(referrer.data, &m); err != nil {
+		return indexEntry{}, err
+	}
+	text, err := encodeJSON(indexEntryJSON{Descriptor: referrer.desc, ArtifactType: m.ArtifactType, Annotations: m.Annotations})
+	return indexEntry{referrer.desc.Digest, text}, err
+}
+
+// addToIndex adds entries to a list of referrers, and keeps what others wrote as they wrote it. A blob without data is
 // nothing to do.
-func addToIndex(old []byte, digest Digest, entry json.RawMessage) (blob, error) {
+func addToIndex(old []byte, added []indexEntry) (blob, error) {
 	index := map[string]json.RawMessage{
 		"schemaVersion": json.RawMessage("2"), "mediaType": json.RawMessage(`"` + mediaTypeOCIIndex + `"`),
 	}
 	var entries []json.RawMessage
+	have := map[Digest]bool{}
 	if old != nil {
 		var was struct {
 			MediaType string            `json:"mediaType"`
@@ -250,12 +290,9 @@ func addToIndex(old []byte, digest Digest, entry json.RawMessage) (blob, error) 
 		}
 		for _, raw := range was.Manifests {
 			var d Descriptor
-			if json.Unmarshal(raw, &d) == nil && d.Digest == digest {
-				return blob{}, nil
+			if json.Unmarshal(raw, &d) == nil {
+				have[d.Digest] = true
 			}
-		}
-		if len(was.Manifests) >= MaxReferrers {
-			return blob{}, tooMany("", "", "referrers", MaxReferrers)
 		}
 		entries = was.Manifests
 		members := map[string]json.RawMessage{}
@@ -272,7 +309,20 @@ func addToIndex(old []byte, digest Digest, entry json.RawMessage) (blob, error) 
 			index[name] = value
 		}
 	}
-	list, err := encodeJSON(append(entries, entry))
+	before := len(entries)
+	for _, e := range added {
+		if !have[e.digest] {
+			have[e.digest] = true
+			entries = append(entries, e.text)
+		}
+	}
+	switch {
+	case len(entries) == before:
+		return blob{}, nil
+	case len(entries) > MaxReferrers:
+		return blob{}, tooMany("", "", "referrers", MaxReferrers)
+	}
+	list, err := encodeJSON(entries)
 	if err != nil {
 		return blob{}, err
 	}

@@ -60,12 +60,12 @@ func (c *Client) AppendSidecar(ctx context.Context, a Artifact, suffix string, l
 		next, config, err = addToSidecar(old, layerJSON{content.desc, layer.Annotations})
 		return next, err
 	}
-	return c.mergeTag(ctx, op, ref, merge, func(blob) error {
+	return c.mergeTag(ctx, op, ref, tagChange{merge: merge, prepare: func(blob) error {
 		if err := up.blob(ctx, config); err != nil {
 			return c.orasError(ctx, op, ref, err)
 		}
 		return nil
-	})
+	}})
 }
 
 // Sidecar reads an artifact's sidecar; nil when there is none. One with more than maxLayers layers, or whose layers together

@@ -17,7 +17,7 @@ func TestOneReadingOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := addToIndex(nil, d, []byte(`{"digest":"`+string(d)+`"}`))
+	list, err := addToIndex(nil, []indexEntry{{d, []byte(`{"digest":"` + string(d) + `"}`)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestOneReadingOnly(t *testing.T) {
 	}{
 		"a referrer": {string(referrer.data), func(b []byte) error { _, err := parseReferrer(b, d); return err }},
 		"a sidecar":  {string(sidecar.data), func(b []byte) error { _, err := parseSidecar(b); return err }},
-		"a list":     {string(list.data), func(b []byte) error { _, err := addToIndex(b, DigestOf(nil), []byte("{}")); return err }},
+		"a list":     {string(list.data), func(b []byte) error { _, err := addToIndex(b, []indexEntry{{DigestOf(nil), []byte("{}")}}); return err }},
 		"a bundled":  {string(referrer.data), func(b []byte) error { _, err := parseBundled(b, mediaTypeOCIManifest); return err }},
 	} {
 		if err := tc.read([]byte(tc.text)); err != nil {

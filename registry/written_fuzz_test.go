@@ -112,7 +112,7 @@ func FuzzReferrerList(f *testing.F) {
 	f.Add([]byte(`{"mediaType":"` + mediaTypeOCIIndex + `","manifests":null}`))
 	f.Add([]byte(`{"mediaType":"` + mediaTypeOCIIndex + `","Manifests":[1,null,"x"]}`))
 	f.Fuzz(func(t *testing.T, old []byte) {
-		next, err := addToIndex(old, entry.desc.Digest, text)
+		next, err := addToIndex(old, []indexEntry{{entry.desc.Digest, text}})
 		if err != nil {
 			wantError(t, err)
 			return
@@ -129,7 +129,7 @@ func FuzzReferrerList(f *testing.F) {
 		if err := json.Unmarshal(old, &was); err == nil && len(is.Manifests) != len(was.Manifests)+1 {
 			t.Fatalf("%d entries became %d: %s", len(was.Manifests), len(is.Manifests), next.data)
 		}
-		if again, err := addToIndex(next.data, entry.desc.Digest, text); err != nil || again.data != nil {
+		if again, err := addToIndex(next.data, []indexEntry{{entry.desc.Digest, text}}); err != nil || again.data != nil {
 			t.Fatalf("added twice: %s, %v", again.data, err)
 		}
 	})

@@ -24,6 +24,7 @@ func beforeTag(client *registry.Client, sha256 string, origin build.Origin, repo
 		if got := a.Module.Digest.Hex(); got != sha256 {
 			return fmt.Errorf("push %s: the module's file was changed meanwhile (it is %s, and what is known of it is about %s): push again", a.Reference, got, sha256)
 		}
+		var attachments []registry.Attachment
 		for _, part := range []struct {
 			mediaType, predicateType string
 			data, predicate          []byte
@@ -39,20 +40,21 @@ func beforeTag(client *registry.Client, sha256 string, origin build.Origin, repo
 			if part.mediaType == build.ProvenanceMediaType {
 				attachment.Annotations = map[string]string{annotationPredicate: part.predicateType}
 			}
-			if _, err := client.Attach(ctx, a, attachment); err != nil {
-				return err
-			}
+			attachments = append(attachments, attachment)
 			if signer == nil {
 				continue
 			}
-			if _, err := signing.Attest(ctx, client, a, signer, part.predicateType, part.predicate); err != nil {
+			_, statement, err := signing.Attestation(ctx, a, signer, part.predicateType, part.predicate)
+			if err != nil {
 				return err
 			}
+			attachments = append(attachments, statement)
 		}
 		if signer == nil {
-			return nil
+			_, err := client.AttachAll(ctx, a, attachments)
+			return err
 		}
-		_, err := signing.Sign(ctx, client, a, signer)
+		_, err := signing.SignWith(ctx, client, a, signer, attachments)
 		return err
 	}
 }

@@ -174,6 +174,7 @@ and so is what it was made of.`,
 			if described.Size != module.Size {
 				return fmt.Errorf("push %s: its manifest says that it has %d bytes, and it has %d; build it again with `waft build`", args[0], described.Size, module.Size)
 			}
+			module.Digest = registry.Digest(described.Digest())
 			module.Name, module.Version, module.ABIVersions = described.Name, described.Version, []string{described.ABI}
 			if module.Manifest, err = described.Encode(); err != nil {
 				return err

@@ -46,6 +46,8 @@ func Run(t *testing.T, newRegistry func(t *testing.T) Endpoint) {
 		{"an attachment comes back", testAttach},
 		{"attachments by others and by us", testForeignAttachment},
 		{"attachments at once do not lose one another", testAttachAtOnce},
+		{"attachments together are one change", testAttachTogether},
+		{"a push that begins a list", testPushBeginsTheList},
 		{"attachments that are not what they seem", testBadAttachments},
 		{"a sidecar's layers come back", testSidecar},
 		{"layers added at once do not lose one another", testSidecarAtOnce},

@@ -43,15 +43,16 @@ const PayloadType = payloadType
 
 // AttachSignature keeps a bundle beside an artifact, one whose statement is Statement's.
 func AttachSignature(ctx context.Context, client *registry.Client, a registry.Artifact, bundle []byte) error {
-	return attachBundle(ctx, client, a, bundle, PredicateSignature)
+	_, err := client.Attach(ctx, a, bundleAttachment(bundle, PredicateSignature))
+	return err
 }
 
-func attachBundle(ctx context.Context, client *registry.Client, a registry.Artifact, bundle []byte, predicateType string) error {
-	_, err := client.Attach(ctx, a, registry.Attachment{
+// bundleAttachment is how a bundle is kept beside an artifact.
+func bundleAttachment(bundle []byte, predicateType string) registry.Attachment {
+	return registry.Attachment{
 		ArtifactType: bundleMediaType, Data: bundle,
 		Annotations: map[string]string{annotationBundleContent: bundleContentDSSE, annotationBundlePredicate: predicateType},
-	})
-	return err
+	}
 }
 
 // ParseEvidence reads one bundle. Nothing of what it gives is to be trusted. Errors are ErrInvalidBundle.
