@@ -2,8 +2,8 @@ package build
 
 import "context"
 
-// adapt makes of the module that the linker wrote the one that Envoys get: with stubs for what some Envoy lacks, and with its names
-// in a file of their own. It says what it changed. A module whose imports cannot be replaced keeps them, and a change says why.
+// adapt makes of the module that the linker wrote the one that Envoys get: with stubs for what some Envoy lacks, with
+// less code for the same work, and with its names in a file of their own. It says what it changed. A module whose imports cannot be replaced keeps them, and a change says why.
 func (tc toolchain) adapt(ctx context.Context, src *source, l linked) ([]byte, Symbols, []Finding, error) {
 	before, err := Check(l.wasm)
 	if err != nil {
@@ -19,6 +19,7 @@ func (tc toolchain) adapt(ctx context.Context, src *source, l linked) ([]byte, S
 	if err != nil {
 		wasm, answered = l.wasm, []Finding{{Message: "all imports are left as they are, since the module cannot be read: " + err.Error()}}
 	}
+	wasm, shrunk := shrink(wasm)
 	symbols, err := src.symbols(wasm)
 	if err != nil {
 		return nil, Symbols{}, nil, invalidModule(err)
@@ -26,5 +27,5 @@ func (tc toolchain) adapt(ctx context.Context, src *source, l linked) ([]byte, S
 	if wasm, err = withOneName(wasm); err != nil {
 		return nil, Symbols{}, nil, invalidModule(err)
 	}
-	return wasm, symbols, append(changes, answered...), nil
+	return wasm, symbols, append(append(changes, answered...), shrunk), nil
 }

@@ -59,6 +59,8 @@ type functions struct {
 	own     []uint32
 	bodies  [][]byte
 	exports []exportEntry
+	// addedNames are those of functions that were added, by their numbers in the module that is written.
+	addedNames map[uint32]string
 }
 
 // readFunctions takes a module apart as far as its functions go. What it shares with the module it does not change.
@@ -110,12 +112,19 @@ func (f *functions) imported() int {
 	return n
 }
 
+// typeForm begins a function's type.
+const typeForm = 0x60
+
 func readFunctionType(r *reader) functionType {
-	const form = 0x60
-	if r.byte() != form {
+	if r.byte() != typeForm {
 		r.fail(errors.New("a type is no function type"))
 	}
 	return functionType{params: r.bytes(int(r.u32())), results: r.bytes(int(r.u32()))}
+}
+
+func appendFunctionType(dst []byte, t functionType) []byte {
+	dst = append(binary.AppendUvarint(append(dst, typeForm), uint64(len(t.params))), t.params...)
+	return append(binary.AppendUvarint(dst, uint64(len(t.results))), t.results...)
 }
 
 func readImport(r *reader) importEntry {

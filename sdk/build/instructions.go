@@ -11,10 +11,13 @@ const (
 	opBlock, opLoop, opIf                   = 0x02, 0x03, 0x04
 	opElse, opEnd                           = 0x05, 0x0b
 	opBr, opBrIf, opBrTable                 = 0x0c, 0x0d, 0x0e
+	opUnreachable, opDrop                   = 0x00, 0x1a
 	opCall, opCallIndirect                  = 0x10, 0x11
 	opReturnCall, opReturnCallIndirect      = 0x12, 0x13
 	opSelect, opSelectTyped                 = 0x1b, 0x1c
 	opLocalGet, opTableSet                  = 0x20, 0x26
+	opLocalSet, opLocalTee                  = 0x21, 0x22
+	opGlobalGet, opGlobalSet                = 0x23, 0x24
 	opI32Load, opI64Store32                 = 0x28, 0x3e
 	opI32Store, opI64Store, opI32Store16    = 0x36, 0x37, 0x3b
 	opMemorySize, opMemoryGrow              = 0x3f, 0x40

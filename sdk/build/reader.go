@@ -64,6 +64,20 @@ func (r *reader) leb() {
 	r.fail(errors.New("a number takes more than 64 bits"))
 }
 
+// signed reads a signed LEB128 of at most 32 bits.
+func (r *reader) signed() int64 {
+	var v int64
+	for shift := 0; shift < 35; shift += 7 {
+		b := r.byte()
+		v |= int64(b&0x7f) << shift
+		if b < 0x80 {
+			return v << (57 - shift) >> (57 - shift)
+		}
+	}
+	r.fail(errors.New("a number takes more than 32 bits"))
+	return 0
+}
+
 func (r *reader) name() string { return string(r.bytes(int(r.u32()))) }
 
 // limits passes over the limits of a memory or a table.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // replaceImports makes functions of the module's own out of imported ones: stub gives the body of the function that is to stand
@@ -81,10 +82,14 @@ func (f *functions) write(number func(uint32) uint32) ([]byte, error) {
 				if nerr != nil {
 					continue // names are for people; the module does without
 				}
-				s.body = nameSection(renumberNames(names, number))
+				names = renumberNames(names, number)
+				maps.Copy(names, f.addedNames)
+				s.body = nameSection(names)
 			case cerr != nil || namesFunctions(name):
 				continue
 			}
+		case sectionType:
+			s.body = appendList(nil, f.types, appendFunctionType)
 		case sectionImport:
 			s.body = appendList(nil, f.imports, func(dst []byte, im importEntry) []byte { return append(dst, im.raw...) })
 		case sectionFunction:
