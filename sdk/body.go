@@ -1,7 +1,6 @@
 package sdk
 
 import (
-	"fmt"
 	"math"
 	"slices"
 
@@ -33,7 +32,7 @@ func (b *Body) End() bool { return b.end }
 // Bytes is a copy of the bytes, which is the caller's; nil when there are none.
 func (b *Body) Bytes() ([]byte, error) {
 	if !b.stream.own() {
-		return nil, fmt.Errorf("read %s: %w", b.what(), ErrOtherStream)
+		return nil, wrap("read "+b.what(), ErrOtherStream)
 	}
 	if b.size == 0 {
 		return nil, nil
@@ -71,7 +70,7 @@ func (b *Body) Append(data []byte) error {
 
 func (b *Body) set(start, length int, data []byte, size int) error {
 	if !b.stream.own() {
-		return fmt.Errorf("write %s: %w", b.what(), ErrOtherStream)
+		return wrap("write "+b.what(), ErrOtherStream)
 	}
 	if status := b.stream.host.SetBuffer(b.kind, start, length, data); status != abi.OK {
 		return hostError(status, "write", b.what())

@@ -2,7 +2,6 @@ package sdk
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -23,7 +22,7 @@ func (v *vm) tryConfigure(p *Plugin, size int) (filter Filter, err error) {
 	}
 	defer func() {
 		if reason := recover(); reason != nil {
-			filter, err = nil, fmt.Errorf("panic: %v\n%s", reason, stack())
+			filter, err = nil, errors.New("panic: "+describe(reason)+"\n"+string(stack()))
 		}
 	}()
 	if filter, err = v.configure(p, p.config); err != nil {

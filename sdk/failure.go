@@ -1,7 +1,6 @@
 package sdk
 
 import (
-	"fmt"
 	"runtime"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -56,7 +55,7 @@ func (s *Stream) report(reason any) { s.plugin.report(reason) }
 
 // report logs a panic with its stack, and counts it.
 func (p *Plugin) report(reason any) {
-	p.Log().Error(fmt.Sprintf("panic in filter %s: %v\n%s", p.name, reason, stack()))
+	p.Log().Error("panic in filter " + p.name + ": " + describe(reason) + "\n" + string(stack()))
 	if panics, err := p.Counter(panicsMetric + p.name); err == nil {
 		panics.Inc()
 	}

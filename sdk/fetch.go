@@ -116,13 +116,13 @@ func Fetch(ctx context.Context, request FetchRequest) (*FetchResponse, error) {
 		t.park(ctx)
 	}
 	if f.err != nil {
-		return nil, fmt.Errorf("fetch from cluster %s: %w", request.Cluster, f.err)
+		return nil, wrap("fetch from cluster "+request.Cluster, f.err)
 	}
 	if err := f.response.own(); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			expire(ctx, limit)
 		}
-		return nil, fmt.Errorf("fetch from cluster %s: %w", request.Cluster, err)
+		return nil, wrap("fetch from cluster "+request.Cluster, err)
 	}
 	return &f.response, nil
 }

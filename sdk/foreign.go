@@ -1,8 +1,6 @@
 package sdk
 
 import (
-	"fmt"
-
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
 
@@ -11,7 +9,7 @@ import (
 // host does not have. Envoy's are listed in its source/extensions/common/wasm/foreign.cc.
 func (s *Stream) CallForeignFunction(name string, argument []byte) ([]byte, error) {
 	if !s.own() {
-		return nil, fmt.Errorf("call foreign function %s: %w", name, ErrOtherStream)
+		return nil, wrap("call foreign function "+name, ErrOtherStream)
 	}
 	return callForeignFunction(s.host, name, argument)
 }

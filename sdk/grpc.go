@@ -3,8 +3,8 @@ package sdk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,7 +55,9 @@ type GRPCError struct {
 }
 
 // Error is the code and the message.
-func (e *GRPCError) Error() string { return fmt.Sprintf("grpc status %d: %s", e.Code, e.Message) }
+func (e *GRPCError) Error() string {
+	return "grpc status " + strconv.Itoa(int(e.Code)) + ": " + e.Message
+}
 
 // The statuses of gRPC that this package makes or maps.
 const (
@@ -105,7 +107,7 @@ func CallGRPC(ctx context.Context, request GRPCRequest) (*GRPCResponse, error) {
 		if errors.Is(c.err, context.DeadlineExceeded) {
 			expire(ctx, limit)
 		}
-		return nil, fmt.Errorf("call %s: %w", request.target(), c.err)
+		return nil, wrap("call "+request.target(), c.err)
 	}
 	response := &GRPCResponse{Metadata: c.metadata, Trailers: c.trailers}
 	if len(c.messages) > 0 {
@@ -163,7 +165,7 @@ func (s *GRPCStream) Send(message []byte, last bool) error {
 		return io.EOF
 	}
 	if s.sent {
-		return fmt.Errorf("send to %s: its last message was sent: %w", s.target, ErrBadArgument)
+		return wrap("send to "+s.target+": its last message was sent", ErrBadArgument)
 	}
 	defer s.enter()()
 	err := hostError(s.call.task.vm.host.GRPCSend(s.call.token, message, last), "send to", s.target)
@@ -192,7 +194,7 @@ func (s *GRPCStream) Receive(ctx context.Context) ([]byte, error) {
 	}
 	c := s.call
 	if c.reader != nil {
-		return nil, fmt.Errorf("receive from %s: another task waits for its messages: %w", s.target, ErrBadArgument)
+		return nil, wrap("receive from "+s.target+": another task waits for its messages", ErrBadArgument)
 	}
 	c.reader = t
 	defer func() { c.reader = nil }()
@@ -210,7 +212,7 @@ func (s *GRPCStream) Receive(ctx context.Context) ([]byte, error) {
 	}
 	s.Close()
 	if c.err != nil {
-		return nil, fmt.Errorf("receive from %s: %w", s.target, c.err)
+		return nil, wrap("receive from "+s.target, c.err)
 	}
 	return nil, io.EOF
 }

@@ -1,8 +1,8 @@
 package sdk
 
 import (
-	"fmt"
 	"iter"
+	"strconv"
 	"unsafe"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
@@ -183,12 +183,12 @@ func (h *Headers) refusal(verb, name, value string) error {
 	if !h.stream.own() {
 		return h.foreign(verb, name)
 	}
-	return fmt.Errorf("%s%s %q: %s: %w", verb, h.what, name, headerFault(name, value), ErrBadArgument)
+	return wrap(verb+h.what+" "+strconv.Quote(name)+": "+headerFault(name, value), ErrBadArgument)
 }
 
 // foreign is the error of a use outside of the stream's own callbacks.
 func (h *Headers) foreign(verb, name string) error {
-	return fmt.Errorf("%s%s %q: %w", verb, h.what, name, ErrOtherStream)
+	return wrap(verb+h.what+" "+strconv.Quote(name), ErrOtherStream)
 }
 
 func (h *Headers) fail(status abi.Status, verb, name string) error {

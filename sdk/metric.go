@@ -1,7 +1,7 @@
 package sdk
 
 import (
-	"fmt"
+	"errors"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -169,12 +169,12 @@ func (p *Plugin) Histogram(name string, tags ...Tag) (Histogram, error) {
 // define asks the host once for each name: a host gives a new id for each definition and keeps them all.
 func (p *Plugin) define(kind abi.MetricType, name string, tags []Tag) (metric, error) {
 	if name == "" {
-		return metric{}, fmt.Errorf("define metric: its name is empty")
+		return metric{}, errors.New("define metric: its name is empty")
 	}
 	full := MetricName(name, tags...)
 	if m, ok := p.metrics[full]; ok {
 		if m.kind != kind {
-			return metric{}, fmt.Errorf("define metric %s as a %s: it is a %s already", full, kindName(kind), kindName(m.kind))
+			return metric{}, errors.New("define metric " + full + " as a " + kindName(kind) + ": it is a " + kindName(m.kind) + " already")
 		}
 		return m, nil
 	}

@@ -2,7 +2,6 @@ package sdk
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -41,7 +40,7 @@ func wirePath(path string) string {
 
 func (p Properties) get(path string) ([]byte, error) {
 	if p.stream != nil && !p.stream.own() {
-		return nil, fmt.Errorf("get property %s: %w", path, ErrOtherStream)
+		return nil, wrap("get property "+path, ErrOtherStream)
 	}
 	value, status := p.host.GetProperty(wirePath(path))
 	if status != abi.OK {
@@ -181,10 +180,10 @@ func attributeType(path string) attribute {
 // one element, without dots; Envoy refuses the names that it uses itself.
 func (p Properties) Set(name string, value []byte) error {
 	if name == "" || strings.ContainsAny(name, ".\x00") {
-		return fmt.Errorf("set property %q: the name must be one element without dots: %w", name, ErrBadArgument)
+		return wrap("set property "+strconv.Quote(name)+": the name must be one element without dots", ErrBadArgument)
 	}
 	if p.stream != nil && !p.stream.own() {
-		return fmt.Errorf("set property %s: %w", name, ErrOtherStream)
+		return wrap("set property "+name, ErrOtherStream)
 	}
 	return hostError(p.host.SetProperty(name, value), "set property", name)
 }

@@ -3,7 +3,6 @@ package sdk
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -58,7 +57,7 @@ func (p *Plugin) Receive(name string, f func(ctx context.Context, item []byte)) 
 		return Queue{}, err
 	}
 	if p.queues[q.token] != nil {
-		return Queue{}, fmt.Errorf("receive from queue %s: this plugin does already: %w", name, ErrBadArgument)
+		return Queue{}, wrap("receive from queue "+name+": this plugin does already", ErrBadArgument)
 	}
 	if p.queues == nil {
 		p.queues = map[uint32]func(){}

@@ -1,7 +1,8 @@
 package sdk
 
 import (
-	"fmt"
+	"errors"
+	"strconv"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -51,7 +52,8 @@ func (s *Stream) answer(r Reply) error {
 		r.Status = 500
 	}
 	if r.Status < minReplyStatus || r.Status > maxReplyStatus {
-		return fmt.Errorf("reply with status %d: it must be from %d to %d; the stream is reset", r.Status, minReplyStatus, maxReplyStatus)
+		return errors.New("reply with status " + strconv.Itoa(r.Status) + ": it must be from " + strconv.Itoa(minReplyStatus) + " to " +
+			strconv.Itoa(maxReplyStatus) + "; the stream is reset")
 	}
 	if s.responded {
 		s.reset()
@@ -73,7 +75,7 @@ func (s *Stream) replyHeaders(headers []Header) []byte {
 	good := headers
 	for i, h := range headers {
 		if reason := headerFault(h.Name, h.Value); reason != "" {
-			s.Log().Error(fmt.Sprintf("reply header %q is left out: %s", h.Name, reason))
+			s.Log().Error("reply header " + strconv.Quote(h.Name) + " is left out: " + reason)
 			if len(good) == len(headers) {
 				good = headers[:i:i]
 			}

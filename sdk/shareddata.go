@@ -2,7 +2,7 @@ package sdk
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -64,5 +64,5 @@ func (d SharedData) Update(key string, change func(value []byte) ([]byte, error)
 			return err
 		}
 	}
-	return fmt.Errorf("update shared data %s: other workers were faster %d times: %w", key, maxUpdates, ErrCASMismatch)
+	return wrap("update shared data "+key+": other workers were faster "+strconv.Itoa(maxUpdates)+" times", ErrCASMismatch)
 }

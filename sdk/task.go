@@ -3,9 +3,9 @@ package sdk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 
 	"github.com/waft-project/waft/sdk/internal/abi"
 )
@@ -257,7 +257,8 @@ func (t *task) may(ctx context.Context) error {
 		return nil
 	}
 	if t.vm.refused++; t.vm.refused > maxRefused {
-		panic(fmt.Sprintf("%d waits in a row ended at once with %q: return when a wait ends with an error", maxRefused, err))
+		panic(strconv.Itoa(maxRefused) + " waits in a row ended at once with " + strconv.Quote(err.Error()) +
+			": return when a wait ends with an error")
 	}
 	return err
 }
@@ -305,4 +306,4 @@ type taskPanic struct {
 	stack  []byte
 }
 
-func (p taskPanic) String() string { return fmt.Sprintf("%v\n%s", p.reason, p.stack) }
+func (p taskPanic) String() string { return describe(p.reason) + "\n" + string(p.stack) }

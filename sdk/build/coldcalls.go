@@ -14,7 +14,8 @@ import (
 var (
 	// neverReturns are functions of the Go runtime that end in a panic, in the end of the program, or in growing the stack, after
 	// which the caller begins anew. The compiler, too, lets nothing follow a call of them (cmd/compile/internal/ssagen, BlockExit;
-	// runtime.morestack ends in UNDEF). A recovered panic goes on at another place, that of the deferred calls.
+	// runtime.morestack ends in UNDEF). A recovered panic goes on at another place, that of the deferred calls. Were one but sigpanic
+	// to return all the same, its caller would leave as for a switch of goroutines, and be entered anew behind the call.
 	neverReturns = regexp.MustCompile(`^runtime\.(?:sigpanic|throw|fatal|gopanic|goPanic\w+|morestack|morestack_noctxt|` +
 		`panicdivide|panicshift|panicwrap|panicmakeslice(?:len|cap)|panicdottype[EI]|panicnildottype|panicunsafe\w+)$`)
 	// hardlyCalled are those that return, but print, which costs more than a call.

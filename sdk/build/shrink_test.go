@@ -2,6 +2,7 @@ package build
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -32,8 +33,9 @@ func TestShrink(t *testing.T) {
 	if before, after := codeSize(wasm), codeSize(small); after > before*88/100 {
 		t.Errorf("the code has %d bytes of %d, want a good eighth less: %v", after, before, said)
 	}
+	is, was := program(t, small), program(t, wasm)
 	for _, args := range [][]string{{"paths"}, {"paths", "fall"}} {
-		before, after := runProgram(t, wasm, args), runProgram(t, small, args)
+		before, after := was(args), is(args)
 		if before != after {
 			t.Errorf("%q says\n%s\nand did say\n%s", args, after, before)
 		}
@@ -43,22 +45,28 @@ func TestShrink(t *testing.T) {
 	}
 }
 
-// runProgram is all that a program writes, and how it ends.
-func runProgram(t *testing.T, wasm []byte, args []string) string {
+// program compiles a program; what it gives runs it, and is all that it writes, and how it ends.
+func program(t *testing.T, wasm []byte) func(args []string) string {
 	t.Helper()
 	ctx := t.Context()
 	runtime := wazero.NewRuntime(ctx)
-	defer runtime.Close(ctx)
+	t.Cleanup(func() { _ = runtime.Close(context.Background()) })
 	wasi_snapshot_preview1.MustInstantiate(ctx, runtime)
-	var out bytes.Buffer
-	_, err := runtime.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithArgs(args...).WithStdout(&out).WithStderr(&out))
-	if exit := (*sys.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%q: %v\n%s", args, err, out.String())
-	}
+	compiled, err := runtime.CompileModule(ctx, wasm)
 	if err != nil {
-		out.WriteString(err.Error())
+		t.Fatal(err)
 	}
-	return out.String()
+	return func(args []string) string {
+		var out bytes.Buffer
+		_, err := runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName("").WithArgs(args...).WithStdout(&out).WithStderr(&out))
+		if exit := (*sys.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+			t.Fatalf("%q: %v\n%s", args, err, out.String())
+		}
+		if err != nil {
+			out.WriteString(err.Error())
+		}
+		return out.String()
+	}
 }
 
 // TestThreadBody looks at single jumps. The body is a loop with a switch over local 0 to one of three blocks.

@@ -2,8 +2,10 @@ package build
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -72,5 +74,27 @@ func TestReadSymbolsRefuses(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// TestSmallFilter holds that a filter that uses little of the sdk gets little: fmt and what it drags in would be an eighth of it.
+func TestSmallFilter(t *testing.T) {
+	t.Parallel()
+	built, err := Build(t.Context(), "testdata/rawconfig", Options{OutDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ReadSymbols(built.Symbols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range s.Functions {
+		if strings.HasPrefix(f.Name, "fmt.") && f.Name != "fmt.init" || strings.HasPrefix(f.Name, "reflect.callMethod") {
+			t.Errorf("%s is in the module", f.Name)
+		}
+	}
+	found := slices.ContainsFunc(slices.Collect(maps.Values(s.Functions)), func(f Symbol) bool { return f.Name == "runtime.throw" })
+	if !found || len(s.Functions) < 1000 {
+		t.Errorf("runtime.throw is not among the %d names", len(s.Functions))
 	}
 }
