@@ -36,6 +36,7 @@ func (s RolloutSpec) Clone() RolloutSpec {
 func (r Release) Clone() Release {
 	r.Filters = cloneFilters(r.Filters)
 	r.Overrides = cloneFilters(r.Overrides)
+	r.Disable = clonePointer(r.Disable)
 	return r
 }
 

@@ -33,6 +33,12 @@ type (
 		Layer      Layer           `json:"layer"`
 		Filters    []filterContent `json:"filters"`
 		Overrides  []filterContent `json:"overrides"`
+		// Disable is left out where there is none, so that releases from before there was such a thing keep their hashes.
+		Disable *disableContent `json:"disable,omitempty"`
+	}
+	disableContent struct {
+		Filter           string `json:"filter"`
+		PassUnauthorized bool   `json:"passUnauthorized,omitempty"`
 	}
 )
 
@@ -63,11 +69,16 @@ func (r Release) ContentHash() (string, error) {
 	return Digest(text), nil
 }
 
-// CanonicalForm is the canonical JSON (RFC 8785) of a release's layer, filters and overrides, which is what is hashed and signed. Modules
+// CanonicalForm is the canonical JSON (RFC 8785) of a release's layer, filters and overrides, or of what it disables, which is what is hashed and signed. Modules
 // count by artifact, digest and size; their references, the release's name and who made it do not count, nor does the
 // order of the filters.
 func (r Release) CanonicalForm() ([]byte, error) {
-	return CanonicalOf(releaseContent{APIVersion: APIVersion, Layer: r.Layer, Filters: contentsOf(r.Filters), Overrides: contentsOf(r.Overrides)})
+	content := releaseContent{APIVersion: APIVersion, Layer: r.Layer, Filters: contentsOf(r.Filters), Overrides: contentsOf(r.Overrides)}
+	if r.Disable != nil {
+		disable := disableContent(*r.Disable)
+		content.Disable = &disable
+	}
+	return CanonicalOf(content)
 }
 
 // ParseCanonicalForm reads a release of that name back from its canonical form, and checks it with ValidateRelease. A text that is not
@@ -87,6 +98,10 @@ func ParseCanonicalForm(name string, text []byte) (Release, error) {
 	r := Release{
 		ID: ReleaseID{Name: name, Hash: Digest(text)}, Layer: content.Layer,
 		Filters: specsOf(content.Filters), Overrides: specsOf(content.Overrides),
+	}
+	if content.Disable != nil {
+		disable := Disabling(*content.Disable)
+		r.Disable = &disable
 	}
 	again, err := r.CanonicalForm()
 	if err != nil || !bytes.Equal(again, text) {

@@ -71,13 +71,13 @@ func ValidateLabels(object, field string, labels map[string]string) error {
 	return errors.Join(problems...)
 }
 
-// ValidateLayer checks global, team/NAME or service/NAME.
+// ValidateLayer checks global, team/NAME, service/NAME or emergency/FILTER.
 func ValidateLayer(object, field string, layer Layer) error {
 	if layer == LayerGlobal {
 		return nil
 	}
 	kind, name, _ := strings.Cut(string(layer), "/")
-	if kind != layerTeam && kind != layerService {
+	if kind != layerTeam && kind != layerService && kind != layerEmergency {
 		return Invalidf(object, field, "use global, team/NAME or service/NAME", "there is no layer %q", shorten(string(layer)))
 	}
 	return ValidateName(object, field, name)
@@ -97,7 +97,7 @@ const (
 	layerService = "service"
 )
 
-// CompareLayers orders layers as they are merged: global, then teams, then services, by name among themselves.
+// CompareLayers orders layers as they are merged: global, then teams, then services, by name among themselves; then those that take filters out.
 func CompareLayers(a, b Layer) int {
 	if byRank := layerRank(a) - layerRank(b); byRank != 0 {
 		return byRank
@@ -112,6 +112,8 @@ func layerRank(l Layer) int {
 		return 0
 	case layerTeam:
 		return 1
+	case layerEmergency:
+		return 3
 	default:
 		return 2
 	}

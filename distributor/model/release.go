@@ -26,7 +26,7 @@ const (
 	FailOpen   FailurePolicy = "FAIL_OPEN"
 )
 
-// Layer is where a resource comes from: global, team/NAME or service/NAME.
+// Layer is where a resource comes from: global, team/NAME or service/NAME; or emergency/FILTER, which takes one away (EmergencyLayer).
 type Layer string
 
 // LayerGlobal is the first layer, and the default.
@@ -82,7 +82,9 @@ type Release struct {
 	Filters []FilterSpec `json:"filters,omitempty"`
 	// Overrides win the other way: the earlier layer's stand.
 	Overrides []FilterSpec `json:"overrides,omitempty"`
-	CreatedAt time.Time    `json:"createdAt"`
-	CreatedBy string       `json:"createdBy"`
-	Reason    string       `json:"reason,omitempty"`
+	// Disable is what a release of an emergency layer takes out; nil in every other layer.
+	Disable   *Disabling `json:"disable,omitempty"`
+	CreatedAt time.Time  `json:"createdAt"`
+	CreatedBy string     `json:"createdBy"`
+	Reason    string     `json:"reason,omitempty"`
 }

@@ -168,8 +168,11 @@ type Rollout struct {
 	Spec     RolloutSpec `json:"spec"`
 	Layer    Layer       `json:"layer"`
 	// Undoes names the rollout that this one takes back; then each node goes to Nodes[id].From of that one, held in Restore.
-	Undoes  string               `json:"undoes,omitempty"`
-	Restore map[string]ReleaseID `json:"restore,omitempty"`
+	Undoes string `json:"undoes,omitempty"`
+	// Disables names the filter that this rollout took out of its nodes' chains at once, in an emergency; it is made as one that has ended.
+	// Its layer is that filter's emergency layer, and a rollout that undoes it puts the filter back.
+	Disables string               `json:"disables,omitempty"`
+	Restore  map[string]ReleaseID `json:"restore,omitempty"`
 
 	Phase RolloutPhase `json:"phase"`
 	// Resume is the phase to go back to from Paused.

@@ -37,6 +37,7 @@ func ValidateRelease(r Release) error {
 		ValidateLayer(object, "metadata.layer", r.Layer),
 		validateFilters(object, "spec.filters", r.Filters),
 		validateFilters(object, "spec.overrides", r.Overrides),
+		validateDisabling(object, r),
 	}
 	if n := len(r.Filters) + len(r.Overrides); n > MaxFilters {
 		problems = append(problems, Invalidf(object, "spec.filters", "split the release by layer", "%d filters and overrides are more than %d", n, MaxFilters))
@@ -96,7 +97,7 @@ func validatePolicy(object, at string, f FilterSpec) error {
 
 // CheckFailOpen refuses FAIL_OPEN for a filter of phase AUTHN or AUTHZ: a broken filter must not let everybody in.
 func CheckFailOpen(object, field string, f FilterSpec) error {
-	if f.FailurePolicy != FailOpen || (f.Phase != PhaseAuthn && f.Phase != PhaseAuthz) {
+	if f.FailurePolicy != FailOpen || !f.Guards() {
 		return nil
 	}
 	return Invalidf(object, field, "use FAIL_RELOAD or FAIL_CLOSED", "FAIL_OPEN would let every request past the %s filter %s while it is broken", f.Phase, f.Name)

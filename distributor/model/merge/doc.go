@@ -12,6 +12,9 @@
 // The merged filters are ordered as a request meets them: by phase (AUTHN, AUTHZ, STATS, then none), then by priority, the
 // higher first, then by name.
 //
+// A release of an emergency layer takes its filter out of what was merged, whoever gave it; one of phase AUTHN or AUTHZ only where the
+// release says that unauthorized requests may pass.
+//
 // Every filter of a chain has a module, a failure policy, and a priority. The chain's hash covers neither references nor
 // release names.
 //

@@ -12,10 +12,10 @@ import (
 )
 
 // Render merges the releases of a node's layers into the chain that the node runs. An empty map gives the zero chain: the
-// node was never given anything. Releases without any filter give a chain with a hash and no filters.
+// node was never given anything; so does one with emergency layers alone, which only take away. Releases without any filter give a chain with a hash and no filters.
 //
 // It fails with kind model.ErrInvalid when a filter ends without a module, a config cannot be merged, or the merge gives
-// FAIL_OPEN to a filter of phase AUTHN or AUTHZ; the error names the layers.
+// FAIL_OPEN to a filter of phase AUTHN or AUTHZ, or takes out such a filter without the word for it; the error names the layers.
 func Render(layers map[model.Layer]model.Release) (model.Chain, error) {
 	chain, _, err := Explain(layers)
 	return chain, err
@@ -23,11 +23,17 @@ func Render(layers map[model.Layer]model.Release) (model.Chain, error) {
 
 // Explain is Render with the origin of each field.
 func Explain(layers map[model.Layer]model.Release) (model.Chain, Origins, error) {
-	if len(layers) == 0 {
+	order := slices.SortedFunc(maps.Keys(layers), model.CompareLayers)
+	// Those that take filters out come last, see model.CompareLayers.
+	first := slices.IndexFunc(order, func(l model.Layer) bool { return l.Disables() != "" })
+	if first < 0 {
+		first = len(order)
+	}
+	emergencies := order[first:]
+	if order = order[:first]; len(order) == 0 {
 		return model.Chain{}, nil, nil
 	}
 	merged := merge{filters: map[string]*model.FilterSpec{}, origins: Origins{}}
-	order := slices.SortedFunc(maps.Keys(layers), model.CompareLayers)
 	for _, layer := range order {
 		if err := merged.lay(layer, layers[layer].Filters); err != nil {
 			return model.Chain{}, nil, err
@@ -35,6 +41,11 @@ func Explain(layers map[model.Layer]model.Release) (model.Chain, Origins, error)
 	}
 	for _, layer := range slices.Backward(order) {
 		if err := merged.lay(layer, layers[layer].Overrides); err != nil {
+			return model.Chain{}, nil, err
+		}
+	}
+	for _, layer := range emergencies {
+		if err := merged.takeOut(layers[layer]); err != nil {
 			return model.Chain{}, nil, err
 		}
 	}
