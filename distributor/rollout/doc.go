@@ -62,6 +62,12 @@
 // observation says Frozen no wave begins and no node moves; a deadline stands still for a wave that waits for either. What
 // has moved is watched all the same, and goes back where it must.
 //
+// # Emergencies
+//
+// A filter that is disabled changes what nodes run past every rollout. The caller shows it by the chains of the view (TargetChain, FromChain),
+// which are then others than those that were kept when the node's wave began. The rollout takes the new ones for its measure, has nodes prove
+// them anew, fails none for it, and pauses: a person looks, and resumes. One that takes back goes on.
+//
 // # Gates that are read elsewhere
 //
 // A query or a webhook is I/O, so the caller asks it and gives the latest reading with each observation. Only a reading from
@@ -87,7 +93,7 @@
 //
 // event.go, view.go and action.go are what goes in and out. step.go dispatches; commands.go is what persons ask for;
 // observe.go goes from phase to phase; waves.go chooses nodes, move.go moves them; nodes.go follows one node; gates.go reads
-// gates; rollback.go takes back; clock.go keeps time; joining.go, undo.go, conflicts.go and plan.go stand beside the machine.
+// gates; rollback.go takes back; rebase.go follows an emergency; clock.go keeps time; joining.go, undo.go, conflicts.go and plan.go stand beside the machine.
 //
 // More kinds of gate are more fields of model.GateSpec and more cases in readGates.
 //

@@ -17,6 +17,8 @@ type Observe struct {
 	// Frozen says why nothing may move on now, such as a freeze window; empty when nothing forbids it. While it is set no wave begins
 	// and no node is moved; what has moved is watched, and goes back where it must.
 	Frozen string
+	// Emergency says which filter was disabled, by whom and why; empty when none is. It is told where nodes' chains were changed by it.
+	Emergency string
 	// Unsettled is how many nodes that are not in Nodes are on their way to another chain, or are there and serve nothing: MaxNotServing
 	// is over all rollouts.
 	Unsettled int

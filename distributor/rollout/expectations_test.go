@@ -349,6 +349,11 @@ var seen = map[string]func(d *drive, node *NodeView){
 		d.look(0)
 		d.look(SilenceGrace)
 	},
+	"a filter is disabled": func(d *drive, _ *NodeView) { d.fleet.without = " without x" },
+	"a filter is disabled and all serve without it": func(d *drive, _ *NodeView) {
+		d.fleet.without = " without x"
+		d.fleet.serveAll()
+	},
 	"all serve but the node is silent": func(d *drive, n *NodeView) {
 		d.fleet.serveAll()
 		n.Serving, n.Connected, n.Silent = chainOf(after), false, SilenceGrace+1

@@ -29,7 +29,12 @@ func chainOf(id model.ReleaseID) string {
 // fleet is nodes that do as they are told: each call of serveAll has them take what they are assigned.
 type fleet struct {
 	nodes map[string]*NodeView
+	// without is what an emergency has made of every chain.
+	without string
 }
+
+// chain is what a release renders to now.
+func (f *fleet) chain(id model.ReleaseID) string { return chainOf(id) + f.without }
 
 // newFleet has n nodes, n1 to nN, which serve the release before.
 func newFleet(n int) *fleet {
@@ -57,10 +62,13 @@ func (f *fleet) observe(r model.Rollout) Observe {
 func (f *fleet) view(r model.Rollout, id string) NodeView {
 	v := *f.nodes[id]
 	if release, ok := ReleaseFor(r, id); ok {
-		v.TargetChain = chainOf(release)
+		v.TargetChain = f.chain(release)
 	}
 	if v.Given {
-		v.CurrentChain = chainOf(v.Assigned)
+		v.CurrentChain = f.chain(v.Assigned)
+	}
+	if p, ok := r.Nodes[id]; ok && p.FromGiven {
+		v.FromChain = f.chain(p.From)
 	}
 	return v
 }
@@ -74,14 +82,14 @@ func (f *fleet) carryOut(actions []Action) {
 			continue
 		}
 		n.Assigned, n.Given = assign.Release, true
-		n.Ledger = model.LedgerEntry{Chain: chainOf(assign.Release), State: model.ChainOffered}
+		n.Ledger = model.LedgerEntry{Chain: f.chain(assign.Release), State: model.ChainOffered}
 	}
 }
 
 // serve has a node take what it is assigned.
 func (f *fleet) serve(id string) {
 	n := f.nodes[id]
-	n.Serving = chainOf(n.Assigned)
+	n.Serving = f.chain(n.Assigned)
 	n.Ledger = model.LedgerEntry{Chain: n.Serving, State: model.ChainServing}
 }
 

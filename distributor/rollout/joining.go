@@ -22,14 +22,15 @@ func Joining(labels map[string]string, reports bool, rollouts []model.Rollout) m
 	return releases
 }
 
-// Grants is Joining with the name of the rollout that each release comes from. Where that rollout has not ended, the
+// Grants is Joining with the name of the rollout that each release comes from. What is disabled does not come this way: the caller
+// adds it to whatever a node is given first. Where that rollout has not ended, the
 // caller gives it a Join event, with the grant that there would be without it as From, and carries out the Assign that it
 // answers with; where Join is refused, the node gets the grant without it.
 func Grants(labels map[string]string, reports bool, rollouts []model.Rollout) map[model.Layer]Grant {
 	grants := map[model.Layer]Grant{}
 	undone := map[string]bool{}
 	for _, r := range rollouts {
-		if undone[r.Name] || !stands(r) {
+		if undone[r.Name] || !stands(r) || r.Layer.Disables() != "" {
 			continue
 		}
 		if r.Undoes != "" {

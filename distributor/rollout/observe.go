@@ -12,18 +12,19 @@ import (
 // observe goes on from phase to phase for as long as the view of the fleet allows it. Each turn either ends the loop or
 // goes on to a later phase or wave, so that it ends.
 func (m *machine) observe(ev Observe) (bool, error) {
-	if m.state.Phase == model.RolloutPaused || m.state.Phase.Ended() {
+	if m.state.Phase.Ended() {
 		return false, nil
+	}
+	if m.state.Phase == model.RolloutPaused {
+		m.take(ev)
+		return m.rebase(), nil
 	}
 	if err := m.parse(); err != nil {
 		return false, err
 	}
-	m.views = make(map[string]NodeView, len(ev.Nodes))
-	for _, v := range ev.Nodes {
-		m.views[v.ID] = v
-	}
-	m.frozen, m.unsettled, m.elsewhere = ev.Frozen, ev.Unsettled, ev.Elsewhere
+	m.take(ev)
 	m.keepTime()
+	m.rebase()
 	for !m.state.Phase.Ended() && m.state.Phase != model.RolloutPaused {
 		phase, wave := m.state.Phase, m.state.Wave
 		switch phase {
@@ -45,6 +46,15 @@ func (m *machine) observe(ev Observe) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// take is the picture of the fleet.
+func (m *machine) take(ev Observe) {
+	m.views = make(map[string]NodeView, len(ev.Nodes))
+	for _, v := range ev.Nodes {
+		m.views[v.ID] = v
+	}
+	m.frozen, m.emergency, m.unsettled, m.elsewhere = ev.Frozen, ev.Emergency, ev.Unsettled, ev.Elsewhere
 }
 
 func (m *machine) pending(blocked string) {

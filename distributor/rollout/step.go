@@ -90,8 +90,9 @@ type machine struct {
 	ids []string
 	// assigned is where in actions a node's is.
 	assigned map[string]int
-	// frozen, unsettled and elsewhere are those of the observation.
+	// frozen, emergency, unsettled and elsewhere are those of the observation.
 	frozen    string
+	emergency string
 	unsettled int
 	elsewhere map[int]model.GateReading
 	// passed is the time that counts since the last step.

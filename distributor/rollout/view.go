@@ -26,6 +26,9 @@ type NodeView struct {
 	// of the chain rendered with Assigned. CurrentChain is empty when the node was never given anything.
 	TargetChain  string
 	CurrentChain string
+	// FromChain is that of the chain rendered with the release that the rollout would take the node back to; empty where the node is not in
+	// the rollout, or had nothing before. With TargetChain it shows a node's chain that was changed past the rollout, in an emergency.
+	FromChain string
 	// Ledger is the latest word of the node; only what it says of the chain in question is read.
 	Ledger model.LedgerEntry
 	// Serving is the hash of the chain that the node proved to serve; empty for none.

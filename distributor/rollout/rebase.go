@@ -1,0 +1,50 @@
+package rollout
+
+import (
+	"fmt"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// rebase follows a change of nodes' chains that this rollout did not make: a filter was disabled, or is put back, while the rollout runs. What
+// its nodes are measured by are then the chains as they are rendered now, and a node that served the old one has to prove the new one. It is
+// no failure of the release. But what the waves proved so far they proved of other chains, so the rollout pauses and asks for a person; one
+// that takes back goes on, since what it goes back to is rendered anew, too. It says whether anything changed.
+func (m *machine) rebase() bool {
+	changed, counted := false, []string(nil)
+	for _, id := range m.nodes() {
+		p, v := m.state.Nodes[id], m.view(id)
+		if !taken(p) {
+			continue
+		}
+		next := p
+		// A chain that cannot be rendered is empty, and is no chain to go by.
+		if p.Chain != "" && v.TargetChain != "" {
+			next.Chain = v.TargetChain
+		}
+		if p.FromChain != "" && v.FromChain != "" {
+			next.FromChain = v.FromChain
+		}
+		if next == p {
+			continue
+		}
+		if p.State == model.NodeServing && next.Chain != p.Chain {
+			next.State, next.Reason = model.NodeMoving, "takes its chain anew, which was changed in an emergency"
+		}
+		m.set(id, next)
+		changed = true
+		if !p.Uncounted {
+			counted = append(counted, id)
+		}
+	}
+	if len(counted) == 0 {
+		return changed
+	}
+	why := fmt.Sprintf("the chains of %s were changed past this rollout: %s", plural(len(counted), "node"), because(list(counted), m.emergency))
+	if !m.active() {
+		m.note("%s", why)
+		return changed
+	}
+	m.enterPaused(false, Actor, why+"; look at them, then resume")
+	return changed
+}
