@@ -40,7 +40,7 @@ func chainKey(assigned map[model.Layer]model.ReleaseID) string {
 
 // render is the chain of those releases, which must be in the cache of releases; mu is held.
 func (s *Service) render(assigned map[model.Layer]model.ReleaseID) (model.Chain, error) {
-	if len(assigned) == 0 {
+	if !model.Given(assigned) {
 		return model.Chain{}, nil
 	}
 	key := chainKey(assigned)

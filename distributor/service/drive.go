@@ -232,6 +232,7 @@ func (s *Service) settle(e *entry, changed bool) []string {
 		return s.setDuties(e)
 	}
 	s.active = slices.DeleteFunc(s.active, func(other *entry) bool { return other == e })
+	s.enableNewcomers(e)
 	var told []string
 	for id, n := range s.nodes {
 		if n.duty.rollout == e.state.Name {
@@ -294,7 +295,7 @@ func (s *Service) prefetch(e *entry, n *node) []model.Module {
 	if !wanted {
 		return nil
 	}
-	chain, err := s.render(with(n.row.Assigned, e.state.Layer, release))
+	chain, err := s.render(with(s.base(n), e.state.Layer, release))
 	if err != nil {
 		return nil
 	}

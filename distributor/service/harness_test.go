@@ -172,7 +172,7 @@ func newSite(t *testing.T) *site {
 		t: t, store: etcd, changed: make(chan struct{}), config: func(*service.Config) {},
 		modules: &library{modules: map[string]model.Module{}, schemas: map[string][]byte{}},
 	}
-	for _, reference := range []string{"good:1", "good:2", "bad:1", "broken:1"} {
+	for _, reference := range []string{"good:1", "good:2", "good:3", "bad:1", "broken:1"} {
 		s.modules.add(reference, "")
 	}
 	return s

@@ -105,7 +105,12 @@ func (w *welcomer) welcome(ctx context.Context, n *node) error {
 		if len(grants) == 0 {
 			break
 		}
-		assigned := map[model.Layer]model.ReleaseID{}
+		s.mu.Lock()
+		assigned := maps.Clone(s.base(n))
+		s.mu.Unlock()
+		if assigned == nil {
+			assigned = map[model.Layer]model.ReleaseID{}
+		}
 		for layer, grant := range grants {
 			if err := s.needReleases(ctx, grant.Release); err != nil {
 				return fmt.Errorf("node/%s: %w", row.ID, err)
@@ -202,14 +207,17 @@ func (w *welcomer) join(ctx context.Context, n *node, layer model.Layer, e *entr
 	s.mu.Unlock()
 	others := w.granted(row, e.state.Name)
 	event := rollout.Join{From: others[layer].Release, FromGiven: len(others) > 0}
-	assigned := map[model.Layer]model.ReleaseID{}
-	for l, grant := range grants {
-		assigned[l] = grant.Release
-	}
 	if err := s.needReleases(ctx, event.From); err != nil {
 		return err
 	}
 	s.mu.Lock()
+	assigned := maps.Clone(s.base(n))
+	if assigned == nil {
+		assigned = map[model.Layer]model.ReleaseID{}
+	}
+	for l, grant := range grants {
+		assigned[l] = grant.Release
+	}
 	before, err := s.render(with(assigned, layer, event.From))
 	if err == nil {
 		event.FromChain = before.Hash

@@ -79,7 +79,7 @@ func TestStatisticsOfAClosedSession(t *testing.T) {
 	x.Statistics(model.Statistics{Chain: "c", Requests: 1})
 	s.closeSession(x)
 	x.Statistics(model.Statistics{Chain: "c", Requests: 2})
-	if got := n.status(); got.Statistics.Requests != 1 || got.LastSeen.IsZero() {
+	if got := new(Service).statusOf(n); got.Statistics.Requests != 1 || got.LastSeen.IsZero() {
 		t.Errorf("it has %+v, last seen %s", got.Statistics, got.LastSeen)
 	}
 }

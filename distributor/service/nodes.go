@@ -91,15 +91,18 @@ type NodeStatus struct {
 	LastSeen time.Time
 	// Statistics are the latest; the zero value when there are none.
 	Statistics model.Statistics
+	// Disabled are the filters that are taken out of its chain, by name.
+	Disabled []DisabledFilter
 }
 
-func (n *node) status() NodeStatus {
+// statusOf is a node as it is shown; mu is held.
+func (s *Service) statusOf(n *node) NodeStatus {
 	stats, came := n.counts.get()
 	seen := n.lastSeen
 	if came.After(seen) {
 		seen = came
 	}
-	return NodeStatus{Node: n.row, Chain: n.chain.Hash, Presence: n.presence(), LastSeen: seen, Statistics: stats}
+	return NodeStatus{Node: n.row, Chain: n.chain.Hash, Presence: n.presence(), LastSeen: seen, Statistics: stats, Disabled: s.disabledOn(n)}
 }
 
 // counts are the latest statistics of a node and when they came. They have a lock of their own, which may be taken under Service.mu: a
@@ -135,7 +138,7 @@ func (s *Service) GetNode(ctx context.Context, id string) (NodeStatus, error) {
 	if n == nil {
 		return NodeStatus{}, errNoNode(id)
 	}
-	return n.status(), nil
+	return s.statusOf(n), nil
 }
 
 // ListNodes returns the nodes that a label selector matches (empty: all), by id, and the token of the next page.
@@ -171,7 +174,7 @@ func (s *Service) ListNodes(ctx context.Context, selector string, page Page) ([]
 	}
 	nodes := make([]NodeStatus, len(ids))
 	for i, id := range ids {
-		nodes[i] = s.nodes[id].status()
+		nodes[i] = s.statusOf(s.nodes[id])
 	}
 	return nodes, next, nil
 }
@@ -216,7 +219,7 @@ func (s *Service) RetryNode(ctx context.Context, actor Actor, id string) (NodeSt
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.direct(n)
-	return n.status(), nil
+	return s.statusOf(n), nil
 }
 
 // Collections are what the node is to be sent now, always all three. A node that is not known, or waits for its first
@@ -243,6 +246,10 @@ func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, gi
 		return false, nil
 	}
 	assigned := maps.Clone(n.row.Assigned)
+	if !model.Given(assigned) {
+		// What is disabled stays so on a node that is given its first release.
+		assigned = maps.Clone(s.base(n))
+	}
 	if assigned == nil {
 		assigned = map[model.Layer]model.ReleaseID{}
 	}

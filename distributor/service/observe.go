@@ -41,6 +41,7 @@ func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
 		event.Nodes = append(event.Nodes, view)
 	}
 	event.Frozen, event.Elsewhere = frozen, e.readings()
+	event.Emergency = s.lastEmergency()
 	if e.state.Spec.MaxNotServing > 0 {
 		event.Unsettled = s.unsettled(e, nodes)
 	}
@@ -71,14 +72,20 @@ func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) ro
 	if !gives {
 		return view
 	}
-	chain, err := s.render(with(n.row.Assigned, e.state.Layer, release))
+	progress, held := e.state.Nodes[n.row.ID]
+	if held && progress.FromGiven {
+		if from, err := s.render(with(n.row.Assigned, e.state.Layer, progress.From)); err == nil {
+			view.FromChain = from.Hash
+		}
+	}
+	chain, err := s.render(with(s.base(n), e.state.Layer, release))
 	if err != nil {
 		view.Unloadable = fmt.Sprintf("the chain it would run cannot be rendered: %v", err)
 		return view
 	}
 	view.TargetChain = chain.Hash
 	view.Fetched = hasAll(chain, n.fetched)
-	if !e.state.Nodes[n.row.ID].MovedAt.IsZero() {
+	if !progress.MovedAt.IsZero() {
 		// It was checked before it was moved. It is assigned when the row is durable: until then the rollout does not go on.
 		view.Assigned = n.given.Assigned[e.state.Layer]
 		return view

@@ -77,7 +77,7 @@ func (s *Service) changes(e *entry, planned rollout.Planned) []ChainChange {
 		seen[pair] = true
 		// Both were rendered for the picture, so that neither fails.
 		from, _, _ := s.explain(n.row.Assigned)
-		to, origins, _ := s.explain(with(n.row.Assigned, e.state.Layer, release))
+		to, origins, _ := s.explain(with(s.base(n), e.state.Layer, release))
 		out = append(out, ChainChange{From: p.From, To: p.To, Filters: merge.Changes(from, to, origins)})
 	}
 	slices.SortFunc(out, func(a, b ChainChange) int { return strings.Compare(a.From+a.To, b.From+b.To) })

@@ -30,6 +30,8 @@ type ReleaseDraft struct {
 	Layer     model.Layer
 	Filters   []FilterDraft
 	Overrides []FilterDraft
+	// Disable is what a release of an emergency layer takes out; nil for every other release.
+	Disable *model.Disabling
 }
 
 // CreateRelease resolves a draft's references to digests, checks configurations against their modules' schemas, and
@@ -46,7 +48,7 @@ func (s *Service) CreateRelease(ctx context.Context, actor Actor, draft ReleaseD
 	}
 	release := model.Release{
 		ID: model.ReleaseID{Name: draft.Name}, Layer: draft.Layer, CreatedBy: actor.Name, Reason: actor.Reason,
-		Filters: unresolved(draft.Filters), Overrides: unresolved(draft.Overrides),
+		Filters: unresolved(draft.Filters), Overrides: unresolved(draft.Overrides), Disable: draft.Disable,
 	}
 	if release.Layer == "" {
 		release.Layer = model.LayerGlobal

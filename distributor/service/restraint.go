@@ -5,9 +5,10 @@ import (
 	"github.com/waft-project/waft/distributor/rollout"
 )
 
-// frozen is what forbids a rollout to move on now: a window of its own, or of the distributor. Nothing forbids an undo, which takes back.
+// frozen is what forbids a rollout to move on now: a window of its own, or of the distributor. Nothing forbids an undo, which takes back; one that
+// puts a filter back moves on.
 func (s *Service) frozen(r model.Rollout) string {
-	if r.Undoes != "" {
+	if r.Undoes != "" && r.Layer.Disables() == "" {
 		return ""
 	}
 	if why := model.Frozen(r.Spec.Freeze, s.now()); why != "" {

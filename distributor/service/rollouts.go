@@ -82,6 +82,9 @@ func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft
 	if err := s.checkGates(object, spec.Waves); err != nil {
 		return nil, err
 	}
+	if filter := release.Layer.Disables(); filter != "" {
+		return nil, model.Invalidf(object, "spec.release", fmt.Sprintf("use waft filter disable %s", filter), "release/%s takes the filter %s out, which is no rollout's to do in waves", release.ID, filter)
+	}
 	// An undo is not asked for: what nodes had before must stay within reach. Their own policies hold there as well.
 	if s.trust != nil {
 		if err := s.trust.Release(ctx, release); err != nil {
@@ -206,10 +209,10 @@ func (s *Service) admitNode(e *entry, n *node, unchecked map[string]model.Chain)
 	}
 	about := func(err error, next string) error {
 		told := &model.Error{Kind: model.ErrInvalid, Object: object, Field: "spec.release", Cause: err, Next: next,
-			Message: fmt.Sprintf("%s on node/%s (%s): %v", release, n.row.ID, describe(with(n.row.Assigned, e.state.Layer, release)), err)}
+			Message: fmt.Sprintf("%s on node/%s (%s): %v", release, n.row.ID, describe(with(s.base(n), e.state.Layer, release)), err)}
 		return told
 	}
-	chain, err := s.render(with(n.row.Assigned, e.state.Layer, release))
+	chain, err := s.render(with(s.base(n), e.state.Layer, release))
 	if err != nil {
 		return about(err, "correct the release of the layer at fault, and create it again")
 	}
@@ -320,6 +323,10 @@ func (s *Service) makeSure(ctx context.Context) {
 		default:
 			delete(s.unsure, name)
 			s.log.Warn("rollout was stored although the store had not answered; it is driven", "rollout", name)
+			if state.Disables != "" {
+				s.takeOut(ctx, state)
+				continue
+			}
 			s.adopt(e, state, revision)
 		}
 	}

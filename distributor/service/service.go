@@ -37,6 +37,8 @@ type Config struct {
 	Freeze func() []model.FreezeWindow
 	// Trust is asked before a release is rolled out; nil allows all.
 	Trust Trust
+	// Roles is asked who may disable filters; nil allows everybody.
+	Roles Roles
 	// Now is the clock that decisions are made by; nil means time.Now.
 	Now func() time.Time
 	// Log takes what an operator should know; nil discards it.
@@ -94,6 +96,7 @@ type Service struct {
 	gates           Gates
 	freeze          func() []model.FreezeWindow
 	trust           Trust
+	roles           Roles
 	now             func() time.Time
 	log             *slog.Logger
 	replica         string
@@ -155,7 +158,7 @@ func New(config Config) (*Service, error) {
 		return nil, errors.New("service: Config.Store and Config.Modules are required")
 	}
 	s := &Service{
-		store: config.Store, modules: config.Modules, trust: config.Trust, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
+		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
 		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace, decided: config.Decided,
 		commands: make(chan func(context.Context)),
 		stopped:  make(chan struct{}),
@@ -284,6 +287,7 @@ func (s *Service) ready() error {
 // load reads everything that decisions need.
 func (s *Service) load(ctx context.Context) error {
 	var rollouts []*entry
+	var disabled []model.Rollout
 	for cursor := int64(0); ; {
 		page, next, err := s.store.ListRollouts(ctx, cursor, loadPage)
 		if err != nil {
@@ -293,6 +297,9 @@ func (s *Service) load(ctx context.Context) error {
 			e, err := newEntry(r, 0)
 			if err != nil {
 				return fmt.Errorf("rollout/%s: %w", r.Name, err)
+			}
+			if r.Disables != "" {
+				disabled = append(disabled, r)
 			}
 			if !r.Phase.Ended() {
 				// The list has no revisions; the few that run are read again.
@@ -319,7 +326,7 @@ func (s *Service) load(ctx context.Context) error {
 		after = page[len(page)-1].ID
 	}
 	for _, e := range rollouts {
-		if e.running() {
+		if e.running() || e.state.Disables != "" {
 			if err := s.needReleases(ctx, e.releases()...); err != nil {
 				return fmt.Errorf("rollout/%s: %w", e.state.Name, err)
 			}
@@ -347,6 +354,10 @@ func (s *Service) load(ctx context.Context) error {
 			return err
 		}
 		s.nodes[row.ID] = n
+	}
+	newer := map[nodeLayer]bool{}
+	for _, r := range disabled {
+		s.disableAgain(r, newer)
 	}
 	s.fleet++
 	for _, e := range s.active {

@@ -30,6 +30,13 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 	if e == nil {
 		return model.Rollout{}, errNoRollout(name)
 	}
+	if filter := e.state.Layer.Disables(); filter != "" && !running {
+		if e.state.Disables != "" {
+			return s.EnableFilter(ctx, actor, EnableDraft{Filter: filter})
+		}
+		return model.Rollout{}, &model.Error{Kind: model.ErrPrecondition, Object: object, Message: "it put the filter " + filter + " back, and has ended",
+			Next: "take it out again with waft filter disable " + filter}
+	}
 	if running {
 		r, err := s.command(ctx, actor, "undo", name, rollout.RollBack{By: actor.by()})
 		if !errors.Is(err, model.ErrPrecondition) || errors.Is(err, model.ErrConflict) {
