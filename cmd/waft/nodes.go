@@ -129,6 +129,9 @@ func drawNode(t *table, n *waftv1.Node) {
 	for _, r := range n.GetReleases() {
 		t.row("release", r.GetLayer()+"  "+r.GetRelease())
 	}
+	for _, d := range n.GetDisabled() {
+		t.row("disabled", disabledRow(d))
+	}
 	t.row("chain", dash(n.GetChain()))
 	t.row("serving", dash(n.GetServing()))
 	t.row("before", dash(n.GetPrevious()))

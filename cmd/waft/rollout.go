@@ -340,6 +340,9 @@ func drawRollout(t *table, r *waftv1.Rollout) {
 	if s.GetUndoes() != "" {
 		t.row("undoes", s.GetUndoes())
 	}
+	if s.GetDisables() != "" {
+		t.row("disables", s.GetDisables())
+	}
 	for i, w := range s.GetWaves() {
 		t.row()
 		t.row(fmt.Sprintf("wave %d", i+1), strings.Join(w.GetNodes(), " "))

@@ -86,6 +86,7 @@ type Client struct {
 	Releases waftv1.ReleaseServiceClient
 	Rollouts waftv1.RolloutServiceClient
 	Nodes    waftv1.NodeServiceClient
+	Filters  waftv1.FilterServiceClient
 	Audit    waftv1.AuditServiceClient
 	Version  waftv1.VersionServiceClient
 	Reports  waftv1.ReportServiceClient
@@ -128,6 +129,7 @@ func Dial(cfg ClientConfig) (*Client, error) {
 		Releases: waftv1.NewReleaseServiceClient(conn),
 		Rollouts: waftv1.NewRolloutServiceClient(conn),
 		Nodes:    waftv1.NewNodeServiceClient(conn),
+		Filters:  waftv1.NewFilterServiceClient(conn),
 		Audit:    waftv1.NewAuditServiceClient(conn),
 		Version:  waftv1.NewVersionServiceClient(conn),
 		Reports:  waftv1.NewReportServiceClient(conn),

@@ -36,6 +36,9 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 	for _, layer := range slices.Sorted(maps.Keys(n.Assigned)) {
 		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: n.Assigned[layer].String()})
 	}
+	for _, d := range n.Disabled {
+		out.Disabled = append(out.Disabled, disabledProto(d))
+	}
 	if l := n.Ledger; l.Chain != "" {
 		out.Ledger = &waftv1.LedgerEntry{
 			Chain: l.Chain, State: stateProto(l.State), Reason: l.Reason, Step: l.Step, Final: l.Final,

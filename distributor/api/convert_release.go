@@ -58,6 +58,9 @@ func releaseDraft(r *waftv1.Release) (service.ReleaseDraft, error) {
 	if draft.Overrides, err = filterDrafts(object, "spec.overrides", r.GetSpec().GetOverrides()); err != nil {
 		return service.ReleaseDraft{}, err
 	}
+	if d := r.GetSpec().GetDisable(); d != nil {
+		draft.Disable = &model.Disabling{Filter: d.GetFilter(), PassUnauthorized: d.GetPassUnauthorized()}
+	}
 	return draft, nil
 }
 
@@ -101,6 +104,9 @@ func releaseProto(r model.Release) (*waftv1.Release, error) {
 	if out.Spec.Overrides, err = filterProtos(r.Overrides, out.Status); err != nil {
 		return nil, err
 	}
+	if d := r.Disable; d != nil {
+		out.Spec.Disable = &waftv1.Disable{Filter: d.Filter, PassUnauthorized: d.PassUnauthorized}
+	}
 	return out, nil
 }
 
@@ -113,7 +119,7 @@ func ReleaseOf(r *waftv1.Release) (model.Release, error) {
 	}
 	object := "release/" + draft.Name
 	release := model.Release{
-		ID: model.ReleaseID{Name: draft.Name, Hash: r.GetStatus().GetHash()}, Layer: draft.Layer,
+		ID: model.ReleaseID{Name: draft.Name, Hash: r.GetStatus().GetHash()}, Layer: draft.Layer, Disable: draft.Disable,
 		CreatedAt: timeModel(r.GetStatus().GetCreatedAt()), CreatedBy: r.GetStatus().GetCreatedBy(),
 	}
 	// Modules stand in the order of the filters that name them, the overrides last.

@@ -111,7 +111,7 @@ func rolloutProto(r model.Rollout, whole bool) *waftv1.Rollout {
 		},
 		Status: &waftv1.RolloutStatus{
 			Phase: string(r.Phase), Message: r.Message, Wave: int32(r.Wave + 1), Release: r.Spec.Release.String(), Layer: string(r.Layer),
-			StartedAt: timeProto(r.StartedAt), EndedAt: timeProto(r.EndedAt), StartedBy: r.StartedBy, Undoes: r.Undoes,
+			StartedAt: timeProto(r.StartedAt), EndedAt: timeProto(r.EndedAt), StartedBy: r.StartedBy, Undoes: r.Undoes, Disables: r.Disables,
 		},
 	}
 	for _, w := range r.Spec.Freeze {

@@ -43,6 +43,7 @@ func NewGateway(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error
 		waftv1.RegisterReleaseServiceHandler,
 		waftv1.RegisterRolloutServiceHandler,
 		waftv1.RegisterNodeServiceHandler,
+		waftv1.RegisterFilterServiceHandler,
 		waftv1.RegisterAuditServiceHandler,
 		waftv1.RegisterVersionServiceHandler,
 	} {

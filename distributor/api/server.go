@@ -31,6 +31,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	waftv1.RegisterReleaseServiceServer(r, releases{Server: s})
 	waftv1.RegisterRolloutServiceServer(r, rollouts{Server: s})
 	waftv1.RegisterNodeServiceServer(r, nodes{Server: s})
+	waftv1.RegisterFilterServiceServer(r, filters{Server: s})
 	waftv1.RegisterAuditServiceServer(r, audit{Server: s})
 	waftv1.RegisterReportServiceServer(r, reports{Server: s})
 	waftv1.RegisterVersionServiceServer(r, version{Server: s})

@@ -44,7 +44,9 @@ type Node struct {
 	// The chain it served before that.
 	Previous string `protobuf:"bytes,12,opt,name=previous,proto3" json:"previous,omitempty"`
 	// True for a sink that reports (an agent); others never get past OFFERED.
-	Reports       bool `protobuf:"varint,13,opt,name=reports,proto3" json:"reports,omitempty"`
+	Reports bool `protobuf:"varint,13,opt,name=reports,proto3" json:"reports,omitempty"`
+	// Filters that are taken out of its chain, in an emergency.
+	Disabled      []*DisabledFilter `protobuf:"bytes,40,rep,name=disabled,proto3" json:"disabled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -168,6 +170,13 @@ func (x *Node) GetReports() bool {
 		return x.Reports
 	}
 	return false
+}
+
+func (x *Node) GetDisabled() []*DisabledFilter {
+	if x != nil {
+		return x.Disabled
+	}
+	return nil
 }
 
 type LedgerEntry struct {
@@ -787,7 +796,7 @@ var File_waft_v1_node_proto protoreflect.FileDescriptor
 
 const file_waft_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\x89\x04\n" +
+	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\xbe\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x06labels\x18\x02 \x03(\v2\x19.waft.v1.Node.LabelsEntryR\x06labels\x12#\n" +
@@ -803,7 +812,8 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	" \x01(\v2\x14.waft.v1.LedgerEntryR\x06ledger\x12\x18\n" +
 	"\aserving\x18\v \x01(\tR\aserving\x12\x1a\n" +
 	"\bprevious\x18\f \x01(\tR\bprevious\x12\x18\n" +
-	"\areports\x18\r \x01(\bR\areports\x1a9\n" +
+	"\areports\x18\r \x01(\bR\areports\x123\n" +
+	"\bdisabled\x18( \x03(\v2\x17.waft.v1.DisabledFilterR\bdisabled\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x03\n" +
@@ -894,37 +904,39 @@ var file_waft_v1_node_proto_goTypes = []any{
 	nil,                           // 11: waft.v1.Node.LabelsEntry
 	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 	(*ReleaseRef)(nil),            // 13: waft.v1.ReleaseRef
-	(ChainState)(0),               // 14: waft.v1.ChainState
+	(*DisabledFilter)(nil),        // 14: waft.v1.DisabledFilter
+	(ChainState)(0),               // 15: waft.v1.ChainState
 }
 var file_waft_v1_node_proto_depIdxs = []int32{
 	11, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
 	12, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
 	13, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
 	1,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
-	14, // 4: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
-	12, // 5: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
-	12, // 6: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
-	12, // 7: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
-	12, // 8: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
-	12, // 9: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
-	0,  // 10: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
-	12, // 11: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
-	6,  // 12: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
-	2,  // 13: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
-	3,  // 14: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
-	5,  // 15: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
-	7,  // 16: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
-	9,  // 17: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
-	0,  // 18: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
-	4,  // 19: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
-	0,  // 20: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
-	8,  // 21: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
-	10, // 22: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
-	18, // [18:23] is the sub-list for method output_type
-	13, // [13:18] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	14, // 4: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
+	15, // 5: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
+	12, // 6: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
+	12, // 7: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
+	12, // 8: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
+	12, // 9: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
+	12, // 10: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
+	0,  // 11: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
+	12, // 12: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	6,  // 13: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
+	2,  // 14: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
+	3,  // 15: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
+	5,  // 16: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
+	7,  // 17: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
+	9,  // 18: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
+	0,  // 19: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
+	4,  // 20: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
+	0,  // 21: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
+	8,  // 22: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
+	10, // 23: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
+	19, // [19:24] is the sub-list for method output_type
+	14, // [14:19] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_node_proto_init() }
@@ -932,6 +944,7 @@ func file_waft_v1_node_proto_init() {
 	if File_waft_v1_node_proto != nil {
 		return
 	}
+	file_waft_v1_emergency_proto_init()
 	file_waft_v1_report_proto_init()
 	file_waft_v1_resources_proto_init()
 	type x struct{}

@@ -107,7 +107,7 @@ type ReleaseMetadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A DNS label.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// global (the default), team/NAME or service/NAME.
+	// global (the default), team/NAME or service/NAME; or emergency/FILTER, for a release that takes that filter out of chains.
 	Layer         string `protobuf:"bytes,2,opt,name=layer,proto3" json:"layer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -162,7 +162,9 @@ type ReleaseSpec struct {
 	// Defaults: the later layer wins, field by field, filters keyed by name.
 	Filters []*FilterSpec `protobuf:"bytes,1,rep,name=filters,proto3" json:"filters,omitempty"`
 	// Overrides: the earlier layer wins.
-	Overrides     []*FilterSpec `protobuf:"bytes,2,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	Overrides []*FilterSpec `protobuf:"bytes,2,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	// In a release of layer emergency/FILTER, and then nothing else.
+	Disable       *Disable `protobuf:"bytes,40,opt,name=disable,proto3" json:"disable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,6 +213,68 @@ func (x *ReleaseSpec) GetOverrides() []*FilterSpec {
 	return nil
 }
 
+func (x *ReleaseSpec) GetDisable() *Disable {
+	if x != nil {
+		return x.Disable
+	}
+	return nil
+}
+
+// Disable takes a filter out of chains. Such a release is made by DisableFilter; made beforehand, it can be signed beforehand.
+type Disable struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name in the layer.
+	Filter string `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// A filter of phase AUTHN or AUTHZ is taken out, too: every request passes that it would have refused.
+	PassUnauthorized bool `protobuf:"varint,2,opt,name=pass_unauthorized,json=passUnauthorized,proto3" json:"pass_unauthorized,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Disable) Reset() {
+	*x = Disable{}
+	mi := &file_waft_v1_release_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Disable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Disable) ProtoMessage() {}
+
+func (x *Disable) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_release_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Disable.ProtoReflect.Descriptor instead.
+func (*Disable) Descriptor() ([]byte, []int) {
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Disable) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *Disable) GetPassUnauthorized() bool {
+	if x != nil {
+		return x.PassUnauthorized
+	}
+	return false
+}
+
 type FilterSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -226,7 +290,7 @@ type FilterSpec struct {
 
 func (x *FilterSpec) Reset() {
 	*x = FilterSpec{}
-	mi := &file_waft_v1_release_proto_msgTypes[3]
+	mi := &file_waft_v1_release_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +302,7 @@ func (x *FilterSpec) String() string {
 func (*FilterSpec) ProtoMessage() {}
 
 func (x *FilterSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[3]
+	mi := &file_waft_v1_release_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +315,7 @@ func (x *FilterSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FilterSpec.ProtoReflect.Descriptor instead.
 func (*FilterSpec) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{3}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FilterSpec) GetName() string {
@@ -310,7 +374,7 @@ type ReleaseStatus struct {
 
 func (x *ReleaseStatus) Reset() {
 	*x = ReleaseStatus{}
-	mi := &file_waft_v1_release_proto_msgTypes[4]
+	mi := &file_waft_v1_release_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -322,7 +386,7 @@ func (x *ReleaseStatus) String() string {
 func (*ReleaseStatus) ProtoMessage() {}
 
 func (x *ReleaseStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[4]
+	mi := &file_waft_v1_release_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -335,7 +399,7 @@ func (x *ReleaseStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseStatus.ProtoReflect.Descriptor instead.
 func (*ReleaseStatus) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{4}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReleaseStatus) GetHash() string {
@@ -378,7 +442,7 @@ type ResolvedModule struct {
 
 func (x *ResolvedModule) Reset() {
 	*x = ResolvedModule{}
-	mi := &file_waft_v1_release_proto_msgTypes[5]
+	mi := &file_waft_v1_release_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +454,7 @@ func (x *ResolvedModule) String() string {
 func (*ResolvedModule) ProtoMessage() {}
 
 func (x *ResolvedModule) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[5]
+	mi := &file_waft_v1_release_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +467,7 @@ func (x *ResolvedModule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedModule.ProtoReflect.Descriptor instead.
 func (*ResolvedModule) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ResolvedModule) GetFilter() string {
@@ -437,7 +501,7 @@ type CreateReleaseRequest struct {
 
 func (x *CreateReleaseRequest) Reset() {
 	*x = CreateReleaseRequest{}
-	mi := &file_waft_v1_release_proto_msgTypes[6]
+	mi := &file_waft_v1_release_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +513,7 @@ func (x *CreateReleaseRequest) String() string {
 func (*CreateReleaseRequest) ProtoMessage() {}
 
 func (x *CreateReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[6]
+	mi := &file_waft_v1_release_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +526,7 @@ func (x *CreateReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateReleaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateReleaseRequest) GetRelease() *Release {
@@ -489,7 +553,7 @@ type GetReleaseRequest struct {
 
 func (x *GetReleaseRequest) Reset() {
 	*x = GetReleaseRequest{}
-	mi := &file_waft_v1_release_proto_msgTypes[7]
+	mi := &file_waft_v1_release_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +565,7 @@ func (x *GetReleaseRequest) String() string {
 func (*GetReleaseRequest) ProtoMessage() {}
 
 func (x *GetReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[7]
+	mi := &file_waft_v1_release_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +578,7 @@ func (x *GetReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReleaseRequest.ProtoReflect.Descriptor instead.
 func (*GetReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetReleaseRequest) GetRef() string {
@@ -536,7 +600,7 @@ type ListReleasesRequest struct {
 
 func (x *ListReleasesRequest) Reset() {
 	*x = ListReleasesRequest{}
-	mi := &file_waft_v1_release_proto_msgTypes[8]
+	mi := &file_waft_v1_release_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +612,7 @@ func (x *ListReleasesRequest) String() string {
 func (*ListReleasesRequest) ProtoMessage() {}
 
 func (x *ListReleasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[8]
+	mi := &file_waft_v1_release_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +625,7 @@ func (x *ListReleasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReleasesRequest.ProtoReflect.Descriptor instead.
 func (*ListReleasesRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{8}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListReleasesRequest) GetName() string {
@@ -596,7 +660,7 @@ type ListReleasesResponse struct {
 
 func (x *ListReleasesResponse) Reset() {
 	*x = ListReleasesResponse{}
-	mi := &file_waft_v1_release_proto_msgTypes[9]
+	mi := &file_waft_v1_release_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +672,7 @@ func (x *ListReleasesResponse) String() string {
 func (*ListReleasesResponse) ProtoMessage() {}
 
 func (x *ListReleasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[9]
+	mi := &file_waft_v1_release_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +685,7 @@ func (x *ListReleasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReleasesResponse.ProtoReflect.Descriptor instead.
 func (*ListReleasesResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{9}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListReleasesResponse) GetReleases() []*Release {
@@ -652,10 +716,14 @@ const file_waft_v1_release_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\v2\x16.waft.v1.ReleaseStatusR\x06status\";\n" +
 	"\x0fReleaseMetadata\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05layer\x18\x02 \x01(\tR\x05layer\"o\n" +
+	"\x05layer\x18\x02 \x01(\tR\x05layer\"\x9b\x01\n" +
 	"\vReleaseSpec\x12-\n" +
 	"\afilters\x18\x01 \x03(\v2\x13.waft.v1.FilterSpecR\afilters\x121\n" +
-	"\toverrides\x18\x02 \x03(\v2\x13.waft.v1.FilterSpecR\toverrides\"\xfb\x01\n" +
+	"\toverrides\x18\x02 \x03(\v2\x13.waft.v1.FilterSpecR\toverrides\x12*\n" +
+	"\adisable\x18( \x01(\v2\x10.waft.v1.DisableR\adisable\"N\n" +
+	"\aDisable\x12\x16\n" +
+	"\x06filter\x18\x01 \x01(\tR\x06filter\x12+\n" +
+	"\x11pass_unauthorized\x18\x02 \x01(\bR\x10passUnauthorized\"\xfb\x01\n" +
 	"\n" +
 	"FilterSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -707,49 +775,51 @@ func file_waft_v1_release_proto_rawDescGZIP() []byte {
 	return file_waft_v1_release_proto_rawDescData
 }
 
-var file_waft_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_waft_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_waft_v1_release_proto_goTypes = []any{
 	(*Release)(nil),               // 0: waft.v1.Release
 	(*ReleaseMetadata)(nil),       // 1: waft.v1.ReleaseMetadata
 	(*ReleaseSpec)(nil),           // 2: waft.v1.ReleaseSpec
-	(*FilterSpec)(nil),            // 3: waft.v1.FilterSpec
-	(*ReleaseStatus)(nil),         // 4: waft.v1.ReleaseStatus
-	(*ResolvedModule)(nil),        // 5: waft.v1.ResolvedModule
-	(*CreateReleaseRequest)(nil),  // 6: waft.v1.CreateReleaseRequest
-	(*GetReleaseRequest)(nil),     // 7: waft.v1.GetReleaseRequest
-	(*ListReleasesRequest)(nil),   // 8: waft.v1.ListReleasesRequest
-	(*ListReleasesResponse)(nil),  // 9: waft.v1.ListReleasesResponse
-	(Phase)(0),                    // 10: waft.v1.Phase
-	(FailurePolicy)(0),            // 11: waft.v1.FailurePolicy
-	(*structpb.Value)(nil),        // 12: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*ModuleRef)(nil),             // 14: waft.v1.ModuleRef
+	(*Disable)(nil),               // 3: waft.v1.Disable
+	(*FilterSpec)(nil),            // 4: waft.v1.FilterSpec
+	(*ReleaseStatus)(nil),         // 5: waft.v1.ReleaseStatus
+	(*ResolvedModule)(nil),        // 6: waft.v1.ResolvedModule
+	(*CreateReleaseRequest)(nil),  // 7: waft.v1.CreateReleaseRequest
+	(*GetReleaseRequest)(nil),     // 8: waft.v1.GetReleaseRequest
+	(*ListReleasesRequest)(nil),   // 9: waft.v1.ListReleasesRequest
+	(*ListReleasesResponse)(nil),  // 10: waft.v1.ListReleasesResponse
+	(Phase)(0),                    // 11: waft.v1.Phase
+	(FailurePolicy)(0),            // 12: waft.v1.FailurePolicy
+	(*structpb.Value)(nil),        // 13: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*ModuleRef)(nil),             // 15: waft.v1.ModuleRef
 }
 var file_waft_v1_release_proto_depIdxs = []int32{
 	1,  // 0: waft.v1.Release.metadata:type_name -> waft.v1.ReleaseMetadata
 	2,  // 1: waft.v1.Release.spec:type_name -> waft.v1.ReleaseSpec
-	4,  // 2: waft.v1.Release.status:type_name -> waft.v1.ReleaseStatus
-	3,  // 3: waft.v1.ReleaseSpec.filters:type_name -> waft.v1.FilterSpec
-	3,  // 4: waft.v1.ReleaseSpec.overrides:type_name -> waft.v1.FilterSpec
-	10, // 5: waft.v1.FilterSpec.phase:type_name -> waft.v1.Phase
-	11, // 6: waft.v1.FilterSpec.failure_policy:type_name -> waft.v1.FailurePolicy
-	12, // 7: waft.v1.FilterSpec.config:type_name -> google.protobuf.Value
-	13, // 8: waft.v1.ReleaseStatus.created_at:type_name -> google.protobuf.Timestamp
-	5,  // 9: waft.v1.ReleaseStatus.modules:type_name -> waft.v1.ResolvedModule
-	14, // 10: waft.v1.ResolvedModule.module:type_name -> waft.v1.ModuleRef
-	0,  // 11: waft.v1.CreateReleaseRequest.release:type_name -> waft.v1.Release
-	0,  // 12: waft.v1.ListReleasesResponse.releases:type_name -> waft.v1.Release
-	6,  // 13: waft.v1.ReleaseService.CreateRelease:input_type -> waft.v1.CreateReleaseRequest
-	7,  // 14: waft.v1.ReleaseService.GetRelease:input_type -> waft.v1.GetReleaseRequest
-	8,  // 15: waft.v1.ReleaseService.ListReleases:input_type -> waft.v1.ListReleasesRequest
-	0,  // 16: waft.v1.ReleaseService.CreateRelease:output_type -> waft.v1.Release
-	0,  // 17: waft.v1.ReleaseService.GetRelease:output_type -> waft.v1.Release
-	9,  // 18: waft.v1.ReleaseService.ListReleases:output_type -> waft.v1.ListReleasesResponse
-	16, // [16:19] is the sub-list for method output_type
-	13, // [13:16] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	5,  // 2: waft.v1.Release.status:type_name -> waft.v1.ReleaseStatus
+	4,  // 3: waft.v1.ReleaseSpec.filters:type_name -> waft.v1.FilterSpec
+	4,  // 4: waft.v1.ReleaseSpec.overrides:type_name -> waft.v1.FilterSpec
+	3,  // 5: waft.v1.ReleaseSpec.disable:type_name -> waft.v1.Disable
+	11, // 6: waft.v1.FilterSpec.phase:type_name -> waft.v1.Phase
+	12, // 7: waft.v1.FilterSpec.failure_policy:type_name -> waft.v1.FailurePolicy
+	13, // 8: waft.v1.FilterSpec.config:type_name -> google.protobuf.Value
+	14, // 9: waft.v1.ReleaseStatus.created_at:type_name -> google.protobuf.Timestamp
+	6,  // 10: waft.v1.ReleaseStatus.modules:type_name -> waft.v1.ResolvedModule
+	15, // 11: waft.v1.ResolvedModule.module:type_name -> waft.v1.ModuleRef
+	0,  // 12: waft.v1.CreateReleaseRequest.release:type_name -> waft.v1.Release
+	0,  // 13: waft.v1.ListReleasesResponse.releases:type_name -> waft.v1.Release
+	7,  // 14: waft.v1.ReleaseService.CreateRelease:input_type -> waft.v1.CreateReleaseRequest
+	8,  // 15: waft.v1.ReleaseService.GetRelease:input_type -> waft.v1.GetReleaseRequest
+	9,  // 16: waft.v1.ReleaseService.ListReleases:input_type -> waft.v1.ListReleasesRequest
+	0,  // 17: waft.v1.ReleaseService.CreateRelease:output_type -> waft.v1.Release
+	0,  // 18: waft.v1.ReleaseService.GetRelease:output_type -> waft.v1.Release
+	10, // 19: waft.v1.ReleaseService.ListReleases:output_type -> waft.v1.ListReleasesResponse
+	17, // [17:20] is the sub-list for method output_type
+	14, // [14:17] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_release_proto_init() }
@@ -758,14 +828,14 @@ func file_waft_v1_release_proto_init() {
 		return
 	}
 	file_waft_v1_resources_proto_init()
-	file_waft_v1_release_proto_msgTypes[3].OneofWrappers = []any{}
+	file_waft_v1_release_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_release_proto_rawDesc), len(file_waft_v1_release_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

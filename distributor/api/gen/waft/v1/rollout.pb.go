@@ -993,7 +993,9 @@ type RolloutStatus struct {
 	EndedAt   *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	StartedBy string                 `protobuf:"bytes,11,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
 	// For an undo: the rollout it undoes.
-	Undoes        string `protobuf:"bytes,12,opt,name=undoes,proto3" json:"undoes,omitempty"`
+	Undoes string `protobuf:"bytes,12,opt,name=undoes,proto3" json:"undoes,omitempty"`
+	// For the record of an emergency: the filter that it took out of chains at once.
+	Disables      string `protobuf:"bytes,40,opt,name=disables,proto3" json:"disables,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1108,6 +1110,13 @@ func (x *RolloutStatus) GetStartedBy() string {
 func (x *RolloutStatus) GetUndoes() string {
 	if x != nil {
 		return x.Undoes
+	}
+	return ""
+}
+
+func (x *RolloutStatus) GetDisables() string {
+	if x != nil {
+		return x.Disables
 	}
 	return ""
 }
@@ -2319,7 +2328,7 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\vWebhookGate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x14\n" +
-	"\x05every\x18\x03 \x01(\tR\x05every\"\xb3\x03\n" +
+	"\x05every\x18\x03 \x01(\tR\x05every\"\xcf\x03\n" +
 	"\rRolloutStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -2335,7 +2344,8 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x1d\n" +
 	"\n" +
 	"started_by\x18\v \x01(\tR\tstartedBy\x12\x16\n" +
-	"\x06undoes\x18\f \x01(\tR\x06undoes\"\xb0\x02\n" +
+	"\x06undoes\x18\f \x01(\tR\x06undoes\x12\x1a\n" +
+	"\bdisables\x18( \x01(\tR\bdisables\"\xb0\x02\n" +
 	"\n" +
 	"WaveStatus\x12\x14\n" +
 	"\x05nodes\x18\x01 \x03(\tR\x05nodes\x129\n" +
