@@ -68,7 +68,8 @@ func releaseName(id string) string      { return "releases/" + id }
 
 // judge decides about a chain by the node's own policy. What the distributor sends besides the module's bytes (references, the order, configurations,
 // which releases it all comes from) is its claim: where the policy has rules about releases, the chain is rendered anew from the releases
-// that are signed, and must be what was sent. It is pure.
+// that are signed, and must be what was sent. So a distributor takes no filter out, not even in an emergency, without a release that says so and
+// is signed. It is pure.
 func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 	j := judgement{until: now.Add(judgeAgain)}
 	no := func(format string, args ...any) judgement {
@@ -114,8 +115,13 @@ func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 			return no("release %q is not named by its hash", r.ID)
 		}
 		dossier := have.releases[releaseName(r.ID)]
-		if err := count(p.JudgeRelease(id.Name, string(r.Layer), registry.Digest(id.Hash), dossier, now)); err != nil {
+		decision, err := p.JudgeRelease(id.Name, string(r.Layer), registry.Digest(id.Hash), dossier, now)
+		if err := count(decision, err); err != nil {
 			return no("%v", err)
+		}
+		// A rule that lets releases be unsigned was written for what adds filters. What takes one out is a person's word, or nobody's.
+		if r.Layer.Disables() != "" && len(decision.SignedBy) == 0 {
+			return no("release %s takes the filter %s out, and nobody has signed it; sign it with `waft release sign`, by a key of a rule about layer %s", r.ID, r.Layer.Disables(), r.Layer)
 		}
 		content, err := model.ParseCanonicalForm(id.Name, dossier.Canonical)
 		if err != nil {

@@ -181,14 +181,29 @@ func TestJudgeChain(t *testing.T) {
 	loose, looseDossier := n.release(model.Release{ID: model.ReleaseID{Name: "edge"}, Filters: []model.FilterSpec{
 		{Name: "a", Module: moduleOf(one), Phase: model.PhaseAuthn, Config: json.RawMessage(`{"strict":false}`)},
 	}})
+	disabling := func(filter string, pass bool, keys ...string) (model.Release, trust.ReleaseDossier) {
+		return n.release(model.Release{ID: model.ReleaseID{Name: "disable-" + filter}, Layer: model.EmergencyLayer(filter),
+			Disable: &model.Disabling{Filter: filter, PassUnauthorized: pass}}, keys...)
+	}
+	out, outDossier := disabling("b", false, "k")
+	open, openDossier := disabling("a", true, "k")
+	hidden, hiddenDossier := disabling("a", false, "k")
+	unsigned, unsignedDossier := disabling("b", true)
 	have := filed{
 		artifacts: map[string]trust.Dossier{artifactName(string(one.Digest)): n.gather(one), artifactName(string(two.Digest)): n.gather(two)},
 		releases: map[string]trust.ReleaseDossier{
 			releaseName(global.ID.String()): globalDossier, releaseName(team.ID.String()): teamDossier, releaseName(loose.ID.String()): looseDossier,
+			releaseName(out.ID.String()): outDossier, releaseName(open.ID.String()): openDossier,
+			releaseName(hidden.ID.String()): hiddenDossier, releaseName(unsigned.ID.String()): unsignedDossier,
 		},
 	}
 	const releases = "  releases: [{name: all, releases: [\"edge*\"], signatures: {keys: [k]}}]\n  requiredLayers: [global]\n"
 	governed, modulesOnly := n.policy([]string{"k"}, nil, releases), n.policy([]string{"k"}, nil, "")
+	const emergencies = "  - {name: emergencies, releases: [\"disable-*\"], layers: [\"emergency/*\"], "
+	rules := strings.Replace(releases, "  requiredLayers", emergencies+"signatures: {keys: [k]}}\n  requiredLayers", 1)
+	rules = strings.Replace(rules, "[{name: all, releases: [\"edge*\"], signatures: {keys: [k]}}]", "\n  - {name: all, releases: [\"edge*\"], signatures: {keys: [k]}}", 1)
+	prepared := n.policy([]string{"k"}, nil, rules)
+	careless := n.policy([]string{"k"}, nil, strings.Replace(rules, emergencies+"signatures: {keys: [k]}", emergencies+"unsigned: true", 1))
 	now := time.Now()
 	for _, tc := range []struct {
 		name   string
@@ -242,6 +257,25 @@ func TestJudgeChain(t *testing.T) {
 		{name: "a release that is revoked", policy: n.policy([]string{"k"}, []string{team.ID.Hash}, releases), want: distrusted, says: "is revoked"},
 		{name: "a release that is revoked, where nothing else is asked of them", policy: n.policy([]string{"k"}, []string{team.ID.Hash}, ""), want: distrusted, says: "is revoked"},
 		{name: "another key", policy: n.policy([]string{"other"}, nil, strings.ReplaceAll(releases, "[k]", "[other]")), want: distrusted, says: "1 of the keys other must have signed it"},
+		{name: "a filter that is disabled by who may", policy: prepared, want: trusted, change: func(c *chain, _ *filed) { *c = *chainOf(t, global, team, out) }},
+		{name: "a guard that is disabled by who may", policy: prepared, want: trusted, change: func(c *chain, _ *filed) { *c = *chainOf(t, global, team, open) }},
+		{name: "a guard, without the word for it", policy: prepared, want: distrusted, says: "every request passes", change: func(c *chain, _ *filed) {
+			*c = *chainOf(t, global, team, open)
+			c.Releases[2].ID = hidden.ID.String()
+		}},
+		{name: "a filter that is disabled, and no rule is about it", policy: governed, want: distrusted, says: "no rule is about", change: func(c *chain, _ *filed) {
+			*c = *chainOf(t, global, team, out)
+		}},
+		{name: "a filter that nobody has disabled by signature", policy: prepared, want: distrusted, says: "1 of the keys k must have signed it", change: func(c *chain, _ *filed) {
+			*c = *chainOf(t, global, team, unsigned)
+		}},
+		{name: "a filter that a rule for unsigned ones disables", policy: careless, want: distrusted, says: "nobody has signed it", change: func(c *chain, _ *filed) {
+			*c = *chainOf(t, global, team, unsigned)
+		}},
+		{name: "more left out than what is disabled", policy: prepared, want: distrusted, says: "they make 1 filters, and 0 were sent", change: func(c *chain, _ *filed) {
+			*c = *chainOf(t, global, team, out)
+			c.Filters = nil
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, have := chainOf(t, global, team), filed{artifacts: maps.Clone(have.artifacts), releases: maps.Clone(have.releases)}
