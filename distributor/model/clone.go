@@ -56,6 +56,7 @@ func (n Node) Clone() Node {
 	n.Labels = maps.Clone(n.Labels)
 	n.Assigned = maps.Clone(n.Assigned)
 	n.Ledger = n.Ledger.Clone()
+	n.Isolated = clonePointer(n.Isolated)
 	return n
 }
 

@@ -45,11 +45,21 @@ type Node struct {
 	// Serving is the hash of the chain the node serves, Previous of the one before; empty when there is none.
 	Serving  string `json:"serving,omitempty"`
 	Previous string `json:"previous,omitempty"`
+	// Isolated is set when a rollback failed on it: no wave takes it until a person releases it. Nil: it is like any other.
+	Isolated *Isolation `json:"isolated,omitempty"`
 	// Retry counts the requests to try a rejected chain again.
 	Retry     int64     `json:"retry,omitempty"`
 	FirstSeen time.Time `json:"firstSeen"`
 	// Replica is the distributor that vouches for it.
 	Replica string `json:"replica,omitempty"`
+}
+
+// Isolation is why a node is left alone.
+type Isolation struct {
+	// Rollout is the one whose way back failed.
+	Rollout string    `json:"rollout"`
+	Reason  string    `json:"reason"`
+	Since   time.Time `json:"since"`
 }
 
 // Statistics are counts since the node began to serve the chain; they only rise.

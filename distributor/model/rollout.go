@@ -88,6 +88,8 @@ type NodeProgress struct {
 	Since time.Time `json:"since,omitzero"`
 	// MovedAt is when it was first assigned the release; zero: never. Only moved nodes are rolled back.
 	MovedAt time.Time `json:"movedAt,omitzero"`
+	// BackAt is when it was assigned what it had before, in a rollback; zero: not yet.
+	BackAt time.Time `json:"backAt,omitzero"`
 	// Uncounted: nothing waits for it and it fails no wave. It was away or could not report when its wave moved, or it
 	// joined while the rollout ran.
 	Uncounted bool `json:"uncounted,omitempty"`
@@ -183,7 +185,8 @@ type Rollout struct {
 	Inconclusive bool `json:"inconclusive,omitempty"`
 	// SeenAt is the time of the last step that counted time. It alone is no reason to write the rollout (rollout.Changed).
 	SeenAt time.Time `json:"seenAt,omitzero"`
-	// RollbackDeadline bounds RollingBack: nodes that have not come back by then are named as failed.
+	// RollbackDeadline bounds RollingBack: nodes that were sent back and have not come back by then are named as failed. It begins anew with each
+	// group that is sent back.
 	RollbackDeadline time.Time `json:"rollbackDeadline,omitzero"`
 	Message          string    `json:"message"`
 	// Wave is the index of the current wave; -1 before the first.

@@ -2,7 +2,7 @@ package rollout
 
 import "github.com/waft-project/waft/distributor/model"
 
-// Action is what Step asks to have done. The kinds are closed; there is one.
+// Action is what Step asks to have done. The kinds are closed: Assign and Isolate.
 type Action interface{ action() }
 
 // Assign gives a node a release of one layer. Carrying it out twice is harmless, and one that was lost is asked for again
@@ -16,4 +16,13 @@ type Assign struct {
 	Given bool
 }
 
-func (Assign) action() {}
+// Isolate marks a node on which a rollback failed: a person has to look before any wave takes it again. It is asked for until the view says
+// that the node is isolated.
+type Isolate struct {
+	Node string
+	// Reason is what happened on the way back.
+	Reason string
+}
+
+func (Assign) action()  {}
+func (Isolate) action() {}

@@ -55,6 +55,7 @@ func TestClockJumpsDoNotEndADeadline(t *testing.T) {
 			d.look(left - time.Second)
 			d.want(model.RolloutRollingBack, 0)
 			d.look(time.Second)
+			d.look(0) // it is isolated
 			d.want(model.RolloutRolledBack, 0)
 		})
 	}

@@ -29,8 +29,9 @@
 //	Paused       Nothing moves, neither on nor back, and no time passes. Inconclusive says that a gate paused it.
 //	             Next: the phase it was in (Resume; Promote where a gate paused it); RollingBack or RolledBack (RollBack);
 //	             Aborted.
-//	RollingBack  Every moved node is assigned what it had before. Ends when each serves that, or has been given up: silent,
-//	             a final rejection of what it had, or RollbackDeadline. It cannot be paused or aborted.
+//	RollingBack  Every moved node is assigned what it had before, all at once or, with MaxNotServing, a few at a time. Ends when each serves
+//	             that, or has been given up: silent, a final rejection of what it had, or RollbackDeadline, which is each group's. One that
+//	             was given up although it was there is isolated first. It cannot be paused or aborted.
 //	             Next: RolledBack.
 //	RolledBack   An end. Nodes that did not come back are Failed, with the reason, and are named in the message.
 //	Aborted      An end. Moved nodes keep the release, the others what they have.
@@ -41,7 +42,7 @@
 // # Waves
 //
 // Shares are cumulative over the nodes of the target that can be taken. Skipped are those whose Envoy cannot load the
-// release, those that another rollout holds, and sinks that cannot report, unless the spec includes them. Within a wave
+// release, those that are isolated, those that another rollout holds, and sinks that cannot report, unless the spec includes them. Within a wave
 // nodes that are present come first, then those that are away, then sinks that cannot report, each in the order of a hash
 // of the rollout's and the node's name. A node that is away or cannot report when its wave moves is assigned with it, is
 // not counted, and converges by itself; so is one that joins. A wave whose nodes cannot be counted passes only if a node

@@ -24,6 +24,8 @@ type expectations struct {
 		Node model.NodeState    `json:"node"`
 		On   int                `json:"on"`
 		Back int                `json:"back"`
+		// Isolated is how many nodes are isolated in that step.
+		Isolated int `json:"isolated"`
 	} `json:"observations"`
 }
 
@@ -363,6 +365,12 @@ var seen = map[string]func(d *drive, node *NodeView){
 		n.Serving = chainOf(after)
 		n.Ledger = model.LedgerEntry{Chain: chainOf(before), State: model.ChainRejected, Reason: "no such import", Final: true}
 	},
+	"all serve but the node, which is isolated, rejects what it had": func(d *drive, n *NodeView) {
+		d.fleet.serveAll()
+		n.Serving, n.Isolated = chainOf(after), "on the way back it rejected it"
+		n.Ledger = model.LedgerEntry{Chain: chainOf(before), State: model.ChainRejected, Reason: "no such import", Final: true}
+	},
+	"all nodes are isolated": func(d *drive, _ *NodeView) { d.each(func(n *NodeView) { n.Isolated = "rejected it" }) },
 	"all serve but the node is gone from the rows": func(d *drive, n *NodeView) {
 		d.fleet.serveAll()
 		delete(d.fleet.nodes, n.ID)
@@ -436,16 +444,21 @@ func TestObservations(t *testing.T) {
 				say(&event)
 			}
 			d.must(event)
-			on, back := 0, 0
+			on, back, isolated := 0, 0, 0
 			for _, action := range d.actions {
-				if action.(Assign).Release == after {
-					on++
-				} else {
-					back++
+				switch action := action.(type) {
+				case Assign:
+					if action.Release == after {
+						on++
+					} else {
+						back++
+					}
+				case Isolate:
+					isolated++
 				}
 			}
-			if d.r.Phase != want.Next || on != want.On || back != want.Back {
-				t.Errorf("phase %s, on %d, back %d; want %s, %d, %d\n%s", d.r.Phase, on, back, want.Next, want.On, want.Back, d.history())
+			if d.r.Phase != want.Next || on != want.On || back != want.Back || isolated != want.Isolated {
+				t.Errorf("phase %s, on %d, back %d, isolated %d; want %s, %d, %d, %d\n%s", d.r.Phase, on, back, isolated, want.Next, want.On, want.Back, want.Isolated, d.history())
 			}
 			if got := d.r.Nodes[d.subject()].State; want.Node != "" && got != want.Node {
 				t.Errorf("the node is %s (%s), want %s", got, d.r.Nodes[d.subject()].Reason, want.Node)

@@ -76,6 +76,10 @@ func (f *fleet) view(r model.Rollout, id string) NodeView {
 // carryOut does what the service would do.
 func (f *fleet) carryOut(actions []Action) {
 	for _, action := range actions {
+		if isolate, ok := action.(Isolate); ok {
+			f.nodes[isolate.Node].Isolated = isolate.Reason
+			continue
+		}
 		assign := action.(Assign)
 		n := f.nodes[assign.Node]
 		if n == nil || n.Assigned == assign.Release {

@@ -608,6 +608,13 @@ func (c *checker) soak(was, next model.Rollout, now time.Time) {
 func (c *checker) explained(next model.Rollout, actions []Action) {
 	seen := map[string]bool{}
 	for _, action := range actions {
+		if i, ok := action.(Isolate); ok {
+			p := next.Nodes[i.Node]
+			if next.Phase != model.RolloutRollingBack || p.State != model.NodeFailed || p.BackAt.IsZero() || i.Reason == "" {
+				c.t.Fatalf("in phase %s nothing explains %+v (%+v)", next.Phase, i, p)
+			}
+			continue
+		}
 		a := action.(Assign)
 		p, known := next.Nodes[a.Node]
 		release, ok := ReleaseFor(next, a.Node)

@@ -2,12 +2,13 @@ package rollout
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// beginRollback assigns every moved node what it had before.
+// beginRollback begins to assign every moved node what it had before.
 func (m *machine) beginRollback(actor, cause string) {
 	m.state.RollbackDeadline = m.now.Add(RollbackDeadline)
 	m.releaseUnmoved()
@@ -22,7 +23,6 @@ func (m *machine) beginRollback(actor, cause string) {
 		default:
 			p.State = model.NodeRollingBack
 			m.set(id, p)
-			m.assign(id, p.From)
 			back = append(back, id)
 		}
 	}
@@ -33,9 +33,63 @@ func (m *machine) beginRollback(actor, cause string) {
 		m.enter(model.RolloutRolledBack, actor, "rolled back, with nothing to take back: %s", cause)
 		return
 	}
-	m.enter(model.RolloutRollingBack, actor, "rolling %s back: %s; because %s", plural(len(back), "node"), list(back), cause)
+	few := ""
+	if limit := m.state.Spec.MaxNotServing; limit > 0 {
+		few = fmt.Sprintf(", no more than %d on their way at once", limit)
+	}
+	m.enter(model.RolloutRollingBack, actor, "rolling %s back%s: %s; because %s", plural(len(back), "node"), few, list(back), cause)
 	// The end repeats the cause, not the list.
 	m.state.Message = cause
+	m.sendBack()
+}
+
+// sendBack assigns what they had to nodes that are to go back: all at once, or with MaxNotServing as many as may be on their way. Those that
+// serve nothing, are away, or never left what they had take no room, so what fails goes back first. One node is always on its way: what others do
+// must not keep a bad release in place.
+func (m *machine) sendBack() {
+	limit := m.state.Spec.MaxNotServing
+	if limit > 0 && m.views == nil {
+		return // a person asked, and nobody has looked at the fleet; the next look sends them
+	}
+	room := math.MaxInt
+	if limit > 0 {
+		onTheirWay := m.goingBack()
+		room = limit - m.unsettled - onTheirWay - m.servingNothing()
+		if onTheirWay == 0 {
+			room = max(room, 1)
+		}
+	}
+	sent := false
+	for _, id := range m.nodes() {
+		p := m.state.Nodes[id]
+		if p.State != model.NodeRollingBack || !p.BackAt.IsZero() {
+			continue
+		}
+		if v := m.view(id); limit > 0 && takesRoom(v) && v.Serving != p.FromChain {
+			if room <= 0 {
+				continue
+			}
+			room--
+		}
+		p.BackAt = m.now
+		m.set(id, p)
+		m.assign(id, p.From)
+		sent = true
+	}
+	if sent {
+		m.state.RollbackDeadline = m.now.Add(RollbackDeadline)
+	}
+}
+
+// goingBack are the nodes that were sent back, are there, and have not proved what they had.
+func (m *machine) goingBack() int {
+	n := 0
+	for id, p := range m.state.Nodes {
+		if p.State == model.NodeRollingBack && !p.BackAt.IsZero() && Present(m.view(id)) {
+			n++
+		}
+	}
+	return n
 }
 
 // keepsWhatItHas is a node that had nothing before: to take the release away would leave it with no chain at all.
@@ -57,14 +111,22 @@ func (m *machine) rollingBack() {
 			continue
 		}
 		v, known := m.views[id]
+		if p.State == model.NodeRollingBack && p.BackAt.IsZero() && known {
+			open++ // its turn comes
+			continue
+		}
 		if known && v.Assigned != p.From {
 			m.assign(id, p.From)
 		}
-		next, why := m.cameBack(p, v, known)
+		next, why, isolate := m.cameBack(p, v, known)
 		if next != p.State {
 			p.State = next
 			p.Reason = also(p.Reason, why)
 			m.set(id, p)
+		}
+		if isolate && v.Isolated == "" {
+			m.actions = append(m.actions, Isolate{Node: id, Reason: why})
+			open++ // until its row says so
 		}
 		switch next {
 		case model.NodeRollingBack:
@@ -73,12 +135,17 @@ func (m *machine) rollingBack() {
 			lost = append(lost, id)
 		}
 	}
+	m.sendBack()
 	if open > 0 {
 		return
 	}
 	message := "rolled back: " + m.state.Message
 	if len(lost) > 0 {
-		message += fmt.Sprintf("; %s did not come back and needs a look: %s", plural(len(lost), "node"), list(m.reasonsOf(lost)))
+		needs := "need"
+		if len(lost) == 1 {
+			needs = "needs"
+		}
+		message += fmt.Sprintf("; %s did not come back and %s a look: %s", plural(len(lost), "node"), needs, list(m.reasonsOf(lost)))
 	}
 	m.enter(model.RolloutRolledBack, Actor, "%s", message)
 }
@@ -91,30 +158,31 @@ func (m *machine) reasonsOf(ids []string) []string {
 	return out
 }
 
-// cameBack says where a node is on its way back, and why where it is lost. A node that was given up and comes back before
-// the end is taken.
-func (m *machine) cameBack(p model.NodeProgress, v NodeView, known bool) (model.NodeState, string) {
+// cameBack says where a node is on its way back, and why where it is lost; isolate says that what it had does not work there any more, so that a
+// person has to look. A node that is only silent has failed at nothing: it takes what it had when it returns. A node that was given up and comes
+// back before the end is taken.
+func (m *machine) cameBack(p model.NodeProgress, v NodeView, known bool) (state model.NodeState, why string, isolate bool) {
 	over := !m.now.Before(m.state.RollbackDeadline)
 	switch {
 	case !known:
-		return model.NodeFailed, "is not known any more"
+		return model.NodeFailed, "is not known any more", false
 	case v.Assigned != p.From && over:
-		return model.NodeFailed, "could not be assigned what it had"
+		return model.NodeFailed, "could not be assigned what it had", true
 	case v.Assigned != p.From:
-		return model.NodeRollingBack, ""
+		return model.NodeRollingBack, "", false
 	case p.FromChain == "" || serves(v, p.FromChain) || v.Serving == p.FromChain:
 		// Degraded counts: that is how the node was before.
-		return model.NodeRolledBack, ""
+		return model.NodeRolledBack, "", false
 	case p.Uncounted && (!v.Reports || !Present(v)):
-		return model.NodeAway, "takes what it had when it returns"
+		return model.NodeAway, "takes what it had when it returns", false
 	case says(v, p.FromChain, model.ChainRejected) && v.Ledger.Final:
-		return model.NodeFailed, "on the way back it " + refusal(v)
+		return model.NodeFailed, "on the way back it " + refusal(v), true
 	case !Present(v):
-		return model.NodeFailed, "is silent; it takes what it had when it returns"
+		return model.NodeFailed, "is silent; it takes what it had when it returns", false
 	case over:
-		return model.NodeFailed, fmt.Sprintf("does not serve what it had after %s: %s", RollbackDeadline, m.standing(v.ID, p.FromChain))
+		return model.NodeFailed, fmt.Sprintf("does not serve what it had after %s: %s", RollbackDeadline, m.standing(v.ID, p.FromChain)), true
 	}
-	return model.NodeRollingBack, ""
+	return model.NodeRollingBack, "", false
 }
 
 // also adds to a reason what it does not say yet.

@@ -185,3 +185,112 @@ func TestSoakEndsOnlyWhileAllServe(t *testing.T) {
 	d.look(time.Second)
 	d.want(model.RolloutMoving, 1)
 }
+
+// backing are the nodes that were sent back and have not come back.
+func (d *drive) backing() (ids []string) {
+	for id, p := range d.r.Nodes {
+		if p.State == model.NodeRollingBack && !p.BackAt.IsZero() {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// The cap holds on the way back, too, but for nodes that serve nothing, which can only become better.
+func TestRollbackIsLimited(t *testing.T) {
+	f := newFleet(7)
+	f.fetchAll()
+	d := capped(t, f, 2, model.WaveSpec{Percent: 100, Soak: time.Hour})
+	for range 10 {
+		d.look(time.Second)
+		f.serveAll()
+	}
+	d.look(time.Second)
+	d.want(model.RolloutSoaking, 0)
+	f.nodes["n5"].Serving = "" // hurt by the release
+	d.must(RollBack{by})
+	if len(d.actions) > 0 {
+		t.Errorf("nobody has looked at the fleet yet, and %v", d.actions)
+	}
+	d.look(time.Second)
+	if got := d.backing(); len(got) != 3 || f.nodes["n5"].Assigned != before {
+		t.Fatalf("%v are on their way back, want n5 and two more", got)
+	}
+	for range 10 {
+		for _, id := range d.backing() {
+			f.serve(id)
+		}
+		d.look(time.Second)
+		if got := d.backing(); len(got) > 2 {
+			t.Fatalf("%v are on their way back at once", got)
+		}
+	}
+	d.want(model.RolloutRolledBack, 0)
+	if d.states()[model.NodeRolledBack] != 7 {
+		t.Error(d.states())
+	}
+}
+
+// What others do does not keep a bad release in place: one at a time goes back whatever takes the room. Each has its time for it.
+func TestRollbackGoesOnWithoutRoom(t *testing.T) {
+	f := newFleet(3)
+	d := newDrive(t, f, model.WaveSpec{Percent: 100, Soak: time.Hour})
+	d.toSoaking()
+	d.r.Spec.MaxNotServing = 1
+	look := func(after time.Duration) {
+		t.Helper()
+		d.now = d.now.Add(after)
+		event := f.observe(d.r)
+		event.Unsettled = 5
+		d.must(event)
+	}
+	d.must(RollBack{by})
+	for range 3 {
+		look(time.Second)
+		got := d.backing()
+		if len(got) != 1 {
+			t.Fatalf("%v are on their way back, want one", got)
+		}
+		for range RollbackDeadline/MaxGap - 1 {
+			look(MaxGap)
+		}
+		d.want(model.RolloutRollingBack, 0)
+		f.serve(got[0])
+	}
+	look(time.Second)
+	d.want(model.RolloutRolledBack, 0)
+}
+
+// A node that does not take what it had is isolated, and no wave takes it until somebody has released it; one that is away is not.
+func TestNodeWhoseWayBackFailsIsIsolated(t *testing.T) {
+	f := newFleet(3)
+	d := newDrive(t, f, model.WaveSpec{Percent: 100, Soak: time.Minute})
+	d.toSoaking()
+	d.must(RollBack{by})
+	f.serveAll()
+	f.nodes["n1"].Serving = chainOf(after)
+	f.nodes["n1"].Ledger = model.LedgerEntry{Chain: chainOf(before), State: model.ChainRejected, Step: "probe", Reason: "no such import", Final: true}
+	f.nodes["n2"].Serving, f.nodes["n2"].Connected, f.nodes["n2"].Silent = chainOf(after), false, SilenceGrace+1
+	d.look(time.Second)
+	d.want(model.RolloutRollingBack, 0)
+	if want := (Isolate{Node: "n1", Reason: "on the way back it rejected it at probe: no such import"}); len(d.actions) != 1 || d.actions[0] != want {
+		t.Fatalf("did %v, want %v", d.actions, want)
+	}
+	d.look(time.Second)
+	d.want(model.RolloutRolledBack, 0)
+	if !strings.Contains(d.r.Message, "2 nodes did not come back and need a look: n1 (on the way back it rejected it at probe: no such import), n2 (is silent") {
+		t.Error(d.r.Message)
+	}
+
+	next := newDrive(t, f, model.WaveSpec{Percent: 100})
+	next.look(0)
+	if p := next.r.Nodes["n1"]; p.State != model.NodeSkipped || !strings.Contains(p.Reason, "waft nodes release") || next.r.Nodes["n2"].State == model.NodeSkipped {
+		t.Errorf("n1 is %+v, n2 %+v", p, next.r.Nodes["n2"])
+	}
+	f.nodes["n1"].Isolated = ""
+	next = newDrive(t, f, model.WaveSpec{Percent: 100})
+	next.look(0)
+	if p := next.r.Nodes["n1"]; p.State == model.NodeSkipped {
+		t.Errorf("released, n1 is %+v", p)
+	}
+}

@@ -45,6 +45,8 @@ type NodeView struct {
 	Lately model.Statistics
 	// Unloadable says why its Envoy cannot load TargetChain, by the modules' manifests; empty when it can.
 	Unloadable string
+	// Isolated says why the node is isolated, as its row has it; empty when it is not. Such a node is not taken.
+	Isolated string
 	// HeldBy names another running rollout that Holds the node; such a node is not taken. Empty for none.
 	HeldBy string
 }

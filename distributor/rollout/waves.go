@@ -100,6 +100,8 @@ func (m *machine) survey() survey {
 			s.skipped[id] = reasonLeftOut
 		case v.Unloadable != "":
 			s.skipped[id] = "its Envoy cannot load the release: " + v.Unloadable
+		case v.Isolated != "":
+			s.skipped[id] = "is isolated: " + v.Isolated + "; waft nodes release lets waves take it again"
 		case v.HeldBy != "":
 			s.skipped[id] = fmt.Sprintf("rollout/%s holds it", v.HeldBy)
 		default:
