@@ -21,7 +21,7 @@ func newNodes() *cobra.Command {
 		Example: `  waft nodes list -l env=prod
   waft nodes show edge-1`,
 	})
-	cmd.AddCommand(newNodesList(), newNodesShow(), newNodesRetry())
+	cmd.AddCommand(newNodesList(), newNodesShow(), newNodesRetry(), newNodesRelease())
 	return cmd
 }
 
@@ -93,20 +93,34 @@ func newNodesShow() *cobra.Command {
 }
 
 func newNodesRetry() *cobra.Command {
+	return newNodesAction("retry", "Have a node try its rejected chain once more", "the disk was full",
+		func(ctx context.Context, c *api.Client, id, reason string) (*waftv1.Node, error) {
+			return c.Nodes.RetryNode(ctx, &waftv1.RetryNodeRequest{Id: id, Reason: reason})
+		})
+}
+
+func newNodesRelease() *cobra.Command {
+	return newNodesAction("release", "Let waves take a node again that is isolated, since a rollback failed on it", "its Envoy was restarted",
+		func(ctx context.Context, c *api.Client, id, reason string) (*waftv1.Node, error) {
+			return c.Nodes.ReleaseNode(ctx, &waftv1.ReleaseNodeRequest{Id: id, Reason: reason})
+		})
+}
+
+func newNodesAction(verb, short, why string, do func(ctx context.Context, c *api.Client, id, reason string) (*waftv1.Node, error)) *cobra.Command {
 	var server serverFlags
 	var out output
 	var reason string
 	cmd := &cobra.Command{
-		Use:     "retry NODE",
-		Short:   "Have a node try its rejected chain once more",
-		Example: "  waft nodes retry edge-1 --reason 'the disk was full'",
+		Use:     verb + " NODE",
+		Short:   short,
+		Example: fmt.Sprintf("  waft nodes %s edge-1 --reason '%s'", verb, why),
 		Args:    exactArgs("NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
 				return err
 			}
 			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
-				n, err := c.Nodes.RetryNode(ctx, &waftv1.RetryNodeRequest{Id: args[0], Reason: reason})
+				n, err := do(ctx, c, args[0], reason)
 				if err != nil {
 					return err
 				}
@@ -136,6 +150,9 @@ func drawNode(t *table, n *waftv1.Node) {
 	t.row("serving", dash(n.GetServing()))
 	t.row("before", dash(n.GetPrevious()))
 	t.row("state", stateOf(n))
+	if i := n.GetIsolated(); i != nil {
+		t.row("isolated", fmt.Sprintf("%s (rollout/%s); waft nodes release %s lets waves take it again", i.GetReason(), i.GetRollout(), n.GetId()))
+	}
 	l := n.GetLedger()
 	if l.GetReason() != "" {
 		t.row("reason", l.GetReason())
@@ -153,12 +170,16 @@ func drawNode(t *table, n *waftv1.Node) {
 	}
 }
 
-// stateOf is the ledger's word, in lower case; waiting for a node that was never given a release.
+// stateOf is the ledger's word, in lower case; waiting for a node that was never given a release. A node that is isolated says so as well.
 func stateOf(n *waftv1.Node) string {
-	if n.GetLedger().GetState() == waftv1.ChainState_CHAIN_STATE_UNSPECIFIED {
-		return "waiting"
+	state := "waiting"
+	if n.GetLedger().GetState() != waftv1.ChainState_CHAIN_STATE_UNSPECIFIED {
+		state = strings.ToLower(n.GetLedger().GetState().String())
 	}
-	return strings.ToLower(n.GetLedger().GetState().String())
+	if n.GetIsolated() != nil {
+		state += ",isolated"
+	}
+	return state
 }
 
 func labelsOf(labels map[string]string) string {

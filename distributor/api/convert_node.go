@@ -36,6 +36,9 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 	for _, layer := range slices.Sorted(maps.Keys(n.Assigned)) {
 		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: n.Assigned[layer].String()})
 	}
+	if i := n.Isolated; i != nil {
+		out.Isolated = &waftv1.Isolation{Rollout: i.Rollout, Reason: i.Reason, Since: timeProto(i.Since)}
+	}
 	for _, d := range n.Disabled {
 		out.Disabled = append(out.Disabled, disabledProto(d))
 	}

@@ -254,6 +254,10 @@ func (s nodes) RetryNode(ctx context.Context, req *waftv1.RetryNodeRequest) (*wa
 	return nodeOr(s.service.RetryNode(ctx, actor(ctx, req.GetReason()), req.GetId()))
 }
 
+func (s nodes) ReleaseNode(ctx context.Context, req *waftv1.ReleaseNodeRequest) (*waftv1.Node, error) {
+	return nodeOr(s.service.ReleaseNode(ctx, actor(ctx, req.GetReason()), req.GetId()))
+}
+
 type audit struct {
 	waftv1.UnimplementedAuditServiceServer
 	*Server

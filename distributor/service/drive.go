@@ -206,6 +206,10 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 // carryOut does what a step asked for; mu is held. What fails is asked for again by a later step.
 func (s *Service) carryOut(name string, actions []rollout.Action) {
 	for _, action := range actions {
+		if isolate, ok := action.(rollout.Isolate); ok {
+			s.isolate(name, isolate)
+			continue
+		}
 		assign, ok := action.(rollout.Assign)
 		if !ok {
 			s.log.Error("rollout asks for what is not known", "rollout", name, "action", action)

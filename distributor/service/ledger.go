@@ -197,6 +197,7 @@ func (s *Service) written(batch []write) {
 				w.n.duty.prefetch = s.prefetch(e, w.n)
 			}
 		}
+		w.n.given.Isolated = w.row.Isolated
 		if w.row.Generation != w.n.given.Generation || w.n.given.ID == "" {
 			chain, err := s.render(w.row.Assigned)
 			if err != nil {

@@ -182,44 +182,14 @@ func (s *Service) ListNodes(ctx context.Context, selector string, page Page) ([]
 // RetryNode has the node try its rejected chain once more. The node must have rejected the chain it is to run; else
 // model.ErrPrecondition.
 func (s *Service) RetryNode(ctx context.Context, actor Actor, id string) (NodeStatus, error) {
-	object := "node/" + id
-	if err := actor.check(object); err != nil {
-		return NodeStatus{}, err
-	}
-	s.mu.Lock()
-	if err := s.ready(); err != nil {
-		s.mu.Unlock()
-		return NodeStatus{}, err
-	}
-	n := s.nodes[id]
-	if n == nil {
-		s.mu.Unlock()
-		return NodeStatus{}, errNoNode(id)
-	}
-	if n.row.Ledger.State != model.ChainRejected {
-		defer s.mu.Unlock()
-		return NodeStatus{}, &model.Error{Kind: model.ErrPrecondition, Object: object,
-			Message: "it has not rejected the chain it is to run, so there is nothing to try again", Next: "see waft nodes show " + id}
-	}
-	if len(n.audit) >= maxUnwritten {
-		defer s.mu.Unlock()
-		return NodeStatus{}, &model.Error{Kind: model.ErrUnavailable, Object: object,
-			Message: "earlier changes of it are not written yet", Next: "try again when the store answers"}
-	}
-	n.row.Retry++
-	n.audit = append(n.audit, model.AuditEntry{At: s.stamp(), Actor: actor.Name, Action: "node.retry", Object: object, Reason: actor.Reason,
-		Detail: "chain " + n.row.Ledger.Chain})
-	s.mark(n, 0)
-	version := n.version
-	s.mu.Unlock()
-
-	if err := s.waitStored(ctx, n, version); err != nil {
-		return NodeStatus{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.direct(n)
-	return s.statusOf(n), nil
+	return s.changeNode(ctx, actor, id, "retry", func(n *node) (string, error) {
+		if n.row.Ledger.State != model.ChainRejected {
+			return "", &model.Error{Kind: model.ErrPrecondition, Object: "node/" + id,
+				Message: "it has not rejected the chain it is to run, so there is nothing to try again", Next: "see waft nodes show " + id}
+		}
+		n.row.Retry++
+		return "chain " + n.row.Ledger.Chain, nil
+	})
 }
 
 // Collections are what the node is to be sent now, always all three. A node that is not known, or waits for its first

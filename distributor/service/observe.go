@@ -65,6 +65,9 @@ func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) ro
 		CurrentChain: n.chain.Hash,
 		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts, Stats: stats,
 	}
+	if isolated := n.given.Isolated; isolated != nil {
+		view.Isolated = isolated.Reason // once it is durable
+	}
 	if wave, watched := watchedWave(e.state); watched {
 		view.Lately = n.lately.read(e.state.Waves[wave].MovedAt, stats, came)
 	}

@@ -31,7 +31,8 @@ func (s *Service) unsettled(e *entry, picture []*node) int {
 			continue
 		}
 		for id, p := range other.state.Nodes {
-			if !p.MovedAt.IsZero() && (p.State == model.NodeMoving || p.State == model.NodeRollingBack) {
+			// One that is to go back and was not sent yet serves.
+			if !p.MovedAt.IsZero() && (p.State == model.NodeMoving || p.State == model.NodeRollingBack && !p.BackAt.IsZero()) {
 				onTheirWay[id] = true
 			}
 		}

@@ -46,7 +46,9 @@ type Node struct {
 	// True for a sink that reports (an agent); others never get past OFFERED.
 	Reports bool `protobuf:"varint,13,opt,name=reports,proto3" json:"reports,omitempty"`
 	// Filters that are taken out of its chain, in an emergency.
-	Disabled      []*DisabledFilter `protobuf:"bytes,40,rep,name=disabled,proto3" json:"disabled,omitempty"`
+	Disabled []*DisabledFilter `protobuf:"bytes,40,rep,name=disabled,proto3" json:"disabled,omitempty"`
+	// Set when a rollback failed on it: no wave takes it until it is released.
+	Isolated      *Isolation `protobuf:"bytes,41,opt,name=isolated,proto3" json:"isolated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -179,6 +181,75 @@ func (x *Node) GetDisabled() []*DisabledFilter {
 	return nil
 }
 
+func (x *Node) GetIsolated() *Isolation {
+	if x != nil {
+		return x.Isolated
+	}
+	return nil
+}
+
+// Isolation is why a node is left alone.
+type Isolation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rollout whose way back failed.
+	Rollout       string                 `protobuf:"bytes,1,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Isolation) Reset() {
+	*x = Isolation{}
+	mi := &file_waft_v1_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Isolation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Isolation) ProtoMessage() {}
+
+func (x *Isolation) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Isolation.ProtoReflect.Descriptor instead.
+func (*Isolation) Descriptor() ([]byte, []int) {
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Isolation) GetRollout() string {
+	if x != nil {
+		return x.Rollout
+	}
+	return ""
+}
+
+func (x *Isolation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Isolation) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 type LedgerEntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Chain         string                 `protobuf:"bytes,1,opt,name=chain,proto3" json:"chain,omitempty"`
@@ -197,7 +268,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_waft_v1_node_proto_msgTypes[1]
+	mi := &file_waft_v1_node_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -209,7 +280,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[1]
+	mi := &file_waft_v1_node_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -222,7 +293,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *LedgerEntry) GetChain() string {
@@ -304,7 +375,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[2]
+	mi := &file_waft_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +387,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[2]
+	mi := &file_waft_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +400,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -350,7 +421,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[3]
+	mi := &file_waft_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -362,7 +433,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[3]
+	mi := &file_waft_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +446,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListNodesRequest) GetSelector() string {
@@ -410,7 +481,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[4]
+	mi := &file_waft_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +493,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[4]
+	mi := &file_waft_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +506,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -462,7 +533,7 @@ type RetryNodeRequest struct {
 
 func (x *RetryNodeRequest) Reset() {
 	*x = RetryNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[5]
+	mi := &file_waft_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +545,7 @@ func (x *RetryNodeRequest) String() string {
 func (*RetryNodeRequest) ProtoMessage() {}
 
 func (x *RetryNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[5]
+	mi := &file_waft_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +558,7 @@ func (x *RetryNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNodeRequest.ProtoReflect.Descriptor instead.
 func (*RetryNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RetryNodeRequest) GetId() string {
@@ -498,6 +569,58 @@ func (x *RetryNodeRequest) GetId() string {
 }
 
 func (x *RetryNodeRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type ReleaseNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseNodeRequest) Reset() {
+	*x = ReleaseNodeRequest{}
+	mi := &file_waft_v1_node_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseNodeRequest) ProtoMessage() {}
+
+func (x *ReleaseNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_node_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseNodeRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseNodeRequest) Descriptor() ([]byte, []int) {
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReleaseNodeRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReleaseNodeRequest) GetReason() string {
 	if x != nil {
 		return x.Reason
 	}
@@ -521,7 +644,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_waft_v1_node_proto_msgTypes[6]
+	mi := &file_waft_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +656,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[6]
+	mi := &file_waft_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +669,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AuditEntry) GetSequence() int64 {
@@ -610,7 +733,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[7]
+	mi := &file_waft_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +745,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[7]
+	mi := &file_waft_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +758,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListAuditRequest) GetObject() string {
@@ -670,7 +793,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[8]
+	mi := &file_waft_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +805,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[8]
+	mi := &file_waft_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +818,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -720,7 +843,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[9]
+	mi := &file_waft_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +855,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[9]
+	mi := &file_waft_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +868,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 type GetVersionResponse struct {
@@ -757,7 +880,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[10]
+	mi := &file_waft_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +892,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[10]
+	mi := &file_waft_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +905,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -796,7 +919,7 @@ var File_waft_v1_node_proto protoreflect.FileDescriptor
 
 const file_waft_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\xbe\x04\n" +
+	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\xee\x04\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x06labels\x18\x02 \x03(\v2\x19.waft.v1.Node.LabelsEntryR\x06labels\x12#\n" +
@@ -813,10 +936,15 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\aserving\x18\v \x01(\tR\aserving\x12\x1a\n" +
 	"\bprevious\x18\f \x01(\tR\bprevious\x12\x18\n" +
 	"\areports\x18\r \x01(\bR\areports\x123\n" +
-	"\bdisabled\x18( \x03(\v2\x17.waft.v1.DisabledFilterR\bdisabled\x1a9\n" +
+	"\bdisabled\x18( \x03(\v2\x17.waft.v1.DisabledFilterR\bdisabled\x12.\n" +
+	"\bisolated\x18) \x01(\v2\x12.waft.v1.IsolationR\bisolated\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"o\n" +
+	"\tIsolation\x12\x18\n" +
+	"\arollout\x18\x01 \x01(\tR\arollout\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xb7\x03\n" +
 	"\vLedgerEntry\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\tR\x05chain\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.waft.v1.ChainStateR\x05state\x12\x16\n" +
@@ -845,6 +973,9 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\":\n" +
 	"\x10RetryNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"<\n" +
+	"\x12ReleaseNodeRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xca\x01\n" +
 	"\n" +
 	"AuditEntry\x12\x1a\n" +
@@ -865,11 +996,12 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x13\n" +
 	"\x11GetVersionRequest\".\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\tR\aversion2\xc1\x01\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion2\xfe\x01\n" +
 	"\vNodeService\x123\n" +
 	"\aGetNode\x12\x17.waft.v1.GetNodeRequest\x1a\r.waft.v1.Node\"\x00\x12D\n" +
 	"\tListNodes\x12\x19.waft.v1.ListNodesRequest\x1a\x1a.waft.v1.ListNodesResponse\"\x00\x127\n" +
-	"\tRetryNode\x12\x19.waft.v1.RetryNodeRequest\x1a\r.waft.v1.Node\"\x002T\n" +
+	"\tRetryNode\x12\x19.waft.v1.RetryNodeRequest\x1a\r.waft.v1.Node\"\x00\x12;\n" +
+	"\vReleaseNode\x12\x1b.waft.v1.ReleaseNodeRequest\x1a\r.waft.v1.Node\"\x002T\n" +
 	"\fAuditService\x12D\n" +
 	"\tListAudit\x12\x19.waft.v1.ListAuditRequest\x1a\x1a.waft.v1.ListAuditResponse\"\x002Y\n" +
 	"\x0eVersionService\x12G\n" +
@@ -888,55 +1020,61 @@ func file_waft_v1_node_proto_rawDescGZIP() []byte {
 	return file_waft_v1_node_proto_rawDescData
 }
 
-var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_waft_v1_node_proto_goTypes = []any{
 	(*Node)(nil),                  // 0: waft.v1.Node
-	(*LedgerEntry)(nil),           // 1: waft.v1.LedgerEntry
-	(*GetNodeRequest)(nil),        // 2: waft.v1.GetNodeRequest
-	(*ListNodesRequest)(nil),      // 3: waft.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 4: waft.v1.ListNodesResponse
-	(*RetryNodeRequest)(nil),      // 5: waft.v1.RetryNodeRequest
-	(*AuditEntry)(nil),            // 6: waft.v1.AuditEntry
-	(*ListAuditRequest)(nil),      // 7: waft.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 8: waft.v1.ListAuditResponse
-	(*GetVersionRequest)(nil),     // 9: waft.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 10: waft.v1.GetVersionResponse
-	nil,                           // 11: waft.v1.Node.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*ReleaseRef)(nil),            // 13: waft.v1.ReleaseRef
-	(*DisabledFilter)(nil),        // 14: waft.v1.DisabledFilter
-	(ChainState)(0),               // 15: waft.v1.ChainState
+	(*Isolation)(nil),             // 1: waft.v1.Isolation
+	(*LedgerEntry)(nil),           // 2: waft.v1.LedgerEntry
+	(*GetNodeRequest)(nil),        // 3: waft.v1.GetNodeRequest
+	(*ListNodesRequest)(nil),      // 4: waft.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 5: waft.v1.ListNodesResponse
+	(*RetryNodeRequest)(nil),      // 6: waft.v1.RetryNodeRequest
+	(*ReleaseNodeRequest)(nil),    // 7: waft.v1.ReleaseNodeRequest
+	(*AuditEntry)(nil),            // 8: waft.v1.AuditEntry
+	(*ListAuditRequest)(nil),      // 9: waft.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 10: waft.v1.ListAuditResponse
+	(*GetVersionRequest)(nil),     // 11: waft.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 12: waft.v1.GetVersionResponse
+	nil,                           // 13: waft.v1.Node.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*ReleaseRef)(nil),            // 15: waft.v1.ReleaseRef
+	(*DisabledFilter)(nil),        // 16: waft.v1.DisabledFilter
+	(ChainState)(0),               // 17: waft.v1.ChainState
 }
 var file_waft_v1_node_proto_depIdxs = []int32{
-	11, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
-	12, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	13, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
-	1,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
-	14, // 4: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
-	15, // 5: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
-	12, // 6: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
-	12, // 7: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
-	12, // 8: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
-	12, // 9: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
-	12, // 10: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
-	0,  // 11: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
-	12, // 12: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
-	6,  // 13: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
-	2,  // 14: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
-	3,  // 15: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
-	5,  // 16: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
-	7,  // 17: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
-	9,  // 18: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
-	0,  // 19: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
-	4,  // 20: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
-	0,  // 21: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
-	8,  // 22: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
-	10, // 23: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
-	19, // [19:24] is the sub-list for method output_type
-	14, // [14:19] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	13, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
+	14, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	15, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
+	2,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
+	16, // 4: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
+	1,  // 5: waft.v1.Node.isolated:type_name -> waft.v1.Isolation
+	14, // 6: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
+	17, // 7: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
+	14, // 8: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
+	14, // 9: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
+	14, // 10: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
+	14, // 11: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
+	14, // 12: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
+	0,  // 13: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
+	14, // 14: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	8,  // 15: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
+	3,  // 16: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
+	4,  // 17: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
+	6,  // 18: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
+	7,  // 19: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
+	9,  // 20: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
+	11, // 21: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
+	0,  // 22: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
+	5,  // 23: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
+	0,  // 24: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
+	0,  // 25: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
+	10, // 26: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
+	12, // 27: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
+	22, // [22:28] is the sub-list for method output_type
+	16, // [16:22] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_node_proto_init() }
@@ -953,7 +1091,7 @@ func file_waft_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_node_proto_rawDesc), len(file_waft_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

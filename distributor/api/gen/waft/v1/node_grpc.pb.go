@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	NodeService_GetNode_FullMethodName   = "/waft.v1.NodeService/GetNode"
-	NodeService_ListNodes_FullMethodName = "/waft.v1.NodeService/ListNodes"
-	NodeService_RetryNode_FullMethodName = "/waft.v1.NodeService/RetryNode"
+	NodeService_GetNode_FullMethodName     = "/waft.v1.NodeService/GetNode"
+	NodeService_ListNodes_FullMethodName   = "/waft.v1.NodeService/ListNodes"
+	NodeService_RetryNode_FullMethodName   = "/waft.v1.NodeService/RetryNode"
+	NodeService_ReleaseNode_FullMethodName = "/waft.v1.NodeService/ReleaseNode"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -32,6 +33,8 @@ type NodeServiceClient interface {
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
 	// RetryNode has the node try its rejected chain once more.
 	RetryNode(ctx context.Context, in *RetryNodeRequest, opts ...grpc.CallOption) (*Node, error)
+	// ReleaseNode lets waves take a node again on which a rollback failed.
+	ReleaseNode(ctx context.Context, in *ReleaseNodeRequest, opts ...grpc.CallOption) (*Node, error)
 }
 
 type nodeServiceClient struct {
@@ -72,6 +75,16 @@ func (c *nodeServiceClient) RetryNode(ctx context.Context, in *RetryNodeRequest,
 	return out, nil
 }
 
+func (c *nodeServiceClient) ReleaseNode(ctx context.Context, in *ReleaseNodeRequest, opts ...grpc.CallOption) (*Node, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Node)
+	err := c.cc.Invoke(ctx, NodeService_ReleaseNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
@@ -80,6 +93,8 @@ type NodeServiceServer interface {
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
 	// RetryNode has the node try its rejected chain once more.
 	RetryNode(context.Context, *RetryNodeRequest) (*Node, error)
+	// ReleaseNode lets waves take a node again on which a rollback failed.
+	ReleaseNode(context.Context, *ReleaseNodeRequest) (*Node, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -98,6 +113,9 @@ func (UnimplementedNodeServiceServer) ListNodes(context.Context, *ListNodesReque
 }
 func (UnimplementedNodeServiceServer) RetryNode(context.Context, *RetryNodeRequest) (*Node, error) {
 	return nil, status.Error(codes.Unimplemented, "method RetryNode not implemented")
+}
+func (UnimplementedNodeServiceServer) ReleaseNode(context.Context, *ReleaseNodeRequest) (*Node, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseNode not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -174,6 +192,24 @@ func _NodeService_RetryNode_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_ReleaseNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).ReleaseNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_ReleaseNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).ReleaseNode(ctx, req.(*ReleaseNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -192,6 +228,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RetryNode",
 			Handler:    _NodeService_RetryNode_Handler,
+		},
+		{
+			MethodName: "ReleaseNode",
+			Handler:    _NodeService_ReleaseNode_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
