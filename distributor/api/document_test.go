@@ -95,7 +95,7 @@ func TestDecodeDocumentRefuses(t *testing.T) {
 		"large int":         {head + "spec: {filters: [{priority: 3000000000}]}", "spec.filters[0].priority", "32 bits"},
 		"list wanted":       {head + "spec: {filters: {name: a}}", "spec.filters", "want a list, not a mapping"},
 		"items forgotten":   {head + "spec:\n  filters:\n", "spec.filters", "want a list, not nothing; write its items, or [] for none"},
-		"mapping wanted":    {head + "spec: [1]", "spec", "want a mapping with filters, overrides, not a list"},
+		"mapping wanted":    {head + "spec: [1]", "spec", "want a mapping with filters, overrides, disable, not a list"},
 		"beyond 2^53":       {head + "spec:\n  filters:\n  - config:\n      limits: [1, 9007199254740993]", "spec.filters[0].config.limits[1]", "line 6: the number 9007199254740993 is beyond 2^53, where JSON readers round; put it in quotes"},
 		"beyond int64":      {head + "spec: {filters: [{config: 99999999999999999999}]}", "spec.filters[0].config", "beyond 2^53"},
 		"infinity":          {head + "spec: {filters: [{config: .inf}]}", "spec.filters[0].config", "does not exist in JSON"},

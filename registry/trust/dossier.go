@@ -55,39 +55,76 @@ func GatherRelease(ctx context.Context, client *registry.Client, host, name stri
 	return fitting(found.Evidence), err
 }
 
-// With adds evidence that was gathered earlier: a signature does not become wrong by being taken out of a registry. What there is more
-// of than a dossier holds is left out, the largest first.
+// With adds evidence to what was gathered earlier: a signature does not become wrong by being taken out of a registry. Where there is more than a
+// dossier holds, what came first keeps half of it, in the order in which it came, and what is new has the rest, the largest left out first. So
+// whoever may attach things to an artifact can fill a dossier neither over what is known already, nor against all that comes later.
 func With(evidence, earlier []signing.Evidence) []signing.Evidence {
-	return fitting(slices.Concat(evidence, earlier))
+	known, isKnown := pieces(earlier), map[string]bool{}
+	for _, p := range known {
+		isKnown[string(p.text)] = true
+	}
+	fresh := slices.DeleteFunc(bySize(pieces(evidence)), func(p piece) bool { return isKnown[string(p.text)] })
+	d := filling{evidence: []signing.Evidence{}, seen: map[string]bool{}, pieces: MaxDossierEvidence / 2, text: maxEvidenceText / 2}
+	left := d.take(known)
+	d.pieces, d.text = d.pieces+MaxDossierEvidence/2, d.text+maxEvidenceText/2
+	d.take(fresh)
+	d.take(left)
+	return d.evidence
 }
 
 // fitting is each piece of evidence once, the smallest first, as many as a dossier holds: signatures are small, and what somebody
 // else attaches does not push them out by its size.
 func fitting(evidence []signing.Evidence) []signing.Evidence {
-	type piece struct {
-		evidence signing.Evidence
-		text     []byte
-	}
-	pieces := make([]piece, 0, len(evidence))
+	d := filling{evidence: []signing.Evidence{}, seen: map[string]bool{}, pieces: MaxDossierEvidence, text: maxEvidenceText}
+	d.take(bySize(pieces(evidence)))
+	return d.evidence
+}
+
+// piece is evidence as it travels.
+type piece struct {
+	evidence signing.Evidence
+	text     []byte
+}
+
+// pieces leaves out what cannot travel.
+func pieces(evidence []signing.Evidence) []piece {
+	out := make([]piece, 0, len(evidence))
 	for _, e := range evidence {
-		text, err := json.Marshal(e)
-		if err != nil {
-			continue // it cannot travel
+		if text, err := json.Marshal(e); err == nil {
+			out = append(out, piece{e, text})
 		}
-		pieces = append(pieces, piece{e, text})
 	}
-	slices.SortStableFunc(pieces, func(a, b piece) int {
+	return out
+}
+
+func bySize(p []piece) []piece {
+	slices.SortStableFunc(p, func(a, b piece) int {
 		return cmp.Or(cmp.Compare(len(a.text), len(b.text)), bytes.Compare(a.text, b.text))
 	})
-	pieces = slices.CompactFunc(pieces, func(a, b piece) bool { return bytes.Equal(a.text, b.text) })
-	fit, left := make([]signing.Evidence, 0, len(pieces)), maxEvidenceText
-	for _, p := range pieces {
-		if left -= len(p.text); left < 0 || len(fit) == MaxDossierEvidence {
-			break
+	return p
+}
+
+// filling is a dossier's evidence while it is gathered; pieces and text are what there is still room for.
+type filling struct {
+	evidence     []signing.Evidence
+	seen         map[string]bool
+	pieces, text int
+}
+
+// take takes what there is room for, each piece once, and gives what it left.
+func (d *filling) take(from []piece) (left []piece) {
+	for _, p := range from {
+		switch {
+		case d.seen[string(p.text)]:
+		case d.pieces == 0 || len(p.text) > d.text:
+			left = append(left, p)
+		default:
+			d.seen[string(p.text)] = true
+			d.evidence = append(d.evidence, p.evidence)
+			d.pieces, d.text = d.pieces-1, d.text-len(p.text)
 		}
-		fit = append(fit, p.evidence)
 	}
-	return fit
+	return left
 }
 
 // ParseDossier reads a dossier, strictly and within the limits. Nothing in it is to be trusted.

@@ -1,8 +1,10 @@
 package trust_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +111,60 @@ func TestParseDossierRefuses(t *testing.T) {
 }
 
 // Whatever is brought, it is a dossier within the limits that allows nothing which nobody signed, or an error.
+// pieces are evidence that nobody has made, of about that size each.
+func pieces(t *testing.T, kind string, count, size int) []signing.Evidence {
+	t.Helper()
+	var out []signing.Evidence
+	for i := range count {
+		payload := []byte(fmt.Sprintf("%q", fmt.Sprintf("%s %d %s", kind, i, strings.Repeat("x", size))))
+		text, err := json.Marshal(map[string]any{"form": "tag", "payload": payload, "signature": []byte{1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e signing.Evidence
+		if err := json.Unmarshal(text, &e); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// Whoever may attach things to an artifact cannot push out what is known of it, nor keep out what comes after.
+func TestJunkCrowdsNothingOut(t *testing.T) {
+	has := func(all []signing.Evidence, want signing.Evidence) bool {
+		text, _ := json.Marshal(want)
+		return slices.ContainsFunc(all, func(e signing.Evidence) bool { got, _ := json.Marshal(e); return bytes.Equal(got, text) })
+	}
+	real, junk := pieces(t, "real", 1, 2000), pieces(t, "junk", 2*trust.MaxDossierEvidence, 1)
+	t.Run("junk comes later", func(t *testing.T) {
+		kept := trust.With(real, nil)
+		for range 3 {
+			kept = trust.With(append(slices.Clone(junk), real...), kept)
+		}
+		if len(kept) != trust.MaxDossierEvidence || !has(kept, real[0]) {
+			t.Errorf("%d pieces are kept, the real one among them: %v", len(kept), has(kept, real[0]))
+		}
+		// Also when it has been taken out of the registry.
+		if kept = trust.With(junk, kept); !has(kept, real[0]) {
+			t.Error("what was there once is lost")
+		}
+	})
+	t.Run("junk was there first", func(t *testing.T) {
+		first := junk[:trust.MaxDossierEvidence]
+		kept := trust.With(first, trust.With(first, nil))
+		kept = trust.With(append(slices.Clone(first), real...), kept)
+		if !has(kept, real[0]) || len(kept) != trust.MaxDossierEvidence {
+			t.Errorf("%d pieces are kept, and the real one is not among them", len(kept))
+		}
+	})
+	t.Run("each once", func(t *testing.T) {
+		if kept := trust.With(append(real, real...), real); len(kept) != 1 {
+			t.Errorf("%d pieces", len(kept))
+		}
+	})
+}
+
 func FuzzDossier(f *testing.F) {
 	text := policyText(f)
 	_, lost, _ := testKey(f, 4)
