@@ -49,8 +49,11 @@ type evidence struct {
 	release func(ctx context.Context, ref string) (model.Release, error)
 
 	gathering singleflight.Group
-	mu        sync.Mutex
-	gathered  map[string]time.Time
+	// keeping is held by who puts something beside what was kept before, so that nobody's is lost.
+	keeping sync.Mutex
+	// mu guards gathered.
+	mu       sync.Mutex
+	gathered map[string]time.Time
 }
 
 // openEvidence makes the folder. known and release are set before it is used.
@@ -99,6 +102,8 @@ func (e *evidence) artifact(ctx context.Context, digest registry.Digest, now boo
 
 // keepArtifact puts what was gathered beside what was before.
 func (e *evidence) keepArtifact(digest registry.Digest, found trust.Dossier) error {
+	e.keeping.Lock()
+	defer e.keeping.Unlock()
 	path := e.path(string(digest))
 	if earlier, err := stored(path, nil, trust.ParseDossier); err == nil {
 		found.Evidence = trust.With(found.Evidence, earlier.Evidence)
@@ -118,6 +123,8 @@ func (e *evidence) ofRelease(ctx context.Context, release model.Release, now boo
 		if err != nil {
 			return err
 		}
+		e.keeping.Lock()
+		defer e.keeping.Unlock()
 		var earlier []signing.Evidence
 		if was, err := stored(path, nil, trust.ParseReleaseDossier); err == nil {
 			earlier = was.Evidence
@@ -127,13 +134,17 @@ func (e *evidence) ofRelease(ctx context.Context, release model.Release, now boo
 	return stored(path, err, trust.ParseReleaseDossier)
 }
 
-// gather does something for a file, once for all who ask at the same time, and not again for a while unless it is to be done now.
+// gather does something for a file, once for all who ask at the same time, and not again for a while unless it is to be done now. Who wants it now
+// is not given what others began to ask for before: what was signed meanwhile would be missing in that.
 func (e *evidence) gather(ctx context.Context, path string, now bool, do func(context.Context) error) error {
 	e.mu.Lock()
 	fresh := time.Since(e.gathered[path]) < gatherInterval
 	e.mu.Unlock()
 	if fresh && !now {
 		return nil
+	}
+	if now {
+		e.gathering.Forget(path)
 	}
 	done := e.gathering.DoChan(path, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatherTimeout)
