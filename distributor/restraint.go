@@ -23,7 +23,7 @@ func (c Config) gateReader() (service.Gates, error) {
 	}
 	reader, err := gates.New(c.GateHosts)
 	if err != nil {
-		return nil, model.Invalidf("", "gate-host", "write HOST or HOST:PORT", "%v", err)
+		return nil, model.Invalidf("", "gate-host", "write HOST, HOST:PORT or HOST/PATH", "%v", err)
 	}
 	return reader, nil
 }

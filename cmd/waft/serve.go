@@ -65,7 +65,7 @@ data folder is refused.`,
 	f.StringSliceVar(&config.PlainHTTP, "plain-http", nil, "speak without TLS to this other registry, HOST or HOST:PORT (may repeat)")
 	mirrorFlag(cmd, &mirrors)
 	f.StringVar(&config.RegistryCA, "registry-ca", "", "PEM file of the authorities that may vouch for other registries (default: the system's)")
-	f.StringSliceVar(&config.GateHosts, "gate-host", nil, "a host, HOST or HOST:PORT, that the gates of rollouts may ask (may repeat; default: none)")
+	f.StringSliceVar(&config.GateHosts, "gate-host", nil, "a host, HOST or HOST:PORT, that the gates of rollouts may ask; with a /PATH behind it, there alone (may repeat; default: none)")
 	f.StringVar(&config.FreezeFile, "freeze", "", "YAML file of the windows in which no rollout moves on; read again when it changes")
 	config.CacheBytes = distributor.DefaultCacheBytes
 	f.Var((*size)(&config.CacheBytes), "cache-size", "what copies of modules and images may use on disk; those that nodes run or may go back to stay whatever they use; none for no bound")

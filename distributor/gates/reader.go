@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -21,17 +22,17 @@ type Reader struct {
 
 var _ service.Gates = (*Reader)(nil)
 
-// New makes a Reader that asks these hosts and nobody else: HOST for the usual ports of http and https, or HOST:PORT. No hosts are an error:
-// give the service no Gates then.
+// New makes a Reader that asks these hosts and nobody else: HOST for the usual ports of http and https, or HOST:PORT; with a path behind it, only
+// what is at or below that path there. No hosts are an error: give the service no Gates then.
 func New(hosts []string) (*Reader, error) {
 	if len(hosts) == 0 {
 		return nil, errors.New("no hosts that gates may ask")
 	}
 	for _, host := range hosts {
-		// Nothing that is more than a host: a scheme or a path would promise what is not checked.
+		// Nothing more than a host and a path: a scheme or a query would promise what is not checked.
 		u, err := url.Parse("//" + host)
-		if err != nil || u.Host != host || u.Hostname() == "" || u.User != nil {
-			return nil, fmt.Errorf("%q is no host that gates may ask: write HOST or HOST:PORT", host)
+		if err != nil || u.Host+u.Path != host || u.Hostname() == "" || u.User != nil || u.Path != "" && !plain(u) {
+			return nil, fmt.Errorf("%q is no host that gates may ask: write HOST, HOST:PORT or HOST/PATH", host)
 		}
 	}
 	return &Reader{hosts: slices.Clone(hosts), client: &http.Client{
@@ -54,10 +55,28 @@ func (r *Reader) Check(gate model.GateSpec) error {
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(r.hosts, func(host string) bool { return sameHost(u, host) }) {
-		return fmt.Errorf("%s is none of the hosts that gates may ask (%s)", u.Host, strings.Join(r.hosts, ", "))
+	if !slices.ContainsFunc(r.hosts, func(host string) bool { return mayAsk(u, host) }) {
+		return fmt.Errorf("%s is none of the hosts that gates may ask (%s)", u.Host+u.Path, strings.Join(r.hosts, ", "))
 	}
 	return nil
+}
+
+// mayAsk says whether a URL is of a host as New takes it, and at or below its path.
+func mayAsk(u *url.URL, allowed string) bool {
+	host, prefix, _ := strings.Cut(allowed, "/")
+	if !sameHost(u, host) {
+		return false
+	}
+	prefix = strings.TrimSuffix(prefix, "/")
+	if prefix == "" {
+		return true
+	}
+	return plain(u) && (u.Path == "/"+prefix || strings.HasPrefix(u.Path, "/"+prefix+"/"))
+}
+
+// plain says whether servers agree on what the path of a URL is: it is not encoded, and has no dots or double slashes to be resolved.
+func plain(u *url.URL) bool {
+	return u.RawPath == "" && !strings.ContainsAny(u.Path, "\\;%") && path.Clean(u.Path) == strings.TrimSuffix(u.Path, "/")
 }
 
 // sameHost says whether a URL is one of a host as New takes it.

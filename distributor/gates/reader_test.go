@@ -48,9 +48,30 @@ func TestHosts(t *testing.T) {
 			}
 		}
 	}
-	for _, hosts := range [][]string{nil, {""}, {"http://hook.example"}, {"hook.example/path"}, {"me@hook.example"}, {":80"}} {
+	for _, hosts := range [][]string{nil, {""}, {"http://hook.example"}, {"hook.example/../path"}, {"hook.example/a%2fb"}, {"hook.example?x"}, {"me@hook.example"}, {":80"}} {
 		if _, err := gates.New(hosts); err == nil {
 			t.Errorf("%q were taken for hosts", hosts)
+		}
+	}
+}
+
+// A host that does more than answer gates is asked where it was allowed to be, and nowhere else.
+func TestPaths(t *testing.T) {
+	r, err := gates.New([]string{"tools.example/hooks/waft", "prometheus.example:9090/prom/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, allowed := range map[string]bool{
+		"https://tools.example/hooks/waft": true, "https://tools.example/hooks/waft/": true, "https://tools.example/hooks/waft/edge?x=1": true,
+		"https://tools.example/": false, "https://tools.example/hooks": false, "https://tools.example/hooks/waftier": false,
+		"https://tools.example/hooks/waft/../../admin": false, "https://tools.example/hooks/waft/%2e%2e/admin": false, "https://tools.example/hooks/waft/..%2fadmin": false,
+		"https://tools.example/hooks/waft//../admin": false, "https://tools.example/hooks/waft/.%5cadmin": false, "https://tools.example/hooks/waft/..;/admin": false,
+		"http://prometheus.example:9090/prom": true, "http://prometheus.example:9090/": false, "http://other.example/hooks/waft": false,
+	} {
+		for _, gate := range []model.GateSpec{{Webhook: &model.WebhookGate{URL: target}}, {Prometheus: &model.PrometheusGate{Server: target, Query: "1"}}} {
+			if err := r.Check(gate); (err == nil) != allowed {
+				t.Errorf("%s %s: %v, want allowed: %v", gate.Name(), target, err, allowed)
+			}
 		}
 	}
 }
