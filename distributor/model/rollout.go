@@ -193,10 +193,13 @@ type Rollout struct {
 	Wave  int         `json:"wave"`
 	Waves []WaveState `json:"waves,omitempty"`
 	// Nodes holds every node that a wave reached, that was skipped, or that joined; nodes still waiting are not in it.
-	Nodes     map[string]NodeProgress `json:"nodes,omitempty"`
-	History   []Transition            `json:"history,omitempty"`
-	StartedBy string                  `json:"startedBy"`
-	Reason    string                  `json:"reason,omitempty"`
-	StartedAt time.Time               `json:"startedAt"`
-	EndedAt   time.Time               `json:"endedAt"`
+	Nodes   map[string]NodeProgress `json:"nodes,omitempty"`
+	History []Transition            `json:"history,omitempty"`
+	// JoinedToldAt is when the history last told of nodes that joined, JoinedUntold how many have joined since.
+	JoinedToldAt time.Time `json:"joinedToldAt,omitzero"`
+	JoinedUntold int       `json:"joinedUntold,omitempty"`
+	StartedBy    string    `json:"startedBy"`
+	Reason       string    `json:"reason,omitempty"`
+	StartedAt    time.Time `json:"startedAt"`
+	EndedAt      time.Time `json:"endedAt"`
 }

@@ -58,8 +58,8 @@
 //
 // # Restraint
 //
-// MaxNotServing bounds how many nodes are on their way or not serving, over all rollouts: the caller counts those outside of
-// the observation (Unsettled). Nodes that were never given anything, are away, or cannot report do not count. While an
+// MaxNotServing bounds how many nodes are on their way or not serving, over all rollouts, those that have ended too: the caller counts those
+// outside of the observation (Unsettled). Nodes that were never given anything, are away, or cannot report do not count. While an
 // observation says Frozen no wave begins and no node moves; a deadline stands still for a wave that waits for either. What
 // has moved is watched all the same, and goes back where it must.
 //

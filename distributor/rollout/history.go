@@ -11,6 +11,9 @@ import (
 
 // enter goes to a phase, with its line in the history.
 func (m *machine) enter(phase model.RolloutPhase, actor, format string, args ...any) {
+	if phase.Ended() {
+		m.tellJoined()
+	}
 	m.state.Phase = phase
 	m.state.Message = fmt.Sprintf(format, args...)
 	if phase != model.RolloutPaused {

@@ -30,7 +30,7 @@ func Grants(labels map[string]string, reports bool, rollouts []model.Rollout) ma
 	grants := map[model.Layer]Grant{}
 	undone := map[string]bool{}
 	for _, r := range rollouts {
-		if undone[r.Name] || !stands(r) || r.Layer.Disables() != "" {
+		if undone[r.Name] || !Stands(r) || r.Layer.Disables() != "" {
 			continue
 		}
 		if r.Undoes != "" {
@@ -49,8 +49,8 @@ func Grants(labels map[string]string, reports bool, rollouts []model.Rollout) ma
 	return grants
 }
 
-// stands says whether a rollout has completed a wave that had nodes, and was not rolled back.
-func stands(r model.Rollout) bool {
+// Stands says whether a rollout has completed a wave that had nodes, and was not rolled back.
+func Stands(r model.Rollout) bool {
 	if r.Phase == model.RolloutRollingBack || r.Phase == model.RolloutRolledBack {
 		return false
 	}
@@ -68,7 +68,7 @@ func (m *machine) join(ev Join) (bool, error) {
 	if Holds(m.state, id) {
 		return false, nil
 	}
-	if !m.active() || !stands(m.state) {
+	if !m.active() || !Stands(m.state) {
 		return false, m.precondition("give the node what it would have without this rollout", "node/%s cannot join it in phase %s, before a wave is complete", id, m.state.Phase)
 	}
 	if err := m.parse(); err != nil {
@@ -83,7 +83,29 @@ func (m *machine) join(ev Join) (bool, error) {
 		State: model.NodeMoving, Wave: -1, Reason: reasonJoined, MovedAt: m.now, Uncounted: true, Restarts: ev.Node.Restarts,
 		From: ev.From, FromGiven: ev.FromGiven, Chain: ev.Node.TargetChain, FromChain: ev.FromChain,
 	})
-	m.note("%s %s and is given the release", id, reasonJoined)
+	m.joined(id)
 	m.assign(id, release)
 	return true, nil
+}
+
+// joined tells of a node that joins, or counts it where the history has told of another a moment ago.
+func (m *machine) joined(id string) {
+	if !m.joinedDue() {
+		m.state.JoinedUntold++
+		return
+	}
+	m.tellJoined()
+	m.note("%s %s and is given the release", id, reasonJoined)
+	m.state.JoinedToldAt = m.now
+}
+
+// joinedDue says whether the history has told of no node that joins for a while. A clock that jumps makes it sooner.
+func (m *machine) joinedDue() bool { return m.now.Sub(m.state.JoinedToldAt).Abs() >= JoinedEvery }
+
+// tellJoined tells of the nodes that were only counted, if any.
+func (m *machine) tellJoined() {
+	if n := m.state.JoinedUntold; n > 0 {
+		m.state.JoinedUntold, m.state.JoinedToldAt = 0, m.now
+		m.note("%s more %s, and were given the release", plural(n, "node"), reasonJoined)
+	}
 }

@@ -1,7 +1,9 @@
 package rollout
 
 import (
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +122,46 @@ func TestJoinRefusesWhoDoesNotBelong(t *testing.T) {
 	} {
 		if err := d.do(Join{Node: v}); err == nil {
 			t.Errorf("%s: was taken", name)
+		}
+	}
+}
+
+// A fleet that grows while a rollout runs leaves a line a minute in its history, not one for each node, and none is left untold.
+func TestManyJoinInFewLines(t *testing.T) {
+	d := newDrive(t, newFleet(2), oneThenAll...)
+	d.toSoaking()
+	d.unfetch()
+	d.look(time.Minute)
+	d.want(model.RolloutFetching, 1)
+	lines := len(d.r.History)
+	for i := range 50 {
+		id := fmt.Sprintf("new%d", i)
+		d.fleet.nodes[id] = &NodeView{ID: id, Labels: map[string]string{"env": "prod"}, Connected: true, Reports: true}
+		d.must(Join{Node: d.fleet.view(d.r, id)})
+		if i == 20 {
+			d.look(JoinedEvery)
+		}
+	}
+	d.must(Abort{by})
+	told := 0
+	for _, line := range d.r.History[lines:] {
+		switch {
+		case strings.HasPrefix(line.Message, "new0 joined"):
+			told++
+		case strings.Contains(line.Message, " more joined"):
+			var n int
+			if _, err := fmt.Sscanf(line.Message, "%d node", &n); err != nil {
+				t.Fatal(err)
+			}
+			told += n
+		}
+	}
+	if got := len(d.r.History) - lines; told != 50 || got > 5 {
+		t.Errorf("%d of 50 are told of, in %d lines:\n%s", told, got, d.history())
+	}
+	for i := range 50 {
+		if p := d.r.Nodes[fmt.Sprintf("new%d", i)]; p.Wave != -1 || p.MovedAt.IsZero() {
+			t.Errorf("new%d is %+v", i, p)
 		}
 	}
 }

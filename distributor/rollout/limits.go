@@ -22,6 +22,9 @@ const (
 	// this much of a soak.
 	SeenEvery = time.Minute
 
+	// JoinedEvery is how often the history tells of nodes that join: a fleet that grows would fill it otherwise.
+	JoinedEvery = time.Minute
+
 	// Actor is who the history names for what the engine decided by itself.
 	Actor = "waft"
 )

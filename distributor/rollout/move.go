@@ -96,7 +96,7 @@ func (m *machine) onTheirWay() int {
 	return n
 }
 
-// servingNothing are the nodes not moved that are there, were given something, and serve nothing.
+// servingNothing are the nodes not moved that are there, were given something, and are unsettled all the same.
 func (m *machine) servingNothing() int {
 	n := 0
 	for id, v := range m.views {
@@ -107,6 +107,14 @@ func (m *machine) servingNothing() int {
 	return n
 }
 
-// Unsettled says whether a node that no rollout has moved is there, was given something, and serves nothing. The caller counts those that are
-// not in an observation.
-func Unsettled(v NodeView) bool { return v.Reports && v.Given && v.Serving == "" && Present(v) }
+// Unsettled says whether a node that this rollout has not moved is there, was given something, and serves nothing or is on its way to what it was
+// given: by a rollout that was aborted, that has given it up, or by an emergency. The caller counts those that are not in an observation.
+func Unsettled(v NodeView) bool {
+	return v.Reports && v.Given && Present(v) && (v.Serving == "" || v.Serving != v.CurrentChain && !settledElsewhere(v))
+}
+
+// settledElsewhere says whether a node goes nowhere from what it serves, though it is not what it was given: it has refused that for good, or
+// serves it without a filter.
+func settledElsewhere(v NodeView) bool {
+	return v.CurrentChain == "" || says(v, v.CurrentChain, model.ChainDegraded) || says(v, v.CurrentChain, model.ChainRejected) && v.Ledger.Final
+}

@@ -24,6 +24,9 @@ func (m *machine) observe(ev Observe) (bool, error) {
 	}
 	m.take(ev)
 	m.keepTime()
+	if m.joinedDue() {
+		m.tellJoined()
+	}
 	m.rebase()
 	for !m.state.Phase.Ended() && m.state.Phase != model.RolloutPaused {
 		phase, wave := m.state.Phase, m.state.Wave

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -619,7 +620,7 @@ func (c *checker) explained(next model.Rollout, actions []Action) {
 		p, known := next.Nodes[a.Node]
 		release, ok := ReleaseFor(next, a.Node)
 		inWave := known && p.Wave >= 0 && slices.Contains(next.Waves[p.Wave].Nodes, a.Node)
-		joined := known && p.Wave == -1 && slices.ContainsFunc(next.History, func(t model.Transition) bool { return t.Message == a.Node+" "+reasonJoined+" and is given the release" })
+		joined := known && p.Wave == -1 && p.Uncounted && slices.ContainsFunc(next.History, func(t model.Transition) bool { return strings.Contains(t.Message, reasonJoined) })
 		on := ok && a.Release == release && (next.Phase == model.RolloutMoving || next.Phase == model.RolloutSoaking || next.Phase == model.RolloutFetching)
 		back := p.FromGiven && a.Release == p.From && (next.Phase == model.RolloutRollingBack || next.Phase == model.RolloutRolledBack)
 		if seen[a.Node] || !moved(p) || !(inWave || joined) || !(on || back) || a.Layer != next.Layer || a.Given != (a.Release != model.ReleaseID{}) {

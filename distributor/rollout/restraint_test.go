@@ -220,3 +220,50 @@ func TestEmptyWaveStillAsksForItsApproval(t *testing.T) {
 	d.look(time.Second)
 	d.want(model.RolloutMoving, 1)
 }
+
+// Nodes that another rollout has left on their way, since it was aborted or gave them up, take room until they have arrived or have refused for good.
+func TestCapSeesWhatOthersLeftBehind(t *testing.T) {
+	v := NodeView{Connected: true, Reports: true, Given: true, Serving: "old", CurrentChain: "new", Ledger: model.LedgerEntry{Chain: "new"}}
+	for name, test := range map[string]struct {
+		change func(*NodeView)
+		want   bool
+	}{
+		"on its way":              {func(*NodeView) {}, true},
+		"arrived":                 {func(v *NodeView) { v.Serving = "new" }, false},
+		"serves nothing":          {func(v *NodeView) { v.Serving = "" }, true},
+		"away":                    {func(v *NodeView) { v.Connected, v.Silent = false, SilenceGrace+1 }, false},
+		"cannot report":           {func(v *NodeView) { v.Reports = false }, false},
+		"never given anything":    {func(v *NodeView) { v.Given, v.CurrentChain, v.Serving = false, "", "" }, false},
+		"rejected for good":       {func(v *NodeView) { v.Ledger.State, v.Ledger.Final = model.ChainRejected, true }, false},
+		"rejected for now":        {func(v *NodeView) { v.Ledger.State = model.ChainRejected }, true},
+		"serves without a filter": {func(v *NodeView) { v.Ledger.State, v.Serving = model.ChainDegraded, "less" }, false},
+		"rejected another, before": {func(v *NodeView) {
+			v.Ledger = model.LedgerEntry{Chain: "older", State: model.ChainRejected, Final: true}
+		}, true},
+	} {
+		v := v
+		test.change(&v)
+		if got := Unsettled(v); got != test.want {
+			t.Errorf("%s: unsettled is %v, want %v", name, got, test.want)
+		}
+	}
+
+	f := newFleet(3)
+	f.nodes["n3"].Labels = nil // of another target, and on its way
+	d := capped(t, f, 1, model.WaveSpec{Percent: 100})
+	d.look(0)
+	f.fetchAll()
+	for range 3 {
+		d.now = d.now.Add(time.Second)
+		event := f.observe(d.r)
+		for i := range event.Nodes {
+			if event.Nodes[i].ID == "n3" {
+				event.Nodes[i].CurrentChain = "another"
+			}
+		}
+		d.must(event)
+		if f.nodes["n1"].Assigned == after || f.nodes["n2"].Assigned == after {
+			t.Fatalf("moved beside one that is on its way: %v", d.states())
+		}
+	}
+}

@@ -111,11 +111,18 @@ func (w *welcomer) welcome(ctx context.Context, n *node) error {
 		if assigned == nil {
 			assigned = map[model.Layer]model.ReleaseID{}
 		}
+		removed := ""
 		for layer, grant := range grants {
-			if err := s.needReleases(ctx, grant.Release); err != nil {
+			if err := s.needReleases(ctx, grant.Release); errors.Is(err, model.ErrNotFound) {
+				removed = grant.Rollout // long ago: newer rollouts for its like stand
+			} else if err != nil {
 				return fmt.Errorf("node/%s: %w", row.ID, err)
 			}
 			assigned[layer] = grant.Release
+		}
+		if removed != "" {
+			without = append(without, removed)
+			continue
 		}
 		reason, err := s.mayRun(ctx, row, assigned)
 		if err != nil {
@@ -192,8 +199,7 @@ func (w *welcomer) give(ctx context.Context, n *node, grants map[model.Layer]rol
 			return "", err
 		}
 		if changed {
-			n.audit = append(n.audit, model.AuditEntry{At: s.stamp(), Actor: rollout.Actor, Action: "node.join", Object: "node/" + n.row.ID,
-				Detail: fmt.Sprintf("given %s of rollout/%s", grants[layer].Release, grants[layer].Rollout)})
+			n.audit = append(n.audit, joinEntry(s.stamp(), n.row.ID, grants[layer]))
 		}
 	}
 	return "", nil
@@ -230,8 +236,21 @@ func (w *welcomer) join(ctx context.Context, n *node, layer model.Layer, e *entr
 	if err != nil {
 		return err
 	}
-	_, err = s.step(ctx, e, event, nil)
-	return err
+	if _, err = s.step(ctx, e, event, nil); err != nil {
+		return err
+	}
+	// The rollout's history tells of many at once.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.audit = append(n.audit, joinEntry(s.stamp(), n.row.ID, grants[layer]))
+	s.mark(n, 0)
+	return nil
+}
+
+// joinEntry is the audit's entry of a node that joins.
+func joinEntry(at time.Time, node string, grant rollout.Grant) model.AuditEntry {
+	return model.AuditEntry{At: at, Actor: rollout.Actor, Action: "node.join", Object: "node/" + node,
+		Detail: fmt.Sprintf("given %s of rollout/%s", grant.Release, grant.Rollout)}
 }
 
 // mayRun says why a node must not run what those releases render to; empty when it may.

@@ -43,7 +43,7 @@ func (s *Service) unsettled(e *entry, picture []*node) int {
 			continue
 		}
 		view := rollout.NodeView{
-			Reports: n.row.Reports, Given: len(n.row.Assigned) > 0, Serving: n.row.Serving,
+			Reports: n.row.Reports, Given: len(n.row.Assigned) > 0, Serving: n.row.Serving, CurrentChain: n.chain.Hash, Ledger: n.row.Ledger,
 			Connected: n.connected(), Silent: s.silent(n, now),
 		}
 		if rollout.Unsettled(view) || onTheirWay[id] && rollout.Present(view) {
