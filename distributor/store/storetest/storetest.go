@@ -34,6 +34,8 @@ func Run(t *testing.T, open func(t *testing.T) service.Store) {
 		{"rollouts are listed newest first, in pages", rolloutPages},
 		{"rows of nodes are written and listed by id", nodeRows},
 		{"a batch has its limit", nodeBatch},
+		{"rows of nodes are deleted", nodesDeleted},
+		{"a release is deleted, and is in no list", releaseDeleted},
 		{"each change has its audit entries, in one sequence", auditSequence},
 		{"a change that was refused leaves no audit entry", auditRefused},
 		{"audit entries are listed by object", auditByObject},
