@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/trust"
 )
@@ -27,6 +28,10 @@ const (
 	DefaultDrain = 10 * time.Second
 	// DefaultCacheBytes is how much the copies of modules on the disk may take.
 	DefaultCacheBytes = 10 << 30
+	// DefaultForgetNodesAfter is how long a node may be away before its row is removed, and DefaultKeepReleases how many releases of a name stay
+	// although nothing needs them.
+	DefaultForgetNodesAfter = service.DefaultForgetNodesAfter
+	DefaultKeepReleases     = service.DefaultKeepReleases
 	// startTimeout bounds the start of the store's member.
 	startTimeout = 60 * time.Second
 	// headerTimeout bounds the reading of a request's header, and idleTimeout an idle HTTP connection.
@@ -67,6 +72,9 @@ type Config struct {
 	// CacheBytes is how much the copies of modules on the disk may take, and of the images they were fetched in. Those of modules
 	// that nodes run, are to run or may have to go back to stay whatever they take. 0: DefaultCacheBytes; negative: any amount.
 	CacheBytes int64
+	// ForgetNodesAfter and KeepReleases say what is kept of nodes that are away and of old releases, see service.Config.
+	ForgetNodesAfter time.Duration
+	KeepReleases     int
 	// TrustPolicy decides what goes into releases and which releases are rolled out. It is read anew when its file changes.
 	// Nil: everything is taken; nodes may have policies of their own.
 	TrustPolicy *trust.File

@@ -119,6 +119,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	svc, err := service.New(service.Config{
 		Store: st, Modules: mods, Trust: policy, Gates: gateReader, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
+		ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases,
 	})
 	if err != nil {
 		return err

@@ -50,6 +50,8 @@ type Node struct {
 	// Retry counts the requests to try a rejected chain again.
 	Retry     int64     `json:"retry,omitempty"`
 	FirstSeen time.Time `json:"firstSeen"`
+	// AwayFor is for how long a distributor has watched it be away, written now and then; zero for one that is there.
+	AwayFor time.Duration `json:"awayFor,omitempty"`
 	// Replica is the distributor that vouches for it.
 	Replica string `json:"replica,omitempty"`
 }

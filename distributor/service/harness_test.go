@@ -79,6 +79,8 @@ type tap struct {
 	rows     atomic.Int64
 	batches  atomic.Int64
 	rollouts atomic.Int64
+	// looks is how often releases were listed, which each look of the collection begins with.
+	looks atomic.Int64
 	// cut makes every call fail, as when the process is killed or etcd is away.
 	cut atomic.Bool
 	// cutRows makes writes of nodes' rows fail.
@@ -103,6 +105,11 @@ func (s *tap) PutNodes(ctx context.Context, nodes []model.Node, audit []model.Au
 	s.rows.Add(int64(len(nodes)))
 	s.batches.Add(1)
 	return s.Store.PutNodes(ctx, nodes, audit)
+}
+
+func (s *tap) ListReleases(ctx context.Context, name string, cursor int64, limit int) ([]model.Release, int64, error) {
+	s.looks.Add(1)
+	return s.Store.ListReleases(ctx, name, cursor, limit)
 }
 
 func (s *tap) CreateRollout(ctx context.Context, r model.Rollout, audit []model.AuditEntry) (model.Rollout, int64, error) {

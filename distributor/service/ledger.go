@@ -52,7 +52,11 @@ func (s *Service) writeLedger(ctx context.Context) {
 			}
 			continue
 		}
-		if err := s.flush(ctx, time.Now()); err != nil {
+		err := s.deleteGone(ctx)
+		if err == nil {
+			err = s.flush(ctx, time.Now())
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return
 			}

@@ -16,6 +16,52 @@ import (
 //
 // Until the service is ready it gives model.ErrUnavailable: what is needed is not known then, and that is not "nothing".
 func (s *Service) Needed(ctx context.Context) ([]model.Module, error) {
+	needed, err := s.inUse(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var modules []model.Module
+	for id := range needed {
+		if err := s.needReleases(ctx, id); err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		release := s.releases[id]
+		s.mu.Unlock()
+		for _, filters := range [...][]model.FilterSpec{release.Filters, release.Overrides} {
+			for _, f := range filters {
+				if f.Module != nil {
+					modules = append(modules, *f.Module)
+				}
+			}
+		}
+	}
+	return modules, nil
+}
+
+// neededReleases are the releases that must stay: those in use, those that a node that joins may be given, and those that hold a filter out.
+func (s *Service) neededReleases(ctx context.Context) (map[model.ReleaseID]struct{}, error) {
+	needed, err := s.inUse(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rollouts := make([]model.Rollout, 0, len(s.rollouts))
+	for _, e := range s.rollouts {
+		rollouts = append(rollouts, e.state)
+	}
+	for _, id := range grantable(rollouts, rollout.Stands) {
+		needed[id] = struct{}{}
+	}
+	for _, d := range s.inForce() {
+		needed[d.Spec.Release] = struct{}{}
+	}
+	return needed, nil
+}
+
+// inUse are the releases of Needed.
+func (s *Service) inUse(ctx context.Context) (map[model.ReleaseID]struct{}, error) {
 	s.mu.Lock()
 	if err := s.ready(); err != nil {
 		s.mu.Unlock()
@@ -56,23 +102,7 @@ func (s *Service) Needed(ctx context.Context) ([]model.Module, error) {
 		}
 	}
 	delete(needed, model.ReleaseID{})
-	var modules []model.Module
-	for id := range needed {
-		if err := s.needReleases(ctx, id); err != nil {
-			return nil, err
-		}
-		s.mu.Lock()
-		release := s.releases[id]
-		s.mu.Unlock()
-		for _, filters := range [...][]model.FilterSpec{release.Filters, release.Overrides} {
-			for _, f := range filters {
-				if f.Module != nil {
-					modules = append(modules, *f.Module)
-				}
-			}
-		}
-	}
-	return modules, nil
+	return needed, nil
 }
 
 // inLayer is a release as a node has it.

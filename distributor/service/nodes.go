@@ -39,6 +39,8 @@ type node struct {
 	// joinAfter is until when a node that does not report waits for its baseline, and a rollout that begins waits to hear
 	// whether it does, by the process's own clock.
 	joinAfter time.Time
+	// away is for how long it was watched to be away, beside row.AwayFor.
+	away time.Duration
 	// lastSeen is when a session last said anything; zero: not since the start.
 	lastSeen time.Time
 	// fetched are the digests that the node said it has.

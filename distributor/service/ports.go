@@ -22,6 +22,9 @@ type Store interface {
 	// cursor that the page before gave (0: from the newest); the cursor returned is 0 after the last page.
 	ListReleases(ctx context.Context, name string, cursor int64, limit int) ([]model.Release, int64, error)
 
+	// DeleteRelease removes a release, with its audit entry, or returns ErrNotFound.
+	DeleteRelease(ctx context.Context, id model.ReleaseID, audit model.AuditEntry) error
+
 	// CreateRollout stores a rollout whose name is free, gives it a Sequence greater than any before, and returns it with
 	// its revision, or ErrExists.
 	CreateRollout(ctx context.Context, rollout model.Rollout, audit []model.AuditEntry) (model.Rollout, int64, error)
@@ -35,6 +38,8 @@ type Store interface {
 
 	// PutNodes writes rows and audit entries in one transaction: at most MaxBatch of them, an entry counted twice.
 	PutNodes(ctx context.Context, nodes []model.Node, audit []model.AuditEntry) error
+	// DeleteNodes removes rows, with audit entries, in one transaction, within the same limit. A row that is not there is no error.
+	DeleteNodes(ctx context.Context, ids []string, audit []model.AuditEntry) error
 	// ListNodes returns rows by id, beginning after the id given.
 	ListNodes(ctx context.Context, after string, limit int) ([]model.Node, error)
 

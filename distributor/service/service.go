@@ -50,6 +50,12 @@ type Config struct {
 	// StartGrace is how long after a start rollouts wait for the nodes to come back; 0 means DefaultStartGrace. A rollout
 	// whose nodes are all back goes on at once.
 	StartGrace time.Duration
+	// ForgetNodesAfter is how long a node may be away, by what was watched of it, before its row is removed; 0 means DefaultForgetNodesAfter, negative never.
+	ForgetNodesAfter time.Duration
+	// KeepReleases is how many releases of a name stay although nothing needs them; 0 means DefaultKeepReleases, negative all.
+	KeepReleases int
+	// CollectEvery is how often is looked for what may be removed; 0 means DefaultCollectEvery.
+	CollectEvery time.Duration
 	// Decided, when set, is told of each decision about a rollout that the fleet called for. The drive loop calls it and waits for it.
 	Decided func(Decision)
 }
@@ -102,6 +108,9 @@ type Service struct {
 	replica         string
 	statisticsEvery time.Duration
 	startGrace      time.Duration
+	forgetAfter     time.Duration
+	keepReleases    int
+	collectEvery    time.Duration
 
 	// commands carries what operators ask for to the drive loop.
 	commands chan func(context.Context)
@@ -141,6 +150,8 @@ type Service struct {
 	verdicts map[string]error
 	dirty    map[*node]struct{}
 	joiners  map[*node]struct{}
+	// gone are the ids of nodes that were forgotten and whose rows are still in the store.
+	gone map[string]struct{}
 }
 
 type runPhase int
@@ -159,7 +170,8 @@ func New(config Config) (*Service, error) {
 	}
 	s := &Service{
 		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
-		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace, decided: config.Decided,
+		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
+		forgetAfter: config.ForgetNodesAfter, keepReleases: config.KeepReleases, collectEvery: config.CollectEvery, decided: config.Decided,
 		commands: make(chan func(context.Context)),
 		stopped:  make(chan struct{}),
 		drive:    newWaker(),
@@ -173,6 +185,7 @@ func New(config Config) (*Service, error) {
 		verdicts: map[string]error{},
 		dirty:    map[*node]struct{}{},
 		joiners:  map[*node]struct{}{},
+		gone:     map[string]struct{}{},
 	}
 	s.schemas = newSchemas(config.Modules)
 	if s.gates == nil {
@@ -198,6 +211,15 @@ func New(config Config) (*Service, error) {
 	}
 	if s.startGrace == 0 {
 		s.startGrace = DefaultStartGrace
+	}
+	if s.forgetAfter == 0 {
+		s.forgetAfter = DefaultForgetNodesAfter
+	}
+	if s.keepReleases == 0 {
+		s.keepReleases = DefaultKeepReleases
+	}
+	if s.collectEvery == 0 {
+		s.collectEvery = DefaultCollectEvery
 	}
 	return s, nil
 }
@@ -226,12 +248,18 @@ func (s *Service) Run(ctx context.Context) error {
 		defer close(ended)
 		s.writeLedger(ledgerCtx)
 	}()
+	collected := make(chan struct{})
+	go func() {
+		defer close(collected)
+		s.collectLoop(ctx)
+	}()
 	s.driveLoop(ctx)
 
 	s.asking.Wait()
 	s.stop()
 	stopLedger()
 	<-ended
+	<-collected
 	closeCtx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return s.flushAll(closeCtx)

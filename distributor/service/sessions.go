@@ -128,6 +128,7 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 	session := &Session{service: s, node: n, reports: hello.Reports, directives: make(chan Directive, 1), done: make(chan struct{})}
 	n.sessions[session] = struct{}{}
 	n.lastSeen = now
+	s.back(n)
 	if hello.Reports {
 		session.last = s.directive(n)
 		session.directives <- session.last

@@ -1,0 +1,151 @@
+package service_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+)
+
+// A node that has been away for long is forgotten, and one that comes back after that is new: it gets what its like have.
+func TestANodeLongGoneIsForgotten(t *testing.T) {
+	s, nodes := settled(t, 3)
+	s.stop()
+	s.config = func(c *service.Config) {
+		c.CollectEvery, c.ForgetNodesAfter = 10*time.Millisecond, 300*time.Millisecond
+	}
+	s.start()
+	s.known(nodes...)
+	nodes[0].disconnect()
+	svc, _ := s.service()
+	s.eventually("it is forgotten", func() bool {
+		_, err := svc.GetNode(t.Context(), "n0")
+		return errors.Is(err, model.ErrNotFound)
+	})
+	s.eventually("its row is gone", func() bool {
+		rows, err := s.store.ListNodes(t.Context(), "", 10)
+		return err == nil && len(rows) == 2
+	})
+	if entries, _, err := svc.ListAudit(t.Context(), "node/n0", service.Page{}); err != nil || len(entries) == 0 || entries[0].Action != "node.forget" {
+		t.Errorf("the audit has %+v, %v", entries, err)
+	}
+	for _, id := range []string{"n1", "n2"} {
+		if _, err := svc.GetNode(t.Context(), id); err != nil {
+			t.Errorf("%s is there, and: %v", id, err)
+		}
+	}
+	nodes[0].connect()
+	s.eventually("it is given the release again", func() bool {
+		status, err := svc.GetNode(t.Context(), "n0")
+		return err == nil && len(status.Assigned) == 1 && status.Ledger.State == model.ChainServing
+	})
+	s.kill()
+	s.start()
+	s.known(nodes...)
+}
+
+// The clock says that months have passed. Nobody has watched them.
+func TestNobodyIsForgottenByAClockThatJumps(t *testing.T) {
+	s, nodes := settled(t, 2)
+	s.stop()
+	s.config = func(c *service.Config) { c.CollectEvery, c.ForgetNodesAfter = 10*time.Millisecond, time.Hour }
+	s.start()
+	s.known(nodes...)
+	nodes[0].disconnect()
+	s.ahead.Store(int64(365 * 24 * time.Hour))
+	s.look(20)
+	svc, _ := s.service()
+	if _, err := svc.GetNode(t.Context(), "n0"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A node of a rollout that runs stays, however long it is away.
+func TestANodeInARolloutIsNotForgotten(t *testing.T) {
+	s, nodes := settled(t, 2)
+	s.release("two", "good:2")
+	s.begin("second", "two", long(all))
+	s.reach("second", model.RolloutSoaking)
+	svc, _ := s.service()
+	if _, err := svc.Pause(t.Context(), alice, "second"); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	s.config = func(c *service.Config) { c.CollectEvery, c.ForgetNodesAfter = 10*time.Millisecond, 50*time.Millisecond }
+	svc = s.start()
+	nodes[1].disconnect()
+	s.look(40)
+	if _, err := svc.GetNode(t.Context(), "n1"); err != nil {
+		t.Error(err)
+	}
+	if _, err := svc.Abort(t.Context(), alice, "second"); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("it is forgotten when the rollout has ended", func() bool {
+		_, err := svc.GetNode(t.Context(), "n1")
+		return errors.Is(err, model.ErrNotFound)
+	})
+}
+
+// Old releases go; what runs, what an undo brings back, and the newest stay, and all that is left can be used.
+func TestOldReleasesAreCollected(t *testing.T) {
+	s, nodes := settled(t, 2) // one
+	for i := range 6 {
+		s.releaseWith("edge", fmt.Sprintf(`{"n":%d}`, i))
+		if i < 4 {
+			s.begin(fmt.Sprintf("r%d", i), "edge", all)
+			s.reach(fmt.Sprintf("r%d", i), model.RolloutDone)
+		}
+	}
+	s.stop()
+	s.config = func(c *service.Config) { c.CollectEvery, c.KeepReleases = 10*time.Millisecond, 1 }
+	s.start()
+	s.known(nodes...)
+	svc, _ := s.service()
+	left := func() map[string]bool {
+		list, _, err := svc.ListReleases(t.Context(), "edge", service.Page{Size: 50})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]bool{}
+		for _, r := range list {
+			out[string(r.Filters[0].Config)] = true
+		}
+		return out
+	}
+	s.eventually("the old ones are gone", func() bool { return len(left()) <= 3 })
+	// 5 is the newest, 3 runs, 2 is what an undo of that gives; 0, 1 and 4 are nobody's.
+	for config, want := range map[string]bool{`{"n":5}`: true, `{"n":3}`: true, `{"n":2}`: true, `{"n":0}`: false, `{"n":1}`: false, `{"n":4}`: false} {
+		if left()[config] != want {
+			t.Errorf("the release with %s is there: %v, want %v", config, !want, want)
+		}
+	}
+	s.kill()
+	svc = s.start()
+	s.known(nodes...)
+	if _, err := svc.Undo(t.Context(), alice, "r3"); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("r3-undo", model.RolloutDone)
+	joined := s.node("joined")
+	s.serve("good:1", joined)
+}
+
+// look waits until the collection has looked so many times more.
+func (s *site) look(times int64) {
+	s.t.Helper()
+	until := s.tap.looks.Load() + times
+	s.eventually("the collection looks", func() bool { return s.tap.looks.Load() >= until })
+}
+
+// releaseWith creates a release of good:1 with a configuration.
+func (s *site) releaseWith(name, config string) {
+	s.t.Helper()
+	svc, _ := s.service()
+	if _, err := svc.CreateRelease(s.t.Context(), alice, service.ReleaseDraft{Name: name, Filters: []service.FilterDraft{{Name: "filter", Module: "good:1", Config: raw(config)}}}); err != nil {
+		s.t.Fatal(err)
+	}
+}
