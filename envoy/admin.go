@@ -65,9 +65,15 @@ type ServerInfo struct {
 	State string
 	// UptimeCurrentEpoch is since the process started.
 	UptimeCurrentEpoch time.Duration
-	NodeID             string
-	NodeCluster        string
+	// UptimeAllEpochs is since the first of the processes that took over from each other by hot restarts, and RestartEpoch counts those.
+	UptimeAllEpochs time.Duration
+	RestartEpoch    int
+	NodeID          string
+	NodeCluster     string
 }
+
+// StateLive is ServerInfo.State of an Envoy that serves.
+const StateLive = "LIVE"
 
 // ServerInfo reads /server_info.
 func (a *Admin) ServerInfo(ctx context.Context) (ServerInfo, error) {
@@ -79,6 +85,10 @@ func (a *Admin) ServerInfo(ctx context.Context) (ServerInfo, error) {
 		Version            string `json:"version"`
 		State              string `json:"state"`
 		UptimeCurrentEpoch string `json:"uptime_current_epoch"`
+		UptimeAllEpochs    string `json:"uptime_all_epochs"`
+		Options            struct {
+			RestartEpoch int `json:"restart_epoch"`
+		} `json:"command_line_options"`
 		Node               struct {
 			ID      string `json:"id"`
 			Cluster string `json:"cluster"`
@@ -91,7 +101,14 @@ func (a *Admin) ServerInfo(ctx context.Context) (ServerInfo, error) {
 	if err != nil {
 		return ServerInfo{}, fmt.Errorf("read /server_info of Envoy at %s: %w", a.address, err)
 	}
-	return ServerInfo{Version: answer.Version, State: answer.State, UptimeCurrentEpoch: uptime, NodeID: answer.Node.ID, NodeCluster: answer.Node.Cluster}, nil
+	all, err := time.ParseDuration(answer.UptimeAllEpochs)
+	if err != nil {
+		return ServerInfo{}, fmt.Errorf("read /server_info of Envoy at %s: %w", a.address, err)
+	}
+	return ServerInfo{
+		Version: answer.Version, State: answer.State, UptimeCurrentEpoch: uptime, UptimeAllEpochs: all, RestartEpoch: answer.Options.RestartEpoch,
+		NodeID: answer.Node.ID, NodeCluster: answer.Node.Cluster,
+	}, nil
 }
 
 // Stats are statistics by name. Nil maps mean that there were none.

@@ -3,22 +3,27 @@ package envoy
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
 )
 
-// child is a started command with a process group of its own, which dies with this process.
+// child is a started command with a process group of its own, which dies with this process unless it was detached.
 type child struct {
 	pid  int
 	done chan struct{}
 	err  error // of exec.Cmd.Wait; set before done is closed
+	// found is set for a process that another one started: signals go to that very process, whatever has its number by now.
+	found *os.Process
 }
 
 // startChild starts cmd. The caller reads err once done is closed.
 func startChild(cmd *exec.Cmd) (*child, error) {
 	cmd.WaitDelay = waitDelay
-	ownGroup(cmd)
+	if cmd.SysProcAttr == nil {
+		ownGroup(cmd)
+	}
 	c := &child{done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
@@ -57,6 +62,12 @@ func (c *child) signal(signal syscall.Signal) error {
 	if c.ended() {
 		return nil
 	}
+	if c.found != nil {
+		if err := c.found.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("send %s to Envoy (pid %d): %w", signal, c.pid, err)
+		}
+		return nil
+	}
 	if err := syscall.Kill(c.pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("send %s to Envoy (pid %d): %w", signal, c.pid, err)
 	}
@@ -67,6 +78,13 @@ func (c *child) signal(signal syscall.Signal) error {
 func (c *child) kill() error {
 	if c.ended() {
 		return nil
+	}
+	if c.found != nil {
+		err := c.signal(syscall.SIGKILL)
+		if err == nil {
+			<-c.done
+		}
+		return err
 	}
 	if err := syscall.Kill(-c.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("kill Envoy (process group %d): %w", c.pid, err)

@@ -56,6 +56,9 @@ type ProcessConfig struct {
 	Log io.Writer
 	// NoLogFile leaves out the file in Dir.
 	NoLogFile bool
+	// Detached has Envoy outlive this process: it gets a session of its own and writes its log itself, into the file in Dir. Left finds it
+	// again. Only Linux has that; it does not go with NoLogFile.
+	Detached bool
 }
 
 // Process is a running Envoy, with a process group of its own. All methods may be used concurrently.
@@ -64,12 +67,13 @@ type Process struct {
 	log     *Log
 	child   *child
 	started time.Time
+	environ []string      // of one that Left has found
 	done    chan struct{} // closed after err is set and the log file is closed
 	err     error
 }
 
 // Start starts Envoy and returns as soon as it runs; Ready waits until it serves. The process lives until Stop, not until ctx ends: ctx bounds the
-// start only. It is killed when this process dies, so that none is left behind.
+// start only. It is killed when this process dies, so that none is left behind, unless it is Detached.
 func Start(ctx context.Context, binary Binary, config ProcessConfig) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("start Envoy: %w", err)
@@ -90,18 +94,14 @@ func Start(ctx context.Context, binary Binary, config ProcessConfig) (*Process, 
 		return nil, fmt.Errorf("remove the admin address of an earlier Envoy: %w", err)
 	}
 
-	p := &Process{config: config, log: new(Log), started: time.Now(), done: make(chan struct{})}
-	out := &fanOut{[]io.Writer{p.log}}
+	p := newProcess(config)
+	out := p.out()
 	var file *os.File
 	if !config.NoLogFile {
 		var err error
 		if file, err = os.OpenFile(filepath.Join(config.Dir, logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 			return nil, fmt.Errorf("open Envoy's log: %w", err)
 		}
-		out.writers = append(out.writers, file)
-	}
-	if config.Log != nil {
-		out.writers = append(out.writers, config.Log)
 	}
 
 	args := []string{"-c", path, "--admin-address-path", admin}
@@ -120,6 +120,12 @@ func Start(ctx context.Context, binary Binary, config ProcessConfig) (*Process, 
 	}
 	cmd := exec.Command(binary.Path, append(args, config.Args...)...)
 	cmd.Env = config.Env
+	if config.Detached {
+		return p.detach(cmd, file)
+	}
+	if file != nil {
+		out.writers = append(out.writers, file)
+	}
 	cmd.Stdout, cmd.Stderr = out, out
 	started, err := startChild(cmd)
 	if err != nil {
@@ -140,6 +146,19 @@ func Start(ctx context.Context, binary Binary, config ProcessConfig) (*Process, 
 	return p, nil
 }
 
+func newProcess(config ProcessConfig) *Process {
+	return &Process{config: config, log: new(Log), started: time.Now(), done: make(chan struct{})}
+}
+
+// out is who reads the log of the process, besides its file.
+func (p *Process) out() *fanOut {
+	out := &fanOut{[]io.Writer{p.log}}
+	if p.config.Log != nil {
+		out.writers = append(out.writers, p.config.Log)
+	}
+	return out
+}
+
 // given says whether args hold a flag, as --name VALUE, --name=VALUE or its short form.
 func given(args []string, name, short string) bool {
 	return slices.ContainsFunc(args, func(arg string) bool {
@@ -150,7 +169,7 @@ func given(args []string, name, short string) bool {
 // PID is the process id.
 func (p *Process) PID() int { return p.child.pid }
 
-// Started is when it was started.
+// Started is when it was started; for one that Left has found, when it was found.
 func (p *Process) Started() time.Time { return p.started }
 
 // Log holds the last lines it wrote.

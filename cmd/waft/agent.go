@@ -88,7 +88,7 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 	f.StringVar(&tls.Cert, "cert", "", "PEM file of the agent's certificate")
 	f.StringVar(&tls.Key, "key", "", "PEM file of its key")
 	f.StringVar(&policyFile, "trust-policy", "", "the node's own trust policy, in YAML: what it refuses is not given to Envoy; read anew when it changes, or on SIGHUP")
-	f.StringVar(&config.StateDir, "state", "./waft-agent", "the agent's own folder: modules, chains, the bootstrap")
+	f.StringVar(&config.StateDir, "state", defaultState, "the agent's own folder: modules, chains, the bootstrap")
 	f.StringVar(&config.Admin, "admin", "", "Envoy's admin address (default, as Envoy's parent: a free port of loopback)")
 	f.StringVar(&config.Listen, "listen", "", "where Envoy serves (default: a free port of loopback)")
 	f.StringVar(&config.Upstream, "upstream", "", "HOST:PORT of the service behind Envoy")
@@ -101,11 +101,39 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 	f.Var((*size)(&config.CacheBytes), "cache-size", "what copies of modules may use on disk; those that serve or may be gone back to stay whatever they use; none for no bound")
 	f.Var((*size)(&config.CacheBytes), "cache-bytes", "")
 	_ = f.MarkDeprecated("cache-bytes", "it is called --cache-size now")
+	f.BoolVar(&config.LeaveEnvoy, "leave-envoy", false, "as Envoy's parent: leave Envoy running when the agent ends or crashes; the next agent on the same --state takes it over")
 	f.BoolVar(&config.EnvoyOutput, "envoy-output", false, "write Envoy's own log lines to the agent's log, too")
 	f.StringVar(&envoyPath, "envoy", "", "the Envoy binary to probe with, where others run Envoy (default: $ENVOY, or envoy on the PATH)")
 	logs.flags(cmd)
+	cmd.AddCommand(newAgentStop())
 	return cmd
 }
+
+// newAgentStop ends what `waft agent --leave-envoy` has left.
+func newAgentStop() *cobra.Command {
+	var logs logFlags
+	var config agent.Config
+	cmd := &cobra.Command{
+		Use:     "stop [--state DIR]",
+		Short:   "Drain and end the Envoy that an agent with --leave-envoy has left",
+		Example: `  waft agent stop --state /var/lib/waft-agent`,
+		Args:    exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if config.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
+				return err
+			}
+			return agent.StopEnvoy(config)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&config.StateDir, "state", defaultState, "the agent's folder")
+	f.DurationVar(&config.Drain, "drain", agent.DefaultDrain, "how long Envoy may finish requests")
+	logs.flags(cmd)
+	return cmd
+}
+
+// defaultState is the agent's folder where none is named.
+const defaultState = "./waft-agent"
 
 // findNamed finds the binary that a command line names. The bare word "envoy" is any Envoy that there is.
 func findNamed(name string) (envoy.Binary, error) {

@@ -48,16 +48,19 @@ type Fleet struct {
 // New makes a fleet without any process.
 func New(config Config) *Fleet { return &Fleet{Config: config} }
 
-// Node is one Envoy with its agent, which is Envoy's parent.
+// Node is one Envoy with its agent.
 type Node struct {
 	ID string
 	// Agent is the process of the agent.
 	Agent *Process
+	// Envoy is the process of Envoy, where the agent is not its parent.
+	Envoy *Process
 	// Listen is where clients reach the Envoy, Admin asks it for its statistics.
 	Listen string
 	Admin  *envoy.Admin
 
-	argv []string
+	state           string
+	argv, envoyArgv []string // without the program; with it
 }
 
 // GRPC and HTTP are the distributor's addresses.
@@ -126,31 +129,76 @@ func (f *Fleet) StartUpstream(ctx context.Context) error {
 
 // StartAgent starts an agent. It starts its Envoy once it was given a first chain, not before.
 func (f *Fleet) StartAgent(id string, labels ...string) (*Node, error) {
+	n, err := f.newNode(id, labels)
+	if err != nil {
+		return nil, err
+	}
+	n.argv = append(n.argv, "--", f.Envoy, "--concurrency", "1", "--log-level", "warning")
+	return n, f.add(n)
+}
+
+// StartBeside starts an agent and, with flags of its own, an Envoy that the agent does not start.
+func (f *Fleet) StartBeside(ctx context.Context, id string, envoyFlags []string, labels ...string) (*Node, error) {
+	n, err := f.newNode(id, labels)
+	if err != nil {
+		return nil, err
+	}
+	bootstrap, log := filepath.Join(f.Dir, id+".bootstrap.json"), filepath.Join(f.Dir, id+".envoy-own.log")
+	n.argv = append(n.argv, "--envoy", f.Envoy, "--bootstrap-out", bootstrap, "--envoy-log", log)
+	n.envoyArgv = append([]string{f.Envoy, "-c", bootstrap, "--log-path", log, "--concurrency", "1", "--log-level", "warning"}, envoyFlags...)
+	if err := f.add(n); err != nil {
+		return nil, err
+	}
+	if err := WaitFor(ctx, id+" to have a bootstrap", startLimit, func(context.Context) error {
+		if n.Agent.Ended() {
+			return n.Agent.Failure()
+		}
+		if _, err := os.Stat(bootstrap); err != nil {
+			return NotYetf("%v", err)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return n, f.RestartEnvoy(n)
+}
+
+// RestartEnvoy starts the Envoy of a node that StartBeside has made, again after it has ended; more flags are for this time.
+func (f *Fleet) RestartEnvoy(n *Node, flags ...string) error {
+	var err error
+	n.Envoy, err = StartProcess(f.Dir, n.ID+".envoy", append(slices.Clone(n.envoyArgv), flags...)...)
+	return err
+}
+
+func (f *Fleet) newNode(id string, labels []string) (*Node, error) {
 	listen, admin, err := FreePorts()
 	if err != nil {
 		return nil, err
 	}
+	state := filepath.Join(f.Dir, id)
 	argv := []string{
-		f.Waft, "agent", "--insecure", "--node", id, "--server", f.grpc, "--modules", f.http,
-		"--state", filepath.Join(f.Dir, id), "--listen", listen, "--admin", admin, "--upstream", f.backend,
+		"agent", "--insecure", "--node", id, "--server", f.grpc, "--modules", f.http,
+		"--state", state, "--listen", listen, "--admin", admin, "--upstream", f.backend,
 	}
 	for _, label := range labels {
 		argv = append(argv, "--label", label)
 	}
-	argv = append(argv, f.AgentFlags...)
-	argv = append(argv, "--", f.Envoy, "--concurrency", "1", "--log-level", "warning")
-	n := &Node{ID: id, Listen: listen, Admin: envoy.NewAdmin(admin), argv: argv}
-	if err := f.RestartAgent(n); err != nil {
-		return nil, err
-	}
-	f.nodes = append(f.nodes, n)
-	return n, nil
+	return &Node{ID: id, Listen: listen, Admin: envoy.NewAdmin(admin), state: state, argv: append(argv, f.AgentFlags...)}, nil
 }
 
-// RestartAgent starts the agent of a node again, on the state that it left, after it has ended.
-func (f *Fleet) RestartAgent(n *Node) error {
+func (f *Fleet) add(n *Node) error {
+	if err := f.RestartAgent(n); err != nil {
+		return err
+	}
+	f.nodes = append(f.nodes, n)
+	return nil
+}
+
+// RestartAgent starts the agent of a node again, on the state that it left, after it has ended. The program is the Waft of now; more flags
+// stand at the end, and are Envoy's where the agent is its parent.
+func (f *Fleet) RestartAgent(n *Node, flags ...string) error {
 	var err error
-	n.Agent, err = StartProcess(f.Dir, n.ID, n.argv...)
+	n.Agent, err = StartProcess(f.Dir, n.ID, slices.Concat([]string{f.Waft}, n.argv, flags)...)
 	return err
 }
 
@@ -228,7 +276,7 @@ func (f *Fleet) Alive() error {
 func (f *Fleet) processes() []*Process {
 	var all []*Process
 	for _, n := range f.nodes {
-		all = append(all, n.Agent)
+		all = append(all, n.Agent, n.Envoy)
 	}
 	all = append(all, f.upstream, f.serve)
 	return slices.DeleteFunc(all, func(p *Process) bool { return p == nil })
@@ -241,7 +289,29 @@ func (f *Fleet) Stop() error {
 		waiting.Go(p.Stop)
 	}
 	waiting.Wait()
-	return os.RemoveAll(f.Dir)
+	return errors.Join(f.endLeft(), os.RemoveAll(f.Dir))
+}
+
+// endLeft ends the Envoys that agents with --leave-envoy have left.
+func (f *Fleet) endLeft() error {
+	var errs []error
+	for _, n := range f.nodes {
+		left, err := n.Envoys()
+		errs = append(errs, err)
+		for _, p := range left {
+			errs = append(errs, p.Kill())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Envoys are those of the node that outlive its agent and run now. They are for looking at; each call finds them anew.
+func (n *Node) Envoys() ([]*envoy.Process, error) {
+	dir := filepath.Join(n.state, "envoy")
+	if _, err := os.Stat(dir); err != nil {
+		return nil, nil // the agent never got that far
+	}
+	return envoy.Left(envoy.ProcessConfig{Dir: dir})
 }
 
 // readJSON reads a file that another process writes by rename; ErrNotYet while it is not there.

@@ -59,10 +59,10 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 	return nil
 }
 
-// prepare writes, once, what an Envoy run by others reads, so that it can start right away: with the good chain, or
+// prepare writes, once, what an Envoy reads that this agent did not start, so that it can start right away: with the good chain, or
 // without a listener while there is none.
 func (d *driver) prepare() error {
-	if d.prepared || !d.config.Beside {
+	if d.prepared || !d.attached {
 		return nil
 	}
 	r := d.state.read()
@@ -83,8 +83,10 @@ func prepareFiles(f *files, r record) error {
 	if err := f.emptyPreload(); err != nil {
 		return err
 	}
-	if err := f.putListeners(r.Good != nil, r.Slots, listenersVersion(r.Good)); err != nil {
-		return err
+	if f.config.Beside {
+		if err := f.putListeners(r.Good != nil, r.Slots, listenersVersion(r.Good)); err != nil {
+			return err
+		}
 	}
 	return f.putBootstrap(r.Good, r.Slots)
 }
@@ -130,7 +132,7 @@ func (d *driver) start(ctx context.Context, s situation, c *chain) error {
 		return err
 	}
 	d.position = d.host.log.Position()
-	epoch, err := d.host.start(ctx, d.config.BootstrapOut)
+	epoch, err := d.host.start(ctx, d.config.BootstrapOut, d.config.shape(d.version, slots))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -59,6 +60,9 @@ type Config struct {
 	Envoy envoy.Binary
 	// EnvoyArgs are added to Envoy's command line, where the agent is its parent.
 	EnvoyArgs []string
+	// LeaveEnvoy has Envoy outlive the agent, where the agent is its parent: it goes on when ctx ends and when the agent crashes, and the
+	// next agent on the same StateDir takes it over. Linux only.
+	LeaveEnvoy bool
 	// Beside is true when others run Envoy, from the bootstrap at BootstrapOut, with its admin interface at Admin.
 	Beside bool
 	// Admin is host:port of Envoy's admin interface. Where the agent is Envoy's parent, empty lets the system choose the port.
@@ -157,6 +161,10 @@ func (c Config) check() error {
 		return fmt.Errorf("%w: envoy: name the Envoy binary; the probe needs it, whoever runs Envoy", ErrInvalid)
 	case c.Insecure && c.TLS != nil:
 		return fmt.Errorf("%w: TLS is configured and switched off; leave out one of them", ErrInvalid)
+	case c.Beside && c.LeaveEnvoy:
+		return fmt.Errorf("%w: Envoy is to outlive the agent, and others run it; it does so by itself", ErrInvalid)
+	case c.LeaveEnvoy && runtime.GOOS != "linux":
+		return fmt.Errorf("%w: %w", ErrInvalid, envoy.ErrNotLinux)
 	case c.Beside && len(c.EnvoyArgs) > 0:
 		return fmt.Errorf("%w: arguments for Envoy are given, and others run it", ErrInvalid)
 	}

@@ -28,6 +28,7 @@
 //   - A chain that is older than the last one seen never wins.
 //   - What the node's policy refuses reaches no Envoy, not even to be probed; what serves already is not taken away by it.
 //   - The probe's rejection is final for that Envoy build and rendered hash. Everything else is tried again, with backoff.
+//   - One Envoy runs for a state folder: one that an earlier agent left (Config.LeaveEnvoy) is taken over, or ended before another is started.
 //   - Neither the distributor nor the registry is needed to go on serving, or to start.
 //   - Modules reach Envoy as files, named by digest, in a folder that only the agent's user can reach.
 //

@@ -70,8 +70,9 @@ type driver struct {
 	startPause time.Duration
 	// stalled: nothing is decided before.
 	stalled time.Time
-	// prepared: what an Envoy run by others reads is written. listening: it was told to listen.
-	prepared, listening bool
+	// attached: Envoy may run already, with what an earlier agent put into its files. prepared: they were put right since. listening: an
+	// Envoy run by others was told to listen.
+	attached, prepared, listening bool
 	// position in Envoy's log at which the chain in the slots was put there.
 	position int64
 
@@ -103,9 +104,11 @@ type result struct {
 	err     error
 }
 
-// run decides and acts until ctx ends; then it stops an Envoy that it started.
+// run decides and acts until ctx ends; then it stops an Envoy that it started, or leaves it where it is to go on.
 func (d *driver) run(ctx context.Context) error {
-	d.resume()
+	if err := d.resume(); err != nil {
+		return err
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -125,6 +128,10 @@ func (d *driver) run(ctx context.Context) error {
 		}
 	}
 	d.abandon()
+	if d.config.LeaveEnvoy {
+		d.host.leave()
+		return nil
+	}
 	return d.host.stop(d.config.Drain)
 }
 
@@ -137,20 +144,33 @@ func untilOrLong(until time.Time) time.Duration {
 }
 
 // resume takes up what an earlier life of the agent left.
-func (d *driver) resume() {
+func (d *driver) resume() error {
 	r := d.state.read()
-	if r.Trial == nil {
-		return
-	}
+	d.attached = d.config.Beside
 	if !d.config.Beside {
+		shape := "" // what was never good is started and tried again
+		if r.Good != nil || r.Trial != nil {
+			shape = d.config.shape(d.version, r.Slots)
+		}
+		var err error
+		if d.attached, err = d.host.takeOver(shape); err != nil {
+			return err
+		}
+		d.startedAt = time.Now()
+	}
+	if r.Trial == nil {
+		return nil
+	}
+	if !d.attached {
 		// Envoy ended with the agent, which says nothing about the chain. It is proved and tried again.
 		d.trial = &trial{chain: r.Trial}
-		return
+		return nil
 	}
 	// Envoy went on with it, and nobody watched. It was proved; to go back now would be a change that nobody asked for.
 	if err := d.keepGood(r.Trial); err != nil {
 		d.log.Error("the chain that serves cannot be kept as the good one", "error", err)
 	}
+	return nil
 }
 
 // advance acts until there is nothing to do at once, and returns when to look again.
@@ -166,6 +186,7 @@ func (d *driver) advance(ctx context.Context) time.Time {
 			continue
 		}
 		s := d.situation(time.Now())
+		d.carryOver(&s)
 		d.baseline(&s)
 		a := decide(s)
 		if d.busy != nil {
@@ -184,6 +205,17 @@ func (d *driver) advance(ctx context.Context) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// carryOver takes a trial over into the process that an Envoy run by others was hot restarted into. That one loads what is in the slots
+// by itself, and is asked for a proof of its own: it counts from the start, but for a few seconds of its parent's.
+func (d *driver) carryOver(s *situation) {
+	t := d.trial
+	if t == nil || t.epoch == 0 || s.seen.epoch <= t.epoch || !d.host.continues(t.epoch) {
+		return
+	}
+	d.trial = &trial{chain: t.chain, since: s.now, epoch: s.seen.epoch, before: observation{epoch: s.seen.epoch}}
+	s.trial = d.trial
 }
 
 // baseline notes from where the filters' counters count the chain on trial only.

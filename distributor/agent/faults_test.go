@@ -299,6 +299,7 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		{"nowhere for requests to go", func(c *Config) { c.DirectResponse = nil }, "one place"},
 		{"beside, without an admin address", func(c *Config) { c.Beside, c.EnvoyArgs, c.Admin = true, nil, "" }, "admin"},
 		{"beside, with arguments for Envoy", func(c *Config) { c.Beside = true }, "others run it"},
+		{"beside, leaving Envoy", func(c *Config) { c.Beside, c.EnvoyArgs, c.LeaveEnvoy = true, nil, true }, "outlive"},
 		{"slots for a new Envoy", func(c *Config) { c.Slots = []string{"one"} }, "slots"},
 		{"a label that is none", func(c *Config) { c.Labels = map[string]string{"a b": "c"} }, "labels"},
 	} {

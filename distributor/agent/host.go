@@ -23,6 +23,9 @@ const (
 	observeLimit = 20 * time.Second
 	// drainPoll is how often it is looked whether requests are still under way.
 	drainPoll = 50 * time.Millisecond
+	// goneAfter is for how long an Envoy run by others must not answer before it counts as down: in a hot restart its admin interface is
+	// nobody's for a moment.
+	goneAfter = 250 * time.Millisecond
 	// restartSlack is how much Envoy's own idea of when it started may vary between readings; its uptime is in whole seconds.
 	restartSlack = 3 * time.Second
 )
@@ -46,9 +49,12 @@ type host struct {
 	settling settling
 	hurried  bool
 	ended    error          // how the last process ended
-	started  time.Time      // when Envoy itself says that it started, where others run it
 	restarts []envoyRestart // not yet taken
 	version  envoy.Version
+	// Of an Envoy run by others: its lives; the epoch since which each took over from the one before; since when it does not answer.
+	lives      lives
+	unbroken   int
+	unanswered time.Time
 }
 
 // envoyRestart says that Envoy ended, or came up again, without having been told to.
@@ -65,18 +71,29 @@ func newHost(config Config) *host {
 	return h
 }
 
-// start starts Envoy as a child.
-func (h *host) start(ctx context.Context, bootstrap string) (epoch int, err error) {
+// start starts Envoy as a child. Its shape is for later agents.
+func (h *host) start(ctx context.Context, bootstrap, shape string) (epoch int, err error) {
+	config := h.processConfig(bootstrap)
+	if config.Detached = h.config.LeaveEnvoy; config.Detached {
+		config.Env = append(os.Environ(), shapeVariable+"="+shape)
+	}
+	process, err := envoy.Start(ctx, h.config.Envoy, config)
+	if err != nil {
+		return 0, err
+	}
+	return h.attach(process), nil
+}
+
+func (h *host) processConfig(bootstrap string) envoy.ProcessConfig {
 	var output io.Writer = h.log
 	if h.config.EnvoyOutput {
 		output = io.MultiWriter(h.log, &logWriter{log: h.config.Log})
 	}
-	process, err := envoy.Start(ctx, h.config.Envoy, envoy.ProcessConfig{
-		Dir: h.path(envoyFolder), BootstrapPath: bootstrap, Args: h.config.EnvoyArgs, Log: output,
-	})
-	if err != nil {
-		return 0, err
-	}
+	return envoy.ProcessConfig{Dir: h.path(envoyFolder), BootstrapPath: bootstrap, Args: h.config.EnvoyArgs, Log: output}
+}
+
+// attach takes a process for the Envoy of this host.
+func (h *host) attach(process *envoy.Process) (epoch int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.epoch++
@@ -86,7 +103,7 @@ func (h *host) start(ctx context.Context, bootstrap string) (epoch int, err erro
 		h.admin = nil
 	}
 	go h.attend(process, h.epoch)
-	return h.epoch, nil
+	return h.epoch
 }
 
 func (h *host) path(folder string) string { return joinState(h.config, folder) }
@@ -215,7 +232,7 @@ func (h *host) watch(ctx context.Context) {
 		h.read(ctx)
 		h.mu.Lock()
 		pause := observeEvery
-		if h.hurried || h.state == starting {
+		if h.hurried || h.state == starting || !h.unanswered.IsZero() {
 			pause = observeSoon
 		}
 		h.mu.Unlock()
@@ -242,13 +259,15 @@ func (h *host) read(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, observeLimit)
 	defer cancel()
 	if h.config.Beside {
-		if err := h.readInfo(ctx, admin); err != nil {
+		var known bool
+		var err error
+		if epoch, known, err = h.readInfo(ctx, admin); err != nil {
 			h.gone(ctx)
 			return
 		}
-		h.mu.Lock()
-		epoch = h.epoch
-		h.mu.Unlock()
+		if !known {
+			return // what was seen last goes on
+		}
 	}
 	o, err := observeNow(ctx, admin)
 	if err != nil {
@@ -316,27 +335,43 @@ func (h *host) awaitRejection(ctx context.Context, position int64) {
 	h.log.Await(ctx, position, envoy.IsRejection)
 }
 
-// readInfo learns, of an Envoy that others run, which version it is and whether it was started again.
-func (h *host) readInfo(ctx context.Context, admin *envoy.Admin) error {
+// readInfo learns, of an Envoy that others run, which version it is and whether it was started again. It is not known what goes on while
+// another process takes over.
+func (h *host) readInfo(ctx context.Context, admin *envoy.Admin) (epoch int, known bool, err error) {
 	info, err := admin.ServerInfo(ctx)
 	if err != nil {
-		return err
+		return 0, false, err
 	}
-	started := time.Now().Add(-info.UptimeCurrentEpoch)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.epoch == 0 || started.Sub(h.started) > restartSlack || h.state == down {
-		if h.epoch > 0 && started.Sub(h.started) > restartSlack {
-			h.restarts = append(h.restarts, envoyRestart{at: started, reason: "Envoy was started again"})
+	h.unanswered = time.Time{}
+	first := !h.lives.known
+	switch l := h.lives.see(info, time.Now()); {
+	case l == takingOver:
+		return 0, false, nil
+	case l == tookOver:
+		// What was seen last holds until there is something newer: there was no moment without an Envoy.
+		h.epoch++
+		h.config.Log.Info("Envoy was restarted hot", "restart_epoch", info.RestartEpoch)
+	case l == anew || h.state == down:
+		if l == anew && !first {
+			h.restarts = append(h.restarts, envoyRestart{at: h.lives.started, reason: "Envoy was started again"})
 		}
 		h.epoch++
-		h.started, h.seen = started, observation{}
+		h.unbroken, h.seen = h.epoch, observation{}
 	}
 	// What it says has the form of envoy --version.
 	if version, err := envoy.ParseVersion("version: " + info.Version); err == nil {
 		h.version = version
 	}
-	return nil
+	return h.epoch, true, nil
+}
+
+// continues says whether an Envoy has taken over, by hot restarts, from the one of an epoch.
+func (h *host) continues(epoch int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.config.Beside && epoch >= h.unbroken
 }
 
 // gone notes that an Envoy run by others does not answer. When the answer only took too long, it is busy.
@@ -346,7 +381,13 @@ func (h *host) gone(ctx context.Context) {
 	if ctx.Err() != nil || h.state == down {
 		return
 	}
-	h.state, h.seen = down, observation{}
+	if now := time.Now(); h.unanswered.IsZero() {
+		h.unanswered = now
+		return
+	} else if now.Sub(h.unanswered) < goneAfter {
+		return
+	}
+	h.state, h.seen, h.unanswered = down, observation{}, time.Time{}
 	notify(h.news)
 }
 

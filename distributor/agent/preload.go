@@ -25,14 +25,25 @@ func (d *driver) load(ctx context.Context, c *chain) (envoy.Verdict, error) {
 			fresh = append(fresh, filters[i])
 		}
 	}
-	for i := range fresh {
+	for i, again := 0, 0; i < len(fresh); i++ {
 		version := fmt.Sprintf("%s#%d", c.Hash, i+1)
-		if err := d.loadStep(ctx, fresh[:i+1], version, c.loadLimit(swapLimit)); err != nil {
+		if again > 0 {
+			version += fmt.Sprintf("/%d", again) // a process that took over has read the file already; it must see a change
+		}
+		epoch, err := d.loadStep(ctx, fresh[:i+1], version, c.loadLimit(swapLimit))
+		if errors.Is(err, errStartedAnew) && d.host.continues(epoch) {
+			i, again = -1, again+1
+			continue
+		}
+		if err != nil {
 			return envoy.Verdict{}, fmt.Errorf("filter %s: %w", fresh[i].Name, err)
 		}
 	}
 	return envoy.Verdict{}, nil
 }
+
+// errStartedAnew means that what was loaded is gone with the process that had loaded it.
+var errStartedAnew = errors.New("envoy was started anew meanwhile")
 
 // runningChain is what is in the slots. The driver changes it only after it has ended a job.
 func (d *driver) runningChain() *chain {
@@ -49,14 +60,16 @@ func runs(c *chain, f filter) bool {
 	})
 }
 
-func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, version string, limit time.Duration) error {
+// loadStep has some filters loaded, and says by which epoch of Envoy.
+func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, version string, limit time.Duration) (epoch int, err error) {
 	before, err := d.host.fresh(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	epoch = before.epoch
 	position := d.host.log.Position()
 	if err := d.files.putPreload(filters, version); err != nil {
-		return err
+		return epoch, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -65,7 +78,7 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 	for {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("envoy did not load it within %s: %w", limit, ctx.Err())
+			return epoch, fmt.Errorf("envoy did not load it within %s: %w", limit, ctx.Err())
 		case <-ticker.C:
 		}
 		now, err := d.host.fresh(ctx)
@@ -73,17 +86,17 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 			continue // it is busy loading
 		}
 		if now.epoch != before.epoch {
-			return errors.New("envoy was started anew meanwhile")
+			return epoch, errStartedAnew
 		}
 		switch prove(version, []string{envoy.PreloadSlotName}, nil, before, now) {
 		case proved:
-			return nil
+			return epoch, nil
 		case refused:
 			d.host.awaitRejection(ctx, position)
 			lines, _ := d.host.log.Since(position)
-			return fmt.Errorf("envoy rejected it: %s", strings.Join(envoy.Reasons(lines), "; "))
+			return epoch, fmt.Errorf("envoy rejected it: %s", strings.Join(envoy.Reasons(lines), "; "))
 		case hung:
-			return errors.New("a worker of Envoy hangs since it was to load it")
+			return epoch, errors.New("a worker of Envoy hangs since it was to load it")
 		}
 	}
 }

@@ -1,0 +1,163 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/envoy/envoytest"
+)
+
+func TestLives(t *testing.T) {
+	says := func(state string, epoch int, uptime, all time.Duration) envoy.ServerInfo {
+		return envoy.ServerInfo{State: state, RestartEpoch: epoch, UptimeCurrentEpoch: uptime, UptimeAllEpochs: all}
+	}
+	const live, initializing = envoy.StateLive, "INITIALIZING"
+	for _, test := range []struct {
+		name string
+		info envoy.ServerInfo // a minute after the first was seen, which ran for an hour by then, as restart epoch 1
+		want life
+	}{
+		{"the same", says(live, 1, time.Hour+time.Minute, 2*time.Hour+time.Minute), same},
+		{"the same, and its clock of seconds is off", says(live, 1, time.Hour+time.Minute-2*time.Second, 2*time.Hour+time.Minute+2*time.Second), same},
+		{"the same, draining", says("DRAINING", 1, time.Hour+time.Minute, 2*time.Hour+time.Minute), same},
+		{"started again", says(live, 0, time.Second, time.Second), anew},
+		{"started again, and loading", says(initializing, 0, time.Second, time.Second), anew},
+		{"taking over", says(initializing, 2, time.Second, 2*time.Hour+time.Minute), takingOver},
+		{"took over", says(live, 2, 2*time.Second, 2*time.Hour+time.Minute), tookOver},
+		{"took over twice while nobody looked", says(live, 3, 2*time.Second, 2*time.Hour+time.Minute), tookOver},
+		{"started again, and restarted hot since", says(live, 2, time.Second, 30*time.Second), anew},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var l lives
+			if got := l.see(says(live, 1, time.Hour, 2*time.Hour), noon); got != anew {
+				t.Errorf("the first: %v", got)
+			}
+			if got := l.see(test.info, noon.Add(time.Minute)); got != test.want {
+				t.Errorf("%v, want %v", got, test.want)
+			}
+			again := same
+			if test.want == takingOver {
+				again = takingOver // until it is done
+			}
+			if got := l.see(test.info, noon.Add(time.Minute)); got != again {
+				t.Errorf("the same said again: %v, want %v", got, again)
+			}
+		})
+	}
+}
+
+// Whoever runs Envoy restarts it hot, while a chain is good and while one is on trial: requests go on, the ledger says that it serves all
+// the time, and no restart is told. One after which it was gone is.
+func TestHotRestart(t *testing.T) {
+	s := newSource(t, "n1")
+	config := configFor(t, s, envoytest.Newest)
+	config.Beside, config.EnvoyArgs = true, nil
+	config.BootstrapOut = filepath.Join(t.TempDir(), "bootstrap.json")
+	config.Trial = envoytest.Patience // the second chain is restarted while it is on trial; the first is good at once, since there is none before
+	if err := WriteBootstrap(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	baseFile := filepath.Join(t.TempDir(), "base-id")
+	base := []string{"--use-dynamic-base-id", "--base-id-path", baseFile}
+	start := func(epoch int) *envoy.Process {
+		t.Helper()
+		args := append([]string{"--restart-epoch", strconv.Itoa(epoch), "--drain-time-s", "1", "--parent-shutdown-time-s", "2"}, base...)
+		process, err := envoy.Start(t.Context(), config.Envoy, envoy.ProcessConfig{Dir: t.TempDir(), BootstrapPath: config.BootstrapOut, LogLevel: "warning", Args: args})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = process.Kill() })
+		if err := process.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return process
+	}
+	process := start(0)
+	id, err := os.ReadFile(baseFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base = []string{"--base-id", strings.TrimSpace(string(id))}
+	run(t, config)
+	plain, other := s.module(guest), s.module(otherGuest)
+	first := s.give(filterOf("one", plain, "first"))
+	s.await(first, waftv1.ChainState_SERVING)
+	answers(t, config.Listen, "x-one", "first")
+
+	load := visit(t, config.Listen)
+	restartHot := func(epoch int, hash, word string) {
+		t.Helper()
+		before := process
+		process = start(epoch)
+		if err := before.Wait(t.Context()); err != nil {
+			t.Errorf("the parent ended with %v", err)
+		}
+		answers(t, config.Listen, "x-one", word)
+		envoytest.Eventually(t, "the agent reads the statistics of the one that took over", func(context.Context) error {
+			if got := s.statistics(); got.GetHash() != hash || got.GetAt().AsTime().Before(process.Started()) {
+				return fmt.Errorf("the last are %v", got)
+			}
+			return nil
+		})
+		if r := s.lastStanding(); r.GetHash() != hash || r.GetState() != waftv1.ChainState_SERVING || r.GetServingHash() != hash {
+			t.Errorf("the last report is %v", r)
+		}
+	}
+	restartHot(1, first, "first")
+	second := s.give(filterOf("one", other, "second"))
+	s.await(second, waftv1.ChainState_SERVING)
+	restartHot(2, second, "second")
+	load.stop()
+	if load.failed.Load() > 0 || load.sent.Load() == 0 {
+		t.Errorf("%d of %d requests failed, the last with %v", load.failed.Load(), load.sent.Load(), load.last.Load())
+	}
+	t.Logf("%d requests, none failed", load.sent.Load())
+	for hash, want := range map[string]int{first: 1, second: 1} {
+		served := 0
+		for _, state := range s.states(hash) {
+			if state == waftv1.ChainState_SERVING {
+				served++
+			}
+		}
+		if served != want {
+			t.Errorf("states of %s: %v", hash, s.states(hash))
+		}
+	}
+	restarts := func() (n int) {
+		for _, r := range s.said() {
+			if r.GetRestarted() != nil {
+				n++
+			}
+		}
+		return n
+	}
+	if n := restarts(); n != 0 {
+		t.Errorf("%d restarts were reported", n)
+	}
+
+	// Gone, and started again by whoever runs it: the trial is over, and told.
+	if err := process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.await(second, waftv1.ChainState_REJECTED); r.GetStep() != "serve" {
+		t.Errorf("report %v", r)
+	}
+	base = []string{"--use-dynamic-base-id"}
+	start(0)
+	answers(t, config.Listen, "x-one", "first")
+	envoytest.Eventually(t, "the restart is reported", func(context.Context) error {
+		if restarts() == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+}

@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/waft-project/waft/envoy"
+)
+
+// shapeVariable is the variable of Envoy's environment by which a later agent knows whether it is what that agent would start.
+const shapeVariable = "WAFT_ENVOY_SHAPE"
+
+// shape names what an Envoy is started with: the build, its command line, and the flags that its bootstrap is made of. It leaves out
+// what is swapped while Envoy runs, and how this version of waft renders bootstraps: an upgrade of the agent alone is no reason to
+// start Envoy anew.
+func (c Config) shape(version envoy.Version, slots []string) string {
+	text, err := json.Marshal(struct {
+		Build, Node, Cluster, Admin, Listen, Upstream string
+		Args, Slots                                   []string
+		DirectResponse                                *envoy.DirectResponse
+		Routes                                        []envoy.Route
+		Clusters                                      []envoy.Cluster
+	}{version.Build, c.Node, c.Cluster, c.Admin, c.Listen, c.Upstream, c.EnvoyArgs, append([]string(nil), slots...), c.DirectResponse, c.Routes, c.Clusters})
+	if err != nil {
+		return "" // strings and numbers: it cannot be; nothing has this shape
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// takeOver takes over the Envoy that an earlier agent left running, if it has the shape, and ends all others of this state folder:
+// two would share the listening port. An empty shape is that of none.
+func (h *host) takeOver(shape string) (taken bool, err error) {
+	left, err := envoy.Left(h.processConfig(h.config.BootstrapOut))
+	if err != nil {
+		return false, err
+	}
+	for _, process := range left {
+		if !taken && shape != "" && process.Variable(shapeVariable) == shape {
+			taken = true
+			h.attach(process)
+			h.config.Log.Info("took over the Envoy that an earlier agent left", "pid", process.PID())
+			continue
+		}
+		h.config.Log.Warn("ending an Envoy that an earlier agent left: it was started with other flags, or has no good chain", "pid", process.PID())
+		if err := endLeft(h, process, h.config.Drain); err != nil {
+			return taken, err
+		}
+	}
+	return taken, nil
+}
+
+func endLeft(h *host, process *envoy.Process, drain time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), max(drain, time.Second))
+	defer cancel()
+	if admin, err := process.Admin(ctx); err == nil && drain > 0 {
+		h.drain(process, admin, drain)
+	}
+	if err := process.Stop(context.Background()); err != nil {
+		return fmt.Errorf("end the Envoy that an earlier agent left (pid %d): %w", process.PID(), err)
+	}
+	return nil
+}
+
+// leave lets go of the child, which runs on.
+func (h *host) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.process != nil {
+		h.config.Log.Info("leaving Envoy running", "pid", h.process.PID())
+	}
+	h.process = nil // its end is no concern of this agent's any more
+}
+
+// ErrNoEnvoy means that there is no Envoy to stop.
+var ErrNoEnvoy = errors.New("no Envoy runs that an agent has left")
+
+// StopEnvoy drains and ends the Envoy that an agent with LeaveEnvoy left running on a state folder. It returns ErrLocked while an agent
+// runs there, and ErrNoEnvoy when there is none to stop.
+func StopEnvoy(config Config) error {
+	config, err := config.withDefaults()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(joinState(config, lockFile)); err != nil {
+		return fmt.Errorf("%w: %s is not the state folder of an agent: %w", ErrNoEnvoy, config.StateDir, err)
+	}
+	state, err := readState(config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = state.close() }() // the process's end would give the lock back as well
+	h := newHost(config)
+	left, err := envoy.Left(h.processConfig(""))
+	if err != nil {
+		return err
+	}
+	if len(left) == 0 {
+		return fmt.Errorf("%w in %s", ErrNoEnvoy, config.StateDir)
+	}
+	for _, process := range left {
+		if err := endLeft(h, process, config.Drain); err != nil {
+			return err
+		}
+	}
+	return nil
+}

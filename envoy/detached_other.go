@@ -1,0 +1,10 @@
+//go:build unix && !linux
+
+package envoy
+
+import "os/exec"
+
+func ownSession(*exec.Cmd) error { return ErrNotLinux }
+
+// findDetached: there are none, since none can be started.
+func findDetached(string) ([]found, error) { return nil, nil }
