@@ -89,7 +89,7 @@ func (a *Admin) ServerInfo(ctx context.Context) (ServerInfo, error) {
 		Options            struct {
 			RestartEpoch int `json:"restart_epoch"`
 		} `json:"command_line_options"`
-		Node               struct {
+		Node struct {
 			ID      string `json:"id"`
 			Cluster string `json:"cluster"`
 		} `json:"node"`

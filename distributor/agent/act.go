@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ func (k kind) String() string {
 		return "keep the good chain"
 	case revert:
 		return "put the good chain back"
+	case restore:
+		return "write the good chain again"
 	}
 	return "wait"
 }
@@ -44,9 +47,9 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 	case probe:
 		fresh := *a.chain
 		fresh.Filters = d.verdicts.unproven(d.version.Build, a.chain)
-		return d.begin(ctx, a, func(ctx context.Context, _ *chain) (envoy.Verdict, error) { return d.probe(ctx, &fresh) })
+		return d.begin(ctx, a, func(ctx context.Context, _ *chain) (probed, error) { return d.probe(ctx, &fresh) })
 	case load:
-		return d.begin(ctx, a, d.load)
+		return d.begin(ctx, a, func(ctx context.Context, c *chain) (probed, error) { return probed{}, d.load(ctx, c) })
 	case swap:
 		return d.swap(ctx, a.chain)
 	case accept:
@@ -55,8 +58,18 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 		return d.promote(a.chain)
 	case revert:
 		return d.revert(ctx, s, a)
+	case restore:
+		return d.restore(s)
 	}
 	return nil
+}
+
+// restore writes the good chain once more for an Envoy that started and could not take it from the slot: its module was damaged then.
+func (d *driver) restore(s situation) error {
+	d.restorePause = min(max(2*d.restorePause, restoreDelay), restoreMax)
+	d.astraySince = s.now.Add(d.restorePause - restoreDelay)
+	d.log.Warn("Envoy does not say that it has the good chain; writing it again", "chain", s.good.Hash)
+	return d.files.putSlots(s.good)
 }
 
 // prepare writes, once, what an Envoy reads that this agent did not start, so that it can start right away: with the good chain, or
@@ -148,22 +161,47 @@ func (d *driver) start(ctx context.Context, s situation, c *chain) error {
 }
 
 // begin starts a job.
-func (d *driver) begin(ctx context.Context, a action, do func(context.Context, *chain) (envoy.Verdict, error)) error {
+func (d *driver) begin(ctx context.Context, a action, do func(context.Context, *chain) (probed, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	j := &job{kind: a.kind, hash: a.chain.Hash, chain: a.chain, cancel: cancel}
+	j := &job{kind: a.kind, hash: a.chain.version(), chain: a.chain, cancel: cancel}
 	d.busy = j
 	go func() {
-		verdict, err := do(ctx, a.chain)
+		found, err := do(ctx, a.chain)
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		d.results <- result{job: j, verdict: verdict, err: err}
+		d.results <- result{job: j, probed: found, err: err}
 	}()
 	return nil
 }
 
-// probe is a job: what would Envoy say? The chain holds only the filters that this build has not accepted yet.
-func (d *driver) probe(ctx context.Context, c *chain) (envoy.Verdict, error) {
+// probed is what a probe found: of the chain, and of each of its filters alone where the chain was rejected and could do without some.
+type probed struct {
+	verdict envoy.Verdict
+	alone   map[string]envoy.Verdict // by filter.content
+}
+
+// probe is a job: what would Envoy say? The chain holds only the filters that this build has not accepted yet. One that it rejects is looked
+// at filter by filter, where one may be left out: Envoy rejects the whole chain, and only says in its log for which of them.
+func (d *driver) probe(ctx context.Context, c *chain) (probed, error) {
+	whole, err := d.probeOnce(ctx, c)
+	if err != nil || whole.Outcome != envoy.Rejected || !d.version.Number.HasFilterChain() || !slices.ContainsFunc(c.Filters, filter.optional) {
+		return probed{verdict: whole}, err
+	}
+	alone := map[string]envoy.Verdict{}
+	for _, f := range c.Filters {
+		verdict := whole
+		if len(c.Filters) > 1 {
+			if verdict, err = d.probeOnce(ctx, &chain{Filters: []filter{f}}); err != nil || verdict.Outcome == envoy.Inconclusive {
+				return probed{verdict: verdict}, err
+			}
+		}
+		alone[f.content()] = verdict
+	}
+	return probed{verdict: whole, alone: alone}, nil
+}
+
+func (d *driver) probeOnce(ctx context.Context, c *chain) (envoy.Verdict, error) {
 	if len(c.Filters) == 0 {
 		return envoy.Verdict{Outcome: envoy.Accepted}, nil
 	}
@@ -190,7 +228,7 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 		from := d.runningChain()
 		same = sameSlots(d.version.Number, d.state.read().Slots, from, c)
 		// It must be what Envoy runs, and not only what was written.
-		maps.DeleteFunc(same, func(slot string, _ bool) bool { return before.slots[slot].version != from.Hash })
+		maps.DeleteFunc(same, func(slot string, _ bool) bool { return before.slots[slot].version != from.version() })
 	}
 	if err := d.files.putSlots(c); err != nil {
 		return err
@@ -218,7 +256,7 @@ func (d *driver) accept(s situation) error {
 	}
 	t.proved, t.atProof = s.now, s.current(t.epoch)
 	d.trial = &t
-	delete(d.refusals, t.chain.Hash)
+	delete(d.refusals, t.chain.version())
 	d.host.hurry(false)
 	d.log.Info("serving", "chain", t.chain.Hash, "after", t.proved.Sub(t.since))
 	return d.unload()
@@ -236,6 +274,9 @@ func (d *driver) promote(c *chain) error {
 	d.trial = nil
 	d.want()
 	trim(d.cache, d.config.CacheBytes, d.log)
+	if err := d.files.kept.drop(r.Good); err != nil {
+		d.log.Warn("copies of modules that nobody needs cannot be removed", "error", err)
+	}
 	return nil
 }
 
@@ -274,7 +315,7 @@ func (d *driver) revert(ctx context.Context, s situation, a action) error {
 	d.trial = nil
 	d.startAfter = time.Time{} // on the good chain it may come back at once
 	d.host.hurry(false)
-	d.refuse(a.chain.Hash, a.step, d.because(ctx, a))
+	d.refuse(a.chain.version(), a.step, d.because(ctx, a))
 	return nil
 }
 

@@ -64,12 +64,27 @@ type testLog struct {
 	mu    sync.Mutex
 	t     testing.TB
 	ended bool
+	lines []string
+}
+
+// count is how many lines have all of the words.
+func (l *testLog) count(words ...string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *testLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.ended {
+		l.lines = append(l.lines, string(p))
 		l.t.Log(strings.TrimSpace(string(p)))
 	}
 	return len(p), nil

@@ -31,6 +31,8 @@ type chain struct {
 	Hash       string   `json:"hash"`
 	Generation int64    `json:"generation"`
 	Filters    []filter `json:"filters,omitempty"`
+	// LeftOut names the filters of the rendered chain that are not in Filters, because this Envoy cannot load them; mostly none. See without.
+	LeftOut []string `json:"leftOut,omitempty"`
 	// Releases are those that it was rendered from, as the distributor says.
 	Releases []release `json:"releases,omitempty"`
 }
@@ -46,6 +48,7 @@ type filter struct {
 	Size      int64               `json:"size"`
 	Config    []byte              `json:"config,omitempty"`
 	Policy    model.FailurePolicy `json:"policy"`
+	Phase     model.Phase         `json:"phase,omitempty"`
 }
 
 // content is a digest of all that decides how the filter loads. It is taken here, not from the resource's version, which is
@@ -58,8 +61,10 @@ func (f filter) content() string {
 	return "filter:" + hex.EncodeToString(h.Sum(nil))
 }
 
-// is says whether both are the same rendered chain; two absent ones are not.
-func (c *chain) is(other *chain) bool { return c != nil && other != nil && c.Hash == other.Hash }
+// is says whether both are the same rendered chain, without the same filters; two absent ones are not.
+func (c *chain) is(other *chain) bool {
+	return c != nil && other != nil && c.version() == other.version()
+}
 
 // names of the filters, in order.
 func (c *chain) names() []string {
@@ -195,6 +200,17 @@ func decodeFilter(r *mcpv1.Resource) (filter, error) {
 	}
 	if len(message.GetConfig()) > 0 {
 		f.Config = message.GetConfig()
+	}
+	switch message.GetPhase() {
+	case waftv1.Phase_AUTHN:
+		f.Phase = model.PhaseAuthn
+	case waftv1.Phase_AUTHZ:
+		f.Phase = model.PhaseAuthz
+	case waftv1.Phase_STATS:
+		f.Phase = model.PhaseStats
+	case waftv1.Phase_PHASE_UNSPECIFIED:
+	default:
+		return filter{}, fmt.Errorf("%s: phase %d is not known to this agent", object, message.GetPhase())
 	}
 	switch message.GetFailurePolicy() {
 	case waftv1.FailurePolicy_FAILURE_POLICY_UNSPECIFIED, waftv1.FailurePolicy_FAIL_RELOAD:

@@ -70,8 +70,9 @@ type situation struct {
 	now time.Time
 	// parent: the agent starts Envoy itself.
 	parent bool
-	// desired is what the node is to run, good its last-known-good; nil where there is none.
+	// desired is what the node is to run, good its last-known-good; nil where there is none. leftOut says why desired is without a filter.
 	desired, good *chain
+	leftOut       string
 	trial         *trial
 	// slots that this Envoy has for the serving chain.
 	slots []string
@@ -96,6 +97,8 @@ type situation struct {
 	startAfter, startedAt time.Time
 	// seen is the newest observation.
 	seen observation
+	// astraySince is since when an Envoy that is up does not say that it has the good chain, though nothing else is in the slots; zero: it does.
+	astraySince time.Time
 	// trialTime is how long a trial takes.
 	trialTime time.Duration
 }
@@ -122,6 +125,8 @@ const (
 	promote
 	// revert puts the good chain back in the trial's place.
 	revert
+	// restore writes the good chain into the slots again, where Envoy does not say that it has it.
+	restore
 )
 
 // action is a decision.
@@ -155,7 +160,30 @@ func decide(s situation) action {
 	if hosted.kind != wait {
 		return hosted
 	}
-	return decideDesired(s).orLater(tried.until).orLater(hosted.until).orLater(s.trust.until)
+	strayed := decideAstray(s)
+	if strayed.kind != wait {
+		return strayed
+	}
+	return decideDesired(s).orLater(tried.until).orLater(hosted.until).orLater(strayed.until).orLater(s.trust.until)
+}
+
+// restoreDelay is for how long Envoy must not say that it has the good chain before that is written again: it takes a moment to read a file.
+const restoreDelay = 5 * time.Second
+
+// astray says whether Envoy is up and does not have the good chain, which alone is in the slots.
+func (s situation) astray() bool {
+	return s.good != nil && s.trial == nil && s.host == up && s.seen.ready && !s.seen.serves(s.slots, s.good.version())
+}
+
+// decideAstray has the good chain written again for an Envoy that started on the default of its bootstrap.
+func decideAstray(s situation) action {
+	if s.astraySince.IsZero() {
+		return action{}
+	}
+	if at := s.astraySince.Add(restoreDelay); s.now.Before(at) {
+		return action{until: at}
+	}
+	return action{kind: restore, chain: s.good}
 }
 
 // orLater is later for a wait; other actions are done at once.
@@ -183,7 +211,7 @@ func decideTrial(s situation) action {
 	}
 	if t.proved.IsZero() {
 		limit := t.since.Add(t.chain.loadLimit(swapLimit))
-		switch prove(t.chain.Hash, s.slots, t.same, t.before, s.current(t.epoch)) {
+		switch prove(t.chain.version(), s.slots, t.same, t.before, s.current(t.epoch)) {
 		case proved:
 			return action{kind: accept, chain: t.chain}
 		case refused:
@@ -281,7 +309,7 @@ func decideDesired(s situation) action {
 		return action{kind: start, chain: d}
 	case s.host != up:
 		return action{}
-	case s.preloads && s.loaded != d.Hash && !d.is(s.good): // back to the good chain the short way
+	case s.preloads && s.loaded != d.version() && !d.is(s.good): // back to the good chain the short way
 		return action{kind: load, chain: d}
 	case s.trial != nil && !d.is(s.good):
 		// What the node had is what it goes back to, however short its trial was.

@@ -67,6 +67,9 @@ func TestDecide(t *testing.T) {
 		reason string
 		until  time.Time
 	}{
+		// An Envoy that started on the default of its bootstrap.
+		{name: "it has not had the time to read its slot", change: func(s *situation) { s.astraySince = noon.Add(-time.Second) }, want: wait, until: noon.Add(restoreDelay - time.Second)},
+		{name: "it has had", change: func(s *situation) { s.astraySince = noon.Add(-restoreDelay) }, want: restore, chain: goodHash},
 		// What the node is to run.
 		{name: "nothing to do", change: func(*situation) {}, want: wait},
 		{name: "never given a chain: Envoy is not started", change: func(s *situation) { s.desired, s.good, s.host = nil, nil, down }, want: wait},
@@ -272,4 +275,26 @@ func FuzzDecide(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAstray(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*situation)
+		want   bool
+	}{
+		{"it has the good chain", func(*situation) {}, false},
+		{"it has none", func(s *situation) { s.seen = seeing(1, "", 0, 1) }, true},
+		{"it is not up", func(s *situation) { s.seen, s.host = seeing(1, "", 0, 1), starting }, false},
+		{"another is on trial", func(s *situation) { s.seen, s.trial = seeing(1, newHash, 1, 0), onTrial() }, false},
+		{"there is no good one", func(s *situation) { s.seen, s.good = seeing(1, "", 0, 1), nil }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := settled()
+			test.change(&s)
+			if got := s.astray(); got != test.want {
+				t.Errorf("%v, want %v", got, test.want)
+			}
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ const (
 	startHealthy  = 30 * time.Second
 	// An action that this machine did not allow (a full disk) is tried again after stallRetry.
 	stallRetry = 2 * time.Second
+	// The good chain is written again after restoreDelay, doubling to restoreMax.
+	restoreMax = time.Minute
 	// maxRefusals is how many chains' refusals are remembered.
 	maxRefusals = 64
 )
@@ -68,6 +71,9 @@ type driver struct {
 	startedAt  time.Time
 	startAfter time.Time
 	startPause time.Duration
+	// of an Envoy that does not say that it has the good chain; see decideAstray.
+	astraySince  time.Time
+	restorePause time.Duration
 	// stalled: nothing is decided before.
 	stalled time.Time
 	// attached: Envoy may run already, with what an earlier agent put into its files. prepared: they were put right since. listening: an
@@ -99,9 +105,9 @@ type job struct {
 
 // result is what a job found.
 type result struct {
-	job     *job
-	verdict envoy.Verdict
-	err     error
+	job *job
+	probed
+	err error
 }
 
 // run decides and acts until ctx ends; then it stops an Envoy that it started, or leaves it where it is to go on.
@@ -188,9 +194,10 @@ func (d *driver) advance(ctx context.Context) time.Time {
 		s := d.situation(time.Now())
 		d.carryOver(&s)
 		d.baseline(&s)
+		d.noteAstray(&s)
 		a := decide(s)
 		if d.busy != nil {
-			if a.kind == d.busy.kind && a.chain.Hash == d.busy.hash {
+			if a.kind == d.busy.kind && a.chain.version() == d.busy.hash {
 				return a.until
 			}
 			if d.abandon() {
@@ -216,6 +223,17 @@ func (d *driver) carryOver(s *situation) {
 	}
 	d.trial = &trial{chain: t.chain, since: s.now, epoch: s.seen.epoch, before: observation{epoch: s.seen.epoch}}
 	s.trial = d.trial
+}
+
+// noteAstray notes since when Envoy does not have the good chain.
+func (d *driver) noteAstray(s *situation) {
+	switch {
+	case !s.astray():
+		d.astraySince, d.restorePause = time.Time{}, 0
+	case d.astraySince.IsZero():
+		d.astraySince = s.now
+	}
+	s.astraySince = d.astraySince
 }
 
 // baseline notes from where the filters' counters count the chain on trial only.
@@ -256,12 +274,14 @@ func (d *driver) situation(now time.Time) situation {
 	}
 	if r.Desired != nil {
 		s.trust = d.guard.judge(r.Desired, r.Retry, now)
-		s.verdict = d.verdicts.of(d.version.Build, r.Desired.Hash)
+		s.desired, s.leftOut = without(r.Desired, d.version, d.verdicts)
+		version := s.desired.version()
+		s.verdict = d.verdicts.of(d.version.Build, version)
 		s.misfit = misfit(d.version.Number, r.Slots, r.Desired)
-		if d.probing == r.Desired.Hash {
+		if d.probing == version {
 			s.probeAfter = d.probeAfter
 		}
-		if refused := d.refusals[r.Desired.Hash]; refused != nil {
+		if refused := d.refusals[version]; refused != nil {
 			s.refusal = &refused.refusal
 		}
 	}
@@ -330,7 +350,7 @@ func (d *driver) heed() {
 	if err := d.verdicts.forget(d.version.Build, r.Desired); err != nil {
 		d.log.Error("a verdict cannot be forgotten on disk", "error", err)
 	}
-	delete(d.refusals, r.Desired.Hash)
+	maps.DeleteFunc(d.refusals, func(version string, _ *refusalCount) bool { return strings.HasPrefix(version, r.Desired.Hash) })
 	d.probeAfter = time.Time{}
 }
 
@@ -379,7 +399,7 @@ func (d *driver) finishProbe(r result) {
 		return
 	}
 	d.log.Info("probed", "chain", r.job.hash, "outcome", r.verdict.Outcome, "reason", r.verdict.Reason(), "took", r.verdict.Took)
-	if err := d.verdicts.keep(d.version.Build, r.job.chain, r.verdict, time.Now()); err != nil {
+	if err := d.verdicts.keep(d.version.Build, r.job.chain, r.probed, time.Now()); err != nil {
 		d.log.Error("a verdict cannot be kept on disk; it will be found again", "error", err)
 	}
 }
@@ -433,7 +453,7 @@ func (d *driver) report() {
 			}
 		}
 		probeTrouble := ""
-		if d.probing == s.desired.Hash {
+		if d.probing == s.desired.version() {
 			probeTrouble = d.probeTrouble
 		}
 		if standing, ok := stand(s, fetchTrouble, probeTrouble); ok && standing != d.told {

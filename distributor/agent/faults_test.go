@@ -233,7 +233,7 @@ func TestEnvoyRejectsWhatTheProbeAccepted(t *testing.T) {
 	}
 	toLoad, toSwap := filterOf("one", other, "refuse"), filterOf("one", plain, "refuse")
 	for _, f := range []*waftv1.Filter{toLoad, toSwap} {
-		if err := forged.keep(version.Build, &chain{Hash: s.give(f)}, envoy.Verdict{Outcome: envoy.Accepted}, time.Now()); err != nil {
+		if err := forged.keep(version.Build, &chain{Hash: s.give(f)}, probed{verdict: envoy.Verdict{Outcome: envoy.Accepted}}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -36,11 +36,14 @@ type fetcher struct {
 	busy   map[string]bool
 }
 
-// fetchModule is what a fetcher fetches with: from the disk or from the distributor, verified, and within what the modules may use of
+// fetchModule is what a fetcher fetches with: from the disk, from the second copy of a good one, or from the distributor, verified, and within what the modules may use of
 // the disk. What is wanted is pinned before it is fetched (driver.want).
-func fetchModule(config Config, client *registry.Client) func(ctx context.Context, digest string, size int64) error {
+func fetchModule(config Config, client *registry.Client, kept *kept) func(ctx context.Context, digest string, size int64) error {
 	repository := config.modulesRepository()
 	return func(ctx context.Context, digest string, size int64) error {
+		if err := kept.restore(ctx, digest, size); err != nil {
+			config.Log.Warn("the second copy of a module cannot be used", "module", digest, "error", err)
+		}
 		_, err := client.FetchModule(ctx, repository, registry.Digest(digest), size)
 		if err == nil {
 			trim(client.Cache(), config.CacheBytes, config.Log)

@@ -95,7 +95,7 @@ func TestFetchesAreBounded(t *testing.T) {
 	config := Config{Modules: e.Host, CacheBytes: 250_000, Log: slog.New(slog.DiscardHandler)}
 	settings := e.Config(t)
 	cache := settings.Cache
-	fetch := fetchModule(config, registrytest.NewClient(t, settings))
+	fetch := fetchModule(config, registrytest.NewClient(t, settings), &kept{dir: t.TempDir(), cache: cache})
 	var digests []registry.Digest
 	for i := range 6 {
 		data := registrytest.Wasm(100_000, byte(i))
@@ -118,7 +118,7 @@ func TestFetchesAreBounded(t *testing.T) {
 		t.Errorf("%+v are there, %v; want the pinned one and the newest", entries, err)
 	}
 	config.CacheBytes = -1
-	unbounded := fetchModule(config, registrytest.NewClient(t, settings))
+	unbounded := fetchModule(config, registrytest.NewClient(t, settings), &kept{dir: t.TempDir(), cache: cache})
 	for _, d := range digests {
 		if err := unbounded(t.Context(), string(d), 0); err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ type files struct {
 	config Config
 	number envoy.Number
 	cache  *registry.Cache
+	kept   *kept
 }
 
 func joinState(c Config, name string) string { return filepath.Join(c.StateDir, name) }
@@ -50,7 +51,7 @@ func (f *files) putSlots(c *chain) error {
 	if err != nil {
 		return err
 	}
-	slots, err := envoy.Slots(f.number, filters, c.Hash)
+	slots, err := envoy.Slots(f.number, filters, c.version())
 	if err != nil {
 		return err
 	}
@@ -71,13 +72,20 @@ func (f *files) putPreload(filters []envoy.WasmFilter, version string) error {
 	return envoy.SlotFile{Slot: envoy.PreloadSlotName, Content: content}.Write(f.slotsDir())
 }
 
-// putBootstrap writes the bootstrap with a chain as its default; nil leaves Envoy without a listener.
+// putBootstrap writes the bootstrap with a chain as its default, on copies of the modules that nothing else uses; nil leaves Envoy without
+// a listener.
 func (f *files) putBootstrap(good *chain, slots []string) error {
 	bootstrap := f.config.bootstrap(f.number)
 	if good != nil {
 		var err error
 		if bootstrap.Default, err = f.render(good); err != nil {
 			return err
+		}
+		if err := f.kept.hold(good); err != nil {
+			return err
+		}
+		for i, one := range good.Filters {
+			bootstrap.Default[i].ModulePath = f.kept.path(one.Digest)
 		}
 	}
 	if !f.number.HasFilterChain() {

@@ -25,11 +25,11 @@ func (s situation) serving() string {
 	}
 	t := s.trial
 	switch {
-	case t != nil && t.proved.IsZero() && t.epoch == seen.epoch && s.good != nil && t.before.serves(s.slots, s.good.Hash):
+	case t != nil && t.proved.IsZero() && t.epoch == seen.epoch && s.good != nil && t.before.serves(s.slots, s.good.version()):
 		return s.good.Hash // the chain before serves until the swap is proved
-	case t != nil && !t.proved.IsZero() && seen.serves(s.slots, t.chain.Hash):
+	case t != nil && !t.proved.IsZero() && seen.serves(s.slots, t.chain.version()):
 		return t.chain.Hash
-	case t == nil && s.good != nil && seen.serves(s.slots, s.good.Hash):
+	case t == nil && s.good != nil && seen.serves(s.slots, s.good.version()):
 		return s.good.Hash
 	}
 	return ""
@@ -47,6 +47,8 @@ func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
 	switch {
 	case inUse && r.serving == d.Hash && s.trust.state == distrusted:
 		r.state, r.step, r.reason = waftv1.ChainState_DEGRADED, stepTrust, s.trust.reason
+	case inUse && r.serving == d.Hash && len(d.LeftOut) > 0:
+		r.state, r.step, r.reason = waftv1.ChainState_DEGRADED, stepProbe, s.leftOut
 	case inUse && r.serving == d.Hash:
 		r.state, r.step = waftv1.ChainState_SERVING, stepServe
 	case s.misfit != "":
@@ -61,7 +63,7 @@ func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
 		r.state, r.step, r.reason = waftv1.ChainState_LOADED, stepServe, "Envoy is not up"
 	case s.trust.state == unjudged && !d.is(s.running()) && s.hasModules(d):
 		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepTrust, s.trust.reason
-	case d.is(s.running()), s.preloads && s.loaded == d.Hash, s.verdict != nil && !s.preloads:
+	case d.is(s.running()), s.preloads && s.loaded == d.version(), s.verdict != nil && !s.preloads:
 		r.state, r.step, r.reason = waftv1.ChainState_LOADED, stepSwap, s.blocked
 	case s.verdict != nil:
 		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepLoad, s.blocked

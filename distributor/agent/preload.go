@@ -14,10 +14,10 @@ import (
 // load is a job: it has Envoy load the modules of a chain that it does not run yet, one at a time, while the old chain
 // serves. Each step keeps what the steps before have loaded, because V8 drops compiled code that nobody uses. What it needs of
 // the driver it must not change: it runs on a goroutine of its own, and only it writes the slot meanwhile.
-func (d *driver) load(ctx context.Context, c *chain) (envoy.Verdict, error) {
+func (d *driver) load(ctx context.Context, c *chain) error {
 	filters, err := d.files.render(c)
 	if err != nil {
-		return envoy.Verdict{}, err
+		return err
 	}
 	var fresh []envoy.WasmFilter
 	for i, f := range c.Filters {
@@ -26,7 +26,7 @@ func (d *driver) load(ctx context.Context, c *chain) (envoy.Verdict, error) {
 		}
 	}
 	for i, again := 0, 0; i < len(fresh); i++ {
-		version := fmt.Sprintf("%s#%d", c.Hash, i+1)
+		version := fmt.Sprintf("%s#%d", c.version(), i+1)
 		if again > 0 {
 			version += fmt.Sprintf("/%d", again) // a process that took over has read the file already; it must see a change
 		}
@@ -36,10 +36,10 @@ func (d *driver) load(ctx context.Context, c *chain) (envoy.Verdict, error) {
 			continue
 		}
 		if err != nil {
-			return envoy.Verdict{}, fmt.Errorf("filter %s: %w", fresh[i].Name, err)
+			return fmt.Errorf("filter %s: %w", fresh[i].Name, err)
 		}
 	}
-	return envoy.Verdict{}, nil
+	return nil
 }
 
 // errStartedAnew means that what was loaded is gone with the process that had loaded it.

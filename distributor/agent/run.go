@@ -85,7 +85,8 @@ func Run(ctx context.Context, config Config) error {
 
 	// The stages, and what joins them.
 	inbox := openInbox(config.Node, state, config.Log)
-	fetcher := newFetcher(fetchModule(config, modules))
+	kept := &kept{dir: state.path(keptFolder), cache: cache}
+	fetcher := newFetcher(fetchModule(config, modules, kept))
 	host := newHost(config)
 	reporter := newReporter(conn, config.Log, func() *waftv1.Hello {
 		return &waftv1.Hello{
@@ -108,7 +109,7 @@ func Run(ctx context.Context, config Config) error {
 	}
 	driver := &driver{
 		config: config, log: config.Log, version: version, state: state, inbox: inbox,
-		files: &files{config: config, number: version.Number, cache: cache}, cache: cache,
+		files: &files{config: config, number: version.Number, cache: cache, kept: kept}, cache: cache,
 		fetcher: fetcher, verdicts: verdicts, host: host, reporter: reporter, guard: guard,
 		refusals: map[string]*refusalCount{}, results: make(chan result),
 	}
@@ -121,7 +122,10 @@ func Run(ctx context.Context, config Config) error {
 	running.Go(func() { _ = sink.Run(ctx) }) // ends with ctx only
 	running.Go(func() { fetcher.run(ctx) })
 	running.Go(func() { guard.run(ctx) })
-	running.Go(func() { checkModules(ctx, cache, config.Log) })
+	running.Go(func() {
+		checkModules(ctx, cache, config.Log)
+		tend(ctx, state, kept, fetcher, config.Log)
+	})
 	running.Go(func() { host.watch(ctx) })
 	running.Go(func() { reporter.run(ctx) })
 	if config.Beside && config.EnvoyLog != "" {
@@ -138,6 +142,34 @@ func checkModules(ctx context.Context, cache *registry.Cache, log *slog.Logger) 
 	}
 	for _, digest := range dropped {
 		log.Error("a module was damaged on the disk and was dropped; check the disk", "module", string(digest))
+	}
+}
+
+// tendEvery is how often the modules are verified that an Envoy which starts by itself would load.
+const tendEvery = time.Minute
+
+// tend verifies, again and again until ctx ends, both copies of the modules of the good chain, and makes the one anew that is damaged; a
+// module that has no whole copy is fetched again.
+func tend(ctx context.Context, state *stateFolder, kept *kept, fetcher *fetcher, log *slog.Logger) {
+	ticker := time.NewTicker(tendEvery)
+	defer ticker.Stop()
+	for {
+		if good := state.read().Good; good != nil {
+			for _, f := range good.Filters {
+				if _, err := kept.cache.Path(registry.Digest(f.Digest)); err != nil {
+					log.Error("a module of the good chain is damaged or gone; check the disk", "module", f.Digest, "error", err)
+					fetcher.lost(f.Digest)
+				}
+			}
+			if err := kept.hold(good); err != nil {
+				log.Warn("the second copy of a module cannot be made", "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
 }
 
@@ -176,7 +208,8 @@ func WriteBootstrap(ctx context.Context, config Config) error {
 	if r.Slots == nil {
 		r.Slots = config.Slots
 	}
-	return prepareFiles(&files{config: config, number: version.Number, cache: cache}, r)
+	kept := &kept{dir: state.path(keptFolder), cache: cache}
+	return prepareFiles(&files{config: config, number: version.Number, cache: cache, kept: kept}, r)
 }
 
 // readState opens what an earlier life left on disk. A damaged part of it is logged, and no reason to stop.

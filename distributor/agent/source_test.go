@@ -45,6 +45,7 @@ type source struct {
 	version     int
 	changed     chan struct{} // closed and replaced with each change
 	nacks       []string
+	acks        int
 	reports     []*waftv1.ReportRequest
 	interval    time.Duration
 	retry       int64
@@ -172,6 +173,10 @@ func (s *source) EstablishResourceStream(stream grpc.BidiStreamingServer[mcpv1.R
 			if r.GetErrorDetail() != nil {
 				s.mu.Lock()
 				s.nacks = append(s.nacks, r.GetCollection()+": "+r.GetErrorDetail().GetMessage())
+				s.mu.Unlock()
+			} else {
+				s.mu.Lock()
+				s.acks++
 				s.mu.Unlock()
 			}
 		case <-changed:

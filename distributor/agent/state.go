@@ -23,6 +23,7 @@ const (
 	slotsFolder   = "slots"
 	envoyFolder   = "envoy"
 	trustFolder   = "trust"
+	keptFolder    = "good"
 )
 
 // ErrLocked means that another agent runs on the same state.
@@ -58,7 +59,7 @@ type stateFolder struct {
 
 // openState makes, locks and reads the state folder. damaged says what could not be read and was passed over.
 func openState(dir string) (state *stateFolder, damaged error, err error) {
-	for _, sub := range []string{"", modulesFolder, slotsFolder, envoyFolder, trustFolder} {
+	for _, sub := range []string{"", modulesFolder, slotsFolder, envoyFolder, trustFolder, keptFolder} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, nil, fmt.Errorf("make the state folder: %w", err)
 		}

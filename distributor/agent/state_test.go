@@ -138,7 +138,7 @@ func TestVerdictsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	for hash, outcome := range map[string]envoy.Outcome{"a": envoy.Accepted, "r": envoy.Rejected, "i": envoy.Inconclusive} {
-		if err := v.keep("build", &chain{Hash: hash}, envoy.Verdict{Outcome: outcome, Reasons: []string{"why"}}, noon); err != nil {
+		if err := v.keep("build", &chain{Hash: hash}, probed{verdict: envoy.Verdict{Outcome: outcome, Reasons: []string{"why"}}}, noon); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,7 +163,7 @@ func TestVerdictsAreKept(t *testing.T) {
 	for i := range maxVerdicts + 10 {
 		v.kept[verdictKey("build", string(rune('A'+i)))] = keptVerdict{At: noon.Add(-1)}
 	}
-	if err := v.keep("build", &chain{Hash: "newest"}, envoy.Verdict{Outcome: envoy.Accepted}, noon); err != nil || len(v.kept) != maxVerdicts || v.of("build", "newest") == nil {
+	if err := v.keep("build", &chain{Hash: "newest"}, probed{verdict: envoy.Verdict{Outcome: envoy.Accepted}}, noon); err != nil || len(v.kept) != maxVerdicts || v.of("build", "newest") == nil {
 		t.Errorf("%d verdicts are kept, %v", len(v.kept), err)
 	}
 }
@@ -176,7 +176,7 @@ func TestVerdictsOnFilters(t *testing.T) {
 	}
 	one := filter{Name: "a", Digest: "sha256:1", Config: []byte(`{"x":1}`)}
 	two := filter{Name: "b", Digest: "sha256:2"}
-	if err := v.keep("build", &chain{Hash: "h", Filters: []filter{one, two}}, envoy.Verdict{Outcome: envoy.Accepted}, noon); err != nil {
+	if err := v.keep("build", &chain{Hash: "h", Filters: []filter{one, two}}, probed{verdict: envoy.Verdict{Outcome: envoy.Accepted}}, noon); err != nil {
 		t.Fatal(err)
 	}
 	if v, err = openVerdicts(v.path); err != nil {

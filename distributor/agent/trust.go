@@ -159,6 +159,8 @@ func differs(rendered model.Chain, c *chain) string {
 			return fmt.Sprintf("filter %s was sent in the place of %s", have.Name, want.Name)
 		case want.Module.Digest != have.Digest, want.Module.Artifact != have.Artifact, want.Module.Size != have.Size:
 			return fmt.Sprintf("filter %s has another module", have.Name)
+		case want.Phase != have.Phase:
+			return fmt.Sprintf("filter %s has another phase", have.Name)
 		case want.FailurePolicy != have.Policy:
 			return fmt.Sprintf("filter %s has another failure policy", have.Name)
 		case !bytes.Equal(want.Config, have.Config):

@@ -3,6 +3,7 @@ package agent
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/waft-project/waft/envoy"
@@ -43,12 +44,16 @@ func (v *verdicts) of(build, hash string) *envoy.Verdict {
 }
 
 // keep stores a verdict on a chain that would come out the same again, and of an accepted one that its filters are
-// accepted. Inconclusive ones are not kept. What is too much goes, the oldest first.
-func (v *verdicts) keep(build string, c *chain, verdict envoy.Verdict, now time.Time) error {
+// accepted; of a rejected one, what each was found to be alone. Inconclusive ones are not kept. What is too much goes, the oldest first.
+func (v *verdicts) keep(build string, c *chain, found probed, now time.Time) error {
+	verdict := found.verdict
 	if verdict.Outcome == envoy.Inconclusive {
 		return nil
 	}
-	v.kept[verdictKey(build, c.Hash)] = keptVerdict{verdict, now}
+	v.kept[verdictKey(build, c.version())] = keptVerdict{verdict, now}
+	for content, alone := range found.alone {
+		v.kept[verdictKey(build, content)] = keptVerdict{alone, now}
+	}
 	if verdict.Outcome == envoy.Accepted {
 		for _, f := range c.Filters {
 			v.kept[verdictKey(build, f.content())] = keptVerdict{envoy.Verdict{Outcome: envoy.Accepted}, now}
@@ -73,7 +78,8 @@ func (v *verdicts) unproven(build string, c *chain) []filter {
 
 // forget drops the verdict on a chain and on its filters, so that it is probed again, whole.
 func (v *verdicts) forget(build string, c *chain) error {
-	delete(v.kept, verdictKey(build, c.Hash))
+	prefix := verdictKey(build, c.Hash)
+	maps.DeleteFunc(v.kept, func(key string, _ keptVerdict) bool { return strings.HasPrefix(key, prefix) }) // with what was left out of it, too
 	for _, f := range c.Filters {
 		delete(v.kept, verdictKey(build, f.content()))
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/waft-project/waft/envoy"
@@ -24,6 +25,31 @@ var (
 	Newest = envoy.Number{Major: 1, Minor: 40, Patch: 0}
 	Oldest = envoy.Number{Major: 1, Minor: 36, Patch: 4}
 )
+
+// VersionsVariable names, separated by spaces, the versions that EachVersion runs; `make test-envoys` sets it.
+const VersionsVariable = "WAFT_ENVOY_VERSIONS"
+
+// EachVersion runs a test on every version of VersionsVariable; without it, on the pinned one and on the oldest that is supported.
+func EachVersion(t *testing.T, test func(t *testing.T, number envoy.Number)) {
+	t.Helper()
+	numbers := []envoy.Number{Newest, Oldest}
+	if list := os.Getenv(VersionsVariable); list != "" {
+		numbers = nil
+		for _, text := range strings.Fields(list) {
+			number, err := envoy.ParseNumber(text)
+			if err != nil {
+				t.Fatalf("$%s: %v", VersionsVariable, err)
+			}
+			if _, err := envoy.FindVersion(number); err != nil {
+				t.Fatalf("$%s: %v", VersionsVariable, err) // it was asked for; to pass it over would say that it was tried
+			}
+			numbers = append(numbers, number)
+		}
+	}
+	for _, number := range numbers {
+		t.Run(number.String(), func(t *testing.T) { test(t, number) })
+	}
+}
 
 const guestPackage = "github.com/waft-project/waft/envoy/envoytest/testdata/guest"
 
