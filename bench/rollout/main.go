@@ -4,6 +4,8 @@
 //
 // Each size gets a distributor with an empty data folder. A first rollout gives every node a release; the one that is measured moves them to
 // another in ten equal waves, while somebody watches it. What the distributor did is read from its own /metrics, before and after.
+//
+// Before, modules are rolled out to one node with a real Envoy and its agent, while requests come at a fixed rate (swap.go).
 package main
 
 import (
@@ -24,7 +26,9 @@ import (
 
 func main() {
 	b := bench{}
-	sizes := flag.String("nodes", "100,1000,10000", "the sizes of fleets, separated by commas")
+	sizes := flag.String("nodes", "100,1000,10000", "the sizes of fleets, separated by commas; may be empty")
+	flag.IntVar(&b.swaps, "swaps", 5, "how many modules to roll out to a real Envoy under load")
+	flag.StringVar(&b.root, "root", ".", "the checkout, which has the filters")
 	flag.StringVar(&b.waft, "waft", filepath.Join("bin", "waft"), "the program waft")
 	flag.DurationVar(&b.soak, "soak", 3*time.Second, "how long each wave soaks; statistics come once a second")
 	flag.DurationVar(&b.step, "step", 500*time.Millisecond, "how long a node takes to load a chain, and again to swap to it")
@@ -32,7 +36,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	for size := range strings.SplitSeq(*sizes, ",") {
+	for size := range strings.FieldsFuncSeq(*sizes, func(r rune) bool { return r == ',' }) {
 		n, err := strconv.Atoi(size)
 		if err != nil || n < waves {
 			fmt.Fprintf(os.Stderr, "bench-rollout: -nodes: %q is no size of a fleet: give numbers from %d on\n", size, waves)
@@ -51,7 +55,10 @@ const waves = 10
 
 // bench is one run.
 type bench struct {
-	waft  string
+	waft string
+	// root is the checkout, and swaps how many modules are rolled out to a real Envoy.
+	root  string
+	swaps int
 	sizes []int
 	soak  time.Duration
 	// step is how long a node takes from FETCHED to LOADED, and from there to SERVING.
@@ -95,7 +102,14 @@ func (b *bench) run(ctx context.Context, to io.Writer, out string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	var rows []row
+	var swaps []swap
+	if b.swaps > 0 {
+		swaps, err = b.swapsUnderLoad(ctx, filepath.Join(dir, "swaps"))
+		if err := errors.Join(err, drawSwaps(to, swaps)); err != nil {
+			return err
+		}
+	}
+	rows := []row{}
 	for _, n := range b.sizes {
 		r, err := b.measure(ctx, filepath.Join(dir, strconv.Itoa(n)), n)
 		if err != nil {
@@ -106,12 +120,18 @@ func (b *bench) run(ctx context.Context, to io.Writer, out string) error {
 	if err := draw(to, rows); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(map[string]any{"rows": rows}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{"rows": rows, "swaps": swaps}, "", "  ")
 	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(out, append(text, '\n'), 0o644); err != nil {
 		return err
+	}
+	if len(swaps) > 0 {
+		judgeSwaps(to, swaps)
+	}
+	if len(rows) == 0 {
+		return nil
 	}
 	return judge(to, rows)
 }

@@ -19,7 +19,7 @@ func TestSlice(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "out", "rollout.json")
 	var table strings.Builder
-	b := bench{waft: waft, sizes: []int{50}, soak: 500 * time.Millisecond, step: 50 * time.Millisecond}
+	b := bench{waft: waft, root: "../..", swaps: 1, sizes: []int{50}, soak: 500 * time.Millisecond, step: 50 * time.Millisecond}
 	if err := b.run(t.Context(), &table, out); err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,10 @@ func TestSlice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got struct{ Rows []map[string]float64 }
+	var got struct {
+		Rows  []map[string]float64
+		Swaps []map[string]any
+	}
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +47,17 @@ func TestSlice(t *testing.T) {
 				t.Errorf("%v nodes: %s is %v", r["nodes"], name, r[name])
 			}
 		}
+	}
+	if len(got.Swaps) != 1 {
+		t.Fatalf("%d swaps, want 1: %s", len(got.Swaps), text)
+	}
+	for _, name := range []string{"rate", "saturated", "total_ms", "loading_ms", "beyond_loading_ms", "swapping_ms", "requests", "worst_ms", "p99_ms", "steady_worst_ms"} {
+		if value, ok := got.Swaps[0][name].(float64); !ok || value <= 0 {
+			t.Errorf("a swap's %s is %v", name, got.Swaps[0][name])
+		}
+	}
+	if got.Swaps[0]["failed"] != 0.0 {
+		t.Errorf("%v requests failed", got.Swaps[0]["failed"])
 	}
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(out), "rollout-*")); err != nil || len(left) > 0 {
 		t.Errorf("it left %v (%v)", left, err)
