@@ -5,6 +5,8 @@ type RenderedFilter struct {
 	FilterSpec
 	// Version is the hash of the filter's content, sha256:HEX; metadata.version of its resource.
 	Version string `json:"version"`
+	// Side says which requests meet it, in a chain that is split.
+	Side Side `json:"side,omitempty"`
 }
 
 // Chain is what a node runs: the merge of its layers' releases, in the order in which a request meets the filters.
@@ -15,6 +17,9 @@ type Chain struct {
 	Hash     string              `json:"hash"`
 	Filters  []RenderedFilter    `json:"filters,omitempty"`
 	Releases map[Layer]ReleaseID `json:"releases,omitempty"`
+	// Split is nil for a chain that every request takes. Else Filters are those of two chains, each with its side, Hash is SplitHash of both, and
+	// Releases are those that the rest's is rendered from.
+	Split *ChainSplit `json:"split,omitempty"`
 }
 
 // Collection is a named, typed, versioned set of resources, as in MCP.

@@ -73,6 +73,7 @@ func (c Chain) Clone() Chain {
 		c.Filters[i].FilterSpec = c.Filters[i].FilterSpec.Clone()
 	}
 	c.Releases = maps.Clone(c.Releases)
+	c.Split = clonePointer(c.Split)
 	return c
 }
 

@@ -38,9 +38,13 @@ type Node struct {
 	Reports bool `json:"reports,omitempty"`
 	// Assigned is what rollouts gave it, by layer; only a rollout changes it. Nil: never given anything, so it waits.
 	Assigned map[Layer]ReleaseID `json:"assigned,omitempty"`
-	// Generation rises by one whenever Assigned changes.
+	// Split is the release under test; zero for none. Only a rollout changes it.
+	Split NodeSplit `json:"split,omitzero"`
+	// Splits: its sink can run two chains side by side, as it says itself.
+	Splits bool `json:"splits,omitempty"`
+	// Generation rises by one whenever Assigned or Split changes.
 	Generation int64 `json:"generation"`
-	// Ledger is about the chain that Assigned renders to.
+	// Ledger is about the chain that Assigned and Split render to.
 	Ledger LedgerEntry `json:"ledger"`
 	// Serving is the hash of the chain the node serves, Previous of the one before; empty when there is none.
 	Serving  string `json:"serving,omitempty"`
@@ -72,6 +76,19 @@ type Statistics struct {
 	Denied   int64     `json:"denied"`
 	Seen     int64     `json:"seen"`
 	At       time.Time `json:"at"`
+	// Cohort is the part of it that took the chain under test, where the chain is split and the node can tell.
+	Cohort CohortStatistics `json:"cohort,omitzero"`
+}
+
+// CohortStatistics are those of the requests of a cohort alone.
+type CohortStatistics struct {
+	// Known is false where the node cannot tell which requests these are; the counts are then zero.
+	Known    bool  `json:"known,omitempty"`
+	Requests int64 `json:"requests,omitempty"`
+	Errors   int64 `json:"errors,omitempty"`
+	Denied   int64 `json:"denied,omitempty"`
+	// Seen is what that filter counted of them which counted the fewest, among those that only the cohort meets.
+	Seen int64 `json:"seen,omitempty"`
 }
 
 // AuditEntry is one change, who made it and why. Every change has one.

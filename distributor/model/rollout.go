@@ -42,6 +42,9 @@ type WaveSpec struct {
 	// Deadline bounds fetching and moving together. Zero: DefaultWaveDeadline.
 	Deadline time.Duration `json:"deadline,omitempty"`
 	Gates    []GateSpec    `json:"gates,omitempty"`
+	// Cohort is which requests of the wave's nodes take the release; zero: all. The wave's share is then of nodes that run the release so: nodes
+	// of earlier waves with another cohort are taken before others.
+	Cohort Cohort `json:"cohort,omitzero"`
 }
 
 // DefaultWaveDeadline bounds the fetching and moving of a wave that names no deadline.
@@ -102,6 +105,8 @@ type NodeProgress struct {
 	// Chain and FromChain are the hashes of the chains rendered with the new release and with From.
 	Chain     string `json:"chain,omitempty"`
 	FromChain string `json:"fromChain,omitempty"`
+	// Cohort is which of its requests the release was given when it was last moved; zero: all. From is what the rest of them takes.
+	Cohort Cohort `json:"cohort,omitzero"`
 }
 
 // GateVerdict is the outcome of one reading.

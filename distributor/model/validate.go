@@ -153,10 +153,13 @@ func ValidateWaves(object, field string, waves []WaveSpec) error {
 		return Invalidf(object, field, "use fewer waves", "%d waves are more than %d", len(waves), MaxWaves)
 	}
 	var problems []error
-	// reached is the most that earlier waves ask for, by count and by percentage.
+	// reached is the most that earlier waves of the same cohort ask for, by count and by percentage.
 	var reached WaveSpec
 	for i, w := range waves {
 		at := fmt.Sprintf("%s[%d]", field, i)
+		if w.Cohort != reached.Cohort {
+			reached = WaveSpec{Cohort: w.Cohort}
+		}
 		problems = append(problems,
 			validateShare(object, at, w),
 			validateGrowth(object, at, reached, w),
@@ -166,7 +169,7 @@ func ValidateWaves(object, field string, waves []WaveSpec) error {
 		)
 		reached.Nodes, reached.Percent = max(reached.Nodes, w.Nodes), max(reached.Percent, w.Percent)
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, validateCohorts(object, field, waves))...)
 }
 
 func validateShare(object, at string, w WaveSpec) error {
