@@ -14,12 +14,10 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -272,7 +270,7 @@ func (c BootstrapConfig) edge() (*listenerv3.Listener, error) {
 		HttpFilters:       slots,
 	}
 	if c.Number.CountsDenied() && !c.Inline {
-		if manager.AccessLog, err = countDenied(); err != nil {
+		if manager.AccessLog, err = counts(); err != nil {
 			return nil, err
 		}
 	}
@@ -286,29 +284,14 @@ func (c BootstrapConfig) edge() (*listenerv3.Listener, error) {
 // Number.CountsDenied says so.
 const DeniedStat = "waft.denied"
 
-// countDenied is an access log that counts and writes nothing.
-func countDenied() ([]*accesslogv3.AccessLog, error) {
-	counter, err := anypb.New(&statslogv3.Config{
-		StatsScope: &typev3.Scope{Prefix: "waft"},
-		Counters:   []*statslogv3.Config_Counter{{Stat: &statslogv3.Config_Stat{Name: "denied"}, ValueFixed: wrapperspb.UInt64(1)}},
-	})
+// counts are access logs that count and write nothing.
+func counts() ([]*accesslogv3.AccessLog, error) {
+	denied, err := countLog(DeniedStat, answeredDenied())
 	if err != nil {
-		return nil, fmt.Errorf("render the access log: %w", err)
+		return nil, err
 	}
-	answered := func(status uint32) *accesslogv3.AccessLogFilter {
-		return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{StatusCodeFilter: &accesslogv3.StatusCodeFilter{
-			Comparison: &accesslogv3.ComparisonFilter{
-				Op: accesslogv3.ComparisonFilter_EQ,
-				// Envoy wants a runtime key, with which the value could be overridden; nobody does.
-				Value: &corev3.RuntimeUInt32{DefaultValue: status, RuntimeKey: fmt.Sprintf("waft.denied_%d", status)},
-			},
-		}}}
-	}
-	return []*accesslogv3.AccessLog{{
-		Name:       "envoy.access_loggers.stats",
-		Filter:     &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{OrFilter: &accesslogv3.OrFilter{Filters: []*accesslogv3.AccessLogFilter{answered(401), answered(403)}}}},
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: counter},
-	}}, nil
+	cohort, err := countCohort()
+	return append([]*accesslogv3.AccessLog{denied}, cohort...), err
 }
 
 func (c BootstrapConfig) preload() (*listenerv3.Listener, error) {
@@ -357,7 +340,7 @@ func (c BootstrapConfig) inline() ([]*hcmv3.HttpFilter, error) {
 		if err != nil {
 			return nil, err
 		}
-		filters = append(filters, &hcmv3.HttpFilter{Name: filter.Name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: wasm}})
+		filters = append(filters, &hcmv3.HttpFilter{Name: filter.id(), ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: wasm}})
 	}
 	return filters, nil
 }

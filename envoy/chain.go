@@ -51,6 +51,9 @@ func Slots(number Number, filters []WasmFilter, version string) ([]SlotFile, err
 	if err := unique(filters); err != nil {
 		return nil, err
 	}
+	if cohort, err := cohortOf(filters); err != nil || cohort != (Cohort{}) {
+		return nil, fmt.Errorf("%w: Envoy %s cannot run two chains side by side; that needs 1.39 or later", ErrInvalid, number)
+	}
 	files := make([]SlotFile, 0, len(filters))
 	for _, filter := range filters {
 		content, err := FilterSlot(filter, version)
@@ -62,7 +65,8 @@ func Slots(number Number, filters []WasmFilter, version string) ([]SlotFile, err
 	return files, nil
 }
 
-// Chain renders an ordered chain as the ECDS file of a slot (Envoy 1.39 and later). Requests meet the filters in order, responses in reverse. No
+// Chain renders an ordered chain as the ECDS file of a slot (Envoy 1.39 and later). Filters with Only are two chains in one, of which each request
+// takes one, whole. Requests meet the filters in order, responses in reverse. No
 // filters give an explicit empty chain: everything passes. Version becomes the slot's version_text once Envoy took it.
 func Chain(slot string, filters []WasmFilter, version string) ([]byte, error) {
 	chain, err := filterChain(filters)
@@ -98,9 +102,23 @@ func filterChain(filters []WasmFilter) (*anypb.Any, error) {
 		return anypb.New(&filterchainv3.FilterChainConfig{})
 	}
 	chain := &filterchainv3.FilterChain{}
+	cohort, err := cohortOf(filters)
+	if err != nil {
+		return nil, err
+	}
+	if cohort != (Cohort{}) {
+		first, err := decision(cohort)
+		if err != nil {
+			return nil, err
+		}
+		chain.Filters = append(chain.Filters, first)
+	}
 	for _, filter := range filters {
 		config, err := filter.TypedExtensionConfig()
 		if err != nil {
+			return nil, err
+		}
+		if config, err = only(config, filter.Only); err != nil {
 			return nil, err
 		}
 		chain.Filters = append(chain.Filters, config)
@@ -115,10 +133,10 @@ func filterChain(filters []WasmFilter) (*anypb.Any, error) {
 func unique(filters []WasmFilter) error {
 	seen := make(map[string]bool, len(filters))
 	for _, filter := range filters {
-		if seen[filter.Name] {
-			return fmt.Errorf("%w: the chain has two filters named %s", ErrInvalid, filter.Name)
+		if seen[filter.id()] {
+			return fmt.Errorf("%w: the chain has two filters named %s", ErrInvalid, filter.id())
 		}
-		seen[filter.Name] = true
+		seen[filter.id()] = true
 	}
 	return nil
 }

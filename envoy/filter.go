@@ -52,7 +52,7 @@ const (
 
 // WasmFilter is one Wasm filter of a chain. Exactly one of ModulePath and ModuleBytes is set.
 type WasmFilter struct {
-	// Name is a DNS label: the plugin's name, its VM's id, and a part of its statistics.
+	// Name is a DNS label: the plugin's name, its VM's id, and a part of its statistics. A filter that only a cohort meets has CohortSuffix behind it.
 	Name string
 	// ModulePath is the module's file, as an absolute path. Envoy reads it when it loads the filter, and checks no digest: whoever can write
 	// the file owns the filter.
@@ -65,6 +65,16 @@ type WasmFilter struct {
 	FailurePolicy FailurePolicy
 	// Env are more environment variables of the VM. Those of this package stay what they are.
 	Env map[string]string
+	// Only says which requests of the chain meet the filter; the zero value: all. It needs Number.HasFilterChain.
+	Only Only
+}
+
+// id is the filter's name in Envoy.
+func (f WasmFilter) id() string {
+	if f.Only.inCohort() {
+		return f.Name + CohortSuffix
+	}
+	return f.Name
 }
 
 // Check says what keeps the filter from being rendered; its errors wrap ErrInvalid.
@@ -100,7 +110,7 @@ func (f WasmFilter) TypedExtensionConfig() (*corev3.TypedExtensionConfig, error)
 	if err != nil {
 		return nil, err
 	}
-	return &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: wasm}, nil
+	return &corev3.TypedExtensionConfig{Name: f.id(), TypedConfig: wasm}, nil
 }
 
 // wasm renders the filter as one of HTTP.
@@ -146,12 +156,12 @@ func (f WasmFilter) plugin() (*wasmv3.PluginConfig, error) {
 	if env == nil {
 		env = map[string]string{}
 	}
-	env[FilterVariable], env[FailurePolicyVariable] = f.Name, string(policy)
+	env[FilterVariable], env[FailurePolicyVariable] = f.id(), string(policy)
 	plugin := &wasmv3.PluginConfig{
-		Name:          f.Name,
+		Name:          f.id(),
 		FailurePolicy: wasmv3.FailurePolicy(wasmv3.FailurePolicy_value[string(policy)]),
 		Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: &wasmv3.VmConfig{
-			VmId:                 f.Name,
+			VmId:                 f.id(),
 			Runtime:              wasmRuntime,
 			Code:                 &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: source}},
 			EnvironmentVariables: &wasmv3.EnvironmentVariables{KeyValues: env},

@@ -3,7 +3,7 @@
 //
 // The filter's source is in testdata/guest. It counts the requests it sees as waft.requests.FILTER and adds response
 // headers x-FILTER (its configuration), x-FILTER-flavour and x-FILTER-policy. Its configuration is one word: refuse,
-// panic, loop or hog when it is configured; fail (503), deny (403), trap or hang in a request; any other passes.
+// panic, loop or hog when it is configured; fail (503), deny (403), trap or hang in a request; tamper changes x-canary and x-request-id; any other passes.
 //
 // The package must not be imported by anything but tests.
 package envoytest

@@ -74,6 +74,14 @@ func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 			proxywasm.LogCritical(err.Error())
 		}
 		return types.ActionPause
+	case "tamper":
+		// What a cohort is chosen by is not what it was, for the filters behind.
+		if _, err := proxywasm.GetHttpRequestHeader("x-canary"); err == nil {
+			_ = proxywasm.RemoveHttpRequestHeader("x-canary")
+		} else {
+			_ = proxywasm.AddHttpRequestHeader("x-canary", "1")
+		}
+		_ = proxywasm.ReplaceHttpRequestHeader("x-request-id", "tampered")
 	case "trap":
 		panic("the guest panics in a request on purpose")
 	case "hang":
