@@ -14,6 +14,9 @@ type Assign struct {
 	Release model.ReleaseID
 	// Given is true when Release names a release, false when the layer is taken away.
 	Given bool
+	// Cohort is which requests take the release, beside what the node is assigned, which stays; zero: all, in the place of it. Either way a
+	// release of the layer that was under test before is so no longer.
+	Cohort model.Cohort
 }
 
 // Isolate marks a node on which a rollback failed: a person has to look before any wave takes it again. It is asked for until the view says

@@ -48,6 +48,14 @@
 // not counted, and converges by itself; so is one that joins. A wave whose nodes cannot be counted passes only if a node
 // of an earlier wave has proved the release, or a person promotes it. A wave without nodes is complete at once.
 //
+// # Cohorts
+//
+// A wave with a cohort gives the release to a part of its nodes' requests; the rest takes what the node had, which stays assigned. Its share is of nodes
+// that run the release so: those that an earlier wave moved with another cohort come first, and are moved on, to more requests or to all. They
+// serve what they have until they are, and go back from either to the one chain that they had. A node that cannot run two chains is passed over
+// until a wave without a cohort. Gates see of such a node the requests of the cohort alone; one that cannot tell which these are makes a gate
+// inconclusive. A wave with a cohort grants nothing to nodes that join.
+//
 // # Failures
 //
 // A counted node fails the wave, in any phase after it was moved, when it rejects the chain for good, serves it degraded or
@@ -92,7 +100,7 @@
 //
 // # Where things are
 //
-// event.go, view.go and action.go are what goes in and out. step.go dispatches; commands.go is what persons ask for;
+// event.go, view.go and action.go are what goes in and out; cohort.go is about nodes with two chains. step.go dispatches; commands.go is what persons ask for;
 // observe.go goes from phase to phase; waves.go chooses nodes, move.go moves them; nodes.go follows one node; gates.go reads
 // gates; rollback.go takes back; rebase.go follows an emergency; clock.go keeps time; joining.go, undo.go, conflicts.go and plan.go stand beside the machine.
 //

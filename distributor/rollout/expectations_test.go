@@ -108,6 +108,12 @@ func toCapped(d *drive) {
 	d.look(time.Second)
 }
 
+// toTested soaks a first wave that gave the release to some of its nodes' requests.
+func toTested(d *drive) {
+	d.r.Spec.Waves[0] = model.WaveSpec{Nodes: 2, Soak: 20 * time.Second, Cohort: model.Cohort{Percent: 10}}
+	d.toSoaking()
+}
+
 // states bring a drive to each state of the expectations.
 var states = map[string]func(*drive){
 	"Pending":        func(*drive) {},
@@ -154,6 +160,11 @@ var states = map[string]func(*drive){
 	"Aborted": func(d *drive) {
 		toSoaking(d)
 		d.must(Abort{by})
+	},
+	"Tested": toTested,
+	"MovingOn": func(d *drive) {
+		toTested(d)
+		d.look(20 * time.Second)
 	},
 	"Done": func(d *drive) {
 		toFetchingSecond(d)
@@ -264,12 +275,13 @@ var seen = map[string]func(d *drive, node *NodeView){
 	"all are silent": func(d *drive, _ *NodeView) {
 		d.each(func(n *NodeView) { n.Connected, n.Silent = false, SilenceGrace+1 })
 	},
-	"the node cannot load it any more": func(_ *drive, n *NodeView) { n.Unloadable = "it lacks an import" },
-	"the node's Envoy restarts":        func(_ *drive, n *NodeView) { n.Restarts++ },
-	"the node serves":                  func(d *drive, n *NodeView) { d.fleet.serve(n.ID) },
-	"all serve":                        func(d *drive, _ *NodeView) { d.fleet.serveAll() },
-	"the node is gone from the rows":   func(d *drive, n *NodeView) { delete(d.fleet.nodes, n.ID) },
-	"the node leaves the target":       func(_ *drive, n *NodeView) { n.Labels = nil },
+	"the node cannot load it any more":        func(_ *drive, n *NodeView) { n.Unloadable = "it lacks an import" },
+	"the node cannot run two chains any more": func(_ *drive, n *NodeView) { n.CannotSplit = "its agent is older now" },
+	"the node's Envoy restarts":               func(_ *drive, n *NodeView) { n.Restarts++ },
+	"the node serves":                         func(d *drive, n *NodeView) { d.fleet.serve(n.ID) },
+	"all serve":                               func(d *drive, _ *NodeView) { d.fleet.serveAll() },
+	"the node is gone from the rows":          func(d *drive, n *NodeView) { delete(d.fleet.nodes, n.ID) },
+	"the node leaves the target":              func(_ *drive, n *NodeView) { n.Labels = nil },
 	"the node's count of restarts begins anew": func(d *drive, n *NodeView) {
 		n.Restarts = 0
 	},
@@ -403,6 +415,10 @@ func (d *drive) last() string {
 
 // lose undoes the assignment of a node, as a crash before it was written does.
 func (d *drive) lose(n *NodeView) {
+	if n.Split != (model.NodeSplit{}) {
+		n.Split = model.NodeSplit{}
+		return
+	}
 	if n.Assigned == after {
 		n.Assigned = before
 	} else {

@@ -67,6 +67,9 @@ func (f *fleet) view(r model.Rollout, id string) NodeView {
 	if v.Given {
 		v.CurrentChain = f.chain(v.Assigned)
 	}
+	if v.Split != (model.NodeSplit{}) {
+		v.RowChain = f.chainOn(&v)
+	}
 	if p, ok := r.Nodes[id]; ok && p.FromGiven {
 		v.FromChain = f.chain(p.From)
 	}
@@ -82,18 +85,36 @@ func (f *fleet) carryOut(actions []Action) {
 		}
 		assign := action.(Assign)
 		n := f.nodes[assign.Node]
-		if n == nil || n.Assigned == assign.Release {
+		if n == nil {
 			continue
 		}
-		n.Assigned, n.Given = assign.Release, true
-		n.Ledger = model.LedgerEntry{Chain: f.chain(assign.Release), State: model.ChainOffered}
+		had := f.chainOn(n)
+		if assign.Cohort != (model.Cohort{}) {
+			n.Split = model.NodeSplit{Layer: assign.Layer, Release: assign.Release, Cohort: assign.Cohort}
+		} else {
+			n.Assigned, n.Given = assign.Release, true
+			if n.Split.Layer == assign.Layer {
+				n.Split = model.NodeSplit{}
+			}
+		}
+		if chain := f.chainOn(n); chain != had || n.Ledger.Chain == "" {
+			n.Ledger = model.LedgerEntry{Chain: chain, State: model.ChainOffered}
+		}
 	}
+}
+
+// chainOn is the chain that a node is to run.
+func (f *fleet) chainOn(n *NodeView) string {
+	if n.Split == (model.NodeSplit{}) {
+		return f.chain(n.Assigned)
+	}
+	return model.SplitHash(f.chain(n.Assigned), f.chain(n.Split.Release), n.Split.Cohort)
 }
 
 // serve has a node take what it is assigned.
 func (f *fleet) serve(id string) {
 	n := f.nodes[id]
-	n.Serving = f.chain(n.Assigned)
+	n.Serving = f.chainOn(n)
 	n.Ledger = model.LedgerEntry{Chain: n.Serving, State: model.ChainServing}
 }
 

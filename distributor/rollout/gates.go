@@ -112,6 +112,8 @@ type traffic struct {
 	// nodes that are looked at.
 	nodes                          int
 	requests, errors, denied, seen int64
+	// mute of them have two chains and cannot tell which requests took the one under test.
+	mute int
 }
 
 func (t *traffic) add(s model.Statistics) {
@@ -146,8 +148,14 @@ func (m *machine) trafficOf(statistics func(model.NodeProgress, NodeView) model.
 			continue
 		}
 		t.nodes++
-		if stats := statistics(p, m.view(id)); stats.Chain == p.Chain {
-			t.add(stats)
+		stats := statistics(p, m.view(id))
+		if stats.Chain != p.Chain {
+			continue
+		}
+		if counts, known := told(p, stats); known {
+			t.add(counts)
+		} else {
+			t.mute++
 		}
 	}
 	return t
@@ -184,6 +192,9 @@ func ratio(part int64, what string, t traffic, most float64, samples int64) (mod
 	if t.nodes == 0 {
 		return model.VerdictPass, unchanged
 	}
+	if untold := t.untold(); untold != "" {
+		return model.VerdictInconclusive, untold
+	}
 	if few := tooFew(t.requests, samples, model.DefaultMinSamples); few != "" {
 		return model.VerdictInconclusive, few
 	}
@@ -215,6 +226,9 @@ func coverage(g model.CoverageGate, t traffic) (model.GateVerdict, string) {
 	if t.nodes == 0 {
 		return model.VerdictPass, unchanged
 	}
+	if untold := t.untold(); untold != "" {
+		return model.VerdictInconclusive, untold
+	}
 	if few := tooFew(t.requests, g.MinSamples, model.DefaultMinSamples); few != "" {
 		return model.VerdictInconclusive, few
 	}
@@ -233,6 +247,9 @@ func comparison(g model.ComparisonGate, moved, others traffic) (model.GateVerdic
 	}
 	if others.nodes == 0 {
 		return model.VerdictInconclusive, "no node of the target is left to compare with: leave the gate out of the last wave"
+	}
+	if untold := moved.untold(); untold != "" {
+		return model.VerdictInconclusive, "of the moved nodes: " + untold
 	}
 	if few := tooFew(moved.requests, g.MinSamples, model.DefaultComparisonSamples); few != "" {
 		return model.VerdictInconclusive, "of the moved nodes: " + few

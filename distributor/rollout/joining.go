@@ -49,12 +49,15 @@ func Grants(labels map[string]string, reports bool, rollouts []model.Rollout) ma
 	return grants
 }
 
-// Stands says whether a rollout has completed a wave that had nodes, and was not rolled back.
+// Stands says whether a rollout has completed a wave that had nodes and moved all their requests, and was not rolled back.
 func Stands(r model.Rollout) bool {
 	if r.Phase == model.RolloutRollingBack || r.Phase == model.RolloutRolledBack {
 		return false
 	}
-	for _, w := range r.Waves {
+	for i, w := range r.Waves {
+		if i < len(r.Spec.Waves) && r.Spec.Waves[i].Cohort != (model.Cohort{}) {
+			continue // what is under test is not given to nodes that join
+		}
 		if len(w.Nodes) > 0 && !w.EndedAt.IsZero() {
 			return true
 		}
@@ -84,7 +87,7 @@ func (m *machine) join(ev Join) (bool, error) {
 		From: ev.From, FromGiven: ev.FromGiven, Chain: ev.Node.TargetChain, FromChain: ev.FromChain,
 	})
 	m.joined(id)
-	m.assign(id, release)
+	m.assign(id, release, model.Cohort{})
 	return true, nil
 }
 

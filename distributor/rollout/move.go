@@ -19,7 +19,7 @@ func (m *machine) move() {
 // advance moves as many nodes of the wave as may be on their way at once, and says how many are left. A wave that can move nobody, since
 // others take the room, or it is frozen, does not come nearer to its deadline, unless nodes that it has moved are late.
 func (m *machine) advance() int {
-	waiting := slices.DeleteFunc(m.assignable(), func(id string) bool { return moved(m.state.Nodes[id]) })
+	waiting := slices.DeleteFunc(m.assignable(), func(id string) bool { return m.movedWithWave(m.state.Nodes[id]) })
 	if len(waiting) == 0 {
 		return 0
 	}
@@ -29,7 +29,10 @@ func (m *machine) advance() int {
 	}
 	room, left := m.room(), 0
 	for _, id := range waiting {
-		if takesRoom(m.view(id)) {
+		p, v := m.state.Nodes[id], m.view(id)
+		// One that was moved before leaves what it serves, and counts already if it is on its way.
+		again := moved(p) && p.State != model.NodeMoving && v.Reports && Present(v)
+		if !moved(p) && takesRoom(v) || again {
 			if room <= 0 {
 				left++
 				continue
@@ -51,7 +54,7 @@ func (m *machine) advance() int {
 // hold says what the wave waits for. Its deadline stands still, unless a counted node that it has moved has yet to serve.
 func (m *machine) hold(what string) {
 	for _, id := range m.waveNodes() {
-		if p := m.state.Nodes[id]; moved(p) && p.State != model.NodeServing {
+		if p := m.state.Nodes[id]; m.movedWithWave(p) && p.State != model.NodeServing {
 			m.wait(what)
 			return
 		}
@@ -66,13 +69,20 @@ func takesRoom(v NodeView) bool { return v.Reports && Present(v) && !Unsettled(v
 // moveNode assigns the release to a node of the wave, one that is away too.
 func (m *machine) moveNode(id string) {
 	p := m.state.Nodes[id]
-	p.MovedAt, p.Restarts = m.now, m.views[id].Restarts
-	if !p.Uncounted {
+	v := m.view(id)
+	p.MovedAt, p.Restarts = m.now, v.Restarts
+	if p.Cohort != m.waveSpec().Cohort { // it was moved before, with another one
+		p.Cohort = m.waveSpec().Cohort
+		p.Chain = model.SplitHash(p.FromChain, v.TargetChain, p.Cohort)
+	}
+	if p.Uncounted {
+		p.State = model.NodeAway // until its row says otherwise: one that an earlier wave moved may have served
+	} else {
 		p.State, p.Reason = model.NodeMoving, ""
 	}
 	m.set(id, p)
-	if release, ok := ReleaseFor(m.state, id); ok && m.view(id).Assigned != release {
-		m.assign(id, release)
+	if release, ok := ReleaseFor(m.state, id); ok && !m.inRow(p, v) {
+		m.assign(id, release, p.Cohort)
 	}
 }
 
@@ -110,11 +120,12 @@ func (m *machine) servingNothing() int {
 // Unsettled says whether a node that this rollout has not moved is there, was given something, and serves nothing or is on its way to what it was
 // given: by a rollout that was aborted, that has given it up, or by an emergency. The caller counts those that are not in an observation.
 func Unsettled(v NodeView) bool {
-	return v.Reports && v.Given && Present(v) && (v.Serving == "" || v.Serving != v.CurrentChain && !settledElsewhere(v))
+	return v.Reports && v.Given && Present(v) && (v.Serving == "" || v.Serving != rowChain(v) && !settledElsewhere(v))
 }
 
 // settledElsewhere says whether a node goes nowhere from what it serves, though it is not what it was given: it has refused that for good, or
 // serves it without a filter.
 func settledElsewhere(v NodeView) bool {
-	return v.CurrentChain == "" || says(v, v.CurrentChain, model.ChainDegraded) || says(v, v.CurrentChain, model.ChainRejected) && v.Ledger.Final
+	given := rowChain(v)
+	return given == "" || says(v, given, model.ChainDegraded) || says(v, given, model.ChainRejected) && v.Ledger.Final
 }

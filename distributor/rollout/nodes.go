@@ -52,11 +52,10 @@ func (m *machine) follow() {
 		next := p
 		// The caller's count may have begun again from zero.
 		next.Restarts = min(p.Restarts, v.Restarts)
-		release, _ := ReleaseFor(m.state, id)
 		if p.Uncounted {
-			next = followUncounted(next, v, v.Assigned == release)
+			next = followUncounted(next, v, m.inRow(p, v))
 		} else {
-			next = followCounted(next, v, v.Assigned == release)
+			next = followCounted(next, v, m.inRow(p, v))
 		}
 		if next != p {
 			m.set(id, next)

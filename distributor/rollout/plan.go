@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,6 +12,10 @@ import (
 type Planned struct {
 	// Waves in order, each with the nodes that it would take, in the order in which it takes them.
 	Waves [][]PlannedNode
+	// Cohorts are those of the waves, in the same order; zero: all requests.
+	Cohorts []model.Cohort
+	// PassedOver are the nodes that waves with a cohort would pass over, since they cannot run two chains side by side, by id.
+	PassedOver []PlannedNode
 	// LeftOut are the nodes of the target that no wave would take, by id.
 	LeftOut []PlannedNode
 }
@@ -35,22 +40,36 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 		m.views[v.ID] = v
 	}
 	var plan Planned
+	passed := map[string]string{}
 	for wave := range m.state.Spec.Waves {
 		m.state.Wave = wave
 		s := m.survey()
 		taken := []PlannedNode{}
 		for _, c := range choose(m.waveSpec(), m.waveSelectors[wave], s.candidates, s.reached, s.total) {
 			p := m.atWaveStart(c.view)
+			from := p.FromChain
+			if c.again {
+				from = m.state.Nodes[c.view.ID].Chain
+			}
 			m.set(c.view.ID, p)
-			taken = append(taken, PlannedNode{ID: c.view.ID, Reason: p.Reason, From: p.FromChain, To: p.Chain})
+			taken = append(taken, PlannedNode{ID: c.view.ID, Reason: p.Reason, From: from, To: p.Chain})
 		}
-		plan.Waves = append(plan.Waves, taken)
+		for id, reason := range s.passed {
+			passed[id] = reason
+		}
+		plan.Waves, plan.Cohorts = append(plan.Waves, taken), append(plan.Cohorts, m.waveSpec().Cohort)
+	}
+	for _, id := range slices.Sorted(maps.Keys(passed)) {
+		plan.PassedOver = append(plan.PassedOver, m.leftOut(id, passed[id]))
 	}
 	s := m.survey()
 	for id, reason := range s.skipped {
 		plan.LeftOut = append(plan.LeftOut, m.leftOut(id, reason))
 	}
 	for _, c := range s.candidates {
+		if c.again {
+			continue // a wave has taken it, if with some of its requests only
+		}
 		plan.LeftOut = append(plan.LeftOut, m.leftOut(c.view.ID, "no wave reaches it"))
 	}
 	slices.SortFunc(plan.LeftOut, func(a, b PlannedNode) int { return strings.Compare(a.ID, b.ID) })

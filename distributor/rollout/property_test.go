@@ -56,7 +56,9 @@ type world struct {
 	*fleet
 	t    *testing.T
 	rand *rand.Rand
-	r    model.Rollout
+	// tests decides about waves with a cohort, so that worlds without one are what they were before there were any.
+	tests *rand.Rand
+	r     model.Rollout
 	// real time passes evenly; shown is what the distributor's clock says.
 	real, shown time.Time
 	lostAt      map[string]time.Time
@@ -69,7 +71,7 @@ type world struct {
 
 // chaos runs one rollout to its end.
 func chaos(t *testing.T, seed uint64) model.RolloutPhase {
-	w := newWorld(t, rand.New(rand.NewPCG(seed, 7)))
+	w := newWorld(t, rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 11)))
 	for range 150 {
 		w.turn()
 	}
@@ -90,9 +92,9 @@ func chaos(t *testing.T, seed uint64) model.RolloutPhase {
 	return ""
 }
 
-func newWorld(t *testing.T, random *rand.Rand) *world {
+func newWorld(t *testing.T, random, tests *rand.Rand) *world {
 	w := &world{
-		fleet: newFleet(1 + random.IntN(9)), t: t, rand: random, real: epoch, shown: epoch,
+		fleet: newFleet(1 + random.IntN(9)), t: t, rand: random, tests: tests, real: epoch, shown: epoch,
 		lostAt: map[string]time.Time{}, flawed: map[string]bool{},
 	}
 	if random.IntN(2) == 0 {
@@ -113,6 +115,11 @@ func newWorld(t *testing.T, random *rand.Rand) *world {
 			n.Unloadable = "it lacks an import"
 		case 4:
 			n.Labels = map[string]string{"env": "test"}
+		case 5:
+			n.CannotSplit = "its Envoy is too old"
+		}
+		if !n.Given {
+			n.CannotSplit = "it has no chain yet"
 		}
 	}
 	spec := model.RolloutSpec{Release: after, Selector: "env=prod", Waves: w.waves(), IncludeUnreported: random.IntN(2) == 0, MaxNotServing: max(0, random.IntN(6)-2)}
@@ -141,7 +148,8 @@ func (w *world) undo(spec model.RolloutSpec) model.Rollout {
 }
 
 func (w *world) waves() []model.WaveSpec {
-	var waves []model.WaveSpec
+	waves := w.cohorts()
+	tested := len(waves) > 0
 	nodes, percent := 0, 0
 	for range w.rand.IntN(5) {
 		wave := model.WaveSpec{Soak: time.Duration(w.rand.IntN(3)*w.rand.IntN(40)) * time.Second}
@@ -159,6 +167,9 @@ func (w *world) waves() []model.WaveSpec {
 			if percent == 100 {
 				continue
 			}
+			if tested && percent >= 40 {
+				continue // the last wave is to be the one that reaches all
+			}
 			percent = min(100, percent+1+w.rand.IntN(60))
 			wave.Percent = percent
 		default:
@@ -166,8 +177,27 @@ func (w *world) waves() []model.WaveSpec {
 		}
 		waves = append(waves, wave)
 	}
-	if w.rand.IntN(2) == 0 && percent < 100 {
+	if (w.rand.IntN(2) == 0 || tested) && percent < 100 {
 		waves = append(waves, model.WaveSpec{Percent: 100})
+	}
+	return waves
+}
+
+// cohorts are waves in which a part of the requests takes the release; in most worlds there are none.
+func (w *world) cohorts() []model.WaveSpec {
+	if w.tests.IntN(3) > 0 {
+		return nil
+	}
+	var waves []model.WaveSpec
+	if w.tests.IntN(2) == 0 {
+		waves = append(waves, model.WaveSpec{Nodes: 1 + w.tests.IntN(3), Cohort: model.Cohort{Header: model.CohortHeader{Name: "x-canary", Value: "1"}}})
+	}
+	for share := 1 + w.tests.IntN(40); share < 100 && len(waves) < 4; share += 1 + w.tests.IntN(60) {
+		wave := model.WaveSpec{Percent: 1 + w.tests.IntN(100), Cohort: model.Cohort{Percent: share}, Soak: time.Duration(w.tests.IntN(20)) * time.Second}
+		if w.tests.IntN(3) == 0 {
+			wave.Gates = w.gates()
+		}
+		waves = append(waves, wave)
 	}
 	return waves
 }
@@ -261,7 +291,7 @@ func (w *world) live(id string) {
 		return
 	}
 	n.Fetched = n.Fetched || w.rand.IntN(3) == 0
-	if n.Assigned == after && w.flawed[id] && w.flaw != flawless {
+	if (n.Assigned == after || n.Split != model.NodeSplit{}) && w.flawed[id] && w.flaw != flawless {
 		w.misbehave(n)
 		return
 	}
@@ -272,7 +302,7 @@ func (w *world) live(id string) {
 }
 
 func (w *world) misbehave(n *NodeView) {
-	chain := w.chain(after)
+	chain := w.chainOn(n)
 	switch w.flaw {
 	case rejected:
 		n.Ledger = model.LedgerEntry{Chain: chain, State: model.ChainRejected, Step: "probe", Reason: "no such import", Final: true}
@@ -304,6 +334,9 @@ func (w *world) requests(n *NodeView, percentFailed int64) {
 	n.Stats.Requests += more
 	n.Stats.Errors += more * percentFailed / 100
 	n.Stats.Seen += more
+	if n.Split != (model.NodeSplit{}) && w.rand.IntN(8) > 0 {
+		n.Stats.Cohort = model.CohortStatistics{Known: true, Requests: n.Stats.Requests, Errors: n.Stats.Errors, Seen: n.Stats.Seen}
+	}
 	n.Lately.Requests += more
 }
 
@@ -343,7 +376,7 @@ func (w *world) faults() {
 func (w *world) newcomer() Event {
 	w.joined++
 	id := fmt.Sprintf("new%d", w.joined)
-	w.nodes[id] = &NodeView{ID: id, Labels: map[string]string{"env": "prod", "zone": "b"}, Connected: true, Reports: true}
+	w.nodes[id] = &NodeView{ID: id, Labels: map[string]string{"env": "prod", "zone": "b"}, Connected: true, Reports: true, CannotSplit: "it has no chain yet"}
 	return Join{Node: w.view(w.r, id), From: before, FromGiven: w.rand.IntN(2) == 0, FromChain: w.chain(before)}
 }
 
@@ -375,9 +408,11 @@ func (w *world) checkEnd() {
 		n := w.nodes[id]
 		release, _ := ReleaseFor(w.r, id)
 		switch {
+		case w.r.Phase == model.RolloutDone && moved(p) && n.Split != model.NodeSplit{}:
+			w.t.Errorf("done, but %s has two chains, %+v %+v\n%s", id, n.Split, p, (&drive{r: w.r}).history())
 		case w.r.Phase == model.RolloutDone && moved(p) && !p.Uncounted && (p.State != model.NodeServing || n.Assigned != release):
 			w.t.Errorf("done, but %s is %s and has %v", id, p.State, n.Assigned)
-		case w.r.Phase == model.RolloutRolledBack && moved(p) && p.FromGiven && n.Assigned != p.From && p.State != model.NodeFailed:
+		case w.r.Phase == model.RolloutRolledBack && moved(p) && p.FromGiven && (n.Assigned != p.From || n.Split != model.NodeSplit{}) && p.State != model.NodeFailed:
 			w.t.Errorf("rolled back, but %s is %s and has %v", id, p.State, n.Assigned)
 		case w.r.Phase == model.RolloutRolledBack && p.State == model.NodeFailed && p.Reason == "":
 			w.t.Errorf("%s failed without a reason", id)
@@ -495,18 +530,20 @@ func (c *checker) stillness(was, next model.Rollout, actions []Action) {
 func (c *checker) share(was, next model.Rollout, observe Observe) {
 	for i := len(was.Waves); i < len(next.Waves); i++ {
 		spec, chosen := next.Spec.Waves[i], next.Waves[i].Nodes
-		reached := map[string]bool{}
+		// all are those that were taken; reached have what the wave gives.
+		all, reached := map[string]bool{}, map[string]bool{}
 		for id, p := range was.Nodes {
 			if p.Wave >= 0 || moved(p) {
-				reached[id] = true
+				all[id], reached[id] = true, p.Cohort == spec.Cohort || p.State == model.NodeSkipped
 			}
 		}
-		for _, w := range next.Waves[len(was.Waves):i] {
+		for j, w := range next.Waves[len(was.Waves):i] {
 			for _, id := range w.Nodes {
-				reached[id] = true
+				all[id], reached[id] = true, next.Spec.Waves[len(was.Waves)+j].Cohort == spec.Cohort
 			}
 		}
-		total := len(reached)
+		maps.DeleteFunc(reached, func(_ string, is bool) bool { return !is })
+		total := len(all)
 		for _, v := range observe.Nodes {
 			member := v.Labels["env"] == "prod"
 			if next.Undoes != "" {
@@ -514,10 +551,11 @@ func (c *checker) share(was, next model.Rollout, observe Observe) {
 			} else if !v.Reports && !next.Spec.IncludeUnreported {
 				member = false
 			}
-			if member && !reached[v.ID] && v.Unloadable == "" {
+			if member && !all[v.ID] && v.Unloadable == "" {
 				total++
 			}
-			if slices.Contains(chosen, v.ID) && (!member || reached[v.ID] || v.Unloadable != "" || (spec.Selector != "" && "zone="+v.Labels["zone"] != spec.Selector)) {
+			split := spec.Cohort != model.Cohort{} && v.CannotSplit != ""
+			if slices.Contains(chosen, v.ID) && (reached[v.ID] || !all[v.ID] && (!member || v.Unloadable != "" || split) || (spec.Selector != "" && "zone="+v.Labels["zone"] != spec.Selector)) {
 				c.t.Fatalf("wave %d takes %s, which it may not", i, v.ID)
 			}
 		}
@@ -557,9 +595,9 @@ func (c *checker) evidence(was, next model.Rollout, observe Observe) {
 					c.t.Fatalf("wave %d is complete, and %s serves %q", i, id, v.Serving)
 				}
 			}
-			if v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
-				requests += v.Stats.Requests
-				errors += v.Stats.Errors
+			if stats, known := told(p, v.Stats); known && v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
+				requests += stats.Requests
+				errors += stats.Errors
 			}
 		}
 		if len(w.Nodes) == 0 {
@@ -622,7 +660,9 @@ func (c *checker) explained(next model.Rollout, actions []Action) {
 		inWave := known && p.Wave >= 0 && slices.Contains(next.Waves[p.Wave].Nodes, a.Node)
 		joined := known && p.Wave == -1 && p.Uncounted && slices.ContainsFunc(next.History, func(t model.Transition) bool { return strings.Contains(t.Message, reasonJoined) })
 		on := ok && a.Release == release && (next.Phase == model.RolloutMoving || next.Phase == model.RolloutSoaking || next.Phase == model.RolloutFetching)
-		back := p.FromGiven && a.Release == p.From && (next.Phase == model.RolloutRollingBack || next.Phase == model.RolloutRolledBack)
+		// A node of a wave gets what that wave gives, and no more of its requests than that; the way back is whole.
+		on = on && a.Cohort == p.Cohort && (!inWave || a.Cohort == next.Spec.Waves[p.Wave].Cohort)
+		back := p.FromGiven && a.Release == p.From && a.Cohort == (model.Cohort{}) && (next.Phase == model.RolloutRollingBack || next.Phase == model.RolloutRolledBack)
 		if seen[a.Node] || !moved(p) || !(inWave || joined) || !(on || back) || a.Layer != next.Layer || a.Given != (a.Release != model.ReleaseID{}) {
 			c.t.Fatalf("in phase %s nothing explains %+v (%+v)", next.Phase, a, p)
 		}

@@ -19,11 +19,11 @@ func (m *machine) rebase() bool {
 		}
 		next := p
 		// A chain that cannot be rendered is empty, and is no chain to go by.
-		if p.Chain != "" && v.TargetChain != "" {
-			next.Chain = v.TargetChain
-		}
 		if p.FromChain != "" && v.FromChain != "" {
 			next.FromChain = v.FromChain
+		}
+		if p.Chain != "" && v.TargetChain != "" {
+			next.Chain = model.SplitHash(next.FromChain, v.TargetChain, p.Cohort)
 		}
 		if next == p {
 			continue

@@ -73,7 +73,7 @@ func (m *machine) sendBack() {
 		}
 		p.BackAt = m.now
 		m.set(id, p)
-		m.assign(id, p.From)
+		m.assign(id, p.From, model.Cohort{})
 		sent = true
 	}
 	if sent {
@@ -115,8 +115,8 @@ func (m *machine) rollingBack() {
 			open++ // its turn comes
 			continue
 		}
-		if known && v.Assigned != p.From {
-			m.assign(id, p.From)
+		if known && !m.backInRow(p, v) {
+			m.assign(id, p.From, model.Cohort{})
 		}
 		next, why, isolate := m.cameBack(p, v, known)
 		if next != p.State {
@@ -166,9 +166,9 @@ func (m *machine) cameBack(p model.NodeProgress, v NodeView, known bool) (state 
 	switch {
 	case !known:
 		return model.NodeFailed, "is not known any more", false
-	case v.Assigned != p.From && over:
+	case !m.backInRow(p, v) && over:
 		return model.NodeFailed, "could not be assigned what it had", true
-	case v.Assigned != p.From:
+	case !m.backInRow(p, v):
 		return model.NodeRollingBack, "", false
 	case p.FromChain == "" || serves(v, p.FromChain) || v.Serving == p.FromChain:
 		// Degraded counts: that is how the node was before.

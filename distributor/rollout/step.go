@@ -184,8 +184,8 @@ func (m *machine) forget(id string) {
 }
 
 // assign asks for one assignment a node: within a step the last word stands.
-func (m *machine) assign(id string, release model.ReleaseID) {
-	action := Assign{Node: id, Layer: m.state.Layer, Release: release, Given: release != model.ReleaseID{}}
+func (m *machine) assign(id string, release model.ReleaseID, cohort model.Cohort) {
+	action := Assign{Node: id, Layer: m.state.Layer, Release: release, Given: release != model.ReleaseID{}, Cohort: cohort}
 	if at, again := m.assigned[id]; again {
 		m.actions[at] = action
 		return

@@ -20,10 +20,16 @@ type NodeView struct {
 	Reports bool
 	// Assigned is the release of the rollout's layer in the node's row; zero for none.
 	Assigned model.ReleaseID
+	// Split is the release under test in the node's row, of whatever layer; zero for none.
+	Split model.NodeSplit
+	// RowChain is the hash of the chain that the row renders to, with what is under test. Empty: CurrentChain is that.
+	RowChain string
+	// CannotSplit says why the node cannot run two chains side by side; empty when it can. Such a node waits for a wave without a cohort.
+	CannotSplit string
 	// Given: the node was given a release of some layer at least once.
 	Given bool
-	// TargetChain is the hash of the chain rendered with the release that ReleaseFor names for the node, CurrentChain that
-	// of the chain rendered with Assigned. CurrentChain is empty when the node was never given anything.
+	// TargetChain is the hash of the chain rendered with the release that ReleaseFor names for the node, for all requests, CurrentChain that
+	// of the chain rendered with Assigned, without a release of the layer under test. CurrentChain is empty when the node was never given anything.
 	TargetChain  string
 	CurrentChain string
 	// FromChain is that of the chain rendered with the release that the rollout would take the node back to; empty where the node is not in

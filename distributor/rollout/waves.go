@@ -38,6 +38,8 @@ func order(rollout, node string) uint64 {
 // candidate is a node that a wave may take.
 type candidate struct {
 	view NodeView
+	// again: an earlier wave moved it with another cohort. Such a node is taken before others: what a wave widens is first what is there.
+	again bool
 	// tier: a lower one is taken first, so that a wave proves as much as it can.
 	tier  tier
 	place uint64
@@ -80,14 +82,21 @@ type survey struct {
 	candidates []candidate
 	// skipped says why a node of the target cannot be taken.
 	skipped map[string]string
-	// reached were taken before; total is these and the candidates.
+	// passed says why a node cannot run two chains side by side: a wave with a cohort passes it over.
+	passed map[string]string
+	// reached run the release as the wave has it, since they were taken before; total is all that were taken, and the candidates.
 	reached, total int
 }
 
 func (m *machine) survey() survey {
-	s := survey{skipped: map[string]string{}}
-	for _, p := range m.state.Nodes {
-		if taken(p) {
+	s := survey{skipped: map[string]string{}, passed: map[string]string{}}
+	cohort := m.waveSpec().Cohort
+	for id, p := range m.state.Nodes {
+		switch {
+		case !taken(p):
+		case p.State != model.NodeSkipped && p.Cohort != cohort:
+			s.candidates = append(s.candidates, candidate{view: m.view(id), again: true, place: order(m.state.Name, id)})
+		default:
 			s.reached++
 		}
 	}
@@ -104,15 +113,28 @@ func (m *machine) survey() survey {
 			s.skipped[id] = "is isolated: " + v.Isolated + "; waft nodes release lets waves take it again"
 		case v.HeldBy != "":
 			s.skipped[id] = fmt.Sprintf("rollout/%s holds it", v.HeldBy)
+		case cohort != model.Cohort{} && v.CannotSplit != "":
+			s.passed[id] = v.CannotSplit
 		default:
 			s.candidates = append(s.candidates, candidate{view: v, tier: tierOf(v), place: order(m.state.Name, id)})
 		}
 	}
 	slices.SortFunc(s.candidates, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.tier, b.tier), cmp.Compare(a.place, b.place), strings.Compare(a.view.ID, b.view.ID))
+		return cmp.Or(first(a.again, b.again), cmp.Compare(a.tier, b.tier), cmp.Compare(a.place, b.place), strings.Compare(a.view.ID, b.view.ID))
 	})
-	s.total = s.reached + len(s.candidates)
+	s.total = s.reached + len(s.candidates) + len(s.passed)
 	return s
+}
+
+// first orders what is so before what is not.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }
 
 // targets says whether a node belongs to the target by what it is now.
@@ -135,14 +157,14 @@ func taken(p model.NodeProgress) bool { return p.Wave >= 0 || moved(p) }
 
 // beginWave chooses and freezes the nodes of a wave. A wave without any is complete at once.
 func (m *machine) beginWave(wave int) {
-	s := m.survey()
 	m.state.Wave = wave
+	s := m.survey()
 	chosen := choose(m.waveSpec(), m.waveSelectors[wave], s.candidates, s.reached, s.total)
 	m.replaceSkipped(s.skipped)
 	ids := make([]string, 0, len(chosen))
 	for _, c := range chosen {
 		ids = append(ids, c.view.ID)
-		m.set(c.view.ID, m.atWaveStart(c.view))
+		m.set(c.view.ID, m.chosen(c))
 	}
 	m.state.Waves = append(m.state.Waves, model.WaveState{Nodes: ids, StartedAt: m.now, Deadline: m.now.Add(deadline(m.waveSpec()))})
 	if len(ids) == 0 {
@@ -154,11 +176,17 @@ func (m *machine) beginWave(wave int) {
 		m.completeWave(why)
 		return
 	}
-	m.enter(model.RolloutFetching, Actor, "%s takes %d of %s: %s", m.waveName(), len(ids), plural(s.total, "node"), list(ids))
+	of := ""
+	if cohort := m.waveSpec().Cohort; cohort != (model.Cohort{}) {
+		of = ", with " + cohort.String()
+	}
+	m.enter(model.RolloutFetching, Actor, "%s takes %d of %s%s: %s", m.waveName(), len(ids), plural(s.total, "node"), of, list(ids))
 }
 
 func whyEmpty(w model.WaveSpec, s survey) string {
 	switch {
+	case len(s.candidates) == 0 && len(s.passed) > 0:
+		return "no further node can run two chains side by side"
 	case s.total == 0 && len(s.skipped) > 0:
 		return "no node of the target can be taken"
 	case s.total == 0:
@@ -169,11 +197,23 @@ func whyEmpty(w model.WaveSpec, s survey) string {
 	return fmt.Sprintf("its share, %d of %s, is reached already", share(w, s.total), plural(s.total, "node"))
 }
 
+// chosen is a node as its wave takes it. One that was moved before keeps what it has, and what it must be able to go back to, until it is moved again.
+func (m *machine) chosen(c candidate) model.NodeProgress {
+	if !c.again {
+		return m.atWaveStart(c.view)
+	}
+	p := m.state.Nodes[c.view.ID]
+	p.Wave = m.state.Wave
+	return p
+}
+
 // atWaveStart is a node as its wave takes it, with what it must be able to go back to.
 func (m *machine) atWaveStart(v NodeView) model.NodeProgress {
+	cohort := m.waveSpec().Cohort
 	p := model.NodeProgress{
 		State: model.NodeFetching, Wave: m.state.Wave, Since: m.now,
-		From: v.Assigned, FromGiven: v.Given, Chain: v.TargetChain, FromChain: v.CurrentChain,
+		From: v.Assigned, FromGiven: v.Given, Chain: model.SplitHash(v.CurrentChain, v.TargetChain, cohort), FromChain: v.CurrentChain,
+		Cohort: cohort,
 	}
 	switch tierOf(v) {
 	case tierAway:
@@ -229,6 +269,9 @@ func (m *machine) dropFromFetching() {
 		case v.Unloadable != "":
 			p.State, p.Uncounted, p.Reason = model.NodeSkipped, true, "its Envoy cannot load the release: "+v.Unloadable
 			m.set(id, p)
+		case p.Cohort != model.Cohort{} && v.CannotSplit != "":
+			p.State, p.Uncounted, p.Reason = model.NodeSkipped, true, v.CannotSplit
+			m.set(id, p)
 		case p.State == model.NodeFetching && !Present(v):
 			m.set(id, notCounted(p, reasonAway))
 		}
@@ -241,7 +284,7 @@ func (m *machine) recount() []string {
 	var back []string
 	for _, id := range m.wave().Nodes {
 		p := m.state.Nodes[id]
-		if p.State == model.NodeAway && tierOf(m.view(id)) < tierAway {
+		if p.State == model.NodeAway && !moved(p) && tierOf(m.view(id)) < tierAway {
 			p.State, p.Uncounted, p.Reason = model.NodeFetching, false, ""
 			m.set(id, p)
 			back = append(back, id)
@@ -269,8 +312,8 @@ func (m *machine) assignAgain() []string {
 		if !known || !moved(p) || (p.State != model.NodeMoving && p.State != model.NodeAway) {
 			continue
 		}
-		if release, ok := ReleaseFor(m.state, id); ok && v.Assigned != release {
-			m.assign(id, release)
+		if release, ok := ReleaseFor(m.state, id); ok && !m.inRow(p, v) {
+			m.assign(id, release, p.Cohort)
 			lost = append(lost, id)
 		}
 	}

@@ -1,0 +1,49 @@
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// movedWithWave says whether a node of the current wave was assigned what the wave gives: one that an earlier wave moved with another cohort is
+// moved, and still to be moved on.
+func (m *machine) movedWithWave(p model.NodeProgress) bool {
+	return moved(p) && p.Cohort == m.waveSpec().Cohort
+}
+
+// inRow says whether the node's row has what the rollout last gave it.
+func (m *machine) inRow(p model.NodeProgress, v NodeView) bool {
+	release, _ := ReleaseFor(m.state, v.ID)
+	if p.Cohort != (model.Cohort{}) {
+		return v.Assigned == p.From && v.Split == model.NodeSplit{Layer: m.state.Layer, Release: release, Cohort: p.Cohort}
+	}
+	return v.Assigned == release && v.Split.Layer != m.state.Layer
+}
+
+// backInRow says whether the node's row has what it had before, for all requests.
+func (m *machine) backInRow(p model.NodeProgress, v NodeView) bool {
+	return v.Assigned == p.From && v.Split.Layer != m.state.Layer
+}
+
+// told is what a moved node has served with the release. Where it has two chains, that is what took the one under test; false where it cannot tell.
+func told(p model.NodeProgress, s model.Statistics) (model.Statistics, bool) {
+	if p.Cohort == (model.Cohort{}) {
+		return s, true
+	}
+	c := s.Cohort
+	return model.Statistics{Chain: s.Chain, At: s.At, Requests: c.Requests, Errors: c.Errors, Denied: c.Denied, Seen: c.Seen}, c.Known
+}
+
+// untold says why nothing can be said of the traffic; empty where it can.
+func (t traffic) untold() string {
+	if t.mute == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s cannot tell the cohort's requests from the others: none has been served, or its Envoy is older than 1.40, or was started by an older agent",
+		plural(t.mute, "node"))
+}
+
+// rowChain is the chain that the node is to run by its row.
+func rowChain(v NodeView) string { return cmp.Or(v.RowChain, v.CurrentChain) }

@@ -1,0 +1,211 @@
+package rollout
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+var (
+	byHeader = model.Cohort{Header: model.CohortHeader{Name: "x-canary", Value: "1"}}
+	fifth    = model.Cohort{Percent: 20}
+)
+
+// goOn has the current wave fetched, served and soaked.
+func (d *drive) goOn() {
+	d.t.Helper()
+	d.fleet.fetchAll()
+	d.look(time.Second)
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.look(time.Minute)
+}
+
+// TestCohortsGrow moves one node by header, then by share, then wholly, and the others at the end.
+func TestCohortsGrow(t *testing.T) {
+	d := newDrive(t, newFleet(3),
+		model.WaveSpec{Nodes: 1, Soak: time.Second, Cohort: byHeader},
+		model.WaveSpec{Nodes: 2, Soak: time.Second, Cohort: fifth},
+		model.WaveSpec{Nodes: 1, Soak: time.Second},
+		model.WaveSpec{Percent: 100})
+	d.look(0)
+	first := d.first()
+	counts := func(header, share, whole, none int) {
+		t.Helper()
+		got := [4]int{}
+		for _, n := range d.fleet.nodes {
+			switch {
+			case n.Split.Cohort == byHeader:
+				got[0]++
+			case n.Split.Cohort == fifth:
+				got[1]++
+			case n.Assigned == after:
+				got[2]++
+			default:
+				got[3]++
+			}
+		}
+		if got != [4]int{header, share, whole, none} {
+			t.Fatalf("by header, by share, wholly and not: %v; want %v\n%s", got, [4]int{header, share, whole, none}, d.history())
+		}
+	}
+	d.fleet.fetchAll()
+	for wave, want := range [][4]int{{1, 0, 0, 2}, {0, 2, 0, 1}, {0, 1, 1, 1}} {
+		d.look(time.Second)
+		d.want(model.RolloutMoving, wave)
+		counts(want[0], want[1], want[2], want[3])
+		if p := d.r.Nodes[first]; wave < 2 && (d.fleet.nodes[first].Assigned != before || p.From != before || p.FromChain != chainOf(before)) {
+			t.Fatalf("what the rest takes, and what it goes back to, must stay: %+v, %+v", d.fleet.nodes[first], p)
+		}
+		d.fleet.serveAll()
+		d.look(time.Second)
+		d.want(model.RolloutSoaking, wave)
+		d.look(time.Second)
+	}
+	// The node that stands by share is moved on with the last wave.
+	d.want(model.RolloutMoving, 3)
+	d.goOn()
+	d.want(model.RolloutDone, 3)
+	counts(0, 0, 3, 0)
+	if restore, kept := Restore(d.r); len(restore) != 3 || len(kept) != 0 || restore[first] != before {
+		t.Errorf("an undo gives back %v, keeps %v", restore, kept)
+	}
+}
+
+// TestCohortGoesBack fails a wave that moves a node on, in each phase: it goes back to the one chain that it had.
+func TestCohortGoesBack(t *testing.T) {
+	for _, phase := range []string{"tested", "moving on", "moved on"} {
+		t.Run(phase, func(t *testing.T) {
+			d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Cohort: byHeader, Soak: time.Second}, model.WaveSpec{Nodes: 1, Cohort: fifth, Soak: time.Minute}, model.WaveSpec{Percent: 100})
+			d.toSoaking()
+			if phase != "tested" {
+				d.look(time.Second)
+				d.look(time.Second)
+				d.want(model.RolloutMoving, 1)
+			}
+			if phase == "moved on" {
+				d.fleet.serveAll()
+				d.look(time.Second)
+				d.want(model.RolloutSoaking, 1)
+			}
+			n := d.fleet.nodes[d.first()]
+			n.Restarts++
+			d.look(time.Second)
+			d.want(model.RolloutRollingBack, d.r.Wave)
+			if n.Assigned != before || n.Split != (model.NodeSplit{}) {
+				t.Fatalf("it was given %+v", n)
+			}
+			d.look(time.Second)
+			if d.want(model.RolloutRollingBack, d.r.Wave); n.Serving == chainOf(before) {
+				t.Fatal("it serves one chain already")
+			}
+			d.fleet.serveAll()
+			d.look(time.Second)
+			d.want(model.RolloutRolledBack, d.r.Wave)
+		})
+	}
+}
+
+// TestCohortPassesOver: nodes that cannot run two chains wait for a wave without a cohort, and a plan names them.
+func TestCohortPassesOver(t *testing.T) {
+	d := newDrive(t, newFleet(4), model.WaveSpec{Percent: 100, Cohort: fifth, Soak: time.Second}, model.WaveSpec{Percent: 100})
+	d.fleet.nodes["n2"].CannotSplit = "it runs Envoy 1.36.4"
+	plan, err := Plan(d.r, d.fleet.observe(d.r).Nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.PassedOver) != 1 || plan.PassedOver[0].ID != "n2" || plan.PassedOver[0].Reason != "it runs Envoy 1.36.4" || len(plan.LeftOut) != 0 {
+		t.Errorf("it passes over %+v, leaves out %+v", plan.PassedOver, plan.LeftOut)
+	}
+	if len(plan.Waves[0]) != 3 || len(plan.Waves[1]) != 4 || plan.Cohorts[0] != fifth || plan.Cohorts[1] != (model.Cohort{}) {
+		t.Errorf("waves %+v, cohorts %+v", plan.Waves, plan.Cohorts)
+	}
+	for _, n := range plan.Waves[1] {
+		if want := model.SplitHash(chainOf(before), chainOf(after), fifth); n.ID != "n2" && n.From != want || n.ID == "n2" && n.From != chainOf(before) || n.To != chainOf(after) {
+			t.Errorf("%+v", n)
+		}
+	}
+	d.toSoaking()
+	if len(d.r.Waves[0].Nodes) != 3 || d.fleet.nodes["n2"].Split != (model.NodeSplit{}) {
+		t.Fatalf("it took %v", d.r.Waves[0].Nodes)
+	}
+	d.look(time.Second)
+	d.goOn()
+	d.want(model.RolloutDone, 1)
+	if d.fleet.nodes["n2"].Assigned != after {
+		t.Error("the node was left behind")
+	}
+	// None can: nothing is tested, and nothing pretends to be.
+	d = newDrive(t, newFleet(1), model.WaveSpec{Percent: 100, Cohort: fifth}, model.WaveSpec{Percent: 100})
+	d.fleet.nodes["n1"].CannotSplit = "it runs Envoy 1.36.4"
+	d.look(0)
+	if d.want(model.RolloutFetching, 1); !strings.Contains(d.history(), "can run two chains") {
+		t.Error(d.history())
+	}
+}
+
+// TestCohortIsJudgedByItsRequests: the other requests of a node neither hide what the release does, nor count against it.
+func TestCohortIsJudgedByItsRequests(t *testing.T) {
+	gates := []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{Max: 0.1, MinSamples: 10}}, {DeniedRatio: &model.DeniedRatioGate{Max: 0.1, MinSamples: 10}}, {Coverage: &model.CoverageGate{Min: 0.9, MinSamples: 10}}}
+	known := func(requests, errors, denied, seen int64) model.CohortStatistics {
+		return model.CohortStatistics{Known: true, Requests: requests, Errors: errors, Denied: denied, Seen: seen}
+	}
+	for _, test := range []struct {
+		name  string
+		stats model.Statistics
+		gate  int
+		want  model.GateVerdict
+	}{
+		{"the rest hides nothing", model.Statistics{Requests: 10000, Errors: 10, Seen: 10000, Cohort: known(20, 10, 0, 20)}, 0, model.VerdictFail},
+		{"what fails elsewhere does not count", model.Statistics{Requests: 10000, Errors: 5000, Seen: 10000, Cohort: known(20, 0, 0, 20)}, 0, model.VerdictPass},
+		{"denied", model.Statistics{Requests: 10000, Denied: 10, Seen: 10000, Cohort: known(20, 0, 10, 20)}, 1, model.VerdictFail},
+		{"a filter that is skipped", model.Statistics{Requests: 10000, Seen: 10000, Cohort: known(20, 0, 0, 3)}, 2, model.VerdictFail},
+		{"a filter that sees all of its share", model.Statistics{Requests: 10000, Seen: 20, Cohort: known(20, 0, 0, 20)}, 2, model.VerdictPass},
+		{"too few of the cohort", model.Statistics{Requests: 10000, Seen: 10000, Cohort: known(9, 0, 0, 9)}, 0, model.VerdictInconclusive},
+		{"it cannot tell: errors", model.Statistics{Requests: 10000, Seen: 10000}, 0, model.VerdictInconclusive},
+		{"it cannot tell: denied", model.Statistics{Requests: 10000, Seen: 10000}, 1, model.VerdictInconclusive},
+		{"it cannot tell: coverage", model.Statistics{Requests: 10000, Seen: 10000}, 2, model.VerdictInconclusive},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Cohort: fifth, Soak: time.Minute, Gates: gates[test.gate : test.gate+1]}, model.WaveSpec{Percent: 100})
+			d.toSoaking()
+			n := d.fleet.nodes[d.first()]
+			test.stats.Chain = n.Serving
+			n.Stats = test.stats
+			d.look(time.Minute)
+			switch d.look(SampleGrace); test.want {
+			case model.VerdictFail:
+				d.want(model.RolloutRollingBack, 0)
+			case model.VerdictInconclusive:
+				d.want(model.RolloutPaused, 0)
+			default:
+				d.want(model.RolloutMoving, 1)
+			}
+			if readings := d.r.Waves[0].Readings; readings[len(readings)-1].Verdict != test.want {
+				t.Errorf("the last reading is %+v", readings)
+			}
+		})
+	}
+}
+
+// TestCohortIsNotGivenToWhoJoins until a wave has moved all requests of a node.
+func TestCohortIsNotGivenToWhoJoins(t *testing.T) {
+	d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Cohort: fifth, Soak: time.Second}, model.WaveSpec{Nodes: 1, Soak: time.Second}, model.WaveSpec{Percent: 100})
+	granted := func() bool {
+		_, ok := Grants(map[string]string{"env": "prod"}, true, []model.Rollout{d.r})[model.LayerGlobal]
+		return ok
+	}
+	d.toSoaking()
+	d.look(time.Second)
+	if d.want(model.RolloutMoving, 1); granted() {
+		t.Error("what is under test was granted")
+	}
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.look(time.Second)
+	if d.want(model.RolloutMoving, 2); !granted() {
+		t.Error("what has been proved was not granted")
+	}
+}
