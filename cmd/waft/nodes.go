@@ -143,6 +143,9 @@ func drawNode(t *table, n *waftv1.Node) {
 	for _, r := range n.GetReleases() {
 		t.row("release", r.GetLayer()+"  "+r.GetRelease())
 	}
+	if s := n.GetSplit(); s != nil {
+		t.row("under test", fmt.Sprintf("%s  %s for %s", s.GetRelease().GetLayer(), s.GetRelease().GetRelease(), cohortText(s.GetCohort())))
+	}
 	for _, d := range n.GetDisabled() {
 		t.row("disabled", disabledRow(d))
 	}

@@ -73,7 +73,11 @@ func rolloutPanel(r *waftv1.Rollout, now time.Time) []string {
 			continue
 		}
 		w := s.GetWaves()[i]
-		lines = append(lines, name+waveBar(w.GetNodes(), states)+"  "+waveWords(w, states, s.GetPhase() == "Soaking" && int(s.GetWave()) == i+1, now))
+		line := name + waveBar(w.GetNodes(), states) + "  " + waveWords(w, states, s.GetPhase() == "Soaking" && int(s.GetWave()) == i+1, now)
+		if of := cohortText(spec.GetCohort()); of != "" {
+			line += "; " + of
+		}
+		lines = append(lines, line)
 	}
 	if wave := int(s.GetWave()); wave > 0 && wave <= len(s.GetWaves()) {
 		for _, g := range lastReadings(s.GetWaves()[wave-1].GetReadings()) {
@@ -145,6 +149,9 @@ func reachOf(w *waftv1.Wave) string {
 		text = "then those with " + w.GetSelector()
 	case w.GetPercent() < 100:
 		text = fmt.Sprintf("then %d %% in all", w.GetPercent())
+	}
+	if of := cohortText(w.GetCohort()); of != "" {
+		text += ", " + of
 	}
 	if w.GetSoak() != "" {
 		text += ", soak " + w.GetSoak()

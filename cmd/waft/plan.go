@@ -12,11 +12,14 @@ func drawPlan(t *table, p *waftv1.RolloutPlan) {
 	t.row("WAVE", "NODE", "FROM", "TO", "NOTE")
 	for i, w := range p.GetWaves() {
 		for _, n := range w.GetNodes() {
-			t.row(fmt.Sprint(i+1), n.GetNode(), chainName(n.GetFrom()), chainName(n.GetTo()), n.GetReason())
+			t.row(fmt.Sprint(i+1), n.GetNode(), chainName(n.GetFrom()), chainName(n.GetTo()), noteOf(cohortText(w.GetCohort()), n.GetReason()))
 		}
 		if len(w.GetNodes()) == 0 {
 			t.row(fmt.Sprint(i+1), "–", "", "", "takes no node")
 		}
+	}
+	for _, n := range p.GetPassedOver() {
+		t.row("–", n.GetNode(), chainName(n.GetFrom()), chainName(n.GetTo()), "waits for a wave without a cohort: "+n.GetReason())
 	}
 	for _, n := range p.GetLeftOut() {
 		t.row("–", n.GetNode(), chainName(n.GetFrom()), chainName(n.GetTo()), n.GetReason())

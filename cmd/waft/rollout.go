@@ -90,6 +90,9 @@ in the chains that nodes would run.`,
 					}
 					return out.print(cmd.OutOrStdout(), plan, func(t *table) { drawPlan(t, plan) })
 				}
+				if err := knowsCohorts(ctx, c, request); err != nil {
+					return err
+				}
 				started, err := c.Rollouts.StartRollout(ctx, request)
 				if err != nil {
 					return err
@@ -346,6 +349,9 @@ func drawRollout(t *table, r *waftv1.Rollout) {
 	for i, w := range s.GetWaves() {
 		t.row()
 		t.row(fmt.Sprintf("wave %d", i+1), strings.Join(w.GetNodes(), " "))
+		if waves := r.GetSpec().GetWaves(); i < len(waves) && waves[i].GetCohort() != nil {
+			t.row("  for", cohortText(waves[i].GetCohort()))
+		}
 		for _, g := range w.GetReadings() {
 			t.row("  gate "+g.GetGate(), g.GetVerdict(), g.GetDetail())
 		}
@@ -356,7 +362,7 @@ func drawRollout(t *table, r *waftv1.Rollout) {
 	t.row()
 	t.row("NODE", "WAVE", "STATE", "BEFORE", "REASON")
 	for _, n := range s.GetNodes() {
-		t.row(n.GetNode(), n.GetWave(), n.GetState(), short(n.GetFrom()), n.GetReason())
+		t.row(n.GetNode(), n.GetWave(), n.GetState(), short(n.GetFrom()), noteOf(cohortText(n.GetCohort()), n.GetReason()))
 	}
 }
 

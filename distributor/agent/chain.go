@@ -35,6 +35,8 @@ type chain struct {
 	LeftOut []string `json:"leftOut,omitempty"`
 	// Releases are those that it was rendered from, as the distributor says.
 	Releases []release `json:"releases,omitempty"`
+	// Split is nil for a chain that every request takes. How a split one is kept on disk: onDisk.
+	Split *split `json:"split,omitempty"`
 }
 
 // filter is one filter of a chain.
@@ -48,14 +50,16 @@ type filter struct {
 	Size      int64               `json:"size"`
 	Config    []byte              `json:"config,omitempty"`
 	Policy    model.FailurePolicy `json:"policy"`
-	Phase     model.Phase         `json:"phase,omitempty"`
+	// Side says which requests meet it, in a chain that is split.
+	Side  model.Side  `json:"side,omitempty"`
+	Phase model.Phase `json:"phase,omitempty"`
 }
 
 // content is a digest of all that decides how the filter loads. It is taken here, not from the resource's version, which is
 // only what the distributor says.
 func (f filter) content() string {
 	h := sha256.New()
-	for _, part := range [][]byte{[]byte(f.Name), []byte(f.Digest), []byte(f.Policy), f.Config} {
+	for _, part := range [][]byte{[]byte(f.id()), []byte(f.Digest), []byte(f.Policy), f.Config} {
 		fmt.Fprintf(h, "%d:%s,", len(part), part)
 	}
 	return "filter:" + hex.EncodeToString(h.Sum(nil))
@@ -66,11 +70,11 @@ func (c *chain) is(other *chain) bool {
 	return c != nil && other != nil && c.version() == other.version()
 }
 
-// names of the filters, in order.
+// names of the filters in Envoy, in order.
 func (c *chain) names() []string {
 	names := make([]string, 0, len(c.Filters))
 	for _, f := range c.Filters {
-		names = append(names, f.Name)
+		names = append(names, f.id())
 	}
 	return names
 }
@@ -128,7 +132,7 @@ func (o *offer) decode(node, collection string, resources []*mcpv1.Resource) err
 			if err != nil {
 				return err
 			}
-			filters[f.Name] = f
+			filters[r.GetMetadata().GetName()] = f
 		}
 		o.filters = filters
 	case model.CollectionChains:
@@ -149,6 +153,9 @@ func (o *offer) decode(node, collection string, resources []*mcpv1.Resource) err
 			}
 			if len(mine.GetReleases()) > maxReleases {
 				return fmt.Errorf("chain of node %s has %d releases; at most %d are taken", node, len(mine.GetReleases()), maxReleases)
+			}
+			if err := checkSplit("chain of node "+node, mine); err != nil {
+				return err
 			}
 			for _, r := range mine.GetReleases() {
 				if ref, err := model.ParseReleaseRef(r.GetRelease()); err != nil || !ref.Exact() {
@@ -187,7 +194,7 @@ func decodeFilter(r *mcpv1.Resource) (filter, error) {
 	if err := model.ValidateName(object, "name", message.GetName()); err != nil {
 		return filter{}, err
 	}
-	if message.GetName() != r.GetMetadata().GetName() {
+	if named := r.GetMetadata().GetName(); named != message.GetName() && named != message.GetName()+model.CohortSuffix {
 		return filter{}, fmt.Errorf("%s: its body is of filter %s", object, message.GetName())
 	}
 	if err := checkModule(object, message.GetModule()); err != nil {
@@ -260,7 +267,7 @@ func assemble(o offer) (complete *chain, missing []string) {
 		}
 		c.Filters = append(c.Filters, f)
 	}
-	if len(missing) > 0 {
+	if missing = append(missing, o.assembleSplit(c)...); len(missing) > 0 {
 		return nil, missing
 	}
 	for _, r := range o.chain.GetReleases() {

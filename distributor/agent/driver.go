@@ -299,6 +299,9 @@ func (d *driver) blocked() string {
 
 // misfit says why a chain does not fit an Envoy that has a slot for each filter.
 func misfit(number envoy.Number, slots []string, c *chain) string {
+	if !number.HasFilterChain() && c.Split != nil {
+		return fmt.Sprintf("Envoy %s cannot run two chains side by side; it needs Envoy 1.39 or later", number)
+	}
 	if number.HasFilterChain() || slots == nil || slices.Equal(slots, c.names()) {
 		return ""
 	}
@@ -477,5 +480,5 @@ func (d *driver) measure(s situation) {
 		serving = s.good
 	}
 	d.meter.follow(serving, s.seen)
-	d.reporter.setStatistics(d.meter.hash, d.meter.since, s.seen.at, d.meter.total(serving))
+	d.reporter.setStatistics(d.meter.hash, d.meter.since, s.seen.at, d.meter.total(serving), d.meter.cohort(serving))
 }

@@ -38,7 +38,7 @@ func (f *files) render(c *chain) ([]envoy.WasmFilter, error) {
 		if path, err = filepath.Abs(path); err != nil {
 			return nil, fmt.Errorf("module %s: %w", one.Digest, err)
 		}
-		filters = append(filters, envoy.WasmFilter{Name: one.Name, ModulePath: path, Config: one.Config, FailurePolicy: envoy.FailurePolicy(one.Policy)})
+		filters = append(filters, envoy.WasmFilter{Name: one.Name, ModulePath: path, Config: one.Config, FailurePolicy: envoy.FailurePolicy(one.Policy), Only: c.only(one)})
 	}
 	return filters, nil
 }

@@ -282,7 +282,7 @@ func (h *host) read(ctx context.Context) {
 		return // of a life before
 	}
 	o.epoch = epoch
-	o.settled = h.settling.settle(o)
+	o.settled, o.settledCohort = h.settling.settle(o)
 	h.seen = o
 	if o.ready {
 		h.state = up

@@ -1,6 +1,11 @@
 package agent
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
 
 // meter counts what a chain has served since it began to. Counts only rise, across restarts of Envoy as well.
 type meter struct {
@@ -10,6 +15,7 @@ type meter struct {
 	// counts of earlier lives.
 	base, last observation
 	kept       counts
+	keptCohort counts
 }
 
 // counts are statistics of a chain.
@@ -31,6 +37,9 @@ func (m *meter) follow(serving *chain, o observation) {
 		*m = meter{hash: serving.Hash, since: o.at, base: o}
 	case o.epoch != m.last.epoch:
 		m.kept = m.total(serving)
+		if cohort := m.cohort(serving); cohort != nil {
+			m.keptCohort = *cohort
+		}
 		m.base = observation{epoch: o.epoch}
 	}
 	m.last = o
@@ -43,16 +52,43 @@ func (m *meter) total(c *chain) counts {
 		errors:   m.last.errors - m.base.errors,
 		denied:   m.last.denied - m.base.denied,
 	}
-	// The lowest of the filters that count; a filter that answers by itself leaves none to those behind it.
-	first := true
+	now.seen = max(m.seen(c, model.SideBoth, model.SideRest, model.SideCohort), 0)
+	return m.kept.plus(now)
+}
+
+// seen is what that filter counted that counted the least, among the filters of those sides; -1 where none counts. A filter that answers by itself
+// leaves none to those behind it.
+func (m *meter) seen(c *chain, sides ...model.Side) int64 {
+	least := int64(-1)
 	for _, f := range c.Filters {
-		value, counts := m.last.seen[f.Name]
-		if !counts {
+		value, counts := m.last.seen[f.id()]
+		if !counts || !slices.Contains(sides, f.Side) {
 			continue
 		}
-		if value -= m.base.seen[f.Name]; first || value < now.seen {
-			now.seen, first = value, false
+		if value -= m.base.seen[f.id()]; least < 0 || value < least {
+			least = value
 		}
 	}
-	return m.kept.plus(now)
+	return least
+}
+
+// cohort is what the cohort's requests were, for a chain that is split; nil where there is none, or Envoy does not tell them from the others.
+func (m *meter) cohort(c *chain) *counts {
+	if c.Split == nil || !m.last.told {
+		return nil
+	}
+	// A cohort is few requests, of which the filters' counters, which lag, would often lack the last: only those count that they must show.
+	settled := m.last.settledCohort
+	now := counts{
+		requests: max(settled.requests-m.base.cohort.requests, 0),
+		errors:   max(settled.errors-m.base.cohort.errors, 0),
+		denied:   max(settled.denied-m.base.cohort.denied, 0),
+	}
+	// Filters that others meet too say nothing of the cohort alone.
+	if now.seen = m.seen(c, model.SideCohort); now.seen < 0 && !slices.ContainsFunc(c.Filters, func(f filter) bool { return f.Side == model.SideCohort }) {
+		now.seen = now.requests
+	}
+	now.seen = min(max(now.seen, 0), now.requests)
+	now = m.keptCohort.plus(now)
+	return &now
 }

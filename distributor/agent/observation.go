@@ -25,6 +25,11 @@ type observation struct {
 	// active requests, and seen by each filter's own counter, as far as it has one.
 	active int64
 	seen   map[string]int64
+	// cohort are the requests that took the chain under test, where Envoy tells them apart (told).
+	cohort counts
+	told   bool
+	// settledCohort are those of cohort that had completed countTime ago or longer, as settled.
+	settledCohort counts
 	// settled is how many requests had completed countTime ago or longer: those that the filters' counters, which lag, must show by now.
 	settled int64
 }
@@ -36,16 +41,16 @@ const countTime = time.Second
 // settling finds out how many requests have completed countTime ago or longer. The zero value has seen none.
 type settling struct{ old, young observation }
 
-// settle takes the next observation and gives its settled.
-func (s *settling) settle(o observation) int64 {
+// settle takes the next observation and gives its settled, and its settledCohort.
+func (s *settling) settle(o observation) (int64, counts) {
 	if s.young.epoch != o.epoch {
 		*s = settling{young: o}
-		return 0
+		return 0, counts{}
 	}
 	if o.began.Sub(s.young.at) >= countTime {
 		s.old, s.young = s.young, o
 	}
-	return s.old.requests
+	return s.old.requests, s.old.cohort
 }
 
 // slotSeen is a slot's own statistics.
@@ -61,7 +66,7 @@ const (
 	slotsPrefix    = "extension_config_discovery.http_filter."
 	hangSuffix     = ".watchdog_mega_miss"
 	workerPrefix   = "server.worker_"
-	statsOfAllThat = `^(extension_config_discovery\.http_filter\.waft|http\.` + envoy.DefaultStatPrefix + `\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|wasmcustom\.waft\.requests\.|waft\.denied$)`
+	statsOfAllThat = `^(extension_config_discovery\.http_filter\.waft|http\.` + envoy.DefaultStatPrefix + `\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|wasmcustom\.waft\.requests\.|waft\.denied$|waft\.(requests|errors|denied)\.cohort\.)`
 )
 
 // observe reads an observation out of statistics.
@@ -92,6 +97,8 @@ func observe(stats envoy.Stats) observation {
 			o.slots[of] = seen
 		} else if filter, ok := strings.CutPrefix(name, seenPrefix); ok {
 			o.seen[filter] = value
+		} else if strings.HasPrefix(name, envoy.CohortRequestsStat+envoy.CohortTag) {
+			o.told = true // each request is counted, whichever chain it takes
 		} else if strings.HasPrefix(name, workerPrefix) && strings.HasSuffix(name, hangSuffix) {
 			o.hangs += value
 		}
@@ -100,6 +107,11 @@ func observe(stats envoy.Stats) observation {
 	o.errors = stats.Values[managerPrefix+"downstream_rq_5xx"]
 	o.active = stats.Values[managerPrefix+"downstream_rq_active"]
 	o.denied = stats.Values[envoy.DeniedStat]
+	o.cohort = counts{
+		requests: stats.Values[envoy.CohortRequestsStat+envoy.CohortTag+envoy.CohortIn],
+		errors:   stats.Values[envoy.CohortErrorsStat+envoy.CohortTag+envoy.CohortIn],
+		denied:   stats.Values[envoy.CohortDeniedStat+envoy.CohortTag+envoy.CohortIn],
+	}
 	return o
 }
 

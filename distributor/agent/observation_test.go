@@ -24,7 +24,7 @@ func TestSettling(t *testing.T) {
 		{2200 * time.Millisecond, 2, 5, 0},
 		{3300 * time.Millisecond, 2, 9, 5},
 	} {
-		if got := s.settle(observation{began: noon.Add(step.at), at: noon.Add(step.at), epoch: step.epoch, requests: step.requests}); got != step.want {
+		if got, _ := s.settle(observation{began: noon.Add(step.at), at: noon.Add(step.at), epoch: step.epoch, requests: step.requests}); got != step.want {
 			t.Errorf("step %d: %d requests have settled, want %d", i, got, step.want)
 		}
 	}

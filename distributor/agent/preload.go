@@ -53,10 +53,10 @@ func (d *driver) runningChain() *chain {
 	return d.state.read().Good
 }
 
-// runs says whether a chain has loaded the very VM that the filter needs: its id is the filter's name.
+// runs says whether a chain has loaded the very VM that the filter needs: its id is the filter's name in Envoy.
 func runs(c *chain, f filter) bool {
 	return c != nil && slices.ContainsFunc(c.Filters, func(other filter) bool {
-		return other.Name == f.Name && other.Digest == f.Digest && other.Policy == f.Policy
+		return other.id() == f.id() && other.Digest == f.Digest && other.Policy == f.Policy
 	})
 }
 

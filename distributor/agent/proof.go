@@ -53,7 +53,7 @@ func sameSlots(number envoy.Number, filters []string, from, to *chain) map[strin
 	}
 	alike := func(a, b filter) bool { return a.content() == b.content() }
 	if number.HasFilterChain() {
-		return map[string]bool{envoy.SlotName: slices.EqualFunc(from.Filters, to.Filters, alike)}
+		return map[string]bool{envoy.SlotName: splitsAlike(from, to) && slices.EqualFunc(from.Filters, to.Filters, alike)}
 	}
 	same := map[string]bool{}
 	for _, name := range filters {
@@ -65,12 +65,16 @@ func sameSlots(number envoy.Number, filters []string, from, to *chain) map[strin
 }
 
 // bypassed says whether requests complete without meeting the chain: the first filter, which has a counter, has counted
-// none of many, although it had time to. FAIL_OPEN does that, and nothing else in Envoy's statistics tells.
+// none of many, although it had time to; of two chains, neither has. FAIL_OPEN does that, and nothing else in Envoy's statistics tells.
 func bypassed(c *chain, since, now observation) bool {
-	if len(c.Filters) == 0 || now.settled-since.requests < bypassRequests {
+	heads, all := c.heads()
+	if !all || now.settled-since.requests < bypassRequests {
 		return false
 	}
-	first := c.Filters[0].Name
-	counted, counts := now.seen[first]
-	return counts && counted == since.seen[first]
+	for _, head := range heads {
+		if counted, counts := now.seen[head]; !counts || counted != since.seen[head] {
+			return false
+		}
+	}
+	return true
 }

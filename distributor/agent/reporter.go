@@ -80,12 +80,16 @@ func (r *reporter) setStanding(s standing, at time.Time) {
 }
 
 // setStatistics says what the chain has served; it is sent at the interval that the distributor asked for.
-func (r *reporter) setStatistics(hash string, since, at time.Time, c counts) {
+// cohort is nil where there is none, or it cannot be told.
+func (r *reporter) setStatistics(hash string, since, at time.Time, c counts, cohort *counts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.statistics = &waftv1.Statistics{
 		Hash: hash, Requests: c.requests, Errors: c.errors, Denied: c.denied, SeenByFilters: c.seen,
 		Since: timestamppb.New(since), At: timestamppb.New(at),
+	}
+	if cohort != nil {
+		r.statistics.Cohort = &waftv1.CohortStatistics{Requests: cohort.requests, Errors: cohort.errors, Denied: cohort.denied, SeenByFilters: cohort.seen}
 	}
 	r.dirtyStatistics = true
 }

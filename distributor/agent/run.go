@@ -91,7 +91,7 @@ func Run(ctx context.Context, config Config) error {
 	reporter := newReporter(conn, config.Log, func() *waftv1.Hello {
 		return &waftv1.Hello{
 			Node: config.Node, Labels: config.Labels, AgentVersion: config.Version, Generation: state.read().Generation,
-			EnvoyVersion: version.Number.String(), EnvoyBuild: version.Build,
+			EnvoyVersion: version.Number.String(), EnvoyBuild: version.Build, Splits: version.Number.HasFilterChain(),
 		}
 	})
 	sink, err := mcp.NewSink(mcp.SinkConfig{

@@ -3,6 +3,8 @@ package agent
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -56,7 +58,7 @@ func needs(p *trust.Policy, c *chain) []string {
 		}
 	}
 	if p.GovernsReleases() {
-		for _, r := range c.Releases {
+		for _, r := range c.allReleases() {
 			names = append(names, releaseName(r.ID))
 		}
 	}
@@ -100,7 +102,7 @@ func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 		}
 	}
 	// Known even where nothing is asked of releases, as far as the distributor tells the truth about them.
-	for _, r := range c.Releases {
+	for _, r := range c.allReleases() {
 		if id, err := model.ParseReleaseRef(r.ID); err == nil && p.Revokes(registry.Digest(id.Hash)) {
 			return no("release %s is revoked by the policy %s; use another one", r.ID, p.Name())
 		}
@@ -109,7 +111,8 @@ func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 		return j
 	}
 	layers := make(map[model.Layer]model.Release, len(c.Releases))
-	for _, r := range c.Releases {
+	contents := make(map[release]model.Release, len(c.Releases)+1)
+	for i, r := range c.allReleases() {
 		id, err := model.ParseReleaseRef(r.ID)
 		if err != nil || !id.Exact() {
 			return no("release %q is not named by its hash", r.ID)
@@ -127,6 +130,10 @@ func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 		if err != nil {
 			return no("%v", err)
 		}
+		contents[r] = content
+		if c.Split != nil && i == len(c.Releases) && content.Layer == r.Layer {
+			continue // it takes the place of another, for the cohort
+		}
 		if _, twice := layers[r.Layer]; twice || content.Layer != r.Layer {
 			return no("release %s: it is of layer %s, and was sent as the one release of layer %s", r.ID, content.Layer, r.Layer)
 		}
@@ -138,6 +145,9 @@ func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 		}
 	}
 	rendered, err := merge.Render(layers)
+	if err == nil && c.Split != nil {
+		rendered, err = renderSplit(rendered, layers, contents[c.Split.Release], c.Split)
+	}
 	if err != nil {
 		return no("what the signed releases make cannot run: %v", err)
 	}
@@ -145,6 +155,25 @@ func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 		return no("it is not what the signed releases make: %s", why)
 	}
 	return j
+}
+
+// allReleases are those that a chain is rendered from; where it is split, the one under test is the last.
+func (c *chain) allReleases() []release {
+	if c.Split == nil {
+		return c.Releases
+	}
+	return append(slices.Clone(c.Releases), c.Split.Release)
+}
+
+// renderSplit is the two chains that signed releases make: rest, and the one with the release under test in its layer.
+func renderSplit(rest model.Chain, layers map[model.Layer]model.Release, under model.Release, s *split) (model.Chain, error) {
+	layers = maps.Clone(layers)
+	layers[under.Layer] = under
+	test, err := merge.Render(layers)
+	if err != nil {
+		return model.Chain{}, err
+	}
+	return merge.Split(rest, test, model.NodeSplit{Layer: under.Layer, Release: under.ID, Cohort: s.Cohort})
 }
 
 // differs says in what a chain is not the one that was rendered; empty when it is.
@@ -159,6 +188,8 @@ func differs(rendered model.Chain, c *chain) string {
 			return fmt.Sprintf("filter %s was sent in the place of %s", have.Name, want.Name)
 		case want.Module.Digest != have.Digest, want.Module.Artifact != have.Artifact, want.Module.Size != have.Size:
 			return fmt.Sprintf("filter %s has another module", have.Name)
+		case want.Side != have.Side:
+			return fmt.Sprintf("filter %s is met by other requests", have.Name)
 		case want.Phase != have.Phase:
 			return fmt.Sprintf("filter %s has another phase", have.Name)
 		case want.FailurePolicy != have.Policy:

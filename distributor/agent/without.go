@@ -24,9 +24,10 @@ func (f filter) optional() bool {
 }
 
 // without is the chain without the filters that the probe has found not to load alone, and why; the chain itself where there are none, where
-// one of them must not be left out, nothing would be left, or where this Envoy has a slot for each.
+// one of them must not be left out, nothing would be left, where it is split, or where this Envoy has a slot for each.
 func without(c *chain, version envoy.Version, verdicts *verdicts) (rest *chain, reason string) {
-	if !version.Number.HasFilterChain() {
+	// Of two chains the one under test is to show whether it loads, and neither may become nothing.
+	if !version.Number.HasFilterChain() || c.Split != nil {
 		return c, ""
 	}
 	less := *c

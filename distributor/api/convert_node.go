@@ -36,6 +36,9 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 	for _, layer := range slices.Sorted(maps.Keys(n.Assigned)) {
 		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: n.Assigned[layer].String()})
 	}
+	if s := n.Split; s != (model.NodeSplit{}) {
+		out.Split = &waftv1.NodeSplit{Release: &waftv1.ReleaseRef{Layer: string(s.Layer), Release: s.Release.String()}, Cohort: cohortProto(s.Cohort)}
+	}
 	if i := n.Isolated; i != nil {
 		out.Isolated = &waftv1.Isolation{Rollout: i.Rollout, Reason: i.Reason, Since: timeProto(i.Since)}
 	}
@@ -65,7 +68,7 @@ func auditProto(e model.AuditEntry) *waftv1.AuditEntry {
 func helloModel(h *waftv1.Hello) service.NodeHello {
 	return service.NodeHello{
 		ID: h.GetNode(), Labels: h.GetLabels(), Reports: true, EnvoyVersion: h.GetEnvoyVersion(), EnvoyBuild: h.GetEnvoyBuild(),
-		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(),
+		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(), Splits: h.GetSplits(),
 	}
 }
 
@@ -88,12 +91,18 @@ func chainReport(node string, c *waftv1.ChainReport) (service.ChainReport, error
 func statisticsModel(node string, s *waftv1.Statistics) (model.Statistics, error) {
 	for field, n := range map[string]int64{
 		"requests": s.GetRequests(), "errors": s.GetErrors(), "denied": s.GetDenied(), "seen_by_filters": s.GetSeenByFilters(),
+		"cohort.requests": s.GetCohort().GetRequests(), "cohort.errors": s.GetCohort().GetErrors(), "cohort.denied": s.GetCohort().GetDenied(),
+		"cohort.seen_by_filters": s.GetCohort().GetSeenByFilters(),
 	} {
 		if n < 0 {
 			return model.Statistics{}, model.Invalidf("node/"+node, "statistics."+field, "send counts", "%d is less than 0", n)
 		}
 	}
-	return model.Statistics{
+	out := model.Statistics{
 		Chain: s.GetHash(), Requests: s.GetRequests(), Errors: s.GetErrors(), Denied: s.GetDenied(), Seen: s.GetSeenByFilters(), At: timeModel(s.GetAt()),
-	}, nil
+	}
+	if c := s.GetCohort(); c != nil {
+		out.Cohort = model.CohortStatistics{Known: true, Requests: c.GetRequests(), Errors: c.GetErrors(), Denied: c.GetDenied(), Seen: c.GetSeenByFilters()}
+	}
+	return out, nil
 }

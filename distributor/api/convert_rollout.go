@@ -41,7 +41,7 @@ func rolloutDraft(req *waftv1.StartRolloutRequest) (service.RolloutDraft, error)
 }
 
 func waveModel(object, path string, w *waftv1.Wave) (model.WaveSpec, error) {
-	out := model.WaveSpec{Nodes: int(w.GetNodes()), Percent: int(w.GetPercent()), Selector: w.GetSelector()}
+	out := model.WaveSpec{Nodes: int(w.GetNodes()), Percent: int(w.GetPercent()), Selector: w.GetSelector(), Cohort: cohortModel(w.GetCohort())}
 	for _, d := range []struct {
 		field, text string
 		into        *time.Duration
@@ -76,7 +76,7 @@ func parseDuration(object, field, text string) (time.Duration, error) {
 func waveProto(w model.WaveSpec) *waftv1.Wave {
 	out := &waftv1.Wave{
 		Nodes: int32(w.Nodes), Percent: int32(w.Percent), Selector: w.Selector,
-		Soak: durationText(w.Soak), Deadline: durationText(w.Deadline),
+		Soak: durationText(w.Soak), Deadline: durationText(w.Deadline), Cohort: cohortProto(w.Cohort),
 	}
 	for _, g := range w.Gates {
 		out.Gates = append(out.Gates, gateProto(g))
@@ -138,6 +138,7 @@ func rolloutProto(r model.Rollout, whole bool) *waftv1.Rollout {
 		n := r.Nodes[id]
 		out.Status.Nodes = append(out.Status.Nodes, &waftv1.NodeProgress{
 			Node: id, Wave: int32(n.Wave + 1), State: string(n.State), Reason: n.Reason, From: n.From.String(),
+			Cohort: cohortProto(n.Cohort),
 		})
 	}
 	return out

@@ -18,6 +18,8 @@ spec:
   release: edge@sha256:1234
   target: {selector: env=prod, includeUnreported: true}
   waves:
+  - {nodes: 1, cohort: {header: {name: x-canary, value: "1"}}}
+  - {nodes: 1, cohort: {percent: 10}}
   - {nodes: 1, soak: 30s, deadline: 2m, gates: [{errorRatio: {max: 0.01, minSamples: 50}}]}
   - {selector: zone=a}
   - {percent: 100}

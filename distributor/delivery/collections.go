@@ -11,7 +11,7 @@ import (
 
 // Collections are what a node is sent, always all three in the order waft/v1/filters, waft/v1/chains, waft/v1/prefetch.
 // chain is what Render gave for the node's Assigned; the zero chain leaves the first two empty, so that the node waits.
-// Resources are named by filter name, by node id, and by the module's digest, and sorted by name. prefetch may hold
+// Resources are named by filter name (RenderedFilter.ResourceName), by node id, and by the module's digest, and sorted by name. prefetch may hold
 // duplicates.
 func Collections(node model.Node, chain model.Chain, prefetch []model.Module) []model.Collection {
 	return []model.Collection{
@@ -35,7 +35,7 @@ func filterResources(chain model.Chain) []model.Resource {
 	resources := make([]model.Resource, 0, len(chain.Filters))
 	for _, f := range chain.Filters {
 		f.FilterSpec = f.FilterSpec.Clone()
-		resources = append(resources, model.Resource{Name: f.Name, Version: f.Version, Filter: &f})
+		resources = append(resources, model.Resource{Name: f.ResourceName(), Version: f.Version, Filter: &f})
 	}
 	return resources
 }
@@ -52,6 +52,13 @@ func chainResources(node model.Node, chain model.Chain) []model.Resource {
 	}
 	for _, layer := range slices.SortedFunc(maps.Keys(chain.Releases), model.CompareLayers) {
 		content = append(content, string(layer), chain.Releases[layer].Name, chain.Releases[layer].Hash)
+	}
+	if chain.Split != nil {
+		content = append(content, "split")
+		for _, f := range chain.Filters {
+			content = append(content, string(f.Side))
+		}
+		content = append(content, string(chain.Split.Layer), chain.Split.Release.Name, chain.Split.Release.Hash)
 	}
 	return []model.Resource{{Name: node.ID, Version: version(content), Chain: &body}}
 }

@@ -79,7 +79,35 @@ func encodeChain(c *model.NodeChain) *waftv1.Chain {
 	for _, layer := range slices.Sorted(maps.Keys(c.Releases)) {
 		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: c.Releases[layer].String()})
 	}
+	if c.Split != nil {
+		encodeSplit(out, c)
+	}
 	return out
+}
+
+var splitSides = map[model.Side]waftv1.SplitSide{
+	model.SideBoth:   waftv1.SplitSide_SPLIT_SIDE_UNSPECIFIED,
+	model.SideRest:   waftv1.SplitSide_REST,
+	model.SideCohort: waftv1.SplitSide_COHORT,
+}
+
+// encodeSplit makes the message one of the rest's chain, which a sink that does not know of splits may run for every request, with both beside it.
+func encodeSplit(out *waftv1.Chain, c *model.NodeChain) {
+	s := c.Split
+	out.Split = &waftv1.ChainSplit{
+		Hash: c.Hash, TestHash: s.Test, Release: &waftv1.ReleaseRef{Layer: string(s.Layer), Release: s.Release.String()},
+		Cohort: &waftv1.Cohort{Percent: int32(s.Cohort.Percent)},
+	}
+	if h := s.Cohort.Header; h != (model.CohortHeader{}) {
+		out.Split.Cohort.Header = &waftv1.CohortHeader{Name: h.Name, Value: h.Value}
+	}
+	out.Hash, out.Filters = s.Rest, nil
+	for _, f := range c.Filters {
+		out.Split.Filters = append(out.Split.Filters, &waftv1.SplitFilter{Name: f.Name, Version: f.Version, Side: splitSides[f.Side]})
+		if f.Side != model.SideCohort {
+			out.Filters = append(out.Filters, &waftv1.FilterVersion{Name: f.Name, Version: f.Version})
+		}
+	}
 }
 
 // maxEncodedBytes bounds the resources that encoder keeps.

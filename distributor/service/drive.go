@@ -220,7 +220,7 @@ func (s *Service) carryOut(name string, actions []rollout.Action) {
 			s.log.Error("rollout assigns to a node that is not known", "rollout", name, "node", assign.Node)
 			continue
 		}
-		if _, err := s.assign(n, assign.Layer, assign.Release, assign.Given); err != nil {
+		if _, err := s.assign(n, assign.Layer, assign.Release, assign.Given, assign.Cohort); err != nil {
 			s.log.Error("node was not assigned its release", "rollout", name, "node", assign.Node, "release", assign.Release.String(), "error", err)
 		}
 	}
@@ -299,7 +299,7 @@ func (s *Service) prefetch(e *entry, n *node) []model.Module {
 	if !wanted {
 		return nil
 	}
-	chain, err := s.render(with(s.base(n), e.state.Layer, release))
+	chain, err := s.renderNode(with(s.base(n), e.state.Layer, release), beside(n.row.Split, e.state.Layer))
 	if err != nil {
 		return nil
 	}

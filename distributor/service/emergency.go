@@ -273,7 +273,7 @@ func (s *Service) disableAgain(state model.Rollout, newer map[nodeLayer]bool) {
 			continue
 		}
 		newer[nodeLayer{id, state.Layer}] = true
-		if _, err := s.assign(n, state.Layer, state.Spec.Release, true); err != nil {
+		if _, err := s.assign(n, state.Layer, state.Spec.Release, true, model.Cohort{}); err != nil {
 			s.log.Error("a filter cannot be taken out of a node's chain; the node keeps what it has", "filter", state.Disables, "node", id, "error", err)
 		}
 	}
@@ -328,6 +328,9 @@ func (s *Service) disabling(draft DisableDraft) ([]*node, error) {
 // prospects is what a node is assigned, and what rollouts that run would assign it; mu is held.
 func (s *Service) prospects(n *node) []map[model.Layer]model.ReleaseID {
 	out := []map[model.Layer]model.ReleaseID{n.row.Assigned}
+	if split := n.row.Split; split != (model.NodeSplit{}) {
+		out = append(out, with(n.row.Assigned, split.Layer, split.Release))
+	}
 	for _, e := range s.active {
 		if !rollout.Holds(e.state, n.row.ID) && !slices.Contains(s.membersOf(e), n) {
 			continue
@@ -521,7 +524,7 @@ func (s *Service) enableNewcomers(e *entry) {
 		if _, known := e.state.Restore[id]; known {
 			continue // its rollout says why it still has it
 		}
-		if _, err := s.assign(n, layer, model.ReleaseID{}, false); err != nil {
+		if _, err := s.assign(n, layer, model.ReleaseID{}, false, model.Cohort{}); err != nil {
 			s.log.Error("a filter cannot be put back on a node that joined", "filter", layer.Disables(), "node", id, "error", err)
 		}
 	}

@@ -194,7 +194,7 @@ func (w *welcomer) give(ctx context.Context, n *node, grants map[model.Layer]rol
 	defer s.mu.Unlock()
 	for _, layer := range layers {
 		// What a running rollout gave is assigned already.
-		changed, err := s.assign(n, layer, grants[layer].Release, true)
+		changed, err := s.assign(n, layer, grants[layer].Release, true, model.Cohort{})
 		if err != nil {
 			return "", err
 		}

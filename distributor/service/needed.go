@@ -74,6 +74,10 @@ func (s *Service) inUse(ctx context.Context) (map[model.ReleaseID]struct{}, erro
 			needed[id] = struct{}{}
 			given[inLayer{layer, id}] = struct{}{}
 		}
+		if split := n.row.Split; split != (model.NodeSplit{}) {
+			needed[split.Release] = struct{}{}
+			given[inLayer{split.Layer, split.Release}] = struct{}{}
+		}
 	}
 	for _, e := range s.active {
 		for _, id := range e.releases() {

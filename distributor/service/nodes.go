@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sort"
@@ -18,7 +19,7 @@ import (
 type node struct {
 	// row is the truth, and ahead of the store by what is marked for writing.
 	row model.Node
-	// chain is what row.Assigned renders to.
+	// chain is what row.Assigned and row.Split render to.
 	chain model.Chain
 	// floor is the generation at which row.Ledger.Chain became the chain to run: reports of an earlier one are stale.
 	floor int64
@@ -64,7 +65,7 @@ func newNode(row model.Node) *node {
 
 // publish makes the row, which the store has, what the node's sinks see. mu is held.
 func (s *Service) publish(n *node) error {
-	chain, err := s.render(n.row.Assigned)
+	chain, err := s.renderNode(n.row.Assigned, n.row.Split)
 	if err != nil {
 		s.log.Error("what a node is assigned cannot be rendered; it keeps what it has", "node", n.row.ID, "error", err)
 		chain = model.Chain{}
@@ -210,11 +211,19 @@ func (s *Service) Collections(ctx context.Context, nodeID string) ([]model.Colle
 	return delivery.Collections(row, chain, prefetch), nil
 }
 
-// assign gives a node a release of a layer, or takes the layer away, and says whether that changed anything. The row is
-// marked for writing; sinks see it when it is written. mu is held.
-func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, given bool) (bool, error) {
+// assign gives a node a release of a layer, or takes the layer away, and says whether that changed anything; with a cohort the release is beside what
+// the node has. The row is marked for writing; sinks see it when it is written. mu is held.
+func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, given bool, cohort model.Cohort) (bool, error) {
+	split := beside(n.row.Split, layer)
 	have, has := n.row.Assigned[layer]
-	if has == given && have == release {
+	if cohort != (model.Cohort{}) {
+		if split != (model.NodeSplit{}) {
+			return false, fmt.Errorf("%s of layer %s is under test on it already", split.Release, split.Layer)
+		}
+		split = model.NodeSplit{Layer: layer, Release: release, Cohort: cohort}
+		release, given = have, has
+	}
+	if has == given && have == release && split == n.row.Split {
 		return false, nil
 	}
 	assigned := maps.Clone(n.row.Assigned)
@@ -230,11 +239,11 @@ func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, gi
 	} else {
 		delete(assigned, layer)
 	}
-	chain, err := s.render(assigned)
+	chain, err := s.renderNode(assigned, split)
 	if err != nil {
 		return false, err
 	}
-	n.row.Assigned = assigned
+	n.row.Assigned, n.row.Split = assigned, split
 	n.row.Generation++
 	n.chain = chain
 	if n.row.Ledger.Chain != chain.Hash {

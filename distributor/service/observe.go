@@ -62,6 +62,7 @@ func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) ro
 		ID: n.row.ID, Labels: n.row.Labels,
 		Connected: n.connected(), Silent: s.silent(n, now), Reports: n.row.Reports,
 		Assigned: n.row.Assigned[e.state.Layer], Given: len(n.row.Assigned) > 0,
+		Split:        n.row.Split,
 		CurrentChain: n.chain.Hash,
 		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts, Stats: stats,
 	}
@@ -71,17 +72,29 @@ func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) ro
 	if wave, watched := watchedWave(e.state); watched {
 		view.Lately = n.lately.read(e.state.Waves[wave].MovedAt, stats, came)
 	}
+	if testsSomewhere(e.state) {
+		view.CannotSplit = cannotSplit(n.row, e.state.Layer)
+	}
 	release, gives := rollout.ReleaseFor(e.state, n.row.ID)
 	if !gives {
 		return view
 	}
+	left := beside(n.row.Split, e.state.Layer)
+	if left != n.row.Split {
+		rest, err := s.renderNode(n.row.Assigned, left)
+		if err != nil {
+			view.Unloadable = fmt.Sprintf("the chain of its other requests cannot be rendered: %v", err)
+			return view
+		}
+		view.CurrentChain, view.RowChain = rest.Hash, n.chain.Hash
+	}
 	progress, held := e.state.Nodes[n.row.ID]
 	if held && progress.FromGiven {
-		if from, err := s.render(with(n.row.Assigned, e.state.Layer, progress.From)); err == nil {
+		if from, err := s.renderNode(with(n.row.Assigned, e.state.Layer, progress.From), left); err == nil {
 			view.FromChain = from.Hash
 		}
 	}
-	chain, err := s.render(with(s.base(n), e.state.Layer, release))
+	chain, err := s.renderNode(with(s.base(n), e.state.Layer, release), left)
 	if err != nil {
 		view.Unloadable = fmt.Sprintf("the chain it would run cannot be rendered: %v", err)
 		return view
@@ -90,7 +103,7 @@ func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) ro
 	view.Fetched = hasAll(chain, n.fetched)
 	if !progress.MovedAt.IsZero() {
 		// It was checked before it was moved. It is assigned when the row is durable: until then the rollout does not go on.
-		view.Assigned = n.given.Assigned[e.state.Layer]
+		view.Assigned, view.Split = n.given.Assigned[e.state.Layer], n.given.Split
 		return view
 	}
 	verdict, checked := s.verdicts[chain.Hash]

@@ -77,6 +77,9 @@ func (s *Service) changes(e *entry, planned rollout.Planned) []ChainChange {
 		seen[pair] = true
 		// Both were rendered for the picture, so that neither fails.
 		from, _, _ := s.explain(n.row.Assigned)
+		if from.Hash != p.From && n.row.Split == (model.NodeSplit{}) {
+			continue // an earlier wave of the plan brings the same change to a part of its requests
+		}
 		to, origins, _ := s.explain(with(s.base(n), e.state.Layer, release))
 		out = append(out, ChainChange{From: p.From, To: p.To, Filters: merge.Changes(from, to, origins)})
 	}

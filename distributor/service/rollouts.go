@@ -188,6 +188,9 @@ func (s *Service) admit(e *entry, noWait bool) (map[string]model.Chain, error) {
 	if len(unchecked) > 0 {
 		return unchecked, nil
 	}
+	if err := s.admitCohorts(e, members); err != nil {
+		return nil, err
+	}
 	if noWait {
 		if other := s.blockerOf(e.state, members); other != nil {
 			shared := rollout.Conflicts(e.state, other.state, rowsOf(members))
@@ -212,7 +215,7 @@ func (s *Service) admitNode(e *entry, n *node, unchecked map[string]model.Chain)
 			Message: fmt.Sprintf("%s on node/%s (%s): %v", release, n.row.ID, describe(with(s.base(n), e.state.Layer, release)), err)}
 		return told
 	}
-	chain, err := s.render(with(s.base(n), e.state.Layer, release))
+	chain, err := s.renderNode(with(s.base(n), e.state.Layer, release), beside(n.row.Split, e.state.Layer))
 	if err != nil {
 		return about(err, "correct the release of the layer at fault, and create it again")
 	}

@@ -366,6 +366,11 @@ func (s *Service) load(ctx context.Context) error {
 				return fmt.Errorf("node/%s: %w", row.ID, err)
 			}
 		}
+		if id := row.Split.Release; id != (model.ReleaseID{}) {
+			if err := s.needReleases(ctx, id); err != nil {
+				return fmt.Errorf("node/%s: %w", row.ID, err)
+			}
+		}
 	}
 
 	s.mu.Lock()

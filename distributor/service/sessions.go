@@ -37,6 +37,8 @@ type NodeHello struct {
 	EnvoyVersion string
 	EnvoyBuild   string
 	AgentVersion string
+	// Splits: it can run two chains side by side. Read of report streams only.
+	Splits bool
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
 	// one, so that a store that was set back to a backup is not taken for old news.
 	Generation int64
@@ -172,6 +174,9 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	}
 	if hello.Reports && !n.row.Reports {
 		n.row.Reports, changed = true, true
+	}
+	if hello.Reports && n.row.Splits != hello.Splits {
+		n.row.Splits, changed = hello.Splits, true
 	}
 	if hello.Generation > n.row.Generation {
 		s.log.Warn("node has seen a newer generation than the store; going on from the node's",

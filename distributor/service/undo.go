@@ -77,6 +77,8 @@ func (s *Service) undo(actor Actor, undone model.Rollout, now time.Time) (model.
 		switch {
 		case n == nil:
 			delete(restore, id)
+		case n.row.Split.Layer == undone.Layer && n.row.Split.Release == gave && n.row.Assigned[undone.Layer] == restore[id]:
+			// A part of its requests takes the release.
 		case n.row.Assigned[undone.Layer] == restore[id]:
 			delete(restore, id) // there already
 		case n.row.Assigned[undone.Layer] != gave:

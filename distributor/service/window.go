@@ -26,9 +26,17 @@ func (w *window) read(since time.Time, latest model.Statistics, came time.Time) 
 	if !w.begun || w.base.Chain != latest.Chain || latest.Requests < w.base.Requests {
 		w.base, w.begun = latest, true
 	}
-	return model.Statistics{
+	out := model.Statistics{
 		Chain: latest.Chain, At: latest.At,
 		Requests: latest.Requests - w.base.Requests, Errors: max(latest.Errors-w.base.Errors, 0),
 		Denied: max(latest.Denied-w.base.Denied, 0), Seen: max(latest.Seen-w.base.Seen, 0),
 	}
+	// Before the first of its requests a node may not have been able to tell; then there were none.
+	if now, was := latest.Cohort, w.base.Cohort; now.Known {
+		out.Cohort = model.CohortStatistics{
+			Known: true, Requests: max(now.Requests-was.Requests, 0), Errors: max(now.Errors-was.Errors, 0),
+			Denied: max(now.Denied-was.Denied, 0), Seen: max(now.Seen-was.Seen, 0),
+		}
+	}
+	return out
 }

@@ -45,6 +45,8 @@ type Node struct {
 	Previous string `protobuf:"bytes,12,opt,name=previous,proto3" json:"previous,omitempty"`
 	// True for a sink that reports (an agent); others never get past OFFERED.
 	Reports bool `protobuf:"varint,13,opt,name=reports,proto3" json:"reports,omitempty"`
+	// A release under test, which a part of its requests takes; absent for none.
+	Split *NodeSplit `protobuf:"bytes,23,opt,name=split,proto3" json:"split,omitempty"`
 	// Filters that are taken out of its chain, in an emergency.
 	Disabled []*DisabledFilter `protobuf:"bytes,40,rep,name=disabled,proto3" json:"disabled,omitempty"`
 	// Set when a rollback failed on it: no wave takes it until it is released.
@@ -174,6 +176,13 @@ func (x *Node) GetReports() bool {
 	return false
 }
 
+func (x *Node) GetSplit() *NodeSplit {
+	if x != nil {
+		return x.Split
+	}
+	return nil
+}
+
 func (x *Node) GetDisabled() []*DisabledFilter {
 	if x != nil {
 		return x.Disabled
@@ -250,6 +259,59 @@ func (x *Isolation) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+// NodeSplit is a release that takes the place of another in its layer, for the requests of a cohort.
+type NodeSplit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Release       *ReleaseRef            `protobuf:"bytes,1,opt,name=release,proto3" json:"release,omitempty"`
+	Cohort        *Cohort                `protobuf:"bytes,2,opt,name=cohort,proto3" json:"cohort,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeSplit) Reset() {
+	*x = NodeSplit{}
+	mi := &file_waft_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeSplit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeSplit) ProtoMessage() {}
+
+func (x *NodeSplit) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeSplit.ProtoReflect.Descriptor instead.
+func (*NodeSplit) Descriptor() ([]byte, []int) {
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *NodeSplit) GetRelease() *ReleaseRef {
+	if x != nil {
+		return x.Release
+	}
+	return nil
+}
+
+func (x *NodeSplit) GetCohort() *Cohort {
+	if x != nil {
+		return x.Cohort
+	}
+	return nil
+}
+
 type LedgerEntry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Chain         string                 `protobuf:"bytes,1,opt,name=chain,proto3" json:"chain,omitempty"`
@@ -268,7 +330,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_waft_v1_node_proto_msgTypes[2]
+	mi := &file_waft_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -280,7 +342,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[2]
+	mi := &file_waft_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -293,7 +355,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *LedgerEntry) GetChain() string {
@@ -375,7 +437,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[3]
+	mi := &file_waft_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +449,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[3]
+	mi := &file_waft_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +462,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -421,7 +483,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[4]
+	mi := &file_waft_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +495,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[4]
+	mi := &file_waft_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +508,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListNodesRequest) GetSelector() string {
@@ -481,7 +543,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[5]
+	mi := &file_waft_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -493,7 +555,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[5]
+	mi := &file_waft_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -506,7 +568,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -533,7 +595,7 @@ type RetryNodeRequest struct {
 
 func (x *RetryNodeRequest) Reset() {
 	*x = RetryNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[6]
+	mi := &file_waft_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +607,7 @@ func (x *RetryNodeRequest) String() string {
 func (*RetryNodeRequest) ProtoMessage() {}
 
 func (x *RetryNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[6]
+	mi := &file_waft_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +620,7 @@ func (x *RetryNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNodeRequest.ProtoReflect.Descriptor instead.
 func (*RetryNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RetryNodeRequest) GetId() string {
@@ -585,7 +647,7 @@ type ReleaseNodeRequest struct {
 
 func (x *ReleaseNodeRequest) Reset() {
 	*x = ReleaseNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[7]
+	mi := &file_waft_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +659,7 @@ func (x *ReleaseNodeRequest) String() string {
 func (*ReleaseNodeRequest) ProtoMessage() {}
 
 func (x *ReleaseNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[7]
+	mi := &file_waft_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +672,7 @@ func (x *ReleaseNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNodeRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReleaseNodeRequest) GetId() string {
@@ -644,7 +706,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_waft_v1_node_proto_msgTypes[8]
+	mi := &file_waft_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +718,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[8]
+	mi := &file_waft_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +731,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AuditEntry) GetSequence() int64 {
@@ -733,7 +795,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[9]
+	mi := &file_waft_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +807,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[9]
+	mi := &file_waft_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +820,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListAuditRequest) GetObject() string {
@@ -793,7 +855,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[10]
+	mi := &file_waft_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +867,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[10]
+	mi := &file_waft_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +880,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -843,7 +905,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[11]
+	mi := &file_waft_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +917,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[11]
+	mi := &file_waft_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +930,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 type GetVersionResponse struct {
@@ -880,7 +942,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[12]
+	mi := &file_waft_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +954,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[12]
+	mi := &file_waft_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +967,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -919,7 +981,7 @@ var File_waft_v1_node_proto protoreflect.FileDescriptor
 
 const file_waft_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\xee\x04\n" +
+	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\x98\x05\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x06labels\x18\x02 \x03(\v2\x19.waft.v1.Node.LabelsEntryR\x06labels\x12#\n" +
@@ -935,7 +997,8 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	" \x01(\v2\x14.waft.v1.LedgerEntryR\x06ledger\x12\x18\n" +
 	"\aserving\x18\v \x01(\tR\aserving\x12\x1a\n" +
 	"\bprevious\x18\f \x01(\tR\bprevious\x12\x18\n" +
-	"\areports\x18\r \x01(\bR\areports\x123\n" +
+	"\areports\x18\r \x01(\bR\areports\x12(\n" +
+	"\x05split\x18\x17 \x01(\v2\x12.waft.v1.NodeSplitR\x05split\x123\n" +
 	"\bdisabled\x18( \x03(\v2\x17.waft.v1.DisabledFilterR\bdisabled\x12.\n" +
 	"\bisolated\x18) \x01(\v2\x12.waft.v1.IsolationR\bisolated\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
@@ -944,7 +1007,10 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\tIsolation\x12\x18\n" +
 	"\arollout\x18\x01 \x01(\tR\arollout\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
-	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xb7\x03\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"c\n" +
+	"\tNodeSplit\x12-\n" +
+	"\arelease\x18\x01 \x01(\v2\x13.waft.v1.ReleaseRefR\arelease\x12'\n" +
+	"\x06cohort\x18\x02 \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"\xb7\x03\n" +
 	"\vLedgerEntry\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\tR\x05chain\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.waft.v1.ChainStateR\x05state\x12\x16\n" +
@@ -1020,61 +1086,66 @@ func file_waft_v1_node_proto_rawDescGZIP() []byte {
 	return file_waft_v1_node_proto_rawDescData
 }
 
-var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_waft_v1_node_proto_goTypes = []any{
 	(*Node)(nil),                  // 0: waft.v1.Node
 	(*Isolation)(nil),             // 1: waft.v1.Isolation
-	(*LedgerEntry)(nil),           // 2: waft.v1.LedgerEntry
-	(*GetNodeRequest)(nil),        // 3: waft.v1.GetNodeRequest
-	(*ListNodesRequest)(nil),      // 4: waft.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 5: waft.v1.ListNodesResponse
-	(*RetryNodeRequest)(nil),      // 6: waft.v1.RetryNodeRequest
-	(*ReleaseNodeRequest)(nil),    // 7: waft.v1.ReleaseNodeRequest
-	(*AuditEntry)(nil),            // 8: waft.v1.AuditEntry
-	(*ListAuditRequest)(nil),      // 9: waft.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 10: waft.v1.ListAuditResponse
-	(*GetVersionRequest)(nil),     // 11: waft.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 12: waft.v1.GetVersionResponse
-	nil,                           // 13: waft.v1.Node.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*ReleaseRef)(nil),            // 15: waft.v1.ReleaseRef
-	(*DisabledFilter)(nil),        // 16: waft.v1.DisabledFilter
-	(ChainState)(0),               // 17: waft.v1.ChainState
+	(*NodeSplit)(nil),             // 2: waft.v1.NodeSplit
+	(*LedgerEntry)(nil),           // 3: waft.v1.LedgerEntry
+	(*GetNodeRequest)(nil),        // 4: waft.v1.GetNodeRequest
+	(*ListNodesRequest)(nil),      // 5: waft.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 6: waft.v1.ListNodesResponse
+	(*RetryNodeRequest)(nil),      // 7: waft.v1.RetryNodeRequest
+	(*ReleaseNodeRequest)(nil),    // 8: waft.v1.ReleaseNodeRequest
+	(*AuditEntry)(nil),            // 9: waft.v1.AuditEntry
+	(*ListAuditRequest)(nil),      // 10: waft.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 11: waft.v1.ListAuditResponse
+	(*GetVersionRequest)(nil),     // 12: waft.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 13: waft.v1.GetVersionResponse
+	nil,                           // 14: waft.v1.Node.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*ReleaseRef)(nil),            // 16: waft.v1.ReleaseRef
+	(*DisabledFilter)(nil),        // 17: waft.v1.DisabledFilter
+	(*Cohort)(nil),                // 18: waft.v1.Cohort
+	(ChainState)(0),               // 19: waft.v1.ChainState
 }
 var file_waft_v1_node_proto_depIdxs = []int32{
-	13, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
-	14, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	15, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
-	2,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
-	16, // 4: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
-	1,  // 5: waft.v1.Node.isolated:type_name -> waft.v1.Isolation
-	14, // 6: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
-	17, // 7: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
-	14, // 8: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
-	14, // 9: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
-	14, // 10: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
-	14, // 11: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
-	14, // 12: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
-	0,  // 13: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
-	14, // 14: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
-	8,  // 15: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
-	3,  // 16: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
-	4,  // 17: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
-	6,  // 18: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
-	7,  // 19: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
-	9,  // 20: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
-	11, // 21: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
-	0,  // 22: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
-	5,  // 23: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
-	0,  // 24: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
-	0,  // 25: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
-	10, // 26: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
-	12, // 27: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
-	22, // [22:28] is the sub-list for method output_type
-	16, // [16:22] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	14, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
+	15, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	16, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
+	3,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
+	2,  // 4: waft.v1.Node.split:type_name -> waft.v1.NodeSplit
+	17, // 5: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
+	1,  // 6: waft.v1.Node.isolated:type_name -> waft.v1.Isolation
+	15, // 7: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
+	16, // 8: waft.v1.NodeSplit.release:type_name -> waft.v1.ReleaseRef
+	18, // 9: waft.v1.NodeSplit.cohort:type_name -> waft.v1.Cohort
+	19, // 10: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
+	15, // 11: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
+	15, // 12: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
+	15, // 13: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
+	15, // 14: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
+	15, // 15: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
+	0,  // 16: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
+	15, // 17: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	9,  // 18: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
+	4,  // 19: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
+	5,  // 20: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
+	7,  // 21: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
+	8,  // 22: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
+	10, // 23: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
+	12, // 24: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
+	0,  // 25: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
+	6,  // 26: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
+	0,  // 27: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
+	0,  // 28: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
+	11, // 29: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
+	13, // 30: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
+	25, // [25:31] is the sub-list for method output_type
+	19, // [19:25] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_node_proto_init() }
@@ -1091,7 +1162,7 @@ func file_waft_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_node_proto_rawDesc), len(file_waft_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

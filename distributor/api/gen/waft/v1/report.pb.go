@@ -287,7 +287,9 @@ type Hello struct {
 	EnvoyBuild   string `protobuf:"bytes,4,opt,name=envoy_build,json=envoyBuild,proto3" json:"envoy_build,omitempty"`
 	AgentVersion string `protobuf:"bytes,5,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	// The highest generation of Chain the node has seen.
-	Generation    int64 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation int64 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
+	// It takes a Chain with a split. Without that no release is given to a part of the node's requests.
+	Splits        bool `protobuf:"varint,16,opt,name=splits,proto3" json:"splits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -362,6 +364,13 @@ func (x *Hello) GetGeneration() int64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *Hello) GetSplits() bool {
+	if x != nil {
+		return x.Splits
+	}
+	return false
 }
 
 // Fetched lists the digests of the modules (sha256:HEX), out of those asked for by waft/v1/prefetch and waft/v1/filters,
@@ -531,6 +540,8 @@ type Statistics struct {
 	SeenByFilters int64                  `protobuf:"varint,5,opt,name=seen_by_filters,json=seenByFilters,proto3" json:"seen_by_filters,omitempty"`
 	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
 	At            *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
+	// For a chain with a split: the part of it that the cohort's requests are. Absent where the node cannot tell.
+	Cohort        *CohortStatistics `protobuf:"bytes,17,opt,name=cohort,proto3" json:"cohort,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -614,6 +625,83 @@ func (x *Statistics) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Statistics) GetCohort() *CohortStatistics {
+	if x != nil {
+		return x.Cohort
+	}
+	return nil
+}
+
+// CohortStatistics are those of the requests that took the chain under test.
+type CohortStatistics struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Requests int64                  `protobuf:"varint,1,opt,name=requests,proto3" json:"requests,omitempty"`
+	Errors   int64                  `protobuf:"varint,2,opt,name=errors,proto3" json:"errors,omitempty"`
+	Denied   int64                  `protobuf:"varint,3,opt,name=denied,proto3" json:"denied,omitempty"`
+	// The lowest of the filters that only the cohort meets; where there are none, all its requests.
+	SeenByFilters int64 `protobuf:"varint,4,opt,name=seen_by_filters,json=seenByFilters,proto3" json:"seen_by_filters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CohortStatistics) Reset() {
+	*x = CohortStatistics{}
+	mi := &file_waft_v1_report_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CohortStatistics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CohortStatistics) ProtoMessage() {}
+
+func (x *CohortStatistics) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_report_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CohortStatistics.ProtoReflect.Descriptor instead.
+func (*CohortStatistics) Descriptor() ([]byte, []int) {
+	return file_waft_v1_report_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CohortStatistics) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *CohortStatistics) GetErrors() int64 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
+func (x *CohortStatistics) GetDenied() int64 {
+	if x != nil {
+		return x.Denied
+	}
+	return 0
+}
+
+func (x *CohortStatistics) GetSeenByFilters() int64 {
+	if x != nil {
+		return x.SeenByFilters
+	}
+	return 0
+}
+
 // EnvoyRestarted says that Envoy came up again, and why it went where that is known.
 type EnvoyRestarted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -625,7 +713,7 @@ type EnvoyRestarted struct {
 
 func (x *EnvoyRestarted) Reset() {
 	*x = EnvoyRestarted{}
-	mi := &file_waft_v1_report_proto_msgTypes[6]
+	mi := &file_waft_v1_report_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +725,7 @@ func (x *EnvoyRestarted) String() string {
 func (*EnvoyRestarted) ProtoMessage() {}
 
 func (x *EnvoyRestarted) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_report_proto_msgTypes[6]
+	mi := &file_waft_v1_report_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +738,7 @@ func (x *EnvoyRestarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvoyRestarted.ProtoReflect.Descriptor instead.
 func (*EnvoyRestarted) Descriptor() ([]byte, []int) {
-	return file_waft_v1_report_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_report_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EnvoyRestarted) GetAt() *timestamppb.Timestamp {
@@ -683,7 +771,7 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\x06report\"r\n" +
 	"\x0eReportResponse\x12J\n" +
 	"\x13statistics_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x12statisticsInterval\x12\x14\n" +
-	"\x05retry\x18\x02 \x01(\x03R\x05retry\"\x95\x02\n" +
+	"\x05retry\x18\x02 \x01(\x03R\x05retry\"\xad\x02\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x122\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1a.waft.v1.Hello.LabelsEntryR\x06labels\x12#\n" +
@@ -693,7 +781,8 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\ragent_version\x18\x05 \x01(\tR\fagentVersion\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x06 \x01(\x03R\n" +
-	"generation\x1a9\n" +
+	"generation\x12\x16\n" +
+	"\x06splits\x18\x10 \x01(\bR\x06splits\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +
@@ -709,7 +798,7 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\fserving_hash\x18\a \x01(\tR\vservingHash\x12\x1e\n" +
 	"\n" +
 	"generation\x18\b \x01(\x03R\n" +
-	"generation\"\xf2\x01\n" +
+	"generation\"\xa5\x02\n" +
 	"\n" +
 	"Statistics\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x12\x1a\n" +
@@ -718,7 +807,13 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\x06denied\x18\x04 \x01(\x03R\x06denied\x12&\n" +
 	"\x0fseen_by_filters\x18\x05 \x01(\x03R\rseenByFilters\x120\n" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12*\n" +
-	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"T\n" +
+	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x121\n" +
+	"\x06cohort\x18\x11 \x01(\v2\x19.waft.v1.CohortStatisticsR\x06cohort\"\x86\x01\n" +
+	"\x10CohortStatistics\x12\x1a\n" +
+	"\brequests\x18\x01 \x01(\x03R\brequests\x12\x16\n" +
+	"\x06errors\x18\x02 \x01(\x03R\x06errors\x12\x16\n" +
+	"\x06denied\x18\x03 \x01(\x03R\x06denied\x12&\n" +
+	"\x0fseen_by_filters\x18\x04 \x01(\x03R\rseenByFilters\"T\n" +
 	"\x0eEnvoyRestarted\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason*x\n" +
@@ -748,7 +843,7 @@ func file_waft_v1_report_proto_rawDescGZIP() []byte {
 }
 
 var file_waft_v1_report_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waft_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_waft_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_waft_v1_report_proto_goTypes = []any{
 	(ChainState)(0),               // 0: waft.v1.ChainState
 	(*ReportRequest)(nil),         // 1: waft.v1.ReportRequest
@@ -757,31 +852,33 @@ var file_waft_v1_report_proto_goTypes = []any{
 	(*Fetched)(nil),               // 4: waft.v1.Fetched
 	(*ChainReport)(nil),           // 5: waft.v1.ChainReport
 	(*Statistics)(nil),            // 6: waft.v1.Statistics
-	(*EnvoyRestarted)(nil),        // 7: waft.v1.EnvoyRestarted
-	nil,                           // 8: waft.v1.Hello.LabelsEntry
-	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*CohortStatistics)(nil),      // 7: waft.v1.CohortStatistics
+	(*EnvoyRestarted)(nil),        // 8: waft.v1.EnvoyRestarted
+	nil,                           // 9: waft.v1.Hello.LabelsEntry
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_waft_v1_report_proto_depIdxs = []int32{
 	3,  // 0: waft.v1.ReportRequest.hello:type_name -> waft.v1.Hello
 	4,  // 1: waft.v1.ReportRequest.fetched:type_name -> waft.v1.Fetched
 	5,  // 2: waft.v1.ReportRequest.chain:type_name -> waft.v1.ChainReport
 	6,  // 3: waft.v1.ReportRequest.statistics:type_name -> waft.v1.Statistics
-	7,  // 4: waft.v1.ReportRequest.restarted:type_name -> waft.v1.EnvoyRestarted
-	9,  // 5: waft.v1.ReportResponse.statistics_interval:type_name -> google.protobuf.Duration
-	8,  // 6: waft.v1.Hello.labels:type_name -> waft.v1.Hello.LabelsEntry
+	8,  // 4: waft.v1.ReportRequest.restarted:type_name -> waft.v1.EnvoyRestarted
+	10, // 5: waft.v1.ReportResponse.statistics_interval:type_name -> google.protobuf.Duration
+	9,  // 6: waft.v1.Hello.labels:type_name -> waft.v1.Hello.LabelsEntry
 	0,  // 7: waft.v1.ChainReport.state:type_name -> waft.v1.ChainState
-	10, // 8: waft.v1.ChainReport.at:type_name -> google.protobuf.Timestamp
-	10, // 9: waft.v1.Statistics.since:type_name -> google.protobuf.Timestamp
-	10, // 10: waft.v1.Statistics.at:type_name -> google.protobuf.Timestamp
-	10, // 11: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
-	1,  // 12: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
-	2,  // 13: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	11, // 8: waft.v1.ChainReport.at:type_name -> google.protobuf.Timestamp
+	11, // 9: waft.v1.Statistics.since:type_name -> google.protobuf.Timestamp
+	11, // 10: waft.v1.Statistics.at:type_name -> google.protobuf.Timestamp
+	7,  // 11: waft.v1.Statistics.cohort:type_name -> waft.v1.CohortStatistics
+	11, // 12: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
+	1,  // 13: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
+	2,  // 14: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
+	14, // [14:15] is the sub-list for method output_type
+	13, // [13:14] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_report_proto_init() }
@@ -802,7 +899,7 @@ func file_waft_v1_report_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_report_proto_rawDesc), len(file_waft_v1_report_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -133,6 +133,59 @@ func (FailurePolicy) EnumDescriptor() ([]byte, []int) {
 	return file_waft_v1_resources_proto_rawDescGZIP(), []int{1}
 }
 
+// SplitSide says which requests meet a filter.
+type SplitSide int32
+
+const (
+	// All: it is the same in both chains.
+	SplitSide_SPLIT_SIDE_UNSPECIFIED SplitSide = 0
+	// Those that are not of the cohort.
+	SplitSide_REST SplitSide = 1
+	// Those of the cohort.
+	SplitSide_COHORT SplitSide = 2
+)
+
+// Enum value maps for SplitSide.
+var (
+	SplitSide_name = map[int32]string{
+		0: "SPLIT_SIDE_UNSPECIFIED",
+		1: "REST",
+		2: "COHORT",
+	}
+	SplitSide_value = map[string]int32{
+		"SPLIT_SIDE_UNSPECIFIED": 0,
+		"REST":                   1,
+		"COHORT":                 2,
+	}
+)
+
+func (x SplitSide) Enum() *SplitSide {
+	p := new(SplitSide)
+	*p = x
+	return p
+}
+
+func (x SplitSide) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SplitSide) Descriptor() protoreflect.EnumDescriptor {
+	return file_waft_v1_resources_proto_enumTypes[2].Descriptor()
+}
+
+func (SplitSide) Type() protoreflect.EnumType {
+	return &file_waft_v1_resources_proto_enumTypes[2]
+}
+
+func (x SplitSide) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SplitSide.Descriptor instead.
+func (SplitSide) EnumDescriptor() ([]byte, []int) {
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{2}
+}
+
 // ModuleRef is a module by content. Nothing is ever fetched by a name that can move.
 type ModuleRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -411,7 +464,9 @@ type Chain struct {
 	Filters  []*FilterVersion `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
 	Releases []*ReleaseRef    `protobuf:"bytes,3,rep,name=releases,proto3" json:"releases,omitempty"`
 	// Rises with each assignment of a chain to this node: a lower one than the last seen is out of order and is ignored.
-	Generation    int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Absent for a chain that every request takes. A sink that does not know of it runs the chain above for every request.
+	Split         *ChainSplit `protobuf:"bytes,14,opt,name=split,proto3" json:"split,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -474,6 +529,264 @@ func (x *Chain) GetGeneration() int64 {
 	return 0
 }
 
+func (x *Chain) GetSplit() *ChainSplit {
+	if x != nil {
+		return x.Split
+	}
+	return nil
+}
+
+// ChainSplit says that some requests of the node take another chain than the others, which take the one that the Chain names.
+type ChainSplit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity of the two chains together, which the node reports instead of Chain.hash: sha256:HEX.
+	Hash string `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
+	// Identity of the chain that the cohort takes.
+	TestHash string `protobuf:"bytes,2,opt,name=test_hash,json=testHash,proto3" json:"test_hash,omitempty"`
+	// The filters of both chains, in the order in which a request meets them.
+	Filters []*SplitFilter `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
+	// The cohort's chain is rendered from Chain.releases, with this one for its layer.
+	Release       *ReleaseRef `protobuf:"bytes,4,opt,name=release,proto3" json:"release,omitempty"`
+	Cohort        *Cohort     `protobuf:"bytes,5,opt,name=cohort,proto3" json:"cohort,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChainSplit) Reset() {
+	*x = ChainSplit{}
+	mi := &file_waft_v1_resources_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChainSplit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChainSplit) ProtoMessage() {}
+
+func (x *ChainSplit) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_resources_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChainSplit.ProtoReflect.Descriptor instead.
+func (*ChainSplit) Descriptor() ([]byte, []int) {
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ChainSplit) GetHash() string {
+	if x != nil {
+		return x.Hash
+	}
+	return ""
+}
+
+func (x *ChainSplit) GetTestHash() string {
+	if x != nil {
+		return x.TestHash
+	}
+	return ""
+}
+
+func (x *ChainSplit) GetFilters() []*SplitFilter {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+func (x *ChainSplit) GetRelease() *ReleaseRef {
+	if x != nil {
+		return x.Release
+	}
+	return nil
+}
+
+func (x *ChainSplit) GetCohort() *Cohort {
+	if x != nil {
+		return x.Cohort
+	}
+	return nil
+}
+
+// SplitFilter is a filter of two chains.
+type SplitFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// metadata.version of the resource in waft/v1/filters. For those that only the cohort meets that resource is named NAME.cohort.
+	Version       string    `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Side          SplitSide `protobuf:"varint,3,opt,name=side,proto3,enum=waft.v1.SplitSide" json:"side,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SplitFilter) Reset() {
+	*x = SplitFilter{}
+	mi := &file_waft_v1_resources_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SplitFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SplitFilter) ProtoMessage() {}
+
+func (x *SplitFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_resources_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SplitFilter.ProtoReflect.Descriptor instead.
+func (*SplitFilter) Descriptor() ([]byte, []int) {
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SplitFilter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SplitFilter) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *SplitFilter) GetSide() SplitSide {
+	if x != nil {
+		return x.Side
+	}
+	return SplitSide_SPLIT_SIDE_UNSPECIFIED
+}
+
+// Cohort is a part of a node's requests. Exactly one of header and percent is set.
+type Cohort struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that have a header with that very value.
+	Header *CohortHeader `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// So many of a hundred, by a hash of x-request-id: 1 to 99.
+	Percent       int32 `protobuf:"varint,2,opt,name=percent,proto3" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cohort) Reset() {
+	*x = Cohort{}
+	mi := &file_waft_v1_resources_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cohort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cohort) ProtoMessage() {}
+
+func (x *Cohort) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_resources_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cohort.ProtoReflect.Descriptor instead.
+func (*Cohort) Descriptor() ([]byte, []int) {
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Cohort) GetHeader() *CohortHeader {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *Cohort) GetPercent() int32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+type CohortHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In lower case.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CohortHeader) Reset() {
+	*x = CohortHeader{}
+	mi := &file_waft_v1_resources_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CohortHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CohortHeader) ProtoMessage() {}
+
+func (x *CohortHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_resources_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CohortHeader.ProtoReflect.Descriptor instead.
+func (*CohortHeader) Descriptor() ([]byte, []int) {
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CohortHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CohortHeader) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // Prefetch is a resource of the collection waft/v1/prefetch: a module to have on disk before a wave starts.
 type Prefetch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -484,7 +797,7 @@ type Prefetch struct {
 
 func (x *Prefetch) Reset() {
 	*x = Prefetch{}
-	mi := &file_waft_v1_resources_proto_msgTypes[5]
+	mi := &file_waft_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +809,7 @@ func (x *Prefetch) String() string {
 func (*Prefetch) ProtoMessage() {}
 
 func (x *Prefetch) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_resources_proto_msgTypes[5]
+	mi := &file_waft_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +822,7 @@ func (x *Prefetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prefetch.ProtoReflect.Descriptor instead.
 func (*Prefetch) Descriptor() ([]byte, []int) {
-	return file_waft_v1_resources_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Prefetch) GetModule() *ModuleRef {
@@ -542,14 +855,32 @@ const file_waft_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"ReleaseRef\x12\x14\n" +
 	"\x05layer\x18\x01 \x01(\tR\x05layer\x12\x18\n" +
-	"\arelease\x18\x02 \x01(\tR\arelease\"\x9e\x01\n" +
+	"\arelease\x18\x02 \x01(\tR\arelease\"\xc9\x01\n" +
 	"\x05Chain\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x120\n" +
 	"\afilters\x18\x02 \x03(\v2\x16.waft.v1.FilterVersionR\afilters\x12/\n" +
 	"\breleases\x18\x03 \x03(\v2\x13.waft.v1.ReleaseRefR\breleases\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x04 \x01(\x03R\n" +
-	"generation\"6\n" +
+	"generation\x12)\n" +
+	"\x05split\x18\x0e \x01(\v2\x13.waft.v1.ChainSplitR\x05split\"\xc5\x01\n" +
+	"\n" +
+	"ChainSplit\x12\x12\n" +
+	"\x04hash\x18\x01 \x01(\tR\x04hash\x12\x1b\n" +
+	"\ttest_hash\x18\x02 \x01(\tR\btestHash\x12.\n" +
+	"\afilters\x18\x03 \x03(\v2\x14.waft.v1.SplitFilterR\afilters\x12-\n" +
+	"\arelease\x18\x04 \x01(\v2\x13.waft.v1.ReleaseRefR\arelease\x12'\n" +
+	"\x06cohort\x18\x05 \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"c\n" +
+	"\vSplitFilter\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12&\n" +
+	"\x04side\x18\x03 \x01(\x0e2\x12.waft.v1.SplitSideR\x04side\"Q\n" +
+	"\x06Cohort\x12-\n" +
+	"\x06header\x18\x01 \x01(\v2\x15.waft.v1.CohortHeaderR\x06header\x12\x18\n" +
+	"\apercent\x18\x02 \x01(\x05R\apercent\"8\n" +
+	"\fCohortHeader\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"6\n" +
 	"\bPrefetch\x12*\n" +
 	"\x06module\x18\x01 \x01(\v2\x12.waft.v1.ModuleRefR\x06module*?\n" +
 	"\x05Phase\x12\x15\n" +
@@ -561,7 +892,12 @@ const file_waft_v1_resources_proto_rawDesc = "" +
 	"\x1aFAILURE_POLICY_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vFAIL_RELOAD\x10\x01\x12\x0f\n" +
 	"\vFAIL_CLOSED\x10\x02\x12\r\n" +
-	"\tFAIL_OPEN\x10\x03BAZ?github.com/waft-project/waft/distributor/api/gen/waft/v1;waftv1b\x06proto3"
+	"\tFAIL_OPEN\x10\x03*=\n" +
+	"\tSplitSide\x12\x1a\n" +
+	"\x16SPLIT_SIDE_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04REST\x10\x01\x12\n" +
+	"\n" +
+	"\x06COHORT\x10\x02BAZ?github.com/waft-project/waft/distributor/api/gen/waft/v1;waftv1b\x06proto3"
 
 var (
 	file_waft_v1_resources_proto_rawDescOnce sync.Once
@@ -575,30 +911,41 @@ func file_waft_v1_resources_proto_rawDescGZIP() []byte {
 	return file_waft_v1_resources_proto_rawDescData
 }
 
-var file_waft_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_waft_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_waft_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_waft_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_waft_v1_resources_proto_goTypes = []any{
 	(Phase)(0),            // 0: waft.v1.Phase
 	(FailurePolicy)(0),    // 1: waft.v1.FailurePolicy
-	(*ModuleRef)(nil),     // 2: waft.v1.ModuleRef
-	(*Filter)(nil),        // 3: waft.v1.Filter
-	(*FilterVersion)(nil), // 4: waft.v1.FilterVersion
-	(*ReleaseRef)(nil),    // 5: waft.v1.ReleaseRef
-	(*Chain)(nil),         // 6: waft.v1.Chain
-	(*Prefetch)(nil),      // 7: waft.v1.Prefetch
+	(SplitSide)(0),        // 2: waft.v1.SplitSide
+	(*ModuleRef)(nil),     // 3: waft.v1.ModuleRef
+	(*Filter)(nil),        // 4: waft.v1.Filter
+	(*FilterVersion)(nil), // 5: waft.v1.FilterVersion
+	(*ReleaseRef)(nil),    // 6: waft.v1.ReleaseRef
+	(*Chain)(nil),         // 7: waft.v1.Chain
+	(*ChainSplit)(nil),    // 8: waft.v1.ChainSplit
+	(*SplitFilter)(nil),   // 9: waft.v1.SplitFilter
+	(*Cohort)(nil),        // 10: waft.v1.Cohort
+	(*CohortHeader)(nil),  // 11: waft.v1.CohortHeader
+	(*Prefetch)(nil),      // 12: waft.v1.Prefetch
 }
 var file_waft_v1_resources_proto_depIdxs = []int32{
-	2, // 0: waft.v1.Filter.module:type_name -> waft.v1.ModuleRef
-	0, // 1: waft.v1.Filter.phase:type_name -> waft.v1.Phase
-	1, // 2: waft.v1.Filter.failure_policy:type_name -> waft.v1.FailurePolicy
-	4, // 3: waft.v1.Chain.filters:type_name -> waft.v1.FilterVersion
-	5, // 4: waft.v1.Chain.releases:type_name -> waft.v1.ReleaseRef
-	2, // 5: waft.v1.Prefetch.module:type_name -> waft.v1.ModuleRef
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	3,  // 0: waft.v1.Filter.module:type_name -> waft.v1.ModuleRef
+	0,  // 1: waft.v1.Filter.phase:type_name -> waft.v1.Phase
+	1,  // 2: waft.v1.Filter.failure_policy:type_name -> waft.v1.FailurePolicy
+	5,  // 3: waft.v1.Chain.filters:type_name -> waft.v1.FilterVersion
+	6,  // 4: waft.v1.Chain.releases:type_name -> waft.v1.ReleaseRef
+	8,  // 5: waft.v1.Chain.split:type_name -> waft.v1.ChainSplit
+	9,  // 6: waft.v1.ChainSplit.filters:type_name -> waft.v1.SplitFilter
+	6,  // 7: waft.v1.ChainSplit.release:type_name -> waft.v1.ReleaseRef
+	10, // 8: waft.v1.ChainSplit.cohort:type_name -> waft.v1.Cohort
+	2,  // 9: waft.v1.SplitFilter.side:type_name -> waft.v1.SplitSide
+	11, // 10: waft.v1.Cohort.header:type_name -> waft.v1.CohortHeader
+	3,  // 11: waft.v1.Prefetch.module:type_name -> waft.v1.ModuleRef
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_resources_proto_init() }
@@ -611,8 +958,8 @@ func file_waft_v1_resources_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_resources_proto_rawDesc), len(file_waft_v1_resources_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   6,
+			NumEnums:      3,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -370,7 +370,10 @@ type Wave struct {
 	// How long fetching and moving may take before the wave fails; a Go duration. Default 5m.
 	Deadline string `protobuf:"bytes,5,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Beside the gate "loaded", which each wave has.
-	Gates         []*Gate `protobuf:"bytes,6,rep,name=gates,proto3" json:"gates,omitempty"`
+	Gates []*Gate `protobuf:"bytes,6,rep,name=gates,proto3" json:"gates,omitempty"`
+	// Which requests of the wave's nodes take the release; absent: all. The share above is then of nodes that run the release so. Waves with a
+	// cohort come first, and the last wave has percent: 100 and none.
+	Cohort        *Cohort `protobuf:"bytes,16,opt,name=cohort,proto3" json:"cohort,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -443,6 +446,13 @@ func (x *Wave) GetDeadline() string {
 func (x *Wave) GetGates() []*Gate {
 	if x != nil {
 		return x.Gates
+	}
+	return nil
+}
+
+func (x *Wave) GetCohort() *Cohort {
+	if x != nil {
+		return x.Cohort
 	}
 	return nil
 }
@@ -1344,7 +1354,9 @@ type NodeProgress struct {
 	State  string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The release of this layer that it had before; empty for none.
-	From          string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	// Which of its requests have taken the release; absent: all. The rest takes from.
+	Cohort        *Cohort `protobuf:"bytes,15,opt,name=cohort,proto3" json:"cohort,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1412,6 +1424,13 @@ func (x *NodeProgress) GetFrom() string {
 		return x.From
 	}
 	return ""
+}
+
+func (x *NodeProgress) GetCohort() *Cohort {
+	if x != nil {
+		return x.Cohort
+	}
+	return nil
 }
 
 type Transition struct {
@@ -1565,7 +1584,9 @@ type RolloutPlan struct {
 	// Why nothing would move now, such as a freeze window; empty when nothing forbids it.
 	Frozen string `protobuf:"bytes,5,opt,name=frozen,proto3" json:"frozen,omitempty"`
 	// The distinct chains that nodes would go from and to, by hash.
-	Changes       []*ChainChange `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
+	Changes []*ChainChange `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Nodes that waves with a cohort pass over, since they cannot run two chains side by side.
+	PassedOver    []*PlannedNode `protobuf:"bytes,16,rep,name=passed_over,json=passedOver,proto3" json:"passed_over,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1642,9 +1663,18 @@ func (x *RolloutPlan) GetChanges() []*ChainChange {
 	return nil
 }
 
+func (x *RolloutPlan) GetPassedOver() []*PlannedNode {
+	if x != nil {
+		return x.PassedOver
+	}
+	return nil
+}
+
 type PlannedWave struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Nodes         []*PlannedNode         `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Nodes []*PlannedNode         `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// Which requests take the release; absent: all.
+	Cohort        *Cohort `protobuf:"bytes,11,opt,name=cohort,proto3" json:"cohort,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1682,6 +1712,13 @@ func (*PlannedWave) Descriptor() ([]byte, []int) {
 func (x *PlannedWave) GetNodes() []*PlannedNode {
 	if x != nil {
 		return x.Nodes
+	}
+	return nil
+}
+
+func (x *PlannedWave) GetCohort() *Cohort {
+	if x != nil {
+		return x.Cohort
 	}
 	return nil
 }
@@ -2253,7 +2290,7 @@ var File_waft_v1_rollout_proto protoreflect.FileDescriptor
 
 const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\n" +
-	"\x15waft/v1/rollout.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x01\n" +
+	"\x15waft/v1/rollout.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/resources.proto\"\xce\x01\n" +
 	"\aRollout\x12\x1f\n" +
 	"\vapi_version\x18\x01 \x01(\tR\n" +
 	"apiVersion\x12\x12\n" +
@@ -2276,14 +2313,15 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"S\n" +
 	"\x06Target\x12\x1a\n" +
 	"\bselector\x18\x01 \x01(\tR\bselector\x12-\n" +
-	"\x12include_unreported\x18\x02 \x01(\bR\x11includeUnreported\"\xa7\x01\n" +
+	"\x12include_unreported\x18\x02 \x01(\bR\x11includeUnreported\"\xd0\x01\n" +
 	"\x04Wave\x12\x14\n" +
 	"\x05nodes\x18\x01 \x01(\x05R\x05nodes\x12\x18\n" +
 	"\apercent\x18\x02 \x01(\x05R\apercent\x12\x1a\n" +
 	"\bselector\x18\x03 \x01(\tR\bselector\x12\x12\n" +
 	"\x04soak\x18\x04 \x01(\tR\x04soak\x12\x1a\n" +
 	"\bdeadline\x18\x05 \x01(\tR\bdeadline\x12#\n" +
-	"\x05gates\x18\x06 \x03(\v2\r.waft.v1.GateR\x05gates\"\x85\x03\n" +
+	"\x05gates\x18\x06 \x03(\v2\r.waft.v1.GateR\x05gates\x12'\n" +
+	"\x06cohort\x18\x10 \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"\x85\x03\n" +
 	"\x04Gate\x128\n" +
 	"\verror_ratio\x18\x01 \x01(\v2\x17.waft.v1.ErrorRatioGateR\n" +
 	"errorRatio\x12;\n" +
@@ -2364,13 +2402,14 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x04gate\x18\x01 \x01(\tR\x04gate\x12\x18\n" +
 	"\averdict\x18\x02 \x01(\tR\averdict\x12\x16\n" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\x12*\n" +
-	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"x\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xa1\x01\n" +
 	"\fNodeProgress\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04wave\x18\x02 \x01(\x05R\x04wave\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
-	"\x04from\x18\x05 \x01(\tR\x04from\"\x92\x01\n" +
+	"\x04from\x18\x05 \x01(\tR\x04from\x12'\n" +
+	"\x06cohort\x18\x0f \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"\x92\x01\n" +
 	"\n" +
 	"Transition\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
@@ -2381,16 +2420,19 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x13StartRolloutRequest\x12*\n" +
 	"\arollout\x18\x01 \x01(\v2\x10.waft.v1.RolloutR\arollout\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x17\n" +
-	"\ano_wait\x18\x03 \x01(\bR\x06noWait\"\xe9\x01\n" +
+	"\ano_wait\x18\x03 \x01(\bR\x06noWait\"\xa0\x02\n" +
 	"\vRolloutPlan\x12\x18\n" +
 	"\arelease\x18\x01 \x01(\tR\arelease\x12*\n" +
 	"\x05waves\x18\x02 \x03(\v2\x14.waft.v1.PlannedWaveR\x05waves\x12/\n" +
 	"\bleft_out\x18\x03 \x03(\v2\x14.waft.v1.PlannedNodeR\aleftOut\x12\x1b\n" +
 	"\twaits_for\x18\x04 \x01(\tR\bwaitsFor\x12\x16\n" +
 	"\x06frozen\x18\x05 \x01(\tR\x06frozen\x12.\n" +
-	"\achanges\x18\x06 \x03(\v2\x14.waft.v1.ChainChangeR\achanges\"9\n" +
+	"\achanges\x18\x06 \x03(\v2\x14.waft.v1.ChainChangeR\achanges\x125\n" +
+	"\vpassed_over\x18\x10 \x03(\v2\x14.waft.v1.PlannedNodeR\n" +
+	"passedOver\"b\n" +
 	"\vPlannedWave\x12*\n" +
-	"\x05nodes\x18\x01 \x03(\v2\x14.waft.v1.PlannedNodeR\x05nodes\"]\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x14.waft.v1.PlannedNodeR\x05nodes\x12'\n" +
+	"\x06cohort\x18\v \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"]\n" +
 	"\vPlannedNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
@@ -2487,7 +2529,8 @@ var file_waft_v1_rollout_proto_goTypes = []any{
 	(*ListRolloutsRequest)(nil),   // 30: waft.v1.ListRolloutsRequest
 	(*ListRolloutsResponse)(nil),  // 31: waft.v1.ListRolloutsResponse
 	(*WatchRolloutRequest)(nil),   // 32: waft.v1.WatchRolloutRequest
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*Cohort)(nil),                // 33: waft.v1.Cohort
+	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
 }
 var file_waft_v1_rollout_proto_depIdxs = []int32{
 	1,  // 0: waft.v1.Rollout.metadata:type_name -> waft.v1.RolloutMetadata
@@ -2497,61 +2540,65 @@ var file_waft_v1_rollout_proto_depIdxs = []int32{
 	5,  // 4: waft.v1.RolloutSpec.waves:type_name -> waft.v1.Wave
 	3,  // 5: waft.v1.RolloutSpec.freeze:type_name -> waft.v1.FreezeWindow
 	6,  // 6: waft.v1.Wave.gates:type_name -> waft.v1.Gate
-	7,  // 7: waft.v1.Gate.error_ratio:type_name -> waft.v1.ErrorRatioGate
-	8,  // 8: waft.v1.Gate.denied_ratio:type_name -> waft.v1.DeniedRatioGate
-	9,  // 9: waft.v1.Gate.coverage:type_name -> waft.v1.CoverageGate
-	10, // 10: waft.v1.Gate.comparison:type_name -> waft.v1.ComparisonGate
-	11, // 11: waft.v1.Gate.approval:type_name -> waft.v1.ApprovalGate
-	12, // 12: waft.v1.Gate.prometheus:type_name -> waft.v1.PrometheusGate
-	13, // 13: waft.v1.Gate.webhook:type_name -> waft.v1.WebhookGate
-	15, // 14: waft.v1.RolloutStatus.waves:type_name -> waft.v1.WaveStatus
-	18, // 15: waft.v1.RolloutStatus.nodes:type_name -> waft.v1.NodeProgress
-	19, // 16: waft.v1.RolloutStatus.history:type_name -> waft.v1.Transition
-	33, // 17: waft.v1.RolloutStatus.started_at:type_name -> google.protobuf.Timestamp
-	33, // 18: waft.v1.RolloutStatus.ended_at:type_name -> google.protobuf.Timestamp
-	33, // 19: waft.v1.WaveStatus.started_at:type_name -> google.protobuf.Timestamp
-	33, // 20: waft.v1.WaveStatus.soak_until:type_name -> google.protobuf.Timestamp
-	33, // 21: waft.v1.WaveStatus.ended_at:type_name -> google.protobuf.Timestamp
-	17, // 22: waft.v1.WaveStatus.readings:type_name -> waft.v1.GateReading
-	16, // 23: waft.v1.WaveStatus.approval:type_name -> waft.v1.Approval
-	33, // 24: waft.v1.Approval.at:type_name -> google.protobuf.Timestamp
-	33, // 25: waft.v1.GateReading.at:type_name -> google.protobuf.Timestamp
-	33, // 26: waft.v1.Transition.at:type_name -> google.protobuf.Timestamp
-	0,  // 27: waft.v1.StartRolloutRequest.rollout:type_name -> waft.v1.Rollout
-	22, // 28: waft.v1.RolloutPlan.waves:type_name -> waft.v1.PlannedWave
-	23, // 29: waft.v1.RolloutPlan.left_out:type_name -> waft.v1.PlannedNode
-	24, // 30: waft.v1.RolloutPlan.changes:type_name -> waft.v1.ChainChange
-	23, // 31: waft.v1.PlannedWave.nodes:type_name -> waft.v1.PlannedNode
-	25, // 32: waft.v1.ChainChange.filters:type_name -> waft.v1.FilterChange
-	26, // 33: waft.v1.FilterChange.fields:type_name -> waft.v1.FieldChange
-	0,  // 34: waft.v1.ListRolloutsResponse.rollouts:type_name -> waft.v1.Rollout
-	20, // 35: waft.v1.RolloutService.StartRollout:input_type -> waft.v1.StartRolloutRequest
-	20, // 36: waft.v1.RolloutService.PlanRollout:input_type -> waft.v1.StartRolloutRequest
-	29, // 37: waft.v1.RolloutService.GetRollout:input_type -> waft.v1.GetRolloutRequest
-	30, // 38: waft.v1.RolloutService.ListRollouts:input_type -> waft.v1.ListRolloutsRequest
-	32, // 39: waft.v1.RolloutService.WatchRollout:input_type -> waft.v1.WatchRolloutRequest
-	27, // 40: waft.v1.RolloutService.PauseRollout:input_type -> waft.v1.RolloutActionRequest
-	27, // 41: waft.v1.RolloutService.ResumeRollout:input_type -> waft.v1.RolloutActionRequest
-	27, // 42: waft.v1.RolloutService.PromoteRollout:input_type -> waft.v1.RolloutActionRequest
-	27, // 43: waft.v1.RolloutService.ApproveRollout:input_type -> waft.v1.RolloutActionRequest
-	27, // 44: waft.v1.RolloutService.AbortRollout:input_type -> waft.v1.RolloutActionRequest
-	28, // 45: waft.v1.RolloutService.UndoRollout:input_type -> waft.v1.UndoRolloutRequest
-	0,  // 46: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
-	21, // 47: waft.v1.RolloutService.PlanRollout:output_type -> waft.v1.RolloutPlan
-	0,  // 48: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
-	31, // 49: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
-	0,  // 50: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
-	0,  // 51: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
-	0,  // 52: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
-	0,  // 53: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
-	0,  // 54: waft.v1.RolloutService.ApproveRollout:output_type -> waft.v1.Rollout
-	0,  // 55: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
-	0,  // 56: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
-	46, // [46:57] is the sub-list for method output_type
-	35, // [35:46] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	33, // 7: waft.v1.Wave.cohort:type_name -> waft.v1.Cohort
+	7,  // 8: waft.v1.Gate.error_ratio:type_name -> waft.v1.ErrorRatioGate
+	8,  // 9: waft.v1.Gate.denied_ratio:type_name -> waft.v1.DeniedRatioGate
+	9,  // 10: waft.v1.Gate.coverage:type_name -> waft.v1.CoverageGate
+	10, // 11: waft.v1.Gate.comparison:type_name -> waft.v1.ComparisonGate
+	11, // 12: waft.v1.Gate.approval:type_name -> waft.v1.ApprovalGate
+	12, // 13: waft.v1.Gate.prometheus:type_name -> waft.v1.PrometheusGate
+	13, // 14: waft.v1.Gate.webhook:type_name -> waft.v1.WebhookGate
+	15, // 15: waft.v1.RolloutStatus.waves:type_name -> waft.v1.WaveStatus
+	18, // 16: waft.v1.RolloutStatus.nodes:type_name -> waft.v1.NodeProgress
+	19, // 17: waft.v1.RolloutStatus.history:type_name -> waft.v1.Transition
+	34, // 18: waft.v1.RolloutStatus.started_at:type_name -> google.protobuf.Timestamp
+	34, // 19: waft.v1.RolloutStatus.ended_at:type_name -> google.protobuf.Timestamp
+	34, // 20: waft.v1.WaveStatus.started_at:type_name -> google.protobuf.Timestamp
+	34, // 21: waft.v1.WaveStatus.soak_until:type_name -> google.protobuf.Timestamp
+	34, // 22: waft.v1.WaveStatus.ended_at:type_name -> google.protobuf.Timestamp
+	17, // 23: waft.v1.WaveStatus.readings:type_name -> waft.v1.GateReading
+	16, // 24: waft.v1.WaveStatus.approval:type_name -> waft.v1.Approval
+	34, // 25: waft.v1.Approval.at:type_name -> google.protobuf.Timestamp
+	34, // 26: waft.v1.GateReading.at:type_name -> google.protobuf.Timestamp
+	33, // 27: waft.v1.NodeProgress.cohort:type_name -> waft.v1.Cohort
+	34, // 28: waft.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	0,  // 29: waft.v1.StartRolloutRequest.rollout:type_name -> waft.v1.Rollout
+	22, // 30: waft.v1.RolloutPlan.waves:type_name -> waft.v1.PlannedWave
+	23, // 31: waft.v1.RolloutPlan.left_out:type_name -> waft.v1.PlannedNode
+	24, // 32: waft.v1.RolloutPlan.changes:type_name -> waft.v1.ChainChange
+	23, // 33: waft.v1.RolloutPlan.passed_over:type_name -> waft.v1.PlannedNode
+	23, // 34: waft.v1.PlannedWave.nodes:type_name -> waft.v1.PlannedNode
+	33, // 35: waft.v1.PlannedWave.cohort:type_name -> waft.v1.Cohort
+	25, // 36: waft.v1.ChainChange.filters:type_name -> waft.v1.FilterChange
+	26, // 37: waft.v1.FilterChange.fields:type_name -> waft.v1.FieldChange
+	0,  // 38: waft.v1.ListRolloutsResponse.rollouts:type_name -> waft.v1.Rollout
+	20, // 39: waft.v1.RolloutService.StartRollout:input_type -> waft.v1.StartRolloutRequest
+	20, // 40: waft.v1.RolloutService.PlanRollout:input_type -> waft.v1.StartRolloutRequest
+	29, // 41: waft.v1.RolloutService.GetRollout:input_type -> waft.v1.GetRolloutRequest
+	30, // 42: waft.v1.RolloutService.ListRollouts:input_type -> waft.v1.ListRolloutsRequest
+	32, // 43: waft.v1.RolloutService.WatchRollout:input_type -> waft.v1.WatchRolloutRequest
+	27, // 44: waft.v1.RolloutService.PauseRollout:input_type -> waft.v1.RolloutActionRequest
+	27, // 45: waft.v1.RolloutService.ResumeRollout:input_type -> waft.v1.RolloutActionRequest
+	27, // 46: waft.v1.RolloutService.PromoteRollout:input_type -> waft.v1.RolloutActionRequest
+	27, // 47: waft.v1.RolloutService.ApproveRollout:input_type -> waft.v1.RolloutActionRequest
+	27, // 48: waft.v1.RolloutService.AbortRollout:input_type -> waft.v1.RolloutActionRequest
+	28, // 49: waft.v1.RolloutService.UndoRollout:input_type -> waft.v1.UndoRolloutRequest
+	0,  // 50: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
+	21, // 51: waft.v1.RolloutService.PlanRollout:output_type -> waft.v1.RolloutPlan
+	0,  // 52: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
+	31, // 53: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
+	0,  // 54: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
+	0,  // 55: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
+	0,  // 56: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
+	0,  // 57: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
+	0,  // 58: waft.v1.RolloutService.ApproveRollout:output_type -> waft.v1.Rollout
+	0,  // 59: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
+	0,  // 60: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
+	50, // [50:61] is the sub-list for method output_type
+	39, // [39:50] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_rollout_proto_init() }
@@ -2559,6 +2606,7 @@ func file_waft_v1_rollout_proto_init() {
 	if File_waft_v1_rollout_proto != nil {
 		return
 	}
+	file_waft_v1_resources_proto_init()
 	file_waft_v1_rollout_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

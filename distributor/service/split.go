@@ -1,0 +1,79 @@
+package service
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/model/merge"
+)
+
+// renderNode is the chain of a node that is assigned those releases, with the release under test beside them where there is one; mu is held.
+func (s *Service) renderNode(assigned map[model.Layer]model.ReleaseID, split model.NodeSplit) (model.Chain, error) {
+	rest, err := s.render(assigned)
+	if err != nil || split == (model.NodeSplit{}) {
+		return rest, err
+	}
+	test, err := s.render(with(assigned, split.Layer, split.Release))
+	if err != nil {
+		return model.Chain{}, err
+	}
+	return merge.Split(rest, test, split)
+}
+
+// beside is a release under test as a rollout of a layer leaves it alone: one of its own layer it takes the place of.
+func beside(split model.NodeSplit, layer model.Layer) model.NodeSplit {
+	if split.Layer == layer {
+		return model.NodeSplit{}
+	}
+	return split
+}
+
+// testsSomewhere says whether a rollout has a wave with a cohort.
+func testsSomewhere(r model.Rollout) bool {
+	return slices.ContainsFunc(r.Spec.Waves, func(w model.WaveSpec) bool { return w.Cohort != model.Cohort{} })
+}
+
+// splitsSince is the first version of Envoy that can run two chains side by side.
+var splitsSince = profile{1, 39}
+
+// cannotSplit says why a node cannot give a release of a layer to a part of its requests; empty when it can. mu is held.
+func cannotSplit(row model.Node, layer model.Layer) string {
+	version, known := parseProfile("envoy-" + row.EnvoyVersion)
+	switch {
+	case !model.Given(row.Assigned):
+		return "it has no chain yet for its other requests"
+	case known && (version.major < splitsSince.major || version.major == splitsSince.major && version.minor < splitsSince.minor):
+		return fmt.Sprintf("it runs Envoy %s, and two chains side by side need %d.%d or later", row.EnvoyVersion, splitsSince.major, splitsSince.minor)
+	case !row.Splits && row.AgentVersion != "":
+		return fmt.Sprintf("its agent, %s, does not say that it can run two chains side by side: use a newer one", row.AgentVersion)
+	case !row.Splits:
+		return "its sink does not say that it can run two chains side by side"
+	case beside(row.Split, layer) != (model.NodeSplit{}):
+		return fmt.Sprintf("%s take %s of layer %s already: undo that first", row.Split.Cohort, row.Split.Release, row.Split.Layer)
+	}
+	return ""
+}
+
+// admitCohorts refuses a rollout whose waves with a cohort could take no node: nothing would be tested. mu is held.
+func (s *Service) admitCohorts(e *entry, nodes []*node) error {
+	for i, w := range e.state.Spec.Waves {
+		if w.Cohort == (model.Cohort{}) {
+			continue
+		}
+		why := ""
+		for _, n := range nodes {
+			reason := cannotSplit(n.row, e.state.Layer)
+			if reason == "" {
+				return nil
+			}
+			if why == "" {
+				why = "node/" + n.row.ID + ": " + reason
+			}
+		}
+		return &model.Error{Kind: model.ErrPrecondition, Object: "rollout/" + e.state.Name, Field: fmt.Sprintf("spec.waves[%d].cohort", i),
+			Message: fmt.Sprintf("none of the %d nodes of the target can run two chains side by side (%s)", len(nodes), why),
+			Next:    "leave the waves with a cohort out, or upgrade the nodes"}
+	}
+	return nil
+}
