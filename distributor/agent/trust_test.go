@@ -158,7 +158,7 @@ func chainOf(t *testing.T, releases ...model.Release) *chain {
 	for _, f := range rendered.Filters {
 		c.Filters = append(c.Filters, filter{
 			Name: f.Name, Version: f.Version, Digest: f.Module.Digest, Artifact: f.Module.Artifact, Reference: f.Module.Reference,
-			Size: f.Module.Size, Config: f.Config, Policy: f.FailurePolicy,
+			Size: f.Module.Size, Config: f.Config, Policy: f.FailurePolicy, Phase: f.Phase,
 		})
 	}
 	return c
