@@ -32,7 +32,9 @@ func paired(t *testing.T, count int) (*site, []*sim) {
 	s.start()
 	nodes := s.nodes(count)
 	s.pair("one", "good:1", model.PhaseNone)
-	s.begin("base", "one", all)
+	if _, err := s.try("base", "one", "env=prod", all); err != nil {
+		t.Fatal(err)
+	}
 	s.reach("base", model.RolloutDone)
 	return s, nodes
 }
