@@ -93,6 +93,8 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 	f.StringVar(&config.Listen, "listen", "", "where Envoy serves (default: a free port of loopback)")
 	f.StringVar(&config.Upstream, "upstream", "", "HOST:PORT of the service behind Envoy")
 	f.StringVar(&config.BootstrapOut, "bootstrap-out", "", "keep the bootstrap in this file, for whoever runs Envoy")
+	f.BoolVar(&config.SlotOnly, "slot-only", false, "the bootstrap of the Envoy that others run comes from others, too: only the slot's files, in slots/ of --state, are the agent's")
+	f.StringVar(&config.StatPrefix, "stat-prefix", envoy.DefaultStatPrefix, "with --slot-only: the stat_prefix of the connection manager that holds the slot")
 	f.StringVar(&config.EnvoyLog, "envoy-log", "", "the log file of an Envoy that others run; reasons of rejections are read from it")
 	f.StringSliceVar(&config.Slots, "slots", nil, "before Envoy 1.39: the names of the filters that have a slot, in their order")
 	f.DurationVar(&config.Trial, "trial", agent.DefaultTrial, "how long a chain must serve before it is the one to fall back to")

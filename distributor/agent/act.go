@@ -24,6 +24,8 @@ func (k kind) String() string {
 		return "load"
 	case swap:
 		return "swap"
+	case place:
+		return "put the first chain into the slot"
 	case accept:
 		return "accept"
 	case promote:
@@ -52,6 +54,8 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 		return d.begin(ctx, a, func(ctx context.Context, c *chain) (probed, error) { return probed{}, d.load(ctx, c) })
 	case swap:
 		return d.swap(ctx, a.chain)
+	case place:
+		return d.place(a.chain)
 	case accept:
 		return d.accept(s)
 	case promote:
@@ -96,12 +100,12 @@ func prepareFiles(f *files, r record) error {
 	if err := f.emptyPreload(); err != nil {
 		return err
 	}
-	if f.config.Beside {
+	if f.config.Beside && !f.config.SlotOnly {
 		if err := f.putListeners(r.Good != nil, r.Slots, listenersVersion(r.Good)); err != nil {
 			return err
 		}
 	}
-	return f.putBootstrap(r.Good, r.Slots)
+	return f.putFallback(r.Good, r.Slots)
 }
 
 // listenersVersion names the content of the listeners' file: it depends on nothing but whether there is a listener.
@@ -230,10 +234,19 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 		// It must be what Envoy runs, and not only what was written.
 		maps.DeleteFunc(same, func(slot string, _ bool) bool { return before.slots[slot].version != from.version() })
 	}
+	// What Envoy has already, from an agent that ended before it could note that, is not reloaded either.
+	for slot, seen := range before.slots {
+		if seen.version == c.version() && seen.reload > 0 {
+			if same == nil {
+				same = map[string]bool{}
+			}
+			same[slot] = true
+		}
+	}
 	if err := d.files.putSlots(c); err != nil {
 		return err
 	}
-	if d.config.Beside && !d.listening {
+	if d.config.Beside && !d.config.SlotOnly && !d.listening {
 		if err := d.files.putListeners(true, d.state.read().Slots, listenersVersion(c)); err != nil {
 			return err
 		}
@@ -268,7 +281,7 @@ func (d *driver) promote(c *chain) error {
 		return err
 	}
 	r := d.state.read()
-	if err := d.files.putBootstrap(r.Good, r.Slots); err != nil {
+	if err := d.files.putFallback(r.Good, r.Slots); err != nil {
 		return err
 	}
 	d.trial = nil
@@ -293,6 +306,10 @@ func (d *driver) keepGood(c *chain) error {
 func (d *driver) revert(ctx context.Context, s situation, a action) error {
 	if s.good != nil {
 		if err := d.files.putSlots(s.good); err != nil {
+			return err
+		}
+	} else if d.config.SlotOnly {
+		if err := d.files.removeSlots(s.slots); err != nil {
 			return err
 		}
 	} else if d.config.Beside {

@@ -65,6 +65,12 @@ type Config struct {
 	LeaveEnvoy bool
 	// Beside is true when others run Envoy, from the bootstrap at BootstrapOut, with its admin interface at Admin.
 	Beside bool
+	// SlotOnly is true when the bootstrap, listeners, routes and clusters of an Envoy that others run come from others, too: only the slots'
+	// files in StateDir/slots are the agent's. There is no default then to fall back to for an Envoy that starts by itself.
+	SlotOnly bool
+	// StatPrefix is that of the connection manager which holds the slot, where that is not the agent's own (SlotOnly). Empty:
+	// envoy.DefaultStatPrefix.
+	StatPrefix string
 	// Admin is host:port of Envoy's admin interface. Where the agent is Envoy's parent, empty lets the system choose the port.
 	Admin string
 	// EnvoyLog is the file that an Envoy run by others logs to; the reasons of rejections are read from it. Empty: unknown.
@@ -120,6 +126,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Drain == 0 {
 		c.Drain = DefaultDrain
 	}
+	if c.StatPrefix == "" {
+		c.StatPrefix = envoy.DefaultStatPrefix
+	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = DefaultCacheBytes
 	}
@@ -161,6 +170,12 @@ func (c Config) check() error {
 		return fmt.Errorf("%w: envoy: name the Envoy binary; the probe needs it, whoever runs Envoy", ErrInvalid)
 	case c.Insecure && c.TLS != nil:
 		return fmt.Errorf("%w: TLS is configured and switched off; leave out one of them", ErrInvalid)
+	case c.SlotOnly && !c.Beside:
+		return fmt.Errorf("%w: only the slot is the agent's, and the agent is to run Envoy; others must run one whose bootstrap is not the agent's", ErrInvalid)
+	case c.SlotOnly && (c.Listen != "" || c.Upstream != "" || c.DirectResponse != nil || c.Routes != nil || c.Clusters != nil):
+		return fmt.Errorf("%w: only the slot is the agent's, and it is told where Envoy listens or sends requests; leave that out, whoever writes the bootstrap says it", ErrInvalid)
+	case !c.SlotOnly && c.StatPrefix != envoy.DefaultStatPrefix:
+		return fmt.Errorf("%w: a stat prefix is given, and the bootstrap is the agent's, where it is %s", ErrInvalid, envoy.DefaultStatPrefix)
 	case c.Beside && c.LeaveEnvoy:
 		return fmt.Errorf("%w: Envoy is to outlive the agent, and others run it; it does so by itself", ErrInvalid)
 	case c.LeaveEnvoy && runtime.GOOS != "linux":

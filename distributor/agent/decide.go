@@ -92,6 +92,8 @@ type situation struct {
 	// preloads: Envoy has a slot for loading beforehand. loaded is the hash of the chain that was.
 	preloads bool
 	loaded   string
+	// slotOnly: the bootstrap is not the agent's, so it is not the agent's to keep Envoy from listening before there is a chain.
+	slotOnly bool
 	host     hostState
 	// startAfter: Envoy is not started before. startedAt is when it was last.
 	startAfter, startedAt time.Time
@@ -125,6 +127,8 @@ const (
 	promote
 	// revert puts the good chain back in the trial's place.
 	revert
+	// place puts the first chain into the slots for an Envoy that cannot start without.
+	place
 	// restore writes the good chain into the slots again, where Envoy does not say that it has it.
 	restore
 )
@@ -307,6 +311,8 @@ func decideDesired(s situation) action {
 			return action{until: s.startAfter}
 		}
 		return action{kind: start, chain: d}
+	case s.slotOnly && s.host == down && s.good == nil && (s.trial == nil || s.trial.epoch == 0):
+		return action{kind: place, chain: d}
 	case s.host != up:
 		return action{}
 	case s.preloads && s.loaded != d.version() && !d.is(s.good): // back to the good chain the short way

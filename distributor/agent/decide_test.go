@@ -125,6 +125,12 @@ func TestDecide(t *testing.T) {
 		{name: "an empty chain needs no modules", change: func(s *situation) {
 			s.host, s.good, s.desired, s.verdict, s.have = down, nil, &chain{Hash: newHash}, accepted, nil
 		}, want: start, chain: newHash},
+		{name: "the bootstrap is others': it cannot start before there is a chain", change: func(s *situation) {
+			s.desired, s.good, s.host, s.parent, s.slotOnly, s.verdict = newChain(), nil, down, false, true, accepted
+		}, want: place, chain: newHash},
+		{name: "the bootstrap is others', and it was started on the good chain", change: func(s *situation) {
+			s.desired, s.host, s.parent, s.slotOnly, s.verdict = newChain(), down, false, true, accepted
+		}, want: wait},
 		{name: "others run Envoy, and it is down: wait", change: func(s *situation) { s.parent, s.host = false, down }, want: wait},
 		{name: "others run Envoy, and it is down: a new chain waits", change: func(s *situation) { s.parent, s.host, s.desired, s.verdict = false, down, newChain(), accepted }, want: wait},
 		{name: "the trial of an earlier life is started again", change: func(s *situation) { s.host, s.desired, s.trial = down, newChain(), &trial{chain: newChain()} }, want: start, chain: newHash},

@@ -215,10 +215,12 @@ func (d *driver) advance(ctx context.Context) time.Time {
 }
 
 // carryOver takes a trial over into the process that an Envoy run by others was hot restarted into. That one loads what is in the slots
-// by itself, and is asked for a proof of its own: it counts from the start, but for a few seconds of its parent's.
+// by itself, and is asked for a proof of its own: it counts from the start, but for a few seconds of its parent's. So does the first that
+// starts on a chain that was placed for it.
 func (d *driver) carryOver(s *situation) {
 	t := d.trial
-	if t == nil || t.epoch == 0 || s.seen.epoch <= t.epoch || !d.host.continues(t.epoch) {
+	placed := t != nil && t.epoch == 0 && d.config.SlotOnly
+	if t == nil || s.seen.epoch <= t.epoch || !placed && (t.epoch == 0 || !d.host.continues(t.epoch)) {
 		return
 	}
 	d.trial = &trial{chain: t.chain, since: s.now, epoch: s.seen.epoch, before: observation{epoch: s.seen.epoch}}
@@ -266,9 +268,9 @@ func (d *driver) situation(now time.Time) situation {
 	s := situation{
 		now: now, parent: !d.config.Beside,
 		desired: r.Desired, good: r.Good, trial: d.trial,
-		slots: slotNames(d.version.Number, r.Slots), build: d.version.Build, blocked: d.blocked(),
+		slots: slotNames(d.version.Number, r.Slots), build: d.version.Build, blocked: d.blocked(seen),
 		have:     have,
-		preloads: d.version.Number.HasFilterChain(), loaded: d.loaded,
+		preloads: d.preloads(seen), loaded: d.loaded, slotOnly: d.config.SlotOnly,
 		host: state, seen: seen, startAfter: d.startAfter, startedAt: d.startedAt,
 		trialTime: d.config.Trial,
 	}
@@ -289,7 +291,10 @@ func (d *driver) situation(now time.Time) situation {
 }
 
 // blocked says why the Envoy that others run can be given nothing: a probe by another build proves nothing.
-func (d *driver) blocked() string {
+func (d *driver) blocked(seen observation) string {
+	if reason := d.slotless(seen); reason != "" {
+		return reason
+	}
 	running := d.host.running()
 	if !d.config.Beside || running.Build == "" || running.Build == d.version.Build {
 		return ""

@@ -300,6 +300,9 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		{"beside, without an admin address", func(c *Config) { c.Beside, c.EnvoyArgs, c.Admin = true, nil, "" }, "admin"},
 		{"beside, with arguments for Envoy", func(c *Config) { c.Beside = true }, "others run it"},
 		{"beside, leaving Envoy", func(c *Config) { c.Beside, c.EnvoyArgs, c.LeaveEnvoy = true, nil, true }, "outlive"},
+		{"the slot only, as Envoy's parent", func(c *Config) { c.SlotOnly, c.DirectResponse, c.Listen = true, nil, "" }, "only the slot"},
+		{"the slot only, and where requests go", func(c *Config) { c.SlotOnly, c.Beside, c.EnvoyArgs, c.Listen = true, true, nil, "" }, "sends requests"},
+		{"another's stat prefix in a bootstrap of the agent's", func(c *Config) { c.StatPrefix = "ingress" }, "stat prefix"},
 		{"slots for a new Envoy", func(c *Config) { c.Slots = []string{"one"} }, "slots"},
 		{"a label that is none", func(c *Config) { c.Labels = map[string]string{"a b": "c"} }, "labels"},
 	} {

@@ -98,6 +98,17 @@ func (f *files) putBootstrap(good *chain, slots []string) error {
 	return envoy.ReplaceFile(f.config.BootstrapOut, content)
 }
 
+// putFallback writes what a later start of Envoy falls back to: the bootstrap, where that is the agent's.
+func (f *files) putFallback(good *chain, slots []string) error {
+	switch {
+	case !f.config.SlotOnly:
+		return f.putBootstrap(good, slots)
+	case good == nil:
+		return nil
+	}
+	return f.kept.hold(good)
+}
+
 // putListeners has an Envoy that was started without a chain listen, or no longer. Version tells one writing from another.
 func (f *files) putListeners(listen bool, slots []string, version string) error {
 	content, err := envoy.WaitingListeners()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"sync"
 	"time"
 
@@ -170,8 +171,8 @@ func (h *host) drain(process *envoy.Process, admin *envoy.Admin, limit time.Dura
 	ticker := time.NewTicker(drainPoll)
 	defer ticker.Stop()
 	for {
-		stats, err := admin.Stats(ctx, `^http\.`+envoy.DefaultStatPrefix+`\.downstream_rq_active$`)
-		if err != nil || stats.Values[managerPrefix+"downstream_rq_active"] == 0 {
+		stats, err := admin.Stats(ctx, `^http\.`+regexp.QuoteMeta(h.config.StatPrefix)+`\.downstream_rq_active$`)
+		if err != nil || stats.Values[managerPrefix(h.config.StatPrefix)+"downstream_rq_active"] == 0 {
 			return
 		}
 		select {
@@ -269,7 +270,7 @@ func (h *host) read(ctx context.Context) {
 			return // what was seen last goes on
 		}
 	}
-	o, err := observeNow(ctx, admin)
+	o, err := observeNow(ctx, admin, h.config.StatPrefix)
 	if err != nil {
 		if h.config.Beside {
 			h.gone(ctx)
@@ -292,14 +293,14 @@ func (h *host) read(ctx context.Context) {
 	notify(h.news)
 }
 
-// observeNow asks Envoy once.
-func observeNow(ctx context.Context, admin *envoy.Admin) (observation, error) {
+// observeNow asks Envoy once. The prefix is that of the connection manager that holds the slot.
+func observeNow(ctx context.Context, admin *envoy.Admin, statPrefix string) (observation, error) {
 	began := time.Now()
-	stats, err := admin.Stats(ctx, statsOfAllThat)
+	stats, err := admin.Stats(ctx, statsOfAllThat(statPrefix))
 	if err != nil {
 		return observation{}, err
 	}
-	o := observe(stats)
+	o := observe(stats, statPrefix)
 	o.began, o.at = began, time.Now()
 	switch err := admin.Ready(ctx); {
 	case err == nil:
@@ -320,7 +321,7 @@ func (h *host) fresh(ctx context.Context) (observation, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, observeLimit)
 	defer cancel()
-	o, err := observeNow(ctx, admin)
+	o, err := observeNow(ctx, admin, h.config.StatPrefix)
 	o.epoch = epoch
 	return o, err
 }

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"cmp"
+
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/envoy"
 )
@@ -68,7 +70,7 @@ func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
 	case s.verdict != nil:
 		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepLoad, s.blocked
 	case s.hasModules(d):
-		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepProbe, probeTrouble
+		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepProbe, cmp.Or(s.blocked, probeTrouble)
 	default:
 		r.state, r.step, r.reason = waftv1.ChainState_OFFERED, stepFetch, fetchTrouble
 	}

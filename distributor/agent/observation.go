@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"regexp"
 	"strings"
 	"time"
 
@@ -61,16 +62,24 @@ type slotSeen struct {
 
 // Names and prefixes of statistics.
 const (
-	managerPrefix  = "http." + envoy.DefaultStatPrefix + "."
-	seenPrefix     = "wasmcustom.waft.requests."
-	slotsPrefix    = "extension_config_discovery.http_filter."
-	hangSuffix     = ".watchdog_mega_miss"
-	workerPrefix   = "server.worker_"
-	statsOfAllThat = `^(extension_config_discovery\.http_filter\.waft|http\.` + envoy.DefaultStatPrefix + `\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|wasmcustom\.waft\.requests\.|waft\.denied$|waft\.(requests|errors|denied)\.cohort\.)`
+	seenPrefix   = "wasmcustom.waft.requests."
+	slotsPrefix  = "extension_config_discovery.http_filter."
+	hangSuffix   = ".watchdog_mega_miss"
+	workerPrefix = "server.worker_"
 )
 
+// managerPrefix is that of the statistics of the connection manager with a prefix of its own.
+func managerPrefix(statPrefix string) string { return "http." + statPrefix + "." }
+
+// statsOfAllThat selects what an observation is read from.
+func statsOfAllThat(statPrefix string) string {
+	return `^(extension_config_discovery\.http_filter\.waft|http\.` + regexp.QuoteMeta(statPrefix) +
+		`\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|wasmcustom\.waft\.requests\.|waft\.denied$|waft\.(requests|errors|denied)\.cohort\.)`
+}
+
 // observe reads an observation out of statistics.
-func observe(stats envoy.Stats) observation {
+func observe(stats envoy.Stats, statPrefix string) observation {
+	manager := managerPrefix(statPrefix)
 	o := observation{slots: map[string]slotSeen{}, seen: map[string]int64{}}
 	slot := func(name, field string) (string, bool) {
 		inner, ok := strings.CutPrefix(name, slotsPrefix)
@@ -103,9 +112,9 @@ func observe(stats envoy.Stats) observation {
 			o.hangs += value
 		}
 	}
-	o.requests = stats.Values[managerPrefix+"downstream_rq_completed"]
-	o.errors = stats.Values[managerPrefix+"downstream_rq_5xx"]
-	o.active = stats.Values[managerPrefix+"downstream_rq_active"]
+	o.requests = stats.Values[manager+"downstream_rq_completed"]
+	o.errors = stats.Values[manager+"downstream_rq_5xx"]
+	o.active = stats.Values[manager+"downstream_rq_active"]
 	o.denied = stats.Values[envoy.DeniedStat]
 	o.cohort = counts{
 		requests: stats.Values[envoy.CohortRequestsStat+envoy.CohortTag+envoy.CohortIn],

@@ -45,6 +45,9 @@ func Run(ctx context.Context, config Config) error {
 
 	// What an earlier life left on disk.
 	version, err := envoyVersion(ctx, config)
+	if err != nil && ctx.Err() != nil {
+		return nil // it was told to end before it had begun
+	}
 	if err != nil {
 		return err
 	}
@@ -234,8 +237,10 @@ func envoyVersion(ctx context.Context, config Config) (envoy.Version, error) {
 		return envoy.Version{}, fmt.Errorf("%w: envoy: %s is %s; waft needs %s or later", ErrInvalid, config.Envoy.Path, version.Number, envoy.OldestSupported)
 	}
 	// Whatever else is wrong with the bootstrap is better told now than with the first chain.
-	if _, err := config.bootstrap(version.Number).Render(); err != nil {
-		return envoy.Version{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	if !config.SlotOnly {
+		if _, err := config.bootstrap(version.Number).Render(); err != nil {
+			return envoy.Version{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
 	}
 	switch whole := version.Number.HasFilterChain(); {
 	case whole && len(config.Slots) > 0:
