@@ -42,6 +42,10 @@ demo: ## Run the main job end to end: four Envoys, two good releases, two bad on
 test: envoy ## Run the tests: unit, Wasm, real Envoy, end to end
 	$(GO) test $(TESTFLAGS) -timeout 30m $(ALL)
 
+.PHONY: test-envoys
+test-envoys: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Run what an agent must do on any Envoy on each of five versions, or on those that WAFT_ENVOY_VERSIONS says (minutes)
+	WAFT_ENVOY_VERSIONS="$${WAFT_ENVOY_VERSIONS:-$(CONFORMANCE_VERSIONS)}" $(GO) test -count 1 -timeout 30m -run OnEveryEnvoy -v ./distributor/agent
+
 .PHONY: e2e
 e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
 	$(GO) test -count 1 -timeout 20m -v ./e2e
@@ -236,7 +240,7 @@ bench-registry: build .cache/tools/oras .cache/tools/crane ## Measure fetching a
 	bin/bench-registry $(BENCHFLAGS)
 
 .PHONY: bench-rollout
-bench-rollout: build ## Measure what a rollout costs with 100, 1,000 and 10,000 simulated nodes; figures go to bench/out/rollout.json
+bench-rollout: build envoy ## Measure what a rollout costs with 100, 1,000 and 10,000 simulated nodes, and what a real Envoy under load notices of a new module; figures go to bench/out/rollout.json
 	@mkdir -p bin && $(GO) build -o bin/bench-rollout ./bench/rollout
 	bin/bench-rollout $(BENCHFLAGS)
 

@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/waft-project/waft/demo/fleet"
+	"github.com/waft-project/waft/envoy"
 )
 
 // rolloutLimit is how long a rollout of the tests may take, on a busy machine.
@@ -86,10 +88,23 @@ func TestNodeStartsWithoutDistributor(t *testing.T) {
 	n := f.Nodes()[0]
 	f.Serve().Kill()
 	n.Agent.Stop()
+	began := time.Now()
 	if err := f.RestartAgent(n); err != nil {
 		t.Fatal(err)
 	}
 	awaitStamp(t, n, "1")
+	whole := time.Since(began)
+	// An Envoy alone, for what of it is Envoy's own time: on the same bootstrap and files.
+	n.Agent.Stop()
+	dir := t.TempDir()
+	began = time.Now()
+	alone, err := envoy.Start(t.Context(), envoy.Binary{Path: envoyBinary}, envoy.ProcessConfig{Dir: dir, BootstrapPath: filepath.Join(f.Dir, n.ID, "envoy", "bootstrap.json")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = alone.Kill() }()
+	awaitStamp(t, n, "1")
+	t.Logf("distributor and registry away: agent and Envoy served after %d ms, Envoy alone after %d ms", whole.Milliseconds(), time.Since(began).Milliseconds())
 }
 
 // awaitStamp waits until a node answers with a stamp.

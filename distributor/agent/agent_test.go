@@ -377,8 +377,10 @@ func TestServesWithoutDistributor(t *testing.T) {
 		t.Fatal("Envoy outlived the agent")
 	}
 	s.stop()
+	began := time.Now()
 	run(t, config)
 	answers(t, config.Listen, "x-one", "first")
+	t.Logf("served %d ms after the start of the agent, without a distributor", time.Since(began).Milliseconds())
 
 	pid := envoyPID(t, config)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
