@@ -107,6 +107,7 @@ func Validate(ctx context.Context, binary Binary, bootstrap []byte, limits Limit
 	if err != nil {
 		return Verdict{}, fmt.Errorf("run the probe: %w", err)
 	}
+	lowerProbe(probe.pid)
 	usage, broken, err := watch(ctx, probe, limits)
 	if err != nil {
 		return Verdict{}, err

@@ -99,6 +99,8 @@ func (l *openLoop) fail(err error) {
 
 // latencies of the requests that were due between two moments.
 type latencies struct {
+	// at is when the slowest was due.
+	at                time.Time
 	requests          int
 	p50, p99, longest time.Duration
 }
@@ -106,16 +108,20 @@ type latencies struct {
 // between takes them after run has returned.
 func (l *openLoop) between(from, to time.Time) latencies {
 	var all []time.Duration
+	var slowest sample
 	for _, s := range l.samples {
 		if !s.due.Before(from) && s.due.Before(to) {
 			all = append(all, s.latency)
+			if s.latency > slowest.latency {
+				slowest = s
+			}
 		}
 	}
 	if len(all) == 0 {
 		return latencies{}
 	}
 	slices.Sort(all)
-	return latencies{len(all), all[len(all)/2], all[len(all)*99/100], all[len(all)-1]}
+	return latencies{slowest.due, len(all), all[len(all)/2], all[len(all)*99/100], slowest.latency}
 }
 
 // saturate is how many requests a second are answered when each connection sends the next one at once.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -25,6 +26,8 @@ import (
 // swap is what one rollout of a new module to one real Envoy cost, under load. Times are in milliseconds.
 type swap struct {
 	Envoy string `json:"envoy"`
+	// CPUs is how many the machine has, for all that runs on it.
+	CPUs int `json:"cpus"`
 	// Rate is the requests a second of the open loop, half of Saturated.
 	Rate      float64 `json:"rate"`
 	Saturated float64 `json:"saturated"`
@@ -36,10 +39,12 @@ type swap struct {
 	// Swapping is from the loaded module to serving.
 	Swapping float64 `json:"swapping_ms"`
 	// Requests were due between the start of the wave and serving; Worst of them, P99 of them, and worst of those that were due while the chain was swapped.
-	Requests  int     `json:"requests"`
-	Failed    int     `json:"failed"`
-	Worst     float64 `json:"worst_ms"`
-	P99       float64 `json:"p99_ms"`
+	Requests int     `json:"requests"`
+	Failed   int     `json:"failed"`
+	Worst    float64 `json:"worst_ms"`
+	P99      float64 `json:"p99_ms"`
+	// WorstAt is when the worst of them was due, after the start of the wave.
+	WorstAt   float64 `json:"worst_at_ms"`
 	WorstSwap float64 `json:"worst_swapping_ms"`
 	// SteadyWorst and SteadyP99 are of as many seconds before the wave as it took.
 	SteadyWorst float64 `json:"steady_worst_ms"`
@@ -144,7 +149,7 @@ func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, er
 		if err != nil {
 			return nil, err
 		}
-		row.Envoy, row.Saturated = version.Number.String(), most
+		row.Envoy, row.CPUs, row.Saturated = version.Number.String(), runtime.NumCPU(), most
 		rows = append(rows, row)
 		if load.failed > 0 {
 			return rows, fmt.Errorf("%d requests failed during a swap, the first with: %w", load.failed, load.first)
@@ -169,7 +174,7 @@ func swapRow(load *openLoop, ended *waftv1.Rollout, ledger *waftv1.LedgerEntry) 
 	total, loading := serving.Sub(wave), loaded.Sub(fetched)
 	return swap{
 		Rate: load.rate, Total: ms(total), Loading: ms(loading), Beyond: ms(total - loading), Swapping: ms(serving.Sub(loaded)),
-		Requests: during.requests, Failed: load.failed, Worst: ms(during.longest), P99: ms(during.p99), WorstSwap: ms(swapping.longest),
+		Requests: during.requests, Failed: load.failed, Worst: ms(during.longest), P99: ms(during.p99), WorstAt: ms(during.at.Sub(wave)), WorstSwap: ms(swapping.longest),
 		SteadyWorst: ms(steady.longest), SteadyP99: ms(steady.p99),
 	}, nil
 }
@@ -228,10 +233,10 @@ func release(ctx context.Context, client *api.Client, host, dist, name string) e
 
 func drawSwaps(to io.Writer, rows []swap) error {
 	w := tabwriter.NewWriter(to, 0, 4, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "ENVOY\tREQ/S\tTOTAL MS\tLOADING\tBEYOND\tSWAPPING\tWORST MS\tP99\tWORST SWAPPING\tSTEADY WORST\tSTEADY P99\tREQUESTS\tFAILED\t")
+	fmt.Fprintln(w, "ENVOY\tREQ/S\tTOTAL MS\tLOADING\tBEYOND\tSWAPPING\tWORST MS\tAT\tP99\tWORST SWAPPING\tSTEADY WORST\tSTEADY P99\tREQUESTS\tFAILED\t")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t\n", r.Envoy, r.Rate, r.Total, r.Loading, r.Beyond, r.Swapping,
-			r.Worst, r.P99, r.WorstSwap, r.SteadyWorst, r.SteadyP99, r.Requests, r.Failed)
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t\n", r.Envoy, r.Rate, r.Total, r.Loading, r.Beyond, r.Swapping,
+			r.Worst, r.WorstAt, r.P99, r.WorstSwap, r.SteadyWorst, r.SteadyP99, r.Requests, r.Failed)
 	}
 	return w.Flush()
 }

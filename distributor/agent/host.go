@@ -185,6 +185,30 @@ func (h *host) drain(process *envoy.Process, admin *envoy.Admin, limit time.Dura
 	}
 }
 
+// giveWay has a child's compilers give way to its workers.
+func (h *host) giveWay() {
+	h.mu.Lock()
+	process := h.process
+	h.mu.Unlock()
+	if process == nil {
+		return
+	}
+	if err := process.GiveWay(); err != nil {
+		h.config.Log.Debug("Envoy's compilers keep their priority", "error", err)
+	}
+}
+
+// lowerMain has a child's main thread give way to its workers until restore.
+func (h *host) lowerMain() (restore func()) {
+	h.mu.Lock()
+	process := h.process
+	h.mu.Unlock()
+	if process == nil {
+		return func() {}
+	}
+	return process.LowerMain()
+}
+
 // now returns Envoy's state and the newest observation.
 func (h *host) now() (hostState, observation) {
 	h.mu.Lock()

@@ -25,6 +25,8 @@ func (d *driver) load(ctx context.Context, c *chain) error {
 			fresh = append(fresh, filters[i])
 		}
 	}
+	restore := d.host.lowerMain()
+	defer restore()
 	for i, again := 0, 0; i < len(fresh); i++ {
 		version := fmt.Sprintf("%s#%d", c.version(), i+1)
 		if again > 0 {
@@ -67,6 +69,7 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 		return 0, err
 	}
 	epoch = before.epoch
+	d.host.giveWay()
 	position := d.host.log.Position()
 	if err := d.files.putPreload(filters, version); err != nil {
 		return epoch, err
@@ -81,6 +84,7 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 			return epoch, fmt.Errorf("envoy did not load it within %s: %w", limit, ctx.Err())
 		case <-ticker.C:
 		}
+		d.host.giveWay()
 		now, err := d.host.fresh(ctx)
 		if err != nil {
 			continue // it is busy loading
