@@ -99,8 +99,10 @@ func (m *machine) fetching() {
 	switch {
 	case m.frozen != "":
 		m.standBy("waits: " + m.frozen)
-	case len(missing) == 0:
+	case len(missing) == 0 && m.now.Before(m.wave().Deadline):
 		m.move()
+	case len(missing) == 0: // whoever is moved now is late at once
+		m.fail(gateLoaded, fmt.Sprintf("fetched only after the deadline of %s, so nothing was moved", deadline(m.waveSpec())), nil)
 	case !m.now.Before(m.wave().Deadline):
 		for _, id := range missing {
 			p := m.state.Nodes[id]
