@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/waft-project/waft/distributor/api"
+	"github.com/waft-project/waft/distributor/gates"
 	"github.com/waft-project/waft/distributor/mcp"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
@@ -104,6 +105,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	expressions, err := gates.NewExpressions()
+	if err != nil {
+		return err
+	}
 	freeze, err := newFreezeFile(cfg.FreezeFile, log)
 	if err != nil {
 		return err
@@ -117,7 +122,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	svc, err := service.New(service.Config{
-		Store: st, Modules: mods, Trust: policy, Gates: gateReader, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
+		Store: st, Modules: mods, Trust: policy, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
 		ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases,
 	})

@@ -169,6 +169,12 @@ func given(args []string, name, short string) bool {
 // PID is the process id.
 func (p *Process) PID() int { return p.child.pid }
 
+// Memory is how much of this machine's memory Envoy takes, in bytes; false where that cannot be read, such as after its end.
+func (p *Process) Memory() (int64, bool) {
+	used, ok := readUsage(p.PID())
+	return used.memory, ok
+}
+
 // Started is when it was started; for one that Left has found, when it was found.
 func (p *Process) Started() time.Time { return p.started }
 

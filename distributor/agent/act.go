@@ -44,8 +44,14 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 	case start:
 		return d.start(ctx, s, a.chain)
 	case restart:
-		d.log.Warn("Envoy does not come up; starting it again", "after", s.now.Sub(s.startedAt))
-		return d.host.stop(0)
+		d.log.Warn("starting Envoy again", "reason", a.reason, "after", s.now.Sub(s.startedAt))
+		if err := d.host.stop(0); err != nil {
+			return err
+		}
+		if s.host == up {
+			d.reporter.addRestart(s.now, a.reason)
+		}
+		return nil
 	case probe:
 		fresh := *a.chain
 		fresh.Filters = d.verdicts.unproven(d.version.Build, a.chain)

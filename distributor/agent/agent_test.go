@@ -332,6 +332,18 @@ func TestTheWayOfAChain(t *testing.T) {
 		if got.GetHash() != first || got.GetRequests() < 3 || got.GetErrors() != 0 || got.GetSeenByFilters() < 3 {
 			return fmt.Errorf("statistics %v", got)
 		}
+		h := got.GetHealth()
+		if h.GetStuck()+h.GetWatchdogMegaMisses()+h.GetReloads()+h.GetReloadFailures()+h.GetPanics() != 0 {
+			return fmt.Errorf("an Envoy that is well: %v", h)
+		}
+		var answered int64
+		for _, n := range h.GetLatency() {
+			answered += n
+		}
+		// Envoy adds up its histograms each five seconds.
+		if h.GetVms() == 0 || h.GetVmsBefore() == 0 || !h.GetResident() || h.GetMemory() < 1<<20 || h.GetMemoryBefore() < 1<<20 || answered < 3 {
+			return fmt.Errorf("health %v", h)
+		}
 		return nil
 	})
 	// A chain that is older than one that was seen changes nothing.

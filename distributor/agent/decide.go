@@ -13,6 +13,11 @@ const (
 	// serving; for large chains it is loadLimit. Loading blocks Envoy for seconds per module, and longer on a busy machine.
 	swapLimit  = 2 * time.Minute
 	startLimit = 2 * time.Minute
+	// answerLimit is how long an Envoy that serves may leave the agent without an answer; for large chains it is loadLimit, too. Its main thread
+	// hangs then: no watchdog ends it, and it takes no chain any more.
+	answerLimit = time.Minute
+	// answerTries is how many readings must have failed meanwhile: an agent that was stopped itself, and goes on, has not asked for long.
+	answerTries = 3
 )
 
 // hostState is how Envoy itself is.
@@ -113,7 +118,7 @@ const (
 	wait kind = iota
 	// start Envoy with the chain. It is a trial unless it is the good one.
 	start
-	// restart ends an Envoy that does not come up; the next decision starts another.
+	// restart ends an Envoy that does not come up, or does not answer any more; the next decision starts another.
 	restart
 	// probe the chain. Takes time; other decisions go on.
 	probe
@@ -137,7 +142,7 @@ const (
 type action struct {
 	kind  kind
 	chain *chain
-	// step and reason say why, for revert; rejected: Envoy refused the chain, and its log says why.
+	// step and reason say why, for revert, and reason for restart; rejected: Envoy refused the chain, and its log says why.
 	step     step
 	reason   string
 	rejected bool
@@ -265,7 +270,12 @@ func decideHost(s situation) action {
 		if limit := s.startedAt.Add(serve.loadLimit(startLimit)); s.now.Before(limit) {
 			return action{until: limit}
 		}
-		return action{kind: restart}
+		return action{kind: restart, reason: "Envoy did not come up"}
+	case up:
+		// The chain that it may be loading is not known to be small.
+		if limit := max(serve.loadLimit(answerLimit), s.desired.loadLimit(answerLimit)); s.seen.failed >= answerTries && s.now.Sub(s.seen.at) >= limit {
+			return action{kind: restart, reason: fmt.Sprintf("Envoy has not answered for %s", s.now.Sub(s.seen.at).Round(time.Second))}
+		}
 	case down:
 		if serve == nil || !s.hasModules(serve) {
 			return action{} // there is nothing to serve yet

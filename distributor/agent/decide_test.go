@@ -116,7 +116,16 @@ func TestDecide(t *testing.T) {
 		{name: "Envoy is down and a new chain is ready: the good one first", change: func(s *situation) { s.host, s.desired, s.verdict = down, newChain(), accepted }, want: start, chain: goodHash},
 		{name: "Envoy crashed just now: a pause", change: func(s *situation) { s.host, s.startAfter = down, noon.Add(time.Second) }, want: wait, until: noon.Add(time.Second)},
 		{name: "the good chain's module is gone: not started without", change: func(s *situation) { s.host, s.have = down, map[string]bool{} }, want: wait},
-		{name: "Envoy does not come up", change: func(s *situation) { s.host, s.startedAt = starting, noon.Add(-startLimit) }, want: restart},
+		{name: "Envoy does not come up", change: func(s *situation) { s.host, s.startedAt = starting, noon.Add(-startLimit) }, want: restart, reason: "did not come up"},
+		{name: "Envoy does not answer for a while", change: func(s *situation) { s.seen.at, s.seen.failed = noon.Add(time.Second-answerLimit), answerTries }, want: wait},
+		{name: "the agent did not ask", change: func(s *situation) { s.seen.at, s.seen.failed = noon.Add(-time.Hour), answerTries-1 }, want: wait},
+		{name: "Envoy does not answer any more", change: func(s *situation) { s.seen.at, s.seen.failed = noon.Add(-answerLimit), answerTries }, want: restart, reason: "has not answered for 1m0s"},
+		{name: "it may be loading something large", change: func(s *situation) {
+			s.desired, s.verdict, s.loaded, s.seen.at = newChain(), accepted, newHash, noon.Add(-answerLimit)
+			s.seen.failed = answerTries
+			s.desired.Filters = []filter{{Name: "big", Digest: "a", Size: 1 << 30}}
+		}, want: swap, chain: newHash},
+		{name: "others run Envoy, and it does not answer", change: func(s *situation) { s.parent, s.seen.at, s.seen.failed = false, noon.Add(-time.Hour), 99 }, want: wait},
 		{name: "the first chain starts Envoy", change: func(s *situation) { s.host, s.good, s.desired, s.verdict = down, nil, newChain(), accepted }, want: start, chain: newHash},
 		{name: "the first chain starts Envoy, not before it was probed", change: func(s *situation) { s.host, s.good, s.desired = down, nil, newChain() }, want: probe, chain: newHash},
 		{name: "the first chain was refused: nothing is started", change: func(s *situation) {

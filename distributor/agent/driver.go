@@ -342,6 +342,7 @@ func registryDigests(of map[string]int64) []registry.Digest {
 
 // heed acts on what the distributor says on the report stream: to try a rejected chain again.
 func (d *driver) heed() {
+	d.host.ask(d.reporter.askedFor())
 	retry, heard := d.reporter.directive()
 	r := d.state.read()
 	if !heard || retry <= r.Retry {
@@ -485,5 +486,8 @@ func (d *driver) measure(s situation) {
 		serving = s.good
 	}
 	d.meter.follow(serving, s.seen)
-	d.reporter.setStatistics(d.meter.hash, d.meter.since, s.seen.at, d.meter.total(serving), d.meter.cohort(serving))
+	if d.busy == nil && d.loaded == "" && s.trial == nil {
+		d.meter.rest(s.seen)
+	}
+	d.reporter.setStatistics(d.meter.hash, d.meter.since, s.seen.at, d.meter.total(serving), d.meter.cohort(serving), d.meter.rise.total())
 }

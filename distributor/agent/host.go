@@ -48,10 +48,14 @@ type host struct {
 	epoch    int
 	seen     observation
 	settling settling
-	hurried  bool
-	ended    error          // how the last process ended
-	restarts []envoyRestart // not yet taken
-	version  envoy.Version
+	patience patience
+	// inherited is the epoch of an Envoy that an earlier agent started; 0: there is none.
+	inherited int
+	asked     []string // statistics that gates ask for
+	hurried   bool
+	ended     error          // how the last process ended
+	restarts  []envoyRestart // not yet taken
+	version   envoy.Version
 	// Of an Envoy run by others: its lives; the epoch since which each took over from the one before; since when it does not answer.
 	lives      lives
 	unbroken   int
@@ -251,6 +255,13 @@ func (h *host) hurry(on bool) {
 	}
 }
 
+// ask has these statistics observed, beside what always is.
+func (h *host) ask(names []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asked = names
+}
+
 // watch reads statistics until ctx ends.
 func (h *host) watch(ctx context.Context) {
 	for {
@@ -276,7 +287,7 @@ func (h *host) watch(ctx context.Context) {
 // read makes one observation.
 func (h *host) read(ctx context.Context) {
 	h.mu.Lock()
-	admin, epoch := h.admin, h.epoch
+	admin, epoch, asked := h.admin, h.epoch, h.asked
 	h.mu.Unlock()
 	if admin == nil {
 		return
@@ -294,12 +305,18 @@ func (h *host) read(ctx context.Context) {
 			return // what was seen last goes on
 		}
 	}
-	o, err := observeNow(ctx, admin, h.config.StatPrefix)
+	o, err := observeNow(ctx, admin, h.config.StatPrefix, asked)
 	if err != nil {
 		if h.config.Beside {
 			h.gone(ctx)
 		}
-		return // a child says by its end that it is gone; one that does not answer is busy
+		h.mu.Lock()
+		if h.epoch == epoch {
+			h.seen.failed++
+		}
+		h.mu.Unlock()
+		notify(h.news) // a child says by its end that it is gone; one that does not answer is busy, or hangs
+		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -308,6 +325,12 @@ func (h *host) read(ctx context.Context) {
 	}
 	o.epoch = epoch
 	o.settled, o.settledCohort = h.settling.settle(o)
+	o.health.stuck = h.patience.stuck(o, epoch != h.inherited && (h.process != nil || epoch > 1))
+	if h.process != nil {
+		if memory, known := h.process.Memory(); known {
+			o.health.footprint.memory, o.health.footprint.resident = memory, true
+		}
+	}
 	h.seen = o
 	if o.ready {
 		h.state = up
@@ -318,14 +341,15 @@ func (h *host) read(ctx context.Context) {
 }
 
 // observeNow asks Envoy once. The prefix is that of the connection manager that holds the slot.
-func observeNow(ctx context.Context, admin *envoy.Admin, statPrefix string) (observation, error) {
+func observeNow(ctx context.Context, admin *envoy.Admin, statPrefix string, asked []string) (observation, error) {
 	began := time.Now()
-	stats, err := admin.Stats(ctx, statsOfAllThat(statPrefix))
+	stats, err := admin.Stats(ctx, statsFilter(statPrefix, asked))
 	if err != nil {
 		return observation{}, err
 	}
 	o := observe(stats, statPrefix)
 	o.began, o.at = began, time.Now()
+	o.values = valuesOf(stats, asked)
 	switch err := admin.Ready(ctx); {
 	case err == nil:
 		o.ready = true
@@ -345,7 +369,7 @@ func (h *host) fresh(ctx context.Context) (observation, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, observeLimit)
 	defer cancel()
-	o, err := observeNow(ctx, admin, h.config.StatPrefix)
+	o, err := observeNow(ctx, admin, h.config.StatPrefix, nil)
 	o.epoch = epoch
 	return o, err
 }

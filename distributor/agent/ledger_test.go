@@ -5,6 +5,7 @@ import (
 	"time"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -71,6 +72,9 @@ func TestMeter(t *testing.T) {
 	at := func(epoch int, requests, errors, denied, a, b int64) observation {
 		return observation{at: noon, epoch: epoch, requests: requests, errors: errors, denied: denied, seen: map[string]int64{"a": a, "b": b}}
 	}
+	tally := func(requests, errors, denied, seen int64) counts {
+		return counts{requests: requests, errors: errors, denied: denied, seen: seen}
+	}
 	var m meter
 	for _, test := range []struct {
 		name    string
@@ -79,10 +83,10 @@ func TestMeter(t *testing.T) {
 		want    counts
 	}{
 		{"begins at zero", one, at(1, 100, 10, 5, 50, 40), counts{}},
-		{"counts from there, by the lowest filter", one, at(1, 130, 12, 6, 80, 60), counts{30, 2, 1, 20}},
-		{"nothing serves", nil, at(1, 500, 500, 0, 0, 0), counts{30, 2, 1, 20}},
-		{"Envoy came up again", one, at(2, 4, 1, 0, 4, 3), counts{34, 3, 1, 23}},
-		{"and goes on", one, at(2, 14, 1, 0, 14, 13), counts{44, 3, 1, 33}},
+		{"counts from there, by the lowest filter", one, at(1, 130, 12, 6, 80, 60), tally(30, 2, 1, 20)},
+		{"nothing serves", nil, at(1, 500, 500, 0, 0, 0), tally(30, 2, 1, 20)},
+		{"Envoy came up again", one, at(2, 4, 1, 0, 4, 3), tally(34, 3, 1, 23)},
+		{"and goes on", one, at(2, 14, 1, 0, 14, 13), tally(44, 3, 1, 33)},
 		{"another chain begins at zero", &chain{Hash: "two"}, at(2, 14, 1, 0, 14, 13), counts{}},
 		{"without filters nothing is seen by them", &chain{Hash: "two"}, at(2, 15, 1, 0, 14, 13), counts{requests: 1}},
 		{"back to the first: at zero", one, at(2, 16, 1, 0, 14, 13), counts{}},
@@ -92,7 +96,11 @@ func TestMeter(t *testing.T) {
 		if c == nil {
 			c = one
 		}
-		if got := m.total(c); got != test.want {
+		got := m.total(c)
+		if !got.health.Known {
+			t.Errorf("%s: the health is not known", test.name)
+		}
+		if got.health = (model.Health{}); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 	}

@@ -15,16 +15,21 @@ type meter struct {
 	// counts of earlier lives.
 	base, last observation
 	kept       counts
+	// before and usual are what Envoy took before the chain was loaded, and when last nothing was being loaded.
+	before, usual footprint
+	// rise is that of the statistics which gates ask for.
+	rise       rise
 	keptCohort counts
 }
 
 // counts are statistics of a chain.
 type counts struct {
 	requests, errors, denied, seen int64
+	health                         model.Health
 }
 
 func (c counts) plus(other counts) counts {
-	return counts{c.requests + other.requests, c.errors + other.errors, c.denied + other.denied, c.seen + other.seen}
+	return counts{c.requests + other.requests, c.errors + other.errors, c.denied + other.denied, c.seen + other.seen, other.health.Plus(c.health)}
 }
 
 // follow takes an observation in which a chain serves; an empty hash means that none does, and then it waits.
@@ -34,15 +39,29 @@ func (m *meter) follow(serving *chain, o observation) {
 	}
 	switch {
 	case serving.Hash != m.hash:
-		*m = meter{hash: serving.Hash, since: o.at, base: o}
+		*m = meter{hash: serving.Hash, since: o.at, base: o, before: m.usual, usual: m.usual}
+		if m.before == (footprint{}) {
+			m.before = o.health.footprint // nothing served before, as far as is known
+		}
+		m.rise.begin(o.values)
 	case o.epoch != m.last.epoch:
 		m.kept = m.total(serving)
 		if cohort := m.cohort(serving); cohort != nil {
 			m.keptCohort = *cohort
 		}
 		m.base = observation{epoch: o.epoch}
+		m.rise.follow(o.values, true)
+	default:
+		m.rise.follow(o.values, false)
 	}
 	m.last = o
+}
+
+// rest takes an observation in which nothing is being loaded, and no chain is on trial: what Envoy takes then is what it usually takes.
+func (m *meter) rest(o observation) {
+	if o.health.footprint.vms > 0 || o.health.footprint.memory > 0 {
+		m.usual = o.health.footprint
+	}
 }
 
 // total is what the chain has served.
@@ -51,6 +70,7 @@ func (m *meter) total(c *chain) counts {
 		requests: m.last.requests - m.base.requests,
 		errors:   m.last.errors - m.base.errors,
 		denied:   m.last.denied - m.base.denied,
+		health:   m.last.health.since(m.base.health, m.last.hangs-m.base.hangs, m.before),
 	}
 	now.seen = max(m.seen(c, model.SideBoth, model.SideRest, model.SideCohort), 0)
 	return m.kept.plus(now)

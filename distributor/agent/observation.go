@@ -15,6 +15,8 @@ type observation struct {
 	began time.Time
 	// epoch counts the starts of Envoy that the agent has seen; 0 is before the first. Statistics begin anew with each.
 	epoch int
+	// failed counts the readings since that got no answer.
+	failed int
 	// ready is what /ready said.
 	ready bool
 	// slots by name.
@@ -26,6 +28,10 @@ type observation struct {
 	// active requests, and seen by each filter's own counter, as far as it has one.
 	active int64
 	seen   map[string]int64
+	// health is the rest of what tells how Envoy does.
+	health health
+	// values are those that gates ask for.
+	values values
 	// cohort are the requests that took the chain under test, where Envoy tells them apart (told).
 	cohort counts
 	told   bool
@@ -74,7 +80,7 @@ func managerPrefix(statPrefix string) string { return "http." + statPrefix + "."
 // statsOfAllThat selects what an observation is read from.
 func statsOfAllThat(statPrefix string) string {
 	return `^(extension_config_discovery\.http_filter\.waft|http\.` + regexp.QuoteMeta(statPrefix) +
-		`\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|wasmcustom\.waft\.requests\.|waft\.denied$|waft\.(requests|errors|denied)\.cohort\.)`
+		`\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|wasmcustom\.waft\.requests\.|waft\.denied$|waft\.(requests|errors|denied)\.cohort\.|` + statsOfHealth(statPrefix) + `)`
 }
 
 // observe reads an observation out of statistics.
@@ -116,6 +122,7 @@ func observe(stats envoy.Stats, statPrefix string) observation {
 	o.errors = stats.Values[manager+"downstream_rq_5xx"]
 	o.active = stats.Values[manager+"downstream_rq_active"]
 	o.denied = stats.Values[envoy.DeniedStat]
+	o.health = healthOf(stats, manager)
 	o.cohort = counts{
 		requests: stats.Values[envoy.CohortRequestsStat+envoy.CohortTag+envoy.CohortIn],
 		errors:   stats.Values[envoy.CohortErrorsStat+envoy.CohortTag+envoy.CohortIn],

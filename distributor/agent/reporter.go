@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
 )
 
 // Limits of reporting.
@@ -45,6 +46,7 @@ type reporter struct {
 	dirtyFetched, dirtyStatistics bool
 	interval                      time.Duration
 	retry                         int64
+	asked                         []string
 	heard                         bool
 }
 
@@ -81,12 +83,12 @@ func (r *reporter) setStanding(s standing, at time.Time) {
 
 // setStatistics says what the chain has served; it is sent at the interval that the distributor asked for.
 // cohort is nil where there is none, or it cannot be told.
-func (r *reporter) setStatistics(hash string, since, at time.Time, c counts, cohort *counts) {
+func (r *reporter) setStatistics(hash string, since, at time.Time, c counts, cohort *counts, values map[string]model.StatisticValue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.statistics = &waftv1.Statistics{
 		Hash: hash, Requests: c.requests, Errors: c.errors, Denied: c.denied, SeenByFilters: c.seen,
-		Since: timestamppb.New(since), At: timestamppb.New(at),
+		Since: timestamppb.New(since), At: timestamppb.New(at), Health: healthProto(c.health), Values: valuesProto(values),
 	}
 	if cohort != nil {
 		r.statistics.Cohort = &waftv1.CohortStatistics{Requests: cohort.requests, Errors: cohort.errors, Denied: cohort.denied, SeenByFilters: cohort.seen}
@@ -110,6 +112,13 @@ func (r *reporter) directive() (retry int64, heard bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.retry, r.heard
+}
+
+// askedFor are the statistics that the distributor asks for; they are not changed.
+func (r *reporter) askedFor() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked
 }
 
 // run keeps a stream open until ctx ends.
@@ -160,6 +169,7 @@ func (r *reporter) stream(ctx context.Context) (answered bool, err error) {
 			}
 			r.mu.Lock()
 			r.interval, r.retry, r.heard = response.GetStatisticsInterval().AsDuration(), response.GetRetry(), true
+			r.asked = askable(response.GetStatistics())
 			r.mu.Unlock()
 			notify(r.answered)
 			notify(responses)

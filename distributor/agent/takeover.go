@@ -44,7 +44,7 @@ func (h *host) takeOver(shape string) (taken bool, err error) {
 	for _, process := range left {
 		if !taken && shape != "" && process.Variable(shapeVariable) == shape {
 			taken = true
-			h.attach(process)
+			h.inherit(h.attach(process))
 			h.config.Log.Info("took over the Envoy that an earlier agent left", "pid", process.PID())
 			continue
 		}
@@ -54,6 +54,13 @@ func (h *host) takeOver(shape string) (taken bool, err error) {
 		}
 	}
 	return taken, nil
+}
+
+// inherit notes that nobody watched the current life of Envoy from its start.
+func (h *host) inherit(epoch int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inherited = epoch
 }
 
 func endLeft(h *host, process *envoy.Process, drain time.Duration) error {

@@ -18,8 +18,21 @@ func gateModel(object, path string, g *waftv1.Gate) (model.GateSpec, error) {
 		out.Coverage = &model.CoverageGate{Min: c.GetMin(), MinSamples: c.GetMinSamples()}
 	}
 	if c := g.GetComparison(); c != nil {
-		out.Comparison = &model.ComparisonGate{Of: model.Compared(c.GetOf()), MaxIncrease: c.GetMaxIncrease(), MinSamples: c.GetMinSamples()}
+		out.Comparison = &model.ComparisonGate{
+			Of: model.Compared(c.GetOf()), MaxIncrease: c.GetMaxIncrease(), MinSamples: c.GetMinSamples(), Percentile: c.GetPercentile(),
+		}
+		if c.GetSlack() != "" {
+			slack, err := parseDuration(object, path+".comparison.slack", c.GetSlack())
+			if err != nil {
+				return out, err
+			}
+			out.Comparison.Slack = slack
+		}
 	}
+	if err := healthGateModel(object, path, g, &out); err != nil {
+		return out, err
+	}
+	out.Statistic = statisticGateModel(g.GetStatistic())
 	if a := g.GetApproval(); a != nil {
 		out.Approval = &model.ApprovalGate{Note: a.GetNote()}
 	}
@@ -58,8 +71,12 @@ func gateProto(g model.GateSpec) *waftv1.Gate {
 		out.Coverage = &waftv1.CoverageGate{Min: c.Min, MinSamples: c.MinSamples}
 	}
 	if c := g.Comparison; c != nil {
-		out.Comparison = &waftv1.ComparisonGate{Of: string(c.Of), MaxIncrease: c.MaxIncrease, MinSamples: c.MinSamples}
+		out.Comparison = &waftv1.ComparisonGate{
+			Of: string(c.Of), MaxIncrease: c.MaxIncrease, MinSamples: c.MinSamples, Percentile: c.Percentile, Slack: durationText(c.Slack),
+		}
 	}
+	healthGateProto(g, out)
+	out.Statistic = statisticGateProto(g.Statistic)
 	if a := g.Approval; a != nil {
 		out.Approval = &waftv1.ApprovalGate{Note: a.Note}
 	}

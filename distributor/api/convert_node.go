@@ -95,11 +95,19 @@ func statisticsModel(node string, s *waftv1.Statistics) (model.Statistics, error
 		"cohort.seen_by_filters": s.GetCohort().GetSeenByFilters(),
 	} {
 		if n < 0 {
-			return model.Statistics{}, model.Invalidf("node/"+node, "statistics."+field, "send counts", "%d is less than 0", n)
+			return model.Statistics{}, notCounted(node, field, n)
 		}
 	}
+	health, err := healthModel(node, s.GetHealth())
+	if err != nil {
+		return model.Statistics{}, err
+	}
+	values, err := valuesModel(node, s.GetValues())
+	if err != nil {
+		return model.Statistics{}, err
+	}
 	out := model.Statistics{
-		Chain: s.GetHash(), Requests: s.GetRequests(), Errors: s.GetErrors(), Denied: s.GetDenied(), Seen: s.GetSeenByFilters(), At: timeModel(s.GetAt()),
+		Chain: s.GetHash(), Requests: s.GetRequests(), Errors: s.GetErrors(), Denied: s.GetDenied(), Seen: s.GetSeenByFilters(), At: timeModel(s.GetAt()), Health: health, Values: values,
 	}
 	if c := s.GetCohort(); c != nil {
 		out.Cohort = model.CohortStatistics{Known: true, Requests: c.GetRequests(), Errors: c.GetErrors(), Denied: c.GetDenied(), Seen: c.GetSeenByFilters()}

@@ -21,7 +21,14 @@ spec:
   - {nodes: 1, cohort: {header: {name: x-canary, value: "1"}}}
   - {nodes: 1, cohort: {percent: 10}}
   - {nodes: 1, soak: 30s, deadline: 2m, gates: [{errorRatio: {max: 0.01, minSamples: 50}}]}
-  - {selector: zone=a}
+  - selector: zone=a
+    gates:
+    - {stuck: {max: 0.01, minSamples: 30}}
+    - {watchdog: {max: 2}}
+    - {reloads: {max: 3}}
+    - {growth: {maxMemory: 64MiB, maxVms: 0}}
+    - statistic: {name: orders, statistics: {bad: wasmcustom.orders_failed, all: wasmcustom.orders}, expression: "increase.bad == 0.0", once: "increase.all > 9.0"}
+    - {comparison: {of: latency, maxIncrease: 0.2, percentile: 99.5, slack: 10ms, minSamples: 7}}
   - {percent: 100}
 `
 	m, err := DecodeDocument([]byte(document))

@@ -53,7 +53,7 @@ func (s reports) Report(stream grpc.BidiStreamingServer[waftv1.ReportRequest, wa
 		case err := <-failed:
 			return err
 		case d := <-session.Directives():
-			if err := stream.Send(&waftv1.ReportResponse{StatisticsInterval: durationpb.New(d.StatisticsInterval), Retry: d.Retry}); err != nil {
+			if err := stream.Send(&waftv1.ReportResponse{StatisticsInterval: durationpb.New(d.StatisticsInterval), Retry: d.Retry, Statistics: d.Statistics}); err != nil {
 				return err
 			}
 		}

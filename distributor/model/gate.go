@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // GateSpec is a check on a wave; exactly one field is set. The gate "loaded" needs no spec: every wave has it.
 //
@@ -11,6 +14,11 @@ type GateSpec struct {
 	DeniedRatio *DeniedRatioGate `json:"deniedRatio,omitempty"`
 	Coverage    *CoverageGate    `json:"coverage,omitempty"`
 	Comparison  *ComparisonGate  `json:"comparison,omitempty"`
+	Stuck       *StuckGate       `json:"stuck,omitempty"`
+	Watchdog    *WatchdogGate    `json:"watchdog,omitempty"`
+	Reloads     *ReloadsGate     `json:"reloads,omitempty"`
+	Growth      *GrowthGate      `json:"growth,omitempty"`
+	Statistic   *StatisticGate   `json:"statistic,omitempty"`
 	Approval    *ApprovalGate    `json:"approval,omitempty"`
 	Prometheus  *PrometheusGate  `json:"prometheus,omitempty"`
 	Webhook     *WebhookGate     `json:"webhook,omitempty"`
@@ -52,14 +60,24 @@ const (
 	ComparedErrors Compared = "errors"
 	// ComparedDenied is the share of 401 and 403.
 	ComparedDenied Compared = "denied"
+	// ComparedStuck is the share of requests that got no answer.
+	ComparedStuck Compared = "stuck"
+	// ComparedLatency is the time within which a percentile of the requests was answered.
+	ComparedLatency Compared = "latency"
 )
 
 // ComparisonGate fails the wave when the moved nodes do worse than those of the target that have not moved, over the same time. So what hits
 // the whole fleet, such as an upstream that is down, does not fail it.
 type ComparisonGate struct {
 	Of Compared `json:"of"`
-	// MaxIncrease is by how much the moved nodes' share may be above the others', in parts of one: 0.01 lets 3 % stand against 2 %.
+	// MaxIncrease is by how much the moved nodes' share may be above the others', in parts of one: 0.01 lets 3 % stand against 2 %. Of latency
+	// it is in parts of the others' time: 0.2 lets 60 ms stand against 50 ms.
 	MaxIncrease float64 `json:"maxIncrease"`
+	// Percentile is that of the latency which is compared. Zero: DefaultPercentile.
+	Percentile float64 `json:"percentile,omitempty"`
+	// Slack is a difference in latency that never fails: Envoy counts times in buckets, and a part of almost nothing is nothing. Zero:
+	// DefaultSlack.
+	Slack time.Duration `json:"slack,omitempty"`
 	// MinSamples is how many requests each side needs. Zero: DefaultComparisonSamples.
 	MinSamples int64 `json:"minSamples,omitempty"`
 }
@@ -114,6 +132,16 @@ func (g GateSpec) Name() string {
 		return "coverage"
 	case g.Comparison != nil:
 		return "comparison/" + string(g.Comparison.Of)
+	case g.Stuck != nil:
+		return "stuck"
+	case g.Watchdog != nil:
+		return "watchdog"
+	case g.Reloads != nil:
+		return "reloads"
+	case g.Growth != nil:
+		return "growth"
+	case g.Statistic != nil:
+		return named("statistic", g.Statistic.Name)
 	case g.Approval != nil:
 		return "approval"
 	case g.Prometheus != nil:
@@ -131,7 +159,11 @@ func named(kind, name string) string {
 	return kind + "/" + name
 }
 
-// Elsewhere says whether the answer has to be asked for: the state machine is given the reading.
+// Given says whether the state machine is given the reading, since it does not know how to judge it: an answer from elsewhere, or what an
+// expression says of the nodes.
+func (g GateSpec) Given() bool { return g.Elsewhere() || g.Statistic != nil }
+
+// Elsewhere says whether the answer has to be asked for.
 func (g GateSpec) Elsewhere() bool { return g.Prometheus != nil || g.Webhook != nil }
 
 // Every is how often a gate that is read elsewhere is asked; zero for the others.
@@ -158,6 +190,13 @@ func (g GateSpec) Compares() bool { return g.Comparison != nil }
 func (g GateSpec) Clone() GateSpec {
 	g.ErrorRatio, g.DeniedRatio, g.Coverage = clonePointer(g.ErrorRatio), clonePointer(g.DeniedRatio), clonePointer(g.Coverage)
 	g.Comparison, g.Approval, g.Webhook = clonePointer(g.Comparison), clonePointer(g.Approval), clonePointer(g.Webhook)
+	g.Stuck, g.Watchdog, g.Reloads = clonePointer(g.Stuck), clonePointer(g.Watchdog), clonePointer(g.Reloads)
+	if g.Growth = clonePointer(g.Growth); g.Growth != nil {
+		g.Growth.MaxMemory, g.Growth.MaxVMs = clonePointer(g.Growth.MaxMemory), clonePointer(g.Growth.MaxVMs)
+	}
+	if g.Statistic = clonePointer(g.Statistic); g.Statistic != nil {
+		g.Statistic.Statistics = maps.Clone(g.Statistic.Statistics)
+	}
 	g.Prometheus = clonePointer(g.Prometheus)
 	if g.Prometheus != nil {
 		g.Prometheus.Max, g.Prometheus.Min = clonePointer(g.Prometheus.Max), clonePointer(g.Prometheus.Min)

@@ -68,14 +68,17 @@ type Isolation struct {
 	Since   time.Time `json:"since"`
 }
 
-// Statistics are counts since the node began to serve the chain; they only rise.
+// Statistics are counts since the node began to serve the chain; they only rise, but for what Health says of itself.
 type Statistics struct {
-	Chain    string    `json:"chain"`
-	Requests int64     `json:"requests"`
-	Errors   int64     `json:"errors"`
-	Denied   int64     `json:"denied"`
-	Seen     int64     `json:"seen"`
-	At       time.Time `json:"at"`
+	Chain    string `json:"chain"`
+	Requests int64  `json:"requests"`
+	Errors   int64  `json:"errors"`
+	Denied   int64  `json:"denied"`
+	Seen     int64  `json:"seen"`
+	Health   Health `json:"health,omitzero"`
+	// Values are statistics of Envoy that gates ask for, by name, as far as it has them. They are not changed once they are reported.
+	Values map[string]StatisticValue `json:"values,omitempty"`
+	At     time.Time                 `json:"at"`
 	// Cohort is the part of it that took the chain under test, where the chain is split and the node can tell.
 	Cohort CohortStatistics `json:"cohort,omitzero"`
 }

@@ -169,6 +169,9 @@ func ValidateWaves(object, field string, waves []WaveSpec) error {
 		)
 		reached.Nodes, reached.Percent = max(reached.Nodes, w.Nodes), max(reached.Percent, w.Percent)
 	}
+	if n := len(RolloutSpec{Waves: waves}.Statistics()); n > MaxStatistics {
+		problems = append(problems, Invalidf(object, field, "use fewer", "%d statistics are more than %d, over all gates", n, MaxStatistics))
+	}
 	return errors.Join(append(problems, validateCohorts(object, field, waves))...)
 }
 

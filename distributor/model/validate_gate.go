@@ -16,7 +16,7 @@ const (
 )
 
 // gateKinds are the fields of a gate, as people write them.
-const gateKinds = "errorRatio, deniedRatio, coverage, comparison, approval, prometheus, webhook"
+const gateKinds = "errorRatio, deniedRatio, coverage, comparison, stuck, watchdog, reloads, growth, statistic, approval, prometheus, webhook"
 
 func validateGates(object, field string, gates []GateSpec) error {
 	if len(gates) > MaxGates {
@@ -38,7 +38,10 @@ func validateGates(object, field string, gates []GateSpec) error {
 
 func validateGate(object, at string, g GateSpec) error {
 	given := 0
-	for _, is := range []bool{g.ErrorRatio != nil, g.DeniedRatio != nil, g.Coverage != nil, g.Comparison != nil, g.Approval != nil, g.Prometheus != nil, g.Webhook != nil} {
+	for _, is := range []bool{
+		g.ErrorRatio != nil, g.DeniedRatio != nil, g.Coverage != nil, g.Comparison != nil, g.Stuck != nil, g.Watchdog != nil, g.Reloads != nil,
+		g.Growth != nil, g.Statistic != nil, g.Approval != nil, g.Prometheus != nil, g.Webhook != nil,
+	} {
 		if is {
 			given++
 		}
@@ -55,6 +58,16 @@ func validateGate(object, at string, g GateSpec) error {
 		return validateRatio(object, at+".coverage", "min", g.Coverage.Min, g.Coverage.MinSamples)
 	case g.Comparison != nil:
 		return validateComparison(object, at+".comparison", *g.Comparison)
+	case g.Stuck != nil:
+		return validateRatio(object, at+".stuck", "max", g.Stuck.Max, g.Stuck.MinSamples)
+	case g.Watchdog != nil:
+		return validateCount(object, at+".watchdog.max", g.Watchdog.Max)
+	case g.Reloads != nil:
+		return validateCount(object, at+".reloads.max", g.Reloads.Max)
+	case g.Growth != nil:
+		return validateGrowthGate(object, at+".growth", *g.Growth)
+	case g.Statistic != nil:
+		return validateStatistic(object, at+".statistic", *g.Statistic)
 	case g.Approval != nil:
 		return validateText(object, at+".approval.note", g.Approval.Note)
 	case g.Prometheus != nil:
@@ -76,11 +89,62 @@ func validateRatio(object, at, field string, ratio float64, samples int64) error
 	return nil
 }
 
-func validateComparison(object, at string, g ComparisonGate) error {
-	if g.Of != ComparedErrors && g.Of != ComparedDenied {
-		return Invalidf(object, at+".of", fmt.Sprintf("use %s or %s", ComparedErrors, ComparedDenied), "%q cannot be compared", g.Of)
+func validateCount(object, at string, n int64) error {
+	if n < 0 {
+		return Invalidf(object, at, "use 0 or more", "%d cannot be", n)
 	}
-	return validateRatio(object, at, "maxIncrease", g.MaxIncrease, g.MinSamples)
+	return nil
+}
+
+func validateGrowthGate(object, at string, g GrowthGate) error {
+	if g.MaxMemory == nil && g.MaxVMs == nil {
+		return Invalidf(object, at, "give maxMemory, maxVms or both", "it has no bound, so that it could not fail")
+	}
+	var problems []error
+	if g.MaxMemory != nil {
+		problems = append(problems, validateCount(object, at+".maxMemory", *g.MaxMemory))
+	}
+	if g.MaxVMs != nil {
+		problems = append(problems, validateCount(object, at+".maxVms", *g.MaxVMs))
+	}
+	return errors.Join(problems...)
+}
+
+// Bounds of a comparison of latency.
+const (
+	// MaxSlowdown is in parts of the others' time.
+	MaxSlowdown = 100
+	MaxSlack    = time.Minute
+)
+
+func validateComparison(object, at string, g ComparisonGate) error {
+	switch g.Of {
+	case ComparedErrors, ComparedDenied, ComparedStuck:
+		if g.Percentile != 0 || g.Slack != 0 {
+			return Invalidf(object, at, fmt.Sprintf("leave them out, or compare %s", ComparedLatency), "percentile and slack are of %s, and %s are compared", ComparedLatency, g.Of)
+		}
+		return validateRatio(object, at, "maxIncrease", g.MaxIncrease, g.MinSamples)
+	case ComparedLatency:
+		return validateLatency(object, at, g)
+	}
+	return Invalidf(object, at+".of", fmt.Sprintf("use %s, %s, %s or %s", ComparedErrors, ComparedDenied, ComparedStuck, ComparedLatency), "%q cannot be compared", g.Of)
+}
+
+func validateLatency(object, at string, g ComparisonGate) error {
+	var problems []error
+	if math.IsNaN(g.MaxIncrease) || g.MaxIncrease < 0 || g.MaxIncrease > MaxSlowdown {
+		problems = append(problems, Invalidf(object, at+".maxIncrease", fmt.Sprintf("use 0 to %d, such as 0.2 for a fifth more", MaxSlowdown), "%v cannot be", g.MaxIncrease))
+	}
+	if math.IsNaN(g.Percentile) || g.Percentile < 0 || g.Percentile >= 100 {
+		problems = append(problems, Invalidf(object, at+".percentile", "use one above 0 and below 100, such as 99", "%v is no percentile", g.Percentile))
+	}
+	if g.Slack < 0 || g.Slack > MaxSlack {
+		problems = append(problems, Invalidf(object, at+".slack", fmt.Sprintf("use up to %s, or leave it out", MaxSlack), "%s cannot be", g.Slack))
+	}
+	if g.MinSamples < 0 {
+		problems = append(problems, Invalidf(object, at+".minSamples", "use 1 or more, or leave it out", "%d samples cannot be", g.MinSamples))
+	}
+	return errors.Join(problems...)
 }
 
 func validatePrometheus(object, at string, g PrometheusGate) error {

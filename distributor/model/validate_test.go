@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -121,6 +122,44 @@ func TestValidateRolloutSpec(t *testing.T) {
 		{"increase", func(s *RolloutSpec) {
 			s.Waves[2].Gates[0] = GateSpec{Comparison: &ComparisonGate{Of: ComparedErrors, MaxIncrease: 2}}
 		}, []string{"spec.waves[2].gates[0].comparison.maxIncrease"}},
+		{"comparison of latency", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Comparison: &ComparisonGate{Of: ComparedLatency, MaxIncrease: 2, Percentile: 99.9, Slack: time.Millisecond}}
+		}, nil},
+		{"its bounds", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Comparison: &ComparisonGate{Of: ComparedLatency, MaxIncrease: -1, Percentile: 100, Slack: -1, MinSamples: -1}}
+		}, []string{"spec.waves[2].gates[0].comparison.maxIncrease", "spec.waves[2].gates[0].comparison.percentile",
+			"spec.waves[2].gates[0].comparison.slack", "spec.waves[2].gates[0].comparison.minSamples"}},
+		{"a percentile of errors", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Comparison: &ComparisonGate{Of: ComparedErrors, Percentile: 99}}
+		}, []string{"spec.waves[2].gates[0].comparison"}},
+		{"stuck", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Stuck: &StuckGate{Max: 1.1}} }, []string{"spec.waves[2].gates[0].stuck.max"}},
+		{"watchdog", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Watchdog: &WatchdogGate{Max: -1}} }, []string{"spec.waves[2].gates[0].watchdog.max"}},
+		{"reloads", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Reloads: &ReloadsGate{Max: -1}} }, []string{"spec.waves[2].gates[0].reloads.max"}},
+		{"growth", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Growth: &GrowthGate{MaxMemory: new(int64(-1)), MaxVMs: new(int64(-1))}}
+		}, []string{"spec.waves[2].gates[0].growth.maxMemory", "spec.waves[2].gates[0].growth.maxVms"}},
+		{"growth without a bound", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Growth: &GrowthGate{}} }, []string{"spec.waves[2].gates[0].growth"}},
+		{"statistic", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Statistic: &StatisticGate{Statistics: map[string]string{"orders_2": "wasmcustom.orders"}, Expression: "increase.orders_2 > 0.0"}}
+		}, nil},
+		{"statistic without anything", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Statistic: &StatisticGate{}} },
+			[]string{"spec.waves[2].gates[0].statistic.statistics", "spec.waves[2].gates[0].statistic.expression"}},
+		{"statistic whose names are none", func(s *RolloutSpec) {
+			s.Waves[2].Gates[0] = GateSpec{Statistic: &StatisticGate{Statistics: map[string]string{"2x": "a b"}, Expression: "true", Once: strings.Repeat("x", MaxExpression+1)}}
+		}, []string{"spec.waves[2].gates[0].statistic.statistics", "spec.waves[2].gates[0].statistic.statistics.2x", "spec.waves[2].gates[0].statistic.once"}},
+		{"too many statistics", func(s *RolloutSpec) {
+			for i := range s.Waves[:2] {
+				g := StatisticGate{Statistics: map[string]string{}, Expression: "true"}
+				for j := range MaxStatistics {
+					g.Statistics[fmt.Sprintf("s%d", j)] = fmt.Sprintf("wave%d.s%d", i, j)
+				}
+				s.Waves[i].Gates = []GateSpec{{Statistic: &g}}
+			}
+		}, []string{"spec.waves"}},
+		{"each of them, all at once", func(s *RolloutSpec) {
+			s.Waves[2].Gates = []GateSpec{{Stuck: &StuckGate{}}, {Watchdog: &WatchdogGate{}}, {Reloads: &ReloadsGate{}}, {Growth: &GrowthGate{MaxVMs: new(int64(0))}},
+				{Comparison: &ComparisonGate{Of: ComparedStuck}}, {Comparison: &ComparisonGate{Of: ComparedLatency}}}
+		}, nil},
 		{"note", func(s *RolloutSpec) {
 			s.Waves[2].Gates[0] = GateSpec{Approval: &ApprovalGate{Note: strings.Repeat("x", MaxGateText+1)}}
 		}, []string{"spec.waves[2].gates[0].approval.note"}},

@@ -15,9 +15,10 @@ func (m *machine) readGates() []model.GateReading {
 	specs := m.waveSpec().Gates
 	readings := make([]model.GateReading, 0, len(specs))
 	var moved, lately, others traffic
+	var patients []patient
 	for i, g := range specs {
 		if i == 0 {
-			moved = m.traffic()
+			moved, patients = m.traffic(), m.patients()
 		}
 		if g.Compares() && lately.nodes+others.nodes == 0 {
 			lately, others = m.trafficLately(), m.trafficOfOthers()
@@ -32,9 +33,17 @@ func (m *machine) readGates() []model.GateReading {
 			reading.Verdict, reading.Detail = coverage(*g.Coverage, moved)
 		case g.Comparison != nil:
 			reading.Verdict, reading.Detail = comparison(*g.Comparison, lately, others)
+		case g.Stuck != nil:
+			reading.Verdict, reading.Detail = stuck(*g.Stuck, moved)
+		case g.Watchdog != nil:
+			reading.Verdict, reading.Detail = watchdog(*g.Watchdog, patients)
+		case g.Reloads != nil:
+			reading.Verdict, reading.Detail = reloads(*g.Reloads, patients)
+		case g.Growth != nil:
+			reading.Verdict, reading.Detail = growth(*g.Growth, patients, m.soaked())
 		case g.Approval != nil:
 			reading.Verdict, reading.Detail = approval(m.wave().Approval, *g.Approval)
-		case g.Elsewhere():
+		case g.Given():
 			reading = m.readElsewhere(i, reading)
 		}
 		readings = append(readings, reading)
@@ -75,12 +84,17 @@ func (m *machine) readElsewhere(gate int, none model.GateReading) model.GateRead
 		none.Verdict, none.Detail = model.VerdictInconclusive, "there is no answer yet"
 		return none
 	}
-	if over := m.wave().SoakUntil; m.state.Phase == model.RolloutSoaking && !m.now.Before(over) && r.At.Before(over) && r.Verdict == model.VerdictPass {
+	if m.soaked() && r.At.Before(m.wave().SoakUntil) && r.Verdict == model.VerdictPass {
 		none.Verdict, none.Detail = model.VerdictInconclusive, "the last answer is from before the end of the soak: "+r.Detail
 		return none
 	}
 	r.Gate = none.Gate
 	return r
+}
+
+// soaked says whether the soak of the current wave is over.
+func (m *machine) soaked() bool {
+	return m.state.Phase == model.RolloutSoaking && !m.now.Before(m.wave().SoakUntil)
 }
 
 // ServedSince is since when the first of the current wave's counted nodes serves the release; where none can be counted, when they were moved.
@@ -110,17 +124,38 @@ func ServedSince(r model.Rollout) time.Time {
 // traffic is what some nodes have served.
 type traffic struct {
 	// nodes that are looked at.
-	nodes                          int
+	nodes int
+	// unmeasured are those of them that say nothing of stuck and latency.
+	unmeasured                     int
 	requests, errors, denied, seen int64
+	// measured are the requests of the nodes whose health is known; only those have a part in stuck and latency.
+	measured, stuck int64
+	latency         model.Latency
 	// mute of them have two chains and cannot tell which requests took the one under test.
 	mute int
 }
 
 func (t *traffic) add(s model.Statistics) {
+	t.addAnswers(s)
+	t.addHealth(s)
+}
+
+func (t *traffic) addAnswers(s model.Statistics) {
 	t.requests += max(s.Requests, 0)
 	t.errors += max(s.Errors, 0)
 	t.denied += max(s.Denied, 0)
 	t.seen += max(s.Seen, 0)
+}
+
+// addHealth adds what is known of all the node's requests, whichever chain they took: Envoy does not tell by chain which got no answer.
+func (t *traffic) addHealth(s model.Statistics) {
+	if !s.Health.Known {
+		t.unmeasured++
+		return
+	}
+	t.measured += max(s.Requests, 0)
+	t.stuck += max(s.Health.Stuck, 0)
+	t.latency = t.latency.Plus(s.Health.Latency)
 }
 
 // traffic adds up the statistics of the moved nodes.
@@ -150,10 +185,14 @@ func (m *machine) trafficOf(statistics func(model.NodeProgress, NodeView) model.
 		t.nodes++
 		stats := statistics(p, m.view(id))
 		if stats.Chain != p.Chain {
+			if !p.Uncounted {
+				t.unmeasured++
+			}
 			continue
 		}
+		t.addHealth(stats)
 		if counts, known := told(p, stats); known {
-			t.add(counts)
+			t.addAnswers(counts)
 		} else {
 			t.mute++
 		}
@@ -248,27 +287,48 @@ func comparison(g model.ComparisonGate, moved, others traffic) (model.GateVerdic
 	if others.nodes == 0 {
 		return model.VerdictInconclusive, "no node of the target is left to compare with: leave the gate out of the last wave"
 	}
-	if untold := moved.untold(); untold != "" {
+	if g.Of == model.ComparedLatency {
+		return latency(g, moved, others)
+	}
+	if untold := moved.untold(); untold != "" && g.Of != model.ComparedStuck {
 		return model.VerdictInconclusive, "of the moved nodes: " + untold
 	}
-	if few := tooFew(moved.requests, g.MinSamples, model.DefaultComparisonSamples); few != "" {
+	ours, theirs := partOf(g.Of, moved), partOf(g.Of, others)
+	if few := tooFew(ours.whole, g.MinSamples, model.DefaultComparisonSamples); few != "" {
 		return model.VerdictInconclusive, "of the moved nodes: " + few
 	}
-	if few := tooFew(others.requests, g.MinSamples, model.DefaultComparisonSamples); few != "" {
+	if few := tooFew(theirs.whole, g.MinSamples, model.DefaultComparisonSamples); few != "" {
 		return model.VerdictInconclusive, "of the nodes not yet moved: " + few
 	}
-	part, what := func(t traffic) int64 { return t.errors }, answered5xx
-	if g.Of == model.ComparedDenied {
-		part, what = func(t traffic) int64 { return t.denied }, answeredDenied
-	}
-	share := func(t traffic) float64 { return float64(part(t)) / float64(t.requests) }
-	detail := fmt.Sprintf("%d of %d requests of the moved nodes were answered %s (%.4g %%), and %d of %d of the others (%.4g %%); the most allowed is %.4g %% more",
-		part(moved), moved.requests, what, 100*share(moved), part(others), others.requests, 100*share(others), 100*g.MaxIncrease)
-	if share(moved) > share(others)+g.MaxIncrease {
+	detail := fmt.Sprintf("%d of %d requests of the moved nodes %s (%.4g %%), and %d of %d of the others (%.4g %%); the most allowed is %.4g %% more",
+		ours.some, ours.whole, ours.what, 100*ours.ratio(), theirs.some, theirs.whole, 100*theirs.ratio(), 100*g.MaxIncrease)
+	if ours.ratio() > theirs.ratio()+g.MaxIncrease {
 		return model.VerdictFail, detail
+	}
+	if g.Of == model.ComparedStuck {
+		return moved.measuredAll(detail)
 	}
 	return model.VerdictPass, detail
 }
+
+// part is some of the requests, out of those that can be compared.
+type part struct {
+	some, whole int64
+	what        string
+}
+
+// partOf is what a comparison looks at, of some nodes.
+func partOf(of model.Compared, t traffic) part {
+	switch of {
+	case model.ComparedDenied:
+		return part{t.denied, t.requests, "were answered " + answeredDenied}
+	case model.ComparedStuck:
+		return part{t.stuck, t.begun(), unanswered}
+	}
+	return part{t.errors, t.requests, "were answered " + answered5xx}
+}
+
+func (p part) ratio() float64 { return float64(p.some) / float64(p.whole) }
 
 // approval is whether a person has said that the rollout may go on.
 func approval(given *model.Approval, g model.ApprovalGate) (model.GateVerdict, string) {

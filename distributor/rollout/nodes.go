@@ -108,6 +108,8 @@ func (m *machine) failure(id string, p model.NodeProgress) string {
 		return because("serves it degraded", v.Ledger.Reason)
 	case v.Restarts > p.Restarts:
 		return "had its Envoy restart after it was moved"
+	case p.Chain != p.FromChain && v.Stats.Chain == p.Chain && ailing(v.Stats.Health) != "":
+		return ailing(v.Stats.Health)
 	case p.State == model.NodeServing && v.Serving != "" && v.Serving != p.Chain:
 		return because(fmt.Sprintf("went back to the chain %s", short(v.Serving)), v.Ledger.Reason)
 	case p.State == model.NodeMoving && m.overdue(p):

@@ -51,6 +51,8 @@ const (
 	neverLoads
 	goesBack
 	failsRequests
+	hangs
+	traps
 	flaws // how many there are
 )
 
@@ -212,6 +214,12 @@ func (w *world) gates() []model.GateSpec {
 		{DeniedRatio: &model.DeniedRatioGate{Max: 0.1, MinSamples: 10}},
 		{Coverage: &model.CoverageGate{Min: 0.5, MinSamples: 10}},
 		{Comparison: &model.ComparisonGate{Of: model.ComparedErrors, MaxIncrease: 0.1, MinSamples: 10}},
+		{Comparison: &model.ComparisonGate{Of: model.ComparedLatency, MaxIncrease: 0.1, MinSamples: 10}},
+		{Comparison: &model.ComparisonGate{Of: model.ComparedStuck, MaxIncrease: 0.1, MinSamples: 10}},
+		{Stuck: &model.StuckGate{Max: 0.1, MinSamples: 10}},
+		{Watchdog: &model.WatchdogGate{}},
+		{Reloads: &model.ReloadsGate{}},
+		{Growth: &model.GrowthGate{MaxMemory: new(int64(1 << 20)), MaxVMs: new(int64(1))}},
 		{Approval: &model.ApprovalGate{}},
 		{Webhook: &model.WebhookGate{URL: "https://hook.example"}},
 	}
@@ -325,22 +333,34 @@ func (w *world) misbehave(n *NodeView) {
 	case failsRequests:
 		w.serve(n.ID)
 		w.requests(n, 100)
+	case hangs:
+		w.serve(n.ID)
+		w.requests(n, 0)
+		n.Stats.Health.Hangs++
+	case traps:
+		w.serve(n.ID)
+		w.requests(n, 0)
+		n.Stats.Health.Reloads++
+		n.Stats.Health.Stuck++
 	}
 }
 
 // requests are counted from when the chain began to serve.
 func (w *world) requests(n *NodeView, percentFailed int64) {
 	if n.Stats.Chain != n.Serving {
-		n.Stats = model.Statistics{Chain: n.Serving}
+		n.Stats = model.Statistics{Chain: n.Serving, Health: model.Health{Known: true, Memory: 1 << 20, MemoryBefore: 1 << 20}}
 	}
 	more := w.rand.Int64N(5)
 	n.Stats.Requests += more
 	n.Stats.Errors += more * percentFailed / 100
 	n.Stats.Seen += more
+	n.Stats.Health.Latency[2] += more
 	if n.Split != (model.NodeSplit{}) && w.rand.IntN(8) > 0 {
 		n.Stats.Cohort = model.CohortStatistics{Known: true, Requests: n.Stats.Requests, Errors: n.Stats.Errors, Seen: n.Stats.Seen}
 	}
 	n.Lately.Requests += more
+	n.Lately.Health.Known = true
+	n.Lately.Health.Latency[2] += more
 }
 
 // faults happen to the fleet.
@@ -585,7 +605,7 @@ func (c *checker) evidence(was, next model.Rollout, observe Observe) {
 		for _, v := range observe.Nodes {
 			views[v.ID] = v
 		}
-		var requests, errors int64
+		var requests, errors, incidents int64
 		counted := 0
 		for id, p := range next.Nodes {
 			if !moved(p) || p.MovedAt.Equal(next.SeenAt) && p.Wave > i {
@@ -598,6 +618,12 @@ func (c *checker) evidence(was, next model.Rollout, observe Observe) {
 					c.t.Fatalf("wave %d is complete, and %s serves %q", i, id, v.Serving)
 				}
 			}
+			if !p.Uncounted && v.Stats.Chain == p.Chain && p.Chain != p.FromChain && v.Stats.Health.Hangs > 0 {
+				c.t.Fatalf("wave %d is complete, and a worker hangs on %s", i, id)
+			}
+			if v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
+				incidents += v.Stats.Health.Reloads
+			}
 			if stats, known := told(p, v.Stats); known && v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
 				requests += stats.Requests
 				errors += stats.Errors
@@ -607,6 +633,9 @@ func (c *checker) evidence(was, next model.Rollout, observe Observe) {
 			continue
 		}
 		for j, gate := range next.Spec.Waves[i].Gates {
+			if gate.Reloads != nil && counted > 0 && incidents > gate.Reloads.Max {
+				c.t.Fatalf("wave %d is complete with %d reloads", i, incidents)
+			}
 			c.gate(i, j, gate, w, observe, counted, requests, errors)
 		}
 	}

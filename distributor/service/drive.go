@@ -259,19 +259,22 @@ func (s *Service) settle(e *entry, changed bool) []string {
 // is held.
 func (s *Service) setDuties(e *entry) []string {
 	var told []string
-	compares := comparesNow(e.state)
+	compares, names := comparesNow(e.state), []string(nil)
+	if e.state.Wave >= 0 { // one that waits asks nothing of anybody
+		names = e.state.Spec.Statistics()
+	}
 	for _, n := range s.concerned(e) {
 		if n.duty.rollout != "" && n.duty.rollout != e.state.Name {
 			if other := s.find(n.duty.rollout); other != nil && other.running() {
 				continue
 			}
 		}
-		want := duty{prefetch: s.prefetch(e, n)}
+		want := duty{prefetch: s.prefetch(e, n), names: names}
 		if len(want.prefetch) == 0 && n.stored < n.version && n.duty.rollout == e.state.Name {
 			// The row that gives the node its modules is on its way to the store; until it is there the node goes on fetching.
 			want.prefetch = n.duty.prefetch
 		}
-		if len(want.prefetch) > 0 {
+		if len(want.prefetch) > 0 || len(names) > 0 {
 			want.rollout = e.state.Name
 		}
 		if progress, held := e.state.Nodes[n.row.ID]; held && !progress.MovedAt.IsZero() {

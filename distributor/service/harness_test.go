@@ -342,6 +342,8 @@ type behaviour struct {
 	reject string
 	// errors of every ten requests.
 	errors int64
+	// health of its Envoy.
+	health model.Health
 }
 
 // sim is a simulated node: an agent's side of sessions and collections.
@@ -428,6 +430,12 @@ func (n *sim) disconnect() {
 	<-n.done
 }
 
+func (n *sim) behave(module string, as behaviour) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.behaves[module] = as
+}
+
 func (n *sim) setHold(step string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -466,6 +474,7 @@ func (n *sim) run(ctx context.Context, svc *service.Service) bool {
 	statistics := time.NewTicker(time.Hour)
 	defer statistics.Stop()
 	requests := int64(0)
+	var asked []string
 	generation := int64(0)
 	for {
 		_, freed := n.held()
@@ -475,6 +484,7 @@ func (n *sim) run(ctx context.Context, svc *service.Service) bool {
 		case <-session.Done():
 			return true
 		case d := <-session.Directives():
+			asked = d.Statistics
 			if d.StatisticsInterval > 0 {
 				statistics.Reset(d.StatisticsInterval)
 			} else {
@@ -485,7 +495,11 @@ func (n *sim) run(ctx context.Context, svc *service.Service) bool {
 			requests += 10
 			n.mu.Lock()
 			errors := n.behaves[moduleOf(n.chain)].errors
-			session.Statistics(model.Statistics{Chain: n.serving, Requests: requests, Errors: requests / 10 * errors, Seen: requests})
+			said := model.Statistics{Chain: n.serving, Requests: requests, Errors: requests / 10 * errors, Seen: requests, Health: n.behaves[moduleOf(n.chain)].health}
+			if slices.Contains(asked, "wasmcustom.errors") {
+				said.Values = map[string]model.StatisticValue{"wasmcustom.errors": {Value: float64(said.Errors), Increase: float64(said.Errors)}}
+			}
+			session.Statistics(said)
 			n.mu.Unlock()
 			continue
 		case _, open := <-changed:

@@ -57,6 +57,9 @@ type duty struct {
 	rollout    string
 	prefetch   []model.Module
 	statistics bool
+	// names of Envoy's statistics that are to be among them. They are told before any are asked for, so that the node has them from the moment
+	// at which it serves a new chain.
+	names []string
 }
 
 func newNode(row model.Node) *node {

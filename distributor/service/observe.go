@@ -16,6 +16,7 @@ func (s *Service) observation(ctx context.Context, e *entry) (rollout.Observe, e
 	for range maxChecks {
 		event, unchecked := s.look(e)
 		if len(unchecked) == 0 {
+			s.judgeStatistics(e.state, &event, s.stamp())
 			return event, nil
 		}
 		if err := s.checkAll(ctx, unchecked); err != nil {

@@ -68,6 +68,15 @@ type Gates interface {
 	Read(ctx context.Context, gate model.GateSpec, about GateSubject) (verdict model.GateVerdict, detail string)
 }
 
+// Expressions judges gates on statistics. What it says depends on nothing but what it is given, and takes bounded time. An implementation may be
+// used concurrently.
+type Expressions interface {
+	// Check says why the expressions of a gate cannot be judged; nil when they can.
+	Check(gate model.StatisticGate) error
+	// Judge does not fail: what cannot be judged is inconclusive, and detail says why.
+	Judge(gate model.StatisticGate, reading model.StatisticReading) (verdict model.GateVerdict, detail string)
+}
+
 // Trust is the trust policy of whoever runs the distributor, as far as it is asked about releases that are stored; about modules
 // of new ones Modules.Resolve asks it. An implementation may be used concurrently.
 type Trust interface {

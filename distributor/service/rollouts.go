@@ -85,6 +85,9 @@ func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft
 	if filter := release.Layer.Disables(); filter != "" {
 		return nil, model.Invalidf(object, "spec.release", fmt.Sprintf("use waft filter disable %s", filter), "release/%s takes the filter %s out, which is no rollout's to do in waves", release.ID, filter)
 	}
+	if err := s.checkStatistics(object, spec.Waves); err != nil {
+		return nil, err
+	}
 	// An undo is not asked for: what nodes had before must stay within reach. Their own policies hold there as well.
 	if s.trust != nil {
 		if err := s.trust.Release(ctx, release); err != nil {

@@ -33,6 +33,8 @@ type Config struct {
 	Modules Modules
 	// Gates reads gates whose answer is elsewhere; nil: there are none, and a rollout with one is refused.
 	Gates Gates
+	// Expressions judges gates on statistics; nil: a rollout with one is refused.
+	Expressions Expressions
 	// Freeze gives the windows in which no rollout moves on, as they are now; nil: none.
 	Freeze func() []model.FreezeWindow
 	// Trust is asked before a release is rolled out; nil allows all.
@@ -100,6 +102,7 @@ type Service struct {
 	store           Store
 	modules         Modules
 	gates           Gates
+	expressions     Expressions
 	freeze          func() []model.FreezeWindow
 	trust           Trust
 	roles           Roles
@@ -188,6 +191,9 @@ func New(config Config) (*Service, error) {
 		gone:     map[string]struct{}{},
 	}
 	s.schemas = newSchemas(config.Modules)
+	if s.expressions = config.Expressions; s.expressions == nil {
+		s.expressions = noExpressions{}
+	}
 	if s.gates == nil {
 		s.gates = noGates{}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,6 +51,12 @@ type Directive struct {
 	StatisticsInterval time.Duration
 	// Retry is raised when the node should try a rejected chain once more.
 	Retry int64
+	// Statistics are the names of Envoy's that it should report, beside what it always does. They are not to be changed.
+	Statistics []string
+}
+
+func (d Directive) equal(other Directive) bool {
+	return d.StatisticsInterval == other.StatisticsInterval && d.Retry == other.Retry && slices.Equal(d.Statistics, other.Statistics)
 }
 
 // ChainReport says where a node stands with one rendered chain.
@@ -339,7 +346,7 @@ func (s *Service) closeSession(x *Session) {
 
 // directive is what the node is to be told now; mu is held.
 func (s *Service) directive(n *node) Directive {
-	d := Directive{Retry: n.row.Retry}
+	d := Directive{Retry: n.row.Retry, Statistics: n.duty.names}
 	if n.duty.statistics {
 		d.StatisticsInterval = s.statisticsEvery
 	}
@@ -350,7 +357,7 @@ func (s *Service) directive(n *node) Directive {
 func (s *Service) direct(n *node) {
 	d := s.directive(n)
 	for session := range n.sessions {
-		if !session.reports || session.last == d {
+		if !session.reports || session.last.equal(d) {
 			continue
 		}
 		session.last = d

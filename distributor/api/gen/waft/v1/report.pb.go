@@ -227,7 +227,9 @@ type ReportResponse struct {
 	// How often to send Statistics. Zero: not at all.
 	StatisticsInterval *durationpb.Duration `protobuf:"bytes,1,opt,name=statistics_interval,json=statisticsInterval,proto3" json:"statistics_interval,omitempty"`
 	// Raised by `waft nodes retry`: try a chain that was rejected again, once for each new value.
-	Retry         int64 `protobuf:"varint,2,opt,name=retry,proto3" json:"retry,omitempty"`
+	Retry int64 `protobuf:"varint,2,opt,name=retry,proto3" json:"retry,omitempty"`
+	// Names of Envoy's counters and gauges to report in Statistics.values. It is the whole list each time.
+	Statistics    []string `protobuf:"bytes,3,rep,name=statistics,proto3" json:"statistics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -274,6 +276,13 @@ func (x *ReportResponse) GetRetry() int64 {
 		return x.Retry
 	}
 	return 0
+}
+
+func (x *ReportResponse) GetStatistics() []string {
+	if x != nil {
+		return x.Statistics
+	}
+	return nil
 }
 
 // Hello names the node and what it runs.
@@ -540,6 +549,10 @@ type Statistics struct {
 	SeenByFilters int64                  `protobuf:"varint,5,opt,name=seen_by_filters,json=seenByFilters,proto3" json:"seen_by_filters,omitempty"`
 	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
 	At            *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
+	// Absent from agents that do not measure it.
+	Health *Health `protobuf:"bytes,8,opt,name=health,proto3" json:"health,omitempty"`
+	// What ReportResponse.statistics asks for, by name, as far as Envoy has it.
+	Values map[string]*StatisticValue `protobuf:"bytes,9,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// For a chain with a split: the part of it that the cohort's requests are. Absent where the node cannot tell.
 	Cohort        *CohortStatistics `protobuf:"bytes,17,opt,name=cohort,proto3" json:"cohort,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -625,9 +638,219 @@ func (x *Statistics) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Statistics) GetHealth() *Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+func (x *Statistics) GetValues() map[string]*StatisticValue {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 func (x *Statistics) GetCohort() *CohortStatistics {
 	if x != nil {
 		return x.Cohort
+	}
+	return nil
+}
+
+// StatisticValue is one counter or gauge of Envoy.
+type StatisticValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Value float64                `protobuf:"fixed64,1,opt,name=value,proto3" json:"value,omitempty"`
+	// By how much it has risen since the node serves the chain.
+	Increase      float64 `protobuf:"fixed64,2,opt,name=increase,proto3" json:"increase,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatisticValue) Reset() {
+	*x = StatisticValue{}
+	mi := &file_waft_v1_report_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatisticValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatisticValue) ProtoMessage() {}
+
+func (x *StatisticValue) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_report_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatisticValue.ProtoReflect.Descriptor instead.
+func (*StatisticValue) Descriptor() ([]byte, []int) {
+	return file_waft_v1_report_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *StatisticValue) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *StatisticValue) GetIncrease() float64 {
+	if x != nil {
+		return x.Increase
+	}
+	return 0
+}
+
+// Health is how Envoy does with the chain, beside the answers that it gives; since it serves the chain, too.
+type Health struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests that got no answer: they have waited for one for seconds now, their client went away before one came, or Envoy ended them
+	// since nothing moved. It may fall.
+	Stuck int64 `protobuf:"varint,1,opt,name=stuck,proto3" json:"stuck,omitempty"`
+	// How often a worker was late (watchdog_miss), and how often it hung (watchdog_mega_miss).
+	WatchdogMisses     int64 `protobuf:"varint,2,opt,name=watchdog_misses,json=watchdogMisses,proto3" json:"watchdog_misses,omitempty"`
+	WatchdogMegaMisses int64 `protobuf:"varint,3,opt,name=watchdog_mega_misses,json=watchdogMegaMisses,proto3" json:"watchdog_mega_misses,omitempty"`
+	// VMs that were loaded again after a trap (vm_reload_success), those that could not be (vm_reload_failure), and panics that the sdk caught.
+	Reloads        int64 `protobuf:"varint,4,opt,name=reloads,proto3" json:"reloads,omitempty"`
+	ReloadFailures int64 `protobuf:"varint,5,opt,name=reload_failures,json=reloadFailures,proto3" json:"reload_failures,omitempty"`
+	Panics         int64 `protobuf:"varint,6,opt,name=panics,proto3" json:"panics,omitempty"`
+	// VMs that Envoy holds, and held before the chain was loaded.
+	Vms       int64 `protobuf:"varint,7,opt,name=vms,proto3" json:"vms,omitempty"`
+	VmsBefore int64 `protobuf:"varint,8,opt,name=vms_before,json=vmsBefore,proto3" json:"vms_before,omitempty"`
+	// Bytes that Envoy takes, and took before the chain was loaded; 0 where that is not known.
+	Memory       int64 `protobuf:"varint,9,opt,name=memory,proto3" json:"memory,omitempty"`
+	MemoryBefore int64 `protobuf:"varint,10,opt,name=memory_before,json=memoryBefore,proto3" json:"memory_before,omitempty"`
+	// True: the memory is all of the process; false: only what its allocator holds.
+	Resident bool `protobuf:"varint,11,opt,name=resident,proto3" json:"resident,omitempty"`
+	// How many requests completed within 0.5 ms, then 1, 5, 10, 25, 50, 100, 250, 500 ms, 1, 2.5, 5, 10, 30, 60 s, each without those of the
+	// bounds before, and the rest.
+	Latency       []int64 `protobuf:"varint,12,rep,packed,name=latency,proto3" json:"latency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Health) Reset() {
+	*x = Health{}
+	mi := &file_waft_v1_report_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Health) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Health) ProtoMessage() {}
+
+func (x *Health) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_report_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Health.ProtoReflect.Descriptor instead.
+func (*Health) Descriptor() ([]byte, []int) {
+	return file_waft_v1_report_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Health) GetStuck() int64 {
+	if x != nil {
+		return x.Stuck
+	}
+	return 0
+}
+
+func (x *Health) GetWatchdogMisses() int64 {
+	if x != nil {
+		return x.WatchdogMisses
+	}
+	return 0
+}
+
+func (x *Health) GetWatchdogMegaMisses() int64 {
+	if x != nil {
+		return x.WatchdogMegaMisses
+	}
+	return 0
+}
+
+func (x *Health) GetReloads() int64 {
+	if x != nil {
+		return x.Reloads
+	}
+	return 0
+}
+
+func (x *Health) GetReloadFailures() int64 {
+	if x != nil {
+		return x.ReloadFailures
+	}
+	return 0
+}
+
+func (x *Health) GetPanics() int64 {
+	if x != nil {
+		return x.Panics
+	}
+	return 0
+}
+
+func (x *Health) GetVms() int64 {
+	if x != nil {
+		return x.Vms
+	}
+	return 0
+}
+
+func (x *Health) GetVmsBefore() int64 {
+	if x != nil {
+		return x.VmsBefore
+	}
+	return 0
+}
+
+func (x *Health) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Health) GetMemoryBefore() int64 {
+	if x != nil {
+		return x.MemoryBefore
+	}
+	return 0
+}
+
+func (x *Health) GetResident() bool {
+	if x != nil {
+		return x.Resident
+	}
+	return false
+}
+
+func (x *Health) GetLatency() []int64 {
+	if x != nil {
+		return x.Latency
 	}
 	return nil
 }
@@ -646,7 +869,7 @@ type CohortStatistics struct {
 
 func (x *CohortStatistics) Reset() {
 	*x = CohortStatistics{}
-	mi := &file_waft_v1_report_proto_msgTypes[6]
+	mi := &file_waft_v1_report_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +881,7 @@ func (x *CohortStatistics) String() string {
 func (*CohortStatistics) ProtoMessage() {}
 
 func (x *CohortStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_report_proto_msgTypes[6]
+	mi := &file_waft_v1_report_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +894,7 @@ func (x *CohortStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CohortStatistics.ProtoReflect.Descriptor instead.
 func (*CohortStatistics) Descriptor() ([]byte, []int) {
-	return file_waft_v1_report_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_report_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CohortStatistics) GetRequests() int64 {
@@ -713,7 +936,7 @@ type EnvoyRestarted struct {
 
 func (x *EnvoyRestarted) Reset() {
 	*x = EnvoyRestarted{}
-	mi := &file_waft_v1_report_proto_msgTypes[7]
+	mi := &file_waft_v1_report_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +948,7 @@ func (x *EnvoyRestarted) String() string {
 func (*EnvoyRestarted) ProtoMessage() {}
 
 func (x *EnvoyRestarted) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_report_proto_msgTypes[7]
+	mi := &file_waft_v1_report_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +961,7 @@ func (x *EnvoyRestarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvoyRestarted.ProtoReflect.Descriptor instead.
 func (*EnvoyRestarted) Descriptor() ([]byte, []int) {
-	return file_waft_v1_report_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_report_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EnvoyRestarted) GetAt() *timestamppb.Timestamp {
@@ -768,10 +991,13 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"statistics\x18\x04 \x01(\v2\x13.waft.v1.StatisticsH\x00R\n" +
 	"statistics\x127\n" +
 	"\trestarted\x18\x05 \x01(\v2\x17.waft.v1.EnvoyRestartedH\x00R\trestartedB\b\n" +
-	"\x06report\"r\n" +
+	"\x06report\"\x92\x01\n" +
 	"\x0eReportResponse\x12J\n" +
 	"\x13statistics_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x12statisticsInterval\x12\x14\n" +
-	"\x05retry\x18\x02 \x01(\x03R\x05retry\"\xad\x02\n" +
+	"\x05retry\x18\x02 \x01(\x03R\x05retry\x12\x1e\n" +
+	"\n" +
+	"statistics\x18\x03 \x03(\tR\n" +
+	"statistics\"\xad\x02\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x122\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1a.waft.v1.Hello.LabelsEntryR\x06labels\x12#\n" +
@@ -798,7 +1024,7 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\fserving_hash\x18\a \x01(\tR\vservingHash\x12\x1e\n" +
 	"\n" +
 	"generation\x18\b \x01(\x03R\n" +
-	"generation\"\xa5\x02\n" +
+	"generation\"\xdb\x03\n" +
 	"\n" +
 	"Statistics\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x12\x1a\n" +
@@ -807,8 +1033,31 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\x06denied\x18\x04 \x01(\x03R\x06denied\x12&\n" +
 	"\x0fseen_by_filters\x18\x05 \x01(\x03R\rseenByFilters\x120\n" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12*\n" +
-	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x121\n" +
-	"\x06cohort\x18\x11 \x01(\v2\x19.waft.v1.CohortStatisticsR\x06cohort\"\x86\x01\n" +
+	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12'\n" +
+	"\x06health\x18\b \x01(\v2\x0f.waft.v1.HealthR\x06health\x127\n" +
+	"\x06values\x18\t \x03(\v2\x1f.waft.v1.Statistics.ValuesEntryR\x06values\x121\n" +
+	"\x06cohort\x18\x11 \x01(\v2\x19.waft.v1.CohortStatisticsR\x06cohort\x1aR\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.waft.v1.StatisticValueR\x05value:\x028\x01\"B\n" +
+	"\x0eStatisticValue\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\x01R\x05value\x12\x1a\n" +
+	"\bincrease\x18\x02 \x01(\x01R\bincrease\"\xf8\x02\n" +
+	"\x06Health\x12\x14\n" +
+	"\x05stuck\x18\x01 \x01(\x03R\x05stuck\x12'\n" +
+	"\x0fwatchdog_misses\x18\x02 \x01(\x03R\x0ewatchdogMisses\x120\n" +
+	"\x14watchdog_mega_misses\x18\x03 \x01(\x03R\x12watchdogMegaMisses\x12\x18\n" +
+	"\areloads\x18\x04 \x01(\x03R\areloads\x12'\n" +
+	"\x0freload_failures\x18\x05 \x01(\x03R\x0ereloadFailures\x12\x16\n" +
+	"\x06panics\x18\x06 \x01(\x03R\x06panics\x12\x10\n" +
+	"\x03vms\x18\a \x01(\x03R\x03vms\x12\x1d\n" +
+	"\n" +
+	"vms_before\x18\b \x01(\x03R\tvmsBefore\x12\x16\n" +
+	"\x06memory\x18\t \x01(\x03R\x06memory\x12#\n" +
+	"\rmemory_before\x18\n" +
+	" \x01(\x03R\fmemoryBefore\x12\x1a\n" +
+	"\bresident\x18\v \x01(\bR\bresident\x12\x18\n" +
+	"\alatency\x18\f \x03(\x03R\alatency\"\x86\x01\n" +
 	"\x10CohortStatistics\x12\x1a\n" +
 	"\brequests\x18\x01 \x01(\x03R\brequests\x12\x16\n" +
 	"\x06errors\x18\x02 \x01(\x03R\x06errors\x12\x16\n" +
@@ -843,7 +1092,7 @@ func file_waft_v1_report_proto_rawDescGZIP() []byte {
 }
 
 var file_waft_v1_report_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waft_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_waft_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_waft_v1_report_proto_goTypes = []any{
 	(ChainState)(0),               // 0: waft.v1.ChainState
 	(*ReportRequest)(nil),         // 1: waft.v1.ReportRequest
@@ -852,33 +1101,39 @@ var file_waft_v1_report_proto_goTypes = []any{
 	(*Fetched)(nil),               // 4: waft.v1.Fetched
 	(*ChainReport)(nil),           // 5: waft.v1.ChainReport
 	(*Statistics)(nil),            // 6: waft.v1.Statistics
-	(*CohortStatistics)(nil),      // 7: waft.v1.CohortStatistics
-	(*EnvoyRestarted)(nil),        // 8: waft.v1.EnvoyRestarted
-	nil,                           // 9: waft.v1.Hello.LabelsEntry
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*StatisticValue)(nil),        // 7: waft.v1.StatisticValue
+	(*Health)(nil),                // 8: waft.v1.Health
+	(*CohortStatistics)(nil),      // 9: waft.v1.CohortStatistics
+	(*EnvoyRestarted)(nil),        // 10: waft.v1.EnvoyRestarted
+	nil,                           // 11: waft.v1.Hello.LabelsEntry
+	nil,                           // 12: waft.v1.Statistics.ValuesEntry
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_waft_v1_report_proto_depIdxs = []int32{
 	3,  // 0: waft.v1.ReportRequest.hello:type_name -> waft.v1.Hello
 	4,  // 1: waft.v1.ReportRequest.fetched:type_name -> waft.v1.Fetched
 	5,  // 2: waft.v1.ReportRequest.chain:type_name -> waft.v1.ChainReport
 	6,  // 3: waft.v1.ReportRequest.statistics:type_name -> waft.v1.Statistics
-	8,  // 4: waft.v1.ReportRequest.restarted:type_name -> waft.v1.EnvoyRestarted
-	10, // 5: waft.v1.ReportResponse.statistics_interval:type_name -> google.protobuf.Duration
-	9,  // 6: waft.v1.Hello.labels:type_name -> waft.v1.Hello.LabelsEntry
+	10, // 4: waft.v1.ReportRequest.restarted:type_name -> waft.v1.EnvoyRestarted
+	13, // 5: waft.v1.ReportResponse.statistics_interval:type_name -> google.protobuf.Duration
+	11, // 6: waft.v1.Hello.labels:type_name -> waft.v1.Hello.LabelsEntry
 	0,  // 7: waft.v1.ChainReport.state:type_name -> waft.v1.ChainState
-	11, // 8: waft.v1.ChainReport.at:type_name -> google.protobuf.Timestamp
-	11, // 9: waft.v1.Statistics.since:type_name -> google.protobuf.Timestamp
-	11, // 10: waft.v1.Statistics.at:type_name -> google.protobuf.Timestamp
-	7,  // 11: waft.v1.Statistics.cohort:type_name -> waft.v1.CohortStatistics
-	11, // 12: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
-	1,  // 13: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
-	2,  // 14: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
-	14, // [14:15] is the sub-list for method output_type
-	13, // [13:14] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	14, // 8: waft.v1.ChainReport.at:type_name -> google.protobuf.Timestamp
+	14, // 9: waft.v1.Statistics.since:type_name -> google.protobuf.Timestamp
+	14, // 10: waft.v1.Statistics.at:type_name -> google.protobuf.Timestamp
+	8,  // 11: waft.v1.Statistics.health:type_name -> waft.v1.Health
+	12, // 12: waft.v1.Statistics.values:type_name -> waft.v1.Statistics.ValuesEntry
+	9,  // 13: waft.v1.Statistics.cohort:type_name -> waft.v1.CohortStatistics
+	14, // 14: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
+	7,  // 15: waft.v1.Statistics.ValuesEntry.value:type_name -> waft.v1.StatisticValue
+	1,  // 16: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
+	2,  // 17: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
+	17, // [17:18] is the sub-list for method output_type
+	16, // [16:17] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_report_proto_init() }
@@ -899,7 +1154,7 @@ func file_waft_v1_report_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_report_proto_rawDesc), len(file_waft_v1_report_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -468,6 +468,11 @@ type Gate struct {
 	Approval      *ApprovalGate          `protobuf:"bytes,5,opt,name=approval,proto3" json:"approval,omitempty"`
 	Prometheus    *PrometheusGate        `protobuf:"bytes,6,opt,name=prometheus,proto3" json:"prometheus,omitempty"`
 	Webhook       *WebhookGate           `protobuf:"bytes,7,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	Stuck         *StuckGate             `protobuf:"bytes,8,opt,name=stuck,proto3" json:"stuck,omitempty"`
+	Watchdog      *WatchdogGate          `protobuf:"bytes,9,opt,name=watchdog,proto3" json:"watchdog,omitempty"`
+	Reloads       *ReloadsGate           `protobuf:"bytes,10,opt,name=reloads,proto3" json:"reloads,omitempty"`
+	Growth        *GrowthGate            `protobuf:"bytes,11,opt,name=growth,proto3" json:"growth,omitempty"`
+	Statistic     *StatisticGate         `protobuf:"bytes,12,opt,name=statistic,proto3" json:"statistic,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -547,6 +552,41 @@ func (x *Gate) GetPrometheus() *PrometheusGate {
 func (x *Gate) GetWebhook() *WebhookGate {
 	if x != nil {
 		return x.Webhook
+	}
+	return nil
+}
+
+func (x *Gate) GetStuck() *StuckGate {
+	if x != nil {
+		return x.Stuck
+	}
+	return nil
+}
+
+func (x *Gate) GetWatchdog() *WatchdogGate {
+	if x != nil {
+		return x.Watchdog
+	}
+	return nil
+}
+
+func (x *Gate) GetReloads() *ReloadsGate {
+	if x != nil {
+		return x.Reloads
+	}
+	return nil
+}
+
+func (x *Gate) GetGrowth() *GrowthGate {
+	if x != nil {
+		return x.Growth
+	}
+	return nil
+}
+
+func (x *Gate) GetStatistic() *StatisticGate {
+	if x != nil {
+		return x.Statistic
 	}
 	return nil
 }
@@ -722,12 +762,17 @@ func (x *CoverageGate) GetMinSamples() int64 {
 // ComparisonGate fails the wave when the moved nodes do worse than those of the target that have not moved, over the same time.
 type ComparisonGate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// errors (5xx) or denied (401 and 403).
+	// errors (5xx), denied (401 and 403), stuck (no answer) or latency.
 	Of string `protobuf:"bytes,1,opt,name=of,proto3" json:"of,omitempty"`
-	// By how much the moved nodes' share may be above the others': 0.01 lets 3 % stand against 2 %.
+	// By how much the moved nodes' share may be above the others': 0.01 lets 3 % stand against 2 %. Of latency, in parts of the others' time:
+	// 0.2 lets 60 ms stand against 50 ms.
 	MaxIncrease float64 `protobuf:"fixed64,2,opt,name=max_increase,json=maxIncrease,proto3" json:"max_increase,omitempty"`
 	// Of each side. Default 100.
-	MinSamples    int64 `protobuf:"varint,3,opt,name=min_samples,json=minSamples,proto3" json:"min_samples,omitempty"`
+	MinSamples int64 `protobuf:"varint,3,opt,name=min_samples,json=minSamples,proto3" json:"min_samples,omitempty"`
+	// For latency: above 0 and below 100. Default 99.
+	Percentile float64 `protobuf:"fixed64,4,opt,name=percentile,proto3" json:"percentile,omitempty"`
+	// For latency: a difference that never fails; a Go duration. Default 5ms.
+	Slack         string `protobuf:"bytes,5,opt,name=slack,proto3" json:"slack,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -783,6 +828,220 @@ func (x *ComparisonGate) GetMinSamples() int64 {
 	return 0
 }
 
+func (x *ComparisonGate) GetPercentile() float64 {
+	if x != nil {
+		return x.Percentile
+	}
+	return 0
+}
+
+func (x *ComparisonGate) GetSlack() string {
+	if x != nil {
+		return x.Slack
+	}
+	return ""
+}
+
+// StuckGate fails the wave when more than max of the requests on the moved nodes got no answer; those are in no other ratio.
+type StuckGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 to 1.
+	Max float64 `protobuf:"fixed64,1,opt,name=max,proto3" json:"max,omitempty"`
+	// Default 20.
+	MinSamples    int64 `protobuf:"varint,2,opt,name=min_samples,json=minSamples,proto3" json:"min_samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StuckGate) Reset() {
+	*x = StuckGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StuckGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StuckGate) ProtoMessage() {}
+
+func (x *StuckGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StuckGate.ProtoReflect.Descriptor instead.
+func (*StuckGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *StuckGate) GetMax() float64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+func (x *StuckGate) GetMinSamples() int64 {
+	if x != nil {
+		return x.MinSamples
+	}
+	return 0
+}
+
+// WatchdogGate fails the wave when workers of the moved nodes were late more often than max (watchdog_miss). A worker that hangs fails every
+// wave.
+type WatchdogGate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Max           int64                  `protobuf:"varint,1,opt,name=max,proto3" json:"max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchdogGate) Reset() {
+	*x = WatchdogGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchdogGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchdogGate) ProtoMessage() {}
+
+func (x *WatchdogGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchdogGate.ProtoReflect.Descriptor instead.
+func (*WatchdogGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WatchdogGate) GetMax() int64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+// ReloadsGate fails the wave when VMs of the moved nodes were loaded again after a trap, or the sdk caught a panic in one, more often than max.
+type ReloadsGate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Max           int64                  `protobuf:"varint,1,opt,name=max,proto3" json:"max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadsGate) Reset() {
+	*x = ReloadsGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadsGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadsGate) ProtoMessage() {}
+
+func (x *ReloadsGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadsGate.ProtoReflect.Descriptor instead.
+func (*ReloadsGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReloadsGate) GetMax() int64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+// GrowthGate fails the wave when an Envoy takes more at the end of the soak than before it was given the chain. At least one bound is set.
+type GrowthGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of memory, such as 64MiB.
+	MaxMemory     string `protobuf:"bytes,1,opt,name=max_memory,json=maxMemory,proto3" json:"max_memory,omitempty"`
+	MaxVms        *int64 `protobuf:"varint,2,opt,name=max_vms,json=maxVms,proto3,oneof" json:"max_vms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrowthGate) Reset() {
+	*x = GrowthGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrowthGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrowthGate) ProtoMessage() {}
+
+func (x *GrowthGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrowthGate.ProtoReflect.Descriptor instead.
+func (*GrowthGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GrowthGate) GetMaxMemory() string {
+	if x != nil {
+		return x.MaxMemory
+	}
+	return ""
+}
+
+func (x *GrowthGate) GetMaxVms() int64 {
+	if x != nil && x.MaxVms != nil {
+		return *x.MaxVms
+	}
+	return 0
+}
+
 // ApprovalGate has a person say that the rollout may go on after this wave (ApproveRollout).
 type ApprovalGate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -794,7 +1053,7 @@ type ApprovalGate struct {
 
 func (x *ApprovalGate) Reset() {
 	*x = ApprovalGate{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[11]
+	mi := &file_waft_v1_rollout_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +1065,7 @@ func (x *ApprovalGate) String() string {
 func (*ApprovalGate) ProtoMessage() {}
 
 func (x *ApprovalGate) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[11]
+	mi := &file_waft_v1_rollout_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +1078,7 @@ func (x *ApprovalGate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalGate.ProtoReflect.Descriptor instead.
 func (*ApprovalGate) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{11}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ApprovalGate) GetNote() string {
@@ -850,7 +1109,7 @@ type PrometheusGate struct {
 
 func (x *PrometheusGate) Reset() {
 	*x = PrometheusGate{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[12]
+	mi := &file_waft_v1_rollout_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +1121,7 @@ func (x *PrometheusGate) String() string {
 func (*PrometheusGate) ProtoMessage() {}
 
 func (x *PrometheusGate) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[12]
+	mi := &file_waft_v1_rollout_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +1134,7 @@ func (x *PrometheusGate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrometheusGate.ProtoReflect.Descriptor instead.
 func (*PrometheusGate) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{12}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PrometheusGate) GetName() string {
@@ -936,7 +1195,7 @@ type WebhookGate struct {
 
 func (x *WebhookGate) Reset() {
 	*x = WebhookGate{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[13]
+	mi := &file_waft_v1_rollout_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1207,7 @@ func (x *WebhookGate) String() string {
 func (*WebhookGate) ProtoMessage() {}
 
 func (x *WebhookGate) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[13]
+	mi := &file_waft_v1_rollout_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1220,7 @@ func (x *WebhookGate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookGate.ProtoReflect.Descriptor instead.
 func (*WebhookGate) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{13}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WebhookGate) GetName() string {
@@ -981,6 +1240,80 @@ func (x *WebhookGate) GetUrl() string {
 func (x *WebhookGate) GetEvery() string {
 	if x != nil {
 		return x.Every
+	}
+	return ""
+}
+
+// StatisticGate judges statistics of the moved nodes' Envoys, and metrics of their filters, by expressions in CEL.
+type StatisticGate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What readings call it: statistic/NAME.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The counters and gauges of Envoy that it needs, by the names that the expressions give them.
+	Statistics map[string]string `protobuf:"bytes,2,rep,name=statistics,proto3" json:"statistics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What must hold. Variables: nodes (how many were moved) and, by name of statistics, increase (since the nodes serve the chain, over all of
+	// them), value (now, over all of them) and highest (now, on the node where it is highest); all of them doubles.
+	Expression string `protobuf:"bytes,3,opt,name=expression,proto3" json:"expression,omitempty"`
+	// What must hold before the expression is judged; until then the gate cannot tell.
+	Once          string `protobuf:"bytes,4,opt,name=once,proto3" json:"once,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatisticGate) Reset() {
+	*x = StatisticGate{}
+	mi := &file_waft_v1_rollout_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatisticGate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatisticGate) ProtoMessage() {}
+
+func (x *StatisticGate) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_rollout_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatisticGate.ProtoReflect.Descriptor instead.
+func (*StatisticGate) Descriptor() ([]byte, []int) {
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StatisticGate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StatisticGate) GetStatistics() map[string]string {
+	if x != nil {
+		return x.Statistics
+	}
+	return nil
+}
+
+func (x *StatisticGate) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *StatisticGate) GetOnce() string {
+	if x != nil {
+		return x.Once
 	}
 	return ""
 }
@@ -1012,7 +1345,7 @@ type RolloutStatus struct {
 
 func (x *RolloutStatus) Reset() {
 	*x = RolloutStatus{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[14]
+	mi := &file_waft_v1_rollout_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1357,7 @@ func (x *RolloutStatus) String() string {
 func (*RolloutStatus) ProtoMessage() {}
 
 func (x *RolloutStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[14]
+	mi := &file_waft_v1_rollout_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1370,7 @@ func (x *RolloutStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutStatus.ProtoReflect.Descriptor instead.
 func (*RolloutStatus) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{14}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RolloutStatus) GetPhase() string {
@@ -1146,7 +1479,7 @@ type WaveStatus struct {
 
 func (x *WaveStatus) Reset() {
 	*x = WaveStatus{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[15]
+	mi := &file_waft_v1_rollout_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1491,7 @@ func (x *WaveStatus) String() string {
 func (*WaveStatus) ProtoMessage() {}
 
 func (x *WaveStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[15]
+	mi := &file_waft_v1_rollout_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1504,7 @@ func (x *WaveStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaveStatus.ProtoReflect.Descriptor instead.
 func (*WaveStatus) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{15}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WaveStatus) GetNodes() []string {
@@ -1227,7 +1560,7 @@ type Approval struct {
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[16]
+	mi := &file_waft_v1_rollout_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1572,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[16]
+	mi := &file_waft_v1_rollout_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1585,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{16}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Approval) GetActor() string {
@@ -1289,7 +1622,7 @@ type GateReading struct {
 
 func (x *GateReading) Reset() {
 	*x = GateReading{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[17]
+	mi := &file_waft_v1_rollout_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1634,7 @@ func (x *GateReading) String() string {
 func (*GateReading) ProtoMessage() {}
 
 func (x *GateReading) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[17]
+	mi := &file_waft_v1_rollout_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1647,7 @@ func (x *GateReading) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GateReading.ProtoReflect.Descriptor instead.
 func (*GateReading) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{17}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GateReading) GetGate() string {
@@ -1363,7 +1696,7 @@ type NodeProgress struct {
 
 func (x *NodeProgress) Reset() {
 	*x = NodeProgress{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[18]
+	mi := &file_waft_v1_rollout_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1708,7 @@ func (x *NodeProgress) String() string {
 func (*NodeProgress) ProtoMessage() {}
 
 func (x *NodeProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[18]
+	mi := &file_waft_v1_rollout_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1721,7 @@ func (x *NodeProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeProgress.ProtoReflect.Descriptor instead.
 func (*NodeProgress) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{18}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NodeProgress) GetNode() string {
@@ -1447,7 +1780,7 @@ type Transition struct {
 
 func (x *Transition) Reset() {
 	*x = Transition{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[19]
+	mi := &file_waft_v1_rollout_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1792,7 @@ func (x *Transition) String() string {
 func (*Transition) ProtoMessage() {}
 
 func (x *Transition) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[19]
+	mi := &file_waft_v1_rollout_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1805,7 @@ func (x *Transition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transition.ProtoReflect.Descriptor instead.
 func (*Transition) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{19}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Transition) GetAt() *timestamppb.Timestamp {
@@ -1522,7 +1855,7 @@ type StartRolloutRequest struct {
 
 func (x *StartRolloutRequest) Reset() {
 	*x = StartRolloutRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[20]
+	mi := &file_waft_v1_rollout_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1867,7 @@ func (x *StartRolloutRequest) String() string {
 func (*StartRolloutRequest) ProtoMessage() {}
 
 func (x *StartRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[20]
+	mi := &file_waft_v1_rollout_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1880,7 @@ func (x *StartRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRolloutRequest.ProtoReflect.Descriptor instead.
 func (*StartRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{20}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StartRolloutRequest) GetRollout() *Rollout {
@@ -1593,7 +1926,7 @@ type RolloutPlan struct {
 
 func (x *RolloutPlan) Reset() {
 	*x = RolloutPlan{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[21]
+	mi := &file_waft_v1_rollout_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1938,7 @@ func (x *RolloutPlan) String() string {
 func (*RolloutPlan) ProtoMessage() {}
 
 func (x *RolloutPlan) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[21]
+	mi := &file_waft_v1_rollout_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1951,7 @@ func (x *RolloutPlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutPlan.ProtoReflect.Descriptor instead.
 func (*RolloutPlan) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{21}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RolloutPlan) GetRelease() string {
@@ -1681,7 +2014,7 @@ type PlannedWave struct {
 
 func (x *PlannedWave) Reset() {
 	*x = PlannedWave{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[22]
+	mi := &file_waft_v1_rollout_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +2026,7 @@ func (x *PlannedWave) String() string {
 func (*PlannedWave) ProtoMessage() {}
 
 func (x *PlannedWave) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[22]
+	mi := &file_waft_v1_rollout_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +2039,7 @@ func (x *PlannedWave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedWave.ProtoReflect.Descriptor instead.
 func (*PlannedWave) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{22}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PlannedWave) GetNodes() []*PlannedNode {
@@ -1737,7 +2070,7 @@ type PlannedNode struct {
 
 func (x *PlannedNode) Reset() {
 	*x = PlannedNode{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[23]
+	mi := &file_waft_v1_rollout_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +2082,7 @@ func (x *PlannedNode) String() string {
 func (*PlannedNode) ProtoMessage() {}
 
 func (x *PlannedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[23]
+	mi := &file_waft_v1_rollout_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +2095,7 @@ func (x *PlannedNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedNode.ProtoReflect.Descriptor instead.
 func (*PlannedNode) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{23}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PlannedNode) GetNode() string {
@@ -1805,7 +2138,7 @@ type ChainChange struct {
 
 func (x *ChainChange) Reset() {
 	*x = ChainChange{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[24]
+	mi := &file_waft_v1_rollout_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +2150,7 @@ func (x *ChainChange) String() string {
 func (*ChainChange) ProtoMessage() {}
 
 func (x *ChainChange) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[24]
+	mi := &file_waft_v1_rollout_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +2163,7 @@ func (x *ChainChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainChange.ProtoReflect.Descriptor instead.
 func (*ChainChange) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{24}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ChainChange) GetFrom() string {
@@ -1868,7 +2201,7 @@ type FilterChange struct {
 
 func (x *FilterChange) Reset() {
 	*x = FilterChange{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[25]
+	mi := &file_waft_v1_rollout_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2213,7 @@ func (x *FilterChange) String() string {
 func (*FilterChange) ProtoMessage() {}
 
 func (x *FilterChange) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[25]
+	mi := &file_waft_v1_rollout_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2226,7 @@ func (x *FilterChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FilterChange.ProtoReflect.Descriptor instead.
 func (*FilterChange) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{25}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FilterChange) GetFilter() string {
@@ -1931,7 +2264,7 @@ type FieldChange struct {
 
 func (x *FieldChange) Reset() {
 	*x = FieldChange{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[26]
+	mi := &file_waft_v1_rollout_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2276,7 @@ func (x *FieldChange) String() string {
 func (*FieldChange) ProtoMessage() {}
 
 func (x *FieldChange) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[26]
+	mi := &file_waft_v1_rollout_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2289,7 @@ func (x *FieldChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
 func (*FieldChange) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{26}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FieldChange) GetField() string {
@@ -1997,7 +2330,7 @@ type RolloutActionRequest struct {
 
 func (x *RolloutActionRequest) Reset() {
 	*x = RolloutActionRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[27]
+	mi := &file_waft_v1_rollout_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2342,7 @@ func (x *RolloutActionRequest) String() string {
 func (*RolloutActionRequest) ProtoMessage() {}
 
 func (x *RolloutActionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[27]
+	mi := &file_waft_v1_rollout_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2355,7 @@ func (x *RolloutActionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RolloutActionRequest.ProtoReflect.Descriptor instead.
 func (*RolloutActionRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{27}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RolloutActionRequest) GetName() string {
@@ -2050,7 +2383,7 @@ type UndoRolloutRequest struct {
 
 func (x *UndoRolloutRequest) Reset() {
 	*x = UndoRolloutRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[28]
+	mi := &file_waft_v1_rollout_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2395,7 @@ func (x *UndoRolloutRequest) String() string {
 func (*UndoRolloutRequest) ProtoMessage() {}
 
 func (x *UndoRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[28]
+	mi := &file_waft_v1_rollout_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2408,7 @@ func (x *UndoRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRolloutRequest.ProtoReflect.Descriptor instead.
 func (*UndoRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{28}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *UndoRolloutRequest) GetName() string {
@@ -2101,7 +2434,7 @@ type GetRolloutRequest struct {
 
 func (x *GetRolloutRequest) Reset() {
 	*x = GetRolloutRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[29]
+	mi := &file_waft_v1_rollout_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2446,7 @@ func (x *GetRolloutRequest) String() string {
 func (*GetRolloutRequest) ProtoMessage() {}
 
 func (x *GetRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[29]
+	mi := &file_waft_v1_rollout_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2459,7 @@ func (x *GetRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRolloutRequest.ProtoReflect.Descriptor instead.
 func (*GetRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{29}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetRolloutRequest) GetName() string {
@@ -2146,7 +2479,7 @@ type ListRolloutsRequest struct {
 
 func (x *ListRolloutsRequest) Reset() {
 	*x = ListRolloutsRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[30]
+	mi := &file_waft_v1_rollout_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2158,7 +2491,7 @@ func (x *ListRolloutsRequest) String() string {
 func (*ListRolloutsRequest) ProtoMessage() {}
 
 func (x *ListRolloutsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[30]
+	mi := &file_waft_v1_rollout_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2171,7 +2504,7 @@ func (x *ListRolloutsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRolloutsRequest.ProtoReflect.Descriptor instead.
 func (*ListRolloutsRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{30}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListRolloutsRequest) GetPageSize() int32 {
@@ -2200,7 +2533,7 @@ type ListRolloutsResponse struct {
 
 func (x *ListRolloutsResponse) Reset() {
 	*x = ListRolloutsResponse{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[31]
+	mi := &file_waft_v1_rollout_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2212,7 +2545,7 @@ func (x *ListRolloutsResponse) String() string {
 func (*ListRolloutsResponse) ProtoMessage() {}
 
 func (x *ListRolloutsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[31]
+	mi := &file_waft_v1_rollout_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2225,7 +2558,7 @@ func (x *ListRolloutsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRolloutsResponse.ProtoReflect.Descriptor instead.
 func (*ListRolloutsResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{31}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListRolloutsResponse) GetRollouts() []*Rollout {
@@ -2251,7 +2584,7 @@ type WatchRolloutRequest struct {
 
 func (x *WatchRolloutRequest) Reset() {
 	*x = WatchRolloutRequest{}
-	mi := &file_waft_v1_rollout_proto_msgTypes[32]
+	mi := &file_waft_v1_rollout_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2596,7 @@ func (x *WatchRolloutRequest) String() string {
 func (*WatchRolloutRequest) ProtoMessage() {}
 
 func (x *WatchRolloutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_rollout_proto_msgTypes[32]
+	mi := &file_waft_v1_rollout_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2609,7 @@ func (x *WatchRolloutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRolloutRequest.ProtoReflect.Descriptor instead.
 func (*WatchRolloutRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{32}
+	return file_waft_v1_rollout_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WatchRolloutRequest) GetName() string {
@@ -2321,7 +2654,7 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x04soak\x18\x04 \x01(\tR\x04soak\x12\x1a\n" +
 	"\bdeadline\x18\x05 \x01(\tR\bdeadline\x12#\n" +
 	"\x05gates\x18\x06 \x03(\v2\r.waft.v1.GateR\x05gates\x12'\n" +
-	"\x06cohort\x18\x10 \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"\x85\x03\n" +
+	"\x06cohort\x18\x10 \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"\xf5\x04\n" +
 	"\x04Gate\x128\n" +
 	"\verror_ratio\x18\x01 \x01(\v2\x17.waft.v1.ErrorRatioGateR\n" +
 	"errorRatio\x12;\n" +
@@ -2334,7 +2667,13 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\n" +
 	"prometheus\x18\x06 \x01(\v2\x17.waft.v1.PrometheusGateR\n" +
 	"prometheus\x12.\n" +
-	"\awebhook\x18\a \x01(\v2\x14.waft.v1.WebhookGateR\awebhook\"C\n" +
+	"\awebhook\x18\a \x01(\v2\x14.waft.v1.WebhookGateR\awebhook\x12(\n" +
+	"\x05stuck\x18\b \x01(\v2\x12.waft.v1.StuckGateR\x05stuck\x121\n" +
+	"\bwatchdog\x18\t \x01(\v2\x15.waft.v1.WatchdogGateR\bwatchdog\x12.\n" +
+	"\areloads\x18\n" +
+	" \x01(\v2\x14.waft.v1.ReloadsGateR\areloads\x12+\n" +
+	"\x06growth\x18\v \x01(\v2\x13.waft.v1.GrowthGateR\x06growth\x124\n" +
+	"\tstatistic\x18\f \x01(\v2\x16.waft.v1.StatisticGateR\tstatistic\"C\n" +
 	"\x0eErrorRatioGate\x12\x10\n" +
 	"\x03max\x18\x01 \x01(\x01R\x03max\x12\x1f\n" +
 	"\vmin_samples\x18\x02 \x01(\x03R\n" +
@@ -2346,12 +2685,31 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\fCoverageGate\x12\x10\n" +
 	"\x03min\x18\x01 \x01(\x01R\x03min\x12\x1f\n" +
 	"\vmin_samples\x18\x02 \x01(\x03R\n" +
-	"minSamples\"d\n" +
+	"minSamples\"\x9a\x01\n" +
 	"\x0eComparisonGate\x12\x0e\n" +
 	"\x02of\x18\x01 \x01(\tR\x02of\x12!\n" +
 	"\fmax_increase\x18\x02 \x01(\x01R\vmaxIncrease\x12\x1f\n" +
 	"\vmin_samples\x18\x03 \x01(\x03R\n" +
-	"minSamples\"\"\n" +
+	"minSamples\x12\x1e\n" +
+	"\n" +
+	"percentile\x18\x04 \x01(\x01R\n" +
+	"percentile\x12\x14\n" +
+	"\x05slack\x18\x05 \x01(\tR\x05slack\">\n" +
+	"\tStuckGate\x12\x10\n" +
+	"\x03max\x18\x01 \x01(\x01R\x03max\x12\x1f\n" +
+	"\vmin_samples\x18\x02 \x01(\x03R\n" +
+	"minSamples\" \n" +
+	"\fWatchdogGate\x12\x10\n" +
+	"\x03max\x18\x01 \x01(\x03R\x03max\"\x1f\n" +
+	"\vReloadsGate\x12\x10\n" +
+	"\x03max\x18\x01 \x01(\x03R\x03max\"U\n" +
+	"\n" +
+	"GrowthGate\x12\x1d\n" +
+	"\n" +
+	"max_memory\x18\x01 \x01(\tR\tmaxMemory\x12\x1c\n" +
+	"\amax_vms\x18\x02 \x01(\x03H\x00R\x06maxVms\x88\x01\x01B\n" +
+	"\n" +
+	"\b_max_vms\"\"\n" +
 	"\fApprovalGate\x12\x12\n" +
 	"\x04note\x18\x01 \x01(\tR\x04note\"\xa6\x01\n" +
 	"\x0ePrometheusGate\x12\x12\n" +
@@ -2366,7 +2724,19 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\vWebhookGate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x14\n" +
-	"\x05every\x18\x03 \x01(\tR\x05every\"\xcf\x03\n" +
+	"\x05every\x18\x03 \x01(\tR\x05every\"\xde\x01\n" +
+	"\rStatisticGate\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12F\n" +
+	"\n" +
+	"statistics\x18\x02 \x03(\v2&.waft.v1.StatisticGate.StatisticsEntryR\n" +
+	"statistics\x12\x1e\n" +
+	"\n" +
+	"expression\x18\x03 \x01(\tR\n" +
+	"expression\x12\x12\n" +
+	"\x04once\x18\x04 \x01(\tR\x04once\x1a=\n" +
+	"\x0fStatisticsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcf\x03\n" +
 	"\rRolloutStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -2494,7 +2864,7 @@ func file_waft_v1_rollout_proto_rawDescGZIP() []byte {
 	return file_waft_v1_rollout_proto_rawDescData
 }
 
-var file_waft_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_waft_v1_rollout_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_waft_v1_rollout_proto_goTypes = []any{
 	(*Rollout)(nil),               // 0: waft.v1.Rollout
 	(*RolloutMetadata)(nil),       // 1: waft.v1.RolloutMetadata
@@ -2507,98 +2877,110 @@ var file_waft_v1_rollout_proto_goTypes = []any{
 	(*DeniedRatioGate)(nil),       // 8: waft.v1.DeniedRatioGate
 	(*CoverageGate)(nil),          // 9: waft.v1.CoverageGate
 	(*ComparisonGate)(nil),        // 10: waft.v1.ComparisonGate
-	(*ApprovalGate)(nil),          // 11: waft.v1.ApprovalGate
-	(*PrometheusGate)(nil),        // 12: waft.v1.PrometheusGate
-	(*WebhookGate)(nil),           // 13: waft.v1.WebhookGate
-	(*RolloutStatus)(nil),         // 14: waft.v1.RolloutStatus
-	(*WaveStatus)(nil),            // 15: waft.v1.WaveStatus
-	(*Approval)(nil),              // 16: waft.v1.Approval
-	(*GateReading)(nil),           // 17: waft.v1.GateReading
-	(*NodeProgress)(nil),          // 18: waft.v1.NodeProgress
-	(*Transition)(nil),            // 19: waft.v1.Transition
-	(*StartRolloutRequest)(nil),   // 20: waft.v1.StartRolloutRequest
-	(*RolloutPlan)(nil),           // 21: waft.v1.RolloutPlan
-	(*PlannedWave)(nil),           // 22: waft.v1.PlannedWave
-	(*PlannedNode)(nil),           // 23: waft.v1.PlannedNode
-	(*ChainChange)(nil),           // 24: waft.v1.ChainChange
-	(*FilterChange)(nil),          // 25: waft.v1.FilterChange
-	(*FieldChange)(nil),           // 26: waft.v1.FieldChange
-	(*RolloutActionRequest)(nil),  // 27: waft.v1.RolloutActionRequest
-	(*UndoRolloutRequest)(nil),    // 28: waft.v1.UndoRolloutRequest
-	(*GetRolloutRequest)(nil),     // 29: waft.v1.GetRolloutRequest
-	(*ListRolloutsRequest)(nil),   // 30: waft.v1.ListRolloutsRequest
-	(*ListRolloutsResponse)(nil),  // 31: waft.v1.ListRolloutsResponse
-	(*WatchRolloutRequest)(nil),   // 32: waft.v1.WatchRolloutRequest
-	(*Cohort)(nil),                // 33: waft.v1.Cohort
-	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
+	(*StuckGate)(nil),             // 11: waft.v1.StuckGate
+	(*WatchdogGate)(nil),          // 12: waft.v1.WatchdogGate
+	(*ReloadsGate)(nil),           // 13: waft.v1.ReloadsGate
+	(*GrowthGate)(nil),            // 14: waft.v1.GrowthGate
+	(*ApprovalGate)(nil),          // 15: waft.v1.ApprovalGate
+	(*PrometheusGate)(nil),        // 16: waft.v1.PrometheusGate
+	(*WebhookGate)(nil),           // 17: waft.v1.WebhookGate
+	(*StatisticGate)(nil),         // 18: waft.v1.StatisticGate
+	(*RolloutStatus)(nil),         // 19: waft.v1.RolloutStatus
+	(*WaveStatus)(nil),            // 20: waft.v1.WaveStatus
+	(*Approval)(nil),              // 21: waft.v1.Approval
+	(*GateReading)(nil),           // 22: waft.v1.GateReading
+	(*NodeProgress)(nil),          // 23: waft.v1.NodeProgress
+	(*Transition)(nil),            // 24: waft.v1.Transition
+	(*StartRolloutRequest)(nil),   // 25: waft.v1.StartRolloutRequest
+	(*RolloutPlan)(nil),           // 26: waft.v1.RolloutPlan
+	(*PlannedWave)(nil),           // 27: waft.v1.PlannedWave
+	(*PlannedNode)(nil),           // 28: waft.v1.PlannedNode
+	(*ChainChange)(nil),           // 29: waft.v1.ChainChange
+	(*FilterChange)(nil),          // 30: waft.v1.FilterChange
+	(*FieldChange)(nil),           // 31: waft.v1.FieldChange
+	(*RolloutActionRequest)(nil),  // 32: waft.v1.RolloutActionRequest
+	(*UndoRolloutRequest)(nil),    // 33: waft.v1.UndoRolloutRequest
+	(*GetRolloutRequest)(nil),     // 34: waft.v1.GetRolloutRequest
+	(*ListRolloutsRequest)(nil),   // 35: waft.v1.ListRolloutsRequest
+	(*ListRolloutsResponse)(nil),  // 36: waft.v1.ListRolloutsResponse
+	(*WatchRolloutRequest)(nil),   // 37: waft.v1.WatchRolloutRequest
+	nil,                           // 38: waft.v1.StatisticGate.StatisticsEntry
+	(*Cohort)(nil),                // 39: waft.v1.Cohort
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
 }
 var file_waft_v1_rollout_proto_depIdxs = []int32{
 	1,  // 0: waft.v1.Rollout.metadata:type_name -> waft.v1.RolloutMetadata
 	2,  // 1: waft.v1.Rollout.spec:type_name -> waft.v1.RolloutSpec
-	14, // 2: waft.v1.Rollout.status:type_name -> waft.v1.RolloutStatus
+	19, // 2: waft.v1.Rollout.status:type_name -> waft.v1.RolloutStatus
 	4,  // 3: waft.v1.RolloutSpec.target:type_name -> waft.v1.Target
 	5,  // 4: waft.v1.RolloutSpec.waves:type_name -> waft.v1.Wave
 	3,  // 5: waft.v1.RolloutSpec.freeze:type_name -> waft.v1.FreezeWindow
 	6,  // 6: waft.v1.Wave.gates:type_name -> waft.v1.Gate
-	33, // 7: waft.v1.Wave.cohort:type_name -> waft.v1.Cohort
+	39, // 7: waft.v1.Wave.cohort:type_name -> waft.v1.Cohort
 	7,  // 8: waft.v1.Gate.error_ratio:type_name -> waft.v1.ErrorRatioGate
 	8,  // 9: waft.v1.Gate.denied_ratio:type_name -> waft.v1.DeniedRatioGate
 	9,  // 10: waft.v1.Gate.coverage:type_name -> waft.v1.CoverageGate
 	10, // 11: waft.v1.Gate.comparison:type_name -> waft.v1.ComparisonGate
-	11, // 12: waft.v1.Gate.approval:type_name -> waft.v1.ApprovalGate
-	12, // 13: waft.v1.Gate.prometheus:type_name -> waft.v1.PrometheusGate
-	13, // 14: waft.v1.Gate.webhook:type_name -> waft.v1.WebhookGate
-	15, // 15: waft.v1.RolloutStatus.waves:type_name -> waft.v1.WaveStatus
-	18, // 16: waft.v1.RolloutStatus.nodes:type_name -> waft.v1.NodeProgress
-	19, // 17: waft.v1.RolloutStatus.history:type_name -> waft.v1.Transition
-	34, // 18: waft.v1.RolloutStatus.started_at:type_name -> google.protobuf.Timestamp
-	34, // 19: waft.v1.RolloutStatus.ended_at:type_name -> google.protobuf.Timestamp
-	34, // 20: waft.v1.WaveStatus.started_at:type_name -> google.protobuf.Timestamp
-	34, // 21: waft.v1.WaveStatus.soak_until:type_name -> google.protobuf.Timestamp
-	34, // 22: waft.v1.WaveStatus.ended_at:type_name -> google.protobuf.Timestamp
-	17, // 23: waft.v1.WaveStatus.readings:type_name -> waft.v1.GateReading
-	16, // 24: waft.v1.WaveStatus.approval:type_name -> waft.v1.Approval
-	34, // 25: waft.v1.Approval.at:type_name -> google.protobuf.Timestamp
-	34, // 26: waft.v1.GateReading.at:type_name -> google.protobuf.Timestamp
-	33, // 27: waft.v1.NodeProgress.cohort:type_name -> waft.v1.Cohort
-	34, // 28: waft.v1.Transition.at:type_name -> google.protobuf.Timestamp
-	0,  // 29: waft.v1.StartRolloutRequest.rollout:type_name -> waft.v1.Rollout
-	22, // 30: waft.v1.RolloutPlan.waves:type_name -> waft.v1.PlannedWave
-	23, // 31: waft.v1.RolloutPlan.left_out:type_name -> waft.v1.PlannedNode
-	24, // 32: waft.v1.RolloutPlan.changes:type_name -> waft.v1.ChainChange
-	23, // 33: waft.v1.RolloutPlan.passed_over:type_name -> waft.v1.PlannedNode
-	23, // 34: waft.v1.PlannedWave.nodes:type_name -> waft.v1.PlannedNode
-	33, // 35: waft.v1.PlannedWave.cohort:type_name -> waft.v1.Cohort
-	25, // 36: waft.v1.ChainChange.filters:type_name -> waft.v1.FilterChange
-	26, // 37: waft.v1.FilterChange.fields:type_name -> waft.v1.FieldChange
-	0,  // 38: waft.v1.ListRolloutsResponse.rollouts:type_name -> waft.v1.Rollout
-	20, // 39: waft.v1.RolloutService.StartRollout:input_type -> waft.v1.StartRolloutRequest
-	20, // 40: waft.v1.RolloutService.PlanRollout:input_type -> waft.v1.StartRolloutRequest
-	29, // 41: waft.v1.RolloutService.GetRollout:input_type -> waft.v1.GetRolloutRequest
-	30, // 42: waft.v1.RolloutService.ListRollouts:input_type -> waft.v1.ListRolloutsRequest
-	32, // 43: waft.v1.RolloutService.WatchRollout:input_type -> waft.v1.WatchRolloutRequest
-	27, // 44: waft.v1.RolloutService.PauseRollout:input_type -> waft.v1.RolloutActionRequest
-	27, // 45: waft.v1.RolloutService.ResumeRollout:input_type -> waft.v1.RolloutActionRequest
-	27, // 46: waft.v1.RolloutService.PromoteRollout:input_type -> waft.v1.RolloutActionRequest
-	27, // 47: waft.v1.RolloutService.ApproveRollout:input_type -> waft.v1.RolloutActionRequest
-	27, // 48: waft.v1.RolloutService.AbortRollout:input_type -> waft.v1.RolloutActionRequest
-	28, // 49: waft.v1.RolloutService.UndoRollout:input_type -> waft.v1.UndoRolloutRequest
-	0,  // 50: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
-	21, // 51: waft.v1.RolloutService.PlanRollout:output_type -> waft.v1.RolloutPlan
-	0,  // 52: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
-	31, // 53: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
-	0,  // 54: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
-	0,  // 55: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
-	0,  // 56: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
-	0,  // 57: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
-	0,  // 58: waft.v1.RolloutService.ApproveRollout:output_type -> waft.v1.Rollout
-	0,  // 59: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
-	0,  // 60: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
-	50, // [50:61] is the sub-list for method output_type
-	39, // [39:50] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	15, // 12: waft.v1.Gate.approval:type_name -> waft.v1.ApprovalGate
+	16, // 13: waft.v1.Gate.prometheus:type_name -> waft.v1.PrometheusGate
+	17, // 14: waft.v1.Gate.webhook:type_name -> waft.v1.WebhookGate
+	11, // 15: waft.v1.Gate.stuck:type_name -> waft.v1.StuckGate
+	12, // 16: waft.v1.Gate.watchdog:type_name -> waft.v1.WatchdogGate
+	13, // 17: waft.v1.Gate.reloads:type_name -> waft.v1.ReloadsGate
+	14, // 18: waft.v1.Gate.growth:type_name -> waft.v1.GrowthGate
+	18, // 19: waft.v1.Gate.statistic:type_name -> waft.v1.StatisticGate
+	38, // 20: waft.v1.StatisticGate.statistics:type_name -> waft.v1.StatisticGate.StatisticsEntry
+	20, // 21: waft.v1.RolloutStatus.waves:type_name -> waft.v1.WaveStatus
+	23, // 22: waft.v1.RolloutStatus.nodes:type_name -> waft.v1.NodeProgress
+	24, // 23: waft.v1.RolloutStatus.history:type_name -> waft.v1.Transition
+	40, // 24: waft.v1.RolloutStatus.started_at:type_name -> google.protobuf.Timestamp
+	40, // 25: waft.v1.RolloutStatus.ended_at:type_name -> google.protobuf.Timestamp
+	40, // 26: waft.v1.WaveStatus.started_at:type_name -> google.protobuf.Timestamp
+	40, // 27: waft.v1.WaveStatus.soak_until:type_name -> google.protobuf.Timestamp
+	40, // 28: waft.v1.WaveStatus.ended_at:type_name -> google.protobuf.Timestamp
+	22, // 29: waft.v1.WaveStatus.readings:type_name -> waft.v1.GateReading
+	21, // 30: waft.v1.WaveStatus.approval:type_name -> waft.v1.Approval
+	40, // 31: waft.v1.Approval.at:type_name -> google.protobuf.Timestamp
+	40, // 32: waft.v1.GateReading.at:type_name -> google.protobuf.Timestamp
+	39, // 33: waft.v1.NodeProgress.cohort:type_name -> waft.v1.Cohort
+	40, // 34: waft.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	0,  // 35: waft.v1.StartRolloutRequest.rollout:type_name -> waft.v1.Rollout
+	27, // 36: waft.v1.RolloutPlan.waves:type_name -> waft.v1.PlannedWave
+	28, // 37: waft.v1.RolloutPlan.left_out:type_name -> waft.v1.PlannedNode
+	29, // 38: waft.v1.RolloutPlan.changes:type_name -> waft.v1.ChainChange
+	28, // 39: waft.v1.RolloutPlan.passed_over:type_name -> waft.v1.PlannedNode
+	28, // 40: waft.v1.PlannedWave.nodes:type_name -> waft.v1.PlannedNode
+	39, // 41: waft.v1.PlannedWave.cohort:type_name -> waft.v1.Cohort
+	30, // 42: waft.v1.ChainChange.filters:type_name -> waft.v1.FilterChange
+	31, // 43: waft.v1.FilterChange.fields:type_name -> waft.v1.FieldChange
+	0,  // 44: waft.v1.ListRolloutsResponse.rollouts:type_name -> waft.v1.Rollout
+	25, // 45: waft.v1.RolloutService.StartRollout:input_type -> waft.v1.StartRolloutRequest
+	25, // 46: waft.v1.RolloutService.PlanRollout:input_type -> waft.v1.StartRolloutRequest
+	34, // 47: waft.v1.RolloutService.GetRollout:input_type -> waft.v1.GetRolloutRequest
+	35, // 48: waft.v1.RolloutService.ListRollouts:input_type -> waft.v1.ListRolloutsRequest
+	37, // 49: waft.v1.RolloutService.WatchRollout:input_type -> waft.v1.WatchRolloutRequest
+	32, // 50: waft.v1.RolloutService.PauseRollout:input_type -> waft.v1.RolloutActionRequest
+	32, // 51: waft.v1.RolloutService.ResumeRollout:input_type -> waft.v1.RolloutActionRequest
+	32, // 52: waft.v1.RolloutService.PromoteRollout:input_type -> waft.v1.RolloutActionRequest
+	32, // 53: waft.v1.RolloutService.ApproveRollout:input_type -> waft.v1.RolloutActionRequest
+	32, // 54: waft.v1.RolloutService.AbortRollout:input_type -> waft.v1.RolloutActionRequest
+	33, // 55: waft.v1.RolloutService.UndoRollout:input_type -> waft.v1.UndoRolloutRequest
+	0,  // 56: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
+	26, // 57: waft.v1.RolloutService.PlanRollout:output_type -> waft.v1.RolloutPlan
+	0,  // 58: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
+	36, // 59: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
+	0,  // 60: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
+	0,  // 61: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
+	0,  // 62: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
+	0,  // 63: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
+	0,  // 64: waft.v1.RolloutService.ApproveRollout:output_type -> waft.v1.Rollout
+	0,  // 65: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
+	0,  // 66: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
+	56, // [56:67] is the sub-list for method output_type
+	45, // [45:56] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_rollout_proto_init() }
@@ -2607,14 +2989,15 @@ func file_waft_v1_rollout_proto_init() {
 		return
 	}
 	file_waft_v1_resources_proto_init()
-	file_waft_v1_rollout_proto_msgTypes[12].OneofWrappers = []any{}
+	file_waft_v1_rollout_proto_msgTypes[14].OneofWrappers = []any{}
+	file_waft_v1_rollout_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_rollout_proto_rawDesc), len(file_waft_v1_rollout_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,207 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// patient is a moved node and what its Envoy says of itself since it serves the chain.
+type patient struct {
+	node string
+	// health that is not Known is that of a node which has not said anything of the chain yet, or whose agent does not measure it.
+	health model.Health
+}
+
+// patients are the counted nodes that were moved to another chain, by id. A node whose chain stays the same proves nothing about the release.
+func (m *machine) patients() []patient {
+	var all []patient
+	for id, p := range m.state.Nodes {
+		if !moved(p) || p.Uncounted || p.Chain == p.FromChain {
+			continue
+		}
+		one := patient{node: id}
+		if stats := m.view(id).Stats; stats.Chain == p.Chain {
+			one.health = stats.Health
+		}
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b patient) int { return strings.Compare(a.node, b.node) })
+	return all
+}
+
+// unmeasured are the nodes of which nothing is known; nil for none.
+func unmeasured(patients []patient) []string {
+	var ids []string
+	for _, p := range patients {
+		if !p.health.Known {
+			ids = append(ids, p.node)
+		}
+	}
+	return ids
+}
+
+// ailing says what no chain may do to its Envoy, whatever gates a wave has; empty where it does nothing of the kind. A worker that hangs
+// never takes another chain into use, and nothing else need show it.
+func ailing(h model.Health) string {
+	switch {
+	case h.Hangs > 0:
+		return "has a worker of Envoy that hangs since it serves it (watchdog_mega_miss)"
+	case h.ReloadFailures > 0:
+		return "has a filter whose VM ended and cannot be loaded again (vm_reload_failure)"
+	}
+	return ""
+}
+
+// stuck compares the share of requests without an answer with the gate's bound.
+func stuck(g model.StuckGate, t traffic) (model.GateVerdict, string) {
+	if t.nodes == 0 {
+		return model.VerdictPass, unchanged
+	}
+	all := t.begun()
+	if few := tooFew(all, g.MinSamples, model.DefaultMinSamples); few != "" {
+		return model.VerdictInconclusive, few
+	}
+	share := float64(t.stuck) / float64(all)
+	detail := fmt.Sprintf("%d of %d requests %s (%.4g %%), the most allowed is %.4g %%", t.stuck, all, unanswered, 100*share, 100*g.Max)
+	if share > g.Max {
+		return model.VerdictFail, detail
+	}
+	return t.measuredAll(detail)
+}
+
+const unanswered = "got no answer"
+
+// begun are the requests that were answered or should have been, where that is known.
+func (t traffic) begun() int64 { return t.measured + t.stuck }
+
+// measuredAll passes what is known of all the nodes: what the others have is not known to be nothing.
+func (t traffic) measuredAll(detail string) (model.GateVerdict, string) {
+	if t.unmeasured > 0 {
+		return model.VerdictInconclusive, fmt.Sprintf("%d of %s say nothing of it: the agent is older than the gate, or has not reported yet", t.unmeasured, plural(t.nodes, "node"))
+	}
+	return model.VerdictPass, detail
+}
+
+// watchdog counts how often workers were late.
+func watchdog(g model.WatchdogGate, patients []patient) (model.GateVerdict, string) {
+	return incidents(patients, g.Max, "workers were late %d times (watchdog_miss)", func(h model.Health) int64 { return h.Misses })
+}
+
+// reloads counts VMs that had to be loaded again, and panics that the sdk caught.
+func reloads(g model.ReloadsGate, patients []patient) (model.GateVerdict, string) {
+	return incidents(patients, g.Max, "VMs were loaded again, or a panic was caught in one, %d times", func(h model.Health) int64 { return h.Reloads + h.Panics })
+}
+
+// incidents compares how often something has happened, on all the nodes, with the most allowed.
+func incidents(patients []patient, most int64, what string, of func(model.Health) int64) (model.GateVerdict, string) {
+	if len(patients) == 0 {
+		return model.VerdictPass, unchanged
+	}
+	var total int64
+	var where []string
+	for _, p := range patients {
+		if n := of(p.health); n > 0 {
+			total += n
+			where = append(where, fmt.Sprintf("%s %d", p.node, n))
+		}
+	}
+	detail := fmt.Sprintf(what+", the most allowed is %d", total, most)
+	if len(where) > 0 {
+		detail += ": " + list(where)
+	}
+	if total > most {
+		return model.VerdictFail, detail
+	}
+	if silent := unmeasured(patients); len(silent) > 0 {
+		return model.VerdictInconclusive, "nothing is known of " + list(silent) + ": the agent is older than the gate, or has not reported yet"
+	}
+	return model.VerdictPass, detail
+}
+
+// growth compares what each Envoy takes with what it took before; over says that the soak is.
+func growth(g model.GrowthGate, patients []patient, over bool) (model.GateVerdict, string) {
+	if len(patients) == 0 {
+		return model.VerdictPass, unchanged
+	}
+	if !over {
+		return model.VerdictInconclusive, "it is judged at the end of the soak"
+	}
+	if silent := unmeasured(patients); len(silent) > 0 {
+		return model.VerdictInconclusive, "nothing is known of " + list(silent) + ": the agent is older than the gate, or has not reported yet"
+	}
+	var readings, faults, unknown []string
+	for _, p := range patients {
+		h := p.health
+		if g.MaxMemory != nil {
+			if h.Memory == 0 || h.MemoryBefore == 0 {
+				unknown = append(unknown, p.node)
+			} else {
+				reading := fmt.Sprintf("%s has %s more %s (%s, before it was %s), the most allowed is %s", p.node,
+					mebibytes(h.Memory-h.MemoryBefore), memoryOf(h), mebibytes(h.Memory), mebibytes(h.MemoryBefore), mebibytes(*g.MaxMemory))
+				if readings = append(readings, reading); h.Memory-h.MemoryBefore > *g.MaxMemory {
+					faults = append(faults, reading)
+				}
+			}
+		}
+		if g.MaxVMs != nil {
+			reading := fmt.Sprintf("%s has %d VMs, before it had %d, the most allowed is %d more", p.node, h.VMs, h.VMsBefore, *g.MaxVMs)
+			if readings = append(readings, reading); h.VMs-h.VMsBefore > *g.MaxVMs {
+				faults = append(faults, reading)
+			}
+		}
+	}
+	switch {
+	case len(faults) > 0:
+		return model.VerdictFail, list(faults)
+	case len(unknown) > 0:
+		return model.VerdictInconclusive, "the memory of " + list(unknown) + " is not known"
+	}
+	return model.VerdictPass, list(readings)
+}
+
+// memoryOf names what was measured.
+func memoryOf(h model.Health) string {
+	if h.Resident {
+		return "memory"
+	}
+	return "memory in Envoy's allocator"
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%.4g MiB", float64(n)/(1<<20)) }
+
+// latency compares a percentile of the times of the moved nodes with that of the others.
+func latency(g model.ComparisonGate, moved, others traffic) (model.GateVerdict, string) {
+	if few := tooFew(moved.latency.Count(), g.MinSamples, model.DefaultComparisonSamples); few != "" {
+		return model.VerdictInconclusive, "of the moved nodes: " + few
+	}
+	if few := tooFew(others.latency.Count(), g.MinSamples, model.DefaultComparisonSamples); few != "" {
+		return model.VerdictInconclusive, "of the nodes not yet moved: " + few
+	}
+	percentile, slack := g.Percentile, g.Slack
+	if percentile == 0 {
+		percentile = model.DefaultPercentile
+	}
+	if slack == 0 {
+		slack = model.DefaultSlack
+	}
+	ours, theirs := moved.latency.Percentile(percentile), others.latency.Percentile(percentile)
+	most := max(theirs+time.Duration(g.MaxIncrease*float64(theirs)), theirs+slack)
+	detail := fmt.Sprintf("%.4g %% of %d requests of the moved nodes were answered within %s, and of %d of the others within %s; the most allowed is %s",
+		percentile, moved.latency.Count(), roughly(ours), others.latency.Count(), roughly(theirs), roughly(most))
+	if ours > most {
+		return model.VerdictFail, detail
+	}
+	return moved.measuredAll(detail)
+}
+
+// roughly is a time to as many digits as an estimate is worth.
+func roughly(d time.Duration) time.Duration {
+	if d < 10*time.Millisecond {
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(100 * time.Microsecond)
+}
