@@ -108,6 +108,10 @@ budgets: build ## Hold every shipped filter against its budget.yaml: host calls,
 faults: ## Fetch and publish under 1,000 random schedules of a registry that fails in every way
 	WAFT_SCHEDULES=$${SCHEDULES:-1000} WAFT_SCHEDULE_SEED=$${SEED:-1} $(GO) test -count 1 -timeout 30m -run 'TestRandomFaults|TestSchedulesReplay' ./registry
 
+.PHONY: rogues
+rogues: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Roll out filters that do wrong at run time, each kind on every Envoy version (half an hour)
+	@for v in $(CONFORMANCE_VERSIONS); do echo "Envoy $$v"; WAFT_ROGUES=all ENVOY=$(CURDIR)/.cache/envoy/$$v/envoy/_bin/envoy $(GO) test -count 1 -timeout 20m -run 'TestRogues|TestEnvoyThatDoesNotAnswer' -v ./e2e || exit 1; done
+
 .PHONY: chaos
 chaos: build envoy ## Run 10 schedules of faults against a fleet under load, from seed SEED (default 1); figures go to bench/out/chaos.json (half an hour)
 	@$(GO) build -o bin/chaos ./e2e/chaos/run

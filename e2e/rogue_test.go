@@ -1,0 +1,184 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/waft-project/waft/demo/fleet"
+)
+
+// rogues are the ways in which a filter that loads well does wrong, each with the gate that is to find it.
+var rogues = []struct {
+	name, config, policy, gates string
+	// found are what may say so, one of them at least: the agent may be quicker than the gate.
+	found []string
+	// restarts: Envoy does not survive it.
+	restarts bool
+}{
+	{name: "traps", config: `{value: bad, does: trap, every: 10}`, gates: `[{reloads: {max: 0}}]`, found: []string{"gate reloads"}},
+	{name: "fails", config: `{value: bad, does: fail, every: 3}`, gates: `[{errorRatio: {max: 0.05}}]`, found: []string{"gate errorRatio"}},
+	{
+		name: "skipped", config: `{value: bad, does: trap}`, policy: "FAIL_OPEN", gates: `[{coverage: {min: 0.9}}]`,
+		found: []string{"gate coverage", "counted none of them"},
+	},
+	{name: "hangs", config: `{value: bad, does: hang, every: 2}`, gates: `[{stuck: {max: 0.1, minSamples: 4}}]`, found: []string{"gate stuck"}},
+	{name: "leaks", config: `{value: bad, does: leak}`, gates: `[{growth: {maxMemory: 16MiB}}]`, found: []string{"gate growth"}},
+	{name: "slow", config: `{value: bad, does: slow}`, gates: `[{comparison: {of: latency, maxIncrease: 1, minSamples: 20}}]`, found: []string{"gate comparison/latency"}},
+	{
+		name: "counts", config: `{value: bad, does: count, every: 4}`, found: []string{"gate statistic/wrong"},
+		gates: `[{statistic: {name: wrong, statistics: {wrong: wasmcustom.rogue_wrong, all: http.edge.downstream_rq_completed}, once: "increase.all >= 20.0", expression: "increase.wrong / increase.all < 0.1"}}]`,
+	},
+	{
+		// Nothing but what every wave has.
+		name: "loops", config: `{value: bad, does: loop, every: 20}`, gates: `[]`,
+		found: []string{"hangs", "Envoy restart", "went back", "serve"}, restarts: true,
+	},
+}
+
+// TestRogues: a filter that loads well and then does wrong is found within one soak, on the first wave, whatever it does. The node goes back to
+// the chain that it had, and no other has run it.
+func TestRogues(t *testing.T) {
+	f := startFleet(t, 2)
+	publish(t, f, "./e2e/filters/rogue")
+	rollOut(t, f, "first", rogueRelease(t, f, "good", `{value: good}`, ""), `[{percent: 100}]`)
+	for _, n := range f.Nodes() {
+		awaitStamp(t, n, "good")
+	}
+	load := fleet.StartLoad(t.Context(), f.Listeners(), []fleet.Visitor{{Name: "a client", Path: "/", Status: 200}})
+	defer load.Stop()
+	for _, rogue := range rogues {
+		t.Run(rogue.name, func(t *testing.T) {
+			before, err := f.Read(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			release := rogueRelease(t, f, rogue.name, rogue.config, rogue.policy)
+			startRollout(t, f, rogue.name, release, fmt.Sprintf(`[{nodes: 1, soak: 12s, gates: %s}, {percent: 100}]`, rogue.gates))
+			ended := awaitRollout(t, f, rogue.name, "to be rolled back", phaseIs("RolledBack"))
+			if ended.Wave != 1 || len(ended.Nodes) != 1 {
+				t.Fatalf("it got to wave %d, and to %+v", ended.Wave, ended.Nodes)
+			}
+			if !containsAny(ended.Message, rogue.found) {
+				t.Errorf("it was found by something else: %s", ended.Message)
+			}
+			t.Log(ended.Message)
+			bad := ended.Nodes[0].Node
+			for _, n := range f.Nodes() {
+				awaitStamp(t, n, "good")
+			}
+			after, err := f.Read(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for id, r := range after {
+				restarted := r.Counters["server.uptime"] < before[id].Counters["server.uptime"]
+				switch {
+				case id == bad && restarted != rogue.restarts:
+					t.Errorf("%s, which ran it, has restarted: %v, want %v", id, restarted, rogue.restarts)
+				case id != bad && (restarted || r.Attempts() != before[id].Attempts() || r.Created() != before[id].Created()):
+					t.Errorf("%s has seen the release: %d chains offered, %d before; %d VMs made, %d before; restarted: %v", id,
+						r.Attempts(), before[id].Attempts(), r.Created(), before[id].Created(), restarted)
+				}
+			}
+		})
+	}
+}
+
+// An Envoy whose main thread hangs answers nobody that asks how it is; as one that is stopped does. Its agent starts it again, on what it served.
+// It takes a minute and more, so only make rogues runs it (WAFT_ROGUES=all).
+func TestEnvoyThatDoesNotAnswerIsStartedAgain(t *testing.T) {
+	if os.Getenv("WAFT_ROGUES") != "all" {
+		t.Skip("WAFT_ROGUES is not all; make rogues")
+	}
+	f := startFleet(t, 1)
+	publish(t, f, "./e2e/filters/rogue")
+	rollOut(t, f, "first", rogueRelease(t, f, "good", `{value: good}`, ""), `[{percent: 100}]`)
+	n := f.Nodes()[0]
+	awaitStamp(t, n, "good")
+	pid := envoyOf(t, n)
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	err := fleet.WaitFor(t.Context(), "another Envoy to answer", rolloutLimit, func(ctx context.Context) error {
+		a, err := fleet.Ask(ctx, n.Listen, fleet.Visitor{Name: "a client", Path: "/", Status: 200})
+		if err != nil {
+			return fleet.NotYetf("%v", err)
+		}
+		if got := a.Header.Get("X-Stamp"); got != "good" {
+			return fmt.Errorf("the stamp is %q", got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := envoyOf(t, n); again == pid {
+		t.Errorf("it is the same process, %d", again)
+	}
+}
+
+// envoyOf is the process of the Envoy that a node's agent has started.
+func envoyOf(t *testing.T, n *fleet.Node) int {
+	t.Helper()
+	binary, err := filepath.EvalSymlinks(envoyBinary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text []byte
+	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", n.Agent.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range all {
+		children, _ := os.ReadFile(path) // a thread may have ended
+		text = append(append(text, ' '), children...)
+	}
+	for _, field := range strings.Fields(string(text)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && path == binary {
+			return pid
+		}
+	}
+	t.Fatalf("the agent %d has no child that is %s: %s", n.Agent.PID(), binary, text)
+	return 0
+}
+
+func containsAny(text string, words []string) bool {
+	for _, word := range words {
+		if strings.Contains(text, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// rogueRelease is a release of the filter rogue.
+func rogueRelease(t *testing.T, f *fleet.Fleet, name, config, policy string) string {
+	t.Helper()
+	if policy == "" {
+		policy = "FAIL_RELOAD"
+	}
+	path := write(t, f, name+".yaml", fmt.Sprintf(`apiVersion: waft.dev/v1
+kind: Release
+metadata: {name: %s}
+spec:
+  filters:
+  - {name: rogue, module: "%s", failurePolicy: %s, config: %s}
+`, name, moduleRef(f, "rogue"), policy, config))
+	var created struct {
+		Status struct{ Hash string }
+	}
+	if err := f.JSON(t.Context(), &created, "release", "create", "-f", path); err != nil {
+		t.Fatal(err)
+	}
+	return name + "@" + created.Status.Hash
+}
