@@ -3,8 +3,9 @@ package build
 import "context"
 
 // adapt makes of the module that the linker wrote the one that Envoys get: with stubs for what some Envoy lacks, with
-// less code for the same work, and with its names in a file of their own. It says what it changed. A module whose imports cannot be replaced keeps them, and a change says why.
-func (tc toolchain) adapt(ctx context.Context, src *source, l linked) ([]byte, Symbols, []Finding, error) {
+// less code for the same work, with a guard for its loops where loops is not 0, and with its names in a file of their own. It says what it
+// changed. A module whose imports cannot be replaced keeps them, and a change says why; one whose loops cannot be guarded is an error.
+func (tc toolchain) adapt(ctx context.Context, src *source, l linked, loops int64) ([]byte, Symbols, []Finding, error) {
 	before, err := Check(l.wasm)
 	if err != nil {
 		return nil, Symbols{}, nil, err
@@ -20,6 +21,16 @@ func (tc toolchain) adapt(ctx context.Context, src *source, l linked) ([]byte, S
 		wasm, answered = l.wasm, []Finding{{Message: "all imports are left as they are, since the module cannot be read: " + err.Error()}}
 	}
 	wasm, shrunk := shrink(wasm)
+	changes = append(append(changes, answered...), shrunk)
+	if loops > 0 {
+		// When jumps go straight, few of them lead back to a loop.
+		var guarded Finding
+		if wasm, guarded, err = guardLoops(wasm, loops); err != nil {
+			return nil, Symbols{}, nil, &Error{Subject: tc.dir, Kind: ErrInvalidModule, Detail: "its loops cannot be guarded: " + err.Error(),
+				Next: "build it without a loop guard", Err: err}
+		}
+		changes = append(changes, guarded)
+	}
 	symbols, err := src.symbols(wasm)
 	if err != nil {
 		return nil, Symbols{}, nil, invalidModule(err)
@@ -27,5 +38,5 @@ func (tc toolchain) adapt(ctx context.Context, src *source, l linked) ([]byte, S
 	if wasm, err = withOneName(wasm); err != nil {
 		return nil, Symbols{}, nil, invalidModule(err)
 	}
-	return wasm, symbols, append(append(changes, answered...), shrunk), nil
+	return wasm, symbols, changes, nil
 }

@@ -33,6 +33,9 @@ type Options struct {
 	// MemoryMax is the most memory, in bytes, that one VM may grow to: a multiple of 64 KiB. 0: what the filter's source says
 	// with //waft:memory, or else DefaultMemoryMax.
 	MemoryMax int64
+	// LoopGuard is how often a callback may go back in loops before the module traps, from MinLoopGuard to MaxLoopGuard. 0: what the filter's
+	// source says with //waft:loop-guard, or else no guard, and no cost. NoLoopGuard: none, whatever the source says.
+	LoopGuard int64
 	// BuilderID says in the provenance who built it, as a URI: a CI system that vouches for its builds gives its own.
 	// Empty: DefaultBuilderID.
 	BuilderID string
@@ -95,7 +98,8 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 		return Result{}, err
 	}
 	opts.step("adapt")
-	wasm, symbols, changes, err := tc.adapt(ctx, source, module)
+	loops := max(cmp.Or(opts.LoopGuard, said.loopGuard), 0)
+	wasm, symbols, changes, err := tc.adapt(ctx, source, module, loops)
 	if err != nil {
 		return Result{}, err
 	}
@@ -135,7 +139,7 @@ func Build(ctx context.Context, dir string, opts Options) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("%s: list its Go modules: %w", dir, err)
 	}
-	origin, err := provenance(m, source, modules, said.tags, cmp.Or(opts.BuilderID, DefaultBuilderID))
+	origin, err := provenance(m, source, modules, said.tags, loops, cmp.Or(opts.BuilderID, DefaultBuilderID))
 	if err != nil {
 		return Result{}, fmt.Errorf("%s: write its provenance: %w", dir, err)
 	}
@@ -203,6 +207,10 @@ func (o Options) withDefaults(dir string) (Options, error) {
 	if o.MemoryMax < 0 || o.MemoryMax > maxMemory || o.MemoryMax%wasmPage != 0 {
 		return o, &Error{Subject: dir, Kind: ErrOption, Detail: fmt.Sprintf("a memory maximum of %d bytes", o.MemoryMax),
 			Next: fmt.Sprintf("give a multiple of %d, up to %d", wasmPage, int64(maxMemory))}
+	}
+	if o.LoopGuard != 0 && o.LoopGuard != NoLoopGuard && (o.LoopGuard < MinLoopGuard || o.LoopGuard > MaxLoopGuard) {
+		return o, &Error{Subject: dir, Kind: ErrOption, Detail: fmt.Sprintf("a loop guard of %d", o.LoopGuard),
+			Next: fmt.Sprintf("give from %d to %d, such as 100000000", MinLoopGuard, MaxLoopGuard)}
 	}
 	// Known before the compiler has worked for nothing.
 	if err := manifest.ValidName(o.Name); err != nil {

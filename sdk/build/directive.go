@@ -16,15 +16,18 @@ import (
 //
 //	//waft:tags no_fs_access,tinygo
 //	//waft:memory 256MiB
+//	//waft:loop-guard 100000000
 //	package main
 //
-// Tags are build tags for the filter and all that it imports. Memory is the module's memory maximum, where Options name none.
+// Tags are build tags for the filter and all that it imports. Memory is the module's memory maximum, and loop-guard how often a callback may
+// go back in loops, where Options name none.
 const directivePrefix = "//waft:"
 
 // directives are what a filter's source says of its build. The zero value is none.
 type directives struct {
 	tags      []string
 	memoryMax int64 // bytes, 0 for none
+	loopGuard int64 // 0 for none
 }
 
 // buildTag is what can be a build tag.
@@ -88,8 +91,15 @@ func (d *directives) set(at, name, value string) error {
 		}
 		d.memoryMax = n << 20
 		return nil
+	case "loop-guard":
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n < MinLoopGuard || n > MaxLoopGuard {
+			return directiveError(at, fmt.Sprintf("a loop guard of %q", value), fmt.Sprintf("write from %d to %d", MinLoopGuard, MaxLoopGuard))
+		}
+		d.loopGuard = n
+		return nil
 	}
-	return directiveError(at, fmt.Sprintf("%s%s is not known", directivePrefix, name), "there are tags and memory")
+	return directiveError(at, fmt.Sprintf("%s%s is not known", directivePrefix, name), "there are tags, memory and loop-guard")
 }
 
 func directiveError(at, detail, next string) error {

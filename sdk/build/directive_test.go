@@ -42,7 +42,7 @@ func TestSourceSaysHowItIsBuilt(t *testing.T) {
 
 func TestDirectiveErrors(t *testing.T) {
 	for name, tc := range map[string]struct{ comment, says string }{
-		"unknown":       {"//waft:memroy 1MiB", "main.go:1: invalid option: //waft:memroy is not known; there are tags and memory"},
+		"unknown":       {"//waft:memroy 1MiB", "main.go:1: invalid option: //waft:memroy is not known; there are tags, memory and loop-guard"},
 		"no unit":       {"//waft:memory 100", `a memory maximum of "100"`},
 		"nothing":       {"//waft:memory", `a memory maximum of ""`},
 		"too much":      {"//waft:memory 4097MiB", "write from 1MiB to 4096MiB"},
@@ -50,6 +50,8 @@ func TestDirectiveErrors(t *testing.T) {
 		"no tag":        {"//waft:tags a,,b", `"" is no build tag`},
 		"a flag":        {"//waft:tags -ldflags=x", `"-ldflags=x" is no build tag`},
 		"twice":         {"//waft:memory 1MiB\n//waft:memory 1MiB", "main.go:2: invalid option: //waft:memory stands at "},
+		"no number":     {"//waft:loop-guard lots", `a loop guard of "lots"; write from 1000 to 2147483647`},
+		"too few loops": {"//waft:loop-guard 999", `a loop guard of "999"`},
 		"a space in it": {"//waft:tags a b", `"a b" is no build tag`},
 	} {
 		t.Run(name, func(t *testing.T) {

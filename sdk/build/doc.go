@@ -1,12 +1,13 @@
 // Package build turns the source of a filter into a module and its manifest, and examines modules of any language.
 //
 // The flow of Build: compile the directory with the ordinary Go toolchain (wasip1, c-shared), without the callbacks that the filter
-// has no use for; put stubs in the place of the WASI functions that some Envoy lacks; write the memory maximum into the module;
-// compare its imports and exports with what each Envoy version offers (package wasmhost has the tables), derive
-// the JSON Schema of the configuration from the type that the filter gives to sdk.Register, and put NAME.wasm and NAME.json
-// into place together.
+// has no use for; put stubs in the place of the WASI functions that some Envoy lacks; make the code smaller; guard its loops, if
+// asked to; write the memory maximum into the module; compare its imports and exports with what each Envoy version offers (package
+// wasmhost has the tables), derive the JSON Schema of the configuration from the type that the filter gives to sdk.Register, and put
+// NAME.wasm and NAME.json into place together.
 //
-// Comments in the source, //waft:tags and //waft:memory, say how a filter differs from others in its build (directive.go).
+// Comments in the source, //waft:tags, //waft:memory and //waft:loop-guard, say how a filter differs from others in its build
+// (directive.go).
 //
 // Check examines bytes; ManifestFor makes the manifest of a module that something else built.
 //

@@ -63,17 +63,18 @@ type parametersJSON struct {
 	Version   string   `json:"version"`
 	MemoryMax int64    `json:"memoryMax"`
 	Tags      []string `json:"tags"`
+	LoopGuard int64    `json:"loopGuard,omitempty"`
 }
 
 // provenance says what a module was made of, and how. It has no time and no id of a run, so the same build gives the same bytes.
-func provenance(m manifest.Manifest, s *source, modules []goModule, tags []string, builderID string) ([]byte, error) {
+func provenance(m manifest.Manifest, s *source, modules []goModule, tags []string, loopGuard int64, builderID string) ([]byte, error) {
 	st := statementJSON{
 		Type: "https://in-toto.io/Statement/v1", PredicateType: ProvenanceType,
 		Subject: []resourceJSON{{Name: m.Name + ".wasm", Digest: map[string]string{"sha256": m.SHA256}}},
 	}
 	def := &st.Predicate.BuildDefinition
 	def.BuildType = buildType
-	def.ExternalParameters = parametersJSON{Package: s.main.PkgPath, Version: m.Version, MemoryMax: m.MemoryMax, Tags: append([]string{}, tags...)}
+	def.ExternalParameters = parametersJSON{Package: s.main.PkgPath, Version: m.Version, MemoryMax: m.MemoryMax, Tags: append([]string{}, tags...), LoopGuard: loopGuard}
 	st.Predicate.RunDetails.Builder.ID = builderID
 	for _, module := range modules {
 		r := resourceJSON{URI: module.purl()}
