@@ -34,6 +34,11 @@ files for waft push; and NAME.symbols. A build that fails leaves what was there 
 				return usagef("--memory %d: between 1 and 4096 MiB", memoryMiB)
 			}
 			options.MemoryMax = memoryMiB << 20
+			if cmd.Flags().Changed("loop-guard") && options.LoopGuard == 0 {
+				options.LoopGuard = build.NoLoopGuard
+			} else if options.LoopGuard != 0 && (options.LoopGuard < build.MinLoopGuard || options.LoopGuard > build.MaxLoopGuard) {
+				return usagef("--loop-guard %d: from %d to %d, or 0 for none", options.LoopGuard, build.MinLoopGuard, build.MaxLoopGuard)
+			}
 			dirs, err := filterDirs(cmd.Context(), args)
 			if err != nil {
 				return err
@@ -81,6 +86,8 @@ files for waft push; and NAME.symbols. A build that fails leaves what was there 
 	f.StringVar(&options.BuilderID, "builder-id", build.DefaultBuilderID, "who builds it, in the provenance: a URI")
 	f.Int64Var(&memoryMiB, "memory", 0, fmt.Sprintf(
 		"the most memory that one VM may grow to, in MiB (default: what the filter's source asks for, else %d)", build.DefaultMemoryMax>>20))
+	f.Int64Var(&options.LoopGuard, "loop-guard", 0,
+		"how often a callback may go back in loops before it traps; 0: no guard (default: what the filter's source asks for, else none)")
 	return cmd
 }
 
