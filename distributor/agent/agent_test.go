@@ -166,7 +166,7 @@ func answers(t testing.TB, address, header, want string) {
 // visitInterval is the time between two requests of one client; the machine has to compile modules as well.
 const visitInterval = 5 * time.Millisecond
 
-// visitor sends requests until it is stopped; each must be answered 200.
+// visitor sends requests until it is stopped; each must be answered 200, and with a header where it was told one.
 type visitor struct {
 	sent, failed atomic.Int64
 	last         atomic.Value
@@ -175,6 +175,12 @@ type visitor struct {
 }
 
 func visit(t testing.TB, address string) *visitor {
+	t.Helper()
+	return visitFor(t, address, "")
+}
+
+// visitFor is visit, and an answer without the header has failed.
+func visitFor(t testing.TB, address, header string) *visitor {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &visitor{cancel: cancel}
@@ -201,9 +207,9 @@ func visit(t testing.TB, address string) *visitor {
 					continue
 				}
 				discard(response.Body)
-				if response.StatusCode != http.StatusOK {
+				if response.StatusCode != http.StatusOK || header != "" && response.Header.Get(header) == "" {
 					v.failed.Add(1)
-					v.last.Store(response.Status)
+					v.last.Store(fmt.Sprintf("%s, %v", response.Status, response.Header))
 				}
 			}
 		})

@@ -53,13 +53,32 @@ type source struct {
 	// unavailable: modules are not given out.
 	unavailable bool
 	fetches     int
+	// held are modules of which nothing comes, by digest.
+	held map[string]*heldPull
+}
+
+// heldPull is a module whose pulls wait.
+type heldPull struct {
+	once            sync.Once
+	begun, released chan struct{}
+}
+
+// hold has pulls of a module wait. begun is closed when the first one waits.
+func (s *source) hold(module *waftv1.ModuleRef) (begun <-chan struct{}, release func()) {
+	h := &heldPull{begun: make(chan struct{}), released: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[module.GetDigest()] = h
+	release = sync.OnceFunc(func() { close(h.released) })
+	s.t.Cleanup(release)
+	return h.begun, release
 }
 
 func newSource(t testing.TB, node string) *source {
 	t.Helper()
 	s := &source{
 		t: t, node: node, modules: map[string][]byte{}, dossiers: map[string][]byte{}, collections: map[string][]*mcpv1.Resource{},
-		changed: make(chan struct{}), interval: 50 * time.Millisecond, grpcAddress: "127.0.0.1:0", httpAddress: "127.0.0.1:0",
+		held: map[string]*heldPull{}, changed: make(chan struct{}), interval: 50 * time.Millisecond, grpcAddress: "127.0.0.1:0", httpAddress: "127.0.0.1:0",
 	}
 	s.start()
 	t.Cleanup(s.stop)
@@ -111,7 +130,16 @@ func (s *source) serveModule(w http.ResponseWriter, r *http.Request) {
 	content, found := s.modules[digest]
 	unavailable := s.unavailable
 	s.fetches++
+	held := s.held[digest]
 	s.mu.Unlock()
+	if held != nil && r.Method == http.MethodGet {
+		held.once.Do(func() { close(held.begun) })
+		select {
+		case <-held.released:
+		case <-r.Context().Done():
+			return
+		}
+	}
 	switch {
 	case unavailable:
 		http.Error(w, "away", http.StatusServiceUnavailable)

@@ -357,7 +357,7 @@ func TestSeveralCollectionsOnOneStream(t *testing.T) {
 	}
 }
 
-func TestAfterANACKNothingIsSentUntilTheCollectionChanges(t *testing.T) {
+func TestPain13AfterANACKNothingIsSentUntilTheCollectionChanges(t *testing.T) {
 	for name, incremental := range map[string]bool{"full state": false, "incremental": true} {
 		t.Run(name, func(t *testing.T) {
 			b := newTable()

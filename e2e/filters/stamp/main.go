@@ -15,6 +15,8 @@ type Config struct {
 	FailEvery int `json:"failEvery,omitempty"`
 	// Refuse makes the filter refuse its configuration.
 	Refuse bool `json:"refuse,omitempty"`
+	// Hang makes each request loop without end, on which Envoy's watchdog ends Envoy.
+	Hang bool `json:"hang,omitempty"`
 }
 
 func init() { sdk.Register(configure) }
@@ -43,6 +45,9 @@ func (s *stamp) NewHandler() sdk.Handler { return s }
 
 // OnRequestHeaders fails some requests where it was told to.
 func (s *stamp) OnRequestHeaders(r *sdk.Request) sdk.Action {
+	for s.config.Hang {
+		s.seen++
+	}
 	if s.config.FailEvery > 0 {
 		s.seen++
 		if s.seen%s.config.FailEvery == 0 {
