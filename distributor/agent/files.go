@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/waft-project/waft/envoy"
@@ -63,13 +65,15 @@ func (f *files) putSlots(c *chain) error {
 	return nil
 }
 
-// putPreload puts filters into the slot for loading beforehand; none empties it.
-func (f *files) putPreload(filters []envoy.WasmFilter, version string) error {
+// putPreload puts filters into the slot for loading beforehand; none empties it. there says that its file was just so before.
+func (f *files) putPreload(filters []envoy.WasmFilter, version string) (there bool, err error) {
 	content, err := envoy.Chain(envoy.PreloadSlotName, filters, version)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return envoy.SlotFile{Slot: envoy.PreloadSlotName, Content: content}.Write(f.slotsDir())
+	before, err := os.ReadFile(filepath.Join(f.slotsDir(), envoy.SlotFileName(envoy.PreloadSlotName)))
+	there = err == nil && bytes.Equal(before, content) // one that cannot be read is replaced like any other
+	return there, envoy.SlotFile{Slot: envoy.PreloadSlotName, Content: content}.Write(f.slotsDir())
 }
 
 // putBootstrap writes the bootstrap with a chain as its default, on copies of the modules that nothing else uses; nil leaves Envoy without

@@ -71,9 +71,12 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 	epoch = before.epoch
 	d.host.giveWay()
 	position := d.host.log.Position()
-	if err := d.files.putPreload(filters, version); err != nil {
+	there, err := d.files.putPreload(filters, version)
+	if err != nil {
 		return epoch, err
 	}
+	// A job that was given up may have had it loaded already. Envoy then sees no change, and reloads nothing.
+	same := map[string]bool{envoy.PreloadSlotName: there && before.slots[envoy.PreloadSlotName].version == version}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ticker := time.NewTicker(observeSoon)
@@ -92,7 +95,7 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 		if now.epoch != before.epoch {
 			return epoch, errStartedAnew
 		}
-		switch prove(version, []string{envoy.PreloadSlotName}, nil, before, now) {
+		switch prove(version, []string{envoy.PreloadSlotName}, same, before, now) {
 		case proved:
 			return epoch, nil
 		case refused:
@@ -116,5 +119,6 @@ func (f *files) emptyPreload() error {
 	if !f.number.HasFilterChain() {
 		return nil
 	}
-	return f.putPreload(nil, "empty")
+	_, err := f.putPreload(nil, "empty")
+	return err
 }

@@ -1,0 +1,49 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/envoy/envoytest"
+)
+
+// Loading is given up when the node is to run something else, and Envoy goes on with what it has begun. When the same chain comes again, Envoy
+// has all of it already and reloads nothing; to wait for that would take the two minutes of the limit, and then refuse a good chain.
+func TestLoadThatWasGivenUpIsTakenUp(t *testing.T) {
+	s := newSource(t, "n1")
+	config := configFor(t, s, envoytest.Newest)
+	config.Trial = -1 // good at once
+	agent := run(t, config)
+	first := filterOf("one", s.module(guest), "first")
+	s.await(s.give(first), waftv1.ChainState_SERVING)
+	for i := range 5 { // Envoy may be too fast to be caught loading
+		word := fmt.Sprintf("second %d", i)
+		second := filterOf("one", s.module(variant(guest, word)), word)
+		hash := s.give(second)
+		envoytest.Eventually(t, "the second chain to be loaded", func(context.Context) error {
+			if r := s.lastStanding(); r.GetHash() != hash || r.GetStep() != "load" && r.GetStep() != "swap" && r.GetStep() != "serve" {
+				return fmt.Errorf("the last report is %v", r)
+			}
+			return nil
+		})
+		s.await(s.give(first), waftv1.ChainState_SERVING)
+		if agent.log.count("msg=loaded", hash) > 0 {
+			continue
+		}
+		envoytest.Eventually(t, "Envoy to have loaded it all the same", func(ctx context.Context) error {
+			stats, err := envoy.NewAdmin(config.Admin).Stats(ctx, "version_text")
+			if got := stats.Texts[envoy.SlotStats(envoy.PreloadSlotName)+"version_text"]; err == nil && got != hash+"#1" {
+				err = fmt.Errorf("it has %q", got)
+			}
+			return err
+		})
+		s.give(second)
+		s.await(hash, waftv1.ChainState_SERVING)
+		answers(t, config.Listen, "x-one", word)
+		return
+	}
+	t.Fatal("Envoy was never caught loading")
+}
