@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/envoy"
@@ -158,13 +159,21 @@ func TestPainsOfANode(t *testing.T) {
 		defer guarded(t)()
 		before := serve(t, plain, "before")
 		was := attempted(t, config.Admin)
+		began := time.Now()
 		bad := s.give(filterOf("one", plain, "refuse"))
 		if r := s.await(bad, waftv1.ChainState_REJECTED); !r.GetFinal() || r.GetServingHash() != before {
 			t.Errorf("report %v", r)
 		}
+		rejected := time.Now()
 		for range 3 {
 			s.again()
 		}
+		envoytest.Eventually(t, "a second probe would have ended", func(context.Context) error {
+			if took := rejected.Sub(began); time.Since(rejected) < 2*took {
+				return fmt.Errorf("the first one took %s", took)
+			}
+			return nil
+		})
 		if n := agent.log.count("probed", bad); n != 1 {
 			t.Errorf("it was probed %d times", n)
 		}
