@@ -21,8 +21,9 @@ const (
 	probeMemoryBase      = 256 << 20
 	probeMemoryPerFilter = 192 << 20 // two VMs of a filter with the default maximum of 64 MiB, and its compiled code
 	probeMemoryPerByte   = 16
-	// probeWallFactor is how much slower than its own CPU time the probe may be, on a machine that is busy with other things.
-	probeWallFactor = 6
+	// probeWallFactor is how much slower than its own CPU time the probe may be, on a machine that is busy with other things: to those that
+	// serve requests it gives way, and gets a tenth of what one of them does.
+	probeWallFactor = 12
 	// probeWatchInterval is how often time and memory are looked at.
 	probeWatchInterval = 25 * time.Millisecond
 )
