@@ -194,7 +194,7 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 				MegamissTimeout: durationpb.New(workerMegaMiss),
 				KillTimeout:     limit(c.WorkerKillTimeout, DefaultWorkerKillTimeout),
 			},
-			MainThreadWatchdog: &bootstrapv3.Watchdog{MissTimeout: durationpb.New(mainMissTimeout), MegamissTimeout: durationpb.New(mainMegaMiss)},
+			MainThreadWatchdog: c.Number.mainWatchdog(),
 		},
 		MemoryAllocatorManager: memoryAllocator(),
 		StaticResources:        &bootstrapv3.Bootstrap_StaticResources{Listeners: listeners, Clusters: clusters},
@@ -204,6 +204,17 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 		bootstrap.Admin.AllowPaths = adminAllowPaths()
 	}
 	return bootstrap, nil
+}
+
+// mainWatchdog is that of the main thread. Where Envoy watches its workers by it, too, and not by their own, it has their times, so that a worker
+// that hangs shows in seconds (watchdog_mega_miss); but never their kill timeout, which would end Envoy while it loads modules. There, whoever
+// started Envoy must end it.
+func (n Number) mainWatchdog() *bootstrapv3.Watchdog {
+	miss, mega := mainMissTimeout, mainMegaMiss
+	if !n.watchesWorkersApart() {
+		miss, mega = workerMissTimeout, workerMegaMiss
+	}
+	return &bootstrapv3.Watchdog{MissTimeout: durationpb.New(miss), MegamissTimeout: durationpb.New(mega)}
 }
 
 // memoryAllocator has Envoy give memory back that it does not use: V8 compiles a module in much more than the code takes, and the

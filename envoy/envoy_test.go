@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -441,6 +442,53 @@ func TestKilledWorkerIsSeen(t *testing.T) {
 	if err := process.Wait(t.Context()); !errors.Is(err, envoy.ErrExited) {
 		t.Errorf("the watchdog did not end it: %v", err)
 	}
+}
+
+// A worker that hangs shows in seconds on every version, and not only where Envoy's own watchdog ends it; meanwhile the admin interface answers,
+// and the uptime, which moves with each round through all workers, stands still.
+func TestHungWorkerShows(t *testing.T) {
+	envoytest.EachVersion(t, func(t *testing.T, number envoy.Number) {
+		config := node(t, number, one("hang"))
+		config.WorkerKillTimeout = -1
+		process, admin := envoytest.Start(t, envoytest.Binary(t, number), config)
+		if err := process.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		listeners, err := admin.Listeners(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var asked sync.WaitGroup
+		defer asked.Wait()
+		defer cancel()
+		asked.Go(func() { _, _, _ = envoytest.Get(ctx, listeners[envoy.DefaultStatPrefix], "/") }) // it gets no answer
+		began := time.Now()
+		var stats envoy.Stats
+		envoytest.Eventually(t, "the worker is seen to hang", func(ctx context.Context) error {
+			if stats, err = admin.Stats(ctx, `^server\.(worker_0\.watchdog_mega_miss|uptime)$`); err != nil {
+				return err
+			}
+			if stats.Values["server.worker_0.watchdog_mega_miss"] == 0 {
+				return fmt.Errorf("%v", stats.Values)
+			}
+			return nil
+		})
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("it was seen only after %s", took)
+		}
+		uptime := stats.Values["server.uptime"]
+		envoytest.Eventually(t, "two rounds of statistics are due", func(ctx context.Context) error {
+			info, err := admin.ServerInfo(ctx)
+			if err == nil && info.UptimeCurrentEpoch < time.Duration(uptime)*time.Second+12*time.Second {
+				err = fmt.Errorf("up for %s", info.UptimeCurrentEpoch)
+			}
+			return err
+		})
+		if stats, err = admin.Stats(t.Context(), `^server\.uptime$`); err != nil || stats.Values["server.uptime"] != uptime {
+			t.Errorf("uptime moved from %d: %v, %v", uptime, stats.Values, err)
+		}
+	})
 }
 
 func TestFind(t *testing.T) {

@@ -23,6 +23,9 @@ type Number struct {
 var (
 	// adminAllowPathsSince is the first that parses admin.allow_paths; 1.36 refuses the whole bootstrap for it.
 	adminAllowPathsSince = Number{1, 37, 0}
+	// workerWatchdogSince is the first whose workers are watched by watchdogs.worker_watchdog: before, both guards take main_thread_watchdog
+	// (envoyproxy/envoy#43522; seen on 1.36.4 and 1.37.0), so that the workers' kill_timeout ends nothing.
+	workerWatchdogSince = Number{1, 38, 0}
 	// filterChainSince is the first with envoy.filters.http.filter_chain.
 	filterChainSince = Number{1, 39, 0}
 	// statsAccessLogSince is the first of those tried that has envoy.access_loggers.stats.
@@ -61,6 +64,8 @@ func (n Number) HasFilterChain() bool { return n.Compare(filterChainSince) >= 0 
 // CountsDenied says whether a bootstrap for this version counts the answers 401 and 403 (DeniedStat); Envoy's own
 // statistics know only classes of status.
 func (n Number) CountsDenied() bool { return n.Compare(statsAccessLogSince) >= 0 }
+
+func (n Number) watchesWorkersApart() bool { return n.Compare(workerWatchdogSince) >= 0 }
 
 func (n Number) hasAdminAllowPaths() bool { return n.Compare(adminAllowPathsSince) >= 0 }
 
