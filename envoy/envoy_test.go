@@ -466,7 +466,7 @@ func TestHungWorkerShows(t *testing.T) {
 		began := time.Now()
 		var stats envoy.Stats
 		envoytest.Eventually(t, "the worker is seen to hang", func(ctx context.Context) error {
-			if stats, err = admin.Stats(ctx, `^server\.(worker_0\.watchdog_mega_miss|uptime)$`); err != nil {
+			if stats, err = admin.Stats(ctx, `^server\.(worker_0\.watchdog_mega_miss|uptime)$|downstream_rq_time$`); err != nil {
 				return err
 			}
 			if stats.Values["server.worker_0.watchdog_mega_miss"] == 0 {

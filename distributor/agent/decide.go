@@ -18,6 +18,9 @@ const (
 	answerLimit = time.Minute
 	// answerTries is how many readings must have failed meanwhile: an agent that was stopped itself, and goes on, has not asked for long.
 	answerTries = 3
+	// hangLimit is for how long a worker may hang before the agent ends Envoy: several of its rounds, and longer than its own watchdog waits,
+	// which before 1.38 ends nothing.
+	hangLimit = 15 * time.Second
 )
 
 // hostState is how Envoy itself is.
@@ -275,6 +278,10 @@ func decideHost(s situation) action {
 		// The chain that it may be loading is not known to be small.
 		if limit := max(serve.loadLimit(answerLimit), s.desired.loadLimit(answerLimit)); s.seen.failed >= answerTries && s.now.Sub(s.seen.at) >= limit {
 			return action{kind: restart, reason: fmt.Sprintf("Envoy has not answered for %s", s.now.Sub(s.seen.at).Round(time.Second))}
+		}
+		if s.seen.hung() && s.seen.at.Sub(s.seen.hungSince) >= hangLimit {
+			return action{kind: restart, reason: fmt.Sprintf("a worker of Envoy has hung for %s, and Envoy's own watchdog does not end it",
+				s.seen.at.Sub(s.seen.hungSince).Round(time.Second))}
 		}
 	case down:
 		if serve == nil || !s.hasModules(serve) {

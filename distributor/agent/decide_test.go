@@ -125,6 +125,19 @@ func TestDecide(t *testing.T) {
 			s.seen.failed = answerTries
 			s.desired.Filters = []filter{{Name: "big", Digest: "a", Size: 1 << 30}}
 		}, want: swap, chain: newHash},
+		{name: "a worker hangs: Envoy's own watchdog may end it", change: func(s *situation) {
+			s.seen.hangs, s.seen.hungSince = 1, noon.Add(time.Second-hangLimit)
+		}, want: wait},
+		{name: "a worker hangs, and nothing ends it", change: func(s *situation) {
+			s.seen.hangs, s.seen.hungSince = 1, noon.Add(-hangLimit)
+		}, want: restart, reason: "has hung for 15s"},
+		{name: "a worker hung when Envoy was seen last", change: func(s *situation) {
+			s.now, s.seen.hangs, s.seen.hungSince = noon.Add(hangLimit), 1, noon.Add(-time.Second)
+		}, want: wait},
+		{name: "a worker hung once, and goes on", change: func(s *situation) { s.seen.hangs = 1 }, want: wait},
+		{name: "others run Envoy, and a worker hangs", change: func(s *situation) {
+			s.parent, s.seen.hangs, s.seen.hungSince = false, 1, noon.Add(-time.Hour)
+		}, want: wait},
 		{name: "others run Envoy, and it does not answer", change: func(s *situation) { s.parent, s.seen.at, s.seen.failed = false, noon.Add(-time.Hour), 99 }, want: wait},
 		{name: "the first chain starts Envoy", change: func(s *situation) { s.host, s.good, s.desired, s.verdict = down, nil, newChain(), accepted }, want: start, chain: newHash},
 		{name: "the first chain starts Envoy, not before it was probed", change: func(s *situation) { s.host, s.good, s.desired = down, nil, newChain() }, want: probe, chain: newHash},

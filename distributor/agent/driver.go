@@ -119,8 +119,7 @@ func (d *driver) run(ctx context.Context) error {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		until := d.advance(ctx)
-		d.report()
-		timer.Reset(untilOrLong(until))
+		timer.Reset(untilOrLong(action{until: until}.later(d.report()).until))
 		select {
 		case <-ctx.Done():
 		case <-d.inbox.changed:
@@ -442,8 +441,8 @@ func (d *driver) refuse(hash string, at step, reason string) {
 	d.log.Warn("refused", "chain", hash, "step", at, "reason", reason, "retry_in", time.Until(r.until))
 }
 
-// report tells the reporter what has changed.
-func (d *driver) report() {
+// report tells the reporter what has changed, and returns when that may be something else though nothing happens; zero: never.
+func (d *driver) report() (again time.Time) {
 	now := time.Now()
 	have, trouble := d.fetcher.state()
 	d.reporter.setFetched(have)
@@ -472,6 +471,10 @@ func (d *driver) report() {
 		}
 	}
 	d.measure(s)
+	if s.host == up && !s.blind() {
+		return s.blindAt()
+	}
+	return time.Time{}
 }
 
 // measure counts for the chain that serves.

@@ -49,6 +49,7 @@ type host struct {
 	seen     observation
 	settling settling
 	patience patience
+	pulse    pulse
 	// inherited is the epoch of an Envoy that an earlier agent started; 0: there is none.
 	inherited int
 	asked     []string // statistics that gates ask for
@@ -325,6 +326,7 @@ func (h *host) read(ctx context.Context) {
 	}
 	o.epoch = epoch
 	o.settled, o.settledCohort = h.settling.settle(o)
+	o.hungSince = h.pulse.hungSince(o)
 	o.health.stuck = h.patience.stuck(o, epoch != h.inherited && (h.process != nil || epoch > 1))
 	if h.process != nil {
 		if memory, known := h.process.Memory(); known {

@@ -22,7 +22,7 @@ type standing struct {
 // serving is the hash of the chain that Envoy is known to serve now; empty when it serves none.
 func (s situation) serving() string {
 	seen := s.seen
-	if s.host != up || !seen.ready {
+	if s.host != up || !seen.ready || seen.hung() || s.blind() {
 		return ""
 	}
 	t := s.trial
@@ -62,7 +62,7 @@ func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
 	case s.refusal != nil:
 		r.state, r.step, r.reason = waftv1.ChainState_REJECTED, s.refusal.step, s.refusal.reason
 	case inUse:
-		r.state, r.step, r.reason = waftv1.ChainState_LOADED, stepServe, "Envoy is not up"
+		r.state, r.step, r.reason = waftv1.ChainState_LOADED, stepServe, s.whyNothing()
 	case s.trust.state == unjudged && !d.is(s.running()) && s.hasModules(d):
 		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepTrust, s.trust.reason
 	case d.is(s.running()), s.preloads && s.loaded == d.version(), s.verdict != nil && !s.preloads:
@@ -75,4 +75,15 @@ func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
 		r.state, r.step, r.reason = waftv1.ChainState_OFFERED, stepFetch, fetchTrouble
 	}
 	return r, true
+}
+
+// whyNothing says why Envoy is not known to serve what is in its slots.
+func (s situation) whyNothing() string {
+	switch {
+	case s.host == up && s.seen.hung():
+		return "a worker of Envoy hangs"
+	case s.blind():
+		return "Envoy does not answer"
+	}
+	return "Envoy is not up"
 }

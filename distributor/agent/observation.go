@@ -23,6 +23,10 @@ type observation struct {
 	slots map[string]slotSeen
 	// hangs counts how often a worker was found hanging.
 	hangs int64
+	// hungSince is since when one hangs and nothing has shown that it goes on; zero: none does. uptime is Envoy's own, as of its latest round
+	// through all workers.
+	hungSince time.Time
+	uptime    int64
 	// requests completed, answered 5xx, and answered 401 or 403, at the connection manager that holds the slot.
 	requests, errors, denied int64
 	// active requests, and seen by each filter's own counter, as far as it has one.
@@ -80,7 +84,7 @@ func managerPrefix(statPrefix string) string { return "http." + statPrefix + "."
 // statsOfAllThat selects what an observation is read from.
 func statsOfAllThat(statPrefix string) string {
 	return `^(extension_config_discovery\.http_filter\.waft|http\.` + regexp.QuoteMeta(statPrefix) +
-		`\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|wasmcustom\.waft\.requests\.|waft\.denied$|waft\.(requests|errors|denied)\.cohort\.|` + statsOfHealth(statPrefix) + `)`
+		`\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|server\.uptime$|wasmcustom\.waft\.requests\.|waft\.denied$|waft\.(requests|errors|denied)\.cohort\.|` + statsOfHealth(statPrefix) + `)`
 }
 
 // observe reads an observation out of statistics.
@@ -118,6 +122,7 @@ func observe(stats envoy.Stats, statPrefix string) observation {
 			o.hangs += value
 		}
 	}
+	o.uptime = stats.Values[uptimeStat]
 	o.requests = stats.Values[manager+"downstream_rq_completed"]
 	o.errors = stats.Values[manager+"downstream_rq_5xx"]
 	o.active = stats.Values[manager+"downstream_rq_active"]
