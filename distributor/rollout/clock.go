@@ -54,11 +54,11 @@ func (m *machine) shift(by time.Duration) {
 		move(&m.wave().UndecidedSince)
 	}
 	move(&m.state.RollbackDeadline)
-	for id, p := range m.state.Nodes {
+	for i := range m.seats() {
 		// How long a node has been Moving decides whether it is late.
-		if p.State == model.NodeMoving {
+		if p := m.seated[i].p; p.State == model.NodeMoving {
 			move(&p.Since)
-			m.state.Nodes[id] = p
+			m.put(m.seated[i].id, p, true)
 		}
 	}
 }

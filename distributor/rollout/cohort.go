@@ -14,8 +14,8 @@ func (m *machine) movedWithWave(p model.NodeProgress) bool {
 }
 
 // inRow says whether the node's row has what the rollout last gave it.
-func (m *machine) inRow(p model.NodeProgress, v NodeView) bool {
-	release, _ := ReleaseFor(m.state, v.ID)
+func (m *machine) inRow(p *model.NodeProgress, v *NodeView) bool {
+	release, _ := m.gives(v.ID)
 	if p.Cohort != (model.Cohort{}) {
 		return v.Assigned == p.From && v.Split == model.NodeSplit{Layer: m.state.Layer, Release: release, Cohort: p.Cohort}
 	}
@@ -23,17 +23,17 @@ func (m *machine) inRow(p model.NodeProgress, v NodeView) bool {
 }
 
 // backInRow says whether the node's row has what it had before, for all requests.
-func (m *machine) backInRow(p model.NodeProgress, v NodeView) bool {
+func (m *machine) backInRow(p *model.NodeProgress, v *NodeView) bool {
 	return v.Assigned == p.From && v.Split.Layer != m.state.Layer
 }
 
 // told is what a moved node has served with the release. Where it has two chains, that is what took the one under test; false where it cannot tell.
-func told(p model.NodeProgress, s model.Statistics) (model.Statistics, bool) {
+func told(p *model.NodeProgress, s *model.Statistics) (*model.Statistics, bool) {
 	if p.Cohort == (model.Cohort{}) {
 		return s, true
 	}
 	c := s.Cohort
-	return model.Statistics{Chain: s.Chain, At: s.At, Requests: c.Requests, Errors: c.Errors, Denied: c.Denied, Seen: c.Seen}, c.Known
+	return &model.Statistics{Chain: s.Chain, At: s.At, Requests: c.Requests, Errors: c.Errors, Denied: c.Denied, Seen: c.Seen}, c.Known
 }
 
 // untold says why nothing can be said of the traffic; empty where it can.
@@ -46,4 +46,22 @@ func (t traffic) untold() string {
 }
 
 // rowChain is the chain that the node is to run by its row.
-func rowChain(v NodeView) string { return cmp.Or(v.RowChain, v.CurrentChain) }
+func rowChain(v *NodeView) string { return cmp.Or(v.RowChain, v.CurrentChain) }
+
+// splitMemo is the hash of one split chain. The nodes of a wave mostly have the same.
+type splitMemo struct {
+	rest, test string
+	cohort     model.Cohort
+	hash       string
+}
+
+// splitHash is model.SplitHash, which is not worked out again for each of many like nodes.
+func (m *machine) splitHash(rest, test string, cohort model.Cohort) string {
+	if cohort == (model.Cohort{}) {
+		return test
+	}
+	if s := &m.split; s.hash == "" || s.rest != rest || s.test != test || s.cohort != cohort {
+		*s = splitMemo{rest: rest, test: test, cohort: cohort, hash: model.SplitHash(rest, test, cohort)}
+	}
+	return m.split.hash
+}

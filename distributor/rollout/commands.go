@@ -138,8 +138,8 @@ func (m *machine) ended(verb string) error {
 
 // releaseUnmoved lets go of the nodes that were chosen but not moved.
 func (m *machine) releaseUnmoved() {
-	for _, id := range m.nodes() {
-		p := m.state.Nodes[id]
+	for i := range m.seats() {
+		id, p := m.seated[i].id, m.seated[i].p
 		if moved(p) || p.State == model.NodeSkipped || p.State == model.NodeFailed {
 			continue
 		}

@@ -18,10 +18,13 @@ func (m *machine) readGates() []model.GateReading {
 	var patients []patient
 	for i, g := range specs {
 		if i == 0 {
-			moved, patients = m.traffic(), m.patients()
+			moved = m.traffic()
 		}
 		if g.Compares() && lately.nodes+others.nodes == 0 {
 			lately, others = m.trafficLately(), m.trafficOfOthers()
+		}
+		if patients == nil && (g.Watchdog != nil || g.Reloads != nil || g.Growth != nil) {
+			patients = m.patients()
 		}
 		reading := model.GateReading{Gate: g.Name(), At: m.now}
 		switch {
@@ -135,12 +138,12 @@ type traffic struct {
 	mute int
 }
 
-func (t *traffic) add(s model.Statistics) {
+func (t *traffic) add(s *model.Statistics) {
 	t.addAnswers(s)
 	t.addHealth(s)
 }
 
-func (t *traffic) addAnswers(s model.Statistics) {
+func (t *traffic) addAnswers(s *model.Statistics) {
 	t.requests += max(s.Requests, 0)
 	t.errors += max(s.Errors, 0)
 	t.denied += max(s.Denied, 0)
@@ -148,42 +151,45 @@ func (t *traffic) addAnswers(s model.Statistics) {
 }
 
 // addHealth adds what is known of all the node's requests, whichever chain they took: Envoy does not tell by chain which got no answer.
-func (t *traffic) addHealth(s model.Statistics) {
+func (t *traffic) addHealth(s *model.Statistics) {
 	if !s.Health.Known {
 		t.unmeasured++
 		return
 	}
 	t.measured += max(s.Requests, 0)
 	t.stuck += max(s.Health.Stuck, 0)
-	t.latency = t.latency.Plus(s.Health.Latency)
+	for bucket, n := range &s.Health.Latency {
+		t.latency[bucket] += n
+	}
 }
 
 // traffic adds up the statistics of the moved nodes.
 func (m *machine) traffic() traffic {
-	return m.trafficOf(func(_ model.NodeProgress, v NodeView) model.Statistics { return v.Stats })
+	return m.trafficOf(func(_ *model.NodeProgress, v *NodeView) *model.Statistics { return &v.Stats })
 }
 
 // trafficLately is traffic since the nodes of the current wave were moved: what earlier waves have served before is from another time than
 // what the nodes that have not moved are asked about.
 func (m *machine) trafficLately() traffic {
-	return m.trafficOf(func(p model.NodeProgress, v NodeView) model.Statistics {
+	return m.trafficOf(func(p *model.NodeProgress, v *NodeView) *model.Statistics {
 		if p.MovedAt.Before(m.wave().MovedAt) {
-			return v.Lately
+			return &v.Lately
 		}
-		return v.Stats
+		return &v.Stats
 	})
 }
 
 // trafficOf adds up those statistics of the moved nodes. A node whose chain stays the same proves nothing about the release:
 // its counts are from before.
-func (m *machine) trafficOf(statistics func(model.NodeProgress, NodeView) model.Statistics) traffic {
+func (m *machine) trafficOf(statistics func(*model.NodeProgress, *NodeView) *model.Statistics) traffic {
 	var t traffic
-	for id, p := range m.state.Nodes {
-		if !moved(p) || p.Chain == p.FromChain {
+	for i := range m.seats() {
+		p := &m.seated[i].p
+		if !moved(*p) || p.Chain == p.FromChain {
 			continue
 		}
 		t.nodes++
-		stats := statistics(p, m.view(id))
+		stats := statistics(p, m.seated[i].view)
 		if stats.Chain != p.Chain {
 			if !p.Uncounted {
 				t.unmeasured++
@@ -208,7 +214,7 @@ func (m *machine) trafficOfOthers() traffic {
 			continue
 		}
 		t.nodes++
-		t.add(v.Lately)
+		t.add(&v.Lately)
 	}
 	return t
 }

@@ -2,8 +2,6 @@ package rollout
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -18,18 +16,18 @@ type patient struct {
 
 // patients are the counted nodes that were moved to another chain, by id. A node whose chain stays the same proves nothing about the release.
 func (m *machine) patients() []patient {
-	var all []patient
-	for id, p := range m.state.Nodes {
-		if !moved(p) || p.Uncounted || p.Chain == p.FromChain {
+	all := make([]patient, 0, len(m.seats()))
+	for i := range m.seated {
+		p := &m.seated[i].p
+		if !moved(*p) || p.Uncounted || p.Chain == p.FromChain {
 			continue
 		}
-		one := patient{node: id}
-		if stats := m.view(id).Stats; stats.Chain == p.Chain {
+		one := patient{node: m.seated[i].id}
+		if stats := &m.seated[i].view.Stats; stats.Chain == p.Chain {
 			one.health = stats.Health
 		}
 		all = append(all, one)
 	}
-	slices.SortFunc(all, func(a, b patient) int { return strings.Compare(a.node, b.node) })
 	return all
 }
 
@@ -46,7 +44,7 @@ func unmeasured(patients []patient) []string {
 
 // ailing says what no chain may do to its Envoy, whatever gates a wave has; empty where it does nothing of the kind. A worker that hangs
 // never takes another chain into use, and nothing else need show it.
-func ailing(h model.Health) string {
+func ailing(h *model.Health) string {
 	switch {
 	case h.Hangs > 0:
 		return "has a worker of Envoy that hangs since it serves it (watchdog_mega_miss)"

@@ -64,7 +64,7 @@ func (m *machine) hold(what string) {
 
 // takesRoom says whether a node that is moved is one more on its way: not one that is away, of which nothing is known, or that serves
 // nothing, which can only become better.
-func takesRoom(v NodeView) bool { return v.Reports && Present(v) && !Unsettled(v) }
+func takesRoom(v *NodeView) bool { return v.Reports && Present(v) && !Unsettled(v) }
 
 // moveNode assigns the release to a node of the wave, one that is away too.
 func (m *machine) moveNode(id string) {
@@ -73,7 +73,7 @@ func (m *machine) moveNode(id string) {
 	p.MovedAt, p.Restarts = m.now, v.Restarts
 	if p.Cohort != m.waveSpec().Cohort { // it was moved before, with another one
 		p.Cohort = m.waveSpec().Cohort
-		p.Chain = model.SplitHash(p.FromChain, v.TargetChain, p.Cohort)
+		p.Chain = m.splitHash(p.FromChain, v.TargetChain, p.Cohort)
 	}
 	if p.Uncounted {
 		p.State = model.NodeAway // until its row says otherwise: one that an earlier wave moved may have served
@@ -81,7 +81,7 @@ func (m *machine) moveNode(id string) {
 		p.State, p.Reason = model.NodeMoving, ""
 	}
 	m.set(id, p)
-	if release, ok := ReleaseFor(m.state, id); ok && !m.inRow(p, v) {
+	if release, ok := m.gives(id); ok && !m.inRow(&p, v) {
 		m.assign(id, release, p.Cohort)
 	}
 }
@@ -98,8 +98,8 @@ func (m *machine) room() int {
 // onTheirWay are the moved nodes of this rollout that are there and have not proved the release.
 func (m *machine) onTheirWay() int {
 	n := 0
-	for id, p := range m.state.Nodes {
-		if moved(p) && p.State == model.NodeMoving && Present(m.view(id)) {
+	for i := range m.seats() {
+		if p := &m.seated[i].p; moved(*p) && p.State == model.NodeMoving && Present(m.seated[i].view) {
 			n++
 		}
 	}
@@ -110,7 +110,7 @@ func (m *machine) onTheirWay() int {
 func (m *machine) servingNothing() int {
 	n := 0
 	for id, v := range m.views {
-		if !moved(m.state.Nodes[id]) && Unsettled(v) {
+		if Unsettled(v) && !moved(m.state.Nodes[id]) {
 			n++
 		}
 	}
@@ -119,13 +119,13 @@ func (m *machine) servingNothing() int {
 
 // Unsettled says whether a node that this rollout has not moved is there, was given something, and serves nothing or is on its way to what it was
 // given: by a rollout that was aborted, that has given it up, or by an emergency. The caller counts those that are not in an observation.
-func Unsettled(v NodeView) bool {
+func Unsettled(v *NodeView) bool {
 	return v.Reports && v.Given && Present(v) && (v.Serving == "" || v.Serving != rowChain(v) && !settledElsewhere(v))
 }
 
 // settledElsewhere says whether a node goes nowhere from what it serves, though it is not what it was given: it has refused that for good, or
 // serves it without a filter.
-func settledElsewhere(v NodeView) bool {
+func settledElsewhere(v *NodeView) bool {
 	given := rowChain(v)
 	return given == "" || says(v, given, model.ChainDegraded) || says(v, given, model.ChainRejected) && v.Ledger.Final
 }

@@ -12,20 +12,20 @@ import (
 func moved(p model.NodeProgress) bool { return !p.MovedAt.IsZero() }
 
 // Present says whether a node is there, or was a moment ago.
-func Present(v NodeView) bool { return v.Connected || v.Silent <= SilenceGrace }
+func Present(v *NodeView) bool { return v.Connected || v.Silent <= SilenceGrace }
 
 // serves says whether a node has proved that it serves the whole chain.
-func serves(v NodeView, chain string) bool {
+func serves(v *NodeView, chain string) bool {
 	return chain != "" && v.Serving == chain && !says(v, chain, model.ChainRejected) && !says(v, chain, model.ChainDegraded)
 }
 
 // says tells whether the latest word of a node on a chain is state.
-func says(v NodeView, chain string, state model.ChainState) bool {
+func says(v *NodeView, chain string, state model.ChainState) bool {
 	return v.Ledger.Chain == chain && v.Ledger.State == state
 }
 
 // refusal is a node's rejection of a chain in its own words.
-func refusal(v NodeView) string {
+func refusal(v *NodeView) string {
 	text := "rejected it"
 	if v.Ledger.Step != "" {
 		text += " at " + v.Ledger.Step
@@ -34,22 +34,31 @@ func refusal(v NodeView) string {
 }
 
 // view is a node as it is now. One that the caller does not know any more has been silent for ever.
-func (m *machine) view(id string) NodeView {
+func (m *machine) view(id string) *NodeView {
 	if v, ok := m.views[id]; ok {
 		return v
 	}
-	return NodeView{ID: id, Reports: true, Silent: math.MaxInt64}
+	return &NodeView{ID: id, Reports: true, Silent: math.MaxInt64}
+}
+
+// see takes a picture of the fleet. It is not changed.
+func (m *machine) see(picture []NodeView) {
+	m.picture, m.seated = picture, nil
+	m.views = make(map[string]*NodeView, len(picture))
+	for i := range picture {
+		m.views[picture[i].ID] = &picture[i]
+	}
 }
 
 // follow takes the nodes' progress from what they say, without judging it.
 func (m *machine) follow() {
-	for _, id := range m.nodes() {
-		p := m.state.Nodes[id]
-		v, known := m.views[id]
-		if !known || !moved(p) {
+	for i := range m.seats() {
+		s := &m.seated[i]
+		p, v := &s.p, s.view
+		if !s.known || !moved(*p) {
 			continue
 		}
-		next := p
+		next := s.p
 		// The caller's count may have begun again from zero.
 		next.Restarts = min(p.Restarts, v.Restarts)
 		if p.Uncounted {
@@ -57,13 +66,13 @@ func (m *machine) follow() {
 		} else {
 			next = followCounted(next, v, m.inRow(p, v))
 		}
-		if next != p {
-			m.set(id, next)
+		if next != s.p {
+			m.set(s.id, next)
 		}
 	}
 }
 
-func followCounted(p model.NodeProgress, v NodeView, assigned bool) model.NodeProgress {
+func followCounted(p model.NodeProgress, v *NodeView, assigned bool) model.NodeProgress {
 	switch {
 	case p.State == model.NodeMoving && assigned && serves(v, p.Chain):
 		p.State, p.Reason = model.NodeServing, ""
@@ -74,7 +83,7 @@ func followCounted(p model.NodeProgress, v NodeView, assigned bool) model.NodePr
 }
 
 // followUncounted shows where a node is that nobody waits for.
-func followUncounted(p model.NodeProgress, v NodeView, assigned bool) model.NodeProgress {
+func followUncounted(p model.NodeProgress, v *NodeView, assigned bool) model.NodeProgress {
 	if p.State == model.NodeSkipped || !v.Reports || !assigned {
 		return p
 	}
@@ -92,13 +101,13 @@ func followUncounted(p model.NodeProgress, v NodeView, assigned bool) model.Node
 }
 
 // failure says why a node fails the wave; empty when it does not.
-func (m *machine) failure(id string, p model.NodeProgress) string {
-	if p.Uncounted || !moved(p) || (p.State != model.NodeMoving && p.State != model.NodeServing) {
+func (m *machine) failure(s *seat) string {
+	p, v := &s.p, s.view
+	if p.Uncounted || !moved(*p) || (p.State != model.NodeMoving && p.State != model.NodeServing) {
 		return ""
 	}
-	v, known := m.views[id]
 	switch {
-	case !known:
+	case !s.known:
 		return "is not known any more"
 	case !Present(v):
 		return fmt.Sprintf("fell silent after it was moved (%s ago)", v.Silent.Round(time.Second))
@@ -108,8 +117,8 @@ func (m *machine) failure(id string, p model.NodeProgress) string {
 		return because("serves it degraded", v.Ledger.Reason)
 	case v.Restarts > p.Restarts:
 		return "had its Envoy restart after it was moved"
-	case p.Chain != p.FromChain && v.Stats.Chain == p.Chain && ailing(v.Stats.Health) != "":
-		return ailing(v.Stats.Health)
+	case p.Chain != p.FromChain && v.Stats.Chain == p.Chain && ailing(&v.Stats.Health) != "":
+		return ailing(&v.Stats.Health)
 	case p.State == model.NodeServing && v.Serving != "" && v.Serving != p.Chain:
 		return because(fmt.Sprintf("went back to the chain %s", short(v.Serving)), v.Ledger.Reason)
 	case p.State == model.NodeMoving && m.overdue(p):
@@ -120,7 +129,7 @@ func (m *machine) failure(id string, p model.NodeProgress) string {
 
 // overdue says whether a node that served once, and does not now, has had its grace. A node that has not served yet has
 // the wave's deadline instead.
-func (m *machine) overdue(p model.NodeProgress) bool {
+func (m *machine) overdue(p *model.NodeProgress) bool {
 	if p.Wave == m.state.Wave && m.state.Phase == model.RolloutMoving {
 		return false
 	}
@@ -129,11 +138,12 @@ func (m *machine) overdue(p model.NodeProgress) bool {
 
 // allServe says whether every counted node that was moved is there and serves now.
 func (m *machine) allServe() bool {
-	for id, p := range m.state.Nodes {
-		if p.Uncounted || !moved(p) {
+	for i := range m.seats() {
+		p, v := &m.seated[i].p, m.seated[i].view
+		if p.Uncounted || !moved(*p) {
 			continue
 		}
-		if v := m.view(id); p.State != model.NodeServing || !v.Connected || !serves(v, p.Chain) {
+		if p.State != model.NodeServing || !v.Connected || !serves(v, p.Chain) {
 			return false
 		}
 	}

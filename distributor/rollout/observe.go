@@ -53,10 +53,7 @@ func (m *machine) observe(ev Observe) (bool, error) {
 
 // take is the picture of the fleet.
 func (m *machine) take(ev Observe) {
-	m.views = make(map[string]NodeView, len(ev.Nodes))
-	for _, v := range ev.Nodes {
-		m.views[v.ID] = v
-	}
+	m.see(ev.Nodes)
 	m.frozen, m.emergency, m.unsettled, m.elsewhere = ev.Frozen, ev.Emergency, ev.Unsettled, ev.Elsewhere
 }
 
@@ -92,7 +89,7 @@ func (m *machine) fetching() {
 		}
 	}
 	for _, id := range counted {
-		if !m.views[id].Fetched {
+		if !m.view(id).Fetched {
 			missing = append(missing, id)
 		}
 	}
@@ -250,10 +247,10 @@ func (m *machine) completeWave(how string) {
 func (m *machine) finish() {
 	serving, waiting := 0, 0
 	var leftOut []string
-	for _, id := range m.nodes() {
-		switch p := m.state.Nodes[id]; {
+	for _, s := range m.seats() {
+		switch p := s.p; {
 		case p.State == model.NodeSkipped:
-			leftOut = append(leftOut, id)
+			leftOut = append(leftOut, s.id)
 		case !moved(p):
 		case p.State == model.NodeServing:
 			serving++
@@ -285,9 +282,9 @@ func leftOutText(ids []string) string {
 // failed looks for reasons to fail the wave, and acts on them.
 func (m *machine) failed() bool {
 	var nodes, reasons []string
-	for _, id := range m.nodes() {
-		p := m.state.Nodes[id]
-		if reason := m.failure(id, p); reason != "" {
+	for i := range m.seats() {
+		if reason := m.failure(&m.seated[i]); reason != "" {
+			id, p := m.seated[i].id, m.seated[i].p
 			p.Reason = reason
 			m.set(id, p)
 			nodes = append(nodes, id)

@@ -32,13 +32,11 @@ type PlannedNode struct {
 // Plan says what the waves of a rollout that has not begun would take if nothing changed from now on: the same choice that Step makes, of the
 // same view. The error is that of a selector that does not parse.
 func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
-	m := machine{state: r.Clone(), views: make(map[string]NodeView, len(nodes))}
+	m := machine{state: own(r)}
 	if err := m.parse(); err != nil {
 		return Planned{}, err
 	}
-	for _, v := range nodes {
-		m.views[v.ID] = v
-	}
+	m.see(nodes)
 	var plan Planned
 	passed := map[string]string{}
 	for wave := range m.state.Spec.Waves {
@@ -77,5 +75,5 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 }
 
 func (m *machine) leftOut(id, reason string) PlannedNode {
-	return PlannedNode{ID: id, Reason: reason, From: m.views[id].CurrentChain, To: m.views[id].TargetChain}
+	return PlannedNode{ID: id, Reason: reason, From: m.view(id).CurrentChain, To: m.view(id).TargetChain}
 }

@@ -493,7 +493,7 @@ func (c *checker) restraint(was, next model.Rollout, observe Observe) {
 				c.t.Fatalf("%s was moved while it is frozen", id)
 			}
 			// One that is on its way already, or serves nothing, is counted before and after.
-			if v := views[id]; v.Reports && (v.Connected || v.Silent <= SilenceGrace) && !Unsettled(v) {
+			if v := views[id]; v.Reports && (v.Connected || v.Silent <= SilenceGrace) && !Unsettled(&v) {
 				fresh++
 			}
 		}
@@ -624,7 +624,7 @@ func (c *checker) evidence(was, next model.Rollout, observe Observe) {
 			if v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
 				incidents += v.Stats.Health.Reloads
 			}
-			if stats, known := told(p, v.Stats); known && v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
+			if stats, known := told(&p, &v.Stats); known && v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
 				requests += stats.Requests
 				errors += stats.Errors
 			}

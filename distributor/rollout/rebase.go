@@ -12,29 +12,30 @@ import (
 // that takes back goes on, since what it goes back to is rendered anew, too. It says whether anything changed.
 func (m *machine) rebase() bool {
 	changed, counted := false, []string(nil)
-	for _, id := range m.nodes() {
-		p, v := m.state.Nodes[id], m.view(id)
-		if !taken(p) {
+	for i := range m.seats() {
+		s := &m.seated[i]
+		p, v := &s.p, s.view
+		if !taken(*p) {
 			continue
 		}
-		next := p
+		next := s.p
 		// A chain that cannot be rendered is empty, and is no chain to go by.
 		if p.FromChain != "" && v.FromChain != "" {
 			next.FromChain = v.FromChain
 		}
 		if p.Chain != "" && v.TargetChain != "" {
-			next.Chain = model.SplitHash(next.FromChain, v.TargetChain, p.Cohort)
+			next.Chain = m.splitHash(next.FromChain, v.TargetChain, p.Cohort)
 		}
-		if next == p {
+		if next == s.p {
 			continue
 		}
 		if p.State == model.NodeServing && next.Chain != p.Chain {
 			next.State, next.Reason = model.NodeMoving, "takes its chain anew, which was changed in an emergency"
 		}
-		m.set(id, next)
+		m.set(s.id, next)
 		changed = true
-		if !p.Uncounted {
-			counted = append(counted, id)
+		if !next.Uncounted {
+			counted = append(counted, s.id)
 		}
 	}
 	if len(counted) == 0 {

@@ -243,7 +243,7 @@ func TestCapSeesWhatOthersLeftBehind(t *testing.T) {
 	} {
 		v := v
 		test.change(&v)
-		if got := Unsettled(v); got != test.want {
+		if got := Unsettled(&v); got != test.want {
 			t.Errorf("%s: unsettled is %v, want %v", name, got, test.want)
 		}
 	}

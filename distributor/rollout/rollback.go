@@ -13,8 +13,8 @@ func (m *machine) beginRollback(actor, cause string) {
 	m.state.RollbackDeadline = m.now.Add(RollbackDeadline)
 	m.releaseUnmoved()
 	var back, kept []string
-	for _, id := range m.nodes() {
-		p := m.state.Nodes[id]
+	for i := range m.seats() {
+		id, p := m.seated[i].id, m.seated[i].p
 		switch {
 		case !moved(p):
 		case !p.FromGiven:
@@ -60,12 +60,12 @@ func (m *machine) sendBack() {
 		}
 	}
 	sent := false
-	for _, id := range m.nodes() {
-		p := m.state.Nodes[id]
+	for i := range m.seats() {
+		id, p := m.seated[i].id, m.seated[i].p
 		if p.State != model.NodeRollingBack || !p.BackAt.IsZero() {
 			continue
 		}
-		if v := m.view(id); limit > 0 && takesRoom(v) && v.Serving != p.FromChain {
+		if v := m.seated[i].view; limit > 0 && takesRoom(v) && v.Serving != p.FromChain {
 			if room <= 0 {
 				continue
 			}
@@ -84,8 +84,8 @@ func (m *machine) sendBack() {
 // goingBack are the nodes that were sent back, are there, and have not proved what they had.
 func (m *machine) goingBack() int {
 	n := 0
-	for id, p := range m.state.Nodes {
-		if p.State == model.NodeRollingBack && !p.BackAt.IsZero() && Present(m.view(id)) {
+	for i := range m.seats() {
+		if p := &m.seated[i].p; p.State == model.NodeRollingBack && !p.BackAt.IsZero() && Present(m.seated[i].view) {
 			n++
 		}
 	}
@@ -105,20 +105,19 @@ func keepsWhatItHas(p model.NodeProgress) model.NodeProgress {
 func (m *machine) rollingBack() {
 	open := 0
 	var lost []string
-	for _, id := range m.nodes() {
-		p := m.state.Nodes[id]
+	for i := range m.seats() {
+		id, p, v, known := m.seated[i].id, m.seated[i].p, m.seated[i].view, m.seated[i].known
 		if !moved(p) || !p.FromGiven {
 			continue
 		}
-		v, known := m.views[id]
 		if p.State == model.NodeRollingBack && p.BackAt.IsZero() && known {
 			open++ // its turn comes
 			continue
 		}
-		if known && !m.backInRow(p, v) {
+		if known && !m.backInRow(&p, v) {
 			m.assign(id, p.From, model.Cohort{})
 		}
-		next, why, isolate := m.cameBack(p, v, known)
+		next, why, isolate := m.cameBack(&p, v, known)
 		if next != p.State {
 			p.State = next
 			p.Reason = also(p.Reason, why)
@@ -161,7 +160,7 @@ func (m *machine) reasonsOf(ids []string) []string {
 // cameBack says where a node is on its way back, and why where it is lost; isolate says that what it had does not work there any more, so that a
 // person has to look. A node that is only silent has failed at nothing: it takes what it had when it returns. A node that was given up and comes
 // back before the end is taken.
-func (m *machine) cameBack(p model.NodeProgress, v NodeView, known bool) (state model.NodeState, why string, isolate bool) {
+func (m *machine) cameBack(p *model.NodeProgress, v *NodeView, known bool) (state model.NodeState, why string, isolate bool) {
 	over := !m.now.Before(m.state.RollbackDeadline)
 	switch {
 	case !known:

@@ -11,15 +11,12 @@ import (
 // ReadStatistics gathers what a gate on statistics is judged by, out of a picture of the fleet. Missing says why it cannot be: a node has
 // said nothing of the chain yet, or has no such statistic; empty when nothing is. A reading of no nodes is of a release that changes nothing.
 func ReadStatistics(r model.Rollout, nodes []NodeView, g model.StatisticGate) (reading model.StatisticReading, missing string) {
-	views := make(map[string]NodeView, len(nodes))
-	for _, v := range nodes {
-		views[v.ID] = v
-	}
-	m := machine{state: r, views: views}
+	m := machine{state: r}
+	m.see(nodes)
 	reading = model.StatisticReading{Increase: map[string]float64{}, Value: map[string]float64{}, Highest: map[string]float64{}}
 	aliases := slices.Sorted(maps.Keys(g.Statistics))
 	for _, p := range m.patients() {
-		stats := m.view(p.node).Stats
+		stats := &m.view(p.node).Stats
 		if stats.Chain != r.Nodes[p.node].Chain {
 			return model.StatisticReading{}, p.node + " has not reported yet"
 		}

@@ -2,16 +2,14 @@ package rollout
 
 import (
 	"fmt"
-	"maps"
-	"reflect"
-	"slices"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 )
 
 // Step decides what follows from an event: the new state, which the caller stores, and then the actions, which it carries
-// out. It is pure: the same arguments give the same results, and r is not changed.
+// out. It is pure: the same arguments give the same results, and r is not changed. What a step does not change the state returned shares with r, so
+// that neither may be changed afterwards.
 //
 // Commands that do not fit the phase give a *model.Error of kind model.ErrPrecondition; a command whose effect is there
 // already changes nothing and is no error. Observe gives an error only for a rollout whose selectors do not parse. With
@@ -20,7 +18,7 @@ func Step(r model.Rollout, ev Event, now time.Time) (model.Rollout, []Action, er
 	if err := check(r); err != nil {
 		return r, nil, err
 	}
-	m := machine{state: r.Clone(), now: now.Round(0).UTC()}
+	m := machine{state: own(r), now: now.Round(0).UTC()}
 	changed, err := m.handle(ev)
 	if err != nil || !changed {
 		return r, nil, err
@@ -41,23 +39,6 @@ func New(name string, layer model.Layer, spec model.RolloutSpec, by By, now time
 	}
 	r.History = []model.Transition{{At: now, Phase: r.Phase, Wave: r.Wave, Message: because("started", by.Reason), Actor: by.Actor}}
 	return r
-}
-
-// Changed says whether after must be written where before was: whether they differ in more than SeenAt and a deadline that stands still, which
-// is one that moves with it, or SeenAt has gone on by SeenEvery.
-func Changed(before, after model.Rollout) bool {
-	if after.SeenAt.Sub(before.SeenAt).Abs() >= SeenEvery {
-		return true
-	}
-	passed := after.SeenAt.Sub(before.SeenAt)
-	before.SeenAt = after.SeenAt
-	if i := after.Wave; passed != 0 && i >= 0 && i == before.Wave && i < len(before.Waves) && i < len(after.Waves) {
-		if before.Waves[i].Deadline.Add(passed).Equal(after.Waves[i].Deadline) {
-			before.Waves = slices.Clone(before.Waves)
-			before.Waves[i].Deadline = after.Waves[i].Deadline
-		}
-	}
-	return !reflect.DeepEqual(before, after)
 }
 
 // check refuses a state that no step can have made, rather than to act on it.
@@ -84,10 +65,16 @@ func check(r model.Rollout) error {
 type machine struct {
 	state   model.Rollout
 	now     time.Time
-	views   map[string]NodeView
+	views   map[string]*NodeView
 	actions []Action
-	// ids is what nodes has worked out; nil when a node came or went.
-	ids []string
+	// picture is the views in the order in which they came.
+	picture []NodeView
+	// seated is what seats has worked out; nil when a node came or went.
+	seated []seat
+	// ownNodes: state.Nodes is this step's own, and no longer that of the state before.
+	ownNodes bool
+	// split is the last hash of a split chain that was worked out.
+	split splitMemo
 	// assigned is where in actions a node's is.
 	assigned map[string]int
 	// frozen, emergency, unsettled and elsewhere are those of the observation.
@@ -152,36 +139,15 @@ func (m *machine) active() bool {
 // wave is the current wave. There is one in every active phase.
 func (m *machine) wave() *model.WaveState { return &m.state.Waves[m.state.Wave] }
 
+// gives is ReleaseFor.
+func (m *machine) gives(id string) (model.ReleaseID, bool) {
+	if m.state.Undoes == "" {
+		return m.state.Spec.Release, true
+	}
+	return ReleaseFor(m.state, id)
+}
+
 func (m *machine) waveSpec() model.WaveSpec { return m.state.Spec.Waves[m.state.Wave] }
-
-// nodes are the ids in the state, sorted, so that actions and messages do not depend on the order of a map.
-func (m *machine) nodes() []string {
-	if m.ids == nil {
-		m.ids = slices.Sorted(maps.Keys(m.state.Nodes))
-	}
-	return m.ids
-}
-
-// set stores a node's progress; Since follows State.
-func (m *machine) set(id string, p model.NodeProgress) {
-	if m.state.Nodes == nil {
-		m.state.Nodes = map[string]model.NodeProgress{}
-	}
-	was, known := m.state.Nodes[id]
-	if was.State != p.State {
-		p.Since = m.now
-	}
-	if !known {
-		m.ids = nil
-	}
-	m.state.Nodes[id] = p
-}
-
-// forget takes a node out of the state.
-func (m *machine) forget(id string) {
-	delete(m.state.Nodes, id)
-	m.ids = nil
-}
 
 // assign asks for one assignment a node: within a step the last word stands.
 func (m *machine) assign(id string, release model.ReleaseID, cohort model.Cohort) {

@@ -37,7 +37,7 @@ func order(rollout, node string) uint64 {
 
 // candidate is a node that a wave may take.
 type candidate struct {
-	view NodeView
+	view *NodeView
 	// again: an earlier wave moved it with another cohort. Such a node is taken before others: what a wave widens is first what is there.
 	again bool
 	// tier: a lower one is taken first, so that a wave proves as much as it can.
@@ -55,7 +55,7 @@ const (
 	tierCannotReport
 )
 
-func tierOf(v NodeView) tier {
+func tierOf(v *NodeView) tier {
 	switch {
 	case !v.Reports:
 		return tierCannotReport
@@ -91,17 +91,17 @@ type survey struct {
 func (m *machine) survey() survey {
 	s := survey{skipped: map[string]string{}, passed: map[string]string{}}
 	cohort := m.waveSpec().Cohort
-	for id, p := range m.state.Nodes {
-		switch {
-		case !taken(p):
+	for i := range m.seats() {
+		switch p, id := &m.seated[i].p, m.seated[i].id; {
+		case !taken(*p):
 		case p.State != model.NodeSkipped && p.Cohort != cohort:
-			s.candidates = append(s.candidates, candidate{view: m.view(id), again: true, place: order(m.state.Name, id)})
+			s.candidates = append(s.candidates, candidate{view: m.seated[i].view, again: true, place: order(m.state.Name, id)})
 		default:
 			s.reached++
 		}
 	}
 	for id, v := range m.views {
-		if Holds(m.state, id) || !m.targets(v) {
+		if p, held := m.state.Nodes[id]; held && taken(p) || !m.targets(v) {
 			continue
 		}
 		switch {
@@ -138,7 +138,7 @@ func first(a, b bool) int {
 }
 
 // targets says whether a node belongs to the target by what it is now.
-func (m *machine) targets(v NodeView) bool {
+func (m *machine) targets(v *NodeView) bool {
 	if m.state.Undoes != "" {
 		_, ok := m.state.Restore[v.ID]
 		return ok
@@ -208,11 +208,11 @@ func (m *machine) chosen(c candidate) model.NodeProgress {
 }
 
 // atWaveStart is a node as its wave takes it, with what it must be able to go back to.
-func (m *machine) atWaveStart(v NodeView) model.NodeProgress {
+func (m *machine) atWaveStart(v *NodeView) model.NodeProgress {
 	cohort := m.waveSpec().Cohort
 	p := model.NodeProgress{
 		State: model.NodeFetching, Wave: m.state.Wave, Since: m.now,
-		From: v.Assigned, FromGiven: v.Given, Chain: model.SplitHash(v.CurrentChain, v.TargetChain, cohort), FromChain: v.CurrentChain,
+		From: v.Assigned, FromGiven: v.Given, Chain: m.splitHash(v.CurrentChain, v.TargetChain, cohort), FromChain: v.CurrentChain,
 		Cohort: cohort,
 	}
 	switch tierOf(v) {
@@ -238,10 +238,10 @@ func notCounted(p model.NodeProgress, reason string) model.NodeProgress {
 
 // replaceSkipped keeps in the state who cannot be taken now, and forgets who could not be taken before.
 func (m *machine) replaceSkipped(skipped map[string]string) {
-	for _, id := range m.nodes() {
-		if p := m.state.Nodes[id]; p.State == model.NodeSkipped && !taken(p) {
-			if _, still := skipped[id]; !still {
-				m.forget(id)
+	for _, s := range m.seats() {
+		if s.p.State == model.NodeSkipped && !taken(s.p) {
+			if _, still := skipped[s.id]; !still {
+				m.forget(s.id)
 			}
 		}
 	}
@@ -295,8 +295,8 @@ func (m *machine) recount() []string {
 
 // proved says whether a node of an earlier wave serves the release.
 func (m *machine) proved() bool {
-	for _, p := range m.state.Nodes {
-		if !p.Uncounted && p.Wave >= 0 && p.Wave < m.state.Wave && p.State == model.NodeServing {
+	for i := range m.seats() {
+		if p := &m.seated[i].p; !p.Uncounted && p.Wave >= 0 && p.Wave < m.state.Wave && p.State == model.NodeServing {
 			return true
 		}
 	}
@@ -306,13 +306,12 @@ func (m *machine) proved() bool {
 // assignAgain asks for assignments that are not in the rows yet, and names their nodes.
 func (m *machine) assignAgain() []string {
 	var lost []string
-	for _, id := range m.nodes() {
-		p := m.state.Nodes[id]
-		v, known := m.views[id]
-		if !known || !moved(p) || (p.State != model.NodeMoving && p.State != model.NodeAway) {
+	for i := range m.seats() {
+		id, p, v := m.seated[i].id, &m.seated[i].p, m.seated[i].view
+		if !m.seated[i].known || !moved(*p) || (p.State != model.NodeMoving && p.State != model.NodeAway) {
 			continue
 		}
-		if release, ok := ReleaseFor(m.state, id); ok && !m.inRow(p, v) {
+		if release, ok := m.gives(id); ok && !m.inRow(p, v) {
 			m.assign(id, release, p.Cohort)
 			lost = append(lost, id)
 		}

@@ -46,7 +46,7 @@ func (s *Service) unsettled(e *entry, picture []*node) int {
 			Reports: n.row.Reports, Given: len(n.row.Assigned) > 0, Serving: n.row.Serving, CurrentChain: n.chain.Hash, Ledger: n.row.Ledger,
 			Connected: n.connected(), Silent: s.silent(n, now),
 		}
-		if rollout.Unsettled(view) || onTheirWay[id] && rollout.Present(view) {
+		if rollout.Unsettled(&view) || onTheirWay[id] && rollout.Present(&view) {
 			count++
 		}
 	}

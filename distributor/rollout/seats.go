@@ -1,0 +1,56 @@
+package rollout
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// seat is a node in the state with what is known of it, so that what looks at each node of a large rollout, time and again in one step, looks it
+// up once.
+type seat struct {
+	id string
+	p  model.NodeProgress
+	// view is that of machine.view; known is whether the caller knows the node.
+	view  *NodeView
+	known bool
+}
+
+// seats are the nodes in the state, sorted by id, so that actions and messages do not depend on the order of a map. The slice stays what it is
+// until a node comes or goes; set changes it in place.
+func (m *machine) seats() []seat {
+	if m.seated == nil {
+		m.seated = m.takeSeats()
+	}
+	return m.seated
+}
+
+func (m *machine) takeSeats() []seat {
+	seats := make([]seat, 0, len(m.state.Nodes))
+	// The picture mostly comes sorted, and has every node of the state.
+	for i := range m.picture {
+		v := &m.picture[i]
+		if i > 0 && m.picture[i-1].ID >= v.ID {
+			break
+		}
+		if p, held := m.state.Nodes[v.ID]; held {
+			seats = append(seats, seat{id: v.ID, p: p, view: v, known: true})
+		}
+	}
+	if len(seats) == len(m.state.Nodes) {
+		return seats
+	}
+	seats = seats[:0]
+	for _, id := range slices.Sorted(maps.Keys(m.state.Nodes)) {
+		_, known := m.views[id]
+		seats = append(seats, seat{id: id, p: m.state.Nodes[id], view: m.view(id), known: known})
+	}
+	return seats
+}
+
+// find is where a node sits among sorted seats.
+func find(seats []seat, id string) (int, bool) {
+	return slices.BinarySearchFunc(seats, id, func(s seat, id string) int { return strings.Compare(s.id, id) })
+}
