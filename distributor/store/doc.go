@@ -10,7 +10,7 @@
 //	releases/NAME/HASH          a release; never changed
 //	release-order/SEQ           NAME@HASH, for lists of all
 //	release-names/NAME/SEQ      HASH, for lists of one name
-//	rollouts/NAME               a rollout, replaced by compare-and-swap on its mod revision
+//	rollouts/NAME               a rollout (rolloutValue), replaced by compare-and-swap on its mod revision
 //	rollout-order/SEQ           NAME
 //	nodes/ID                    the row of a node
 //	audit/SEQ                   an audit entry

@@ -17,7 +17,7 @@ func (s *Store) CreateRollout(ctx context.Context, rollout model.Rollout, entrie
 	}
 	revision, err := s.commit(ctx, entries, func(sequence int64) (change, error) {
 		rollout.Sequence = sequence
-		value, err := encode(object, rollout)
+		value, err := encodeRollout(rollout)
 		if err != nil {
 			return change{}, err
 		}
@@ -41,7 +41,7 @@ func (s *Store) CreateRollout(ctx context.Context, rollout model.Rollout, entrie
 // it is not, model.ErrNotFound when there is no such rollout.
 func (s *Store) UpdateRollout(ctx context.Context, rollout model.Rollout, revision int64, entries []model.AuditEntry) (int64, error) {
 	object := "rollout/" + rollout.Name
-	value, err := encode(object, rollout)
+	value, err := encodeRollout(rollout)
 	if err != nil {
 		return 0, err
 	}
@@ -75,8 +75,8 @@ func (s *Store) GetRollout(ctx context.Context, name string) (model.Rollout, int
 	if len(got.Kvs) == 0 {
 		return model.Rollout{}, 0, notFound(object)
 	}
-	var rollout model.Rollout
-	return rollout, got.Kvs[0].ModRevision, decode(rollouts+name, got.Kvs[0].Value, &rollout)
+	rollout, err := decodeRollout(rollouts+name, got.Kvs[0].Value)
+	return rollout, got.Kvs[0].ModRevision, err
 }
 
 // ListRollouts returns rollouts, newest first, and the cursor of the next page; 0 after the last.
@@ -91,8 +91,8 @@ func (s *Store) ListRollouts(ctx context.Context, cursor int64, limit int) ([]mo
 	}
 	found := make([]model.Rollout, 0, len(keys))
 	err = s.each(ctx, "rollouts", keys, func(key string, value []byte, _ int64) error {
-		var rollout model.Rollout
-		if err := decode(key, value, &rollout); err != nil {
+		rollout, err := decodeRollout(key, value)
+		if err != nil {
 			return err
 		}
 		found = append(found, rollout)

@@ -10,13 +10,17 @@ import (
 )
 
 // schemaVersion is the layout of keys and values that this version of waft reads and writes.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // migration brings the data from one version to the next. It must do no harm when it is run again after it was cut short.
 type migration func(ctx context.Context, client *clientv3.Client) error
 
 // migrations[n-1] leads from version n to n+1.
-var migrations []migration
+var migrations = []migration{packedRollouts}
+
+// packedRollouts leads to version 2, in which rollouts are stored as rolloutValue has them. Those of version 1 are read as they are; the version
+// keeps them from a waft that would find no nodes in those of today.
+func packedRollouts(context.Context, *clientv3.Client) error { return nil }
 
 // schema is the value of schemaKey.
 type schema struct {
