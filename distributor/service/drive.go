@@ -246,6 +246,9 @@ func (s *Service) settle(e *entry, changed bool) []string {
 			n.duty = duty{}
 			s.direct(n)
 		}
+		if n.outlook.of == e {
+			n.outlook = outlook{}
+		}
 		if len(n.row.Assigned) == 0 && n.connected() {
 			// It came too late for the last wave.
 			s.joiners[n] = struct{}{}
@@ -285,8 +288,10 @@ func (s *Service) setDuties(e *entry) []string {
 		if !slices.EqualFunc(n.duty.prefetch, want.prefetch, func(a, b model.Module) bool { return a.Digest == b.Digest && a.Artifact == b.Artifact }) {
 			told = append(told, n.row.ID)
 		}
-		n.duty = want
-		s.direct(n)
+		same := want.statistics == n.duty.statistics && slices.Equal(want.names, n.duty.names)
+		if n.duty = want; !same {
+			s.direct(n)
+		}
 	}
 	return told
 }
@@ -296,17 +301,13 @@ func comparesNow(r model.Rollout) bool {
 	return r.Wave >= 0 && r.Wave < len(r.Spec.Waves) && slices.ContainsFunc(r.Spec.Waves[r.Wave].Gates, model.GateSpec.Compares)
 }
 
-// prefetch are the modules that a node should have on disk before a rollout moves it; mu is held.
+// prefetch are the modules that a node should have on disk before a rollout moves it; they are shared. mu is held.
 func (s *Service) prefetch(e *entry, n *node) []model.Module {
-	release, wanted := rollout.Prefetch(e.state, n.row.ID)
-	if !wanted {
+	// What Prefetch gives is what the picture was made with, too.
+	if _, wanted := rollout.Prefetch(e.state, n.row.ID); !wanted {
 		return nil
 	}
-	chain, err := s.renderNode(with(s.base(n), e.state.Layer, release), beside(n.row.Split, e.state.Layer))
-	if err != nil {
-		return nil
-	}
-	return modulesOf(chain)
+	return s.outlookOf(e, n).modules
 }
 
 // reload replaces a rollout by what the store has. What was cut short is decided again by the next step.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
 )
 
 // entry is a rollout in memory. The drive loop alone replaces what is in it, under Service.mu; state is never changed in
@@ -18,6 +19,10 @@ type entry struct {
 	// members are the nodes that the target matches, as of fleet.
 	members []*node
 	fleet   int64
+	// picture is the memory of the last picture of the fleet; the drive loop's own.
+	picture []rollout.NodeView
+	// concerns is what concerned has worked out.
+	concerns concerns
 	// told is the newest command that changed it, and when that could be seen.
 	told struct {
 		by      Actor
@@ -47,6 +52,7 @@ func (e *entry) running() bool { return !e.state.Phase.Ended() }
 // slim forgets of an ended rollout what only grows with the fleet: nodes are looked up in the store when somebody asks.
 func (e *entry) slim() {
 	e.members, e.blocker, e.asked = nil, nil, nil
+	e.picture, e.concerns = nil, concerns{}
 	e.state.Nodes, e.state.Restore, e.state.History = nil, nil, nil
 	e.state.Waves = slices.Clone(e.state.Waves)
 	for i, w := range e.state.Waves {
@@ -123,29 +129,6 @@ func (s *Service) matching(target model.Selector) []*node {
 	}
 	sortNodes(nodes)
 	return nodes
-}
-
-// concerned are the members and every other node that the rollout has in its state; mu is held.
-func (s *Service) concerned(e *entry) []*node {
-	members := s.membersOf(e)
-	in := make(map[string]struct{}, len(members))
-	for _, n := range members {
-		in[n.row.ID] = struct{}{}
-	}
-	var others []*node
-	for id := range e.state.Nodes {
-		if _, member := in[id]; member {
-			continue
-		}
-		if n := s.nodes[id]; n != nil {
-			others = append(others, n)
-		}
-	}
-	if len(others) == 0 {
-		return members
-	}
-	sortNodes(others)
-	return slices.Concat(members, others)
 }
 
 func rowsOf(nodes []*node) []model.Node {

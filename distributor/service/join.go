@@ -24,6 +24,10 @@ func (s *Service) welcome(ctx context.Context) {
 		joiners = append(joiners, n)
 		delete(s.joiners, n)
 	}
+	if len(joiners) == 0 {
+		s.mu.Unlock()
+		return
+	}
 	sortNodes(joiners)
 	w := &welcomer{service: s, grants: map[string]map[model.Layer]rollout.Grant{}}
 	for _, e := range s.rollouts {

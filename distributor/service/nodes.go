@@ -35,6 +35,8 @@ type node struct {
 	givenChain model.Chain
 	// duty is what the running rollout asks of the node.
 	duty duty
+	// outlook is what the rollout that was stepped last says of its chains.
+	outlook outlook
 
 	sessions map[*Session]struct{}
 	// joinAfter is until when a node that does not report waits for its baseline, and a rollout that begins waits to hear

@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/rollout"
@@ -11,7 +13,8 @@ import (
 // maxChecks is how often a picture is taken anew because it held chains that nobody had checked.
 const maxChecks = 4
 
-// observation is the picture of the fleet that a rollout is stepped with.
+// observation is the picture of the fleet that a rollout is stepped with. It is good until the next: its memory is used again. The drive loop
+// alone calls it.
 func (s *Service) observation(ctx context.Context, e *entry) (rollout.Observe, error) {
 	for range maxChecks {
 		event, unchecked := s.look(e)
@@ -35,11 +38,15 @@ func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
 	nodes := s.concerned(e)
 	unchecked := map[string]model.Chain{}
 	held := s.holders(e)
-	event := rollout.Observe{Nodes: make([]rollout.NodeView, 0, len(nodes))}
-	for _, n := range nodes {
-		view := s.viewOf(e, n, unchecked)
-		view.HeldBy = held[n.row.ID]
-		event.Nodes = append(event.Nodes, view)
+	now, since := s.now(), time.Time{}
+	if wave, watched := watchedWave(e.state); watched {
+		since = e.state.Waves[wave].MovedAt
+	}
+	e.picture = slices.Grow(e.picture[:0], len(nodes))[:len(nodes)]
+	event := rollout.Observe{Nodes: e.picture}
+	for i, n := range nodes {
+		s.viewInto(&e.picture[i], e, n, now, since, unchecked)
+		e.picture[i].HeldBy = held[n.row.ID]
 	}
 	event.Frozen, event.Elsewhere = frozen, e.readings()
 	event.Emergency = s.lastEmergency()
@@ -57,66 +64,67 @@ func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
 
 // viewOf is one node as a rollout sees it; mu is held.
 func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) rollout.NodeView {
-	now := s.now()
-	stats, came := n.counts.get()
-	view := rollout.NodeView{
+	var view rollout.NodeView
+	wave, watched := watchedWave(e.state)
+	since := time.Time{}
+	if watched {
+		since = e.state.Waves[wave].MovedAt
+	}
+	s.viewInto(&view, e, n, s.now(), since, unchecked)
+	return view
+}
+
+// viewInto is viewOf for many nodes: what is the same for all of them is worked out before, and the view, which is large, is made where it stays.
+// since is when the nodes of the wave were moved that is watched; zero: none is.
+func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, now, since time.Time, unchecked map[string]model.Chain) {
+	*view = rollout.NodeView{
 		ID: n.row.ID, Labels: n.row.Labels,
-		Connected: n.connected(), Silent: s.silent(n, now), Reports: n.row.Reports,
+		Connected: n.connected(), Reports: n.row.Reports,
 		Assigned: n.row.Assigned[e.state.Layer], Given: len(n.row.Assigned) > 0,
 		Split:        n.row.Split,
 		CurrentChain: n.chain.Hash,
-		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts, Stats: stats,
+		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts,
 	}
+	if !view.Connected {
+		view.Silent = s.silent(n, now)
+	}
+	var came time.Time
+	view.Stats, came = n.counts.get()
 	if isolated := n.given.Isolated; isolated != nil {
 		view.Isolated = isolated.Reason // once it is durable
 	}
-	if wave, watched := watchedWave(e.state); watched {
-		view.Lately = n.lately.read(e.state.Waves[wave].MovedAt, stats, came)
+	if !since.IsZero() {
+		view.Lately = n.lately.read(since, view.Stats, came)
 	}
-	if testsSomewhere(e.state) {
-		view.CannotSplit = cannotSplit(n.row, e.state.Layer)
+	o := s.outlookOf(e, n)
+	view.CannotSplit = o.cannotSplit
+	if !o.gives {
+		return
 	}
-	release, gives := rollout.ReleaseFor(e.state, n.row.ID)
-	if !gives {
-		return view
+	if o.split {
+		view.CurrentChain, view.RowChain = o.rest, n.chain.Hash
 	}
-	left := beside(n.row.Split, e.state.Layer)
-	if left != n.row.Split {
-		rest, err := s.renderNode(n.row.Assigned, left)
-		if err != nil {
-			view.Unloadable = fmt.Sprintf("the chain of its other requests cannot be rendered: %v", err)
-			return view
-		}
-		view.CurrentChain, view.RowChain = rest.Hash, n.chain.Hash
+	view.FromChain = o.fromChain
+	if o.failed != "" {
+		view.Unloadable = o.failed
+		return
 	}
-	progress, held := e.state.Nodes[n.row.ID]
-	if held && progress.FromGiven {
-		if from, err := s.renderNode(with(n.row.Assigned, e.state.Layer, progress.From), left); err == nil {
-			view.FromChain = from.Hash
-		}
-	}
-	chain, err := s.renderNode(with(s.base(n), e.state.Layer, release), left)
-	if err != nil {
-		view.Unloadable = fmt.Sprintf("the chain it would run cannot be rendered: %v", err)
-		return view
-	}
-	view.TargetChain = chain.Hash
-	view.Fetched = hasAll(chain, n.fetched)
-	if !progress.MovedAt.IsZero() {
+	view.TargetChain = o.target.Hash
+	view.Fetched = hasAll(o.target, n.fetched)
+	if moved := e.state.Nodes[n.row.ID].MovedAt; !moved.IsZero() {
 		// It was checked before it was moved. It is assigned when the row is durable: until then the rollout does not go on.
 		view.Assigned, view.Split = n.given.Assigned[e.state.Layer], n.given.Split
-		return view
+		return
 	}
-	verdict, checked := s.verdicts[chain.Hash]
+	verdict, checked := s.verdicts[o.target.Hash]
 	switch {
 	case !checked:
-		unchecked[chain.Hash] = chain
+		unchecked[o.target.Hash] = o.target
 	case verdict != nil:
 		view.Unloadable = fmt.Sprintf("the chain it would run is not valid: %v", verdict)
 	default:
-		view.Unloadable = unloadable(n.row.EnvoyVersion, chain)
+		view.Unloadable = o.unloadable
 	}
-	return view
 }
 
 // checkAll checks chains and keeps the verdicts.

@@ -1,0 +1,128 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
+
+// BenchmarkDecision takes one decision about a fleet in wave 5 of 10, all but the store: the picture, the step, the duties. Soaking changes nothing
+// of the state; in Moving a tenth of the wave's nodes have another state than the decision before saw.
+func BenchmarkDecision(b *testing.B) {
+	for _, n := range []int{100, 1000, 10000} {
+		for _, news := range []bool{false, true} {
+			name := "Soaking"
+			if news {
+				name = "Moving"
+			}
+			b.Run(fmt.Sprintf("%s/nodes=%d", name, n), func(b *testing.B) { benchmarkDecision(b, n, news) })
+		}
+	}
+}
+
+// nowhere stores nothing, in no time.
+type nowhere struct{ Store }
+
+func (nowhere) UpdateRollout(_ context.Context, _ model.Rollout, revision int64, _ []model.AuditEntry) (int64, error) {
+	return revision + 1, nil
+}
+
+func (nowhere) PutNodes(context.Context, []model.Node, []model.AuditEntry) error { return nil }
+
+// noModules have no schemas.
+type noModules struct{ Modules }
+
+func (noModules) Schema(context.Context, model.Module) ([]byte, error) { return nil, nil }
+
+func benchmarkDecision(b *testing.B, count int, news bool) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	s, err := New(Config{Store: nowhere{}, Modules: noModules{}, Now: func() time.Time { return now }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.phase, s.startedAt = phaseReady, now.Add(-time.Hour)
+	ids := map[string]model.ReleaseID{}
+	for _, name := range []string{"before", "after"} {
+		digest := model.Digest([]byte(name))
+		r, err := model.Seal(model.Release{ID: model.ReleaseID{Name: name}, Filters: []model.FilterSpec{{Name: "authz",
+			Module: &model.Module{Artifact: digest, Digest: digest, Size: 1000, Envoys: []string{"envoy-1.36", "envoy-1.40"}}}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.releases[r.ID], ids[name] = r, r.ID
+	}
+	for i := range count {
+		n := newNode(model.Node{ID: fmt.Sprintf("node-%05d.cluster.example", i), Labels: map[string]string{"env": "prod", "zone": "a"}, EnvoyVersion: "1.40.0",
+			AgentVersion: "1.0.0", Reports: true, Splits: true, Assigned: map[model.Layer]model.ReleaseID{model.LayerGlobal: ids["before"]}, Generation: 1})
+		if err := s.publish(n); err != nil {
+			b.Fatal(err)
+		}
+		n.row.Ledger, n.row.Serving = model.LedgerEntry{Chain: n.chain.Hash, State: model.ChainServing}, n.chain.Hash
+		n.given = n.row
+		n.fetched = map[string]struct{}{model.Digest([]byte("after")): {}}
+		n.sessions[&Session{service: s, node: n, reports: true, directives: make(chan Directive, 1), done: make(chan struct{})}] = struct{}{}
+		s.nodes[n.row.ID] = n
+	}
+	s.fleet++
+	spec := model.RolloutSpec{Release: ids["after"], Selector: "env=prod"}
+	for wave := range 10 {
+		soak := time.Duration(0)
+		if wave == 4 {
+			soak = time.Hour
+		}
+		spec.Waves = append(spec.Waves, model.WaveSpec{Percent: 10 * (wave + 1), Soak: soak,
+			Gates: []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{Max: 0.5, MinSamples: 1}}}})
+	}
+	e, err := newEntry(rollout.New("r", model.LayerGlobal, spec, rollout.By{Actor: "mo"}, now), 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.adopt(e, e.state, 1)
+	for e.state.Phase != model.RolloutSoaking || e.state.Wave != 4 {
+		now = now.Add(time.Second)
+		if s.observe(b.Context(), e); !e.running() {
+			b.Fatalf("it ended: %s", e.state.Message)
+		}
+		for _, n := range s.nodes {
+			if n.row.Serving != n.chain.Hash {
+				s.report(n, ChainReport{Chain: n.chain.Hash, State: model.ChainServing, Serving: n.chain.Hash})
+			}
+			n.counts.stats, n.counts.came = model.Statistics{Chain: n.chain.Hash, Requests: 10}, now
+		}
+		if err := s.flushAll(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var flapping []*node
+	if news {
+		for _, id := range e.state.Waves[4].Nodes[:max(count/100, 1)] {
+			flapping = append(flapping, s.nodes[id])
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		written := e.written.Nodes
+		for _, n := range flapping {
+			// One that says that it serves nothing is Moving again, until it says that it does.
+			if n.row.Serving == "" {
+				n.row.Serving = n.chain.Hash
+			} else {
+				n.row.Serving = ""
+			}
+			n.version++
+			n.stored++
+		}
+		s.observe(b.Context(), e)
+		if same := fmt.Sprintf("%p", written) == fmt.Sprintf("%p", e.written.Nodes); same == news {
+			b.Fatalf("the nodes in the state are the same: %t", same)
+		}
+		if !e.running() {
+			b.Fatalf("it ended: %s", e.state.Message)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package service
+
+import (
+	"fmt"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
+
+// outlook is what a rollout's picture says of a node's chains: what is rendered from its row, from the release that it would be given, and from the
+// one that it would go back to. It is worked out again only when one of these has changed, which between two decisions is so of few nodes.
+type outlook struct {
+	// of, version (of the row), from and fromGiven are what it was worked out from. Releases are known by their content, so that what they render
+	// to stays the same. Nil: it was never worked out.
+	of        *entry
+	version   uint64
+	from      model.ReleaseID
+	fromGiven bool
+
+	// rest is the hash of the chain of the other requests, where the node tests a release of the rollout's layer; split says that it does.
+	rest  string
+	split bool
+	// fromChain is the hash of the chain that it would go back to; empty for none.
+	fromChain string
+	// target is the chain that it would run, modules those of it. gives is false where the rollout gives it nothing.
+	target  model.Chain
+	modules []model.Module
+	gives   bool
+	// unloadable says why its Envoy cannot load target, cannotSplit why it cannot run two chains; empty where they can.
+	unloadable, cannotSplit string
+	// failed says why it cannot be rendered; empty where it can.
+	failed string
+}
+
+// outlookOf is the outlook of a node in a rollout; mu is held, and what is returned is good for as long.
+func (s *Service) outlookOf(e *entry, n *node) *outlook {
+	progress := e.state.Nodes[n.row.ID]
+	o := &n.outlook
+	if o.of == e && o.version == n.version && o.from == progress.From && o.fromGiven == progress.FromGiven {
+		return o
+	}
+	*o = s.workOut(e, n, progress)
+	if o.failed != "" || !model.Given(n.row.Assigned) {
+		// It may be rendered the next time; and what a node without a release is given depends on what is disabled then.
+		o.of = nil
+	}
+	return o
+}
+
+func (s *Service) workOut(e *entry, n *node, progress model.NodeProgress) outlook {
+	o := outlook{of: e, version: n.version, from: progress.From, fromGiven: progress.FromGiven}
+	if testsSomewhere(e.state) {
+		o.cannotSplit = cannotSplit(n.row, e.state.Layer)
+	}
+	var release model.ReleaseID
+	if release, o.gives = rollout.ReleaseFor(e.state, n.row.ID); !o.gives {
+		return o
+	}
+	left := beside(n.row.Split, e.state.Layer)
+	if o.split = left != n.row.Split; o.split {
+		rest, err := s.renderNode(n.row.Assigned, left)
+		if err != nil {
+			o.failed = fmt.Sprintf("the chain of its other requests cannot be rendered: %v", err)
+			o.split = false
+			return o
+		}
+		o.rest = rest.Hash
+	}
+	if progress.FromGiven {
+		if from, err := s.renderNode(with(n.row.Assigned, e.state.Layer, progress.From), left); err == nil {
+			o.fromChain = from.Hash
+		}
+	}
+	chain, err := s.renderNode(with(s.base(n), e.state.Layer, release), left)
+	if err != nil {
+		o.failed = fmt.Sprintf("the chain it would run cannot be rendered: %v", err)
+		return o
+	}
+	o.target, o.modules, o.unloadable = chain, modulesOf(chain), unloadable(n.row.EnvoyVersion, chain)
+	return o
+}
