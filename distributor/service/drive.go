@@ -23,6 +23,9 @@ const (
 	idleTick = rollout.MaxGap / 2
 	// failedDelay is from a step that could not be taken, such as while the store is away, to the next try.
 	failedDelay = time.Second
+	// maxRest bounds how long the loop rests after a round: as long as that has decided, without the store. So decisions about a fleet that takes
+	// long have half of one core at most, however many reports come; those of a small one are over before the next report is due.
+	maxRest = 200 * time.Millisecond
 	// checkTimeout bounds the reading of schemas for one step.
 	checkTimeout = 10 * time.Second
 )
@@ -34,7 +37,9 @@ func (s *Service) driveLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		due, left := s.drive.take()
 		if due {
+			s.spent = 0
 			s.driveAll(ctx)
+			s.drive.restFor(min(s.spent, maxRest))
 			// A command waits for one round at most.
 			select {
 			case command := <-s.commands:
@@ -139,7 +144,9 @@ func (s *Service) observe(ctx context.Context, e *entry) {
 	if err == nil {
 		_, err = s.step(ctx, e, event, nil)
 	}
-	s.decided(Decision{Took: time.Since(begun) - s.wrote, Wrote: s.wrote})
+	took := time.Since(begun) - s.wrote
+	s.spent += took
+	s.decided(Decision{Took: took, Wrote: s.wrote})
 	if err != nil && ctx.Err() == nil {
 		s.log.Error("a rollout could not be stepped; trying again", "rollout", e.state.Name, "after", failedDelay, "error", err)
 		s.drive.wake(failedDelay)

@@ -127,9 +127,10 @@ type Service struct {
 	asking sync.WaitGroup
 	// unsure are rollouts that may be in the store although storing them failed; the drive loop's own.
 	unsure map[string]struct{}
-	// decided is Config.Decided; wrote is what the step that is being taken has waited for the store; the drive loop's own.
-	decided func(Decision)
-	wrote   time.Duration
+	// decided is Config.Decided; wrote is what the step that is being taken has waited for the store, spent what the decisions of the round took
+	// without it; the drive loop's own.
+	decided      func(Decision)
+	wrote, spent time.Duration
 
 	// streams is taken before mu by what nodes' streams do (enter), so that at most one of them waits for mu: thousands come at once when
 	// a wave moves, and a decision, or the ledger, would have to wait for all that came before it.

@@ -9,6 +9,7 @@ import (
 type waker struct {
 	mu   sync.Mutex
 	due  time.Time // zero: not asked for
+	rest time.Time // before it no wake comes; zero: it comes when it is due
 	poke chan struct{}
 }
 
@@ -31,6 +32,13 @@ func (w *waker) wake(delay time.Duration) {
 	}
 }
 
+// restFor puts off every wake for a time: the loop has just worked, and what is asked for meanwhile can be done together.
+func (w *waker) restFor(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rest = time.Now().Add(d)
+}
+
 // take says whether the time has come, and forgets the request if so; else how long it is until then, or -1 when no wake
 // was asked for.
 func (w *waker) take() (bool, time.Duration) {
@@ -39,10 +47,10 @@ func (w *waker) take() (bool, time.Duration) {
 	if w.due.IsZero() {
 		return false, -1
 	}
-	if left := time.Until(w.due); left > 0 {
+	if left := max(time.Until(w.due), time.Until(w.rest)); left > 0 {
 		return false, left
 	}
-	w.due = time.Time{}
+	w.due, w.rest = time.Time{}, time.Time{}
 	return true, 0
 }
 
