@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"testing"
 	"time"
 
@@ -38,7 +39,9 @@ type noModules struct{ Modules }
 
 func (noModules) Schema(context.Context, model.Module) ([]byte, error) { return nil, nil }
 
-func benchmarkDecision(b *testing.B, count int, news bool) {
+// midway is a distributor whose nodes soak in wave 5 of 10 of a rollout. Nothing runs but what is called.
+func midway(b testing.TB, count int) (*Service, *entry) {
+	b.Helper()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	s, err := New(Config{Store: nowhere{}, Modules: noModules{}, Now: func() time.Time { return now }})
 	if err != nil {
@@ -97,6 +100,11 @@ func benchmarkDecision(b *testing.B, count int, news bool) {
 			b.Fatal(err)
 		}
 	}
+	return s, e
+}
+
+func benchmarkDecision(b *testing.B, count int, news bool) {
+	s, e := midway(b, count)
 	var flapping []*node
 	if news {
 		for _, id := range e.state.Waves[4].Nodes[:max(count/100, 1)] {
@@ -118,11 +126,64 @@ func benchmarkDecision(b *testing.B, count int, news bool) {
 			n.stored++
 		}
 		s.observe(b.Context(), e)
-		if same := fmt.Sprintf("%p", written) == fmt.Sprintf("%p", e.written.Nodes); same == news {
+		if same := reflect.ValueOf(written).UnsafePointer() == reflect.ValueOf(e.written.Nodes).UnsafePointer(); same == news {
 			b.Fatalf("the nodes in the state are the same: %t", same)
 		}
 		if !e.running() {
 			b.Fatalf("it ended: %s", e.state.Message)
 		}
+	}
+}
+
+// A decision that finds nothing new makes nothing anew for each node. That keeps it short in a large fleet, whatever the machine.
+func TestDecisionIsFrugal(t *testing.T) {
+	const count = 1000
+	s, e := midway(t, count)
+	s.observe(t.Context(), e)
+	if allocations := testing.AllocsPerRun(10, func() { s.observe(t.Context(), e) }); allocations > count/10 {
+		t.Errorf("a decision about %d nodes made %.0f allocations", count, allocations)
+	}
+}
+
+// What a picture says of a node is of its row as it is now, although most of it is kept from the picture before.
+func TestPictureFollowsRow(t *testing.T) {
+	s, e := midway(t, 10)
+	var n *node
+	for id := range s.nodes {
+		if !rollout.Holds(e.state, id) {
+			n = s.nodes[id]
+		}
+	}
+	view := func() rollout.NodeView {
+		event, err := s.observation(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range event.Nodes {
+			if v.ID == n.row.ID {
+				return v
+			}
+		}
+		t.Fatalf("%s is not in the picture", n.row.ID)
+		return rollout.NodeView{}
+	}
+	was := view()
+	if was.Unloadable != "" || was.CurrentChain == was.TargetChain || was.FromChain != "" {
+		t.Fatalf("its view is %+v", was)
+	}
+	s.introduce(n, NodeHello{Reports: true, Labels: n.row.Labels, EnvoyVersion: "1.30.0"})
+	if got := view(); got.Unloadable == "" {
+		t.Error("an Envoy that cannot load the module is not seen")
+	}
+	s.introduce(n, NodeHello{Reports: true, Labels: n.row.Labels, EnvoyVersion: "1.40.0"})
+	if _, err := s.assign(n, model.Layer("team/edge"), e.state.Spec.Release, true, model.Cohort{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := view(); got.Unloadable != "" || got.CurrentChain != n.chain.Hash {
+		t.Errorf("with another release its view is %+v", got)
+	}
+	n.fetched = nil
+	if view().Fetched {
+		t.Error("it has modules that it does not have")
 	}
 }

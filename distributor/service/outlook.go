@@ -41,8 +41,7 @@ func (s *Service) outlookOf(e *entry, n *node) *outlook {
 	}
 	*o = s.workOut(e, n, progress)
 	if o.failed != "" || !model.Given(n.row.Assigned) {
-		// It may be rendered the next time; and what a node without a release is given depends on what is disabled then.
-		o.of = nil
+		o.of = nil // it may be rendered the next time; and what a node without a release is given depends on what is disabled then
 	}
 	return o
 }
@@ -67,9 +66,11 @@ func (s *Service) workOut(e *entry, n *node, progress model.NodeProgress) outloo
 		o.rest = rest.Hash
 	}
 	if progress.FromGiven {
-		if from, err := s.renderNode(with(n.row.Assigned, e.state.Layer, progress.From), left); err == nil {
-			o.fromChain = from.Hash
+		from, err := s.renderNode(with(n.row.Assigned, e.state.Layer, progress.From), left)
+		if err != nil {
+			o.of = nil // it may be rendered the next time
 		}
+		o.fromChain = from.Hash
 	}
 	chain, err := s.renderNode(with(s.base(n), e.state.Layer, release), left)
 	if err != nil {
