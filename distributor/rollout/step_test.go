@@ -88,6 +88,18 @@ func TestChanged(t *testing.T) {
 	if !Changed(d.r, later) {
 		t.Error("a change was not seen")
 	}
+	later = d.r.Clone()
+	if Changed(d.r, later) {
+		t.Error("a copy is no change")
+	}
+	for id, p := range later.Nodes {
+		p.Reason = "x"
+		later.Nodes[id] = p
+		break
+	}
+	if !Changed(d.r, later) {
+		t.Error("a change of a node was not seen")
+	}
 }
 
 func TestPreconditionsNameTheRollout(t *testing.T) {
