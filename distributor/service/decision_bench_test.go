@@ -67,7 +67,7 @@ func midway(b testing.TB, count int) (*Service, *entry) {
 		n.row.Ledger, n.row.Serving = model.LedgerEntry{Chain: n.chain.Hash, State: model.ChainServing}, n.chain.Hash
 		n.given = n.row
 		n.fetched = map[string]struct{}{model.Digest([]byte("after")): {}}
-		n.sessions[&Session{service: s, node: n, reports: true, directives: make(chan Directive, 1), done: make(chan struct{})}] = struct{}{}
+		n.opened(&Session{service: s, node: n, reports: true, directives: make(chan Directive, 1), done: make(chan struct{})})
 		s.nodes[n.row.ID] = n
 	}
 	s.fleet++

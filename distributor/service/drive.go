@@ -314,7 +314,8 @@ func (s *Service) prefetch(e *entry, n *node) []model.Module {
 	if _, wanted := rollout.Prefetch(e.state, n.row.ID); !wanted {
 		return nil
 	}
-	return s.outlookOf(e, n).modules
+	progress := e.state.Nodes[n.row.ID]
+	return s.outlookOf(e, n, &progress).modules
 }
 
 // reload replaces a rollout by what the store has. What was cut short is decided again by the next step.

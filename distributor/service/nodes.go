@@ -39,6 +39,8 @@ type node struct {
 	outlook outlook
 
 	sessions map[*Session]struct{}
+	// reporting is how many of sessions report.
+	reporting int
 	// joinAfter is until when a node that does not report waits for its baseline, and a rollout that begins waits to hear
 	// whether it does, by the process's own clock.
 	joinAfter time.Time
@@ -122,9 +124,17 @@ type counts struct {
 }
 
 func (c *counts) get() (model.Statistics, time.Time) {
+	var stats model.Statistics
+	came := c.into(&stats)
+	return stats, came
+}
+
+// into writes the statistics where they are wanted, and gives when they came.
+func (c *counts) into(stats *model.Statistics) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.stats, c.came
+	*stats = c.stats
+	return c.came
 }
 
 // maxUnwritten is how many audit entries may wait with a row; more would not fit one transaction.

@@ -77,10 +77,12 @@ func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) ro
 // viewInto is viewOf for many nodes: what is the same for all of them is worked out before, and the view, which is large, is made where it stays.
 // since is when the nodes of the wave were moved that is watched; zero: none is.
 func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, now, since time.Time, unchecked map[string]model.Chain) {
+	progress := e.state.Nodes[n.row.ID]
+	o := s.outlookOf(e, n, &progress)
 	*view = rollout.NodeView{
 		ID: n.row.ID, Labels: n.row.Labels,
 		Connected: n.connected(), Reports: n.row.Reports,
-		Assigned: n.row.Assigned[e.state.Layer], Given: len(n.row.Assigned) > 0,
+		Assigned: o.assigned, Given: o.given,
 		Split:        n.row.Split,
 		CurrentChain: n.chain.Hash,
 		Ledger:       n.row.Ledger, Serving: n.row.Serving, Restarts: n.restarts,
@@ -88,15 +90,13 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, now, since
 	if !view.Connected {
 		view.Silent = s.silent(n, now)
 	}
-	var came time.Time
-	view.Stats, came = n.counts.get()
+	came := n.counts.into(&view.Stats)
 	if isolated := n.given.Isolated; isolated != nil {
 		view.Isolated = isolated.Reason // once it is durable
 	}
 	if !since.IsZero() {
 		view.Lately = n.lately.read(since, view.Stats, came)
 	}
-	o := s.outlookOf(e, n)
 	view.CannotSplit = o.cannotSplit
 	if !o.gives {
 		return
@@ -110,8 +110,8 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, now, since
 		return
 	}
 	view.TargetChain = o.target.Hash
-	view.Fetched = hasAll(o.target, n.fetched)
-	if moved := e.state.Nodes[n.row.ID].MovedAt; !moved.IsZero() {
+	view.Fetched = o.hasFetched(n.fetched)
+	if !progress.MovedAt.IsZero() {
 		// It was checked before it was moved. It is assigned when the row is durable: until then the rollout does not go on.
 		view.Assigned, view.Split = n.given.Assigned[e.state.Layer], n.given.Split
 		return

@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/rollout"
@@ -16,6 +17,9 @@ type outlook struct {
 	version   uint64
 	from      model.ReleaseID
 	fromGiven bool
+	// assigned is the release of the rollout's layer in the row, given whether it has any.
+	assigned model.ReleaseID
+	given    bool
 
 	// rest is the hash of the chain of the other requests, where the node tests a release of the rollout's layer; split says that it does.
 	rest  string
@@ -30,11 +34,23 @@ type outlook struct {
 	unloadable, cannotSplit string
 	// failed says why it cannot be rendered; empty where it can.
 	failed string
+
+	// fetched says whether the node has the modules of target, by the digests in fetchedOf, which is the node's map itself: it is never changed in
+	// place. Nil: it was not looked at.
+	fetched   bool
+	fetchedOf map[string]struct{}
 }
 
-// outlookOf is the outlook of a node in a rollout; mu is held, and what is returned is good for as long.
-func (s *Service) outlookOf(e *entry, n *node) *outlook {
-	progress := e.state.Nodes[n.row.ID]
+// hasFetched says whether the node has the modules of target.
+func (o *outlook) hasFetched(digests map[string]struct{}) bool {
+	if o.fetchedOf == nil || reflect.ValueOf(o.fetchedOf).UnsafePointer() != reflect.ValueOf(digests).UnsafePointer() {
+		o.fetched, o.fetchedOf = hasAll(o.target, digests), digests
+	}
+	return o.fetched
+}
+
+// outlookOf is the outlook of a node in a rollout, in which it has that progress; mu is held, and what is returned is good for as long.
+func (s *Service) outlookOf(e *entry, n *node, progress *model.NodeProgress) *outlook {
 	o := &n.outlook
 	if o.of == e && o.version == n.version && o.from == progress.From && o.fromGiven == progress.FromGiven {
 		return o
@@ -46,8 +62,9 @@ func (s *Service) outlookOf(e *entry, n *node) *outlook {
 	return o
 }
 
-func (s *Service) workOut(e *entry, n *node, progress model.NodeProgress) outlook {
+func (s *Service) workOut(e *entry, n *node, progress *model.NodeProgress) outlook {
 	o := outlook{of: e, version: n.version, from: progress.From, fromGiven: progress.FromGiven}
+	o.assigned, o.given = n.row.Assigned[e.state.Layer], len(n.row.Assigned) > 0
 	if testsSomewhere(e.state) {
 		o.cannotSplit = cannotSplit(n.row, e.state.Layer)
 	}

@@ -10,12 +10,7 @@ import (
 // connected says whether the node is there: a node that reports has an open report stream, any other an open stream of any
 // kind. mu is held.
 func (n *node) connected() bool {
-	for session := range n.sessions {
-		if session.reports || !n.row.Reports {
-			return true
-		}
-	}
-	return false
+	return n.reporting > 0 || !n.row.Reports && len(n.sessions) > 0
 }
 
 // presence is what is shown of it; mu is held.
@@ -75,4 +70,19 @@ func (s *Service) introduced(e *entry) bool {
 		}
 	}
 	return true
+}
+
+// opened and ended keep the node's open sessions; each is ended once. mu is held.
+func (n *node) opened(x *Session) {
+	n.sessions[x] = struct{}{}
+	if x.reports {
+		n.reporting++
+	}
+}
+
+func (n *node) ended(x *Session) {
+	delete(n.sessions, x)
+	if x.reports {
+		n.reporting--
+	}
 }

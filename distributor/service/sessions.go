@@ -135,7 +135,7 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 		}
 	}
 	session := &Session{service: s, node: n, reports: hello.Reports, directives: make(chan Directive, 1), done: make(chan struct{})}
-	n.sessions[session] = struct{}{}
+	n.opened(session)
 	n.lastSeen = now
 	s.back(n)
 	if hello.Reports {
@@ -340,7 +340,7 @@ func (s *Service) closeSession(x *Session) {
 	x.node.counts.mu.Lock()
 	x.closed = true
 	x.node.counts.mu.Unlock()
-	delete(x.node.sessions, x)
+	x.node.ended(x)
 	close(x.done)
 }
 
