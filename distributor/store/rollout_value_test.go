@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -128,5 +129,41 @@ func BenchmarkDecodeRollout(b *testing.B) {
 		if _, err := decodeRollout("key", []byte(value)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A rollout that an older waft stored is read, goes on, and is then kept from that waft.
+func TestRolloutOfSchemaVersion1(t *testing.T) {
+	client := embeddedClient(t)
+	if _, err := open(t.Context(), client, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := largeRollout(100)
+	old, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Put(t.Context(), rollouts+want.Name, string(old)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, message := range []string{"", "it goes on"} {
+		got, revision, err := s.GetRollout(t.Context(), want.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("it is read otherwise, after %q:\n%s", message, diff)
+		}
+		want.Message = "it goes on"
+		if _, err := s.UpdateRollout(t.Context(), want, revision, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := open(t.Context(), client, 1, nil); !errors.Is(err, model.ErrPrecondition) {
+		t.Errorf("a waft of schema version 1 opens it: %v", err)
 	}
 }
