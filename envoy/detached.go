@@ -29,6 +29,10 @@ func (p *Process) detach(cmd *exec.Cmd, file *os.File) (*Process, error) {
 	if err := ownSession(cmd); err != nil {
 		return nil, err
 	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(slices.Clip(cmd.Env), shapeVariable+"="+p.config.Shape)
 	cmd.Stdout, cmd.Stderr = file, file
 	from, err := file.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -72,18 +76,23 @@ func copyFrom(to io.Writer, path string, from int64) int64 {
 	return n
 }
 
+// shapeVariable is the variable of a detached Envoy's environment that holds ProcessConfig.Shape. It marks what was started here.
+const shapeVariable = "WAFT_ENVOY_SHAPE"
+
 // Left finds the Envoys that earlier processes started in config.Dir with Detached, and that still run; mostly none or one. The process
-// table is asked, so nothing has to be written that could be lost, or be of another process. Its log is read from now on. Of config, only
-// Dir and Log count.
-func Left(config ProcessConfig) ([]*Process, error) {
-	found, err := findDetached(config.Dir)
+// table is asked, so nothing has to be written that could be lost, or be of another process. A process counts when its admin address lies in
+// this very folder, in the file system that it sees itself: another container's folder may have the same name. It must be of this user, or of
+// the folder's owner, and carry the mark of Detached. Others that name the folder are passed over, and passed is told why; nil: nobody is.
+// Its log is read from now on. Of config, only Dir and Log count.
+func Left(config ProcessConfig, passed func(pid int, why string)) ([]*Process, error) {
+	found, err := findDetached(config.Dir, passed)
 	if err != nil {
 		return nil, err
 	}
 	var left []*Process
 	for _, f := range found {
 		p := newProcess(config)
-		p.child, p.environ = f.child, f.environ
+		p.child, p.shape = f.child, f.shape
 		var from int64
 		if info, err := os.Stat(filepath.Join(config.Dir, logFile)); err == nil {
 			from = info.Size()
@@ -94,28 +103,30 @@ func Left(config ProcessConfig) ([]*Process, error) {
 	return left, nil
 }
 
-// Variable is one of the environment of a process that Left has found; empty when it has none of that name.
-func (p *Process) Variable(name string) string {
-	for _, pair := range p.environ {
-		if value, ok := strings.CutPrefix(pair, name+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
+// Shape is the ProcessConfig.Shape with which a process was started that Left has found.
+func (p *Process) Shape() string { return p.shape }
 
-// found is a process that another one started, and its environment.
+// found is a process that another one started, and its shape.
 type found struct {
-	child   *child
-	environ []string
+	child *child
+	shape string
 }
 
-// detachedIn says whether a command line is that of an Envoy started in a folder.
-func detachedIn(argv []string, folder os.FileInfo) bool {
+// adminFolder is the folder of an Envoy's admin address by its command line; empty: it is no command line of Start's.
+func adminFolder(argv []string) string {
 	at := slices.Index(argv, "--admin-address-path")
 	if at < 0 || at+1 >= len(argv) || filepath.Base(argv[at+1]) != adminAddressFile {
-		return false
+		return ""
 	}
-	info, err := os.Stat(filepath.Dir(argv[at+1]))
-	return err == nil && os.SameFile(info, folder)
+	return filepath.Dir(argv[at+1])
+}
+
+// shapeOf is the shape in an environment; false: there is none, so that it is not of an Envoy that was started with Detached.
+func shapeOf(environ []string) (string, bool) {
+	for _, pair := range environ {
+		if shape, ok := strings.CutPrefix(pair, shapeVariable+"="); ok {
+			return shape, true
+		}
+	}
+	return "", false
 }

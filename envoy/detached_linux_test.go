@@ -25,7 +25,7 @@ func TestDetached(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := envoy.Start(t.Context(), binary, envoy.ProcessConfig{
-			Dir: dir, Bootstrap: bootstrap, Detached: true, Env: append(os.Environ(), "SHAPE=round"),
+			Dir: dir, Bootstrap: bootstrap, Detached: true, Shape: "round",
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +37,7 @@ func TestDetached(t *testing.T) {
 		select {}
 	}
 	dir := t.TempDir()
-	if left, err := envoy.Left(envoy.ProcessConfig{Dir: dir}); err != nil || len(left) > 0 {
+	if left, err := envoy.Left(envoy.ProcessConfig{Dir: dir}, nil); err != nil || len(left) > 0 {
 		t.Fatalf("%d Envoys in an empty folder, %v", len(left), err)
 	}
 	starter := exec.Command(os.Args[0], "-test.run", "^TestDetached$")
@@ -47,7 +47,7 @@ func TestDetached(t *testing.T) {
 	}
 	find := func() *envoy.Process {
 		t.Helper()
-		left, err := envoy.Left(envoy.ProcessConfig{Dir: dir})
+		left, err := envoy.Left(envoy.ProcessConfig{Dir: dir}, nil)
 		if err != nil || len(left) != 1 {
 			t.Fatalf("%d Envoys, %v", len(left), err)
 		}
@@ -58,11 +58,8 @@ func TestDetached(t *testing.T) {
 	if err := p.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.Variable("SHAPE"); got != "round" {
-		t.Errorf("SHAPE is %q", got)
-	}
-	if got := p.Variable("SHAP"); got != "" {
-		t.Errorf("SHAP is %q", got)
+	if got := p.Shape(); got != "round" {
+		t.Errorf("its shape is %q", got)
 	}
 	if other := find(); other.PID() != p.PID() {
 		t.Errorf("it is pid %d and pid %d", p.PID(), other.PID())
@@ -76,7 +73,7 @@ func TestDetached(t *testing.T) {
 	if lines := strings.Join(p.Log().Lines(), "\n"); !strings.Contains(lines, "exiting") {
 		t.Errorf("its last words are missing:\n%s", lines)
 	}
-	if left, err := envoy.Left(envoy.ProcessConfig{Dir: dir}); err != nil || len(left) > 0 {
+	if left, err := envoy.Left(envoy.ProcessConfig{Dir: dir}, nil); err != nil || len(left) > 0 {
 		t.Errorf("%d Envoys after its end, %v", len(left), err)
 	}
 }

@@ -59,6 +59,9 @@ type ProcessConfig struct {
 	// Detached has Envoy outlive this process: it gets a session of its own and writes its log itself, into the file in Dir. Left finds it
 	// again. Only Linux has that; it does not go with NoLogFile.
 	Detached bool
+	// Shape says, in the words of who starts a detached Envoy, what it is started with; Process.Shape tells it to who finds it. Others of this
+	// user can read it. It counts with Detached only.
+	Shape string
 }
 
 // Process is a running Envoy, with a process group of its own. All methods may be used concurrently.
@@ -67,7 +70,7 @@ type Process struct {
 	log     *Log
 	child   *child
 	started time.Time
-	environ []string      // of one that Left has found
+	shape   string        // of one that Left has found
 	done    chan struct{} // closed after err is set and the log file is closed
 	err     error
 }

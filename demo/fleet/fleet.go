@@ -311,7 +311,7 @@ func (n *Node) Envoys() ([]*envoy.Process, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, nil // the agent never got that far
 	}
-	return envoy.Left(envoy.ProcessConfig{Dir: dir})
+	return envoy.Left(envoy.ProcessConfig{Dir: dir}, nil)
 }
 
 // readJSON reads a file that another process writes by rename; ErrNotYet while it is not there.

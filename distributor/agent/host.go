@@ -80,9 +80,7 @@ func newHost(config Config) *host {
 // start starts Envoy as a child. Its shape is for later agents.
 func (h *host) start(ctx context.Context, bootstrap, shape string) (epoch int, err error) {
 	config := h.processConfig(bootstrap)
-	if config.Detached = h.config.LeaveEnvoy; config.Detached {
-		config.Env = append(os.Environ(), shapeVariable+"="+shape)
-	}
+	config.Detached, config.Shape = h.config.LeaveEnvoy, shape
 	process, err := envoy.Start(ctx, h.config.Envoy, config)
 	if err != nil {
 		return 0, err

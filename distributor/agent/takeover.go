@@ -13,9 +13,6 @@ import (
 	"github.com/waft-project/waft/envoy"
 )
 
-// shapeVariable is the variable of Envoy's environment by which a later agent knows whether it is what that agent would start.
-const shapeVariable = "WAFT_ENVOY_SHAPE"
-
 // shape names what an Envoy is started with: the build, its command line, and the flags that its bootstrap is made of. It leaves out
 // what is swapped while Envoy runs, and how this version of waft renders bootstraps: an upgrade of the agent alone is no reason to
 // start Envoy anew.
@@ -37,12 +34,12 @@ func (c Config) shape(version envoy.Version, slots []string) string {
 // takeOver takes over the Envoy that an earlier agent left running, if it has the shape, and ends all others of this state folder:
 // two would share the listening port. An empty shape is that of none.
 func (h *host) takeOver(shape string) (taken bool, err error) {
-	left, err := envoy.Left(h.processConfig(h.config.BootstrapOut))
+	left, err := envoy.Left(h.processConfig(h.config.BootstrapOut), h.passed)
 	if err != nil {
 		return false, err
 	}
 	for _, process := range left {
-		if !taken && shape != "" && process.Variable(shapeVariable) == shape {
+		if !taken && shape != "" && process.Shape() == shape {
 			taken = true
 			h.inherit(h.attach(process))
 			h.config.Log.Info("took over the Envoy that an earlier agent left", "pid", process.PID())
@@ -54,6 +51,11 @@ func (h *host) takeOver(shape string) (taken bool, err error) {
 		}
 	}
 	return taken, nil
+}
+
+// passed tells of a process that names the folder of this agent's Envoy and is another's.
+func (h *host) passed(pid int, why string) {
+	h.config.Log.Warn("a process names the folder of this agent's Envoy and is not that Envoy; it is left alone", "pid", pid, "reason", why)
 }
 
 // inherit notes that nobody watched the current life of Envoy from its start.
@@ -104,7 +106,7 @@ func StopEnvoy(config Config) error {
 	}
 	defer func() { _ = state.close() }() // the process's end would give the lock back as well
 	h := newHost(config)
-	left, err := envoy.Left(h.processConfig(""))
+	left, err := envoy.Left(h.processConfig(""), h.passed)
 	if err != nil {
 		return err
 	}
