@@ -133,6 +133,9 @@ func (d *driver) run(ctx context.Context) error {
 		}
 	}
 	d.abandon()
+	if d.config.LeaveEnvoy || d.config.Beside {
+		d.withdraw()
+	}
 	if d.config.LeaveEnvoy {
 		d.host.leave()
 		return nil

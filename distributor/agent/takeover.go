@@ -77,6 +77,19 @@ func endLeft(h *host, process *envoy.Process, drain time.Duration) error {
 	return nil
 }
 
+// withdraw puts the good chain back in the place of one that Envoy was not seen to serve, where Envoy goes on without the agent: nobody would
+// be there to go back when it fails. What an earlier life of Envoy or of the agent saw serve stays.
+func (d *driver) withdraw() {
+	r := d.state.read()
+	if d.trial == nil || !d.trial.proved.IsZero() || r.Good == nil || d.trial.chain.is(r.Trial) {
+		return
+	}
+	d.log.Info("putting the good chain back before the agent ends; Envoy was not seen to serve the other yet", "chain", d.trial.chain.Hash, "good", r.Good.Hash)
+	if err := d.files.putSlots(r.Good); err != nil {
+		d.log.Error("the good chain cannot be put back; Envoy goes on with a chain that it was not seen to serve, until the next agent starts", "error", err)
+	}
+}
+
 // leave lets go of the child, which runs on.
 func (h *host) leave() {
 	h.mu.Lock()
