@@ -29,14 +29,23 @@ func (f filter) id() string {
 }
 
 // onDisk is how a chain is kept: one that is split, as the chain of the rest, with both beside it. An agent that does not know of splits reads the chain of the
-// rest, which it may run for every request; the other one it must not.
+// rest, which it may run for every request; the other one it must not. One that lacks filters is kept under its version, and so never taken for the whole one
+// by an agent that does not know of those.
 type onDisk struct {
 	Hash       string       `json:"hash"`
 	Generation int64        `json:"generation"`
 	Filters    []filter     `json:"filters,omitempty"`
-	LeftOut    []string     `json:"leftOut,omitempty"`
 	Releases   []release    `json:"releases,omitempty"`
 	Split      *splitOnDisk `json:"split,omitempty"`
+	Lacks      *lackOnDisk  `json:"lacks,omitempty"`
+	// LeftOut is how agents wrote it that kept such a chain under the hash of the whole one; it is only read.
+	LeftOut []string `json:"leftOut,omitempty"`
+}
+
+// lackOnDisk is the hash of the whole chain, and the filters that are left out of it.
+type lackOnDisk struct {
+	Hash    string   `json:"hash"`
+	LeftOut []string `json:"leftOut"`
 }
 
 type splitOnDisk struct {
@@ -47,7 +56,10 @@ type splitOnDisk struct {
 
 // MarshalJSON is for the state folder.
 func (c chain) MarshalJSON() ([]byte, error) {
-	d := onDisk{Hash: c.Hash, Generation: c.Generation, Filters: c.Filters, LeftOut: c.LeftOut, Releases: c.Releases}
+	d := onDisk{Hash: c.version(), Generation: c.Generation, Filters: c.Filters, Releases: c.Releases}
+	if len(c.LeftOut) > 0 {
+		d.Lacks = &lackOnDisk{Hash: c.Hash, LeftOut: c.LeftOut}
+	}
 	if c.Split != nil {
 		d.Hash, d.Filters = c.Split.Rest, c.side(model.SideRest)
 		d.Split = &splitOnDisk{split: *c.Split, Hash: c.Hash, Filters: c.Filters}
@@ -62,6 +74,9 @@ func (c *chain) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	*c = chain{Hash: d.Hash, Generation: d.Generation, Filters: d.Filters, LeftOut: d.LeftOut, Releases: d.Releases}
+	if d.Lacks != nil {
+		c.Hash, c.LeftOut = d.Lacks.Hash, d.Lacks.LeftOut
+	}
 	if d.Split != nil {
 		c.Hash, c.Filters, c.Split = d.Split.Hash, d.Split.Filters, &d.Split.split
 	}

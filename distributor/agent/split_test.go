@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -85,6 +86,30 @@ func TestSplitIsRefused(t *testing.T) {
 type chainBefore struct {
 	Hash    string   `json:"hash"`
 	Filters []filter `json:"filters"`
+}
+
+// TestLackOnDisk: a chain that lacks filters is read again as what it is, and never as the whole one by an agent that does not know of those.
+func TestLackOnDisk(t *testing.T) {
+	whole := goodChain()
+	less := *whole
+	less.LeftOut = []string{"two"}
+	raw, err := json.Marshal(record{Good: &less})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again record
+	if err := json.Unmarshal(raw, &again); err != nil || again.Good.Hash != whole.Hash || !again.Good.is(&less) || again.Good.is(whole) {
+		t.Errorf("read %+v, %v", again.Good, err)
+	}
+	var before struct{ Good chainBefore }
+	if err := json.Unmarshal(raw, &before); err != nil || before.Good.Hash == whole.Hash || len(before.Good.Filters) != len(less.Filters) {
+		t.Errorf("an older agent reads %+v, %v; it would say that the whole chain serves", before.Good, err)
+	}
+	written := fmt.Sprintf(`{"hash":%q,"leftOut":["two"]}`, whole.Hash)
+	var earlier chain
+	if err := json.Unmarshal([]byte(written), &earlier); err != nil || !earlier.is(&less) || earlier.Hash != whole.Hash {
+		t.Errorf("read %+v, %v, of what was written before", earlier, err)
+	}
 }
 
 // TestSplitOnDisk: what is kept is read again, and an agent that does not know of splits reads the chain of the rest.
