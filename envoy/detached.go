@@ -56,24 +56,28 @@ func (p *Process) follow(from int64) {
 		case <-p.child.done:
 			ended = true // once more: its last words
 		}
-		from += copyFrom(out, filepath.Join(p.config.Dir, logFile), from)
+		from = copyFrom(out, filepath.Join(p.config.Dir, logFile), from)
 	}
 	p.err = exitError(p.child.err, p.log)
 	close(p.done)
 }
 
-// copyFrom copies what a file holds from a position on, and returns how much. What cannot be read now is read later.
+// copyFrom copies what a file holds from a position on, and returns the position behind it. A file that is shorter than that was cut, and is
+// read from its beginning. What cannot be read now is read later.
 func copyFrom(to io.Writer, path string, from int64) int64 {
 	file, err := os.Open(path)
 	if err != nil {
-		return 0
+		return from
 	}
 	defer func() { _ = file.Close() }() // read only
+	if info, err := file.Stat(); err == nil && info.Size() < from {
+		from = 0
+	}
 	if _, err := file.Seek(from, io.SeekStart); err != nil {
-		return 0
+		return from
 	}
 	n, _ := io.Copy(to, file)
-	return n
+	return from + n
 }
 
 // shapeVariable is the variable of a detached Envoy's environment that holds ProcessConfig.Shape. It marks what was started here.

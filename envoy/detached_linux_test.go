@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -63,6 +64,9 @@ func TestDetached(t *testing.T) {
 	}
 	if other := find(); other.PID() != p.PID() {
 		t.Errorf("it is pid %d and pid %d", p.PID(), other.PID())
+	}
+	if err := os.Truncate(filepath.Join(dir, "envoy.log"), 0); err != nil { // as by logrotate's copytruncate
+		t.Fatal(err)
 	}
 	if err := p.Stop(t.Context()); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,9 @@ const (
 // compilerThreads is how the names of V8's own threads begin in Envoy, as the kernel cuts them.
 const compilerThreads = "V8 Defaul"
 
+// workerThreads is how the names of those that serve requests begin.
+const workerThreads = "wrk:"
+
 // lowerProbe has a probe give way. Its threads inherit that; it is of no account when the first of them came before.
 func lowerProbe(pid int) { _ = syscall.Setpriority(syscall.PRIO_PROCESS, pid, probeNice) }
 
@@ -41,26 +44,60 @@ func (p *Process) LowerMain() (restore func()) {
 	return func() { _ = set(was) } // it was possible a moment ago, or the process has ended
 }
 
+// RestoreMain gives Envoy's main thread the priority that its workers have, which is what it was started with. It is for an Envoy whose main
+// thread an earlier process had lowered, and then ended without restoring it. Where this process may not raise a priority, it stays.
+func (p *Process) RestoreMain() error {
+	of := func(thread int) (int, error) {
+		raw, err := syscall.Getpriority(syscall.PRIO_PROCESS, thread)
+		return 20 - raw, err // as the kernel gives it
+	}
+	workers, err := p.threads(workerThreads)
+	if err != nil || len(workers) == 0 {
+		return err // it has no workers yet: nobody has had it load anything
+	}
+	want, err := of(workers[0])
+	if err != nil {
+		return fmt.Errorf("read the priority of Envoy's workers: %w", err)
+	}
+	if is, err := of(p.PID()); err != nil || is <= want {
+		return err
+	}
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, p.PID(), want); err != nil {
+		return fmt.Errorf("restore the priority of Envoy's main thread (pid %d): %w", p.PID(), err)
+	}
+	return nil
+}
+
 // GiveWay has V8's own threads, which compile modules, give way to those that serve requests. V8 starts them with the first module, so it is for
 // calling again while one is loaded. It may always be done to a process of one's own user.
 func (p *Process) GiveWay() error {
-	tasks := filepath.Join("/proc", strconv.Itoa(p.PID()), "task")
-	entries, err := os.ReadDir(tasks)
+	compilers, err := p.threads(compilerThreads)
 	if err != nil {
-		return fmt.Errorf("lower the priority of Envoy's compilers: %w", err)
+		return err
 	}
-	for _, entry := range entries {
-		name, err := os.ReadFile(filepath.Join(tasks, entry.Name(), "comm"))
-		if err != nil || !strings.HasPrefix(string(name), compilerThreads) {
-			continue // ended meanwhile, or another's
-		}
-		thread, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
+	for _, thread := range compilers {
 		if err := syscall.Setpriority(syscall.PRIO_PROCESS, thread, compilerNice); err != nil {
 			return fmt.Errorf("lower the priority of Envoy's thread %d: %w", thread, err)
 		}
 	}
 	return nil
+}
+
+// threads are the threads whose names begin so.
+func (p *Process) threads(begins string) (found []int, err error) {
+	tasks := filepath.Join("/proc", strconv.Itoa(p.PID()), "task")
+	entries, err := os.ReadDir(tasks)
+	if err != nil {
+		return nil, fmt.Errorf("list the threads of Envoy: %w", err)
+	}
+	for _, entry := range entries {
+		name, err := os.ReadFile(filepath.Join(tasks, entry.Name(), "comm"))
+		if err != nil || !strings.HasPrefix(string(name), begins) {
+			continue // ended meanwhile, or another's
+		}
+		if thread, err := strconv.Atoi(entry.Name()); err == nil {
+			found = append(found, thread)
+		}
+	}
+	return found, nil
 }

@@ -57,6 +57,14 @@ func TestCompilersGiveWay(t *testing.T) {
 	if now := nice("envoy")[0]; now != was && now != was+1 || os.Geteuid() == 0 && (lowered <= was || now != was) {
 		t.Errorf("the main thread was %d, %d while lowered, and is %d", was, lowered, now)
 	}
+	// An agent that is killed meanwhile does not restore it; the next one does.
+	_ = process.LowerMain()
+	if err := process.RestoreMain(); err != nil && os.Geteuid() == 0 {
+		t.Error(err)
+	}
+	if now := nice("envoy")[0]; os.Geteuid() == 0 && now != was {
+		t.Errorf("the main thread was %d before an agent ended that had lowered it, and is %d", was, now)
+	}
 	for _, n := range nice("V8 ") {
 		if n <= was {
 			t.Errorf("a compiler is at %d", n)

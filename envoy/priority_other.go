@@ -10,3 +10,6 @@ func (p *Process) LowerMain() (restore func()) { return func() {} }
 
 // GiveWay does nothing here.
 func (p *Process) GiveWay() error { return nil }
+
+// RestoreMain does nothing here.
+func (p *Process) RestoreMain() error { return nil }

@@ -42,6 +42,9 @@ func (h *host) takeOver(shape string) (taken bool, err error) {
 		if !taken && shape != "" && process.Shape() == shape {
 			taken = true
 			h.inherit(h.attach(process))
+			if err := process.RestoreMain(); err != nil {
+				h.config.Log.Warn("the main thread of the Envoy that an earlier agent left may give way to its workers for good", "error", err)
+			}
 			h.config.Log.Info("took over the Envoy that an earlier agent left", "pid", process.PID())
 			continue
 		}

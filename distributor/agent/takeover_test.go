@@ -3,9 +3,11 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
@@ -67,6 +69,23 @@ func TestEndsInTheMiddleOfASwap(t *testing.T) {
 				t.Error(err)
 			}
 			answers(t, config.Listen, "x-one", "first")
+			if config.Beside || os.Geteuid() != 0 {
+				return
+			}
+			// As by an agent that was killed while it had Envoy load something; only root may undo it.
+			left, err := envoy.Left(envoy.ProcessConfig{Dir: filepath.Join(config.StateDir, envoyFolder)}, nil)
+			if err != nil || len(left) != 1 {
+				t.Fatalf("%d Envoys are left, %v", len(left), err)
+			}
+			_ = left[0].LowerMain()
+			run(t, config)
+			envoytest.Eventually(t, "the main thread has its priority again", func(context.Context) error {
+				raw, err := syscall.Getpriority(syscall.PRIO_PROCESS, left[0].PID())
+				if own, _ := syscall.Getpriority(syscall.PRIO_PROCESS, 0); err == nil && raw != own {
+					err = fmt.Errorf("it is at %d, and this process at %d", 20-raw, 20-own)
+				}
+				return err
+			})
 		})
 	}
 }
