@@ -204,6 +204,7 @@ func TestJudgeChain(t *testing.T) {
 	rules = strings.Replace(rules, "[{name: all, releases: [\"edge*\"], signatures: {keys: [k]}}]", "\n  - {name: all, releases: [\"edge*\"], signatures: {keys: [k]}}", 1)
 	prepared := n.policy([]string{"k"}, nil, rules)
 	careless := n.policy([]string{"k"}, nil, strings.Replace(rules, emergencies+"signatures: {keys: [k]}", emergencies+"unsigned: true", 1))
+	old := n.policy([]string{"k"}, nil, strings.Replace(releases, "edge*", "*", 1))
 	now := time.Now()
 	for _, tc := range []struct {
 		name   string
@@ -265,6 +266,9 @@ func TestJudgeChain(t *testing.T) {
 		}},
 		{name: "a filter that is disabled, and no rule is about it", policy: governed, want: distrusted, says: "no rule is about", change: func(c *chain, _ *filed) {
 			*c = *chainOf(t, global, team, out)
+		}},
+		{name: "a guard that is disabled by a key of a rule for all releases", policy: old, want: distrusted, says: "only where its layers say emergency/", change: func(c *chain, _ *filed) {
+			*c = *chainOf(t, global, team, open)
 		}},
 		{name: "a filter that nobody has disabled by signature", policy: prepared, want: distrusted, says: "1 of the keys k must have signed it", change: func(c *chain, _ *filed) {
 			*c = *chainOf(t, global, team, unsigned)

@@ -130,7 +130,8 @@ type releaseRule struct {
 	Name string `json:"name"`
 	// Releases are patterns of names: * is any text.
 	Releases []string `json:"releases"`
-	// Layers are patterns of layers, such as team/*. Left out: every layer.
+	// Layers are patterns of layers, such as team/*. Left out: every layer but those that take filters out, which only a pattern means that
+	// begins with emergency/.
 	Layers     []string    `json:"layers"`
 	Unsigned   bool        `json:"unsigned"`
 	Signatures *signatures `json:"signatures"`

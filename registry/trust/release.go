@@ -38,6 +38,15 @@ type Release struct {
 	Canonical []byte
 }
 
+// emergencyLayers begins the layers that take filters out of chains, guards too. A rule is about one only where it says so: rules for all
+// layers were written by people who thought of those that give filters, many of them before there were others.
+const emergencyLayers = "emergency/"
+
+// ofEmergencies are those of a rule's patterns of layers that mean emergencies by name.
+func ofEmergencies(layers []string) []string {
+	return slices.DeleteFunc(slices.Clone(layers), func(pattern string) bool { return !strings.HasPrefix(pattern, emergencyLayers) })
+}
+
 // Digest is the digest of the release's artifact, which proofs are about.
 func (r Release) Digest() (registry.Digest, error) {
 	a, err := ReleaseDocument(r.Name, r.Canonical).Artifact(registry.Reference{})
@@ -72,8 +81,18 @@ func (p *Policy) DecideRelease(r Release, proofs []signing.Proof, now time.Time)
 		return slices.ContainsFunc(patterns, func(pattern string) bool { return matchesPart(pattern, text) })
 	}
 	at := slices.IndexFunc(s.Releases, func(rule releaseRule) bool {
-		return matching(rule.Releases, r.Name) && (len(rule.Layers) == 0 || matching(rule.Layers, r.Layer))
+		if !matching(rule.Releases, r.Name) {
+			return false
+		}
+		if strings.HasPrefix(r.Layer, emergencyLayers) {
+			return matching(ofEmergencies(rule.Layers), r.Layer)
+		}
+		return len(rule.Layers) == 0 || matching(rule.Layers, r.Layer)
 	})
+	if at < 0 && strings.HasPrefix(r.Layer, emergencyLayers) {
+		return refuse(CodeNoRule, "", `add a rule to spec.releases for those who may take filters out, such as {releases: ["disable-*"], layers: ["emergency/*"], signatures: {keys: [on-call]}}`,
+			"no rule is about releases of this name in layer %s: a rule is about an emergency only where its layers say %s, whatever else it is about", r.Layer, emergencyLayers)
+	}
 	if at < 0 {
 		return refuse(CodeNoRule, "", "add a rule for it to spec.releases, or use another name or layer", "no rule is about releases of this name in layer %s", r.Layer)
 	}

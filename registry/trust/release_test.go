@@ -120,6 +120,49 @@ func TestParseRefusesOfReleases(t *testing.T) {
 	}
 }
 
+// A policy from before there were emergencies says nothing of them: none of its rules lets a key take a guard out, whatever name the release has.
+func TestARuleForAllLayersIsNotAboutEmergencies(t *testing.T) {
+	const modules = "  rules:\n  - {name: r, repositories: [\"r.example/**\"], unsigned: true}\n  requiredLayers: [global]\n  releases:\n"
+	proofs := func(signers ...byte) (proofs []signing.Proof) {
+		for _, n := range signers {
+			_, public, _ := testKey(t, n)
+			proofs = append(proofs, signing.Proof{Key: public.ID(), PredicateType: signing.PredicateSignature})
+		}
+		return proofs
+	}
+	for _, tc := range []struct {
+		name, rules, layer, rule string
+	}{
+		{name: "the catch-all of an old policy", layer: "emergency/authz",
+			rules: "  - {name: guards, releases: [\"security-*\"], layers: [global], signatures: {keys: [k]}}\n  - {name: rest, releases: [\"*\"], signatures: {keys: [k]}}\n"},
+		{name: "a star for all layers", layer: "emergency/authz", rules: "  - {name: rest, releases: [\"*\"], layers: [\"*\"], signatures: {keys: [k]}}\n"},
+		{name: "a star that an emergency fits", layer: "emergency/authz", rules: "  - {name: rest, releases: [\"*\"], layers: [\"e*\", \"*/*\"], unsigned: true}\n"},
+		{name: "emergencies of another filter", layer: "emergency/authz", rules: "  - {name: tag, releases: [\"*\"], layers: [emergency/tag, \"*\"], signatures: {keys: [k]}}\n"},
+		{name: "all emergencies", layer: "emergency/authz", rule: "on-call",
+			rules: "  - {name: rest, releases: [\"*\"], signatures: {keys: [k], atLeast: 1}}\n  - {name: on-call, releases: [\"disable-*\"], layers: [team/a, \"emergency/*\"], signatures: {keys: [k]}}\n"},
+		{name: "this one", layer: "emergency/authz", rule: "one", rules: "  - {name: one, releases: [\"*\"], layers: [emergency/authz], signatures: {keys: [k]}}\n"},
+		{name: "the catch-all, of what gives filters", layer: "team/emergency", rule: "rest", rules: "  - {name: rest, releases: [\"*\"], signatures: {keys: [k]}}\n"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p, err := trust.Parse([]byte(policyOf(t, modules+tc.rules)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := p.DecideRelease(trust.Release{Name: "disable-authz", Layer: tc.layer, Canonical: []byte("{}")}, proofs(1), time.Now())
+			if tc.rule != "" {
+				if err != nil || d.Rule != tc.rule {
+					t.Errorf("%+v, %v", d, err)
+				}
+				return
+			}
+			var r *trust.Refusal
+			if !errors.As(err, &r) || r.Code != trust.CodeNoRule || !strings.Contains(r.Next, "emergency/*") {
+				t.Errorf("%+v, %v", d, err)
+			}
+		})
+	}
+}
+
 // Over a real registry: a release's artifact is pushed and signed, and what stands beside it travels to whoever judges.
 func TestReleaseInARegistry(t *testing.T) {
 	e := registrytest.Start(t)
