@@ -295,6 +295,10 @@ func (c BootstrapConfig) edge() (*listenerv3.Listener, error) {
 // Number.CountsDenied says so.
 const DeniedStat = "waft.denied"
 
+// RequestsStat counts all of them, where a connection manager that is not from a bootstrap of this package counts DeniedStat: a counter that has
+// counted nothing does not exist, so DeniedStat alone does not tell whether it would. Such a bootstrap counts them by cohort (CohortRequestsStat).
+const RequestsStat = "waft.requests"
+
 // counts are access logs that count and write nothing.
 func counts() ([]*accesslogv3.AccessLog, error) {
 	denied, err := countLog(DeniedStat, answeredDenied())

@@ -171,7 +171,7 @@ func extension(name string, config proto.Message) (*xdscorev3.TypedExtensionConf
 // Counters of the requests of the connection manager with the slot, apart for those of a cohort and for the others, where Number.CountsDenied says so:
 // all, those answered 5xx, and those answered 401 or 403. Each is the name before CohortTag and CohortIn, or CohortTag alone.
 const (
-	CohortRequestsStat = "waft.requests"
+	CohortRequestsStat = RequestsStat
 	CohortErrorsStat   = "waft.errors"
 	CohortDeniedStat   = DeniedStat
 	CohortTag          = ".cohort."

@@ -335,7 +335,7 @@ func TestTheWayOfAChain(t *testing.T) {
 	}
 	envoytest.Eventually(t, "statistics count for the chain", func(context.Context) error {
 		got := s.statistics()
-		if got.GetHash() != first || got.GetRequests() < 3 || got.GetErrors() != 0 || got.GetSeenByFilters() < 3 {
+		if got.GetHash() != first || got.GetRequests() < 3 || got.GetErrors() != 0 || got.GetSeenByFilters() < 3 || !got.GetDeniedKnown() {
 			return fmt.Errorf("statistics %v", got)
 		}
 		h := got.GetHealth()

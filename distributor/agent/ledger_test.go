@@ -70,7 +70,7 @@ func TestStand(t *testing.T) {
 func TestMeter(t *testing.T) {
 	one := &chain{Hash: "one", Filters: []filter{{Name: "a"}, {Name: "b"}, {Name: "silent"}}}
 	at := func(epoch int, requests, errors, denied, a, b int64) observation {
-		return observation{at: noon, epoch: epoch, requests: requests, errors: errors, denied: denied, seen: map[string]int64{"a": a, "b": b}}
+		return observation{at: noon, epoch: epoch, requests: requests, errors: errors, denied: denied, deniedKnown: true, seen: map[string]int64{"a": a, "b": b}}
 	}
 	tally := func(requests, errors, denied, seen int64) counts {
 		return counts{requests: requests, errors: errors, denied: denied, seen: seen}

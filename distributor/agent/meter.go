@@ -25,11 +25,16 @@ type meter struct {
 // counts are statistics of a chain.
 type counts struct {
 	requests, errors, denied, seen int64
-	health                         model.Health
+	// undenied of the requests were answered where nothing counts those that get 401 or 403.
+	undenied int64
+	health   model.Health
 }
 
 func (c counts) plus(other counts) counts {
-	return counts{c.requests + other.requests, c.errors + other.errors, c.denied + other.denied, c.seen + other.seen, other.health.Plus(c.health)}
+	return counts{
+		requests: c.requests + other.requests, errors: c.errors + other.errors, denied: c.denied + other.denied, seen: c.seen + other.seen,
+		undenied: c.undenied + other.undenied, health: other.health.Plus(c.health),
+	}
 }
 
 // follow takes an observation in which a chain serves; an empty hash means that none does, and then it waits.
@@ -71,6 +76,9 @@ func (m *meter) total(c *chain) counts {
 		errors:   m.last.errors - m.base.errors,
 		denied:   m.last.denied - m.base.denied,
 		health:   m.last.health.since(m.base.health, m.last.hangs-m.base.hangs, m.before),
+	}
+	if !m.last.deniedKnown {
+		now.undenied = max(now.requests, 0)
 	}
 	now.seen = max(m.seen(c, model.SideBoth, model.SideRest, model.SideCohort), 0)
 	return m.kept.plus(now)

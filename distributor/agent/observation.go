@@ -29,6 +29,9 @@ type observation struct {
 	uptime    int64
 	// requests completed, answered 5xx, and answered 401 or 403, at the connection manager that holds the slot.
 	requests, errors, denied int64
+	// deniedKnown: denied is counted. Envoy does not do that by itself, and has no counter that nothing has counted up yet: what tells is a
+	// counter of all requests beside it, in the access logs of whoever wrote the connection manager.
+	deniedKnown bool
 	// active requests, and seen by each filter's own counter, as far as it has one.
 	active int64
 	seen   map[string]int64
@@ -84,7 +87,7 @@ func managerPrefix(statPrefix string) string { return "http." + statPrefix + "."
 // statsOfAllThat selects what an observation is read from.
 func statsOfAllThat(statPrefix string) string {
 	return `^(extension_config_discovery\.http_filter\.waft|http\.` + regexp.QuoteMeta(statPrefix) +
-		`\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|server\.uptime$|wasmcustom\.waft\.requests\.|waft\.denied$|waft\.(requests|errors|denied)\.cohort\.|` + statsOfHealth(statPrefix) + `)`
+		`\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|server\.uptime$|wasmcustom\.waft\.requests\.|waft\.(requests|denied)$|waft\.(requests|errors|denied)\.cohort\.|` + statsOfHealth(statPrefix) + `)`
 }
 
 // observe reads an observation out of statistics.
@@ -127,6 +130,9 @@ func observe(stats envoy.Stats, statPrefix string) observation {
 	o.errors = stats.Values[manager+"downstream_rq_5xx"]
 	o.active = stats.Values[manager+"downstream_rq_active"]
 	o.denied = stats.Values[envoy.DeniedStat]
+	_, all := stats.Values[envoy.RequestsStat]
+	_, some := stats.Values[envoy.DeniedStat]
+	o.deniedKnown = o.told || all || some
 	o.health = healthOf(stats, manager)
 	o.cohort = counts{
 		requests: stats.Values[envoy.CohortRequestsStat+envoy.CohortTag+envoy.CohortIn],

@@ -87,7 +87,7 @@ func (r *reporter) setStatistics(hash string, since, at time.Time, c counts, coh
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.statistics = &waftv1.Statistics{
-		Hash: hash, Requests: c.requests, Errors: c.errors, Denied: c.denied, SeenByFilters: c.seen,
+		Hash: hash, Requests: c.requests, Errors: c.errors, Denied: c.denied, DeniedKnown: c.undenied == 0, SeenByFilters: c.seen,
 		Since: timestamppb.New(since), At: timestamppb.New(at), Health: healthProto(c.health), Values: valuesProto(values),
 	}
 	if cohort != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // othersBootstrap has everything of its own: listener, route, cluster, statistics, filters around the slot, if it has one.
-func othersBootstrap(t testing.TB, config Config, listen, upstream, slots string) string {
+func othersBootstrap(t testing.TB, config Config, listen, upstream, accessLog, slots string) string {
 	t.Helper()
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 	path := filepath.Join(t.TempDir(), "others.yaml")
@@ -37,6 +37,7 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: in.gress
+%s
           route_config:
             virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: shop}}]}]
           http_filters:
@@ -45,7 +46,7 @@ static_resources:
 %s
           - name: envoy.filters.http.router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-`, port(config.Admin), port(upstream), port(listen), slots)
+`, port(config.Admin), port(upstream), port(listen), accessLog, slots)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +61,24 @@ func slotEntry(config Config, slot, typeURL string) string {
               type_urls: [type.googleapis.com/%s]
 `, slot, filepath.Join(config.StateDir, slotsFolder, envoy.SlotFileName(slot)), typeURL)
 }
+
+// countDenied is an access log as docs/run-an-agent.md has it.
+const countDenied = `          access_log:
+          - name: envoy.access_loggers.stats
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config
+              stats_scope: {prefix: waft}
+              counters: [{stat: {name: requests}, value_fixed: 1}]
+          - name: envoy.access_loggers.stats
+            filter:
+              or_filter:
+                filters:
+                - status_code_filter: {comparison: {op: EQ, value: {default_value: 401, runtime_key: unused}}}
+                - status_code_filter: {comparison: {op: EQ, value: {default_value: 403, runtime_key: unused}}}
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config
+              stats_scope: {prefix: waft}
+              counters: [{stat: {name: denied}, value_fixed: 1}]`
 
 // An Envoy whose listener, routes and clusters come from others: the first chain is there before Envoy starts, later ones are swapped, what is
 // refused changes nothing, and its own statistics are read.
@@ -94,7 +113,7 @@ func TestOnlyTheSlotIsOursOnEveryEnvoy(t *testing.T) {
 		plain, other := s.module(guest), s.module(otherGuest)
 
 		// Theirs, before they have put the slot in.
-		process := start(othersBootstrap(t, config, listen, upstream.Listener.Addr().String(), ""))
+		process := start(othersBootstrap(t, config, listen, upstream.Listener.Addr().String(), "", ""))
 		answers(t, listen, "x-shop", "open")
 		first := s.give(filterOf("one", plain, "first"))
 		envoytest.Eventually(t, "the agent says what is missing", func(context.Context) error {
@@ -117,7 +136,11 @@ func TestOnlyTheSlotIsOursOnEveryEnvoy(t *testing.T) {
 			}
 			return errors.Join(err, fmt.Errorf("not in %q", files))
 		})
-		bootstrap := othersBootstrap(t, config, listen, upstream.Listener.Addr().String(), slots)
+		accessLog := ""
+		if number.CountsDenied() {
+			accessLog = countDenied
+		}
+		bootstrap := othersBootstrap(t, config, listen, upstream.Listener.Addr().String(), accessLog, slots)
 		process = start(bootstrap)
 		s.await(first, waftv1.ChainState_SERVING)
 		answers(t, listen, "x-one", "first")
@@ -132,7 +155,7 @@ func TestOnlyTheSlotIsOursOnEveryEnvoy(t *testing.T) {
 			t.Errorf("report %v", r)
 		}
 		envoytest.Eventually(t, "its requests are counted", func(context.Context) error {
-			if got := s.statistics(); got.GetHash() != second || got.GetRequests() < 10 || got.GetSeenByFilters() < 10 {
+			if got := s.statistics(); got.GetHash() != second || got.GetRequests() < 10 || got.GetSeenByFilters() < 10 || got.GetDeniedKnown() != number.CountsDenied() {
 				return fmt.Errorf("statistics %v", got)
 			}
 			return nil

@@ -22,12 +22,12 @@ func TestEmptyCohort(t *testing.T) {
 
 // TestCohortStatistics: what a node cannot tell is not zero.
 func TestCohortStatistics(t *testing.T) {
-	told, err := statisticsModel("n", &waftv1.Statistics{Requests: 9, Cohort: &waftv1.CohortStatistics{Requests: 4, Errors: 3, Denied: 2, SeenByFilters: 1}})
-	if want := (model.CohortStatistics{Known: true, Requests: 4, Errors: 3, Denied: 2, Seen: 1}); err != nil || told.Cohort != want {
-		t.Errorf("got %+v, %v; want %+v", told.Cohort, err, want)
+	told, err := statisticsModel("n", &waftv1.Statistics{Requests: 9, DeniedKnown: true, Cohort: &waftv1.CohortStatistics{Requests: 4, Errors: 3, Denied: 2, SeenByFilters: 1}})
+	if want := (model.CohortStatistics{Known: true, Requests: 4, Errors: 3, Denied: 2, Seen: 1}); err != nil || told.Cohort != want || !told.DeniedKnown {
+		t.Errorf("got %+v, %v; want %+v", told, err, want)
 	}
-	if mute, err := statisticsModel("n", &waftv1.Statistics{Requests: 9}); err != nil || mute.Cohort.Known {
-		t.Errorf("got %+v, %v", mute.Cohort, err)
+	if mute, err := statisticsModel("n", &waftv1.Statistics{Requests: 9}); err != nil || mute.Cohort.Known || mute.DeniedKnown {
+		t.Errorf("got %+v, %v", mute, err)
 	}
 	if _, err := statisticsModel("n", &waftv1.Statistics{Cohort: &waftv1.CohortStatistics{Errors: -1}}); !errors.Is(err, model.ErrInvalid) {
 		t.Errorf("a negative count: %v", err)

@@ -75,7 +75,9 @@ type Statistics struct {
 	Errors   int64  `json:"errors"`
 	Denied   int64  `json:"denied"`
 	Seen     int64  `json:"seen"`
-	Health   Health `json:"health,omitzero"`
+	// DeniedKnown says that the node counts what is answered 401 or 403. Where it does not, or has not said so, Denied may be too low.
+	DeniedKnown bool   `json:"deniedKnown,omitempty"`
+	Health      Health `json:"health,omitzero"`
 	// Values are statistics of Envoy that gates ask for, by name, as far as it has them. They are not changed once they are reported.
 	Values map[string]StatisticValue `json:"values,omitempty"`
 	At     time.Time                 `json:"at"`

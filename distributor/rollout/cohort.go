@@ -33,7 +33,7 @@ func told(p *model.NodeProgress, s *model.Statistics) (*model.Statistics, bool) 
 		return s, true
 	}
 	c := s.Cohort
-	return &model.Statistics{Chain: s.Chain, At: s.At, Requests: c.Requests, Errors: c.Errors, Denied: c.Denied, Seen: c.Seen}, c.Known
+	return &model.Statistics{Chain: s.Chain, At: s.At, Requests: c.Requests, Errors: c.Errors, Denied: c.Denied, DeniedKnown: c.Known, Seen: c.Seen}, c.Known
 }
 
 // untold says why nothing can be said of the traffic; empty where it can.

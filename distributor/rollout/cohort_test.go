@@ -161,6 +161,7 @@ func TestCohortIsJudgedByItsRequests(t *testing.T) {
 		{"the rest hides nothing", model.Statistics{Requests: 10000, Errors: 10, Seen: 10000, Cohort: known(20, 10, 0, 20)}, 0, model.VerdictFail},
 		{"what fails elsewhere does not count", model.Statistics{Requests: 10000, Errors: 5000, Seen: 10000, Cohort: known(20, 0, 0, 20)}, 0, model.VerdictPass},
 		{"denied", model.Statistics{Requests: 10000, Denied: 10, Seen: 10000, Cohort: known(20, 0, 10, 20)}, 1, model.VerdictFail},
+		{"none denied", model.Statistics{Requests: 10000, Denied: 5000, Seen: 10000, Cohort: known(20, 0, 0, 20)}, 1, model.VerdictPass},
 		{"a filter that is skipped", model.Statistics{Requests: 10000, Seen: 10000, Cohort: known(20, 0, 0, 3)}, 2, model.VerdictFail},
 		{"a filter that sees all of its share", model.Statistics{Requests: 10000, Seen: 20, Cohort: known(20, 0, 0, 20)}, 2, model.VerdictPass},
 		{"too few of the cohort", model.Statistics{Requests: 10000, Seen: 10000, Cohort: known(9, 0, 0, 9)}, 0, model.VerdictInconclusive},

@@ -136,6 +136,8 @@ type traffic struct {
 	latency         model.Latency
 	// mute of them have two chains and cannot tell which requests took the one under test.
 	mute int
+	// undenied of them have answered requests and do not count which of those got 401 or 403: denied may be too low.
+	undenied int
 }
 
 func (t *traffic) add(s *model.Statistics) {
@@ -148,6 +150,9 @@ func (t *traffic) addAnswers(s *model.Statistics) {
 	t.errors += max(s.Errors, 0)
 	t.denied += max(s.Denied, 0)
 	t.seen += max(s.Seen, 0)
+	if s.Requests > 0 && !s.DeniedKnown {
+		t.undenied++
+	}
 }
 
 // addHealth adds what is known of all the node's requests, whichever chain they took: Envoy does not tell by chain which got no answer.
@@ -263,7 +268,20 @@ func errorRatio(g model.ErrorRatioGate, t traffic) (model.GateVerdict, string) {
 
 // deniedRatio compares the share of 401 and 403 with the gate's bound.
 func deniedRatio(g model.DeniedRatioGate, t traffic) (model.GateVerdict, string) {
-	return ratio(t.denied, answeredDenied, t, g.Max, g.MinSamples)
+	verdict, detail := ratio(t.denied, answeredDenied, t, g.Max, g.MinSamples)
+	if verdict == model.VerdictPass {
+		return t.countedDenied(detail)
+	}
+	return verdict, detail
+}
+
+// countedDenied passes what all the nodes have counted: where one counts no 401 and 403, that it says of none is no sign that there were none.
+func (t traffic) countedDenied(detail string) (model.GateVerdict, string) {
+	if t.undenied > 0 {
+		return model.VerdictInconclusive, fmt.Sprintf("%s of %d answered requests and do not count which got 401 or 403: their Envoy is older than 1.40, its connection manager "+
+			"is not the agent's and has no access log for it, or the agent is older than the distributor", plural(t.undenied, "node"), t.nodes)
+	}
+	return model.VerdictPass, detail
 }
 
 // coverage compares the share of requests that the filters counted with the gate's bound.
@@ -306,13 +324,22 @@ func comparison(g model.ComparisonGate, moved, others traffic) (model.GateVerdic
 	if few := tooFew(theirs.whole, g.MinSamples, model.DefaultComparisonSamples); few != "" {
 		return model.VerdictInconclusive, "of the nodes not yet moved: " + few
 	}
+	if g.Of == model.ComparedDenied {
+		// Those that are compared with may have been refused more than is known.
+		if verdict, why := others.countedDenied(""); verdict != model.VerdictPass {
+			return verdict, "of the nodes not yet moved: " + why
+		}
+	}
 	detail := fmt.Sprintf("%d of %d requests of the moved nodes %s (%.4g %%), and %d of %d of the others (%.4g %%); the most allowed is %.4g %% more",
 		ours.some, ours.whole, ours.what, 100*ours.ratio(), theirs.some, theirs.whole, 100*theirs.ratio(), 100*g.MaxIncrease)
 	if ours.ratio() > theirs.ratio()+g.MaxIncrease {
 		return model.VerdictFail, detail
 	}
-	if g.Of == model.ComparedStuck {
+	switch g.Of {
+	case model.ComparedStuck:
 		return moved.measuredAll(detail)
+	case model.ComparedDenied:
+		return moved.countedDenied(detail)
 	}
 	return model.VerdictPass, detail
 }

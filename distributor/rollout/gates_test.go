@@ -115,6 +115,44 @@ func TestDeniedRatio(t *testing.T) {
 	}
 }
 
+// A node that counts no 401 and 403 cannot pass for one that has none. What it says is still too much where that is too much.
+func TestDeniedThatNobodyCounts(t *testing.T) {
+	told, dumb := traffic{}, traffic{}
+	for range 2 {
+		told.add(model.Statistics{Requests: 100, DeniedKnown: true})
+		dumb.add(model.Statistics{Requests: 100})
+	}
+	told.add(model.Statistics{}) // none to count
+	some := told
+	some.add(model.Statistics{Requests: 1})
+	denying := dumb
+	denying.add(model.Statistics{Requests: 100, Denied: 100, DeniedKnown: true})
+	told.nodes, dumb.nodes, some.nodes, denying.nodes = 3, 2, 4, 3
+	for name, test := range map[string]struct {
+		moved, others  traffic
+		ratio, compare model.GateVerdict
+	}{
+		"all count":                   {told, told, model.VerdictPass, model.VerdictPass},
+		"none counts":                 {dumb, told, model.VerdictInconclusive, model.VerdictInconclusive},
+		"one does not":                {some, told, model.VerdictInconclusive, model.VerdictInconclusive},
+		"what is counted is too much": {denying, told, model.VerdictFail, model.VerdictFail},
+		"those compared with do not":  {told, some, model.VerdictPass, model.VerdictInconclusive},
+		"they do not, and these deny": {denying, dumb, model.VerdictFail, model.VerdictInconclusive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, detail := deniedRatio(model.DeniedRatioGate{Max: 0.1}, test.moved); got != test.ratio {
+				t.Errorf("deniedRatio: %s (%s), want %s", got, detail, test.ratio)
+			}
+			if got, detail := comparison(model.ComparisonGate{Of: model.ComparedDenied, MaxIncrease: 0.1}, test.moved, test.others); got != test.compare {
+				t.Errorf("comparison: %s (%s), want %s", got, detail, test.compare)
+			}
+			if got, detail := errorRatio(model.ErrorRatioGate{Max: 0.1}, test.moved); got != model.VerdictPass {
+				t.Errorf("errorRatio: %s (%s)", got, detail)
+			}
+		})
+	}
+}
+
 func TestCoverage(t *testing.T) {
 	for _, test := range []struct {
 		seen, requests int64

@@ -348,7 +348,7 @@ func (w *world) misbehave(n *NodeView) {
 // requests are counted from when the chain began to serve.
 func (w *world) requests(n *NodeView, percentFailed int64) {
 	if n.Stats.Chain != n.Serving {
-		n.Stats = model.Statistics{Chain: n.Serving, Health: model.Health{Known: true, Memory: 1 << 20, MemoryBefore: 1 << 20}}
+		n.Stats = model.Statistics{Chain: n.Serving, DeniedKnown: true, Health: model.Health{Known: true, Memory: 1 << 20, MemoryBefore: 1 << 20}}
 	}
 	more := w.rand.Int64N(5)
 	n.Stats.Requests += more

@@ -30,7 +30,7 @@ func (w *window) read(since time.Time, latest model.Statistics, came time.Time) 
 		Chain: latest.Chain, At: latest.At,
 		Requests: latest.Requests - w.base.Requests, Errors: max(latest.Errors-w.base.Errors, 0),
 		Denied: max(latest.Denied-w.base.Denied, 0), Seen: max(latest.Seen-w.base.Seen, 0),
-		Health: latest.Health.Since(w.base.Health),
+		DeniedKnown: latest.DeniedKnown, Health: latest.Health.Since(w.base.Health),
 	}
 	// Before the first of its requests a node may not have been able to tell; then there were none.
 	if now, was := latest.Cohort, w.base.Cohort; now.Known {

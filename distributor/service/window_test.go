@@ -37,11 +37,11 @@ func TestWindow(t *testing.T) {
 func TestWindowOfHealth(t *testing.T) {
 	moved := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	said := func(stuck, fast int64) model.Statistics {
-		return model.Statistics{Chain: "a", Requests: fast, Health: model.Health{Known: true, Stuck: stuck, Memory: 7, Latency: model.Latency{fast}}}
+		return model.Statistics{Chain: "a", Requests: fast, DeniedKnown: fast > 100, Health: model.Health{Known: true, Stuck: stuck, Memory: 7, Latency: model.Latency{fast}}}
 	}
 	var w window
 	w.read(moved, said(5, 100), moved.Add(time.Second))
-	if got, want := w.read(moved, said(8, 130), moved.Add(2*time.Second)).Health, (model.Health{Known: true, Stuck: 3, Memory: 7, Latency: model.Latency{30}}); got != want {
+	if got, want := w.read(moved, said(8, 130), moved.Add(2*time.Second)), (model.Health{Known: true, Stuck: 3, Memory: 7, Latency: model.Latency{30}}); got.Health != want || !got.DeniedKnown {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -543,7 +543,7 @@ type Statistics struct {
 	Requests int64 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
 	// Of those, answered 5xx.
 	Errors int64 `protobuf:"varint,3,opt,name=errors,proto3" json:"errors,omitempty"`
-	// Of those, answered 401 or 403, where the node can tell.
+	// Of those, answered 401 or 403, where the node can tell (denied_known).
 	Denied int64 `protobuf:"varint,4,opt,name=denied,proto3" json:"denied,omitempty"`
 	// Of those, counted by the filters' own request counter (the lowest of the chain's filters).
 	SeenByFilters int64                  `protobuf:"varint,5,opt,name=seen_by_filters,json=seenByFilters,proto3" json:"seen_by_filters,omitempty"`
@@ -553,6 +553,8 @@ type Statistics struct {
 	Health *Health `protobuf:"bytes,8,opt,name=health,proto3" json:"health,omitempty"`
 	// What ReportResponse.statistics asks for, by name, as far as Envoy has it.
 	Values map[string]*StatisticValue `protobuf:"bytes,9,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// True: denied counts all of them. False, as from agents that do not say: there may be more, and 0 says nothing.
+	DeniedKnown bool `protobuf:"varint,10,opt,name=denied_known,json=deniedKnown,proto3" json:"denied_known,omitempty"`
 	// For a chain with a split: the part of it that the cohort's requests are. Absent where the node cannot tell.
 	Cohort        *CohortStatistics `protobuf:"bytes,17,opt,name=cohort,proto3" json:"cohort,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -650,6 +652,13 @@ func (x *Statistics) GetValues() map[string]*StatisticValue {
 		return x.Values
 	}
 	return nil
+}
+
+func (x *Statistics) GetDeniedKnown() bool {
+	if x != nil {
+		return x.DeniedKnown
+	}
+	return false
 }
 
 func (x *Statistics) GetCohort() *CohortStatistics {
@@ -1024,7 +1033,7 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\fserving_hash\x18\a \x01(\tR\vservingHash\x12\x1e\n" +
 	"\n" +
 	"generation\x18\b \x01(\x03R\n" +
-	"generation\"\xdb\x03\n" +
+	"generation\"\xfe\x03\n" +
 	"\n" +
 	"Statistics\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x12\x1a\n" +
@@ -1035,7 +1044,9 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12*\n" +
 	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12'\n" +
 	"\x06health\x18\b \x01(\v2\x0f.waft.v1.HealthR\x06health\x127\n" +
-	"\x06values\x18\t \x03(\v2\x1f.waft.v1.Statistics.ValuesEntryR\x06values\x121\n" +
+	"\x06values\x18\t \x03(\v2\x1f.waft.v1.Statistics.ValuesEntryR\x06values\x12!\n" +
+	"\fdenied_known\x18\n" +
+	" \x01(\bR\vdeniedKnown\x121\n" +
 	"\x06cohort\x18\x11 \x01(\v2\x19.waft.v1.CohortStatisticsR\x06cohort\x1aR\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
