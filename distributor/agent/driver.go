@@ -491,7 +491,13 @@ func (d *driver) measure(s situation) {
 	case s.good != nil && s.good.Hash == hash:
 		serving = s.good
 	}
-	d.meter.follow(serving, s.seen)
+	before := d.meter.hash
+	if before == "" && serving != nil {
+		d.meter.found(serving, s.trial == nil || s.trial.chain.Hash != serving.Hash, d.state.read().Baseline)
+	}
+	if d.meter.follow(serving, s.seen); d.meter.hash != before {
+		d.keepBaseline()
+	}
 	if d.busy == nil && d.loaded == "" && s.trial == nil {
 		d.meter.rest(s.seen)
 	}

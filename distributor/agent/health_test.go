@@ -98,6 +98,46 @@ func TestHealthOfStatistics(t *testing.T) {
 	}
 }
 
+// An agent that is started while a chain serves does not take what the chain has leaked by then for where it began.
+func TestMeterOfAChainThatServedAlready(t *testing.T) {
+	one, two := &chain{Hash: "one"}, &chain{Hash: "two"}
+	at := func(memory int64) observation {
+		return observation{at: noon, epoch: 1, health: health{footprint: footprint{vms: 3, memory: memory, resident: true}}}
+	}
+	kept := &baseline{Chain: "one", VMs: 2, Memory: 100, Resident: true}
+	for name, test := range map[string]struct {
+		already     bool
+		kept        *baseline
+		memory, vms int64
+	}{
+		"nothing is kept":                      {already: true},
+		"it was kept":                          {already: true, kept: kept, memory: 100, vms: 2},
+		"that of another chain was kept":       {already: true, kept: &baseline{Chain: "two", VMs: 2, Memory: 100}},
+		"it began before the meter's eyes":     {memory: 900, vms: 3},
+		"it is tried again in another process": {kept: kept, memory: 100, vms: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var m meter
+			m.found(one, test.already, test.kept)
+			m.follow(one, at(900))
+			m.rest(at(950))
+			m.follow(one, at(950))
+			if h := m.total(one).health; h.MemoryBefore != test.memory || h.VMsBefore != test.vms || h.Memory != 950 {
+				t.Errorf("%+v", h)
+			}
+			b, known := m.baseline()
+			if want := (baseline{Chain: "one", VMs: test.vms, Memory: test.memory, Resident: true}); known != (test.memory > 0) || known && b != want {
+				t.Errorf("to keep: %+v, %v", b, known)
+			}
+			// The next one is compared with what was there before it.
+			m.follow(two, at(990))
+			if h := m.total(two).health; h.MemoryBefore != 950 {
+				t.Errorf("the next chain: %+v", h)
+			}
+		})
+	}
+}
+
 // What a chain is compared with is what Envoy took before anything of it was loaded.
 func TestMeterKeepsWhatEnvoyTookBefore(t *testing.T) {
 	one, two := &chain{Hash: "one"}, &chain{Hash: "two"}

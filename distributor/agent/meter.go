@@ -16,7 +16,10 @@ type meter struct {
 	base, last observation
 	kept       counts
 	// before and usual are what Envoy took before the chain was loaded, and when last nothing was being loaded.
+	// before is zero where it is not known.
 	before, usual footprint
+	// unwatched: the first chain served before the meter was there.
+	unwatched bool
 	// rise is that of the statistics which gates ask for.
 	rise       rise
 	keptCohort counts
@@ -44,8 +47,9 @@ func (m *meter) follow(serving *chain, o observation) {
 	}
 	switch {
 	case serving.Hash != m.hash:
+		unwatched := m.unwatched
 		*m = meter{hash: serving.Hash, since: o.at, base: o, before: m.usual, usual: m.usual}
-		if m.before == (footprint{}) {
+		if m.before == (footprint{}) && !unwatched {
 			m.before = o.health.footprint // nothing served before, as far as is known
 		}
 		m.rise.begin(o.values)

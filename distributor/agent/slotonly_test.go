@@ -168,6 +168,8 @@ func TestOnlyTheSlotIsOursOnEveryEnvoy(t *testing.T) {
 			t.Errorf("the agent wrote a bootstrap: %v", err)
 		}
 
+		took := s.statistics().GetHealth()
+
 		// It comes back without anybody's help.
 		agent.stop()
 		if err := process.Kill(); err != nil {
@@ -182,6 +184,13 @@ func TestOnlyTheSlotIsOursOnEveryEnvoy(t *testing.T) {
 		envoytest.Eventually(t, "the next agent finds what serves", func(context.Context) error {
 			if r := s.lastStanding(); r.GetHash() != bad || r.GetServingHash() != second {
 				return fmt.Errorf("the last report is %v", r)
+			}
+			return nil
+		})
+		envoytest.Eventually(t, "it knows what Envoy took before the chain", func(context.Context) error {
+			got := s.statistics()
+			if h := got.GetHealth(); got.GetHash() != second || h.GetMemoryBefore() == 0 || h.GetMemoryBefore() != took.GetMemoryBefore() || h.GetVmsBefore() != took.GetVmsBefore() {
+				return fmt.Errorf("statistics %v; before it said %v", got, took)
 			}
 			return nil
 		})

@@ -42,6 +42,8 @@ type record struct {
 	Before *chain `json:"before,omitempty"`
 	// Trial serves, proved, and is not good yet.
 	Trial *chain `json:"trial,omitempty"`
+	// Baseline is what Envoy took before the chain that serves was loaded; nil: not known.
+	Baseline *baseline `json:"baseline,omitempty"`
 	// Slots names the filters that have a slot of their own, in an Envoy before 1.39.
 	Slots []string `json:"slots,omitempty"`
 	// Retry is the last value of ReportResponse.retry that was acted on.

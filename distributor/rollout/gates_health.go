@@ -131,9 +131,13 @@ func growth(g model.GrowthGate, patients []patient, over bool) (model.GateVerdic
 	if silent := unmeasured(patients); len(silent) > 0 {
 		return model.VerdictInconclusive, "nothing is known of " + list(silent) + ": the agent is older than the gate, or has not reported yet"
 	}
-	var readings, faults, unknown []string
+	var readings, faults, unknown, late []string
 	for _, p := range patients {
 		h := p.health
+		if h.VMsBefore == 0 && h.MemoryBefore == 0 { // an Envoy takes memory
+			late = append(late, p.node)
+			continue
+		}
 		if g.MaxMemory != nil {
 			if h.Memory == 0 || h.MemoryBefore == 0 {
 				unknown = append(unknown, p.node)
@@ -155,6 +159,8 @@ func growth(g model.GrowthGate, patients []patient, over bool) (model.GateVerdic
 	switch {
 	case len(faults) > 0:
 		return model.VerdictFail, list(faults)
+	case len(late) > 0:
+		return model.VerdictInconclusive, "what " + list(late) + " took before the chain is not known: the agent was started while the chain served, and had not kept it"
 	case len(unknown) > 0:
 		return model.VerdictInconclusive, "the memory of " + list(unknown) + " is not known"
 	}
