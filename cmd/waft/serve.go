@@ -32,6 +32,9 @@ data folder is refused.`,
 				return err
 			}
 			config.Log = log
+			if config.KeepReleases == 0 {
+				return usagef("--keep-releases 0: a release would be gone before it is rolled out; keep at least 1, or all with a negative number")
+			}
 			if config.Mirrors, err = parseMirrors(mirrors); err != nil {
 				return err
 			}
@@ -70,7 +73,7 @@ data folder is refused.`,
 	config.CacheBytes = distributor.DefaultCacheBytes
 	f.Var((*size)(&config.CacheBytes), "cache-size", "what copies of modules and images may use on disk; those that nodes run or may go back to stay whatever they use; none for no bound")
 	f.DurationVar(&config.ForgetNodesAfter, "forget-nodes-after", distributor.DefaultForgetNodesAfter, "forget a node that was away for so long while this ran; negative: never")
-	f.IntVar(&config.KeepReleases, "keep-releases", distributor.DefaultKeepReleases, "how many releases of each name to keep although no node, rollout or undo needs them; negative: all")
+	f.IntVar(&config.KeepReleases, "keep-releases", distributor.DefaultKeepReleases, "how many releases of each name to keep although no node, rollout or undo needs them, at least 1; negative: all")
 	f.StringVar(&policyFile, "trust-policy", "", "a trust policy, in YAML: what it refuses goes into no release; read anew when it changes, or on SIGHUP")
 	f.StringVar(&config.Replica, "replica", "", "this distributor's name in the rows of nodes (default: the machine's)")
 	f.StringVar(&addressesFile, "addresses-file", "", "write the addresses that were bound to this file, as JSON, once everything is served")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -76,8 +75,8 @@ func (s *Service) forgetNodes(watched time.Duration) {
 	gone := forgettable(nodes, s.forgetAfter)
 	for _, id := range gone {
 		delete(s.joiners, s.nodes[id])
+		s.gone[id] = s.nodes[id].row
 		delete(s.nodes, id)
-		s.gone[id] = struct{}{}
 		s.log.Info("node forgotten: it was away for too long", "node", id, "limit", s.forgetAfter)
 	}
 	if len(gone) > 0 {
@@ -101,14 +100,18 @@ func (s *Service) deleteGone(ctx context.Context) error {
 	for {
 		const each = MaxBatch / 3 // a row and its audit entry, which counts twice
 		s.mu.Lock()
+		var ids []string
 		for id := range s.gone {
-			if s.nodes[id] != nil {
-				delete(s.gone, id) // it is back
+			switch n := s.nodes[id]; {
+			case n == nil:
+				ids = append(ids, id)
+			case n.stored > 0:
+				delete(s.gone, id) // it is back, and its row is written over
 			}
 		}
-		ids := slices.Sorted(maps.Keys(s.gone))
-		ids = ids[:min(len(ids), each)]
 		s.mu.Unlock()
+		slices.Sort(ids)
+		ids = ids[:min(len(ids), each)]
 		if len(ids) == 0 {
 			return nil
 		}

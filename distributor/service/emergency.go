@@ -345,11 +345,14 @@ func (s *Service) prospects(n *node) []map[model.Layer]model.ReleaseID {
 	return out
 }
 
-// inForce are the disablings that hold for nodes that come: those that no later rollout has undone to its end. Newest first; mu is held.
-func (s *Service) inForce() []model.Rollout {
+// inForce are the disablings that hold for nodes that come; mu is held.
+func (s *Service) inForce() []model.Rollout { return inForce(s.rollouts) }
+
+// inForce are the disablings among rollouts, which come newest first, that no later one has undone to its end. Newest first.
+func inForce(rollouts []*entry) []model.Rollout {
 	var out []model.Rollout
 	enabled := map[model.Layer]bool{}
-	for _, e := range s.rollouts {
+	for _, e := range rollouts {
 		switch {
 		case e.state.Layer.Disables() == "":
 		case e.state.Undoes != "" && e.state.Phase == model.RolloutDone:

@@ -85,6 +85,8 @@ type tap struct {
 	cut atomic.Bool
 	// cutRows makes writes of nodes' rows fail.
 	cutRows atomic.Bool
+	// cutDeletes makes removals of nodes' rows fail.
+	cutDeletes atomic.Bool
 	// refusedRow is the id of a node whose row the store refuses; nil for none.
 	refusedRow atomic.Pointer[string]
 	// gate, when set, holds the next write of a rollout: it says on the channel that it is there, and waits for an answer.
@@ -105,6 +107,13 @@ func (s *tap) PutNodes(ctx context.Context, nodes []model.Node, audit []model.Au
 	s.rows.Add(int64(len(nodes)))
 	s.batches.Add(1)
 	return s.Store.PutNodes(ctx, nodes, audit)
+}
+
+func (s *tap) DeleteNodes(ctx context.Context, ids []string, audit []model.AuditEntry) error {
+	if s.cut.Load() || s.cutDeletes.Load() {
+		return errCut
+	}
+	return s.Store.DeleteNodes(ctx, ids, audit)
 }
 
 func (s *tap) ListReleases(ctx context.Context, name string, cursor int64, limit int) ([]model.Release, int64, error) {
@@ -188,7 +197,14 @@ func newSite(t *testing.T) *site {
 // start runs a new distributor over the site's store.
 func (s *site) start() *service.Service {
 	s.t.Helper()
+	return s.startWith(func(*tap) {})
+}
+
+// startWith is start over a store that was prepared.
+func (s *site) startWith(prepare func(*tap)) *service.Service {
+	s.t.Helper()
 	tapped := &tap{Store: s.store}
+	prepare(tapped)
 	level := slog.LevelError + 4
 	if os.Getenv("WAFT_TEST_LOG") != "" {
 		level = slog.LevelDebug

@@ -74,9 +74,9 @@ func (s *Service) writeLedger(ctx context.Context) {
 	}
 }
 
-// flushAll writes every row that has changed, whether it is due or not.
+// flushAll writes every row that has changed, whether it is due or not, and removes those of nodes that were forgotten.
 func (s *Service) flushAll(ctx context.Context) error {
-	return s.flush(ctx, time.Now().Add(time.Hour))
+	return errors.Join(s.deleteGone(ctx), s.flush(ctx, time.Now().Add(time.Hour)))
 }
 
 // write is one row on its way to the store.

@@ -39,7 +39,8 @@ func (s *Service) Needed(ctx context.Context) ([]model.Module, error) {
 	return modules, nil
 }
 
-// neededReleases are the releases that must stay: those in use, those that a node that joins may be given, and those that hold a filter out.
+// neededReleases are the releases that must stay: those in use, those that a node that joins may be given, those that hold a filter out, and those that a
+// row in the store names.
 func (s *Service) neededReleases(ctx context.Context) (map[model.ReleaseID]struct{}, error) {
 	needed, err := s.inUse(ctx)
 	if err != nil {
@@ -56,6 +57,17 @@ func (s *Service) neededReleases(ctx context.Context) (map[model.ReleaseID]struc
 	}
 	for _, d := range s.inForce() {
 		needed[d.Spec.Release] = struct{}{}
+	}
+	// The next start reads what the rows in the store name, which may be behind.
+	for _, n := range s.nodes {
+		for _, id := range releasesOf(n.given) {
+			needed[id] = struct{}{}
+		}
+	}
+	for _, row := range s.gone {
+		for _, id := range releasesOf(row) {
+			needed[id] = struct{}{}
+		}
 	}
 	return needed, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -154,8 +155,8 @@ type Service struct {
 	verdicts map[string]error
 	dirty    map[*node]struct{}
 	joiners  map[*node]struct{}
-	// gone are the ids of nodes that were forgotten and whose rows are still in the store.
-	gone map[string]struct{}
+	// gone are the rows of nodes that were forgotten, by id, as long as the store may still have them.
+	gone map[string]model.Node
 }
 
 type runPhase int
@@ -189,7 +190,7 @@ func New(config Config) (*Service, error) {
 		verdicts: map[string]error{},
 		dirty:    map[*node]struct{}{},
 		joiners:  map[*node]struct{}{},
-		gone:     map[string]struct{}{},
+		gone:     map[string]model.Node{},
 	}
 	s.schemas = newSchemas(config.Modules)
 	if s.expressions = config.Expressions; s.expressions == nil {
@@ -361,22 +362,21 @@ func (s *Service) load(ctx context.Context) error {
 		after = page[len(page)-1].ID
 	}
 	for _, e := range rollouts {
-		if e.running() || e.state.Disables != "" {
+		if e.running() {
 			if err := s.needReleases(ctx, e.releases()...); err != nil {
-				return fmt.Errorf("rollout/%s: %w", e.state.Name, err)
+				return notStarting("rollout/"+e.state.Name, err)
 			}
 		}
 	}
-	for _, row := range rows {
-		for _, id := range row.Assigned {
-			if err := s.needReleases(ctx, id); err != nil {
-				return fmt.Errorf("node/%s: %w", row.ID, err)
-			}
+	// The release of a disabling that was undone may have been collected (neededReleases), and nothing asks for it.
+	for _, d := range inForce(rollouts) {
+		if err := s.needReleases(ctx, d.Spec.Release); err != nil {
+			return notStarting("rollout/"+d.Name, err)
 		}
-		if id := row.Split.Release; id != (model.ReleaseID{}) {
-			if err := s.needReleases(ctx, id); err != nil {
-				return fmt.Errorf("node/%s: %w", row.ID, err)
-			}
+	}
+	for _, row := range rows {
+		if err := s.needReleases(ctx, releasesOf(row)...); err != nil {
+			return notStarting("node/"+row.ID, err)
 		}
 	}
 
@@ -408,6 +408,27 @@ func (s *Service) load(ctx context.Context) error {
 	s.drive.wake(0)
 	s.log.Info("store read", "nodes", len(rows), "rollouts", len(rollouts))
 	return nil
+}
+
+// notStarting says whose release could not be read at the start, and where it is missing what to do.
+func notStarting(object string, err error) error {
+	told, ok := errors.AsType[*model.Error](err)
+	if !ok || told.Kind != model.ErrNotFound {
+		return fmt.Errorf("%s: %w", object, err)
+	}
+	about := *told
+	about.Object, about.Message = object, told.Object+", which it names, "+told.Message
+	about.Next = "restore the data folder from a backup in which it is; nodes go on serving meanwhile"
+	return &about
+}
+
+// releasesOf are the releases that a row names.
+func releasesOf(row model.Node) []model.ReleaseID {
+	ids := slices.Collect(maps.Values(row.Assigned))
+	if row.Split != (model.NodeSplit{}) {
+		ids = append(ids, row.Split.Release)
+	}
+	return ids
 }
 
 // needReleases reads into the cache the releases that are not in it.
