@@ -26,7 +26,7 @@ type DisableDraft struct {
 // EnableDraft puts a filter back.
 type EnableDraft struct {
 	Filter string
-	// Waves as in a rollout; empty: one node, then all.
+	// Waves as in a rollout, but without cohorts; empty: one node, then all.
 	Waves []model.WaveSpec
 	// MaxNotServing as in a rollout.
 	MaxNotServing int
@@ -429,7 +429,13 @@ func (s *Service) EnableFilter(ctx context.Context, actor Actor, draft EnableDra
 	if err := model.ValidateRolloutSpec(object, spec); err != nil {
 		return model.Rollout{}, err
 	}
+	if i := firstCohort(spec); i >= 0 {
+		return model.Rollout{}, model.Invalidf(object, fmt.Sprintf("spec.waves[%d].cohort", i), "leave the cohort out of the wave", "a filter is put back for all requests of a node")
+	}
 	if err := s.checkGates(object, spec.Waves); err != nil {
+		return model.Rollout{}, err
+	}
+	if err := s.checkStatistics(object, spec.Waves); err != nil {
 		return model.Rollout{}, err
 	}
 	if len(restore) == 0 {

@@ -30,8 +30,11 @@ func beside(split model.NodeSplit, layer model.Layer) model.NodeSplit {
 }
 
 // testsSomewhere says whether a rollout has a wave with a cohort.
-func testsSomewhere(r model.Rollout) bool {
-	return slices.ContainsFunc(r.Spec.Waves, func(w model.WaveSpec) bool { return w.Cohort != model.Cohort{} })
+func testsSomewhere(r model.Rollout) bool { return firstCohort(r.Spec) >= 0 }
+
+// firstCohort is the first wave with a cohort; -1 where there is none.
+func firstCohort(spec model.RolloutSpec) int {
+	return slices.IndexFunc(spec.Waves, func(w model.WaveSpec) bool { return w.Cohort != model.Cohort{} })
 }
 
 // splitsSince is the first version of Envoy that can run two chains side by side.
@@ -55,8 +58,13 @@ func cannotSplit(row model.Node, layer model.Layer) string {
 	return ""
 }
 
-// admitCohorts refuses a rollout whose waves with a cohort could take no node: nothing would be tested. mu is held.
+// admitCohorts refuses a rollout whose waves with a cohort could take no node: nothing would be tested; and one that takes back and has such waves: each of its
+// nodes goes to what it had. mu is held.
 func (s *Service) admitCohorts(e *entry, nodes []*node) error {
+	if i := firstCohort(e.state.Spec); i >= 0 && e.state.Undoes != "" {
+		return model.Invalidf("rollout/"+e.state.Name, fmt.Sprintf("spec.waves[%d].cohort", i), "leave the cohort out of the wave",
+			"it takes rollout/%s back, for all requests of a node", e.state.Undoes)
+	}
 	for i, w := range e.state.Spec.Waves {
 		if w.Cohort == (model.Cohort{}) {
 			continue

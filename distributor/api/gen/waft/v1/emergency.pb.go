@@ -237,7 +237,7 @@ type EnableFilterRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Filter string                 `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
 	Reason string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// As in a rollout. Empty: one node, then all.
+	// As in a rollout, without cohorts. Empty: one node, then all.
 	Waves []*Wave `protobuf:"bytes,3,rep,name=waves,proto3" json:"waves,omitempty"`
 	// As in a rollout.
 	MaxNotServing int32 `protobuf:"varint,4,opt,name=max_not_serving,json=maxNotServing,proto3" json:"max_not_serving,omitempty"`
