@@ -58,7 +58,8 @@ func (s *Service) driveLoop(ctx context.Context) {
 	}
 }
 
-// inDrive runs f in the drive loop, alone. When ctx ends first, f may still be run.
+// inDrive runs f in the drive loop, alone. When ctx ends first, f may still be run, and may be running: whoever is given an error leaves
+// alone what f writes to.
 func (s *Service) inDrive(ctx context.Context, object string, f func(context.Context) error) error {
 	if err := s.Ready(); err != nil {
 		return err

@@ -106,7 +106,10 @@ func (s *Service) DisableFilter(ctx context.Context, actor Actor, draft DisableD
 		out, err = s.disable(run, actor, draft, release)
 		return err
 	})
-	return out, err
+	if err != nil {
+		return DisabledFilter{}, err // out may be written to yet (inDrive)
+	}
+	return out, nil
 }
 
 // unsigned says how a disabling comes to be trusted: its release is there now, so that it can be signed.
@@ -481,7 +484,10 @@ func (s *Service) enableNobody(ctx context.Context, actor Actor, last *entry, sp
 		out = stored
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return model.Rollout{}, err // out may be written to yet (inDrive)
+	}
+	return out, nil
 }
 
 // enablingName is enable-FILTER, with a number where that is taken; mu is held.

@@ -46,7 +46,10 @@ func (s *Service) PlanRollout(ctx context.Context, actor Actor, draft RolloutDra
 		plan, err = s.plan(run, e)
 		return err
 	})
-	return plan, err
+	if err != nil {
+		return RolloutPlan{}, err // plan may be written to yet (inDrive)
+	}
+	return plan, nil
 }
 
 // plan is the plan of a rollout that was admitted.

@@ -122,7 +122,10 @@ func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bo
 		out, err = s.begin(run, actor, verb, e)
 		return err
 	})
-	return out, err
+	if err != nil {
+		return model.Rollout{}, err // out may be written to yet (inDrive)
+	}
+	return out, nil
 }
 
 // admitted calls then, in the drive loop, with the rollout that make makes, once it is known that it may start.
@@ -426,7 +429,10 @@ func (s *Service) command(ctx context.Context, actor Actor, verb, name string, e
 		}
 		return err
 	})
-	return out, err
+	if err != nil {
+		return model.Rollout{}, err // out may be written to yet (inDrive)
+	}
+	return out, nil
 }
 
 // overtaken turns "not possible now" into a conflict that names who was first, where somebody else changed the rollout

@@ -25,13 +25,16 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 	}
 	s.mu.Lock()
 	e := s.find(name)
-	running := e != nil && e.running()
+	running, disables, filter := false, false, ""
+	if e != nil {
+		running, disables, filter = e.running(), e.state.Disables != "", e.state.Layer.Disables()
+	}
 	s.mu.Unlock()
 	if e == nil {
 		return model.Rollout{}, errNoRollout(name)
 	}
-	if filter := e.state.Layer.Disables(); filter != "" && !running {
-		if e.state.Disables != "" {
+	if filter != "" && !running {
+		if disables {
 			return s.EnableFilter(ctx, actor, EnableDraft{Filter: filter})
 		}
 		return model.Rollout{}, &model.Error{Kind: model.ErrPrecondition, Object: object, Message: "it put the filter " + filter + " back, and has ended",
