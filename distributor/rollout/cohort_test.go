@@ -210,3 +210,25 @@ func TestCohortIsNotGivenToWhoJoins(t *testing.T) {
 		t.Error("what has been proved was not granted")
 	}
 }
+
+// TestCohortPassesOverWhoForgets: a node that took the release with one cohort, and whose agent is an older one since, is not taken with another; the wave for
+// all requests takes it.
+func TestCohortPassesOverWhoForgets(t *testing.T) {
+	d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Cohort: byHeader, Soak: time.Second}, model.WaveSpec{Nodes: 1, Cohort: fifth, Soak: time.Second}, model.WaveSpec{Percent: 100})
+	d.toSoaking()
+	first := d.first()
+	d.fleet.nodes[first].CannotSplit = "its agent, v1, does not say that it can run two chains side by side"
+	d.look(time.Second)
+	d.want(model.RolloutMoving, 1)
+	if taken := d.r.Waves[1].Nodes; len(taken) != 1 || taken[0] == first {
+		t.Fatalf("the wave takes %v, and %s cannot", taken, first)
+	}
+	d.goOn()
+	d.goOn()
+	d.want(model.RolloutDone, 2)
+	for id, n := range d.fleet.nodes {
+		if n.Assigned != after || n.Split != (model.NodeSplit{}) {
+			t.Errorf("%s has %v beside %v", id, n.Assigned, n.Split)
+		}
+	}
+}

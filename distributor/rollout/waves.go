@@ -94,6 +94,8 @@ func (m *machine) survey() survey {
 	for i := range m.seats() {
 		switch p, id := &m.seated[i].p, m.seated[i].id; {
 		case !taken(*p):
+		case p.State != model.NodeSkipped && p.Cohort != cohort && cohort != (model.Cohort{}) && m.seated[i].view.CannotSplit != "":
+			s.passed[id] = m.seated[i].view.CannotSplit // its agent is another one than when it was taken; a wave without a cohort takes it
 		case p.State != model.NodeSkipped && p.Cohort != cohort:
 			s.candidates = append(s.candidates, candidate{view: m.seated[i].view, again: true, place: order(m.state.Name, id)})
 		default:

@@ -203,7 +203,7 @@ func (s *Service) written(batch []write) {
 		}
 		w.n.given.Isolated = w.row.Isolated
 		if w.row.Generation != w.n.given.Generation || w.n.given.ID == "" {
-			chain, err := s.renderNode(w.row.Assigned, w.row.Split)
+			chain, err := s.renderNode(w.row.Assigned, splitFor(w.row, w.row.Split))
 			if err != nil {
 				s.log.Error("what a node is assigned cannot be rendered; it keeps what it has", "node", w.row.ID, "error", err)
 				continue

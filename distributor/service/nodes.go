@@ -19,7 +19,7 @@ import (
 type node struct {
 	// row is the truth, and ahead of the store by what is marked for writing.
 	row model.Node
-	// chain is what row.Assigned and row.Split render to.
+	// chain is what row.Assigned and row.Split render to, for the sink that the node has (splitFor).
 	chain model.Chain
 	// floor is the generation at which row.Ledger.Chain became the chain to run: reports of an earlier one are stale.
 	floor int64
@@ -72,7 +72,7 @@ func newNode(row model.Node) *node {
 
 // publish makes the row, which the store has, what the node's sinks see. mu is held.
 func (s *Service) publish(n *node) error {
-	chain, err := s.renderNode(n.row.Assigned, n.row.Split)
+	chain, err := s.renderNode(n.row.Assigned, splitFor(n.row, n.row.Split))
 	if err != nil {
 		s.log.Error("what a node is assigned cannot be rendered; it keeps what it has", "node", n.row.ID, "error", err)
 		chain = model.Chain{}
@@ -254,11 +254,17 @@ func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, gi
 	} else {
 		delete(assigned, layer)
 	}
-	chain, err := s.renderNode(assigned, split)
+	chain, err := s.renderNode(assigned, splitFor(n.row, split))
 	if err != nil {
 		return false, err
 	}
 	n.row.Assigned, n.row.Split = assigned, split
+	s.run(n, chain)
+	return true, nil
+}
+
+// run makes a chain the one that the node is to run; mu is held.
+func (s *Service) run(n *node, chain model.Chain) {
 	n.row.Generation++
 	n.chain = chain
 	if n.row.Ledger.Chain != chain.Hash {
@@ -267,7 +273,6 @@ func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, gi
 		n.floor = n.row.Generation
 	}
 	s.mark(n, 0)
-	return true, nil
 }
 
 // sortNodes sorts by id.

@@ -21,7 +21,8 @@ type outlook struct {
 	assigned model.ReleaseID
 	given    bool
 
-	// rest is the hash of the chain of the other requests, where the node tests a release of the rollout's layer; split says that it does.
+	// rest is the hash of the chain of the other requests, where the row has a release under test that is left out of it: one of the rollout's layer, or any
+	// where the sink knows of no splits; split says so.
 	rest  string
 	split bool
 	// fromChain is the hash of the chain that it would go back to; empty for none.
@@ -72,7 +73,7 @@ func (s *Service) workOut(e *entry, n *node, progress *model.NodeProgress) outlo
 	if release, o.gives = rollout.ReleaseFor(e.state, n.row.ID); !o.gives {
 		return o
 	}
-	left := beside(n.row.Split, e.state.Layer)
+	left := beside(splitFor(n.row, n.row.Split), e.state.Layer)
 	if o.split = left != n.row.Split; o.split {
 		rest, err := s.renderNode(n.row.Assigned, left)
 		if err != nil {

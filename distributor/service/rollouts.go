@@ -221,7 +221,7 @@ func (s *Service) admitNode(e *entry, n *node, unchecked map[string]model.Chain)
 			Message: fmt.Sprintf("%s on node/%s (%s): %v", release, n.row.ID, describe(with(s.base(n), e.state.Layer, release)), err)}
 		return told
 	}
-	chain, err := s.renderNode(with(s.base(n), e.state.Layer, release), beside(n.row.Split, e.state.Layer))
+	chain, err := s.renderNode(with(s.base(n), e.state.Layer, release), beside(splitFor(n.row, n.row.Split), e.state.Layer))
 	if err != nil {
 		return about(err, "correct the release of the layer at fault, and create it again")
 	}

@@ -184,6 +184,9 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	}
 	if hello.Reports && n.row.Splits != hello.Splits {
 		n.row.Splits, changed = hello.Splits, true
+		if n.row.Split != (model.NodeSplit{}) {
+			s.renderAgain(n)
+		}
 	}
 	if hello.Generation > n.row.Generation {
 		s.log.Warn("node has seen a newer generation than the store; going on from the node's",

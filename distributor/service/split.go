@@ -29,6 +29,25 @@ func beside(split model.NodeSplit, layer model.Layer) model.NodeSplit {
 	return split
 }
 
+// splitFor is the release under test as the node's sink can take it: one that knows of no splits, such as an agent that was put back to an older version, would
+// refuse all that it is sent with one, an emergency, too. It is sent the chain of its other requests, which is what it is assigned.
+func splitFor(row model.Node, split model.NodeSplit) model.NodeSplit {
+	if !row.Splits {
+		return model.NodeSplit{}
+	}
+	return split
+}
+
+// renderAgain renders what a node is assigned anew, since its sink takes something else of it than before; mu is held.
+func (s *Service) renderAgain(n *node) {
+	chain, err := s.renderNode(n.row.Assigned, splitFor(n.row, n.row.Split))
+	if err != nil {
+		s.log.Error("what a node is assigned cannot be rendered; it keeps what it has", "node", n.row.ID, "error", err)
+		return
+	}
+	s.run(n, chain)
+}
+
 // testsSomewhere says whether a rollout has a wave with a cohort.
 func testsSomewhere(r model.Rollout) bool { return firstCohort(r.Spec) >= 0 }
 

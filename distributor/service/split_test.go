@@ -3,6 +3,7 @@ package service_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -181,4 +182,75 @@ func TestCohortIsRefused(t *testing.T) {
 	if sent, _, _ := splitOf(t, s, "new"); sent == nil {
 		t.Error("the node that can is not sent two chains")
 	}
+}
+
+// becomes has a node's agent be replaced by one that says of itself whether it can run two chains.
+func (n *sim) becomes(splits bool) {
+	n.disconnect()
+	n.mu.Lock()
+	n.hello.Splits = splits
+	n.mu.Unlock()
+	n.connect()
+}
+
+// sentWhole waits until a node is sent one chain, of so many filters, and serves it.
+func (s *site) sentWhole(id string, filters int) {
+	s.t.Helper()
+	svc, _ := s.service()
+	s.eventually("it is sent one chain, and serves it", func() bool {
+		sent, resources, _ := splitOf(s.t, s, id)
+		status, err := svc.GetNode(s.t.Context(), id)
+		return err == nil && sent == nil && len(resources) == filters && status.Serving == status.Chain && status.Ledger.State == model.ChainServing
+	})
+}
+
+// An agent that was put back to a version which knows of no splits would refuse all that it is sent with one. It is sent the chain of the other requests, and
+// an emergency; a newer one gets the release under test again.
+func TestAnAgentThatKnowsNoSplitsIsReached(t *testing.T) {
+	s, nodes := splitters(t, 1)
+	svc, _ := s.service()
+	release := s.release("two", "good:2")
+	s.begin("second", "two", tested(one), all)
+	s.until("second", "soaking", inPhase(0, model.RolloutSoaking))
+	if _, err := svc.Abort(t.Context(), alice, "second"); err != nil {
+		t.Fatal(err)
+	}
+	wantSplit(t, s, "n0", release.ID)
+	nodes[0].becomes(false)
+	s.sentWhole("n0", 1)
+	if _, _, row := splitOf(t, s, "n0"); row.Release != release.ID {
+		t.Errorf("its row has %+v", row)
+	}
+	s.kill()
+	svc = s.start()
+	s.known(nodes...)
+	s.sentWhole("n0", 1)
+	nodes[0].becomes(true)
+	s.eventually("it is sent two chains again", func() bool { sent, _, _ := splitOf(t, s, "n0"); return sent != nil })
+	wantSplit(t, s, "n0", release.ID)
+	nodes[0].becomes(false)
+	s.sentWhole("n0", 1)
+	s.disable(service.DisableDraft{Filter: "filter"})
+	s.sentWhole("n0", 0)
+	// Another layer's rollout is proved by the chain that the node is sent.
+	extra, err := svc.CreateRelease(t.Context(), alice, service.ReleaseDraft{Name: "extra", Layer: "team/x", Filters: []service.FilterDraft{{Name: "extra", Module: "good:3"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.begin("third", extra.ID.String(), all)
+	s.reach("third", model.RolloutDone)
+	s.sentWhole("n0", 1)
+}
+
+// A wave that tests a release on such a node has no test any more, and says so.
+func TestAWaveWhoseAgentForgetsSplitsFails(t *testing.T) {
+	s, nodes := splitters(t, 1)
+	s.release("two", "good:2")
+	s.begin("second", "two", tested(one), all)
+	s.until("second", "soaking", inPhase(0, model.RolloutSoaking))
+	nodes[0].becomes(false)
+	if r := s.reach("second", model.RolloutRolledBack); !strings.Contains(r.Message, "n0") {
+		t.Errorf("it says %q", r.Message)
+	}
+	wantWhole(t, s, "n0")
 }
