@@ -133,7 +133,7 @@ func (s *Service) deleteGone(ctx context.Context) error {
 	}
 }
 
-// collectReleases removes releases that nothing needs. What is there is read first; what may go is decided in the drive loop, where nothing starts
+// collectReleases removes releases that nothing needs. What is there, and what ended rollouts have done, is read first; what may go is decided in the drive loop, where nothing starts
 // meanwhile.
 func (s *Service) collectReleases(ctx context.Context) error {
 	if s.keepReleases < 0 {
@@ -153,11 +153,18 @@ func (s *Service) collectReleases(ctx context.Context) error {
 		}
 	}
 	for range maxCollected {
+		if _, err := s.inUse(ctx); err != nil {
+			return err
+		}
 		done := true
 		err := s.inDrive(ctx, "releases", func(run context.Context) error {
-			needed, err := s.neededReleases(run)
+			needed, known, err := s.neededReleases()
 			if err != nil {
 				return err
+			}
+			if !known {
+				done = false // a rollout has ended meanwhile
+				return nil
 			}
 			gone := collectable(all, needed, s.keepReleases)
 			if len(gone) > collectAtOnce {

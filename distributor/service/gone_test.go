@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -116,4 +117,30 @@ func TestAStartWithoutAReleaseSaysWhatToDo(t *testing.T) {
 	if !errors.As(err, &told) || told.Next == "" {
 		t.Errorf("it does not say what to do: %v", err)
 	}
+}
+
+// What ended rollouts have done is read by the collection, not by the drive loop: a store that is slow to answer holds up no rollout.
+func TestACollectionThatReadsHoldsUpNobody(t *testing.T) {
+	s, nodes := settled(t, 2)
+	svc, _ := s.service()
+	s.release("two", "good:2")
+	s.begin("second", "two", all)
+	s.reach("second", model.RolloutDone)
+	undo, err := svc.Undo(t.Context(), alice, "second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.reach(undo.Name, model.RolloutDone)
+	s.stop()
+	s.config = func(c *service.Config) { c.CollectEvery = 10 * time.Millisecond }
+	s.startWith(func(tapped *tap) { tapped.holdReads.Store(true) })
+	s.known(nodes...)
+	s.eventually("the collection reads what a rollout has done", func() bool { return s.tap.reading.Load() > 0 })
+	soon, cancel := context.WithTimeout(t.Context(), 8*time.Second) // less than a read may take
+	defer cancel()
+	svc, _ = s.service()
+	if _, err := svc.StartRollout(soon, alice, service.RolloutDraft{Name: "third", Release: "two", Waves: waves(all)}); err != nil {
+		t.Fatal(err)
+	}
+	s.serve("good:2", nodes...)
 }

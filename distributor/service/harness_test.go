@@ -87,6 +87,9 @@ type tap struct {
 	cutRows atomic.Bool
 	// cutDeletes makes removals of nodes' rows fail.
 	cutDeletes atomic.Bool
+	// holdReads has reads of a rollout wait until whoever reads gives up; reading counts those that do.
+	holdReads atomic.Bool
+	reading   atomic.Int64
 	// refusedRow is the id of a node whose row the store refuses; nil for none.
 	refusedRow atomic.Pointer[string]
 	// gate, when set, holds the next write of a rollout: it says on the channel that it is there, and waits for an answer.
@@ -151,6 +154,11 @@ func (s *tap) UpdateRollout(ctx context.Context, r model.Rollout, revision int64
 
 func (s *tap) GetRollout(ctx context.Context, name string) (model.Rollout, int64, error) {
 	if s.cut.Load() {
+		return model.Rollout{}, 0, errCut
+	}
+	if s.holdReads.Load() {
+		s.reading.Add(1)
+		<-ctx.Done()
 		return model.Rollout{}, 0, errCut
 	}
 	return s.Store.GetRollout(ctx, name)

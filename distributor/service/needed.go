@@ -40,14 +40,17 @@ func (s *Service) Needed(ctx context.Context) ([]model.Module, error) {
 }
 
 // neededReleases are the releases that must stay: those in use, those that a node that joins may be given, those that hold a filter out, and those that a
-// row in the store names.
-func (s *Service) neededReleases(ctx context.Context) (map[model.ReleaseID]struct{}, error) {
-	needed, err := s.inUse(ctx)
-	if err != nil {
-		return nil, err
-	}
+// row in the store names. It reads nothing, so that the drive loop may ask; false where something has to be read before (inUse).
+func (s *Service) neededReleases() (map[model.ReleaseID]struct{}, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.ready(); err != nil {
+		return nil, false, err
+	}
+	needed, unread := s.inUseByWhatIsRead()
+	if len(unread) > 0 {
+		return nil, false, nil
+	}
 	rollouts := make([]model.Rollout, 0, len(s.rollouts))
 	for _, e := range s.rollouts {
 		rollouts = append(rollouts, e.state)
@@ -69,16 +72,32 @@ func (s *Service) neededReleases(ctx context.Context) (map[model.ReleaseID]struc
 			needed[id] = struct{}{}
 		}
 	}
-	return needed, nil
+	return needed, true, nil
 }
 
-// inUse are the releases of Needed.
+// inUse are the releases of Needed. It reads what is not known of rollouts that have ended, one after the other.
 func (s *Service) inUse(ctx context.Context) (map[model.ReleaseID]struct{}, error) {
-	s.mu.Lock()
-	if err := s.ready(); err != nil {
+	for {
+		s.mu.Lock()
+		if err := s.ready(); err != nil {
+			s.mu.Unlock()
+			return nil, err
+		}
+		needed, unread := s.inUseByWhatIsRead()
 		s.mu.Unlock()
-		return nil, err
+		if len(unread) == 0 {
+			return needed, nil
+		}
+		for _, name := range unread {
+			if err := s.readEffect(ctx, name); err != nil {
+				return nil, err
+			}
+		}
 	}
+}
+
+// inUseByWhatIsRead is inUse, as far as what ended rollouts have done is known, and names those of which it is not; mu is held.
+func (s *Service) inUseByWhatIsRead() (map[model.ReleaseID]struct{}, []string) {
 	needed := map[model.ReleaseID]struct{}{}
 	given := map[inLayer]struct{}{}
 	for _, n := range s.nodes {
@@ -96,19 +115,16 @@ func (s *Service) inUse(ctx context.Context) (map[model.ReleaseID]struct{}, erro
 			needed[id] = struct{}{}
 		}
 	}
-	var ended []string
+	var unread []string
 	for _, e := range s.rollouts {
 		// What an undo has given to whom is not in memory.
-		if _, has := given[inLayer{e.state.Layer, e.state.Spec.Release}]; !e.running() && (has || e.state.Undoes != "") {
-			ended = append(ended, e.state.Name)
+		if _, has := given[inLayer{e.state.Layer, e.state.Spec.Release}]; e.running() || !has && e.state.Undoes == "" {
+			continue
 		}
-	}
-	s.mu.Unlock()
-
-	for _, name := range ended {
-		did, err := s.effectOf(ctx, name)
-		if err != nil {
-			return nil, err
+		did, known := s.effects[e.state.Name]
+		if !known {
+			unread = append(unread, e.state.Name)
+			continue
 		}
 		if !slices.ContainsFunc(did.gave, func(id model.ReleaseID) bool { _, has := given[inLayer{did.layer, id}]; return has }) {
 			continue // no node has it any more: there is nothing to take back
@@ -118,7 +134,7 @@ func (s *Service) inUse(ctx context.Context) (map[model.ReleaseID]struct{}, erro
 		}
 	}
 	delete(needed, model.ReleaseID{})
-	return needed, nil
+	return needed, unread
 }
 
 // inLayer is a release as a node has it.
@@ -133,17 +149,13 @@ type effect struct {
 	gave, before []model.ReleaseID
 }
 
-// effectOf reads what a rollout that has ended has done. It is not in memory (entry.slim), and never changes: each is read once.
-func (s *Service) effectOf(ctx context.Context, name string) (effect, error) {
-	s.mu.Lock()
-	did, known := s.effects[name]
-	s.mu.Unlock()
-	if known {
-		return did, nil
-	}
+// readEffect reads what a rollout that has ended has done. It is not in memory (entry.slim), and never changes: each is read once.
+func (s *Service) readEffect(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
 	state, _, err := s.store.GetRollout(ctx, name)
 	if err != nil {
-		return effect{}, err
+		return err
 	}
 	gave, before := map[model.ReleaseID]struct{}{}, map[model.ReleaseID]struct{}{}
 	for id, progress := range state.Nodes {
@@ -152,9 +164,9 @@ func (s *Service) effectOf(ctx context.Context, name string) (effect, error) {
 			gave[release] = struct{}{}
 		}
 	}
-	did = effect{layer: state.Layer, gave: slices.Collect(maps.Keys(gave)), before: slices.Collect(maps.Keys(before))}
+	did := effect{layer: state.Layer, gave: slices.Collect(maps.Keys(gave)), before: slices.Collect(maps.Keys(before))}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.effects[name] = did
-	return did, nil
+	return nil
 }

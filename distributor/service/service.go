@@ -149,7 +149,7 @@ type Service struct {
 	// active are those that have not ended, oldest first.
 	active   []*entry
 	releases map[model.ReleaseID]model.Release
-	// effects are what ended rollouts have done, by their names, as far as somebody asked (effectOf).
+	// effects are what ended rollouts have done, by their names, as far as somebody asked (readEffect).
 	effects  map[string]effect
 	chains   map[string]rendered
 	verdicts map[string]error
