@@ -119,14 +119,14 @@ func TestDeniedRatio(t *testing.T) {
 func TestDeniedThatNobodyCounts(t *testing.T) {
 	told, dumb := traffic{}, traffic{}
 	for range 2 {
-		told.add(model.Statistics{Requests: 100, DeniedKnown: true})
-		dumb.add(model.Statistics{Requests: 100})
+		told.add(&model.Statistics{Requests: 100, DeniedKnown: true})
+		dumb.add(&model.Statistics{Requests: 100})
 	}
-	told.add(model.Statistics{}) // none to count
+	told.add(&model.Statistics{}) // none to count
 	some := told
-	some.add(model.Statistics{Requests: 1})
+	some.add(&model.Statistics{Requests: 1})
 	denying := dumb
-	denying.add(model.Statistics{Requests: 100, Denied: 100, DeniedKnown: true})
+	denying.add(&model.Statistics{Requests: 100, Denied: 100, DeniedKnown: true})
 	told.nodes, dumb.nodes, some.nodes, denying.nodes = 3, 2, 4, 3
 	for name, test := range map[string]struct {
 		moved, others  traffic
