@@ -74,9 +74,13 @@ func healthOf(stats envoy.Stats, manager string) health {
 }
 
 // latencyOf puts Envoy's buckets, whose bounds its operator may have chosen, into those of a report, each into the first that reaches as far.
-// What lies beyond all of Envoy's bounds is in none of its buckets.
+// What lies beyond all of Envoy's bounds is in none of its buckets, nor is it counted anywhere (the counter of requests is seconds ahead of the
+// histogram): where the bounds end so early that the slowest requests may be missing, nothing is known of any.
 func latencyOf(h envoy.Histogram) model.Latency {
 	var l model.Latency
+	if len(h.Buckets) == 0 || h.Buckets[len(h.Buckets)-1].UpperBound < float64(latencyReach/time.Millisecond) {
+		return l
+	}
 	var below int64
 	for _, b := range h.Buckets {
 		l[bucketOf(time.Duration(b.UpperBound*float64(time.Millisecond)))] += max(b.Cumulative-below, 0)
@@ -84,6 +88,9 @@ func latencyOf(h envoy.Histogram) model.Latency {
 	}
 	return l
 }
+
+// latencyReach is how far Envoy's buckets must reach for its times to be taken: as far as those of a report. Envoy's own reach an hour.
+const latencyReach = time.Minute
 
 // bucketOf is the bucket of a Latency for times up to a bound.
 func bucketOf(upper time.Duration) int {

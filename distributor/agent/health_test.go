@@ -61,11 +61,12 @@ func TestLatencyOfEnvoysBuckets(t *testing.T) {
 		histogram envoy.Histogram
 		want      model.Latency
 	}{
-		"none":           {histogram(), model.Latency{}},
-		"Envoy's own":    {histogram(0.5, 1, 1, 3, 5, 3, 10, 10), model.Latency{0: 1, 1: 2, 3: 7}},
-		"finer":          {histogram(0.1, 1, 0.4, 2, 0.5, 3, 2, 4, 3, 5), model.Latency{0: 3, 2: 2}},
-		"coarser":        {histogram(7, 5, 700, 9), model.Latency{3: 5, 9: 4}},
-		"beyond a bound": {histogram(60000, 1, 300000, 4), model.Latency{last - 1: 1, last: 3}},
+		"none":                                 {histogram(), model.Latency{}},
+		"Envoy's own":                          {histogram(0.5, 1, 1, 3, 5, 3, 10, 10, 60000, 10), model.Latency{0: 1, 1: 2, 3: 7}},
+		"finer":                                {histogram(0.1, 1, 0.4, 2, 0.5, 3, 2, 4, 3, 5, 60000, 5), model.Latency{0: 3, 2: 2}},
+		"coarser":                              {histogram(7, 5, 700, 9, 90000, 9), model.Latency{3: 5, 9: 4}},
+		"an end that slow requests are beyond": {histogram(7, 5, 700, 9, 59999, 9), model.Latency{}},
+		"beyond a bound":                       {histogram(60000, 1, 300000, 4), model.Latency{last - 1: 1, last: 3}},
 	} {
 		if got := latencyOf(test.histogram); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
@@ -82,7 +83,7 @@ func TestHealthOfStatistics(t *testing.T) {
 		"wasm.envoy.wasm.runtime.v8.active": 3, "wasm.envoy.wasm.runtime.v8.created": 64, "server.memory_physical_size": 1000, "server.memory_allocated": 64,
 		"wasmcustom.waft.panics.authz": 5, "wasmcustom.waft.requests.authz": 64,
 	}
-	asked := envoy.Stats{Values: map[string]int64{}, Histograms: map[string]envoy.Histogram{"http.edge.downstream_rq_time": {Buckets: []envoy.Bucket{{UpperBound: 5, Cumulative: 6}}}}}
+	asked := envoy.Stats{Values: map[string]int64{}, Histograms: map[string]envoy.Histogram{"http.edge.downstream_rq_time": {Buckets: []envoy.Bucket{{UpperBound: 5, Cumulative: 6}, {UpperBound: 3600000, Cumulative: 6}}}}}
 	filter := regexp.MustCompile(statsOfAllThat(envoy.DefaultStatPrefix))
 	for name, value := range values {
 		if filter.MatchString(name) {

@@ -134,6 +134,8 @@ type traffic struct {
 	// measured are the requests of the nodes whose health is known; only those have a part in stuck and latency.
 	measured, stuck int64
 	latency         model.Latency
+	// untimed of the nodes have answered requests and say of none how long it took.
+	untimed int
 	// mute of them have two chains and cannot tell which requests took the one under test.
 	mute int
 	// undenied of them have answered requests and do not count which of those got 401 or 403: denied may be too low.
@@ -165,6 +167,9 @@ func (t *traffic) addHealth(s *model.Statistics) {
 	t.stuck += max(s.Health.Stuck, 0)
 	for bucket, n := range &s.Health.Latency {
 		t.latency[bucket] += n
+	}
+	if s.Requests > 0 && s.Health.Latency.Count() == 0 {
+		t.untimed++
 	}
 }
 

@@ -199,6 +199,10 @@ func latency(g model.ComparisonGate, moved, others traffic) (model.GateVerdict, 
 	if ours > most {
 		return model.VerdictFail, detail
 	}
+	if moved.untimed > 0 {
+		return model.VerdictInconclusive, fmt.Sprintf("%s of %d did not say of any request how long it took: it was answered just now, or the buckets of its Envoy's histograms do not reach a minute",
+			plural(moved.untimed, "node"), moved.nodes)
+	}
 	return moved.measuredAll(detail)
 }
 

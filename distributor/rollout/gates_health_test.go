@@ -101,6 +101,25 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
+// A node that says of no request how long it took is not a fast one.
+func TestComparisonOfLatencyThatIsNotKnown(t *testing.T) {
+	known := model.Statistics{Requests: 200, Health: model.Health{Known: true, Latency: model.Latency{3: 200}}}
+	var one, both traffic
+	for _, s := range []model.Statistics{known, {Health: model.Health{Known: true}}} { // the second had no requests
+		one.add(&s)
+		both.add(&s)
+	}
+	both.add(&model.Statistics{Requests: 200, Health: model.Health{Known: true}})
+	one.nodes, both.nodes = 2, 3
+	gate := model.ComparisonGate{Of: model.ComparedLatency, MaxIncrease: 0.5}
+	if got, detail := comparison(gate, one, one); got != model.VerdictPass {
+		t.Errorf("%s (%s)", got, detail)
+	}
+	if got, detail := comparison(gate, both, one); got != model.VerdictInconclusive || !strings.Contains(detail, "1 node of 3 did not say") {
+		t.Errorf("%s (%s)", got, detail)
+	}
+}
+
 func TestComparisonOfLatency(t *testing.T) {
 	// Buckets: 3 is 5 to 10 ms, 4 to 25 ms, 5 to 50 ms.
 	times := func(counts map[int]int64) traffic {
