@@ -27,8 +27,8 @@ var plants = []plant{
 	},
 	{
 		name: "a ledger that lies", rule: RuleLedger, file: "distributor/agent/ledger.go",
-		text:    "r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepProbe, probeTrouble\n",
-		instead: "r.state, r.step, r.serving = waftv1.ChainState_SERVING, stepServe, d.Hash\n",
+		text:    "r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepProbe, cmp.Or(s.blocked, probeTrouble)\n",
+		instead: "r.state, r.step, r.reason, r.serving = waftv1.ChainState_SERVING, stepServe, cmp.Or(\"\", \"\"), d.Hash\n",
 	},
 	{
 		name: "a stale delivery", rule: RuleMove, file: "distributor/service/nodes.go",
