@@ -215,17 +215,7 @@ type upload struct {
 }
 
 // blob sends a blob that the registry does not have.
-func (u *upload) blob(ctx context.Context, b blob) error {
-	exists, err := u.repo.Blobs().Exists(ctx, b.desc.oci())
-	if err != nil {
-		return err
-	}
-	if exists {
-		u.through(b.desc.Size)
-		return nil
-	}
-	return u.send(ctx, b)
-}
+func (u *upload) blob(ctx context.Context, b blob) error { return u.blobs(ctx, []blob{b}) }
 
 // send sends a blob. What was read of it counts as through until it fails.
 func (u *upload) send(ctx context.Context, b blob) error {
