@@ -243,41 +243,56 @@ func tooFew(requests, wanted, otherwise int64) string {
 }
 
 // ratio compares the share of some of the requests with the most allowed.
-func ratio(part int64, what string, t traffic, most float64, samples int64) (model.GateVerdict, string) {
+func ratio(of model.Compared, t traffic, most float64, samples int64) (model.GateVerdict, string) {
 	if t.nodes == 0 {
 		return model.VerdictPass, unchanged
 	}
-	if untold := t.untold(); untold != "" {
+	if untold := t.untoldOf(of); untold != "" {
 		return model.VerdictInconclusive, untold
 	}
-	if few := tooFew(t.requests, samples, model.DefaultMinSamples); few != "" {
+	p := partOf(of, t)
+	if few := tooFew(p.whole, samples, model.DefaultMinSamples); few != "" {
 		return model.VerdictInconclusive, few
 	}
-	share := float64(part) / float64(t.requests)
-	detail := fmt.Sprintf("%d of %d requests were answered %s (%.4g %%), the most allowed is %.4g %%", part, t.requests, what, 100*share, 100*most)
-	if share > most {
+	detail := fmt.Sprintf("%d of %d requests %s (%.4g %%), the most allowed is %.4g %%", p.some, p.whole, p.what, 100*p.ratio(), 100*most)
+	if p.ratio() > most {
 		return model.VerdictFail, detail
+	}
+	return t.passes(of, detail)
+}
+
+// untoldOf is untold, of what only some requests are known of; every request is one that was begun, whichever part it is of.
+func (t traffic) untoldOf(of model.Compared) string {
+	if of == model.ComparedStuck {
+		return ""
+	}
+	return t.untold()
+}
+
+// passes passes what all the nodes have counted.
+func (t traffic) passes(of model.Compared, detail string) (model.GateVerdict, string) {
+	switch of {
+	case model.ComparedStuck:
+		return t.measuredAll(detail)
+	case model.ComparedDenied:
+		return t.countedDenied(detail)
 	}
 	return model.VerdictPass, detail
 }
 
 const (
-	answered5xx    = "5xx"
-	answeredDenied = "401 or 403"
+	answered5xx    = "were answered 5xx"
+	answeredDenied = "were answered 401 or 403"
 )
 
 // errorRatio compares the share of 5xx answers with the gate's bound.
 func errorRatio(g model.ErrorRatioGate, t traffic) (model.GateVerdict, string) {
-	return ratio(t.errors, answered5xx, t, g.Max, g.MinSamples)
+	return ratio(model.ComparedErrors, t, g.Max, g.MinSamples)
 }
 
 // deniedRatio compares the share of 401 and 403 with the gate's bound.
 func deniedRatio(g model.DeniedRatioGate, t traffic) (model.GateVerdict, string) {
-	verdict, detail := ratio(t.denied, answeredDenied, t, g.Max, g.MinSamples)
-	if verdict == model.VerdictPass {
-		return t.countedDenied(detail)
-	}
-	return verdict, detail
+	return ratio(model.ComparedDenied, t, g.Max, g.MinSamples)
 }
 
 // countedDenied passes what all the nodes have counted: where one counts no 401 and 403, that it says of none is no sign that there were none.
@@ -319,7 +334,7 @@ func comparison(g model.ComparisonGate, moved, others traffic) (model.GateVerdic
 	if g.Of == model.ComparedLatency {
 		return latency(g, moved, others)
 	}
-	if untold := moved.untold(); untold != "" && g.Of != model.ComparedStuck {
+	if untold := moved.untoldOf(g.Of); untold != "" {
 		return model.VerdictInconclusive, "of the moved nodes: " + untold
 	}
 	ours, theirs := partOf(g.Of, moved), partOf(g.Of, others)
@@ -340,13 +355,7 @@ func comparison(g model.ComparisonGate, moved, others traffic) (model.GateVerdic
 	if ours.ratio() > theirs.ratio()+g.MaxIncrease {
 		return model.VerdictFail, detail
 	}
-	switch g.Of {
-	case model.ComparedStuck:
-		return moved.measuredAll(detail)
-	case model.ComparedDenied:
-		return moved.countedDenied(detail)
-	}
-	return model.VerdictPass, detail
+	return moved.passes(g.Of, detail)
 }
 
 // part is some of the requests, out of those that can be compared.
@@ -359,11 +368,11 @@ type part struct {
 func partOf(of model.Compared, t traffic) part {
 	switch of {
 	case model.ComparedDenied:
-		return part{t.denied, t.requests, "were answered " + answeredDenied}
+		return part{t.denied, t.requests, answeredDenied}
 	case model.ComparedStuck:
 		return part{t.stuck, t.begun(), unanswered}
 	}
-	return part{t.errors, t.requests, "were answered " + answered5xx}
+	return part{t.errors, t.requests, answered5xx}
 }
 
 func (p part) ratio() float64 { return float64(p.some) / float64(p.whole) }

@@ -31,15 +31,21 @@ func (m *machine) patients() []patient {
 	return all
 }
 
-// unmeasured are the nodes of which nothing is known; nil for none.
-func unmeasured(patients []patient) []string {
+// notMeasured is why nothing is known of a node.
+const notMeasured = ": the agent is older than the gate, or has not reported yet"
+
+// silence says of which nodes nothing is known; empty for none.
+func silence(patients []patient) string {
 	var ids []string
 	for _, p := range patients {
 		if !p.health.Known {
 			ids = append(ids, p.node)
 		}
 	}
-	return ids
+	if len(ids) == 0 {
+		return ""
+	}
+	return "nothing is known of " + list(ids) + notMeasured
 }
 
 // ailing says what no chain may do to its Envoy, whatever gates a wave has; empty where it does nothing of the kind. A worker that hangs
@@ -56,19 +62,7 @@ func ailing(h *model.Health) string {
 
 // stuck compares the share of requests without an answer with the gate's bound.
 func stuck(g model.StuckGate, t traffic) (model.GateVerdict, string) {
-	if t.nodes == 0 {
-		return model.VerdictPass, unchanged
-	}
-	all := t.begun()
-	if few := tooFew(all, g.MinSamples, model.DefaultMinSamples); few != "" {
-		return model.VerdictInconclusive, few
-	}
-	share := float64(t.stuck) / float64(all)
-	detail := fmt.Sprintf("%d of %d requests %s (%.4g %%), the most allowed is %.4g %%", t.stuck, all, unanswered, 100*share, 100*g.Max)
-	if share > g.Max {
-		return model.VerdictFail, detail
-	}
-	return t.measuredAll(detail)
+	return ratio(model.ComparedStuck, t, g.Max, g.MinSamples)
 }
 
 const unanswered = "got no answer"
@@ -79,7 +73,7 @@ func (t traffic) begun() int64 { return t.measured + t.stuck }
 // measuredAll passes what is known of all the nodes: what the others have is not known to be nothing.
 func (t traffic) measuredAll(detail string) (model.GateVerdict, string) {
 	if t.unmeasured > 0 {
-		return model.VerdictInconclusive, fmt.Sprintf("%d of %s say nothing of it: the agent is older than the gate, or has not reported yet", t.unmeasured, plural(t.nodes, "node"))
+		return model.VerdictInconclusive, fmt.Sprintf("%d of %s say nothing of it"+notMeasured, t.unmeasured, plural(t.nodes, "node"))
 	}
 	return model.VerdictPass, detail
 }
@@ -114,8 +108,8 @@ func incidents(patients []patient, most int64, what string, of func(model.Health
 	if total > most {
 		return model.VerdictFail, detail
 	}
-	if silent := unmeasured(patients); len(silent) > 0 {
-		return model.VerdictInconclusive, "nothing is known of " + list(silent) + ": the agent is older than the gate, or has not reported yet"
+	if silent := silence(patients); silent != "" {
+		return model.VerdictInconclusive, silent
 	}
 	return model.VerdictPass, detail
 }
@@ -128,8 +122,8 @@ func growth(g model.GrowthGate, patients []patient, over bool) (model.GateVerdic
 	if !over {
 		return model.VerdictInconclusive, "it is judged at the end of the soak"
 	}
-	if silent := unmeasured(patients); len(silent) > 0 {
-		return model.VerdictInconclusive, "nothing is known of " + list(silent) + ": the agent is older than the gate, or has not reported yet"
+	if silent := silence(patients); silent != "" {
+		return model.VerdictInconclusive, silent
 	}
 	var readings, faults, unknown, late []string
 	for _, p := range patients {

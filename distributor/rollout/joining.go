@@ -77,7 +77,7 @@ func (m *machine) join(ev Join) (bool, error) {
 	if err := m.parse(); err != nil {
 		return false, err
 	}
-	release, ok := ReleaseFor(m.state, id)
+	release, ok := m.gives(id)
 	if !ok || !m.targets(&ev.Node) || !TakesSink(m.state, ev.Node.Reports) || ev.Node.Unloadable != "" {
 		return false, m.precondition("give the node what it would have without this rollout", "node/%s does not belong to its target, cannot report, or cannot load the release", id)
 	}

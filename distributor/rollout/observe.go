@@ -73,7 +73,7 @@ func (m *machine) pending(blocked string) {
 // fetching waits for the bytes to be on every counted node of the wave.
 func (m *machine) fetching() {
 	m.follow()
-	if m.failed() {
+	if _, failed := m.failed(); failed {
 		return
 	}
 	m.dropFromFetching()
@@ -113,7 +113,7 @@ func (m *machine) fetching() {
 // moving waits for every counted node of the wave to serve, and for every assignment to be in the rows.
 func (m *machine) moving() {
 	m.follow()
-	if m.failed() {
+	if _, failed := m.failed(); failed {
 		return
 	}
 	m.dropFromFetching()
@@ -157,14 +157,14 @@ func (m *machine) soak() {
 // soaking waits for the end of the soak and lets the gates decide.
 func (m *machine) soaking() {
 	m.follow()
-	if m.failed() {
+	readings, failed := m.failed()
+	if failed {
 		return
 	}
 	m.assignAgain()
 	if m.now.Before(m.wave().SoakUntil) || !m.allServe() {
 		return
 	}
-	readings := m.readGates()
 	undecided := undecidedOf(m.waveSpec().Gates, readings)
 	// While a person or the end of a freeze is waited for, a gate that cannot tell for a moment pauses nothing: paused, nothing would be
 	// watched.
@@ -279,8 +279,8 @@ func leftOutText(ids []string) string {
 	return fmt.Sprintf("; %s left out: %s", plural(len(ids), "node"), list(ids))
 }
 
-// failed looks for reasons to fail the wave, and acts on them.
-func (m *machine) failed() bool {
+// failed looks for reasons to fail the wave, and acts on them; else it gives the readings of the gates.
+func (m *machine) failed() ([]model.GateReading, bool) {
 	var nodes, reasons []string
 	for i := range m.seats() {
 		if reason := m.failure(&m.seated[i]); reason != "" {
@@ -293,15 +293,16 @@ func (m *machine) failed() bool {
 	}
 	if len(nodes) > 0 {
 		m.fail(gateLoaded, list(reasons), nodes)
-		return true
+		return nil, true
 	}
-	for _, reading := range m.readGates() {
+	readings := m.readGates()
+	for _, reading := range readings {
 		if reading.Verdict == model.VerdictFail {
 			m.fail(reading.Gate, reading.Detail, nil)
-			return true
+			return nil, true
 		}
 	}
-	return false
+	return readings, false
 }
 
 func (m *machine) failLate(late []string) {

@@ -46,7 +46,7 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 		for _, c := range choose(m.waveSpec(), m.waveSelectors[wave], s.candidates, s.reached, s.total) {
 			p := m.atWaveStart(c.view)
 			from := p.FromChain
-			if c.again {
+			if c.tier == tierAgain {
 				from = m.state.Nodes[c.view.ID].Chain
 			}
 			m.set(c.view.ID, p)
@@ -65,7 +65,7 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 		plan.LeftOut = append(plan.LeftOut, m.leftOut(id, reason))
 	}
 	for _, c := range s.candidates {
-		if c.again {
+		if c.tier == tierAgain {
 			continue // a wave has taken it, if with some of its requests only
 		}
 		plan.LeftOut = append(plan.LeftOut, m.leftOut(c.view.ID, "no wave reaches it"))

@@ -141,10 +141,7 @@ func (m *machine) wave() *model.WaveState { return &m.state.Waves[m.state.Wave] 
 
 // gives is ReleaseFor.
 func (m *machine) gives(id string) (model.ReleaseID, bool) {
-	if m.state.Undoes == "" {
-		return m.state.Spec.Release, true
-	}
-	return ReleaseFor(m.state, id)
+	return releaseFor(&m.state, id)
 }
 
 func (m *machine) waveSpec() model.WaveSpec { return m.state.Spec.Waves[m.state.Wave] }

@@ -43,7 +43,9 @@ func Restore(r model.Rollout) (restore map[string]model.ReleaseID, kept []string
 
 // ReleaseFor is the release that r gives to a node: its own, or for an undo the one that the node had before. False: the
 // rollout gives that node nothing. A zero release with true takes the layer away.
-func ReleaseFor(r model.Rollout, node string) (model.ReleaseID, bool) {
+func ReleaseFor(r model.Rollout, node string) (model.ReleaseID, bool) { return releaseFor(&r, node) }
+
+func releaseFor(r *model.Rollout, node string) (model.ReleaseID, bool) {
 	if r.Undoes == "" {
 		return r.Spec.Release, true
 	}

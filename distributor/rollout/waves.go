@@ -38,8 +38,6 @@ func order(rollout, node string) uint64 {
 // candidate is a node that a wave may take.
 type candidate struct {
 	view *NodeView
-	// again: an earlier wave moved it with another cohort. Such a node is taken before others: what a wave widens is first what is there.
-	again bool
 	// tier: a lower one is taken first, so that a wave proves as much as it can.
 	tier  tier
 	place uint64
@@ -48,7 +46,9 @@ type candidate struct {
 type tier int
 
 const (
-	tierConnected tier = iota
+	// tierAgain was moved by an earlier wave with another cohort: what a wave widens is first what is there.
+	tierAgain tier = iota
+	tierConnected
 	// tierBriefly is without a stream for no longer than SilenceGrace, as all nodes are when the distributor has started.
 	tierBriefly
 	tierAway
@@ -97,7 +97,7 @@ func (m *machine) survey() survey {
 		case p.State != model.NodeSkipped && p.Cohort != cohort && cohort != (model.Cohort{}) && m.seated[i].view.CannotSplit != "":
 			s.passed[id] = m.seated[i].view.CannotSplit // its agent is another one than when it was taken; a wave without a cohort takes it
 		case p.State != model.NodeSkipped && p.Cohort != cohort:
-			s.candidates = append(s.candidates, candidate{view: m.seated[i].view, again: true, place: order(m.state.Name, id)})
+			s.candidates = append(s.candidates, candidate{view: m.seated[i].view, tier: tierAgain, place: order(m.state.Name, id)})
 		default:
 			s.reached++
 		}
@@ -122,21 +122,10 @@ func (m *machine) survey() survey {
 		}
 	}
 	slices.SortFunc(s.candidates, func(a, b candidate) int {
-		return cmp.Or(first(a.again, b.again), cmp.Compare(a.tier, b.tier), cmp.Compare(a.place, b.place), strings.Compare(a.view.ID, b.view.ID))
+		return cmp.Or(cmp.Compare(a.tier, b.tier), cmp.Compare(a.place, b.place), strings.Compare(a.view.ID, b.view.ID))
 	})
 	s.total = s.reached + len(s.candidates) + len(s.passed)
 	return s
-}
-
-// first orders what is so before what is not.
-func first(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return -1
-	}
-	return 1
 }
 
 // targets says whether a node belongs to the target by what it is now.
@@ -201,7 +190,7 @@ func whyEmpty(w model.WaveSpec, s survey) string {
 
 // chosen is a node as its wave takes it. One that was moved before keeps what it has, and what it must be able to go back to, until it is moved again.
 func (m *machine) chosen(c candidate) model.NodeProgress {
-	if !c.again {
+	if c.tier != tierAgain {
 		return m.atWaveStart(c.view)
 	}
 	p := m.state.Nodes[c.view.ID]
