@@ -8,6 +8,7 @@ import (
 // gateModel turns a gate into the model's. Whether exactly one is given, and whether it makes sense, the model says.
 func gateModel(object, path string, g *waftv1.Gate) (model.GateSpec, error) {
 	var out model.GateSpec
+	var err error
 	if e := g.GetErrorRatio(); e != nil {
 		out.ErrorRatio = &model.ErrorRatioGate{Max: e.GetMax(), MinSamples: e.GetMinSamples()}
 	}
@@ -21,12 +22,8 @@ func gateModel(object, path string, g *waftv1.Gate) (model.GateSpec, error) {
 		out.Comparison = &model.ComparisonGate{
 			Of: model.Compared(c.GetOf()), MaxIncrease: c.GetMaxIncrease(), MinSamples: c.GetMinSamples(), Percentile: c.GetPercentile(),
 		}
-		if c.GetSlack() != "" {
-			slack, err := parseDuration(object, path+".comparison.slack", c.GetSlack())
-			if err != nil {
-				return out, err
-			}
-			out.Comparison.Slack = slack
+		if out.Comparison.Slack, err = parseDuration(object, path+".comparison.slack", c.GetSlack()); err != nil {
+			return out, err
 		}
 	}
 	if err := healthGateModel(object, path, g, &out); err != nil {
@@ -38,22 +35,14 @@ func gateModel(object, path string, g *waftv1.Gate) (model.GateSpec, error) {
 	}
 	if p := g.GetPrometheus(); p != nil {
 		out.Prometheus = &model.PrometheusGate{Name: p.GetName(), Server: p.GetServer(), Query: p.GetQuery(), Max: p.Max, Min: p.Min}
-		if p.GetEvery() != "" {
-			every, err := parseDuration(object, path+".prometheus.every", p.GetEvery())
-			if err != nil {
-				return out, err
-			}
-			out.Prometheus.Every = every
+		if out.Prometheus.Every, err = parseDuration(object, path+".prometheus.every", p.GetEvery()); err != nil {
+			return out, err
 		}
 	}
 	if w := g.GetWebhook(); w != nil {
 		out.Webhook = &model.WebhookGate{Name: w.GetName(), URL: w.GetUrl()}
-		if w.GetEvery() != "" {
-			every, err := parseDuration(object, path+".webhook.every", w.GetEvery())
-			if err != nil {
-				return out, err
-			}
-			out.Webhook.Every = every
+		if out.Webhook.Every, err = parseDuration(object, path+".webhook.every", w.GetEvery()); err != nil {
+			return out, err
 		}
 	}
 	return out, nil

@@ -46,9 +46,6 @@ func waveModel(object, path string, w *waftv1.Wave) (model.WaveSpec, error) {
 		field, text string
 		into        *time.Duration
 	}{{"soak", w.GetSoak(), &out.Soak}, {"deadline", w.GetDeadline(), &out.Deadline}} {
-		if d.text == "" {
-			continue
-		}
 		v, err := parseDuration(object, path+"."+d.field, d.text)
 		if err != nil {
 			return out, err
@@ -65,7 +62,11 @@ func waveModel(object, path string, w *waftv1.Wave) (model.WaveSpec, error) {
 	return out, nil
 }
 
+// parseDuration reads a duration; empty is zero.
 func parseDuration(object, field, text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		return 0, model.Invalidf(object, field, "write a duration such as 30s or 2m", "%q is no duration", text)

@@ -26,7 +26,7 @@ func validateStatistic(object, at string, g StatisticGate) error {
 	}
 	for _, alias := range slices.Sorted(maps.Keys(g.Statistics)) {
 		if !isAlias(alias) {
-			problems = append(problems, Invalidf(object, at+".statistics", fmt.Sprintf("use a to z, 0 to 9 and _, from a letter on, at most %d", MaxStatisticAlias), "%q is no name for an expression", alias))
+			problems = append(problems, Invalidf(object, at+".statistics", fmt.Sprintf("use letters, 0 to 9 and _, from a letter on, at most %d", MaxStatisticAlias), "%q is no name for an expression", alias))
 		}
 		if name := g.Statistics[alias]; !isStatistic(name) {
 			problems = append(problems, Invalidf(object, at+".statistics."+alias, fmt.Sprintf("write it as Envoy's /stats does, at most %d bytes", MaxStatisticName), "%q is no name of a statistic", name))

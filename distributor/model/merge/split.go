@@ -1,8 +1,6 @@
 package merge
 
 import (
-	"slices"
-
 	"github.com/waft-project/waft/distributor/model"
 )
 
@@ -37,17 +35,4 @@ func Split(rest, test model.Chain, split model.NodeSplit) (model.Chain, error) {
 		out.Filters = append(out.Filters, f)
 	}
 	return out.Clone(), nil
-}
-
-// Sides are the two chains that a split one is made of: what the rest of the requests meets, and what the cohort does.
-func Sides(c model.Chain) (rest, test []model.RenderedFilter) {
-	for _, f := range c.Filters {
-		if f.Side != model.SideCohort {
-			rest = append(rest, f)
-		}
-		if f.Side != model.SideRest {
-			test = append(test, f)
-		}
-	}
-	return slices.Clip(rest), slices.Clip(test)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// chainOf renders filters, each NAME, NAME=CONFIG or NAME!PRIORITY.
+// chainOf renders filters.
 func chainOf(t *testing.T, filters ...model.FilterSpec) model.Chain {
 	t.Helper()
 	release, err := model.Seal(model.Release{ID: model.ReleaseID{Name: "r"}, Filters: filters})
@@ -25,6 +25,19 @@ func chainOf(t *testing.T, filters ...model.FilterSpec) model.Chain {
 func filter(name, config string, priority int32) model.FilterSpec {
 	digest := model.Digest([]byte(name))
 	return model.FilterSpec{Name: name, Priority: &priority, Config: []byte(config), Module: &model.Module{Digest: digest, Artifact: digest, Size: 1}}
+}
+
+// sides are the two chains that a split one is made of: what the rest of the requests meets, and what the cohort does.
+func sides(c model.Chain) (rest, test []model.RenderedFilter) {
+	for _, f := range c.Filters {
+		if f.Side != model.SideCohort {
+			rest = append(rest, f)
+		}
+		if f.Side != model.SideRest {
+			test = append(test, f)
+		}
+	}
+	return rest, test
 }
 
 func TestSplit(t *testing.T) {
@@ -64,7 +77,7 @@ func TestSplit(t *testing.T) {
 				t.Errorf("it says %s, %+v", got.Hash, got.Split)
 			}
 			// Each side alone is the chain that it was, in its order.
-			a, b := Sides(got)
+			a, b := sides(got)
 			for side, pair := range map[string][2][]model.RenderedFilter{"rest": {a, rest.Filters}, "cohort": {b, under.Filters}} {
 				if !slices.EqualFunc(pair[0], pair[1], func(x, y model.RenderedFilter) bool { return x.Version == y.Version }) {
 					t.Errorf("the %s meets %v, want %v", side, pair[0], pair[1])

@@ -1252,7 +1252,8 @@ type StatisticGate struct {
 	// The counters and gauges of Envoy that it needs, by the names that the expressions give them.
 	Statistics map[string]string `protobuf:"bytes,2,rep,name=statistics,proto3" json:"statistics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What must hold. Variables: nodes (how many were moved) and, by name of statistics, increase (since the nodes serve the chain, over all of
-	// them), value (now, over all of them) and highest (now, on the node where it is highest); all of them doubles.
+	// them), value (now, over all of them) and highest (now, on the node where it is highest); nodes is an int, the
+	// others are doubles.
 	Expression string `protobuf:"bytes,3,opt,name=expression,proto3" json:"expression,omitempty"`
 	// What must hold before the expression is judged; until then the gate cannot tell.
 	Once          string `protobuf:"bytes,4,opt,name=once,proto3" json:"once,omitempty"`
