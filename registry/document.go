@@ -67,10 +67,8 @@ func (c *Client) PushDocument(ctx context.Context, ref Reference, d Document, be
 		return Artifact{}, err
 	}
 	up := &upload{repo: repo}
-	for _, b := range blobs {
-		if err := up.blob(ctx, b); err != nil {
-			return Artifact{}, c.orasError(ctx, op, ref, err)
-		}
+	if err := up.blobs(ctx, blobs); err != nil {
+		return Artifact{}, c.orasError(ctx, op, ref, err)
 	}
 	if _, err := c.putManifest(ctx, op, ref, string(a.Digest), manifest); err != nil {
 		return Artifact{}, err
