@@ -170,11 +170,7 @@ func judge(to io.Writer, rows []row) error {
 		{"its status, ms", large.StatusMS, maxStatusMS},
 		{fmt.Sprintf("CPU for each node, of that with %d nodes", small.Nodes), large.CPU / small.CPU, maxGrowth},
 	} {
-		word := "met"
-		if t.have > t.most {
-			word = "missed"
-		}
-		fmt.Fprintf(to, "%d nodes: %s: %.2f, at most %g: %s\n", large.Nodes, t.what, t.have, t.most, word)
+		tell(to, fmt.Sprintf("%d nodes", large.Nodes), t.what, t.have, t.most)
 	}
 	for _, r := range rows {
 		if most := maxWrites + maxWaveWrites*waves/float64(r.Nodes); r.Writes > most {

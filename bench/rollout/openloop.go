@@ -34,7 +34,7 @@ type sample struct {
 	latency time.Duration
 }
 
-// maxQueue is how many requests may wait for a connection before the run is given up: the rate is above what is possible.
+// maxQueue is how many requests may wait for a connection; what is due beyond that fails: the rate is above what is possible.
 const maxQueue = 1 << 20
 
 // run sends until ctx ends.

@@ -46,7 +46,7 @@ type swap struct {
 	// WorstAt is when the worst of them was due, after the start of the wave.
 	WorstAt   float64 `json:"worst_at_ms"`
 	WorstSwap float64 `json:"worst_swapping_ms"`
-	// SteadyWorst and SteadyP99 are of as many seconds before the wave as it took.
+	// SteadyWorst and SteadyP99 are of steadyFor before the wave, however long that took.
 	SteadyWorst float64 `json:"steady_worst_ms"`
 	SteadyP99   float64 `json:"steady_p99_ms"`
 }
@@ -61,7 +61,7 @@ const (
 	settleFor = 3 * time.Second
 )
 
-// swaps rolls new modules out to one node with a real Envoy, one after the other, while requests come.
+// swapsUnderLoad rolls new modules out to one node with a real Envoy, one after the other, while requests come.
 func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, err error) {
 	binary, err := envoy.Find("")
 	if err != nil {
@@ -152,7 +152,7 @@ func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, er
 		row.Envoy, row.CPUs, row.Saturated = version.Number.String(), runtime.NumCPU(), most
 		rows = append(rows, row)
 		if load.failed > 0 {
-			return rows, fmt.Errorf("%d requests failed during a swap, the first with: %w", load.failed, load.first)
+			return rows, fmt.Errorf("%d requests failed during a swap or in the steady state before it, the first with: %w", load.failed, load.first)
 		}
 	}
 	return rows, nil
@@ -253,15 +253,16 @@ func judgeSwaps(to io.Writer, rows []swap) {
 	for _, r := range rows {
 		beyond, added, addedSwap = max(beyond, r.Beyond), max(added, r.Worst-r.SteadyWorst), max(addedSwap, r.WorstSwap-r.SteadyWorst)
 	}
-	tell(to, "from the start of a wave to serving, beyond loading, ms", beyond, maxBeyondMS)
-	tell(to, "worst latency from the start of a wave to serving, over the steady state's worst, ms", added, maxAddedMS)
-	tell(to, "worst latency while the chain is swapped, over the steady state's worst, ms", addedSwap, maxAddedMS)
+	tell(to, "real Envoy", "from the start of a wave to serving, beyond loading, ms", beyond, maxBeyondMS)
+	tell(to, "real Envoy", "worst latency from the start of a wave to serving, over the steady state's worst, ms", added, maxAddedMS)
+	tell(to, "real Envoy", "worst latency while the chain is swapped, over the steady state's worst, ms", addedSwap, maxAddedMS)
 }
 
-func tell(to io.Writer, what string, have, most float64) {
+// tell says whether a target was met.
+func tell(to io.Writer, who, what string, have, most float64) {
 	word := "met"
 	if have > most {
 		word = "missed"
 	}
-	fmt.Fprintf(to, "real Envoy: %s: %.1f, at most %g: %s\n", what, have, most, word)
+	fmt.Fprintf(to, "%s: %s: %.2f, at most %g: %s\n", who, what, have, most, word)
 }
