@@ -45,3 +45,10 @@ func (s *Service) concerned(e *entry) []*node {
 	}
 	return c.nodes
 }
+
+// member says whether a node is one of the rollout's members; mu is held.
+func (s *Service) member(e *entry, n *node) bool {
+	s.concerned(e)
+	_, is := e.concerns.members[n.row.ID]
+	return is
+}

@@ -86,7 +86,7 @@ func (s *Service) DisableFilter(ctx context.Context, actor Actor, draft DisableD
 		return DisabledFilter{}, err
 	}
 	release, err := s.CreateRelease(ctx, actor, ReleaseDraft{
-		Name: disablingName(draft.Filter, ""), Layer: model.EmergencyLayer(draft.Filter),
+		Name: prefixed("disable-", draft.Filter, ""), Layer: model.EmergencyLayer(draft.Filter),
 		Disable: &model.Disabling{Filter: draft.Filter, PassUnauthorized: draft.PassUnauthorized},
 	})
 	if err != nil {
@@ -127,12 +127,8 @@ func unsigned(object string, id model.ReleaseID, err error) error {
 	return &about
 }
 
-// maxDisabling is how many disablings of one filter have a name of their own.
-const maxDisabling = 10_000
-
-// disablingName names the release, or with a suffix a rollout, that disables a filter.
-func disablingName(filter, suffix string) string {
-	const prefix = "disable-"
+// prefixed is a filter's name with something before and behind it, cut to what a name may be.
+func prefixed(prefix, filter, suffix string) string {
 	return prefix + strings.TrimRight(filter[:min(len(filter), maxName-len(prefix)-len(suffix))], "-") + suffix
 }
 
@@ -171,20 +167,8 @@ func (s *Service) disable(ctx context.Context, actor Actor, draft DisableDraft, 
 			return s.disabledFilter(layer), nil
 		}
 	}
-	name := ""
-	for i := 1; i <= maxDisabling && name == ""; i++ {
-		suffix := ""
-		if i > 1 {
-			suffix = fmt.Sprintf("-%d", i)
-		}
-		if candidate := disablingName(draft.Filter, suffix); s.find(candidate) == nil {
-			name = candidate
-		}
-	}
+	name := s.free(func(number string) string { return prefixed("disable-", draft.Filter, number) })
 	s.mu.Unlock()
-	if name == "" {
-		return DisabledFilter{}, &model.Error{Kind: model.ErrExists, Object: object, Message: "it was disabled too often for another name", Next: "give the filter another name in its releases"}
-	}
 
 	state := rollout.New(name, layer, model.RolloutSpec{Release: release.ID, Selector: draft.Selector, IncludeUnreported: true}, actor.by(), now)
 	state.Disables, state.Phase, state.Wave, state.EndedAt, state.Nodes = draft.Filter, model.RolloutDone, 0, now, progress
@@ -199,14 +183,8 @@ func (s *Service) disable(ctx context.Context, actor Actor, draft DisableDraft, 
 		audit = append(audit, model.AuditEntry{At: now, Actor: actor.Name, Action: "filter.disable", Object: about, Reason: actor.Reason,
 			Detail: fmt.Sprintf("%s to nodes %q, %d of them now; unauthorized requests may pass: %v", release.ID, draft.Selector, len(ids), draft.PassUnauthorized)})
 	}
-	writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
-	stored, _, err := s.store.CreateRollout(writeCtx, state, audit)
-	cancel()
+	stored, _, err := s.create(ctx, state, audit)
 	if err != nil {
-		if errors.Is(err, model.ErrUnavailable) {
-			s.unsure[name] = struct{}{} // if it was stored it is carried out
-			s.drive.wake(failedDelay)
-		}
 		return DisabledFilter{}, err
 	}
 	s.log.Warn("filter disabled", "filter", draft.Filter, "selector", draft.Selector, "nodes", len(ids), "actor", actor.Name, "reason", actor.Reason)
@@ -225,7 +203,7 @@ func (s *Service) takeOut(ctx context.Context, state model.Rollout) {
 		return
 	}
 	s.mu.Lock()
-	s.rollouts = slices.Insert(s.rollouts, 0, e)
+	s.insert(e)
 	s.disableAgain(state, map[nodeLayer]bool{})
 	active := slices.Clone(s.active)
 	s.mu.Unlock()
@@ -335,7 +313,7 @@ func (s *Service) prospects(n *node) []map[model.Layer]model.ReleaseID {
 		out = append(out, with(n.row.Assigned, split.Layer, split.Release))
 	}
 	for _, e := range s.active {
-		if !rollout.Holds(e.state, n.row.ID) && !slices.Contains(s.membersOf(e), n) {
+		if !rollout.Holds(e.state, n.row.ID) && !s.member(e, n) {
 			continue
 		}
 		if release, gives := rollout.ReleaseFor(e.state, n.row.ID); gives {
@@ -394,6 +372,13 @@ func (s *Service) base(n *node) map[model.Layer]model.ReleaseID {
 		}
 		out[d.Layer] = d.Spec.Release
 	}
+	return out
+}
+
+// laid is a copy of base, to lay releases over; never nil. mu is held.
+func (s *Service) laid(n *node) map[model.Layer]model.ReleaseID {
+	out := map[model.Layer]model.ReleaseID{}
+	maps.Copy(out, s.base(n))
 	return out
 }
 
@@ -467,9 +452,7 @@ func (s *Service) enableNobody(ctx context.Context, actor Actor, last *entry, sp
 		s.mu.Unlock()
 		r.Phase, r.EndedAt, r.Message = model.RolloutDone, now, "no node had the filter taken out of its chain"
 		r.History = append(r.History, model.Transition{At: now, Phase: r.Phase, Wave: r.Wave, Message: r.Message, Actor: actor.Name})
-		writeCtx, cancel := context.WithTimeout(run, writeTimeout)
-		defer cancel()
-		stored, revision, err := s.store.CreateRollout(writeCtx, r, []model.AuditEntry{{At: now, Actor: actor.Name, Action: "rollout.enable", Object: "rollout/" + r.Name,
+		stored, revision, err := s.create(run, r, []model.AuditEntry{{At: now, Actor: actor.Name, Action: "rollout.enable", Object: "rollout/" + r.Name,
 			Reason: actor.Reason, Detail: r.Message}})
 		if err != nil {
 			return err
@@ -478,9 +461,7 @@ func (s *Service) enableNobody(ctx context.Context, actor Actor, last *entry, sp
 		if err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.rollouts = slices.Insert(s.rollouts, 0, e)
-		s.mu.Unlock()
+		s.adopt(e, stored, revision)
 		out = stored
 		return nil
 	})
@@ -492,17 +473,7 @@ func (s *Service) enableNobody(ctx context.Context, actor Actor, last *entry, sp
 
 // enablingName is enable-FILTER, with a number where that is taken; mu is held.
 func (s *Service) enablingName(filter string) string {
-	for i := 1; ; i++ {
-		suffix := ""
-		if i > 1 {
-			suffix = fmt.Sprintf("-%d", i)
-		}
-		const prefix = "enable-"
-		name := prefix + strings.TrimRight(filter[:min(len(filter), maxName-len(prefix)-len(suffix))], "-") + suffix
-		if s.find(name) == nil {
-			return name
-		}
-	}
+	return s.free(func(number string) string { return prefixed("enable-", filter, number) })
 }
 
 // disabled is the newest disabling of a layer, and the nodes that have it, with nothing in its place; nil where there is none: none is in force, and no node

@@ -2,6 +2,7 @@ package service_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -357,4 +358,32 @@ func TestAnEmergencyIsPastFreezes(t *testing.T) {
 		return r.Phase == model.RolloutPending && r.Message != "waits for its turn"
 	})
 	wantServed(t, nodes, "good:1", "good:2")
+}
+
+// A disabling that no node has any more is ended all the same, also where the store has kept that without saying so.
+func TestPuttingBackForNobodyThoughTheStoreDidNotAnswer(t *testing.T) {
+	s, nodes := paired(t, 1)
+	s.disable(service.DisableDraft{Filter: "first"})
+	s.serve("good:2", nodes...)
+	s.stop()
+	s.config = func(c *service.Config) {
+		c.CollectEvery, c.ForgetNodesAfter = 10*time.Millisecond, 100*time.Millisecond
+	}
+	s.start()
+	s.known(nodes...)
+	nodes[0].disconnect()
+	svc, _ := s.service()
+	s.eventually("the node is forgotten", func() bool {
+		_, err := svc.GetNode(t.Context(), "n0")
+		return errors.Is(err, model.ErrNotFound)
+	})
+	s.tap.mute.Store(true)
+	_, err := svc.EnableFilter(t.Context(), alice, service.EnableDraft{Filter: "first"})
+	wantKind(t, err, model.ErrUnavailable)
+	s.eventually("it is not disabled any more", func() bool { return len(s.disabled()) == 0 })
+	if r := s.reach("enable-first", model.RolloutDone); r.Disables != "" {
+		t.Errorf("the record of it is %+v", r)
+	}
+	_, err = svc.EnableFilter(t.Context(), alice, service.EnableDraft{Filter: "first"})
+	wantKind(t, err, model.ErrNotFound)
 }

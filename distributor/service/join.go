@@ -110,11 +110,8 @@ func (w *welcomer) welcome(ctx context.Context, n *node) error {
 			break
 		}
 		s.mu.Lock()
-		assigned := maps.Clone(s.base(n))
+		assigned := s.laid(n)
 		s.mu.Unlock()
-		if assigned == nil {
-			assigned = map[model.Layer]model.ReleaseID{}
-		}
 		removed := ""
 		for layer, grant := range grants {
 			if err := s.needReleases(ctx, grant.Release); errors.Is(err, model.ErrNotFound) {
@@ -221,10 +218,7 @@ func (w *welcomer) join(ctx context.Context, n *node, layer model.Layer, e *entr
 		return err
 	}
 	s.mu.Lock()
-	assigned := maps.Clone(s.base(n))
-	if assigned == nil {
-		assigned = map[model.Layer]model.ReleaseID{}
-	}
+	assigned := s.laid(n)
 	for l, grant := range grants {
 		assigned[l] = grant.Release
 	}

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -241,14 +240,7 @@ func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, gi
 	if has == given && have == release && split == n.row.Split {
 		return false, nil
 	}
-	assigned := maps.Clone(n.row.Assigned)
-	if !model.Given(assigned) {
-		// What is disabled stays so on a node that is given its first release.
-		assigned = maps.Clone(s.base(n))
-	}
-	if assigned == nil {
-		assigned = map[model.Layer]model.ReleaseID{}
-	}
+	assigned := s.laid(n) // what is disabled stays so on a node that is given its first release
 	if given {
 		assigned[layer] = release
 	} else {

@@ -278,20 +278,13 @@ func (s *Service) begin(ctx context.Context, actor Actor, verb string, e *entry)
 	if e.state.Undoes != "" {
 		entry.Detail = fmt.Sprintf("takes back rollout/%s on %d nodes", e.state.Undoes, len(e.state.Restore))
 	}
-	writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
-	state, revision, err := s.store.CreateRollout(writeCtx, e.state, []model.AuditEntry{entry})
-	cancel()
+	state, revision, err := s.create(ctx, e.state, []model.AuditEntry{entry})
 	if errors.Is(err, model.ErrExists) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return model.Rollout{}, s.nameTaken(e.state.Name)
 	}
 	if err != nil {
-		if errors.Is(err, model.ErrUnavailable) {
-			// It may have been stored all the same, and must not lie there with nobody driving it.
-			s.unsure[e.state.Name] = struct{}{}
-			s.drive.wake(failedDelay)
-		}
 		return model.Rollout{}, err
 	}
 	s.adopt(e, state, revision)
@@ -301,14 +294,34 @@ func (s *Service) begin(ctx context.Context, actor Actor, verb string, e *entry)
 	return e.state, nil
 }
 
+// create stores a rollout. One of which the store gives no answer may be there all the same, and must not lie there with nobody knowing of it: it is
+// looked for. The drive loop alone calls it.
+func (s *Service) create(ctx context.Context, r model.Rollout, audit []model.AuditEntry) (model.Rollout, int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	stored, revision, err := s.store.CreateRollout(ctx, r, audit)
+	if errors.Is(err, model.ErrUnavailable) {
+		s.unsure[r.Name] = struct{}{}
+		s.drive.wake(failedDelay)
+	}
+	return stored, revision, err
+}
+
 // adopt takes a rollout that the store has into memory, as the newest. The drive loop alone calls it.
 func (s *Service) adopt(e *entry, state model.Rollout, revision int64) {
 	s.mu.Lock()
 	e.state, e.written, e.revision = state, state, revision
-	s.rollouts = slices.Insert(s.rollouts, 0, e)
-	s.active = append(s.active, e)
+	s.insert(e)
 	s.mu.Unlock()
 	s.hub.rolloutChanged(state)
+}
+
+// insert puts a rollout before the others; mu is held.
+func (s *Service) insert(e *entry) {
+	s.rollouts = slices.Insert(s.rollouts, 0, e)
+	if e.running() {
+		s.active = append(s.active, e)
+	}
 }
 
 // makeSure looks for rollouts of which it is not known whether the store has them. The drive loop alone calls it.

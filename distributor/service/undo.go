@@ -147,15 +147,20 @@ func mostCommon(restore map[string]model.ReleaseID) model.ReleaseID {
 
 // undoName is NAME-undo, with a number where that is taken; mu is held.
 func (s *Service) undoName(name string) string {
-	for i := 1; ; i++ {
-		suffix := "-undo"
-		if i > 1 {
-			suffix = fmt.Sprintf("-undo-%d", i)
-		}
-		base := name[:min(len(name), maxName-len(suffix))]
-		if candidate := base + suffix; s.find(candidate) == nil {
+	return s.free(func(number string) string {
+		suffix := "-undo" + number
+		return name[:min(len(name), maxName-len(suffix))] + suffix
+	})
+}
+
+// free is the first name that no rollout has, of those that name makes of "", "-2", "-3" and so on; mu is held.
+func (s *Service) free(name func(number string) string) string {
+	number := ""
+	for i := 2; ; i++ {
+		if candidate := name(number); s.find(candidate) == nil {
 			return candidate
 		}
+		number = fmt.Sprintf("-%d", i)
 	}
 }
 
