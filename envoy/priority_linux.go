@@ -26,13 +26,18 @@ const workerThreads = "wrk:"
 // lowerProbe has a probe give way. Its threads inherit that; it is of no account when the first of them came before.
 func lowerProbe(pid int) { _ = syscall.Setpriority(syscall.PRIO_PROCESS, pid, probeNice) }
 
+// niceOf is how nice a thread is.
+func niceOf(thread int) (int, error) {
+	raw, err := syscall.Getpriority(syscall.PRIO_PROCESS, thread)
+	return 20 - raw, err // as the kernel gives it
+}
+
 // LowerMain has Envoy's main thread give way to those that serve requests, until restore. It is for the time in which it compiles: at other times
 // the main thread's work (configuration, health checks, this interface) is not to wait for workers. Where this process may not raise a
 // priority again, it does nothing.
 func (p *Process) LowerMain() (restore func()) {
 	nothing := func() {}
-	raw, err := syscall.Getpriority(syscall.PRIO_PROCESS, p.PID())
-	was := 20 - raw // as the kernel gives it
+	was, err := niceOf(p.PID())
 	if err != nil || was >= mainNice {
 		return nothing
 	}
@@ -47,19 +52,15 @@ func (p *Process) LowerMain() (restore func()) {
 // RestoreMain gives Envoy's main thread the priority that its workers have, which is what it was started with. It is for an Envoy whose main
 // thread an earlier process had lowered, and then ended without restoring it. Where this process may not raise a priority, it stays.
 func (p *Process) RestoreMain() error {
-	of := func(thread int) (int, error) {
-		raw, err := syscall.Getpriority(syscall.PRIO_PROCESS, thread)
-		return 20 - raw, err // as the kernel gives it
-	}
 	workers, err := p.threads(workerThreads)
 	if err != nil || len(workers) == 0 {
 		return err // it has no workers yet: nobody has had it load anything
 	}
-	want, err := of(workers[0])
+	want, err := niceOf(workers[0])
 	if err != nil {
 		return fmt.Errorf("read the priority of Envoy's workers: %w", err)
 	}
-	if is, err := of(p.PID()); err != nil || is <= want {
+	if is, err := niceOf(p.PID()); err != nil || is <= want {
 		return err
 	}
 	if err := syscall.Setpriority(syscall.PRIO_PROCESS, p.PID(), want); err != nil {

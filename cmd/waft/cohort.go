@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -49,12 +50,5 @@ func keepsCohorts(waves []*waftv1.Wave, plan *waftv1.RolloutPlan) error {
 
 // noteOf joins what there is to say of a row.
 func noteOf(words ...string) string {
-	note := ""
-	for _, w := range words {
-		if note != "" && w != "" {
-			note += "; "
-		}
-		note += w
-	}
-	return note
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), "; ")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -195,7 +194,7 @@ type probed struct {
 // at filter by filter, where one may be left out: Envoy rejects the whole chain, and only says in its log for which of them.
 func (d *driver) probe(ctx context.Context, c *chain) (probed, error) {
 	whole, err := d.probeOnce(ctx, c)
-	if err != nil || whole.Outcome != envoy.Rejected || !d.version.Number.HasFilterChain() || !slices.ContainsFunc(c.Filters, filter.optional) {
+	if err != nil || whole.Outcome != envoy.Rejected || !c.mayLack(d.version.Number) {
 		return probed{verdict: whole}, err
 	}
 	alone := map[string]envoy.Verdict{}
@@ -207,6 +206,9 @@ func (d *driver) probe(ctx context.Context, c *chain) (probed, error) {
 			}
 		}
 		alone[f.content()] = verdict
+		if verdict.Outcome == envoy.Rejected && !f.optional() {
+			break // the chain cannot do without it, whatever the others are
+		}
 	}
 	return probed{verdict: whole, alone: alone}, nil
 }

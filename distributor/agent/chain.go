@@ -25,18 +25,18 @@ const maxFilters = 64
 const maxReleases = 256
 
 // chain is a complete chain: what the node is to run, with everything that it takes to run it. Values are never changed
-// once made. It is also how chains are kept on disk.
+// once made. How they are kept on disk: onDisk.
 type chain struct {
 	// Hash is the rendered chain's identity, sha256:HEX.
-	Hash       string   `json:"hash"`
-	Generation int64    `json:"generation"`
-	Filters    []filter `json:"filters,omitempty"`
+	Hash       string
+	Generation int64
+	Filters    []filter
 	// LeftOut names the filters of the rendered chain that are not in Filters, because this Envoy cannot load them; mostly none. See without.
-	LeftOut []string `json:"leftOut,omitempty"`
+	LeftOut []string
 	// Releases are those that it was rendered from, as the distributor says.
-	Releases []release `json:"releases,omitempty"`
-	// Split is nil for a chain that every request takes. How a split one is kept on disk: onDisk.
-	Split *split `json:"split,omitempty"`
+	Releases []release
+	// Split is nil for a chain that every request takes.
+	Split *split
 }
 
 // filter is one filter of a chain.

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -53,8 +55,14 @@ func (k *kept) hold(c *chain) error {
 
 // whole says whether the copy is what its name says.
 func (k *kept) whole(digest string) bool {
-	content, err := os.ReadFile(k.path(digest))
-	return err == nil && registry.DigestOf(content) == registry.Digest(digest)
+	file, err := os.Open(k.path(digest))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	h := sha256.New()
+	_, err = io.Copy(h, file)
+	return err == nil && hex.EncodeToString(h.Sum(nil)) == registry.Digest(digest).Hex()
 }
 
 // drop removes the copies that none of the chains needs.
