@@ -1,7 +1,8 @@
 // Command host measures what a request costs in package wasmhost, and beside it, in the same run and with the same module, in the emulator
 // of proxy-wasm-go-sdk (its proxytest, in Wasm mode). It prints a table and writes bench/out/host.json. The module is a filter written
-// directly on that SDK, which adds a header to the request and one to the response; the emulator lacks host functions that filters/headers
-// needs, so that one has a row of its own, in wasmhost alone.
+// directly on that SDK, as waft build makes it, which adds a header to the request and one to the response; the emulator lacks host
+// functions that filters/headers needs, so that one has a row of its own, in wasmhost alone. The rows "plain" are the same filter as the
+// toolchain alone makes it: both hosts take longer for it.
 //
 // A request is what the emulator can do of one: a context, the headers of a request and of a response without bodies, the end. The row
 // "exchange" is what a scenario's request costs: the work of Envoy's connection manager and router besides, and a body. Rounds of all rows
@@ -25,6 +26,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/waft-project/waft/sdk/build"
 	"github.com/waft-project/waft/sdk/wasmhost"
 )
 
@@ -65,11 +67,15 @@ type row struct {
 }
 
 func run(ctx context.Context, to io.Writer, out string, rounds, starts int, duration time.Duration) error {
-	module, err := compile(ctx, bareFilter)
+	module, err := built(ctx, bareFilter)
 	if err != nil {
 		return err
 	}
-	waftModule, err := compile(ctx, waftFilter)
+	plainModule, err := compile(ctx, bareFilter)
+	if err != nil {
+		return err
+	}
+	waftModule, err := built(ctx, waftFilter)
 	if err != nil {
 		return err
 	}
@@ -89,6 +95,11 @@ func run(ctx context.Context, to io.Writer, out string, rounds, starts int, dura
 		return err
 	}
 	defer waft.close(ctx)
+	plain, err := newOurs(ctx, cache, plainModule, bareConfig)
+	if err != nil {
+		return err
+	}
+	defer plain.close(ctx)
 	theirs, err := newTheirs(module)
 	if err != nil {
 		return err
@@ -117,6 +128,19 @@ func run(ctx context.Context, to io.Writer, out string, rounds, starts int, dura
 	}
 	// Only one emulator can be at a time.
 	theirs.close()
+	theirPlain, err := newTheirs(plainModule)
+	if err != nil {
+		return err
+	}
+	unchanged := []*row{
+		{Name: "plain", request: func() error { return plain.stream(ctx) }},
+		{Name: "plain-emulator", request: theirPlain.request},
+	}
+	err = take(unchanged, rounds, duration)
+	theirPlain.close()
+	if err != nil {
+		return err
+	}
 	idle, err := newTheirs(nothing())
 	if err != nil {
 		return err
@@ -143,12 +167,13 @@ func run(ctx context.Context, to io.Writer, out string, rounds, starts int, dura
 			r.startSamples = append(r.startSamples, float64(time.Since(began))/float64(time.Millisecond))
 		}
 	}
-	for _, r := range append(rows, bare...) {
+	all := slices.Concat(rows, unchanged, bare)
+	for _, r := range all {
 		r.Request, r.CPU, r.Start = median(r.wall), median(r.cpu), median(r.startSamples)
 	}
 	rep := report{
-		Module: bareFilter, Bytes: len(module), Rows: append(rows, bare...),
-		Faster: rows[1].CPU / rows[0].CPU, HostFaster: bare[1].CPU / bare[0].CPU,
+		Module: bareFilter, Bytes: len(module), Rows: all,
+		Faster: rows[1].CPU / rows[0].CPU, PlainFaster: unchanged[1].CPU / unchanged[0].CPU, HostFaster: bare[1].CPU / bare[0].CPU,
 		Guest: rows[0].CPU - bare[0].CPU, Host: bare[0].CPU - bare[2].CPU, Engine: bare[2].CPU,
 	}
 	rep.draw(to)
@@ -167,9 +192,11 @@ type report struct {
 	Module string `json:"module"`
 	Bytes  int    `json:"module_bytes"`
 	Rows   []*row `json:"rows"`
-	// Faster is by how much wasmhost takes less of the processor's time than the emulator, with the guest's own work, and HostFaster without it.
-	Faster     float64 `json:"faster_than_emulator"`
-	HostFaster float64 `json:"host_faster_than_emulator"`
+	// Faster is by how much wasmhost takes less of the processor's time than the emulator, with the guest's own work, PlainFaster the same
+	// with the module that the toolchain alone makes, and HostFaster without a guest's work.
+	Faster      float64 `json:"faster_than_emulator"`
+	PlainFaster float64 `json:"plain_faster_than_emulator"`
+	HostFaster  float64 `json:"host_faster_than_emulator"`
 	// Guest, Host and Engine are the parts of wasmhost's time: the guest's own work, the host's, and the engine's way in and out.
 	Guest  float64 `json:"guest_us"`
 	Host   float64 `json:"host_us"`
@@ -192,7 +219,21 @@ func take(rows []*row, rounds int, duration time.Duration) error {
 	return nil
 }
 
-// compile builds the filter with the plain toolchain, so that both hosts run what they both can.
+// built is the filter as waft build makes it.
+func built(ctx context.Context, filter string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "bench-host-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	result, err := build.Build(ctx, filter, build.Options{OutDir: dir})
+	if err != nil {
+		return nil, fmt.Errorf("build %s: %w", filter, err)
+	}
+	return os.ReadFile(result.Module)
+}
+
+// compile builds the filter with the toolchain alone.
 func compile(ctx context.Context, filter string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "bench-host-")
 	if err != nil {
@@ -249,7 +290,7 @@ func (rep *report) draw(to io.Writer) {
 		fmt.Fprintf(t, "%s\t%.1f µs\t%.1f µs\t%.1f–%.1f\t%s\t\n", r.Name, r.Request, r.CPU, slices.Min(r.cpu), slices.Max(r.cpu), start)
 	}
 	_ = t.Flush() // to a terminal or a file of the caller's
-	fmt.Fprintf(to, "wasmhost is %.1f × as fast as the emulator, by processor time, and %.1f × without the guest's own work\n", rep.Faster, rep.HostFaster)
+	fmt.Fprintf(to, "wasmhost is %.1f × as fast as the emulator, by processor time, %.1f × with the plain module, and %.1f × without the guest's own work\n", rep.Faster, rep.PlainFaster, rep.HostFaster)
 	fmt.Fprintf(to, "of a request in wasmhost the guest takes %.1f µs, the host %.1f µs, the engine's way in and out %.1f µs\n", rep.Guest, rep.Host, rep.Engine)
 }
 
@@ -309,7 +350,9 @@ func (o *ours) stream(ctx context.Context) error {
 	if _, ok := s.Downstream().Headers.Get("x-response"); !ok {
 		return errNoHeader
 	}
-	return s.Close(ctx)
+	err := s.Close(ctx)
+	s.Release()
+	return err
 }
 
 func (o *ours) exchange(ctx context.Context) error {

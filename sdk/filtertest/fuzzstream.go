@@ -35,9 +35,15 @@ type fuzzStreamState struct {
 	pending [2][]piece // of the request and the response
 }
 
-func (s *fuzzStreamState) String() string                  { return fmt.Sprintf("stream %d", s.id) }
-func (s *fuzzStreamState) misuse() error                   { return s.stream.Misuse() }
-func (s *fuzzStreamState) close(ctx context.Context) error { return s.stream.Close(ctx) }
+func (s *fuzzStreamState) String() string { return fmt.Sprintf("stream %d", s.id) }
+func (s *fuzzStreamState) misuse() error  { return s.stream.Misuse() }
+
+// close is the last that is done with the stream.
+func (s *fuzzStreamState) close(ctx context.Context) error {
+	err := s.stream.Close(ctx)
+	s.stream.Release()
+	return err
+}
 
 // open begins a stream or a connection, as the file's scenarios are.
 func (r *fuzzRun) open(ctx context.Context) error {

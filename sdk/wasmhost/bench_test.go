@@ -151,5 +151,6 @@ func benchmarkStream(b *testing.B, p wasmhost.Profile, wasm []byte) {
 		if s.RequestHeaders(ctx, request, true) != nil || s.ResponseHeaders(ctx, response, true) != nil || s.Close(ctx) != nil {
 			b.Fatal(vm.Failed())
 		}
+		s.Release()
 	}
 }

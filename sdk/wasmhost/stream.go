@@ -25,6 +25,7 @@ type Stream struct {
 	direct      bool // the response is a local reply that went past the filter
 	reset       bool // the guest closed the stream, or a local reply came too late
 	closed      bool
+	released    bool // see Release; it is closed, too
 	localReply  bool
 	repliedLate bool // the guest has replied to a response from the upstream
 	details     string

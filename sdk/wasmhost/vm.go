@@ -68,6 +68,8 @@ type VM struct {
 	grpc     []*GRPCCall // that have not ended, in that order
 	agenda   []*appointment
 	misuse   error // what a guest did in this VM that Envoy does not survive
+
+	released []*Stream // see Stream.Release
 }
 
 // NewVM starts a VM: instantiates the module and runs its _initialize. No plugin is configured yet.
@@ -333,13 +335,16 @@ func (p *Plugin) Validate(ctx context.Context, configuration []byte) (bool, erro
 // NewStream begins a stream. After a crash it is what the failure policy says: one on a fresh VM, one that is answered with 503, or one
 // without the filter.
 func (p *Plugin) NewStream(ctx context.Context, info StreamInfo) *Stream {
-	s := &Stream{plugin: p, vm: p.vm, info: &p.plain, began: p.vm.proxy.now()}
+	s := p.vm.emptyStream()
+	s.plugin, s.vm, s.info, s.began = p, p.vm, &p.plain, p.vm.proxy.now()
 	if !info.plain() {
 		own := info // only then on the heap
 		s.info = &own
 	}
-	s.own = [2]direction{{s: s, index: request}, {s: s, index: response}}
-	s.dirs = [2]*direction{&s.own[0], &s.own[1]}
+	for i := range s.own {
+		d := &s.own[i]
+		d.s, d.index, s.dirs[i] = s, i, d
+	}
 	s.ctx = p.newContext(ctx, s, nil)
 	return s
 }
