@@ -81,8 +81,8 @@ type BootstrapConfig struct {
 	SlotDir string
 	// Default is the chain to serve while the slot's file gives none: the last good one. Empty but not nil: serve without
 	// filters. Nil: there never was one, and Envoy does not listen; it takes the listener from the file ListenersFileName
-	// in SlotDir, which WaitingListeners and BootstrapConfig.Listeners render. Before 1.39 it must have every filter of
-	// SlotFilters.
+	// in SlotDir, which WaitingListeners and BootstrapConfig.Listeners render. Before 1.39 it must fit
+	// SlotFilters, as Fill says.
 	Default []WasmFilter
 	// SlotFilters names the filters that have a slot, in their order. For Envoy 1.36 to 1.38 only; later ones have one slot for all.
 	SlotFilters []string
@@ -362,26 +362,22 @@ func (c BootstrapConfig) inline() ([]*hcmv3.HttpFilter, error) {
 
 // filterSlots is the shape of Envoy 1.36 to 1.38.
 func (c BootstrapConfig) filterSlots() ([]*hcmv3.HttpFilter, error) {
-	defaults := make(map[string]WasmFilter, len(c.Default))
-	for _, filter := range c.Default {
-		defaults[filter.Name] = filter
-	}
-	if c.Default != nil && len(defaults) != len(c.SlotFilters) {
-		return nil, fmt.Errorf("%w: the default chain has %d filters, and Envoy %s has %d slots", ErrInvalid, len(c.Default), c.Number, len(c.SlotFilters))
+	var defaults []WasmFilter
+	if c.Default != nil {
+		var err error
+		if defaults, err = Fill(c.SlotFilters, c.Default); err != nil {
+			return nil, fmt.Errorf("the default chain: %w", err)
+		}
 	}
 	var slots []*hcmv3.HttpFilter
-	for _, name := range c.SlotFilters {
+	for i, name := range c.SlotFilters {
 		if len(name) > filterNameLimit || !filterName.MatchString(name) {
 			return nil, fmt.Errorf("%w: slot %q is not named for a filter (a DNS label)", ErrInvalid, name)
 		}
 		var wasm *anypb.Any
 		if c.Default != nil {
-			filter, ok := defaults[name]
-			if !ok {
-				return nil, fmt.Errorf("%w: the default chain has no filter for the slot %s", ErrInvalid, name)
-			}
 			var err error
-			if wasm, err = filter.wasm(); err != nil {
+			if wasm, err = defaults[i].wasm(); err != nil {
 				return nil, err
 			}
 		}

@@ -37,10 +37,10 @@ func TestRenderRefuses(t *testing.T) {
 		{"pre-loading in an old Envoy", func(c *envoy.BootstrapConfig) { c.Number = envoytest.Oldest; c.Preload = true }, "1.36.4"},
 		{"an old Envoy's default without a slot", func(c *envoy.BootstrapConfig) {
 			c.Number, c.SlotFilters, c.Default = envoytest.Oldest, []string{"b"}, []envoy.WasmFilter{filter}
-		}, "slot b"},
+		}, "no slot for filter a"},
 		{"an old Envoy's default with more filters than slots", func(c *envoy.BootstrapConfig) {
 			c.Number, c.Default = envoytest.Oldest, []envoy.WasmFilter{filter}
-		}, "1 filters"},
+		}, "no slot for filter a"},
 		{"filters of connections in a slot", func(c *envoy.BootstrapConfig) { c.TCP, c.DirectResponse, c.Upstream = true, nil, "127.0.0.1:1" }, "Inline"},
 		{"connections without an upstream", func(c *envoy.BootstrapConfig) { c.TCP, c.Inline = true, true }, "Upstream"},
 		{"a filter of connections twice", func(c *envoy.BootstrapConfig) {
