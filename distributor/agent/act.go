@@ -78,7 +78,7 @@ func (d *driver) restore(s situation) error {
 	d.restorePause = min(max(2*d.restorePause, restoreDelay), restoreMax)
 	d.astraySince = s.now.Add(d.restorePause - restoreDelay)
 	d.log.Warn("Envoy does not say that it has the good chain; writing it again", "chain", s.good.Hash)
-	return d.files.putSlots(s.good)
+	return d.files.putSlots(s.good, d.state.read().Slots)
 }
 
 // prepare writes, once, what an Envoy reads that this agent did not start, so that it can start right away: with the good chain, or
@@ -98,7 +98,7 @@ func (d *driver) prepare() error {
 // prepareFiles is prepare without a driver.
 func prepareFiles(f *files, r record) error {
 	if r.Good != nil {
-		if err := f.putSlots(r.Good); err != nil {
+		if err := f.putSlots(r.Good, r.Slots); err != nil {
 			return err
 		}
 	}
@@ -144,7 +144,7 @@ func (d *driver) start(ctx context.Context, s situation, c *chain) error {
 	if fallback == nil {
 		fallback = c
 	}
-	if err := d.files.putSlots(c); err != nil {
+	if err := d.files.putSlots(c, slots); err != nil {
 		return err
 	}
 	if err := d.unload(); err != nil {
@@ -251,7 +251,7 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 			same[slot] = true
 		}
 	}
-	if err := d.files.putSlots(c); err != nil {
+	if err := d.files.putSlots(c, d.state.read().Slots); err != nil {
 		return err
 	}
 	if d.config.Beside && !d.config.SlotOnly && !d.listening {
@@ -313,7 +313,7 @@ func (d *driver) keepGood(c *chain) error {
 // revert puts the good chain back, and notes why. Without a good chain Envoy no longer serves.
 func (d *driver) revert(ctx context.Context, s situation, a action) error {
 	if s.good != nil {
-		if err := d.files.putSlots(s.good); err != nil {
+		if err := d.files.putSlots(s.good, d.state.read().Slots); err != nil {
 			return err
 		}
 	} else if d.config.SlotOnly {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -304,12 +303,19 @@ func (d *driver) blocked(seen observation) string {
 	return fmt.Sprintf("the Envoy at %s is %s, and %s, which the agent probes with, is %s; give the agent the same one", d.config.Admin, running.Build, d.config.Envoy.Path, d.version.Build)
 }
 
-// misfit says why a chain does not fit an Envoy that has a slot for each filter.
+// misfit says why a chain does not fit an Envoy that has a slot for each filter. One with fewer filters than there are slots fits: see envoy.Fill.
 func misfit(number envoy.Number, slots []string, c *chain) string {
 	if !number.HasFilterChain() && c.Split != nil {
 		return fmt.Sprintf("Envoy %s cannot run two chains side by side; it needs Envoy 1.39 or later", number)
 	}
-	if number.HasFilterChain() || slots == nil || slices.Equal(slots, c.names()) {
+	if number.HasFilterChain() || slots == nil {
+		return ""
+	}
+	filters := make([]envoy.WasmFilter, 0, len(c.Filters))
+	for _, name := range c.names() {
+		filters = append(filters, envoy.WasmFilter{Name: name})
+	}
+	if _, err := envoy.Fill(slots, filters); err == nil {
 		return ""
 	}
 	return fmt.Sprintf("Envoy %s has one slot a filter, here for [%s], and the chain has the filters [%s]; it needs Envoy 1.39 or later, or a bootstrap with those slots",

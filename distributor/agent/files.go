@@ -47,11 +47,16 @@ func (f *files) render(c *chain) ([]envoy.WasmFilter, error) {
 
 func (f *files) slotsDir() string { return joinState(f.config, slotsFolder) }
 
-// putSlots puts a chain into the slots.
-func (f *files) putSlots(c *chain) error {
+// putSlots puts a chain into the slots, which an Envoy before 1.39 has for filters.
+func (f *files) putSlots(c *chain, filterSlots []string) error {
 	filters, err := f.render(c)
 	if err != nil {
 		return err
+	}
+	if !f.number.HasFilterChain() {
+		if filters, err = envoy.Fill(filterSlots, filters); err != nil {
+			return err
+		}
 	}
 	slots, err := envoy.Slots(f.number, filters, c.version())
 	if err != nil {

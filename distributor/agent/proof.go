@@ -59,7 +59,8 @@ func sameSlots(number envoy.Number, filters []string, from, to *chain) map[strin
 	for _, name := range filters {
 		named := func(f filter) bool { return f.Name == name }
 		i, j := slices.IndexFunc(from.Filters, named), slices.IndexFunc(to.Filters, named)
-		same[envoy.FilterSlotName(name)] = i >= 0 && j >= 0 && alike(from.Filters[i], to.Filters[j])
+		// Where neither has it, nothing stands there in both.
+		same[envoy.FilterSlotName(name)] = i < 0 && j < 0 || i >= 0 && j >= 0 && alike(from.Filters[i], to.Filters[j])
 	}
 	return same
 }

@@ -44,8 +44,8 @@ type record struct {
 	Trial *chain `json:"trial,omitempty"`
 	// Baseline is what Envoy took before the chain that serves was loaded; nil: not known.
 	Baseline *baseline `json:"baseline,omitempty"`
-	// Slots names the filters that have a slot of their own, in an Envoy before 1.39.
-	Slots []string `json:"slots,omitempty"`
+	// Slots names the filters that have a slot of their own, in an Envoy before 1.39; nil: they are not known yet. An Envoy may have none.
+	Slots []string `json:"slots,omitzero"`
 	// Retry is the last value of ReportResponse.retry that was acted on.
 	Retry int64 `json:"retry,omitempty"`
 }
