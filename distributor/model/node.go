@@ -54,6 +54,9 @@ type Node struct {
 	// Retry counts the requests to try a rejected chain again.
 	Retry     int64     `json:"retry,omitempty"`
 	FirstSeen time.Time `json:"firstSeen"`
+	// After is the Sequence of the newest rollout that there was when the node was first seen; 0: none, or the row is of a waft that did not note
+	// it. It orders what FirstSeen orders, whatever the clock does.
+	After int64 `json:"after,omitempty"`
 	// AwayFor is for how long a distributor has watched it be away, written now and then; zero for one that is there.
 	AwayFor time.Duration `json:"awayFor,omitempty"`
 	// Replica is the distributor that vouches for it.

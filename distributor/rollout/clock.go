@@ -19,26 +19,68 @@ func countsTime(phase model.RolloutPhase) bool {
 	return false
 }
 
-// keepTime counts the time since the last step: all of it up to MaxGap, none of it when it is negative. What does not
-// count is added to every soak and deadline that is running.
-func (m *machine) keepTime() {
+// keepTime counts the time since the last step: all of it up to MaxGap, none of it when it is negative. Where a clock that does not jump
+// says otherwise (watched, above zero), it is right. What does not count is added to every soak and deadline that is running.
+func (m *machine) keepTime(watched time.Duration) {
 	if !countsTime(m.state.Phase) {
 		return
 	}
 	gap := m.now.Sub(m.state.SeenAt)
 	counted := min(max(gap, 0), MaxGap)
+	if watched > 0 && (gap-watched).Abs() >= leastJump {
+		counted = min(watched, MaxGap)
+	}
 	m.passed = counted
+	m.skip(gap, counted)
+}
+
+// leastJump is by how much two clocks must differ, between two steps, for one to have jumped: they never run quite alike, and a step that moves
+// soaks and deadlines is written.
+const leastJump = time.Second
+
+// standStill counts none of the time since the last step, as after a pause.
+func (m *machine) standStill() {
+	gap := m.now.Sub(m.state.SeenAt)
+	m.shift(gap)
+	m.recede(gap, 0)
+	m.state.SeenAt = m.now
+}
+
+// skip takes note of now. Of the gap since the last step, counted is the time that passed.
+func (m *machine) skip(gap, counted time.Duration) {
 	m.state.SeenAt = m.now
 	if skipped := gap - counted; skipped != 0 {
 		m.shift(skipped)
+		m.recede(gap, counted)
 		m.noteClock(skipped)
 	}
 }
 
-// standStill counts none of the time since the last step, as after a pause.
-func (m *machine) standStill() {
-	m.shift(m.now.Sub(m.state.SeenAt))
-	m.state.SeenAt = m.now
+// recede has what was noted before a clock went back be in the past by the new one, too: what comes from now on is held against it, and would be
+// older for as long as the clock went back.
+func (m *machine) recede(gap, counted time.Duration) {
+	if gap >= 0 {
+		return
+	}
+	by := gap - counted
+	move := func(t *time.Time) {
+		if !t.IsZero() {
+			*t = t.Add(by)
+		}
+	}
+	for i := range m.state.Waves {
+		move(&m.state.Waves[i].MovedAt)
+	}
+	for i := range m.seats() {
+		p := m.seated[i].p
+		move(&p.MovedAt)
+		if p.State != model.NodeMoving { // shift has moved those
+			move(&p.Since)
+		}
+		if p != m.seated[i].p {
+			m.put(m.seated[i].id, p, true)
+		}
+	}
 }
 
 // shift moves what is still running.

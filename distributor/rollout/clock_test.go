@@ -127,3 +127,127 @@ func TestClockIsInTheHistoryOnce(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// Where the process's own clock says how much time has passed, a jump is none of it, in either direction, and the rest of it counts.
+func TestWatchedTimeIsRight(t *testing.T) {
+	for name, by := range jumps {
+		t.Run(name, func(t *testing.T) {
+			d := newDrive(t, newFleet(4), model.WaveSpec{Nodes: 1, Soak: 8 * time.Second}, model.WaveSpec{Percent: 100})
+			d.toSoaking()
+			watch := func(watched time.Duration) {
+				ev := d.fleet.observe(d.r)
+				ev.Watched = watched
+				d.must(ev)
+			}
+			d.now = d.now.Add(by + 3*time.Second)
+			watch(3 * time.Second)
+			d.want(model.RolloutSoaking, 0)
+			if left := d.r.Waves[0].SoakUntil.Sub(d.now); left != 5*time.Second {
+				t.Errorf("after 3 of 8 seconds the soak has %s left", left)
+			}
+			d.now = d.now.Add(5*time.Second - time.Millisecond)
+			watch(5*time.Second - time.Millisecond)
+			d.want(model.RolloutSoaking, 0)
+			d.now = d.now.Add(time.Millisecond)
+			watch(time.Millisecond)
+			d.want(model.RolloutMoving, 1)
+		})
+	}
+	t.Run("no step is bigger than it may be", func(t *testing.T) {
+		d := newDrive(t, newFleet(4), model.WaveSpec{Nodes: 1, Soak: time.Minute})
+		d.toSoaking()
+		ev := d.fleet.observe(d.r)
+		d.now, ev.Watched = d.now.Add(-time.Hour), time.Hour
+		d.must(ev)
+		if left := d.r.Waves[0].SoakUntil.Sub(d.now); left != time.Minute-MaxGap {
+			t.Errorf("%s left", left)
+		}
+	})
+	t.Run("clocks that do not run quite alike", func(t *testing.T) {
+		d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Soak: time.Minute})
+		d.toSoaking()
+		until := d.r.Waves[0].SoakUntil
+		ev := d.fleet.observe(d.r)
+		d.now, ev.Watched = d.now.Add(2*time.Second), 2*time.Second-leastJump/2
+		d.must(ev)
+		if !d.r.Waves[0].SoakUntil.Equal(until) {
+			t.Error("the soak moved, which would be written in each step")
+		}
+	})
+}
+
+// What was noted of nodes and waves before the clock went back is in the past by the new one, so that what is seen next is later; the time between
+// two of them stays what it was.
+func TestClockThatGoesBackTakesMarksAlong(t *testing.T) {
+	d := newDrive(t, newFleet(4), model.WaveSpec{Nodes: 1, Soak: 5 * time.Second}, model.WaveSpec{Nodes: 2, Soak: time.Minute}, model.WaveSpec{Percent: 100})
+	d.toSoaking()
+	d.look(5 * time.Second)
+	d.want(model.RolloutMoving, 1)
+	d.look(2 * time.Second)
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.want(model.RolloutSoaking, 1)
+	was := d.r
+	d.jump(-time.Hour)
+	const back = -time.Hour
+	for i := range was.Waves[:2] {
+		if got := d.r.Waves[i].MovedAt.Sub(was.Waves[i].MovedAt); got != back {
+			t.Errorf("wave %d was moved %s later by the new clock", i+1, got)
+		}
+		if !d.r.Waves[i].StartedAt.Equal(was.Waves[i].StartedAt) {
+			t.Errorf("wave %d is told to have started at another time than it was", i+1)
+		}
+	}
+	for id, p := range was.Nodes {
+		q := d.r.Nodes[id]
+		if !moved(p) {
+			continue
+		}
+		if q.MovedAt.Sub(p.MovedAt) != back || q.Since.Sub(p.Since) != back {
+			t.Errorf("%s was moved at %s since %s, and by the new clock at %s since %s", id, p.MovedAt, p.Since, q.MovedAt, q.Since)
+		}
+	}
+	if ServedSince(d.r).After(d.now) {
+		t.Error("the wave serves since a time that has not come")
+	}
+	d.jump(time.Hour)
+	if got := d.r.Waves[1].MovedAt.Sub(was.Waves[1].MovedAt); got != back {
+		t.Errorf("a clock that goes forward moves no marks, which are in the past in any case: %s", got)
+	}
+}
+
+// A pause within which the clock goes back takes them along, too.
+func TestClockThatGoesBackInAPause(t *testing.T) {
+	d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Soak: time.Minute})
+	d.toSoaking()
+	d.must(Pause{})
+	d.now = d.now.Add(-time.Hour)
+	d.must(Resume{})
+	d.want(model.RolloutSoaking, 0)
+	if d.r.Waves[0].MovedAt.After(d.now) || ServedSince(d.r).After(d.now) {
+		t.Errorf("at %s the wave was moved at %s and serves since %s", d.now, d.r.Waves[0].MovedAt, ServedSince(d.r))
+	}
+}
+
+// An answer that a gate was given before the clock went back may be from before the end of the soak, whatever time it bears: it does not count.
+func TestAnswerFromBeforeTheClockWentBack(t *testing.T) {
+	d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Soak: 20 * time.Second, Gates: []model.GateSpec{{Webhook: &model.WebhookGate{URL: "https://gate.example"}}}},
+		model.WaveSpec{Percent: 100})
+	d.toSoaking()
+	answer := model.GateReading{Verdict: model.VerdictPass, Detail: "well", At: d.now}
+	look := func(after time.Duration) {
+		for ; after >= 0; after -= time.Second {
+			d.now = d.now.Add(min(after, time.Second))
+			ev := d.fleet.observe(d.r)
+			ev.Elsewhere = map[int]model.GateReading{0: answer}
+			d.must(ev)
+		}
+	}
+	look(2 * time.Second)
+	d.now = d.now.Add(-time.Hour)
+	look(22 * time.Second)
+	d.want(model.RolloutSoaking, 0)
+	answer.At = d.now
+	look(0)
+	d.want(model.RolloutMoving, 1)
+}

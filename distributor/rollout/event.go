@@ -1,6 +1,10 @@
 package rollout
 
-import "github.com/waft-project/waft/distributor/model"
+import (
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
 
 // Event is what Step is told. The kinds are closed: Observe, Join and the commands.
 type Event interface{ event() }
@@ -25,6 +29,8 @@ type Observe struct {
 	// Elsewhere are the latest readings of the current wave's gates that are read elsewhere, by their place in the wave's gates. A gate
 	// that is not in it has not been read. Gate is left empty.
 	Elsewhere map[int]model.GateReading
+	// Watched is how long ago the last step was by a clock that does not jump, such as a process's own; zero: not known, as after a start.
+	Watched time.Duration
 }
 
 // Join records a node that came into the target while the rollout runs and that Joining gives the rollout's release. It

@@ -83,7 +83,7 @@ func (m *machine) unapproved() *model.ApprovalGate {
 func (m *machine) readElsewhere(gate int, none model.GateReading) model.GateReading {
 	r, ok := m.elsewhere[gate]
 	since := ServedSince(m.state)
-	if !ok || since.IsZero() || r.At.Before(since) {
+	if !ok || since.IsZero() || r.At.Before(since) || r.At.After(m.now) { // after now: by a clock that has gone back since
 		none.Verdict, none.Detail = model.VerdictInconclusive, "there is no answer yet"
 		return none
 	}

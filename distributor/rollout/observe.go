@@ -23,7 +23,7 @@ func (m *machine) observe(ev Observe) (bool, error) {
 		return false, err
 	}
 	m.take(ev)
-	m.keepTime()
+	m.keepTime(ev.Watched)
 	if m.joinedDue() {
 		m.tellJoined()
 	}

@@ -163,8 +163,12 @@ type command struct {
 
 // step takes one step: decide, write, then carry out. The drive loop alone calls it.
 func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *command) (model.Rollout, error) {
-	before := e.state
-	after, actions, err := rollout.Step(before, event, s.stamp())
+	before, at := e.state, s.now()
+	if look, ok := event.(rollout.Observe); ok && !e.steppedAt.IsZero() {
+		look.Watched = at.Sub(e.steppedAt) // both are of this process, so no jump of the clock is in it
+		event = look
+	}
+	after, actions, err := rollout.Step(before, event, at)
 	if err != nil {
 		return before, err
 	}
@@ -187,12 +191,15 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 	if before.Phase == model.RolloutPaused && after.Phase != model.RolloutPaused {
 		e.asked = nil // what was answered before the pause is old
 	}
+	if !after.SeenAt.Equal(before.SeenAt) {
+		e.steppedAt = at
+	}
 	e.state, e.revision = after, revision
 	if changed {
 		e.written = after
 	}
 	if changed && by != nil {
-		e.told.by, e.told.message, e.told.at = by.actor, after.Message, s.stamp()
+		e.told.by, e.told.message, e.told.at = by.actor, after.Message, s.now()
 	}
 	s.carryOut(after.Name, actions)
 	told := s.settle(e, changed)
@@ -331,6 +338,7 @@ func (s *Service) reload(ctx context.Context, e *entry) {
 	s.mu.Lock()
 	changed := revision != e.revision
 	e.state, e.written, e.revision = state, state, revision
+	e.steppedAt = time.Time{} // SeenAt is that of an earlier step
 	told := s.settle(e, changed)
 	s.mu.Unlock()
 	for _, id := range told {

@@ -63,8 +63,12 @@ func (s *Service) ask(ctx context.Context, e *entry) {
 			e.asked[gateKey{wave, i}] = a
 		}
 		due := gate.Every()
-		if over := e.state.Waves[wave].SoakUntil; e.state.Phase == model.RolloutSoaking && !s.stamp().Before(over) && a.reading.At.Before(over) {
+		now, over := s.stamp(), e.state.Waves[wave].SoakUntil
+		if e.state.Phase == model.RolloutSoaking && !now.Before(over) && a.reading.At.Before(over) {
 			due = min(due, lastAsk) // the answer that decides is one from after the soak
+		}
+		if a.reading.At.After(now) {
+			due = min(due, lastAsk) // it does not count: the clock went back
 		}
 		if a.underway || time.Since(a.begun) < due {
 			continue

@@ -15,7 +15,9 @@ type entry struct {
 	// written is the state that the store has, at revision; state may be ahead of it in what is no reason to write.
 	written  model.Rollout
 	revision int64
-	target   model.Selector
+	// steppedAt is when state.SeenAt was, with the process's own clock in it; zero: by another process, or not known.
+	steppedAt time.Time
+	target    model.Selector
 	// members are the nodes that the target matches, as of fleet.
 	members []*node
 	fleet   int64

@@ -66,7 +66,7 @@ type welcomer struct {
 // granted is what rollouts give to a node, leaving some rollouts out. A node joins what was there before it: in rollouts
 // that began later it has its wave, or was left out on purpose.
 func (w *welcomer) granted(row model.Node, without ...string) map[model.Layer]rollout.Grant {
-	older := slices.IndexFunc(w.rollouts, func(r model.Rollout) bool { return !r.StartedAt.After(row.FirstSeen) })
+	older := slices.IndexFunc(w.rollouts, func(r model.Rollout) bool { return cameAfter(row, r) })
 	if older < 0 {
 		return nil
 	}
@@ -84,6 +84,23 @@ func (w *welcomer) granted(row model.Node, without ...string) map[model.Layer]ro
 		w.grants[key] = grants
 	}
 	return maps.Clone(grants)
+}
+
+// cameAfter says whether a node came after a rollout had begun: by the order of the rollouts where the row knows it, since a clock may go back
+// between the two.
+func cameAfter(row model.Node, r model.Rollout) bool {
+	if row.After > 0 {
+		return r.Sequence <= row.After
+	}
+	return !r.StartedAt.After(row.FirstSeen)
+}
+
+// newest is the Sequence of the newest rollout that there is; 0 for none. mu is held.
+func (s *Service) newest() int64 {
+	if len(s.rollouts) == 0 {
+		return 0
+	}
+	return s.rollouts[0].state.Sequence
 }
 
 // maxFallbacks is how many rollouts are left out in turn for a node that cannot run what they give.

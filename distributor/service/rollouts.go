@@ -418,7 +418,7 @@ func (s *Service) command(ctx context.Context, actor Actor, verb, name string, e
 	if err := actor.check(object); err != nil {
 		return model.Rollout{}, err
 	}
-	asked := s.stamp()
+	asked := s.now()
 	var out model.Rollout
 	err := s.inDrive(ctx, object, func(run context.Context) error {
 		s.mu.Lock()

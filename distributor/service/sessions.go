@@ -121,7 +121,7 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 			return nil, &model.Error{Kind: model.ErrUnavailable, Object: object,
 				Message: fmt.Sprintf("there are %d nodes already, which is the most this distributor keeps", MaxNodes), Next: "check that nodes keep their ids"}
 		}
-		n = newNode(model.Node{ID: hello.ID, FirstSeen: s.stamp()})
+		n = newNode(model.Node{ID: hello.ID, FirstSeen: s.stamp(), After: s.newest()})
 		s.nodes[hello.ID] = n
 		s.fleet++
 		s.mark(n, 0)

@@ -121,7 +121,7 @@ func (s *Service) restoreJoined(undone model.Rollout, restore map[string]model.R
 	}
 	for _, n := range s.matching(target) {
 		_, held := undone.Nodes[n.row.ID]
-		if held || n.row.Assigned[undone.Layer] != undone.Spec.Release || n.row.FirstSeen.Before(undone.StartedAt) {
+		if held || n.row.Assigned[undone.Layer] != undone.Spec.Release || !cameAfter(n.row, undone) {
 			continue
 		}
 		if before, ok := rollout.Joining(n.row.Labels, n.row.Reports, others)[undone.Layer]; ok {
