@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -31,11 +30,9 @@ func TestSchedule(t *testing.T) {
 		t.Fatalf("%v; run `make envoy`", err)
 	}
 	dir := t.TempDir()
-	programs := Programs{Waft: filepath.Join(dir, "waft"), Envoy: binary.Path, Root: root}
-	build := exec.Command("go", "build", "-o", programs.Waft, "./cmd/waft")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build waft: %v\n%s", err, out)
+	programs := Programs{Envoy: binary.Path, Root: root}
+	if programs.Waft, err = Build(t.Context(), root, dir, nil); err != nil {
+		t.Fatal(err)
 	}
 	if err := Prepare(t.Context(), dir, &programs); err != nil {
 		t.Fatal(err)

@@ -48,8 +48,8 @@ var Rules = []string{RuleRequest, RuleCap, RuleMove, RuleEnd, RuleGate, RuleWave
 // Check holds a history against every rule; the same history gives the same violations. It sorts the requests by their ends, and changes
 // nothing else.
 func Check(h *History) []Violation {
-	c := &checker{h: h}
 	slices.SortStableFunc(h.Requests, func(a, b Request) int { return a.Ended.Compare(b.Ended) })
+	c := &checker{h: straightened(h)}
 	c.requests()
 	c.moves()
 	c.ends()

@@ -14,7 +14,7 @@ import (
 	"github.com/waft-project/waft/demo/fleet"
 )
 
-// disk is a small disk of a node's own: a tmpfs in a mount namespace, which only the processes that are started in it see. A user namespace
+// disk is a small disk of a process's own: a tmpfs in a mount namespace, which only the processes that are started in it see. A user namespace
 // gives the right to mount it. The nil disk is a folder like any other, where the system has neither.
 type disk struct {
 	dir string
@@ -23,14 +23,15 @@ type disk struct {
 }
 
 const (
-	// diskSize is room for the modules of a run, twice over.
-	diskSize = "96m"
+	// agentDisk is room for the modules of a run, twice over; distributorDisk for what etcd takes beforehand, too.
+	agentDisk       = "96m"
+	distributorDisk = "320m"
 	// fillPiece is what is written at once to fill a disk.
 	fillPiece = 1 << 20
 )
 
 // newDisk mounts a disk at dir. The error says what the system does not have.
-func newDisk(ctx context.Context, logs, name, dir string) (*disk, error) {
+func newDisk(ctx context.Context, logs, name, size, dir string) (*disk, error) {
 	for _, program := range []string{"unshare", "nsenter", "mount"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return nil, err
@@ -41,7 +42,7 @@ func newDisk(ctx context.Context, logs, name, dir string) (*disk, error) {
 	}
 	ready := filepath.Join(logs, name+".mounted")
 	p, err := fleet.StartProcess(logs, name+".disk", "unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
-		`mount -t tmpfs -o size=`+diskSize+`,mode=0700 tmpfs "$1" && : > "$2" && exec sleep 1000000`, "sh", dir, ready)
+		`mount -t tmpfs -o size=`+size+`,mode=0700 tmpfs "$1" && : > "$2" && exec sleep 1000000`, "sh", dir, ready)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func (d *disk) path(dir string) string {
 // fill takes all the room there is, for some time.
 func (d *disk) fill(ctx context.Context, length time.Duration) error {
 	if d == nil {
-		return errors.New("the node has no disk of its own: the system lets nobody mount one")
+		return errors.New("it has no disk of its own: the system lets nobody mount one")
 	}
 	path := filepath.Join(d.path(""), "filler")
 	f, err := os.Create(path)

@@ -16,7 +16,7 @@ import (
 // A disk is seen by those who run on it and by this process, by nobody else; and it is full while it is filled, not longer.
 func TestDisk(t *testing.T) {
 	logs, dir := t.TempDir(), filepath.Join(t.TempDir(), "mounted")
-	d, err := newDisk(t.Context(), logs, "n1", dir)
+	d, err := newDisk(t.Context(), logs, "n1", agentDisk, dir)
 	if err != nil {
 		t.Skip("the system lets nobody mount a disk: ", err)
 	}

@@ -6,7 +6,8 @@ import (
 )
 
 // History is all that a schedule left behind: what was done to the fleet, what clients got, and what the API said. The checker
-// reads nothing else. All times are of one clock, that of the machine.
+// reads nothing else. All times are of one clock, that of the machine, but those
+// that the distributor told of rollouts: those are by its own, which may jump.
 type History struct {
 	Seed  uint64    `json:"seed"`
 	Begun time.Time `json:"begun"`
@@ -54,6 +55,8 @@ type Injected struct {
 	InWave bool `json:"inWave"`
 	// Note says what was done exactly, or why it could not be done.
 	Note string `json:"note,omitempty"`
+	// Ahead is how far ahead of the machine's a clock is from then on, that Jump has set.
+	Ahead time.Duration `json:"ahead,omitempty"`
 	// Void: it could not be done, such as a file that was not there to be damaged.
 	Void bool `json:"void,omitempty"`
 }

@@ -47,15 +47,11 @@ func (in *injector) inject(ctx context.Context, f Fault, inWave func() bool) {
 	var err error
 	switch f.Part {
 	case Distributor:
-		err = in.process(ctx, f, in.m.distributor, filepath.Join(in.m.dir, "distributor"), &done)
+		err = in.waft(ctx, f, in.m.distributor, in.m.clock, in.m.disk, in.m.data, &done)
 	case Registry:
 		err = in.process(ctx, f, in.m.registry, "", &done)
 	case Agent:
-		if f.Kind == Fill {
-			err = n.disk.fill(ctx, f.For)
-			break
-		}
-		err = in.process(ctx, f, n.agent, n.disk.path(n.state), &done)
+		err = in.waft(ctx, f, n.agent, n.clock, n.disk, n.state, &done)
 	case Envoy:
 		err = in.process(ctx, f, n.envoy, "", &done)
 		in.recovered(ctx, n, done.At, f.String())
@@ -73,6 +69,18 @@ func (in *injector) inject(ctx context.Context, f Fault, inWave func() bool) {
 	in.mu.Lock()
 	in.done = append(in.done, done)
 	in.mu.Unlock()
+}
+
+// waft does something to one process of waft, to its clock, to its disk, or to what it keeps there in dir.
+func (in *injector) waft(ctx context.Context, f Fault, u *unit, c *clock, d *disk, dir string, done *Injected) (err error) {
+	switch f.Kind {
+	case Fill:
+		return d.fill(ctx, f.For)
+	case Jump:
+		done.Ahead, err = c.jump(ctx, f.By)
+		return err
+	}
+	return in.process(ctx, f, u, d.path(dir), done)
 }
 
 // process does something to one process, or to what it keeps in dir.

@@ -57,6 +57,7 @@ type node struct {
 	agent, envoy  *unit
 	grpc, http    *proxy
 	disk          *disk
+	clock         *clock
 }
 
 // machines are all processes of a run.
@@ -69,7 +70,11 @@ type machines struct {
 	registryAt  string
 	distributor *unit
 	grpc, http  string
-	nodes       []*node
+	// data is the folder of the distributor, on disk; clock is what it reads.
+	data  string
+	disk  *disk
+	clock *clock
+	nodes []*node
 }
 
 // startLimit is how long a part may take to come up on a busy machine.
@@ -94,8 +99,10 @@ func startMachines(ctx context.Context, dir string, programs Programs, nodes int
 	if m.grpc, m.http, err = fleet.FreePorts(); err != nil {
 		return m, err
 	}
-	m.distributor = startUnit(dir, "distributor", programs.Waft, "serve", "--insecure", "--data", filepath.Join(dir, "distributor"),
-		"--grpc", m.grpc, "--http", m.http, "--plain-http", m.registryAt)
+	m.data, m.clock = filepath.Join(dir, "distributor"), newClock(dir, "distributor")
+	m.disk = ownDisk(ctx, dir, "distributor", distributorDisk, m.data)
+	m.distributor = startUnit(dir, "distributor", m.disk.on(m.clock.on(programs.Waft, "serve", "--insecure", "--data", m.data,
+		"--grpc", m.grpc, "--http", m.http, "--plain-http", m.registryAt)...)...)
 	if err := fleet.WaitFor(ctx, "the upstream, the registry and the distributor to be ready", startLimit, func(context.Context) error {
 		text, err := os.ReadFile(address)
 		if err != nil || len(text) == 0 {
@@ -162,14 +169,11 @@ func (m *machines) startNode(ctx context.Context, id string) error {
 	if n.http, err = newProxy(m.http); err != nil {
 		return err
 	}
-	if n.disk, err = newDisk(ctx, m.dir, id, n.state); err != nil {
-		// Faults of a full disk are void then, and say so.
-		n.disk = nil
-	}
+	n.disk, n.clock = ownDisk(ctx, m.dir, id, agentDisk, n.state), newClock(m.dir, id)
 	bootstrap, log := filepath.Join(m.dir, id+".bootstrap.json"), filepath.Join(m.dir, id+".envoy-own.log")
-	n.agent = startUnit(m.dir, id+".agent", n.disk.on(m.programs.Waft, "agent", "--insecure", "--node", id, "--label", "env=chaos",
+	n.agent = startUnit(m.dir, id+".agent", n.disk.on(n.clock.on(m.programs.Waft, "agent", "--insecure", "--node", id, "--label", "env=chaos",
 		"--server", n.grpc.address(), "--modules", n.http.address(), "--state", n.state, "--listen", n.listen, "--admin", n.admin,
-		"--upstream", m.backend, "--envoy", m.programs.Envoy, "--bootstrap-out", bootstrap, "--envoy-log", log, "--trial", trial.String())...)
+		"--upstream", m.backend, "--envoy", m.programs.Envoy, "--bootstrap-out", bootstrap, "--envoy-log", log, "--trial", trial.String())...)...)
 	if err := fleet.WaitFor(ctx, id+" to have a bootstrap", startLimit, func(context.Context) error {
 		if _, err := os.Stat(bootstrap); err != nil {
 			return fleet.NotYetf("%v", err)
@@ -203,9 +207,19 @@ func (m *machines) stop() {
 			u.stop()
 		}
 	}
+	m.disk.close()
 	if m.upstream != nil {
 		m.upstream.Stop()
 	}
+}
+
+// ownDisk is nil where there can be none: faults of a full disk are void then, and say so.
+func ownDisk(ctx context.Context, logs, name, size, dir string) *disk {
+	d, err := newDisk(ctx, logs, name, size, dir)
+	if err != nil {
+		return nil
+	}
+	return d
 }
 
 // config is the plugin configuration of a release.

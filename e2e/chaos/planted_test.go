@@ -1,9 +1,7 @@
 package chaos
 
 import (
-	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,10 +43,9 @@ var plants = []plant{
 	},
 }
 
-// overlay writes what `go build -overlay` takes: the file with the bug in the place of the one without.
-func (p plant) overlay(root, dir string) (string, error) {
-	path := filepath.Join(root, p.file)
-	source, err := os.ReadFile(path)
+// planted is the text of the file with the bug.
+func (p plant) planted(root string) (string, error) {
+	source, err := os.ReadFile(filepath.Join(root, p.file))
 	if err != nil {
 		return "", err
 	}
@@ -56,16 +53,7 @@ func (p plant) overlay(root, dir string) (string, error) {
 	if strings.Contains(p.instead, "planted.") {
 		changed = strings.Replace(changed, "import (\n", "import (\n\tplantedsync \"sync\"\n", 1) + "\nvar planted plantedsync.Map\n"
 	}
-	file := filepath.Join(dir, filepath.Base(p.file))
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		return "", err
-	}
-	text, err := json.Marshal(map[string]map[string]string{"Replace": {path: file}})
-	if err != nil {
-		return "", err
-	}
-	file = filepath.Join(dir, "overlay.json")
-	return file, os.WriteFile(file, text, 0o600)
+	return changed, nil
 }
 
 // The texts that bugs are planted at are there, once each, so that TestPlantedInWaft plants them.
@@ -98,15 +86,13 @@ func TestPlantedInWaft(t *testing.T) {
 	for _, p := range plants {
 		t.Run(p.name, func(t *testing.T) {
 			dir := t.TempDir()
-			overlay, err := p.overlay(root, dir)
+			planted, err := p.planted(root)
 			if err != nil {
 				t.Fatal(err)
 			}
-			programs := Programs{Waft: filepath.Join(dir, "waft"), Envoy: binary.Path, Root: root}
-			build := exec.Command("go", "build", "-overlay", overlay, "-o", programs.Waft, "./cmd/waft")
-			build.Dir = root
-			if out, err := build.CombinedOutput(); err != nil {
-				t.Fatalf("build waft: %v\n%s", err, out)
+			programs := Programs{Envoy: binary.Path, Root: root}
+			if programs.Waft, err = Build(t.Context(), root, dir, map[string]string{p.file: planted}); err != nil {
+				t.Fatal(err)
 			}
 			if err := Prepare(t.Context(), dir, &programs); err != nil {
 				t.Fatal(err)

@@ -19,7 +19,7 @@ const (
 	Restart FaultKind = "restart"
 	// Corrupt damages a file of a cache.
 	Corrupt FaultKind = "corrupt"
-	// Fill leaves no room on the disk of a node's agent.
+	// Fill leaves no room on the disk of a node's agent, or of the distributor.
 	Fill FaultKind = "fill"
 	// Slow holds up every piece of what passes between an agent and the distributor.
 	Slow FaultKind = "slow"
@@ -27,6 +27,8 @@ const (
 	Cut FaultKind = "cut"
 	// Stall lets nothing pass between an agent and the distributor, and resets nothing.
 	Stall FaultKind = "stall"
+	// Jump sets a process's clock on or back; it stays so.
+	Jump FaultKind = "jump"
 )
 
 // Part is what a fault is done to.
@@ -52,7 +54,8 @@ var menu = []struct {
 	{Kill, Agent, 3, 3 * time.Second}, {Freeze, Agent, 2, 4 * time.Second}, {Restart, Agent, 2, 0},
 	{Kill, Registry, 1, 3 * time.Second}, {Freeze, Registry, 1, 3 * time.Second}, {Restart, Registry, 1, 0},
 	{Kill, Envoy, 2, 0}, {Freeze, Envoy, 1, time.Second}, {Restart, Envoy, 1, 0},
-	{Corrupt, Agent, 2, 0}, {Corrupt, Distributor, 1, 0}, {Fill, Agent, 2, 5 * time.Second},
+	{Corrupt, Agent, 2, 0}, {Corrupt, Distributor, 1, 0}, {Fill, Agent, 2, 5 * time.Second}, {Fill, Distributor, 2, 4 * time.Second},
+	{Jump, Distributor, 3, 0}, {Jump, Agent, 2, 0},
 	{Slow, Network, 2, 5 * time.Second}, {Cut, Network, 2, 4 * time.Second}, {Stall, Network, 2, 4 * time.Second},
 }
 
@@ -70,12 +73,17 @@ type Fault struct {
 	After   time.Duration `json:"after"`
 	// For is how long it lasts; 0: no longer than it takes.
 	For time.Duration `json:"for"`
+	// By is how far a clock is set on; below zero: back.
+	By time.Duration `json:"by,omitempty"`
 }
 
 func (f Fault) String() string {
 	part := string(f.Part)
 	if f.Part != Distributor && f.Part != Registry {
 		part = fmt.Sprintf("%s of n%d", f.Part, f.Node+1)
+	}
+	if f.Kind == Jump {
+		part += fmt.Sprintf(" by %s", f.By)
 	}
 	return fmt.Sprintf("%s %s for %s, %s into %s of wave %d of rollout %d", f.Kind, part, f.For, f.After, f.Phase, f.Wave, f.Rollout)
 }
@@ -135,11 +143,22 @@ func Draw(seed uint64) Schedule {
 		step.Undo = step.Kind == Good && r.IntN(4) == 0
 		s.Steps = append(s.Steps, step)
 	}
-	for range leastFaults + r.IntN(moreFaults+1) {
+	for i := range leastFaults + r.IntN(moreFaults+1) {
+		if i < inTurn {
+			s.Faults = append(s.Faults, drawFaultOf(r, s.Steps, int((seed*inTurn+uint64(i))%uint64(len(menu)))))
+			continue
+		}
 		s.Faults = append(s.Faults, drawFault(r, s.Steps))
 	}
 	return s
 }
+
+// inTurn is how many faults of a schedule are taken from the menu in turn, so that the ten seeds of make chaos have every one of them.
+const inTurn = 3
+
+// jumps are how far clocks are set. However they add up, no clock tells within a run what it has told before: it goes back by an hour, less
+// some steps of minutes, which is longer than any run.
+var jumps = []time.Duration{2 * time.Minute, time.Hour, -time.Hour}
 
 func drawFault(r *rand.Rand, steps []Step) Fault {
 	all := 0
@@ -151,13 +170,28 @@ func drawFault(r *rand.Rand, steps []Step) Fault {
 	for ; at >= menu[i].weight; i++ {
 		at -= menu[i].weight
 	}
+	return drawFaultOf(r, steps, i)
+}
+
+// drawFaultOf draws when and where a fault of the menu comes: at a moment that its rollout is likely to have.
+func drawFaultOf(r *rand.Rand, steps []Step, i int) Fault {
 	f := Fault{Kind: menu[i].kind, Part: menu[i].part, Node: r.IntN(scheduleNodes), Rollout: r.IntN(len(steps))}
 	if menu[i].most > 0 {
 		const least = 300 * time.Millisecond
 		f.For = least + time.Duration(r.Int64N(int64(menu[i].most-least))).Truncate(time.Millisecond)
 	}
+	if f.Kind == Jump {
+		f.By = jumps[r.IntN(len(jumps))]
+	}
 	f.Wave = 1 + r.IntN(len(steps[f.Rollout].Shares))
 	f.Phase = []string{"Fetching", "Moving", "Moving", "Soaking", "Soaking", "RollingBack"}[r.IntN(6)]
+	switch kind := steps[f.Rollout].Kind; {
+	case kind == Good && f.Phase == "RollingBack", kind == Refusing && f.Phase == "Soaking":
+		f.Phase = "Moving"
+	}
+	if steps[f.Rollout].Kind != Good {
+		f.Wave = 1 // it gets no further
+	}
 	f.After = time.Duration(r.IntN(1500)) * time.Millisecond
 	return f
 }

@@ -53,6 +53,17 @@ func TestDrawCovers(t *testing.T) {
 			t.Errorf("%s never occurs: %v", name, kinds)
 		}
 	}
+	for seed := uint64(1); seed <= 200; seed += 10 {
+		ten := map[string]bool{}
+		for i := range uint64(10) {
+			for _, f := range Draw(seed + i).Faults {
+				ten[fmt.Sprint(f.Kind, " ", f.Part)] = true
+			}
+		}
+		if len(ten) < len(menu) {
+			t.Errorf("ten seeds from %d on have %d of %d faults: %v", seed, len(ten), len(menu), ten)
+		}
+	}
 	for _, kind := range []Kind{Good, Failing, Refusing} {
 		if releases[kind] == 0 {
 			t.Errorf("no %s release in 200 schedules", kind)

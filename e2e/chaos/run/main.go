@@ -21,7 +21,7 @@ func main() {
 	out := flag.String("json", "bench/out/chaos.json", "where the figures go")
 	merge := flag.Bool("merge", false, "run nothing: put together the figures of the files that are named")
 	keep := flag.String("keep", "", "keep the histories and logs of schedules that violate something in this folder")
-	waft := flag.String("waft", "bin/waft", "the program under test")
+	waft := flag.String("waft", "", "the program under test, whose clock does not jump; empty: one is built, whose clock does")
 	verbose := flag.Bool("v", false, "print what happens")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -46,14 +46,19 @@ func run(ctx context.Context, first uint64, schedules int, waft, out, keep strin
 	if err != nil {
 		return err
 	}
-	if waft, err = filepath.Abs(waft); err != nil {
-		return err
-	}
 	built, err := os.MkdirTemp("", "waft-chaos-modules-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(built)
+	if waft == "" {
+		waft, err = chaos.Build(ctx, root, built, nil)
+	} else {
+		waft, err = filepath.Abs(waft)
+	}
+	if err != nil {
+		return err
+	}
 	programs := chaos.Programs{Waft: waft, Envoy: binary.Path, Root: root}
 	if err := chaos.Prepare(ctx, built, &programs); err != nil {
 		return err
