@@ -389,6 +389,9 @@ func (d *driver) finish(r result) {
 			d.log.Info("loaded", "chain", r.job.hash)
 			return
 		}
+		if missing, ok := errors.AsType[*missingModule](r.err); ok {
+			d.fetcher.lost(missing.digest) // it is there again when the refusal is over
+		}
 		d.refuse(r.job.hash, stepLoad, r.err.Error())
 		if err := d.unload(); err != nil {
 			d.log.Error("the slot for loading cannot be emptied", "error", err)
