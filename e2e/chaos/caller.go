@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type caller struct {
 	api *api.Client
 	id  int
 	log *callLog
+	// marked: releases have the filter that may be disabled.
+	marked bool
 }
 
 // callLog is the calls of all clients.
@@ -98,9 +101,17 @@ func (c *caller) create(ctx context.Context, reference, stamp string, kind Kind)
 		if err := value.UnmarshalJSON(config(kind, stamp)); err != nil {
 			return err
 		}
+		filters := []*waftv1.FilterSpec{{Name: "stamp", Module: reference, Config: value}}
+		if c.marked {
+			mark, err := structpb.NewValue(map[string]any{"value": "on", "header": "x-mark"})
+			if err != nil {
+				return err
+			}
+			filters = append(filters, &waftv1.FilterSpec{Name: markFilter, Module: reference, Config: mark})
+		}
 		got, err := c.api.Releases.CreateRelease(ctx, &waftv1.CreateReleaseRequest{Reason: "chaos", Release: &waftv1.Release{
 			ApiVersion: "waft.dev/v1", Kind: "Release", Metadata: &waftv1.ReleaseMetadata{Name: "chaos"},
-			Spec: &waftv1.ReleaseSpec{Filters: []*waftv1.FilterSpec{{Name: "stamp", Module: reference, Config: value}}},
+			Spec: &waftv1.ReleaseSpec{Filters: filters},
 		}})
 		if err != nil {
 			return err
@@ -115,10 +126,17 @@ func (c *caller) start(ctx context.Context, name, release string, step Step) Cal
 	return c.call(ctx, OpStart, name, func(ctx context.Context, call *Call) error {
 		call.Release = release
 		spec := &waftv1.RolloutSpec{Release: release, Target: &waftv1.Target{Selector: "env=chaos"}}
-		for _, share := range step.Shares {
+		for i, share := range step.Shares {
 			wave := &waftv1.Wave{Nodes: int32(share), Soak: step.Soak.String(), Deadline: waveDeadline.String()}
 			if !step.Ungated {
 				wave.Gates = []*waftv1.Gate{{ErrorRatio: &waftv1.ErrorRatioGate{Max: 0.05, MinSamples: 10}}}
+			}
+			switch cohort := cohortOf(step.Cohort); {
+			case cohort == nil:
+			case i == 0:
+				wave.Cohort = cohort
+			case i == len(step.Shares)-1: // a rollout that had a cohort must say that it ends with everything
+				wave.Nodes, wave.Percent = 0, 100
 			}
 			spec.Waves = append(spec.Waves, wave)
 		}
@@ -132,6 +150,17 @@ func (c *caller) start(ctx context.Context, name, release string, step Step) Cal
 		call.Changed = got.GetStatus().GetStartedBy() == call.Actor
 		return nil
 	})
+}
+
+// cohortOf is a cohort as the API has it; nil for all requests.
+func cohortOf(c Cohort) *waftv1.Cohort {
+	switch c {
+	case ByHeader:
+		return &waftv1.Cohort{Header: &waftv1.CohortHeader{Name: cohortHeader, Value: cohortValue}}
+	case ByPercent:
+		return &waftv1.Cohort{Percent: cohortPercent}
+	}
+	return nil
 }
 
 // tell gives a rollout a command.
@@ -175,8 +204,10 @@ func (c *caller) sample(ctx context.Context) ([]Sample, error) {
 	var out []Sample
 	for _, n := range got.GetNodes() {
 		s := Sample{Begun: begun, Ended: time.Now(), Node: n.GetId(), Connected: n.GetPresence() == "connected", Chain: n.GetChain(), Serving: n.GetServing()}
-		if rs := n.GetReleases(); len(rs) > 0 {
-			s.Assigned = rs[0].GetRelease()
+		for _, r := range n.GetReleases() {
+			if strings.HasPrefix(r.GetRelease(), "chaos@") { // an emergency has one of its own
+				s.Assigned = r.GetRelease()
+			}
 		}
 		if l := n.GetLedger(); l.GetChain() == n.GetChain() && l.GetState() == waftv1.ChainState_SERVING {
 			s.State = "serving"
@@ -239,7 +270,14 @@ func readRollout(r *waftv1.Rollout) *Rollout {
 		Name: r.GetMetadata().GetName(), Release: s.GetRelease(), Undoes: s.GetUndoes(), Phase: s.GetPhase(), Message: s.GetMessage(),
 		Nodes: map[string]Member{},
 	}
-	for _, w := range r.GetSpec().GetWaves() {
+	for i, w := range r.GetSpec().GetWaves() {
+		switch c := w.GetCohort(); {
+		case i > 0:
+		case c.GetHeader() != nil:
+			out.Cohort = ByHeader
+		case c != nil:
+			out.Cohort = ByPercent
+		}
 		if w.GetNodes() > 0 {
 			out.Shares = append(out.Shares, int(w.GetNodes()))
 		} else {

@@ -28,6 +28,10 @@ const (
 	RuleGate = "gate"
 	// RuleWave: no wave reaches more nodes than it says.
 	RuleWave = "wave"
+	// RuleCohort: while a release is given to a cohort alone, no other request meets it, and the cohort does before the wave is over.
+	RuleCohort = "cohort"
+	// RuleEmergency: a filter that is disabled is gone where that is said, and is there again once it has been put back.
+	RuleEmergency = "emergency"
 	// RuleLedger: the ledger says of no node that it serves what it has never answered with.
 	RuleLedger = "ledger"
 	// RuleDeadline: once faults stop, every rollout ends in time.
@@ -43,7 +47,7 @@ const (
 )
 
 // Rules are all of them.
-var Rules = []string{RuleRequest, RuleCap, RuleMove, RuleEnd, RuleGate, RuleWave, RuleLedger, RuleDeadline, RuleLost, RuleHistory, RuleLinear, RuleRun}
+var Rules = []string{RuleRequest, RuleCap, RuleMove, RuleEnd, RuleGate, RuleWave, RuleCohort, RuleEmergency, RuleLedger, RuleDeadline, RuleLost, RuleHistory, RuleLinear, RuleRun}
 
 // Check holds a history against every rule; the same history gives the same violations. It sorts the requests by their ends, and changes
 // nothing else.
@@ -54,6 +58,8 @@ func Check(h *History) []Violation {
 	c.moves()
 	c.ends()
 	c.rollouts()
+	c.cohorts()
+	c.emergencies()
 	c.ledger()
 	c.acknowledged()
 	c.growth()

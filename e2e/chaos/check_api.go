@@ -14,7 +14,7 @@ func (c *checker) acknowledged() {
 			continue
 		}
 		switch call.Op {
-		case OpGet:
+		case OpGet, OpBack:
 			continue
 		case OpCreate:
 			if !contains(c.h.Final.Releases, call.ID) {
@@ -77,7 +77,7 @@ type rolloutState struct {
 func (c *checker) linear() {
 	byRollout := map[string][]Call{}
 	for _, call := range c.h.Calls {
-		if call.Op != OpCreate {
+		if call.Op != OpCreate && call.Op != OpOut && call.Op != OpBack {
 			byRollout[call.Object] = append(byRollout[call.Object], call)
 		}
 	}

@@ -13,7 +13,8 @@ type reign struct {
 
 // reigns are those of a history, in the order of time.
 func reigns(h *History) []reign {
-	out := []reign{{}}
+	// The first reign begins before anything can have been told, and not so long before that a clock that is set back tells its times again.
+	out := []reign{{from: h.Begun.Add(-runLimit)}}
 	faults := slices.Clone(h.Faults)
 	slices.SortStableFunc(faults, func(a, b Injected) int { return a.At.Compare(b.At) })
 	for _, f := range faults {

@@ -71,6 +71,9 @@ func (c *checker) badFor(r Request) (Rollout, bool) {
 		if rollout.EndedAt.IsZero() {
 			until = c.h.Ended
 		}
+		if rollout.Cohort == ByHeader && !r.Cohort {
+			continue // it was none of the requests that the release was given
+		}
 		if r.Ended.After(rollout.Waves[0].StartedAt) && r.Sent.Before(until) {
 			return rollout, true
 		}

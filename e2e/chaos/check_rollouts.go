@@ -96,7 +96,7 @@ func (c *checker) ledger() {
 		}
 	}
 	for _, s := range c.h.Samples {
-		if stamp := chains[s.Serving]; stamp != "" && !c.served(s.Node, stamp, s.Ended) {
+		if stamp := chains[s.Serving]; stamp != "" && !c.served(s.Node, stamp, s.Ended, "") {
 			c.fail(RuleLedger, "the ledger says at %s that %s serves %q, and it has never answered with that", c.clock(s.Begun), s.Node, stamp)
 		}
 	}
@@ -106,7 +106,7 @@ func (c *checker) ledger() {
 		}
 		for node, m := range call.Rollout.Nodes {
 			stamp := c.gives(*call.Rollout, node)
-			if m.State == "Serving" && stamp != "" && !c.served(node, stamp, call.Ended) {
+			if m.State == "Serving" && stamp != "" && !c.served(node, stamp, call.Ended, cohortOn(*call.Rollout, node)) {
 				c.fail(RuleLedger, "rollout/%s says at %s that %s serves %q, and it has never answered with that", call.Rollout.Name, c.clock(call.Ended), node, stamp)
 			}
 		}
@@ -114,8 +114,13 @@ func (c *checker) ledger() {
 }
 
 // served says whether a node has answered through a release by the time t. Where its first answer after t is through it, it
-// has, and where nobody has asked it since, nobody can say that it has not.
-func (c *checker) served(node, stamp string, t time.Time) bool {
+// has, and where nobody has asked it since, nobody can say that it has not. Where the release is given to a cohort, its requests are meant, or so
+// many of all that one of them is.
+func (c *checker) served(node, stamp string, t time.Time, cohort Cohort) bool {
+	others := 0
+	if cohort == ByPercent {
+		others = surelyOne
+	}
 	for _, r := range c.h.Requests {
 		if r.Node != node || r.Stamp == "" {
 			continue
@@ -123,12 +128,17 @@ func (c *checker) served(node, stamp string, t time.Time) bool {
 		if r.Stamp == stamp {
 			return true
 		}
-		if r.Sent.After(t) {
-			return false
+		if r.Sent.After(t) && (cohort != ByHeader || r.Cohort) {
+			if others--; others < 0 {
+				return false
+			}
 		}
 	}
 	return true
 }
+
+// surelyOne is of how many requests one is in a cohort of cohortPercent, but for one time in a billion.
+const surelyOne = 40
 
 // run says whether there is enough to judge by.
 func (c *checker) run() {

@@ -119,9 +119,81 @@ func edit(h *History, node string, from, to float64, change func(*Request)) {
 	}
 }
 
-func TestCalmHistoryHolds(t *testing.T) {
-	for _, v := range Check(calm()) {
+// tested is calm, but that the first waves of r1 and r2 give their releases to a cohort: on n1 from the 11th second to the 20th, on n2 from the 51st.
+func tested(cohort Cohort) *History {
+	h := calm()
+	h.Final.Rollouts[1].Cohort, h.Final.Rollouts[2].Cohort = cohort, cohort
+	h.Final.Rollouts[1].Waves[1].Nodes = []string{"n1", "n2", "n3"}
+	for i := range h.Requests {
+		r, number := &h.Requests[i], i/3
+		r.Cohort = number%3 == 0
+		in := r.Cohort
+		if cohort == ByPercent {
+			in = number%5 < 2
+		}
+		switch {
+		case in:
+		case r.Node == "n1" && !r.Sent.Before(at(11)) && r.Sent.Before(at(20)):
+			r.Stamp = "base"
+		case r.Node == "n2" && r.Stamp == "r2":
+			r.Stamp, r.Status = "r1", 200
+		}
+		if r.Node == "n2" && r.Stamp == "r2" { // a third of the cohort's
+			r.Status = 200
+			if number%9 == 0 {
+				r.Status = 503
+			}
+		}
+	}
+	for i := range h.Samples {
+		if s := &h.Samples[i]; s.Node == "n1" && s.Begun.After(at(12)) && s.Begun.Before(at(20)) {
+			s.Assigned, s.Chain, s.Serving = id("base"), chain("base and r1"), chain("base and r1")
+		}
+		if s := &h.Samples[i]; s.Node == "n2" && s.Assigned == id("r2") {
+			s.Assigned, s.Chain, s.Serving = id("r1"), chain("r1 and r2"), chain("r1 and r2")
+		}
+	}
+	for i := range h.Calls {
+		if r := h.Calls[i].Rollout; r != nil && r.Name != "base" {
+			r.Cohort = cohort
+		}
+	}
+	// The first wave is seen when it soaks.
+	soaks := *h.Calls[5].Rollout
+	soaks.Waves, soaks.Nodes = []Wave{{Nodes: []string{"n1"}, StartedAt: at(10)}}, map[string]Member{"n1": {"Serving", 1, id("base")}}
+	h.Calls[5].Rollout = &soaks
+	return h
+}
+
+// marked is calm, but that every answer has the mark of a filter, which is disabled from the 60th second to the 80th.
+func marked() *History {
+	h := calm()
+	h.Marked = true
+	h.Emergencies = []Emergency{{Actor: "a30", Told: at(60), Known: at(60.1), Gone: at(64), Back: at(80), Whole: at(85)}}
+	h.Calls = append(h.Calls, Call{Client: 0, Actor: "a30", Op: OpOut, Object: markFilter, Begun: at(60), Ended: at(60.1), Outcome: OK, Changed: true})
+	h.Final.Actors = append(h.Final.Actors, "filter.disable a30")
+	for i := range h.Requests {
+		r := &h.Requests[i]
+		r.Marked = r.Stamp != "" && (r.Sent.Before(at(62)) || !r.Sent.Before(at(82)))
+	}
+	return h
+}
+
+// An Envoy that is taken while a filter is disabled falls back to a chain that may have it, and that is no bug.
+func TestFallBackMayHaveTheFilter(t *testing.T) {
+	h := marked()
+	h.Downs = append(h.Downs, Down{Node: "n1", From: at(69), Until: at(70), Why: "kill"})
+	edit(h, "n1", 70, 72, func(r *Request) { r.Marked = true })
+	for _, v := range Check(h) {
 		t.Errorf("%s: %s", v.Rule, v.Text)
+	}
+}
+
+func TestCalmHistoryHolds(t *testing.T) {
+	for name, h := range map[string]*History{"calm": calm(), "header": tested(ByHeader), "percent": tested(ByPercent), "marked": marked()} {
+		for _, v := range Check(h) {
+			t.Errorf("%s: %s: %s", name, v.Rule, v.Text)
+		}
 	}
 }
 
@@ -182,6 +254,58 @@ func TestPlantedBugs(t *testing.T) {
 		name, rule, text string
 		plant            func(*History)
 	}{
+		{"a request without the header is answered by the chain of a cohort", RuleCohort, "n1 answers", func(h *History) {
+			*h = *tested(ByHeader)
+			edit(h, "n1", 15, 15.11, func(r *Request) { r.Stamp = "r1" })
+		}},
+		{"a release that was taken back from a cohort answers others", RuleCohort, "n2 answers", func(h *History) {
+			*h = *tested(ByHeader)
+			edit(h, "n2", 55, 55.5, func(r *Request) { r.Stamp = "r2" })
+		}},
+		{"a wave with a cohort is over that nobody met", RuleCohort, "no request of the cohort on n1", func(h *History) {
+			*h = *tested(ByHeader)
+			edit(h, "n1", 11, 20, func(r *Request) { r.Stamp = "base" })
+		}},
+		{"a cohort by percent has far more than that", RuleCohort, "of a hundred", func(h *History) {
+			*h = *tested(ByPercent)
+			edit(h, "n1", 11, 20, func(r *Request) { r.Stamp = "r1" })
+		}},
+		{"a bad release fails requests of no cohort", RuleRequest, "n2", func(h *History) {
+			*h = *tested(ByHeader)
+			edit(h, "n2", 52, 52.11, func(r *Request) { r.Status, r.Stamp = 503, "" })
+		}},
+		{"a rollout that lies of a cohort by header", RuleLedger, "rollout/r1", func(h *History) {
+			*h = *tested(ByHeader)
+			edit(h, "n1", 11, 16, func(r *Request) { r.Stamp = "base" })
+		}},
+		{"a rollout that lies of a cohort by percent", RuleLedger, "rollout/r1", func(h *History) {
+			*h = *tested(ByPercent)
+			edit(h, "n1", 11, 18, func(r *Request) { r.Stamp = "base" })
+		}},
+		{"a filter is gone that nobody has disabled", RuleEmergency, "nobody had disabled", func(h *History) {
+			*h = *marked()
+			edit(h, "n1", 30, 30.1, func(r *Request) { r.Marked = false })
+		}},
+		{"a filter that was disabled is there", RuleEmergency, "said to be gone everywhere", func(h *History) {
+			*h = *marked()
+			edit(h, "n1", 70, 70.1, func(r *Request) { r.Marked = true })
+		}},
+		{"a filter that was disabled is never gone", RuleEmergency, "was not gone everywhere", func(h *History) {
+			*h = *marked()
+			h.Emergencies[0].Gone = time.Time{}
+		}},
+		{"a filter is never put back", RuleEmergency, "never was", func(h *History) {
+			*h = *marked()
+			h.Emergencies[0].Whole = time.Time{}
+		}},
+		{"a node ends without a filter that was put back", RuleEmergency, "n2 ends without", func(h *History) {
+			*h = *marked()
+			edit(h, "n2", 82, 100, func(r *Request) { r.Marked = false })
+		}},
+		{"a lost write: a filter was disabled without an audit entry", RuleLost, "filter.disable", func(h *History) {
+			*h = *marked()
+			h.Final.Actors = slices.DeleteFunc(h.Final.Actors, func(a string) bool { return a == "filter.disable a30" })
+		}},
 		{"one request fails on a node that nothing happens to", RuleRequest, "n1", func(h *History) {
 			edit(h, "n1", 70, 70.05, func(r *Request) { r.Status = 503 })
 		}},

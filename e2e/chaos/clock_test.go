@@ -56,7 +56,7 @@ func TestClocksTellNoTimeTwice(t *testing.T) {
 // Times of rollouts, which the distributor tells by a clock that jumped, are held against answers by the machine's.
 func TestJumpsAreStraightened(t *testing.T) {
 	h := calm()
-	const hour = time.Hour
+	const hour = -time.Hour
 	jump := func(from, until float64, ahead time.Duration) {
 		h.Faults = append(h.Faults, Injected{Fault: Fault{Kind: Jump, Part: Distributor}, At: at(from), Until: at(until), Ahead: ahead})
 	}

@@ -10,6 +10,8 @@
 //	inject.go      carries out faults, and notes when an Envoy could not answer because of one
 //	load.go        an open load on every node; every answer is logged
 //	caller.go      clients of the API; every call is logged
+//	clock.go       clocks of waft that jump, in builds of these runs alone
+//	emergency.go   the operator, where he disables a filter and puts it back
 //	run.go         the operator, who starts rollouts and follows them, and all the above together
 //	history.go     what was logged
 //	check*.go      the rules

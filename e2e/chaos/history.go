@@ -23,6 +23,22 @@ type History struct {
 	Calls    []Call    `json:"calls"`
 	Samples  []Sample  `json:"samples"`
 	Final    Final     `json:"final"`
+	// Marked: every answer is to have a mark, but while its filter is disabled. Emergencies are when somebody did that.
+	Marked      bool        `json:"marked,omitempty"`
+	Emergencies []Emergency `json:"emergencies,omitempty"`
+}
+
+// Emergency is a time in which a filter was taken out of all chains.
+type Emergency struct {
+	// Actor is who did it. Told is when he first asked, Known when that was acknowledged.
+	Actor string    `json:"actor"`
+	Told  time.Time `json:"told"`
+	Known time.Time `json:"known"`
+	// Gone is when every node was said to serve its chain without the filter; zero: that was not seen.
+	Gone time.Time `json:"gone"`
+	// Back is when it was first asked to put the filter back, Whole when the rollout that does so was seen to be done; zero: it never was.
+	Back  time.Time `json:"back"`
+	Whole time.Time `json:"whole"`
 }
 
 // Kind says what a release does to whoever runs it.
@@ -36,6 +52,17 @@ const (
 	Failing Kind = "failing"
 	// Refusing refuses its configuration: the probe finds out, and no Envoy is given it.
 	Refusing Kind = "refusing"
+)
+
+// Cohort says which requests the first wave of a rollout gives its release.
+type Cohort string
+
+// The cohorts.
+const (
+	// ByHeader: those that have the header that every third request of the load has.
+	ByHeader Cohort = "header"
+	// ByPercent: cohortPercent of a hundred, which nobody knows beforehand.
+	ByPercent Cohort = "percent"
 )
 
 // Release is one that the run created, and the stamp by which its answers are known.
@@ -75,7 +102,11 @@ type Request struct {
 	Sent  time.Time `json:"sent"`
 	Ended time.Time `json:"ended"`
 	// Status is 0 when there was no answer; Error says why.
-	Status int    `json:"status"`
+	Status int `json:"status"`
+	// Cohort: it has the header by which waves with a cohort know their requests.
+	Cohort bool `json:"cohort,omitempty"`
+	// Marked: the answer has the mark of the filter that may be disabled.
+	Marked bool   `json:"marked,omitempty"`
 	Stamp  string `json:"stamp"`
 	Error  string `json:"error,omitempty"`
 }
@@ -94,6 +125,8 @@ const (
 	OpResume Op = "rollout.resume"
 	OpPromo  Op = "rollout.promote"
 	OpUndo   Op = "rollout.undo"
+	OpOut    Op = "filter.disable"
+	OpBack   Op = "rollout.enable"
 	OpGet    Op = "rollout.get"
 )
 
@@ -142,7 +175,9 @@ type Rollout struct {
 	Phase   string `json:"phase"`
 	Message string `json:"message"`
 	// Shares are the waves' spec, as numbers of nodes in all.
-	Shares    []int             `json:"shares"`
+	Shares []int `json:"shares"`
+	// Cohort is of which requests of its nodes the first wave gives the release; empty: of all.
+	Cohort    Cohort            `json:"cohort,omitempty"`
 	Waves     []Wave            `json:"waves"`
 	Nodes     map[string]Member `json:"nodes"`
 	Lines     []Line            `json:"lines"`

@@ -9,6 +9,11 @@ import (
 )
 
 const (
+	// cohortHeader is what every cohortEvery-th request to a node has, with cohortValue; cohortPercent is the share of a cohort by percent.
+	cohortHeader  = "x-chaos-cohort"
+	cohortValue   = "yes"
+	cohortEvery   = 3
+	cohortPercent = 40
 	// requestEvery is the time between two requests to one node, whatever became of those before: the load is open, so that an Envoy that
 	// is slow meets as many requests as one that is not.
 	requestEvery = 40 * time.Millisecond
@@ -39,12 +44,12 @@ func startLoad(ctx context.Context, nodes []*node) *load {
 		l.workers.Go(func() {
 			ticker := time.NewTicker(requestEvery)
 			defer ticker.Stop()
-			for {
+			for i := 0; ; i++ {
 				select {
 				case <-ctx.Done():
 					return
 				case <-ticker.C:
-					l.workers.Go(func() { l.one(n.id, n.listen) })
+					l.workers.Go(func() { l.one(n.id, n.listen, i%cohortEvery == 0) })
 				}
 			}
 		})
@@ -52,13 +57,21 @@ func startLoad(ctx context.Context, nodes []*node) *load {
 	return l
 }
 
-func (l *load) one(node, address string) {
-	r := Request{Node: node, Sent: time.Now()}
-	answer, err := l.client.Get("http://" + address + "/")
+func (l *load) one(node, address string, cohort bool) {
+	r := Request{Node: node, Cohort: cohort}
+	request, err := http.NewRequest(http.MethodGet, "http://"+address+"/", nil)
+	if err != nil {
+		panic(err) // an address that the kernel gave
+	}
+	if cohort {
+		request.Header.Set(cohortHeader, cohortValue)
+	}
+	r.Sent = time.Now()
+	answer, err := l.client.Do(request)
 	if err == nil {
 		_, err = io.Copy(io.Discard, io.LimitReader(answer.Body, maxBody))
 		_ = answer.Body.Close()
-		r.Status, r.Stamp = answer.StatusCode, answer.Header.Get("X-Stamp")
+		r.Status, r.Stamp, r.Marked = answer.StatusCode, answer.Header.Get("X-Stamp"), answer.Header.Get(markHeader) != ""
 	}
 	if err != nil {
 		r.Error, r.Status = err.Error(), 0

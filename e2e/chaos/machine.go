@@ -222,6 +222,12 @@ func ownDisk(ctx context.Context, logs, name, size, dir string) *disk {
 	return d
 }
 
+// markFilter is the filter that schedules may disable, markHeader what it gives each response.
+const (
+	markFilter = "mark"
+	markHeader = "X-Mark"
+)
+
 // config is the plugin configuration of a release.
 func config(kind Kind, stamp string) json.RawMessage {
 	c := map[string]any{"value": stamp}

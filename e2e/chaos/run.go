@@ -36,11 +36,13 @@ func Run(ctx context.Context, s Schedule, programs Programs, dir string, note fu
 		return nil, err
 	}
 	h := &History{Seed: s.Seed, Begun: time.Now()}
+	h.Marked = s.Marked
 	r := &run{schedule: s, m: m, h: h, log: new(callLog), progress: newProgress(), note: note}
 	if r.operator, err = newCaller(m.grpc, 0, r.log); err != nil {
 		return nil, err
 	}
 	defer r.operator.close()
+	r.operator.marked = s.Marked
 	if err := r.first(ctx); err != nil {
 		return nil, err
 	}
@@ -161,6 +163,9 @@ func (r *run) operate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := r.putBack(ctx); err != nil {
+			return err
+		}
 		if !step.Undo || last.Phase != "Done" {
 			continue
 		}
@@ -237,7 +242,7 @@ func (r *run) undo(ctx context.Context, done Rollout) (string, error) {
 
 // follow watches a rollout to its end, and does what it needs a person for.
 func (r *run) follow(ctx context.Context, name string, step Step, follow func(Rollout)) (Rollout, error) {
-	paused := !step.Pause
+	paused, disabled := !step.Pause, !step.Disable
 	ours, phase := false, ""
 	resumed := 0
 	for ; ctx.Err() == nil; pause(ctx, pollEvery) {
@@ -258,13 +263,18 @@ func (r *run) follow(ctx context.Context, name string, step Step, follow func(Ro
 			paused = true
 			ours = r.operator.tell(ctx, OpPause, name).Outcome != Refused
 			pause(ctx, 5*pollEvery)
+		case got.Phase == "Soaking" && !disabled:
+			disabled = true
+			if err := r.disable(ctx); err != nil {
+				return got, err
+			}
 		case got.Phase != "Paused":
 		case ours:
 			if r.operator.tell(ctx, OpResume, name).Outcome == OK {
 				ours = false
 			}
-		case step.Kind == Good && resumed < 3:
-			// A gate had too few requests to judge by, or nobody was there: it is given another chance.
+		case step.Kind == Good && resumed < 4:
+			// A gate had too few requests to judge by, or nobody was there, or an emergency paused it: it is given another chance.
 			if r.operator.tell(ctx, OpResume, name).Outcome == OK {
 				resumed++
 			}

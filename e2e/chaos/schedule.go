@@ -96,11 +96,15 @@ type Step struct {
 	// Shares are how many nodes each wave reaches in all.
 	Shares []int         `json:"shares"`
 	Soak   time.Duration `json:"soak"`
+	// Cohort is that of the first wave; the others give the release to all requests.
+	Cohort Cohort `json:"cohort,omitempty"`
 	// Ungated waves have no gate but the one that each has: there is no traffic to judge by yet.
 	Ungated bool `json:"ungated,omitempty"`
 	// Pause: somebody pauses it in its first soak, and resumes it. Undo: somebody takes it back when it is done.
 	Pause bool `json:"pause"`
 	Undo  bool `json:"undo"`
+	// Disable: somebody takes a filter out everywhere in its first soak, which is put back when it has ended.
+	Disable bool `json:"disable,omitempty"`
 }
 
 // Schedule is what a run does, drawn from its seed and from nothing else: the same seed gives the same schedule.
@@ -109,6 +113,8 @@ type Schedule struct {
 	Nodes  int     `json:"nodes"`
 	Steps  []Step  `json:"steps"`
 	Faults []Fault `json:"faults"`
+	// Marked: all its releases have a second filter, which marks each response. It is the one that a step may disable.
+	Marked bool `json:"marked,omitempty"`
 }
 
 // Limits of schedules.
@@ -141,7 +147,16 @@ func Draw(seed uint64) Schedule {
 		}
 		step.Pause = r.IntN(3) == 0
 		step.Undo = step.Kind == Good && r.IntN(4) == 0
+		step.Cohort = []Cohort{"", "", ByHeader, ByPercent}[r.IntN(4)]
 		s.Steps = append(s.Steps, step)
+	}
+	if r.IntN(3) == 0 {
+		s.Marked = true
+		i := r.IntN(steps)
+		if s.Steps[i].Kind == Refusing {
+			i = bad // a refusing one never soaks
+		}
+		s.Steps[i].Disable = true
 	}
 	for i := range leastFaults + r.IntN(moreFaults+1) {
 		if i < inTurn {

@@ -20,12 +20,19 @@ func TestDrawReplays(t *testing.T) {
 // Every kind of fault occurs within the 200 seeds of make chaos-long, on every part that can have it, and so does every kind of release; faults
 // and steps fit each other.
 func TestDrawCovers(t *testing.T) {
-	kinds, releases := map[string]int{}, map[Kind]int{}
+	kinds, releases, cohorts, emergencies := map[string]int{}, map[Kind]int{}, map[string]int{}, 0
 	for seed := uint64(1); seed <= 200; seed++ {
 		s := Draw(seed)
-		bad := 0
+		bad, disables := 0, 0
 		for _, step := range s.Steps {
 			releases[step.Kind]++
+			if step.Disable {
+				disables++
+			}
+			if step.Disable && (step.Kind == Refusing || !s.Marked) {
+				t.Errorf("seed %d: a %s step, of a schedule whose releases are marked: %t, disables a filter", seed, step.Kind, s.Marked)
+			}
+			cohorts[fmt.Sprint(step.Kind, " ", step.Cohort)]++
 			if step.Kind == Failing {
 				bad++
 			}
@@ -35,6 +42,10 @@ func TestDrawCovers(t *testing.T) {
 				}
 			}
 		}
+		if s.Marked != (disables == 1) {
+			t.Errorf("seed %d: %d steps disable a filter that is there: %t", seed, disables, s.Marked)
+		}
+		emergencies += disables
 		if bad == 0 {
 			t.Errorf("seed %d has no release that fails", seed)
 		}
@@ -53,6 +64,9 @@ func TestDrawCovers(t *testing.T) {
 			t.Errorf("%s never occurs: %v", name, kinds)
 		}
 	}
+	if emergencies == 0 {
+		t.Error("no emergency in 200 schedules")
+	}
 	for seed := uint64(1); seed <= 200; seed += 10 {
 		ten := map[string]bool{}
 		for i := range uint64(10) {
@@ -67,6 +81,11 @@ func TestDrawCovers(t *testing.T) {
 	for _, kind := range []Kind{Good, Failing, Refusing} {
 		if releases[kind] == 0 {
 			t.Errorf("no %s release in 200 schedules", kind)
+		}
+		for _, cohort := range []Cohort{"", ByHeader, ByPercent} {
+			if cohorts[fmt.Sprint(kind, " ", cohort)] == 0 {
+				t.Errorf("no %s release for a cohort %q in 200 schedules", kind, cohort)
+			}
 		}
 	}
 }

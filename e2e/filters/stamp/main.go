@@ -9,8 +9,10 @@ import (
 
 // Config is the plugin configuration.
 type Config struct {
-	// Value of the response header x-stamp.
+	// Value of the response header.
 	Value string `json:"value"`
+	// Header is its name; empty: x-stamp.
+	Header string `json:"header,omitempty"`
 	// FailEvery so many requests one is answered with 503; 0: none.
 	FailEvery int `json:"failEvery,omitempty"`
 	// Refuse makes the filter refuse its configuration.
@@ -32,6 +34,9 @@ type stamp struct {
 func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if config.Refuse {
 		return nil, errors.New("stamp: told to refuse its configuration")
+	}
+	if config.Header == "" {
+		config.Header = "x-stamp"
 	}
 	failed, err := p.Counter("stamp_failed")
 	if err != nil {
@@ -60,7 +65,7 @@ func (s *stamp) OnRequestHeaders(r *sdk.Request) sdk.Action {
 
 // OnResponseHeaders stamps the response.
 func (s *stamp) OnResponseHeaders(r *sdk.Response) sdk.Action {
-	if err := r.Headers().Set("x-stamp", s.config.Value); err != nil {
+	if err := r.Headers().Set(s.config.Header, s.config.Value); err != nil {
 		r.Log().Error("stamp: " + err.Error())
 	}
 	return sdk.Continue
