@@ -31,6 +31,8 @@ func (k kind) String() string {
 		return "keep the good chain"
 	case revert:
 		return "put the good chain back"
+	case lapse:
+		return "put the good chain in the place of an earlier trial"
 	case restore:
 		return "write the good chain again"
 	}
@@ -67,6 +69,8 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 		return d.promote(a.chain)
 	case revert:
 		return d.revert(ctx, s, a)
+	case lapse:
+		return d.lapse(a)
 	case restore:
 		return d.restore(s)
 	}
@@ -88,16 +92,17 @@ func (d *driver) prepare() error {
 		return nil
 	}
 	r := d.state.read()
-	if err := prepareFiles(d.files, r); err != nil {
+	// What becomes of the chain that an earlier life had in the slots is decided next.
+	if err := prepareFiles(d.files, r, !d.trial.pending()); err != nil {
 		return err
 	}
 	d.prepared, d.listening = true, r.Good != nil
 	return nil
 }
 
-// prepareFiles is prepare without a driver.
-func prepareFiles(f *files, r record) error {
-	if r.Good != nil {
+// prepareFiles is prepare without a driver; the slots' files are left as they are where they are not asked for.
+func prepareFiles(f *files, r record, slots bool) error {
+	if r.Good != nil && slots {
 		if err := f.putSlots(r.Good, r.Slots); err != nil {
 			return err
 		}
@@ -260,7 +265,11 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 		}
 		d.listening = true
 	}
-	d.trial = &trial{chain: c, since: time.Now(), epoch: before.epoch, before: before, same: same}
+	next := &trial{chain: c, since: time.Now(), epoch: before.epoch, before: before, same: same}
+	if d.trial.pending() {
+		next.inherited = d.trial.inherited
+	}
+	d.trial = next
 	d.host.hurry(true)
 	return nil
 }
@@ -272,7 +281,7 @@ func (d *driver) accept(s situation) error {
 	if kept.is(s.good) {
 		kept = nil
 	}
-	if err := d.state.change(func(r *record) { r.Trial = kept }); err != nil {
+	if err := d.state.change(func(r *record) { r.Trial, r.Proved = kept, s.now }); err != nil {
 		return err
 	}
 	t.proved, t.atProof = s.now, s.current(t.epoch)

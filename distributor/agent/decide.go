@@ -29,7 +29,7 @@ type hostState int
 const (
 	// down: it does not run, or does not answer.
 	down hostState = iota
-	// starting: it was started and does not serve yet.
+	// starting: it was started and does not serve yet, or it is run by others and was not asked yet.
 	starting
 	// up: it answers and is ready.
 	up
@@ -58,7 +58,9 @@ type trial struct {
 	before observation
 	// same are the slots in which Envoy sees no difference to the chain that was there and served.
 	same map[string]bool
-	// proved is when Envoy was seen to serve it, with atProof; zero: not yet. resumed: proved by an earlier life of the agent.
+	// inherited is that of an earlier life of the agent; see pending.
+	inherited inheritance
+	// proved is when Envoy was seen to serve it, with atProof; zero: not yet.
 	proved  time.Time
 	atProof observation
 	// counted is a first observation countTime after atProof: by then the filters' counters show all that the chain before has counted.
@@ -84,6 +86,8 @@ type situation struct {
 	trial         *trial
 	// slots that this Envoy has for the serving chain.
 	slots []string
+	// upSince is since when an Envoy run by others runs, with those that it took over from by hot restarts; zero: not known.
+	upSince time.Time
 	// build of Envoy; empty while it is not known. blocked says why this Envoy can be given nothing; empty: it can.
 	build, blocked string
 	// misfit says why the desired chain does not fit the slots of this Envoy; empty: it does.
@@ -135,6 +139,8 @@ const (
 	promote
 	// revert puts the good chain back in the trial's place.
 	revert
+	// lapse puts the good chain in the place of a trial of an earlier life of the agent, of which nothing is said: it may be tried again at once.
+	lapse
 	// place puts the first chain into the slots for an Envoy that cannot start without.
 	place
 	// restore writes the good chain into the slots again, where Envoy does not say that it has it.
@@ -145,7 +151,7 @@ const (
 type action struct {
 	kind  kind
 	chain *chain
-	// step and reason say why, for revert, and reason for restart; rejected: Envoy refused the chain, and its log says why.
+	// step and reason say why, for revert, and reason for restart and lapse; rejected: Envoy refused the chain, and its log says why.
 	step     step
 	reason   string
 	rejected bool
@@ -209,6 +215,9 @@ func (a action) orLater(at time.Time) action {
 // decideTrial judges the chain that is in the slots and is not good yet.
 func decideTrial(s situation) action {
 	t := s.trial
+	if t.pending() {
+		return decideInherited(s)
+	}
 	if t == nil || t.epoch == 0 {
 		return action{}
 	}
@@ -298,6 +307,9 @@ func decideHost(s situation) action {
 // decideDesired takes the desired chain one step further.
 func decideDesired(s situation) action {
 	d := s.desired
+	if s.trial.pending() {
+		return action{} // it is not known yet what runs
+	}
 	if d == nil || d.is(s.running()) || s.blocked != "" || s.misfit != "" || s.build == "" {
 		return action{}
 	}

@@ -56,6 +56,11 @@ func onTrial() *trial {
 	return t
 }
 
+// inherited is a trial of the new chain of which an earlier life of the agent said, a minute ago, that it was proved.
+func inherited() *trial {
+	return &trial{chain: newChain(), since: noon.Add(-time.Second), inherited: inheritance{there: true, proved: noon.Add(-time.Minute)}}
+}
+
 func TestDecide(t *testing.T) {
 	accepted := &envoy.Verdict{Outcome: envoy.Accepted}
 	rejected := &envoy.Verdict{Outcome: envoy.Rejected, Reasons: []string{"no"}}
@@ -188,6 +193,52 @@ func TestDecide(t *testing.T) {
 			s.good, s.desired, s.trial, s.seen, s.host = nil, newChain(), &trial{chain: newChain(), since: noon, epoch: 2}, seeing(1, newHash, 1, 0), starting
 		}, want: wait, until: noon.Add(swapLimit)},
 
+		// The chain that an earlier life of the agent had on trial.
+		{name: "nobody has asked Envoy yet", change: func(s *situation) {
+			s.desired, s.trial, s.host, s.seen, s.startedAt = newChain(), inherited(), starting, observation{}, noon
+		}, want: wait, until: noon.Add(-time.Second).Add(swapLimit)},
+		{name: "Envoy goes on with it: so does the trial", change: func(s *situation) {
+			s.desired, s.trial, s.seen = newChain(), inherited(), seeing(1, newHash, 2, 0)
+		}, want: swap, chain: newHash},
+		{name: "others' Envoy goes on with it", change: func(s *situation) {
+			s.parent, s.upSince, s.desired, s.trial, s.seen = false, noon.Add(-time.Hour), newChain(), inherited(), seeing(1, newHash, 2, 0)
+		}, want: swap, chain: newHash},
+		{name: "it goes on, and the node is to go back", change: func(s *situation) { s.trial, s.seen = inherited(), seeing(1, newHash, 2, 0) }, want: swap, chain: newHash},
+		{name: "nobody kept when it was proved", change: func(s *situation) {
+			s.parent, s.upSince, s.desired, s.trial, s.seen = false, noon.Add(-time.Second), newChain(), inherited(), seeing(1, newHash, 2, 0)
+			s.trial.inherited.proved = time.Time{}
+		}, want: swap, chain: newHash},
+		{name: "Envoy was started with it when nobody looked", change: func(s *situation) {
+			s.parent, s.upSince, s.desired, s.trial, s.seen = false, noon.Add(-50*time.Second), newChain(), inherited(), seeing(1, newHash, 1, 0)
+		}, want: lapse, chain: newHash, reason: "started anew"},
+		{name: "Envoy's uptime is in whole seconds", change: func(s *situation) {
+			s.parent, s.upSince, s.desired, s.trial, s.seen = false, noon.Add(-time.Minute+uptimeError), newChain(), inherited(), seeing(1, newHash, 1, 0)
+		}, want: swap, chain: newHash},
+		{name: "others' Envoy ended: the next start is with the good chain", change: func(s *situation) {
+			s.parent, s.desired, s.trial, s.host = false, newChain(), inherited(), down
+		}, want: lapse, chain: newHash, reason: "does not run"},
+		{name: "its own Envoy ended before it was asked", change: func(s *situation) { s.desired, s.trial, s.host = newChain(), inherited(), down }, want: lapse, chain: newHash, reason: "does not run"},
+		{name: "its own Envoy does not come up", change: func(s *situation) {
+			s.desired, s.trial, s.host, s.startedAt, s.seen = newChain(), inherited(), starting, noon.Add(-startLimit), observation{}
+		}, want: restart, reason: "did not come up"},
+		{name: "Envoy had been given the good one again", change: func(s *situation) { s.desired, s.trial = newChain(), inherited() }, want: lapse, chain: newHash, reason: "another chain"},
+		{name: "Envoy drains", change: func(s *situation) {
+			s.desired, s.trial, s.seen = newChain(), inherited(), seeing(1, newHash, 2, 0)
+			s.seen.ready = false
+		}, want: wait, until: noon.Add(-time.Second).Add(swapLimit)},
+		{name: "another chain waits until it is known what runs", change: func(s *situation) {
+			s.desired, s.verdict, s.loaded, s.trial = &chain{Hash: "sha256:newer"}, accepted, "sha256:newer", inherited()
+			s.seen = seeing(1, newHash, 2, 0)
+			s.seen.ready = false
+		}, want: wait, until: noon.Add(-time.Second).Add(swapLimit)},
+		{name: "its module was damaged and is fetched again", change: func(s *situation) {
+			s.desired, s.trial, s.seen, s.have = newChain(), inherited(), seeing(1, newHash, 2, 0), map[string]bool{"a": true}
+		}, want: wait, until: noon.Add(-time.Second).Add(swapLimit)},
+		{name: "or is not, for long", change: func(s *situation) {
+			s.desired, s.trial, s.seen, s.have = newChain(), inherited(), seeing(1, newHash, 2, 0), map[string]bool{"a": true}
+			s.trial.since = noon.Add(-swapLimit)
+		}, want: lapse, chain: newHash, reason: "damaged"},
+
 		// The chain in the slots, proved.
 		{name: "on trial", change: func(s *situation) { s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0) }, want: wait, until: noon.Add(7 * time.Second)},
 		{name: "the trial is over", change: func(s *situation) {
@@ -265,6 +316,8 @@ func FuzzDecide(f *testing.F) {
 			s.trial = onTrial()
 		case flag():
 			s.trial = &trial{chain: newChain()}
+		case flag() && s.good != nil:
+			s.trial = inherited()
 		}
 		s.host = hostState(bits & 3 % 3)
 		bits >>= 2
@@ -293,11 +346,16 @@ func FuzzDecide(f *testing.F) {
 				t.Errorf("%s in %+v", a.kind, s)
 			}
 		case swap, load:
-			if s.host != up || !s.hasModules(a.chain) || !a.chain.is(s.good) && (s.verdict == nil || s.verdict.Outcome != envoy.Accepted) {
+			goesOn := a.kind == swap && s.trial.pending() && a.chain.is(s.trial.chain) && s.seen.serves(s.slots, newHash)
+			if s.host != up || !s.hasModules(a.chain) || !a.chain.is(s.good) && !goesOn && (s.verdict == nil || s.verdict.Outcome != envoy.Accepted) {
 				t.Errorf("%s in %+v", a.kind, s)
 			}
-			if s.trial != nil && s.trial.epoch != 0 && s.trial.proved.IsZero() {
+			if s.trial.pending() && !goesOn || s.trial != nil && s.trial.epoch != 0 && s.trial.proved.IsZero() {
 				t.Errorf("%s while another chain is not proved: %+v", a.kind, s)
+			}
+		case lapse:
+			if !s.trial.pending() || s.good == nil {
+				t.Errorf("%s without a trial of an earlier life: %+v", a.kind, s)
 			}
 		case accept, promote, revert:
 			if s.trial == nil || !a.chain.is(s.trial.chain) {

@@ -21,6 +21,7 @@
 //
 // Invariants:
 //
+//   - A chain becomes last-known-good by being watched, not by being found in Envoy when the agent starts; but for the first one.
 //   - Outside of a trial the slot's file holds the last good chain, and so does the bootstrap's default. It is put back
 //     before Envoy is started again.
 //   - A node that was never given a chain does not serve: as its parent, the agent does not start Envoy; an Envoy run by

@@ -165,18 +165,7 @@ func (d *driver) resume() error {
 		}
 		d.startedAt = time.Now()
 	}
-	if r.Trial == nil {
-		return nil
-	}
-	if !d.attached {
-		// Envoy ended with the agent, which says nothing about the chain. It is proved and tried again.
-		d.trial = &trial{chain: r.Trial}
-		return nil
-	}
-	// Envoy went on with it, and nobody watched. It was proved; to go back now would be a change that nobody asked for.
-	if err := d.keepGood(r.Trial); err != nil {
-		d.log.Error("the chain that serves cannot be kept as the good one", "error", err)
-	}
+	d.inherit()
 	return nil
 }
 
@@ -220,7 +209,7 @@ func (d *driver) advance(ctx context.Context) time.Time {
 // starts on a chain that was placed for it.
 func (d *driver) carryOver(s *situation) {
 	t := d.trial
-	placed := t != nil && t.epoch == 0 && d.config.SlotOnly
+	placed := t != nil && t.epoch == 0 && d.config.SlotOnly && !t.pending()
 	if t == nil || s.seen.epoch <= t.epoch || !placed && (t.epoch == 0 || !d.host.continues(t.epoch)) {
 		return
 	}
@@ -269,7 +258,7 @@ func (d *driver) situation(now time.Time) situation {
 	s := situation{
 		now: now, parent: !d.config.Beside,
 		desired: r.Desired, good: r.Good, trial: d.trial,
-		slots: slotNames(d.version.Number, r.Slots), build: d.version.Build, blocked: d.blocked(seen),
+		slots: slotNames(d.version.Number, r.Slots), upSince: d.host.upSince(), build: d.version.Build, blocked: d.blocked(seen),
 		have:     have,
 		preloads: d.preloads(seen), loaded: d.loaded, slotOnly: d.config.SlotOnly,
 		host: state, seen: seen, startAfter: d.startAfter, startedAt: d.startedAt,
@@ -502,7 +491,7 @@ func (d *driver) measure(s situation) {
 	}
 	before := d.meter.hash
 	if before == "" && serving != nil {
-		d.meter.found(serving, s.trial == nil || s.trial.chain.Hash != serving.Hash, d.state.read().Baseline)
+		d.meter.found(serving, s.trial == nil || s.trial.inherited.there || s.trial.chain.Hash != serving.Hash, d.state.read().Baseline)
 	}
 	if d.meter.follow(serving, s.seen); d.meter.hash != before {
 		d.keepBaseline()

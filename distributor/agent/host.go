@@ -72,7 +72,7 @@ type envoyRestart struct {
 func newHost(config Config) *host {
 	h := &host{config: config, news: make(chan struct{}, 1), soon: make(chan struct{}, 1), log: new(envoy.Log)}
 	if config.Beside {
-		h.admin = envoy.NewAdmin(config.Admin)
+		h.admin, h.state = envoy.NewAdmin(config.Admin), starting
 	}
 	return h
 }
@@ -421,6 +421,13 @@ func (h *host) continues(epoch int) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.config.Beside && epoch >= h.unbroken
+}
+
+// upSince is since when an Envoy run by others runs, or the first of those that took over from each other by hot restarts did; zero: not known.
+func (h *host) upSince() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lives.first
 }
 
 // gone notes that an Envoy run by others does not answer. When the answer only took too long, it is busy.

@@ -212,7 +212,7 @@ func WriteBootstrap(ctx context.Context, config Config) error {
 		r.Slots = config.Slots
 	}
 	kept := &kept{dir: state.path(keptFolder), cache: cache}
-	return prepareFiles(&files{config: config, number: version.Number, cache: cache, kept: kept}, r)
+	return prepareFiles(&files{config: config, number: version.Number, cache: cache, kept: kept}, r, true)
 }
 
 // readState opens what an earlier life left on disk. A damaged part of it is logged, and no reason to stop.

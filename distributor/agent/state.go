@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -40,8 +41,9 @@ type record struct {
 	// Good is last-known-good; Before is the one before it, whose modules a rollback needs.
 	Good   *chain `json:"good,omitempty"`
 	Before *chain `json:"before,omitempty"`
-	// Trial serves, proved, and is not good yet.
-	Trial *chain `json:"trial,omitempty"`
+	// Trial serves, proved, and is not good yet; Proved is when it was proved. Zero: not known, as with an agent before this one.
+	Trial  *chain    `json:"trial,omitempty"`
+	Proved time.Time `json:"proved,omitzero"`
 	// Baseline is what Envoy took before the chain that serves was loaded; nil: not known.
 	Baseline *baseline `json:"baseline,omitempty"`
 	// Slots names the filters that have a slot of their own, in an Envoy before 1.39; nil: they are not known yet. An Envoy may have none.

@@ -1,0 +1,86 @@
+package agent
+
+import "time"
+
+// A chain that Envoy was seen to serve is on trial until it has done so for a while, and the agent may end within that time. What becomes of the
+// trial then depends on what becomes of Envoy; last-known-good stays what it was in each case.
+//
+//	Envoy goes on (left by the agent, or run by others):
+//	    pending ── it serves the chain, in the life in which that was proved ──► put into the slots again, proved, on trial: the usual way
+//	    pending ── it is down, was started anew, or has another chain ──► lapsed: the good chain is put back
+//	Envoy ended with the agent:
+//	    lapsed: Envoy is started on the good chain
+//
+// A trial that has lapsed has not failed, since nobody saw why Envoy ended. Where the node is still to run that chain, it goes there from the good
+// one again.
+
+// inheritance is what an earlier life of the agent knew of a trial. The zero value is that of a trial of this life.
+type inheritance struct {
+	// there: an earlier life saw Envoy serve the chain.
+	there bool
+	// proved is when; zero: not known.
+	proved time.Time
+}
+
+// uptimeError is how far the start of an Envoy may be from what its uptime says, which is in whole seconds.
+const uptimeError = time.Second
+
+// pending says whether it is not known yet what has become of a trial of an earlier life.
+func (t *trial) pending() bool { return t != nil && t.inherited.there && t.epoch == 0 }
+
+// decideInherited decides what becomes of a pending trial. There is a good chain, or there would be no trial.
+func decideInherited(s situation) action {
+	t := s.trial
+	lapsed := func(reason string) action { return action{kind: lapse, chain: t.chain, reason: reason} }
+	switch known := s.host == up && s.seen.ready; {
+	case s.host == down:
+		return lapsed("Envoy does not run")
+	case known && !t.inherited.proved.IsZero() && s.upSince.Sub(t.inherited.proved) > uptimeError:
+		return lapsed("Envoy was started anew while no agent ran")
+	case known && !s.seen.serves(s.slots, t.chain.version()):
+		return lapsed("Envoy has another chain")
+	case known && s.hasModules(t.chain):
+		return action{kind: swap, chain: t.chain}
+	}
+	limit := t.since.Add(t.chain.loadLimit(swapLimit))
+	if !s.now.Before(limit) {
+		return lapsed("Envoy could not be asked, or a module of the chain is damaged")
+	}
+	return action{until: limit}
+}
+
+// inherit takes up the trial that an earlier life of the agent left.
+func (d *driver) inherit() {
+	r := d.state.read()
+	switch {
+	case r.Trial == nil:
+	case r.Good == nil && d.attached:
+		// There is nothing to go back to, so what serves is the best there is.
+		if err := d.keepGood(r.Trial); err != nil {
+			d.log.Error("the chain that serves cannot be kept as the good one", "error", err)
+		}
+	case r.Good == nil:
+		d.trial = &trial{chain: r.Trial}
+	case d.attached:
+		d.trial = &trial{chain: r.Trial, since: time.Now(), inherited: inheritance{there: true, proved: r.Proved}}
+	default:
+		d.log.Info("Envoy ended with the agent while a chain was on trial; it is started on the good one", "chain", r.Trial.Hash, "good", r.Good.Hash)
+		if err := d.state.change(func(r *record) { r.Trial = nil }); err != nil {
+			d.log.Error("that it is not on trial any more cannot be kept; an agent that takes this Envoy over will see so by itself", "error", err)
+		}
+	}
+}
+
+// lapse puts the good chain back in the place of a pending trial.
+func (d *driver) lapse(a action) error {
+	r := d.state.read()
+	d.log.Info("putting the good chain back in the place of one that an earlier agent had on trial", "chain", a.chain.Hash, "reason", a.reason, "good", r.Good.Hash)
+	if err := d.files.putSlots(r.Good, r.Slots); err != nil {
+		return err
+	}
+	if err := d.state.change(func(r *record) { r.Trial = nil }); err != nil {
+		return err
+	}
+	d.trial = nil
+	return nil
+}
