@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
-	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
 	"github.com/waft-project/waft/registry/trust"
@@ -105,7 +104,8 @@ func (d *dossiers) keep(names map[string]int64) {
 	maps.DeleteFunc(d.eras, func(name, _ string) bool { return unwanted(name) })
 	files := map[string]bool{}
 	for name := range names {
-		files[filepath.Base(d.path(name))] = true
+		base := filepath.Base(d.path(name))
+		files[base], files[base+previousSuffix] = true, true
 	}
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {
@@ -129,19 +129,41 @@ func (d *dossiers) fetch(ctx context.Context, name string, _ int64) error {
 	_, release := d.releases[name]
 	era := d.era
 	d.mu.Unlock()
-	if !artifact && !release {
-		if text, err := readBounded(d.path(name)); err == nil {
-			if err = d.take(name, text, ""); err == nil {
-				return nil
-			}
-			d.log.Warn("what was kept of signatures cannot be used, and is fetched again", "of", name, "error", err)
-		}
+	if !artifact && !release && d.takeKept(name) {
+		return nil
 	}
 	text, err := d.ask(ctx, name)
 	if err != nil {
 		return err
 	}
-	return d.take(name, text, era)
+	return d.take(name, text, era, true)
+}
+
+// takeKept takes one from the disk, where it is whole. A damaged one is passed over for the copy before it, which takes its place.
+func (d *dossiers) takeKept(name string) bool {
+	path := d.path(name)
+	var text json.RawMessage
+	from, err := readSealed(path, &text)
+	if from == "" && err != nil {
+		// An agent before this one kept it without a checksum.
+		if text, err = readBounded(path); err == nil {
+			from = path
+		}
+	}
+	if from == "" && err == nil {
+		return false // there is none
+	}
+	if err == nil {
+		err = d.take(name, text, "", from != path)
+	}
+	if err != nil {
+		d.log.Warn("what was kept of signatures cannot be used, and is fetched again", "of", name, "file", path, "error", err)
+		return false
+	}
+	if from != path {
+		d.log.Warn("what was kept of signatures is damaged; the copy before it is used", "of", name, "file", path)
+	}
+	return true
 }
 
 func (d *dossiers) ask(ctx context.Context, name string) ([]byte, error) {
@@ -166,8 +188,8 @@ func (d *dossiers) ask(ctx context.Context, name string) ([]byte, error) {
 	return text, nil
 }
 
-// take checks that a text is a dossier of that name, adds to it what was there before, and keeps it; without an era it was kept already.
-func (d *dossiers) take(name string, text []byte, era string) error {
+// take checks that a text is a dossier of that name, adds to it what was there before, and keeps it on disk where it is not there already.
+func (d *dossiers) take(name string, text []byte, era string, keep bool) error {
 	_, of, _ := strings.Cut(name, "/")
 	if strings.HasPrefix(name, releaseName("")) {
 		fresh, err := trust.ParseReleaseDossier(text)
@@ -181,7 +203,7 @@ func (d *dossiers) take(name string, text []byte, era string) error {
 		if have := model.Digest(fresh.Canonical); have != id.Hash {
 			return fmt.Errorf("the distributor gives signatures of another release, %s, for %s", have, of)
 		}
-		return d.put(name, era, func() (any, func()) {
+		return d.put(name, era, keep, func() (any, func()) {
 			fresh.Evidence = withEarlier(fresh.Evidence, d.releases[name].Evidence)
 			return fresh, func() { d.releases[name] = fresh }
 		})
@@ -193,7 +215,7 @@ func (d *dossiers) take(name string, text []byte, era string) error {
 	if have := registry.DigestOf(fresh.Manifest); string(have) != of {
 		return fmt.Errorf("the distributor gives signatures of another artifact, %s, for %s", have, of)
 	}
-	return d.put(name, era, func() (any, func()) {
+	return d.put(name, era, keep, func() (any, func()) {
 		fresh.Evidence = withEarlier(fresh.Evidence, d.artifacts[name].Evidence)
 		return fresh, func() { d.artifacts[name] = fresh }
 	})
@@ -204,17 +226,13 @@ func withEarlier(evidence, earlier []signing.Evidence) []signing.Evidence {
 	return trust.With(evidence, earlier)
 }
 
-// put writes what make gives to the disk, unless it is from there, and has it set.
-func (d *dossiers) put(name, era string, make func() (content any, set func())) error {
+// put has what make gives set, and before, where it is to be kept, written to the disk.
+func (d *dossiers) put(name, era string, keep bool, make func() (content any, set func())) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	content, set := make()
-	if era != "" {
-		text, err := json.Marshal(content)
-		if err != nil {
-			return err
-		}
-		if err := envoy.ReplaceFile(d.path(name), text); err != nil {
+	if keep {
+		if err := writeSealed(d.path(name), content); err != nil {
 			return err
 		}
 	}
