@@ -20,15 +20,15 @@ func countsTime(phase model.RolloutPhase) bool {
 }
 
 // keepTime counts the time since the last step: all of it up to MaxGap, none of it when it is negative. Where a clock that does not jump
-// says otherwise (watched, above zero), it is right. What does not count is added to every soak and deadline that is running.
-func (m *machine) keepTime(watched time.Duration) {
+// says otherwise (Watched), it is right. What does not count is added to every soak and deadline that is running.
+func (m *machine) keepTime() {
 	if !countsTime(m.state.Phase) {
 		return
 	}
 	gap := m.now.Sub(m.state.SeenAt)
 	counted := min(max(gap, 0), MaxGap)
-	if watched > 0 && (gap-watched).Abs() >= leastJump {
-		counted = min(watched, MaxGap)
+	if m.watched > 0 && (gap-m.watched).Abs() >= leastJump {
+		counted = min(m.watched, MaxGap)
 	}
 	m.passed = counted
 	m.skip(gap, counted)

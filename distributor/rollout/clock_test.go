@@ -135,9 +135,8 @@ func TestWatchedTimeIsRight(t *testing.T) {
 			d := newDrive(t, newFleet(4), model.WaveSpec{Nodes: 1, Soak: 8 * time.Second}, model.WaveSpec{Percent: 100})
 			d.toSoaking()
 			watch := func(watched time.Duration) {
-				ev := d.fleet.observe(d.r)
-				ev.Watched = watched
-				d.must(ev)
+				d.t.Helper()
+				d.must(Watched{d.fleet.observe(d.r), watched})
 			}
 			d.now = d.now.Add(by + 3*time.Second)
 			watch(3 * time.Second)
@@ -153,12 +152,21 @@ func TestWatchedTimeIsRight(t *testing.T) {
 			d.want(model.RolloutMoving, 1)
 		})
 	}
+	t.Run("a command", func(t *testing.T) {
+		d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Soak: time.Minute})
+		d.toSoaking()
+		d.now = d.now.Add(time.Hour)
+		d.must(Watched{Pause{by}, time.Second})
+		d.must(Resume{by})
+		if left := d.r.Waves[0].SoakUntil.Sub(d.now); left != time.Minute-time.Second {
+			t.Errorf("after a jump of an hour and a second, and a pause, the soak has %s left", left)
+		}
+	})
 	t.Run("no step is bigger than it may be", func(t *testing.T) {
 		d := newDrive(t, newFleet(4), model.WaveSpec{Nodes: 1, Soak: time.Minute})
 		d.toSoaking()
-		ev := d.fleet.observe(d.r)
-		d.now, ev.Watched = d.now.Add(-time.Hour), time.Hour
-		d.must(ev)
+		d.now = d.now.Add(-time.Hour)
+		d.must(Watched{d.fleet.observe(d.r), time.Hour})
 		if left := d.r.Waves[0].SoakUntil.Sub(d.now); left != time.Minute-MaxGap {
 			t.Errorf("%s left", left)
 		}
@@ -167,9 +175,8 @@ func TestWatchedTimeIsRight(t *testing.T) {
 		d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Soak: time.Minute})
 		d.toSoaking()
 		until := d.r.Waves[0].SoakUntil
-		ev := d.fleet.observe(d.r)
-		d.now, ev.Watched = d.now.Add(2*time.Second), 2*time.Second-leastJump/2
-		d.must(ev)
+		d.now = d.now.Add(2 * time.Second)
+		d.must(Watched{d.fleet.observe(d.r), 2*time.Second - leastJump/2})
 		if !d.r.Waves[0].SoakUntil.Equal(until) {
 			t.Error("the soak moved, which would be written in each step")
 		}

@@ -15,7 +15,7 @@ func (m *machine) pause(by By) (bool, error) {
 	case m.state.Phase.Ended():
 		return false, m.ended("pause")
 	}
-	m.keepTime(0)
+	m.keepTime()
 	m.enterPaused(false, by.Actor, because("paused", by.Reason))
 	return true, nil
 }
@@ -75,7 +75,7 @@ func (m *machine) promote(by By) (bool, error) {
 	case m.wave().Overruled && !m.wave().SoakUntil.After(m.now):
 		return false, nil
 	default:
-		m.keepTime(0)
+		m.keepTime()
 		m.enter(model.RolloutSoaking, by.Actor, "%s", because("promoted: the soak ends now", by.Reason))
 	}
 	m.wave().Overruled = true

@@ -88,7 +88,7 @@
 // Time passes only while it is watched. A gap of more than MaxGap between two steps counts as MaxGap, a clock that goes
 // backwards as nothing, and a pause as nothing; soaks and deadlines move by the difference. So neither a jump of the clock
 // nor a distributor that was down ends a soak or a deadline. Where the caller knows better, by a clock that does not jump
-// (Watched), that counts instead, up to MaxGap. When the clock goes back, what the waves and nodes have noted of when they
+// (the event Watched), that counts instead, up to MaxGap. When the clock goes back, what the waves and nodes have noted of when they
 // were moved goes back with it, since what comes later is held against that; history, starts and ends stay as they were
 // told. SeenAt remembers the last step; a state that differs from the stored one in that alone need not be written (Changed).
 //

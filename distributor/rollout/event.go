@@ -6,7 +6,7 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// Event is what Step is told. The kinds are closed: Observe, Join and the commands.
+// Event is what Step is told. The kinds are closed: Observe, Join and the commands, and each of them Watched.
 type Event interface{ event() }
 
 // Observe is the fleet as it is now. It is level-triggered: the same view may be given any number of times, and one that
@@ -29,8 +29,13 @@ type Observe struct {
 	// Elsewhere are the latest readings of the current wave's gates that are read elsewhere, by their place in the wave's gates. A gate
 	// that is not in it has not been read. Gate is left empty.
 	Elsewhere map[int]model.GateReading
-	// Watched is how long ago the last step was by a clock that does not jump, such as a process's own; zero: not known, as after a start.
-	Watched time.Duration
+}
+
+// Watched is another event, with how long ago the last step that counted time was by a clock that does not jump, such as a process's own. Without it,
+// or where For is zero, as for the first step after a start, the clock is believed.
+type Watched struct {
+	Event Event
+	For   time.Duration
 }
 
 // Join records a node that came into the target while the rollout runs and that Joining gives the rollout's release. It
@@ -69,6 +74,7 @@ type Abort struct{ By }
 type RollBack struct{ By }
 
 func (Observe) event()  {}
+func (Watched) event()  {}
 func (Join) event()     {}
 func (Pause) event()    {}
 func (Resume) event()   {}

@@ -81,7 +81,7 @@ func (m *machine) join(ev Join) (bool, error) {
 	if !ok || !m.targets(&ev.Node) || !TakesSink(m.state, ev.Node.Reports) || ev.Node.Unloadable != "" {
 		return false, m.precondition("give the node what it would have without this rollout", "node/%s does not belong to its target, cannot report, or cannot load the release", id)
 	}
-	m.keepTime(0)
+	m.keepTime()
 	m.set(id, model.NodeProgress{
 		State: model.NodeMoving, Wave: -1, Reason: reasonJoined, MovedAt: m.now, Uncounted: true, Restarts: ev.Node.Restarts,
 		From: ev.From, FromGiven: ev.FromGiven, Chain: ev.Node.TargetChain, FromChain: ev.FromChain,

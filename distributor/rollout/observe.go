@@ -23,7 +23,7 @@ func (m *machine) observe(ev Observe) (bool, error) {
 		return false, err
 	}
 	m.take(ev)
-	m.keepTime(ev.Watched)
+	m.keepTime()
 	if m.joinedDue() {
 		m.tellJoined()
 	}

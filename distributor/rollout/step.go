@@ -82,6 +82,8 @@ type machine struct {
 	emergency string
 	unsettled int
 	elsewhere map[int]model.GateReading
+	// watched is what a clock that does not jump says of the time since the last step; zero: nothing.
+	watched time.Duration
 	// passed is the time that counts since the last step.
 	passed time.Duration
 	// selector and waveSelectors are those of the spec, parsed.
@@ -92,6 +94,9 @@ type machine struct {
 // handle says whether the event changed anything.
 func (m *machine) handle(ev Event) (bool, error) {
 	switch ev := ev.(type) {
+	case Watched:
+		m.watched = ev.For
+		return m.handle(ev.Event)
 	case Observe:
 		return m.observe(ev)
 	case Join:

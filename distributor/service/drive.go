@@ -164,9 +164,8 @@ type command struct {
 // step takes one step: decide, write, then carry out. The drive loop alone calls it.
 func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *command) (model.Rollout, error) {
 	before, at := e.state, s.now()
-	if look, ok := event.(rollout.Observe); ok && !e.steppedAt.IsZero() {
-		look.Watched = at.Sub(e.steppedAt) // both are of this process, so no jump of the clock is in it
-		event = look
+	if !e.steppedAt.IsZero() {
+		event = rollout.Watched{Event: event, For: at.Sub(e.steppedAt)} // both are of this process, so no jump of the clock is in it
 	}
 	after, actions, err := rollout.Step(before, event, at)
 	if err != nil {
