@@ -278,6 +278,11 @@ func readRollout(r *waftv1.Rollout) *Rollout {
 		case c != nil:
 			out.Cohort = ByPercent
 		}
+		soak, err := time.ParseDuration(w.GetSoak())
+		if err != nil {
+			soak = 0 // an undo has none
+		}
+		out.Soaks = append(out.Soaks, soak)
 		if w.GetNodes() > 0 {
 			out.Shares = append(out.Shares, int(w.GetNodes()))
 		} else {

@@ -26,6 +26,8 @@ const (
 	RuleEnd = "end"
 	// RuleGate: a bad release never gets past the wave whose gate it fails.
 	RuleGate = "gate"
+	// RuleSoak: no wave is over before it has soaked.
+	RuleSoak = "soak"
 	// RuleWave: no wave reaches more nodes than it says.
 	RuleWave = "wave"
 	// RuleCohort: while a release is given to a cohort alone, no other request meets it, and the cohort does before the wave is over.
@@ -47,7 +49,7 @@ const (
 )
 
 // Rules are all of them.
-var Rules = []string{RuleRequest, RuleCap, RuleMove, RuleEnd, RuleGate, RuleWave, RuleCohort, RuleEmergency, RuleLedger, RuleDeadline, RuleLost, RuleHistory, RuleLinear, RuleRun}
+var Rules = []string{RuleRequest, RuleCap, RuleMove, RuleEnd, RuleGate, RuleSoak, RuleWave, RuleCohort, RuleEmergency, RuleLedger, RuleDeadline, RuleLost, RuleHistory, RuleLinear, RuleRun}
 
 // Check holds a history against every rule; the same history gives the same violations. It sorts the requests by their ends, and changes
 // nothing else.

@@ -19,6 +19,7 @@ func (c *checker) rollouts() {
 	for _, r := range c.h.Final.Rollouts {
 		c.width(r)
 		c.gate(r)
+		c.soaks(r)
 		limit := time.Duration(max(len(r.Shares), 1))*(waveDeadline+perWave) + rollbackLimit
 		switch from := later(r.StartedAt, c.h.Healed); {
 		case !ended(r.Phase):
@@ -28,6 +29,22 @@ func (c *checker) rollouts() {
 		}
 	}
 }
+
+// soaks holds waves that are over against how long they were to soak. Nobody promotes in a run, and time that passed is time that passed, whatever the
+// clock of the distributor did meanwhile.
+func (c *checker) soaks(r Rollout) {
+	for i, w := range r.Waves {
+		if i >= len(r.Soaks) || w.EndedAt.IsZero() || len(w.Nodes) == 0 {
+			continue
+		}
+		if took := w.EndedAt.Sub(w.StartedAt); took < r.Soaks[i]-tick {
+			c.fail(RuleSoak, "rollout/%s: wave %d began at %s, was over %s later, and was to soak for %s", r.Name, i+1, c.clock(w.StartedAt), took, r.Soaks[i])
+		}
+	}
+}
+
+// tick is by how much the clocks of two processes may differ in what is told of a time.
+const tick = 100 * time.Millisecond
 
 // width holds waves against their shares.
 func (c *checker) width(r Rollout) {

@@ -73,6 +73,11 @@ func calm() *History {
 		c.Release = r.Release
 		return c
 	}
+	for _, r := range []*Rollout{&base, &r1, &r2} {
+		for range r.Shares {
+			r.Soaks = append(r.Soaks, 5*time.Second)
+		}
+	}
 	h.Calls = []Call{
 		{Client: 0, Actor: "a1", Op: OpCreate, Object: "r1", Begun: at(9), Ended: at(9.5), Outcome: OK, ID: id("r1")},
 		start("a0", "base", -20, seen(base, 1)),
@@ -353,6 +358,10 @@ func TestPlantedBugs(t *testing.T) {
 			edit(h, "n1", 52, 53, func(r *Request) { r.Stamp = "r2" })
 		}},
 		{"an Envoy is given what the probe refuses", RuleGate, "no Envoy", func(h *History) { h.Releases[2].Kind = Refusing }},
+		{"a wave is over before it has soaked", RuleSoak, "wave 2", func(h *History) {
+			w := &h.Final.Rollouts[1].Waves[1]
+			w.EndedAt = w.StartedAt.Add(4 * time.Second)
+		}},
 		{"a wave too wide, by its own record", RuleWave, "r1", func(h *History) {
 			h.Final.Rollouts[1].Waves[0].Nodes = []string{"n1", "n2"}
 		}},

@@ -177,7 +177,9 @@ type Rollout struct {
 	// Shares are the waves' spec, as numbers of nodes in all.
 	Shares []int `json:"shares"`
 	// Cohort is of which requests of its nodes the first wave gives the release; empty: of all.
-	Cohort    Cohort            `json:"cohort,omitempty"`
+	Cohort Cohort `json:"cohort,omitempty"`
+	// Soaks are how long each wave is to soak, by its spec.
+	Soaks     []time.Duration   `json:"soaks,omitempty"`
 	Waves     []Wave            `json:"waves"`
 	Nodes     map[string]Member `json:"nodes"`
 	Lines     []Line            `json:"lines"`

@@ -15,6 +15,8 @@ type plant struct {
 	name, file, text, instead string
 	// rule is the one that must find it.
 	rule string
+	// faults are what it takes for it to show; nil: none.
+	faults []Fault
 }
 
 var plants = []plant{
@@ -22,6 +24,12 @@ var plants = []plant{
 		name: "a wave too wide", rule: RuleWave, file: "distributor/rollout/waves.go",
 		text:    "want := share(w, total) - reached\n",
 		instead: "want := share(w, total) - reached + 1\n",
+	},
+	{
+		name: "a soak by a clock that jumps", rule: RuleSoak, file: "distributor/rollout/clock.go",
+		text:    "if m.watched > 0 && (gap-m.watched).Abs() >= leastJump {\n",
+		instead: "if m.watched < 0 {\n",
+		faults:  []Fault{{Kind: Jump, Part: Distributor, By: time.Hour, Wave: 2, Phase: "Soaking", After: 300 * time.Millisecond}},
 	},
 	{
 		name: "a ledger that lies", rule: RuleLedger, file: "distributor/agent/ledger.go",
@@ -98,7 +106,7 @@ func TestPlantedInWaft(t *testing.T) {
 				t.Fatal(err)
 			}
 			step := Step{Kind: Good, Shares: []int{1, scheduleNodes}, Soak: 3 * time.Second, Pause: true}
-			schedule := Schedule{Nodes: scheduleNodes, Steps: []Step{step, step}}
+			schedule := Schedule{Nodes: scheduleNodes, Steps: []Step{step, step}, Faults: p.faults}
 			schedule.Steps[1].Module = 1
 			fleetDir := t.TempDir()
 			h, err := Run(t.Context(), schedule, programs, fleetDir, t.Logf)
