@@ -55,7 +55,7 @@ var Rules = []string{RuleRequest, RuleCap, RuleMove, RuleEnd, RuleGate, RuleSoak
 // nothing else.
 func Check(h *History) []Violation {
 	slices.SortStableFunc(h.Requests, func(a, b Request) int { return a.Ended.Compare(b.Ended) })
-	c := &checker{h: straightened(h)}
+	c := &checker{h: straightened(h), reigns: reigns(h)}
 	c.requests()
 	c.moves()
 	c.ends()
@@ -71,8 +71,9 @@ func Check(h *History) []Violation {
 }
 
 type checker struct {
-	h     *History
-	found []Violation
+	h      *History
+	reigns []reign
+	found  []Violation
 }
 
 // maxOfRule is how many violations of one rule are told: one cause shows in many requests.

@@ -51,8 +51,8 @@ func straight(reigns []reign, r Rollout) Rollout {
 	return r
 }
 
-// straightened is a history in which all times that rules read are of the machine's clock. Lines of rollouts keep theirs: they are compared with each
-// other alone.
+// straightened is a history in which all times that rules read are of the machine's clock. Lines of rollouts keep theirs, since they are compared with
+// those of answers.
 func straightened(h *History) *History {
 	reigns := reigns(h)
 	if len(reigns) == 1 {

@@ -31,14 +31,19 @@ func (c *checker) rollouts() {
 }
 
 // soaks holds waves that are over against how long they were to soak. Nobody promotes in a run, and time that passed is time that passed, whatever the
-// clock of the distributor did meanwhile.
+// clock of the distributor did meanwhile. Pauses only add to it.
 func (c *checker) soaks(r Rollout) {
 	for i, w := range r.Waves {
 		if i >= len(r.Soaks) || w.EndedAt.IsZero() || len(w.Nodes) == 0 {
 			continue
 		}
-		if took := w.EndedAt.Sub(w.StartedAt); took < r.Soaks[i]-tick {
-			c.fail(RuleSoak, "rollout/%s: wave %d began at %s, was over %s later, and was to soak for %s", r.Name, i+1, c.clock(w.StartedAt), took, r.Soaks[i])
+		j := slices.IndexFunc(r.Lines, func(l Line) bool { return l.Phase == "Soaking" && l.Wave == i+1 })
+		if j < 0 {
+			c.fail(RuleSoak, "rollout/%s: wave %d is over at %s, and its history does not say that it has soaked", r.Name, i+1, c.clock(w.EndedAt))
+			continue
+		}
+		if from := straighten(c.reigns, r.Lines[j].At); w.EndedAt.Sub(from) < r.Soaks[i]-tick {
+			c.fail(RuleSoak, "rollout/%s: wave %d soaked from %s on, was over %s later, and was to soak for %s", r.Name, i+1, c.clock(from), w.EndedAt.Sub(from), r.Soaks[i])
 		}
 	}
 }

@@ -50,11 +50,11 @@ func calm() *History {
 	}
 	base := Rollout{Name: "base", Release: id("base"), Phase: "Done", Shares: []int{3}, StartedAt: at(-20), EndedAt: at(-5),
 		Waves: []Wave{{nodes, at(-20), at(-5)}}, Nodes: map[string]Member{"n1": {State: "Serving", Wave: 1}, "n2": {State: "Serving", Wave: 1}, "n3": {State: "Serving", Wave: 1}},
-		Lines: []Line{{at(-20), "Fetching", 0, "waft", "begins"}, {at(-5), "Done", 0, "waft", "all serve"}}}
+		Lines: []Line{{at(-20), "Fetching", 0, "waft", "begins"}, {at(-15), "Soaking", 1, "waft", "soaks"}, {at(-5), "Done", 0, "waft", "all serve"}}}
 	r1 := Rollout{Name: "r1", Release: id("r1"), Phase: "Done", Shares: []int{1, 3}, StartedAt: at(10), EndedAt: at(30),
 		Waves: []Wave{{[]string{"n1"}, at(10), at(20)}, {[]string{"n2", "n3"}, at(20), at(30)}},
 		Nodes: map[string]Member{"n1": {"Serving", 1, id("base")}, "n2": {"Serving", 2, id("base")}, "n3": {"Serving", 2, id("base")}},
-		Lines: []Line{{at(10), "Fetching", 0, "waft", "begins"}, {at(15), "Paused", 0, "a3", "paused"}, {at(16), "Soaking", 0, "a5", "resumed"}, {at(30), "Done", 1, "waft", "all serve"}}}
+		Lines: []Line{{at(10), "Fetching", 0, "waft", "begins"}, {at(15), "Paused", 0, "a3", "paused"}, {at(16), "Soaking", 1, "a5", "resumed"}, {at(24), "Soaking", 2, "waft", "soaks"}, {at(30), "Done", 1, "waft", "all serve"}}}
 	r2 := Rollout{Name: "r2", Release: id("r2"), Phase: "RolledBack", Shares: []int{1, 3}, StartedAt: at(50), EndedAt: at(56),
 		Waves: []Wave{{[]string{"n2"}, at(50), time.Time{}}}, Nodes: map[string]Member{"n2": {"RolledBack", 1, id("r1")}},
 		Lines: []Line{{at(50), "Fetching", 0, "waft", "begins"}, {at(54), "RollingBack", 0, "waft", "errors"}, {at(56), "RolledBack", 0, "waft", "errors"}}}
@@ -75,7 +75,7 @@ func calm() *History {
 	}
 	for _, r := range []*Rollout{&base, &r1, &r2} {
 		for range r.Shares {
-			r.Soaks = append(r.Soaks, 5*time.Second)
+			r.Soaks = append(r.Soaks, 4*time.Second)
 		}
 	}
 	h.Calls = []Call{
@@ -87,7 +87,7 @@ func calm() *History {
 		call(1, "a6", OpGet, "r1", 15.5, seen(r1, 2)),
 		call(0, "a5", OpResume, "r1", 16, seen(r1, 3)),
 		{Client: 2, Actor: "a9", Op: OpPause, Object: "r1", Begun: at(17), Ended: at(19), Outcome: Unknown, Error: "the distributor does not answer"},
-		call(1, "a7", OpGet, "r1", 31, seen(r1, 4)),
+		call(1, "a7", OpGet, "r1", 31, seen(r1, 5)),
 		start("a8", "r2", 50, seen(r2, 1)),
 		call(1, "a10", OpGet, "r2", 60, seen(r2, 3)),
 	}
@@ -359,8 +359,12 @@ func TestPlantedBugs(t *testing.T) {
 		}},
 		{"an Envoy is given what the probe refuses", RuleGate, "no Envoy", func(h *History) { h.Releases[2].Kind = Refusing }},
 		{"a wave is over before it has soaked", RuleSoak, "wave 2", func(h *History) {
-			w := &h.Final.Rollouts[1].Waves[1]
-			w.EndedAt = w.StartedAt.Add(4 * time.Second)
+			h.Final.Rollouts[1].Waves[1].EndedAt = at(27.5)
+		}},
+		{"a wave is over that never soaked", RuleSoak, "wave 1", func(h *History) {
+			h.Final.Rollouts[1].Waves[0].EndedAt = at(14)
+			h.Final.Rollouts[1].Lines = slices.Clone(h.Final.Rollouts[1].Lines)
+			h.Final.Rollouts[1].Lines[2].Wave = 3
 		}},
 		{"a wave too wide, by its own record", RuleWave, "r1", func(h *History) {
 			h.Final.Rollouts[1].Waves[0].Nodes = []string{"n1", "n2"}
