@@ -66,17 +66,21 @@ type world struct {
 	r     model.Rollout
 	// real time passes evenly; shown is what the distributor's clock says.
 	real, shown time.Time
-	lostAt      map[string]time.Time
-	flaw        flaw
-	flawed      map[string]bool
-	joined      int
-	calm        bool
-	check       checker
+	// watches: the distributor knows real time between two steps, too. steppedAt is when the last one was that counted time.
+	watches   bool
+	steppedAt time.Time
+	lostAt    map[string]time.Time
+	flaw      flaw
+	flawed    map[string]bool
+	joined    int
+	calm      bool
+	check     checker
 }
 
 // chaos runs one rollout to its end.
 func chaos(t *testing.T, seed uint64) model.RolloutPhase {
 	w := newWorld(t, rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 11)))
+	w.watches = seed%4 == 1
 	for range 150 {
 		w.turn()
 	}
@@ -415,7 +419,13 @@ func (w *world) calmDown() {
 func (w *world) give(event Event) {
 	w.t.Helper()
 	was := w.r
-	w.r = w.check.step(was, event, w.shown)
+	if w.watches && !w.steppedAt.IsZero() {
+		event = Watched{event, w.real.Sub(w.steppedAt)}
+	}
+	w.r = w.check.step(was, event, w.shown, w.real)
+	if !w.r.SeenAt.Equal(was.SeenAt) {
+		w.steppedAt = w.real
+	}
 	actions := w.check.actions
 	for _, action := range actions {
 		if w.calm || w.rand.IntN(10) > 0 {
@@ -447,12 +457,12 @@ func (w *world) checkEnd() {
 type checker struct {
 	t       *testing.T
 	actions []Action
-	// last is when the last step was; soaked is the time that may count for the current soak.
-	last   time.Time
-	soaked time.Duration
+	// last is when the last step was, by the clock that the distributor shows and really; soaked is the time that may count for the current soak.
+	last, lastReal time.Time
+	soaked         time.Duration
 }
 
-func (c *checker) step(was model.Rollout, event Event, now time.Time) model.Rollout {
+func (c *checker) step(was model.Rollout, event Event, now, real time.Time) model.Rollout {
 	c.t.Helper()
 	input := was.Clone()
 	next, actions, err := Step(was, event, now)
@@ -467,14 +477,23 @@ func (c *checker) step(was model.Rollout, event Event, now time.Time) model.Roll
 		}
 		return next
 	}
-	c.command(next, event, now)
-	if observe, ok := event.(Observe); ok {
+	told := event
+	watched, watches := event.(Watched)
+	if watches {
+		told = watched.Event
+	}
+	c.command(next, told, now)
+	if observe, ok := told.(Observe); ok {
 		c.stillness(was, next, actions)
 		c.share(was, next, observe)
 		c.evidence(was, next, observe)
 		c.restraint(was, next, observe)
 	}
+	if watches {
+		now = c.last.Add(real.Sub(c.lastReal)) // no more than that may count
+	}
 	c.soak(was, next, now)
+	c.lastReal = real
 	c.explained(next, actions)
 	c.history(was, next)
 	return next
