@@ -77,12 +77,21 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 	return nil
 }
 
-// restore writes the good chain once more for an Envoy that started and could not take it from the slot: its module was damaged then.
+// restore writes the good chain once more: for an Envoy that started and could not take it from the slot, whose module was damaged then; or where
+// the disk has damaged a slot's file, which Envoy reads when it starts.
 func (d *driver) restore(s situation) error {
 	d.restorePause = min(max(2*d.restorePause, restoreDelay), restoreMax)
 	d.astraySince = s.now.Add(d.restorePause - restoreDelay)
-	d.log.Warn("Envoy does not say that it has the good chain; writing it again", "chain", s.good.Hash)
-	return d.files.putSlots(s.good, d.state.read().Slots)
+	if s.damagedSlot != "" {
+		d.log.Error("a slot's file is damaged or gone; writing the good chain again; check the disk", "file", s.damagedSlot, "chain", s.good.Hash)
+	} else {
+		d.log.Warn("Envoy does not say that it has the good chain; writing it again", "chain", s.good.Hash)
+	}
+	if err := d.files.putSlots(s.good, d.state.read().Slots); err != nil {
+		return err
+	}
+	d.damagedSlot = ""
+	return nil
 }
 
 // prepare writes, once, what an Envoy reads that this agent did not start, so that it can start right away: with the good chain, or

@@ -111,7 +111,9 @@ type situation struct {
 	startAfter, startedAt time.Time
 	// seen is the newest observation.
 	seen observation
-	// astraySince is since when an Envoy that is up does not say that it has the good chain, though nothing else is in the slots; zero: it does.
+	// damagedSlot is a slot's file that is not what was written to it; empty: there is none.
+	damagedSlot string
+	// astraySince is since when astray holds; zero: it does not.
 	astraySince time.Time
 	// trialTime is how long a trial takes.
 	trialTime time.Duration
@@ -143,7 +145,7 @@ const (
 	lapse
 	// place puts the first chain into the slots for an Envoy that cannot start without.
 	place
-	// restore writes the good chain into the slots again, where Envoy does not say that it has it.
+	// restore writes the good chain into the slots again, where Envoy does not say that it has it, or a file is damaged.
 	restore
 )
 
@@ -188,12 +190,13 @@ func decide(s situation) action {
 // restoreDelay is for how long Envoy must not say that it has the good chain before that is written again: it takes a moment to read a file.
 const restoreDelay = 5 * time.Second
 
-// astray says whether Envoy is up and does not have the good chain, which alone is in the slots.
+// astray says whether the slots' files should hold the good chain alone, and do not, or whether Envoy is up and does not have it.
 func (s situation) astray() bool {
-	return s.good != nil && s.trial == nil && s.host == up && s.seen.ready && !s.seen.serves(s.slots, s.good.version())
+	return s.good != nil && s.trial == nil && (s.damagedSlot != "" || s.host == up && s.seen.ready && !s.seen.serves(s.slots, s.good.version()))
 }
 
-// decideAstray has the good chain written again for an Envoy that started on the default of its bootstrap.
+// decideAstray has the good chain written again: for an Envoy that started on the default of its bootstrap, and for one that will read the files. One
+// whose bootstrap has no default waits for them, and is not up.
 func decideAstray(s situation) action {
 	if s.astraySince.IsZero() {
 		return action{}

@@ -375,6 +375,10 @@ func TestAstray(t *testing.T) {
 		{"it has none", func(s *situation) { s.seen = seeing(1, "", 0, 1) }, true},
 		{"it is not up", func(s *situation) { s.seen, s.host = seeing(1, "", 0, 1), starting }, false},
 		{"another is on trial", func(s *situation) { s.seen, s.trial = seeing(1, newHash, 1, 0), onTrial() }, false},
+		{"a slot's file is damaged", func(s *situation) { s.damagedSlot = "waft.json" }, true},
+		{"it is, and Envoy waits for it", func(s *situation) { s.damagedSlot, s.host, s.seen = "waft.json", starting, observation{} }, true},
+		{"it is, and Envoy does not run", func(s *situation) { s.damagedSlot, s.host, s.seen = "waft.json", down, observation{} }, true},
+		{"it is, and should hold another chain", func(s *situation) { s.damagedSlot, s.trial = "waft.json", onTrial() }, false},
 		{"there is no good one", func(s *situation) { s.seen, s.good = seeing(1, "", 0, 1), nil }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

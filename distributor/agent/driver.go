@@ -70,9 +70,11 @@ type driver struct {
 	startedAt  time.Time
 	startAfter time.Time
 	startPause time.Duration
-	// of an Envoy that does not say that it has the good chain; see decideAstray.
+	// of an Envoy that does not say that it has the good chain, and of slots' files that do not hold it; see decideAstray. They were read at slotsRead.
 	astraySince  time.Time
 	restorePause time.Duration
+	damagedSlot  string
+	slotsRead    time.Time
 	// stalled: nothing is decided before.
 	stalled time.Time
 	// attached: Envoy may run already, with what an earlier agent put into its files. prepared: they were put right since. listening: an
@@ -217,8 +219,12 @@ func (d *driver) carryOver(s *situation) {
 	s.trial = d.trial
 }
 
-// noteAstray notes since when Envoy does not have the good chain.
+// noteAstray notes since when Envoy, or a slot's file, does not have the good chain.
 func (d *driver) noteAstray(s *situation) {
+	if s.now.Sub(d.slotsRead) >= restoreDelay {
+		d.damagedSlot, d.slotsRead = d.files.damagedSlot(), s.now
+	}
+	s.damagedSlot = d.damagedSlot
 	switch {
 	case !s.astray():
 		d.astraySince, d.restorePause = time.Time{}, 0

@@ -16,6 +16,8 @@ type files struct {
 	number envoy.Number
 	cache  *registry.Cache
 	kept   *kept
+	// written are the digests of what was put into the slots' files last, by slot; nil: nothing in this life of the agent.
+	written map[string]registry.Digest
 }
 
 func joinState(c Config, name string) string { return filepath.Join(c.StateDir, name) }
@@ -66,8 +68,23 @@ func (f *files) putSlots(c *chain, filterSlots []string) error {
 		if err := slot.Write(f.slotsDir()); err != nil {
 			return err
 		}
+		if f.written == nil {
+			f.written = map[string]registry.Digest{}
+		}
+		f.written[slot.Slot] = registry.DigestOf(slot.Content)
 	}
 	return nil
+}
+
+// damagedSlot is a slot's file that is not what was written to it; empty: there is none.
+func (f *files) damagedSlot() string {
+	for _, slot := range sorted(f.written) {
+		path := filepath.Join(f.slotsDir(), envoy.SlotFileName(slot))
+		if content, err := os.ReadFile(path); err != nil || registry.DigestOf(content) != f.written[slot] {
+			return path
+		}
+	}
+	return ""
 }
 
 // putPreload puts filters into the slot for loading beforehand; none empties it. there says that its file was just so before.

@@ -24,6 +24,7 @@ func (d *driver) place(c *chain) error {
 
 // removeSlots takes the slots' files away: an Envoy without one does not start, rather than answer without a chain.
 func (f *files) removeSlots(slots []string) error {
+	f.written = nil
 	var errs []error
 	for _, slot := range slots {
 		if err := os.Remove(filepath.Join(f.slotsDir(), envoy.SlotFileName(slot))); !errors.Is(err, fs.ErrNotExist) {
