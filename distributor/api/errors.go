@@ -29,6 +29,8 @@ var kinds = [...]struct {
 	{model.ErrExists, codes.AlreadyExists, "EXISTS"},
 	{model.ErrConflict, codes.Aborted, "CONFLICT"},
 	{model.ErrPrecondition, codes.FailedPrecondition, "PRECONDITION"},
+	{model.ErrUnauthenticated, codes.Unauthenticated, "UNAUTHENTICATED"},
+	{model.ErrDenied, codes.PermissionDenied, "DENIED"},
 	{model.ErrUnavailable, codes.Unavailable, "UNAVAILABLE"},
 	{context.Canceled, codes.Canceled, "CANCELED"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_EXCEEDED"},

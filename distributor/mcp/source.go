@@ -281,6 +281,8 @@ var codesOf = [...]struct {
 	{model.ErrExists, codes.AlreadyExists},
 	{model.ErrConflict, codes.Aborted},
 	{model.ErrPrecondition, codes.FailedPrecondition},
+	{model.ErrUnauthenticated, codes.Unauthenticated},
+	{model.ErrDenied, codes.PermissionDenied},
 	{model.ErrUnavailable, codes.Unavailable},
 	{context.Canceled, codes.Canceled},
 	{context.DeadlineExceeded, codes.DeadlineExceeded},

@@ -17,6 +17,10 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrPrecondition: the thing is not in a state that allows this.
 	ErrPrecondition = errors.New("not possible now")
+	// ErrUnauthenticated: who asks has not proved who it is.
+	ErrUnauthenticated = errors.New("not authenticated")
+	// ErrDenied: who asks may not do this.
+	ErrDenied = errors.New("denied")
 	// ErrUnavailable: something that waft depends on did not answer; trying again may help.
 	ErrUnavailable = errors.New("unavailable")
 )

@@ -73,8 +73,11 @@ func (s *Service) DisableFilter(ctx context.Context, actor Actor, draft DisableD
 	if _, err := model.ParseSelector(draft.Selector); err != nil {
 		return DisabledFilter{}, err
 	}
-	if s.roles != nil {
-		if err := s.roles.MayDisable(ctx, actor, draft.Filter, draft.PassUnauthorized); err != nil {
+	for _, verb := range []Verb{VerbDisableFilter, VerbExposeFilter} {
+		if verb == VerbExposeFilter && !draft.PassUnauthorized {
+			continue
+		}
+		if err := s.may(ctx, Act{Verb: verb, Object: object, Layer: model.EmergencyLayer(draft.Filter)}); err != nil {
 			return DisabledFilter{}, err
 		}
 	}
@@ -85,7 +88,7 @@ func (s *Service) DisableFilter(ctx context.Context, actor Actor, draft DisableD
 	if err != nil {
 		return DisabledFilter{}, err
 	}
-	release, err := s.CreateRelease(ctx, actor, ReleaseDraft{
+	release, err := s.createRelease(ctx, actor, ReleaseDraft{
 		Name: prefixed("disable-", draft.Filter, ""), Layer: model.EmergencyLayer(draft.Filter),
 		Disable: &model.Disabling{Filter: draft.Filter, PassUnauthorized: draft.PassUnauthorized},
 	})
@@ -407,6 +410,9 @@ func (s *Service) EnableFilter(ctx context.Context, actor Actor, draft EnableDra
 		draft.Waves = undoWaves()
 	}
 	layer := model.EmergencyLayer(draft.Filter)
+	if err := s.may(ctx, Act{Verb: VerbEnableFilter, Object: object, Layer: layer}); err != nil {
+		return model.Rollout{}, err
+	}
 	s.mu.Lock()
 	last, restore := s.disabled(layer)
 	s.mu.Unlock()

@@ -245,19 +245,26 @@ func TestWhoMayNotDisable(t *testing.T) {
 	svc = s.start()
 	s.known(nodes...)
 	_, err = svc.DisableFilter(t.Context(), emergency, service.DisableDraft{Filter: "first"})
-	wantKind(t, err, model.ErrPrecondition, "not an approver")
-	_, err = svc.DisableFilter(t.Context(), service.Actor{Name: "boss", Reason: "now"}, service.DisableDraft{Filter: "first"})
+	wantKind(t, err, model.ErrDenied, "filter.disable is not for you")
+	boss := context.WithValue(t.Context(), mayDo{}, service.VerbDisableFilter)
+	_, err = svc.DisableFilter(boss, emergency, service.DisableDraft{Filter: "first", PassUnauthorized: true})
+	wantKind(t, err, model.ErrDenied, "filter.expose is not for you")
+	// Whoever may disable need not be somebody who may create releases.
+	_, err = svc.DisableFilter(boss, emergency, service.DisableDraft{Filter: "first"})
 	wantKind(t, err, model.ErrPrecondition, "not trusted", "waft release sign disable-first@sha256:")
 	wantServed(t, nodes, "good:1")
 }
 
+// approver lets those do something whose context says so.
 type approver struct{}
 
-func (approver) MayDisable(_ context.Context, actor service.Actor, filter string, _ bool) error {
-	if actor.Name == "boss" {
+type mayDo struct{}
+
+func (approver) May(ctx context.Context, act service.Act) error {
+	if ctx.Value(mayDo{}) == act.Verb && act.Layer == model.EmergencyLayer("first") {
 		return nil
 	}
-	return &model.Error{Kind: model.ErrPrecondition, Object: "filter/" + filter, Message: actor.Name + " is not an approver", Next: "ask one"}
+	return &model.Error{Kind: model.ErrDenied, Object: act.Object, Message: string(act.Verb) + " is not for you", Next: "ask one who may"}
 }
 
 type distrust struct{}

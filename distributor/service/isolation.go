@@ -41,6 +41,9 @@ func (s *Service) changeNode(ctx context.Context, actor Actor, id, verb string, 
 	if err := actor.check(object); err != nil {
 		return NodeStatus{}, err
 	}
+	if err := s.may(ctx, Act{Verb: Verb("node." + verb), Object: object}); err != nil {
+		return NodeStatus{}, err
+	}
 	n, version, err := s.changed(actor, id, verb, change)
 	if err != nil {
 		return NodeStatus{}, err

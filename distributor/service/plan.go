@@ -36,7 +36,7 @@ type ChainChange struct {
 
 // PlanRollout says what StartRollout would do with the same draft, node by node, and changes nothing. It gives the errors of StartRollout.
 func (s *Service) PlanRollout(ctx context.Context, actor Actor, draft RolloutDraft) (RolloutPlan, error) {
-	make, err := s.fromDraft(ctx, actor, draft)
+	make, err := s.fromDraft(ctx, actor, draft, false)
 	if err != nil {
 		return RolloutPlan{}, err
 	}

@@ -85,13 +85,6 @@ type Trust interface {
 	Release(ctx context.Context, release model.Release) error
 }
 
-// Roles is who may do what is past the waves. An implementation may be used concurrently.
-type Roles interface {
-	// MayDisable is nil when the actor may take a filter out of chains; pass says that it is one that guards, so that unauthorized requests
-	// will pass. Errors wrap ErrPrecondition, naming the role that is missing.
-	MayDisable(ctx context.Context, actor Actor, filter string, pass bool) error
-}
-
 // MaxBatch is how many rows of nodes one transaction may write; an audit entry counts as two rows. It stays below etcd's
 // own limit of 128 operations.
 const MaxBatch = 100

@@ -37,8 +37,20 @@ type ReleaseDraft struct {
 // CreateRelease resolves a draft's references to digests, checks configurations against their modules' schemas, and
 // stores the release. The same content under the same name again returns the first. Errors are *model.Error, naming the
 // field in the draft: ErrInvalid, ErrNotFound for a reference that does not exist, ErrUnavailable when the registry is
-// away.
+// away; ErrDenied where Roles says so.
 func (s *Service) CreateRelease(ctx context.Context, actor Actor, draft ReleaseDraft) (model.Release, error) {
+	layer := draft.Layer
+	if layer == "" {
+		layer = model.LayerGlobal
+	}
+	if err := s.may(ctx, Act{Verb: VerbCreateRelease, Object: "release/" + draft.Name, Layer: layer}); err != nil {
+		return model.Release{}, err
+	}
+	return s.createRelease(ctx, actor, draft)
+}
+
+// createRelease is CreateRelease for who may.
+func (s *Service) createRelease(ctx context.Context, actor Actor, draft ReleaseDraft) (model.Release, error) {
 	object := "release/" + draft.Name
 	if err := s.Ready(); err != nil {
 		return model.Release{}, err

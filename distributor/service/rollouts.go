@@ -37,15 +37,15 @@ type RolloutDraft struct {
 // ErrNotFound for an unknown release; ErrPrecondition for a target without nodes that can be taken; ErrExists for a name that is taken;
 // ErrConflict, with NoWait, naming the running rollout that shares nodes. The rollout is shared and must not be changed.
 func (s *Service) StartRollout(ctx context.Context, actor Actor, draft RolloutDraft) (model.Rollout, error) {
-	make, err := s.fromDraft(ctx, actor, draft)
+	make, err := s.fromDraft(ctx, actor, draft, true)
 	if err != nil {
 		return model.Rollout{}, err
 	}
 	return s.start(ctx, actor, "start", draft.NoWait, make)
 }
 
-// fromDraft checks a draft, and gives what makes the rollout of it.
-func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft) (func(now time.Time) (model.Rollout, error), error) {
+// fromDraft checks a draft, and gives what makes the rollout of it. starts says that it is to start, which not everybody may who may plan it.
+func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft, starts bool) (func(now time.Time) (model.Rollout, error), error) {
 	object := "rollout/" + draft.Name
 	if err := s.Ready(); err != nil {
 		return nil, err
@@ -71,6 +71,11 @@ func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft
 			return nil, &about
 		}
 		return nil, err
+	}
+	if starts {
+		if err := s.may(ctx, Act{Verb: VerbStartRollout, Object: object, Layer: release.Layer}); err != nil {
+			return nil, err
+		}
 	}
 	spec := model.RolloutSpec{
 		Release: release.ID, Selector: draft.Selector, IncludeUnreported: draft.IncludeUnreported,
@@ -416,6 +421,9 @@ func (s *Service) Abort(ctx context.Context, actor Actor, name string) (model.Ro
 func (s *Service) command(ctx context.Context, actor Actor, verb, name string, event rollout.Event) (model.Rollout, error) {
 	object := "rollout/" + name
 	if err := actor.check(object); err != nil {
+		return model.Rollout{}, err
+	}
+	if err := s.maySteer(ctx, Verb("rollout."+verb), name); err != nil {
 		return model.Rollout{}, err
 	}
 	asked := s.now()

@@ -40,7 +40,7 @@ type Config struct {
 	Freeze func() []model.FreezeWindow
 	// Trust is asked before a release is rolled out; nil allows all.
 	Trust Trust
-	// Roles is asked who may disable filters; nil allows everybody.
+	// Roles is asked before anything is changed; nil allows everybody everything.
 	Roles Roles
 	// Now is the clock that decisions are made by; nil means time.Now.
 	Now func() time.Time

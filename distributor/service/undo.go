@@ -23,6 +23,9 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 	if err := actor.check(object); err != nil {
 		return model.Rollout{}, err
 	}
+	if err := s.maySteer(ctx, VerbUndoRollout, name); err != nil {
+		return model.Rollout{}, err
+	}
 	s.mu.Lock()
 	e := s.find(name)
 	running, disables, filter := false, false, ""
