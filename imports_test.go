@@ -75,7 +75,8 @@ var rules = []rule{
 	{why: "2: registry stands alone as a library", about: folder("registry"), allowed: only(true, "registry")},
 	{why: "3: model imports the standard library only", about: folder("distributor/model"), allowed: only(false, "distributor/model")},
 	{
-		why: "3: rollout, delivery and store import model and nothing else of the project", about: folder("distributor/rollout", "distributor/delivery", "distributor/store$"),
+		why: "3: rollout, delivery, access and store import model and nothing else of the project",
+		about: folder("distributor/rollout", "distributor/delivery", "distributor/access", "distributor/store$"),
 		allowed: only(true, "distributor/model"),
 	},
 	{
@@ -114,9 +115,11 @@ var rules = []rule{
 	{
 		why: "6: only the root package distributor, cmd and end-to-end tests know concrete implementations",
 		about: func(pkg string) bool {
-			return ours(pkg) && !within(pkg, "distributor$", "cmd", "e2e", "distributor/store")
+			return ours(pkg) && !within(pkg, "distributor$", "cmd", "e2e", "distributor/store", "distributor/access")
 		},
-		allowed: func(pkg string) bool { return !within(pkg, "distributor$", "distributor/store", "distributor/xds") }, direct: true,
+		allowed: func(pkg string) bool {
+			return !within(pkg, "distributor$", "distributor/store", "distributor/xds", "distributor/access")
+		}, direct: true,
 	},
 }
 
@@ -214,6 +217,12 @@ func TestImportRulesBite(t *testing.T) {
 		{"distributor/rollout", at("distributor/model"), true},
 		{"distributor/rollout", at("distributor/service"), false},
 		{"distributor/store", at("distributor/service"), false},
+		{"distributor/access", at("distributor/model"), true},
+		{"distributor/access", at("distributor/service"), false},
+		{"distributor/service", at("distributor/access"), false},
+		{"distributor/api", at("distributor/access"), false},
+		{"distributor/mcp", at("distributor/access"), false},
+		{"distributor", at("distributor/access"), true},
 		{"distributor/service", at("distributor/store"), false},
 		{"distributor/service", at("registry"), false},
 		{"distributor/api", at("distributor/mcp"), false},

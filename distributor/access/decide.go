@@ -1,0 +1,161 @@
+package access
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Admits is nil when whoever asks may do such a thing somewhere: it is asked before it is known where. The error is as Decide's.
+func (p *Policy) Admits(id Identity, a Action, now time.Time) error {
+	return p.decide(id, a, nil, now)
+}
+
+// Decide is nil when whoever asks may do that there. Else the error is a *model.Error: ErrUnauthenticated for who has proved nothing, or whose proof
+// has expired, and ErrDenied, which says which role is missing where, and who could give it.
+func (p *Policy) Decide(id Identity, a Action, o Object, now time.Time) error {
+	return p.decide(id, a, &o, now)
+}
+
+func (p *Policy) decide(id Identity, a Action, o *Object, now time.Time) error {
+	needed, known := needs[a]
+	switch {
+	case !known:
+		return &model.Error{Kind: model.ErrDenied, Object: id.Name, Message: "nobody may do this: it has no row in the table of permissions", Next: "report this as a bug of waft"}
+	case needed.roles == nil:
+		return nil
+	case !id.Known():
+		return &model.Error{Kind: model.ErrUnauthenticated, Message: "who asks has not proved who it is, and only " + roleList(needed.roles) + " may " + string(a),
+			Next: "show a client certificate"}
+	case !id.Expires.IsZero() && now.After(id.Expires):
+		return &model.Error{Kind: model.ErrUnauthenticated, Object: id.Name, Message: "what it is proved by has expired at " + id.Expires.UTC().Format(time.RFC3339), Next: "renew it and connect again"}
+	}
+	var givers, elsewhere []string
+	for _, b := range p.bindings {
+		roles := b.among(needed.roles)
+		if len(roles) == 0 {
+			continue
+		}
+		node, fits := b.fits(id)
+		there := o == nil && b.reaches(needed.place) || o != nil && b.covers(needed.place, *o, node)
+		switch {
+		case fits && there:
+			if a == ApproveRollout && o != nil && o.StartedBy == id.Name {
+				return &model.Error{Kind: model.ErrDenied, Object: id.Name, Message: "may not approve the rollout: it has started it, and an approval is somebody else's", Next: "ask another approver"}
+			}
+			return nil
+		case fits:
+			elsewhere = append(elsewhere, b.reach(needed.place, node))
+		case there || needed.place == asNode:
+			givers = append(givers, b.name)
+		}
+	}
+	message := "may not " + string(a)
+	if o != nil {
+		message += o.in(needed.place)
+	}
+	message += ": it lacks the role " + roleList(needed.roles)
+	if len(elsewhere) > 0 {
+		message += " there, and has it for " + strings.Join(elsewhere, ", ")
+	}
+	return &model.Error{Kind: model.ErrDenied, Object: id.Name, Message: message, Next: p.ask(givers)}
+}
+
+// ask says who could give what is missing.
+func (p *Policy) ask(givers []string) string {
+	next := "ask whoever keeps the access policy " + p.name
+	if p.contact != "" {
+		next += " (" + p.contact + ")"
+	}
+	if len(givers) > 0 {
+		const most = 3
+		more := ""
+		if len(givers) > most {
+			givers, more = givers[:most], ", …"
+		}
+		next += "; its bindings " + strings.Join(givers, ", ") + more + " give that"
+	}
+	return next
+}
+
+// among are those of the roles that the binding gives.
+func (b binding) among(roles []Role) []Role {
+	return slices.DeleteFunc(slices.Clone(roles), func(r Role) bool { return !slices.Contains(b.roles, r) })
+}
+
+// fits says whether one of the subjects is who asks, and which node it may be by that.
+func (b binding) fits(id Identity) (node string, ok bool) {
+	for _, s := range b.subjects {
+		for _, name := range id.Certificate {
+			if node, ok := s.match(name); ok {
+				return node, true
+			}
+		}
+	}
+	return "", false
+}
+
+// reaches says whether there is any object that the binding is about.
+func (b binding) reaches(where place) bool {
+	switch where {
+	case inLayer:
+		return len(b.layers) > 0
+	case inRepository:
+		return len(b.repositories) > 0
+	}
+	return true
+}
+
+// covers says whether the binding is about the object; node is the id that who asks may be by it.
+func (b binding) covers(where place, o Object, node string) bool {
+	switch where {
+	case inLayer:
+		return slices.ContainsFunc(b.layers, func(pattern string) bool { return layerFits(pattern, o.Layer) })
+	case inRepository:
+		return slices.ContainsFunc(b.repositories, func(pattern string) bool { return repositoryFits(pattern, o.Repository) })
+	case asNode:
+		return node != "" && node == o.Node
+	}
+	return true
+}
+
+// reach says in words what the binding is about.
+func (b binding) reach(where place, node string) string {
+	switch where {
+	case inLayer:
+		if len(b.layers) == 0 {
+			return "no layer"
+		}
+		return "the layers " + strings.Join(b.layers, ", ")
+	case inRepository:
+		if len(b.repositories) == 0 {
+			return "no repository"
+		}
+		return "the repositories " + strings.Join(b.repositories, ", ")
+	}
+	return "the node " + node
+}
+
+// in says in words where.
+func (o Object) in(where place) string {
+	switch where {
+	case inLayer:
+		return fmt.Sprintf(" in the layer %.100q", string(o.Layer))
+	case inRepository:
+		return fmt.Sprintf(" to the repository %.255q", o.Repository)
+	case asNode:
+		return fmt.Sprintf(" %.253q", o.Node)
+	}
+	return ""
+}
+
+func roleList(roles []Role) string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return strings.Join(names, " or ")
+}

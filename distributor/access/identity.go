@@ -1,0 +1,64 @@
+package access
+
+import (
+	"crypto/x509"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Identity is who asks, as far as it is proved. The zero value is somebody who has proved nothing. It is not changed once it is made.
+type Identity struct {
+	// Name is what logs and the audit log call it: the first of Certificate. Empty for who has proved nothing.
+	Name string
+	// Certificate are the names that a client's certificate proves, as bindings write them: its URI, a SPIFFE id among them, as it is; or, where
+	// it has none, cn:COMMON-NAME and then dns:NAME for each name of a host.
+	Certificate []string
+	// Expires is when what it is proved by ends; zero: never.
+	Expires time.Time
+}
+
+// Known says whether anything is proved.
+func (i Identity) Known() bool { return i.Name != "" }
+
+// spiffeScheme begins a SPIFFE id.
+const spiffeScheme = "spiffe://"
+
+// Prefixes of names in certificates that are no URIs.
+const (
+	prefixCN  = "cn:"
+	prefixDNS = "dns:"
+)
+
+// Errors of OfCertificate.
+var (
+	errSeveralURIs = errors.New("the certificate has a SPIFFE id and other URIs beside it; an X.509 SVID has exactly one URI (X509-SVID, section 2)")
+	errNoName      = errors.New("the certificate has neither a URI nor a common name nor the name of a host")
+)
+
+// OfCertificate reads who a client is from its certificate, which must be verified already. Where it has a URI, nothing else of it counts:
+// an authority of SPIFFE ids vouches for those, and for the other names maybe not.
+func OfCertificate(c *x509.Certificate) (Identity, error) {
+	id := Identity{Expires: c.NotAfter}
+	for _, u := range c.URIs {
+		id.Certificate = append(id.Certificate, u.String())
+	}
+	for _, name := range id.Certificate {
+		if len(id.Certificate) > 1 && strings.HasPrefix(strings.ToLower(name), spiffeScheme) {
+			return Identity{}, errSeveralURIs
+		}
+	}
+	if len(id.Certificate) == 0 {
+		if c.Subject.CommonName != "" {
+			id.Certificate = append(id.Certificate, prefixCN+c.Subject.CommonName)
+		}
+		for _, name := range c.DNSNames {
+			id.Certificate = append(id.Certificate, prefixDNS+strings.ToLower(name))
+		}
+	}
+	if len(id.Certificate) == 0 {
+		return Identity{}, errNoName
+	}
+	id.Name = id.Certificate[0]
+	return id, nil
+}

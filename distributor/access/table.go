@@ -1,0 +1,105 @@
+package access
+
+// Methods is what each gRPC method is, by its full name. One that is not here is allowed to nobody.
+//
+// Methods that are about a layer are looked at twice: at the port, where whoever may do such a thing nowhere is turned away, and in the service, once
+// it knows the layer.
+var Methods = map[string]Action{
+	"/waft.v1.ReleaseService/CreateRelease": CreateRelease,
+	"/waft.v1.ReleaseService/GetRelease":    Read,
+	"/waft.v1.ReleaseService/ListReleases":  Read,
+
+	"/waft.v1.RolloutService/StartRollout":   MoveRollout,
+	"/waft.v1.RolloutService/PlanRollout":    Read,
+	"/waft.v1.RolloutService/GetRollout":     Read,
+	"/waft.v1.RolloutService/ListRollouts":   Read,
+	"/waft.v1.RolloutService/WatchRollout":   Read,
+	"/waft.v1.RolloutService/PauseRollout":   MoveRollout,
+	"/waft.v1.RolloutService/ResumeRollout":  MoveRollout,
+	"/waft.v1.RolloutService/PromoteRollout": MoveRollout,
+	"/waft.v1.RolloutService/AbortRollout":   MoveRollout,
+	"/waft.v1.RolloutService/UndoRollout":    MoveRollout,
+	"/waft.v1.RolloutService/ApproveRollout": ApproveRollout,
+
+	"/waft.v1.NodeService/GetNode":     Read,
+	"/waft.v1.NodeService/ListNodes":   Read,
+	"/waft.v1.NodeService/RetryNode":   TendNode,
+	"/waft.v1.NodeService/ReleaseNode": TendNode,
+
+	"/waft.v1.FilterService/ListDisabledFilters": Read,
+	"/waft.v1.FilterService/DisableFilter":       DisableFilter,
+	"/waft.v1.FilterService/EnableFilter":        DisableFilter,
+
+	"/waft.v1.AuditService/ListAudit":    Read,
+	"/waft.v1.VersionService/GetVersion": Read,
+
+	"/waft.v1.ReportService/Report":                              Connect,
+	"/istio.mcp.v1alpha1.ResourceSource/EstablishResourceStream": Connect,
+
+	"/grpc.health.v1.Health/Check": Probe,
+	"/grpc.health.v1.Health/List":  Probe,
+	"/grpc.health.v1.Health/Watch": Probe,
+
+	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      Read,
+	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Read,
+}
+
+// Routes is what each route of the HTTP port is, in the form of http.ServeMux. One that is not here is allowed to nobody.
+var Routes = map[string]Action{
+	"/healthz":      Probe,
+	"/readyz":       Probe,
+	"/{$}":          Read,
+	"/openapi.json": Read,
+	"/metrics":      Read,
+	"/trust/":       Fetch,
+	"/v1/":          ByMethod,
+	"/v2/":          ByRegistry,
+}
+
+// RegistryRoute is what a request to the registry (/v2/) is about.
+type RegistryRoute string
+
+// The routes of the registry.
+const (
+	// RegistryBase is /v2/ itself, by which clients find out whether they may come in.
+	RegistryBase RegistryRoute = "base"
+	// RegistryModules are the modules for nodes, /v2/waft/modules/.
+	RegistryModules RegistryRoute = "modules"
+	// RegistryFetched are the images from other registries, /v2/waft/fetched/.
+	RegistryFetched RegistryRoute = "fetched"
+	// RegistryCatalog is the list of repositories.
+	RegistryCatalog RegistryRoute = "catalog"
+	// RegistryRepository are the manifests, tags and blobs of a repository, and RegistryUpload what is being uploaded to one.
+	RegistryRepository RegistryRoute = "repository"
+	RegistryUpload     RegistryRoute = "upload"
+	// RegistryOther is what the registry has no route for: it says so to who may read.
+	RegistryOther RegistryRoute = "other"
+)
+
+// RegistryRoutes are all of them.
+func RegistryRoutes() []RegistryRoute {
+	return []RegistryRoute{RegistryBase, RegistryModules, RegistryFetched, RegistryCatalog, RegistryRepository, RegistryUpload, RegistryOther}
+}
+
+// OfRegistry is what a request to the registry is, by its route and its HTTP method.
+func OfRegistry(route RegistryRoute, method string) Action {
+	reads := method == "GET" || method == "HEAD"
+	switch route {
+	case RegistryBase, RegistryModules:
+		if reads {
+			return Fetch
+		}
+	case RegistryFetched, RegistryCatalog, RegistryOther:
+		if reads {
+			return Read
+		}
+	case RegistryRepository:
+		if reads {
+			return Read
+		}
+		return Push
+	case RegistryUpload:
+		return Push
+	}
+	return ""
+}
