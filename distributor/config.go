@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/registry"
@@ -51,6 +52,9 @@ type Config struct {
 	GRPC, HTTP string
 	// TLS names the files of the server's certificate. Required unless Insecure.
 	TLS TLS
+	// Access is the policy that says who may do what. It is read anew when its file changes. It needs TLS with a ClientCA, whose certificates then say who a
+	// client is. Nil: everybody who reaches the ports may do everything.
+	Access *access.File
 	// Insecure switches TLS off on both ports. It excludes TLS.
 	Insecure bool
 	// Names are the names, HOST or HOST:PORT, by which people and agents know this distributor's HTTP port. References
@@ -114,6 +118,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if !c.Insecure && (c.TLS.Cert == "" || c.TLS.Key == "") {
 		return c, model.Invalidf("", "tls", "name a certificate and its key (--tls-cert, --tls-key), or switch TLS off (--insecure)", "no certificate")
+	}
+	if c.Access != nil && c.TLS.ClientCA == "" {
+		return c, model.Invalidf("", "access", "name the authorities that vouch for clients (--client-ca)", "there is an access policy, and no client could prove who it is")
 	}
 	if c.GRPC == "" {
 		c.GRPC = DefaultGRPC

@@ -18,7 +18,8 @@
 //	           modules for agents in /v2/waft/modules/, and images from other registries in /v2/waft/fetched/
 //
 // Both ports speak TLS unless Config.Insecure says otherwise, and take only clients with a certificate where
-// Config.TLS.ClientCA is set. There is no other access control: whoever reaches the ports may change what nodes run.
+// Config.TLS.ClientCA is set. Where there is a Config.Access, each call of either port is asked about first, see package access; the service asks about what
+// only it knows. Without one, whoever reaches the ports may change what nodes run.
 //
 // This package and cmd are the only ones that know concrete implementations of the interfaces that service declares.
 package distributor

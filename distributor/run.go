@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,6 +44,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	log := cfg.Log
+	permitted := newPermissions(cfg.Access, log.With("part", "access"))
 
 	// Two contexts of our own, so that a stop goes in order: streams ends what clients hold open; background ends what
 	// works for them, after the last call has been answered.
@@ -121,8 +123,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	var roles service.Roles
+	if permitted != nil {
+		roles = permitted
+	}
 	svc, err := service.New(service.Config{
-		Store: st, Modules: mods, Trust: policy, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
+		Store: st, Modules: mods, Trust: policy, Roles: roles, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
 		ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases,
 	})
@@ -145,12 +151,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	healthServer.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 
 	options := api.ServerOptions(log.With("part", "grpc"))
-	inside := grpc.NewServer(options...) // for REST, inside the process
+	inside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.redeem))...) // for REST, inside the process
 	apiServer.Register(inside)
 	if tlsConfig != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(tlsConfig)))
 	}
-	outside := grpc.NewServer(options...)
+	outside := grpc.NewServer(slices.Concat(options, permitted.interceptors(calling))...)
 	apiServer.Register(outside)
 	source.Register(outside)
 	healthpb.RegisterHealthServer(outside, healthServer)
@@ -165,13 +171,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer conn.Close()
-	gateway, err := api.NewGateway(background, conn)
+	gateway, err := api.NewGateway(background, conn, onTicket)
 	if err != nil {
 		return err
 	}
 	httpServer := &http.Server{
 		Handler: web{
-			rest: gateway, registry: embedded, modules: mods, evidence: courier, metrics: metrics, certificate: cfg.TLS.ClientCA != "",
+			rest: gateway, registry: embedded, modules: mods, evidence: courier, metrics: metrics,
+			permissions: permitted, certificate: cfg.TLS.ClientCA != "" && permitted == nil,
 			alive: func() error { return storeRuns(etcd) }, ready: svc.Ready,
 		}.handler(),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
@@ -192,6 +199,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	})
 	if mods.guard != nil {
 		running.Go(func() error { mods.guard.watch(failed, log.With("part", "trust")); return nil })
+	}
+	if permitted != nil {
+		running.Go(func() error { permitted.watch(failed); return nil })
 	}
 	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
@@ -242,6 +252,13 @@ func listen(ctx context.Context, cfg Config) (forGRPC, forHTTP net.Listener, err
 	if forHTTP, err = lc.Listen(ctx, "tcp", cfg.HTTP); err != nil {
 		forGRPC.Close()
 		return nil, nil, portError("HTTP", cfg.HTTP, err)
+	}
+	switch {
+	case cfg.Access != nil:
+	case cfg.TLS.ClientCA != "":
+		cfg.Log.Warn("there is no access policy: everybody with a certificate of the client authorities may do everything (--access)")
+	default:
+		cfg.Log.Warn("there is no access policy: everybody who reaches the ports may do everything (--access)")
 	}
 	if cfg.Insecure && !(loopback(forGRPC) && loopback(forHTTP)) {
 		cfg.Log.Warn("TLS is off and other machines can reach this distributor: whoever does may change what nodes run",

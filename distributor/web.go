@@ -19,20 +19,37 @@ type web struct {
 	metrics                           *prometheus.Registry
 	// alive says why the process is of no use any more, and ready why it does not serve now; nil when it does.
 	alive, ready func() error
-	// certificate: clients show one, except for health.
+	// permissions are asked about each request; nil: they allow everything.
+	permissions *permissions
+	// certificate: clients show one, except for health. Where there are permissions, they ask for whatever proves who a client is.
 	certificate bool
+}
+
+// route is a pattern of http.ServeMux, and what serves it. Each has a row in access.Routes.
+type route struct {
+	pattern string
+	handler http.Handler
+}
+
+// routes are all but those for health.
+func (w web) routes() []route {
+	return []route{
+		{"/v1/", w.rest},
+		{"/openapi.json", http.HandlerFunc(api.ServeOpenAPI)},
+		{apiPrefix, w.v2()},
+		{evidencePrefix, w.evidence},
+		{"/metrics", promhttp.HandlerFor(withStore(w.metrics), promhttp.HandlerOpts{Registry: w.metrics})},
+		{"/{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintln(w, "waft: /v1/ REST, /openapi.json, /v2/ registry, /metrics, /healthz, /readyz")
+		})},
+	}
 }
 
 func (w web) handler() http.Handler {
 	closed := http.NewServeMux()
-	closed.Handle("/v1/", w.rest)
-	closed.HandleFunc("/openapi.json", api.ServeOpenAPI)
-	closed.Handle(apiPrefix, w.v2())
-	closed.Handle(evidencePrefix, w.evidence)
-	closed.Handle("/metrics", promhttp.HandlerFor(withStore(w.metrics), promhttp.HandlerOpts{Registry: w.metrics}))
-	closed.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "waft: /v1/ REST, /openapi.json, /v2/ registry, /metrics, /healthz, /readyz")
-	})
+	for _, r := range w.routes() {
+		closed.Handle(r.pattern, w.permissions.route(r.pattern, r.handler))
+	}
 
 	open := http.NewServeMux()
 	open.Handle("/", w.needCertificate(closed))
@@ -66,10 +83,7 @@ func (w web) needCertificate(next http.Handler) http.Handler {
 				http.Error(rw, needed, http.StatusUnauthorized)
 				return
 			}
-			// In the words of a registry, so that its clients show them.
-			rw.Header().Set("Content-Type", "application/json")
-			rw.WriteHeader(http.StatusUnauthorized)
-			_, _ = rw.Write([]byte(`{"errors":[{"code":"UNAUTHORIZED","message":"` + needed + `"}]}`))
+			ociError(rw, http.StatusUnauthorized, "UNAUTHORIZED", needed) // in the words of a registry, so that its clients show them
 			return
 		}
 		next.ServeHTTP(rw, r)

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/registry/trust"
 )
 
@@ -20,6 +21,25 @@ func openPolicy(ctx context.Context, path string, log *slog.Logger) (*trust.File
 	if err != nil {
 		return nil, err
 	}
+	onHangup(ctx, log, "trust policy", path, file.Reload)
+	return file, nil
+}
+
+// openAccess is openPolicy for the file of --access.
+func openAccess(ctx context.Context, path string, log *slog.Logger) (*access.File, error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := access.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	onHangup(ctx, log, "access policy", path, file.Reload)
+	return file, nil
+}
+
+// onHangup reads a policy's file anew on each SIGHUP until ctx ends.
+func onHangup(ctx context.Context, log *slog.Logger, what, path string, reload func() (changed bool, err error)) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
@@ -30,12 +50,11 @@ func openPolicy(ctx context.Context, path string, log *slog.Logger) (*trust.File
 				return
 			case <-hangups:
 			}
-			if changed, err := file.Reload(); err != nil {
-				log.Error("SIGHUP: the trust policy's file cannot be used; the policy stays what it was", "error", err)
+			if changed, err := reload(); err != nil {
+				log.Error("SIGHUP: the "+what+"'s file cannot be used; the policy stays what it was", "error", err)
 			} else if !changed {
-				log.Info("SIGHUP: the trust policy has not changed", "file", path)
+				log.Info("SIGHUP: the "+what+" has not changed", "file", path)
 			}
 		}
 	}()
-	return file, nil
 }

@@ -14,7 +14,7 @@ import (
 
 func newServe() *cobra.Command {
 	var logs logFlags
-	var addressesFile, policyFile string
+	var addressesFile, policyFile, accessFile string
 	var mirrors []string
 	config := distributor.Config{Version: version}
 	cmd := &cobra.Command{
@@ -43,6 +43,9 @@ data folder is refused.`,
 			if config.TrustPolicy, err = openPolicy(ctx, policyFile, log); err != nil {
 				return err
 			}
+			if config.Access, err = openAccess(ctx, accessFile, log); err != nil {
+				return err
+			}
 			config.Started = func(a distributor.Addresses) {
 				if err := writeAddresses(addressesFile, a); err != nil {
 					// Whoever asked for the file waits for it.
@@ -63,6 +66,7 @@ data folder is refused.`,
 	f.StringVar(&config.TLS.Cert, "tls-cert", "", "PEM file of the server's certificate with its chain")
 	f.StringVar(&config.TLS.Key, "tls-key", "", "PEM file of its key")
 	f.StringVar(&config.TLS.ClientCA, "client-ca", "", "PEM file of the authorities that may vouch for clients; then every client needs a certificate")
+	f.StringVar(&accessFile, "access", "", "an access policy, in YAML: who may do what; needs --client-ca; read anew when it changes, or on SIGHUP (default: everybody who reaches the ports may do everything)")
 	f.BoolVar(&config.Insecure, "insecure", false, "no TLS; for a try on one machine only")
 	f.StringSliceVar(&config.Names, "name", nil, "a name, HOST or HOST:PORT, by which references may call this registry (may repeat)")
 	f.StringSliceVar(&config.PlainHTTP, "plain-http", nil, "speak without TLS to this other registry, HOST or HOST:PORT (may repeat)")

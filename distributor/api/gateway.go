@@ -13,6 +13,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -24,9 +25,14 @@ import (
 var openAPI []byte
 
 // NewGateway is the REST form of the API: routes under /v1/, which become calls over conn, a connection to a server of
-// this API inside the process. The calls end when ctx does.
-func NewGateway(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
+// this API inside the process. The calls end when ctx does. annotate, where it is not nil, gives metadata for the call that a request becomes; no client can set
+// the like by its headers.
+func NewGateway(ctx context.Context, conn *grpc.ClientConn, annotate func(context.Context, *http.Request) metadata.MD) (http.Handler, error) {
+	if annotate == nil {
+		annotate = func(context.Context, *http.Request) metadata.MD { return nil }
+	}
 	mux := runtime.NewServeMux(
+		runtime.WithMetadata(annotate),
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &strictJSON{runtime.JSONPb{
 			// What is not set is left out, as in the documents that people write.
 			MarshalOptions: protojson.MarshalOptions{EmitUnpopulated: false},

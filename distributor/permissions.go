@@ -1,0 +1,105 @@
+package distributor
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/waft-project/waft/distributor/access"
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+)
+
+// permissions ask the access policy for every port and for the service, and log what is refused. Nil: there is no policy, and everybody may do
+// everything. They may be used concurrently.
+type permissions struct {
+	file    *access.File
+	tickets tickets
+	log     *slog.Logger
+}
+
+// redeem is tickets.redeem.
+func (p *permissions) redeem(ctx context.Context) (access.Identity, error) { return p.tickets.redeem(ctx) }
+
+func newPermissions(file *access.File, log *slog.Logger) *permissions {
+	if file == nil {
+		return nil
+	}
+	return &permissions{file: file, log: log}
+}
+
+// watch says in the log when the policy's file has changed, or cannot be used, until ctx ends.
+func (p *permissions) watch(ctx context.Context) {
+	p.file.Watch(ctx, func(policy *access.Policy, err error) {
+		if err != nil {
+			p.log.Error("the access policy's file cannot be used; the policy stays what it was", "error", err)
+			return
+		}
+		p.log.Info("the access policy has changed", "policy", policy.Name())
+	})
+}
+
+// request is what somebody wants to do, as it is logged.
+type request struct {
+	// call is the gRPC method, the HTTP method with its path, or the service's verb with its object.
+	call string
+	// from is the address that it comes from, where that is known.
+	from string
+}
+
+// admit asks whether somebody may do such a thing anywhere.
+func (p *permissions) admit(id access.Identity, a access.Action, r request) error {
+	return p.logged(id, a, r, p.file.Policy().Admits(id, a, time.Now()))
+}
+
+// decide asks whether somebody may do that there.
+func (p *permissions) decide(id access.Identity, a access.Action, o access.Object, r request) error {
+	return p.logged(id, a, r, p.file.Policy().Decide(id, a, o, time.Now()))
+}
+
+// logged writes down who was refused what. Requests that would have changed something are worth a warning; the others are not, since anybody can make as many as
+// they like. Neither goes into the audit log, which is for what has happened: what is refused must not fill the store.
+func (p *permissions) logged(id access.Identity, a access.Action, r request, err error) error {
+	if err != nil {
+		level := slog.LevelDebug
+		if a.Writes() {
+			level = slog.LevelWarn
+		}
+		p.log.Log(context.Background(), level, "denied", "who", id.Name, "action", string(a), "call", r.call, "from", r.from, "reason", err.Error())
+	}
+	return err
+}
+
+// verbs is what each thing that the service asks about is.
+var verbs = map[service.Verb]access.Action{
+	service.VerbCreateRelease:  access.CreateRelease,
+	service.VerbStartRollout:   access.MoveRollout,
+	service.VerbPauseRollout:   access.MoveRollout,
+	service.VerbResumeRollout:  access.MoveRollout,
+	service.VerbPromoteRollout: access.MoveRollout,
+	service.VerbAbortRollout:   access.MoveRollout,
+	service.VerbUndoRollout:    access.MoveRollout,
+	service.VerbApproveRollout: access.ApproveRollout,
+	service.VerbDisableFilter:  access.DisableFilter,
+	service.VerbEnableFilter:   access.DisableFilter,
+	service.VerbExposeFilter:   access.ExposeFilter,
+	service.VerbRetryNode:      access.TendNode,
+	service.VerbReleaseNode:    access.TendNode,
+}
+
+// May is service.Roles'.
+func (p *permissions) May(ctx context.Context, act service.Act) error {
+	err := p.decide(identityOf(ctx), verbs[act.Verb], access.Object{Layer: act.Layer, StartedBy: act.StartedBy}, request{call: string(act.Verb) + " " + act.Object})
+	return about(act.Object, err)
+}
+
+// about says an error of the policy about an object instead of about who asks, who stands in its message then.
+func about(object string, err error) error {
+	told, ok := err.(*model.Error)
+	if !ok || told.Object == "" {
+		return err
+	}
+	said := *told
+	said.Object, said.Message = object, told.Object+" "+told.Message
+	return &said
+}

@@ -1,0 +1,139 @@
+package distributor
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/waft-project/waft/distributor/access"
+	"github.com/waft-project/waft/distributor/api"
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+)
+
+// interceptors ask about each call of a gRPC server; identify says who makes it. They stand behind those of api.ServerOptions, which turn errors into
+// statuses.
+func (p *permissions) interceptors(identify func(context.Context) (access.Identity, error)) []grpc.ServerOption {
+	if p == nil {
+		return nil
+	}
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			ctx, err := p.enter(ctx, info.FullMethod, identify)
+			if err != nil {
+				return nil, err
+			}
+			return handle(ctx, req)
+		}),
+		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			policy := p.file.Policy()
+			ctx, err := p.enter(stream.Context(), info.FullMethod, identify)
+			if err != nil {
+				return err
+			}
+			return handle(srv, &permittedStream{
+				ServerStream: stream, ctx: ctx, permissions: p, action: access.Methods[info.FullMethod], request: callOf(ctx, info.FullMethod), policy: policy,
+			})
+		}),
+	}
+}
+
+func callOf(ctx context.Context, method string) request {
+	r := request{call: method}
+	if from, ok := peer.FromContext(ctx); ok && from.Addr != nil {
+		r.from = from.Addr.String()
+	}
+	return r
+}
+
+// enter asks whether whoever makes a call may make such a call at all, and gives the context that says who it is. What it calls itself, in the metadata,
+// does not count any more.
+func (p *permissions) enter(ctx context.Context, method string, identify func(context.Context) (access.Identity, error)) (context.Context, error) {
+	action := access.Methods[method]
+	if action == access.Probe {
+		return ctx, nil
+	}
+	id, err := identify(ctx)
+	if err != nil {
+		return nil, p.logged(id, action, callOf(ctx, method), err)
+	}
+	if err := p.admit(id, action, callOf(ctx, method)); err != nil {
+		return nil, err
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	md = md.Copy()
+	md.Set(api.MetadataActor, api.EncodeActor(id.Name))
+	return withIdentity(metadata.NewIncomingContext(ctx, md), id), nil
+}
+
+// permittedStream asks again while a stream goes on: when a message names the node that it is of, and with each message after the policy has changed or
+// what its client is proved by has expired. Receiving and sending may be concurrent, as with every stream.
+type permittedStream struct {
+	grpc.ServerStream
+	ctx         context.Context
+	permissions *permissions
+	action      access.Action
+	request     request
+
+	mu sync.Mutex
+	// policy is the one that has been asked, and node the one that it was asked about.
+	policy *access.Policy
+	node   string
+}
+
+// Context is grpc.ServerStream's.
+func (s *permittedStream) Context() context.Context { return s.ctx }
+
+// RecvMsg is grpc.ServerStream's.
+func (s *permittedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return s.again(nodeNamed(m))
+}
+
+// SendMsg is grpc.ServerStream's.
+func (s *permittedStream) SendMsg(m any) error {
+	if err := s.again(""); err != nil {
+		return err
+	}
+	return s.ServerStream.SendMsg(m)
+}
+
+// nodeNamed is the node that a message says it comes from; empty for a message that does not say.
+func nodeNamed(m any) string {
+	switch m := m.(type) {
+	case *waftv1.ReportRequest:
+		return m.GetHello().GetNode()
+	case *mcpv1.RequestResources:
+		return m.GetSinkNode().GetId()
+	}
+	return ""
+}
+
+func (s *permittedStream) again(node string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, policy := identityOf(s.ctx), s.permissions.file.Policy()
+	expired := !id.Expires.IsZero() && time.Now().After(id.Expires)
+	if node == "" {
+		node = s.node
+	}
+	if policy == s.policy && node == s.node && !expired {
+		return nil
+	}
+	var err error
+	if node == "" {
+		err = s.permissions.admit(id, s.action, s.request)
+	} else {
+		err = about("node/"+node, s.permissions.decide(id, s.action, access.Object{Node: node}, s.request))
+	}
+	if err == nil {
+		s.policy, s.node = policy, node
+	}
+	return err
+}

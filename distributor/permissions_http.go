@@ -1,0 +1,92 @@
+package distributor
+
+import (
+	"errors"
+	"net/http"
+	"path"
+	"strings"
+
+	registryapi "github.com/distribution/distribution/v3/registry/api/v2"
+	"github.com/gorilla/mux"
+
+	"github.com/waft-project/waft/distributor/access"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// route asks about each request of a route, by its pattern, before next serves it.
+func (p *permissions) route(pattern string, next http.Handler) http.Handler {
+	if p == nil {
+		return next
+	}
+	of := access.Routes[pattern]
+	if of == access.Probe {
+		return next
+	}
+	routes := registryapi.RouterWithPrefix("")
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		id, err := requesting(r)
+		action, object := of, access.Object{}
+		switch of {
+		case access.ByMethod:
+			if err == nil {
+				// The server inside decides, since it knows what the route becomes, and answers in the words of the API.
+				r, done := p.tickets.issue(r, id)
+				defer done()
+				next.ServeHTTP(rw, r)
+				return
+			}
+		case access.ByRegistry:
+			action, object = ofRegistry(routes, r)
+		}
+		asked := request{call: r.Method + " " + r.URL.Path, from: r.RemoteAddr}
+		if err == nil {
+			err = p.decide(id, action, object, asked)
+		} else {
+			err = p.logged(id, action, asked, err)
+		}
+		if err != nil {
+			refuse(rw, r, err)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
+}
+
+// ofRegistry is what a request to /v2/ is. Its path is read by the same rules as the registry itself reads it by, so that what was allowed for one
+// repository is not done to another.
+func ofRegistry(routes *mux.Router, r *http.Request) (access.Action, access.Object) {
+	route, repository := access.RegistryOther, ""
+	var match mux.RouteMatch
+	switch {
+	case strings.HasPrefix(path.Clean(r.URL.Path)+"/", apiPrefix+modulesName+"/"):
+		route = access.RegistryModules
+	case readOnly(r.URL.Path):
+		route = access.RegistryFetched
+	case routes.Match(r, &match) && match.Route != nil:
+		repository = match.Vars["name"]
+		switch match.Route.GetName() {
+		case registryapi.RouteNameBase:
+			route = access.RegistryBase
+		case registryapi.RouteNameCatalog:
+			route = access.RegistryCatalog
+		case registryapi.RouteNameManifest, registryapi.RouteNameTags, registryapi.RouteNameBlob:
+			route = access.RegistryRepository
+		case registryapi.RouteNameBlobUpload, registryapi.RouteNameBlobUploadChunk:
+			route = access.RegistryUpload
+		}
+	}
+	return access.OfRegistry(route, r.Method), access.Object{Repository: repository}
+}
+
+// refuse answers a request that is refused: in the words of a registry where it is one's, so that its clients show them.
+func refuse(rw http.ResponseWriter, r *http.Request, err error) {
+	status, code := http.StatusForbidden, "DENIED"
+	if errors.Is(err, model.ErrUnauthenticated) {
+		status, code = http.StatusUnauthorized, "UNAUTHORIZED"
+	}
+	if !strings.HasPrefix(r.URL.Path, apiPrefix) {
+		http.Error(rw, err.Error(), status)
+		return
+	}
+	ociError(rw, status, code, err.Error())
+}

@@ -1,0 +1,39 @@
+package distributor
+
+import (
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/waft-project/waft/distributor/access"
+	"github.com/waft-project/waft/distributor/service"
+)
+
+// Every route of the HTTP port has a row in the table, and everything that the service asks about is an action.
+func TestEverythingHasARow(t *testing.T) {
+	served := map[string]bool{"/healthz": true, "/readyz": true} // beside the others, see web.handler
+	for _, r := range (web{metrics: prometheus.NewRegistry()}).routes() {
+		served[r.pattern] = true
+		if access.Routes[r.pattern] == "" {
+			t.Errorf("%s is served and has no row", r.pattern)
+		}
+	}
+	for pattern := range access.Routes {
+		if !served[pattern] {
+			t.Errorf("%s has a row and is not served", pattern)
+		}
+	}
+	for _, v := range service.Verbs() {
+		if verbs[v] == "" {
+			t.Errorf("%s is no action", v)
+		}
+	}
+	if len(verbs) != len(service.Verbs()) {
+		t.Errorf("%d verbs are actions, and there are %d", len(verbs), len(service.Verbs()))
+	}
+	for _, route := range access.RegistryRoutes() {
+		if access.OfRegistry(route, "GET") == "" {
+			t.Errorf("nobody may read what is at the route %s", route)
+		}
+	}
+}
