@@ -51,11 +51,15 @@ e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults
 	$(GO) test -count 1 -timeout 20m -v ./e2e
 
 .PHONY: interop
-interop: interop-rust interop-prometheus interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, clients and registries for artifacts
+interop: interop-rust interop-prometheus interop-tokens interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, clients and registries for artifacts
 
 .PHONY: interop-rust
 interop-rust: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
 	$(GO) test -count 1 -timeout 15m -tags interop -run TestRust -v ./sdk/filtertest
+
+.PHONY: interop-tokens
+interop-tokens: .cache/tools/oras .cache/tools/crane ## Have oras and crane show bearer tokens to the embedded registry
+	ORAS=$(CURDIR)/.cache/tools/oras CRANE=$(CURDIR)/.cache/tools/crane $(GO) test -count 1 -timeout 5m -run RegistryClientsShowTokens -v ./distributor
 
 .PHONY: interop-prometheus
 interop-prometheus: .cache/tools/prometheus ## Have gates ask a real Prometheus

@@ -112,13 +112,15 @@ var rules = []rule{
 		},
 		allowed: func(pkg string) bool { return !strings.HasPrefix(pkg, "github.com/envoyproxy/go-control-plane/") }, direct: true,
 	},
+	{why: "6: oidc stands alone", about: folder("distributor/oidc"), allowed: only(true, "distributor/oidc")},
+	{why: "6: authority imports the standard library only", about: folder("distributor/authority"), allowed: only(false, "distributor/authority")},
 	{
 		why: "6: only the root package distributor, cmd and end-to-end tests know concrete implementations",
 		about: func(pkg string) bool {
-			return ours(pkg) && !within(pkg, "distributor$", "cmd", "e2e", "distributor/store", "distributor/access")
+			return ours(pkg) && !within(pkg, "distributor$", "cmd", "e2e", "distributor/store", "distributor/access", "distributor/authority", "distributor/oidc")
 		},
 		allowed: func(pkg string) bool {
-			return !within(pkg, "distributor$", "distributor/store", "distributor/xds", "distributor/access")
+			return !within(pkg, "distributor$", "distributor/store", "distributor/xds", "distributor/access", "distributor/authority", "distributor/oidc")
 		}, direct: true,
 	},
 }
@@ -223,6 +225,10 @@ func TestImportRulesBite(t *testing.T) {
 		{"distributor/api", at("distributor/access"), false},
 		{"distributor/mcp", at("distributor/access"), false},
 		{"distributor", at("distributor/access"), true},
+		{"distributor/authority", "google.golang.org/grpc", false},
+		{"distributor/agent", at("distributor/authority"), false},
+		{"distributor/oidc", at("distributor/access"), false},
+		{"distributor/access", at("distributor/oidc"), false},
 		{"distributor/service", at("distributor/store"), false},
 		{"distributor/service", at("registry"), false},
 		{"distributor/api", at("distributor/mcp"), false},

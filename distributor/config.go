@@ -50,10 +50,11 @@ type Config struct {
 	Data string
 	// GRPC and HTTP are the addresses to listen on, HOST:PORT; port 0 takes a free one. Empty: DefaultGRPC, DefaultHTTP.
 	GRPC, HTTP string
-	// TLS names the files of the server's certificate. Required unless Insecure.
+	// TLS names the files of the server's certificate. Where it names none, and unless Insecure, Run makes an authority in the data folder, and certificates of it
+	// for itself and one person (package authority); where Access is nil, too, it writes a policy beside them that lets that person do everything.
 	TLS TLS
-	// Access is the policy that says who may do what. It is read anew when its file changes. It needs TLS with a ClientCA, whose certificates then say who a
-	// client is. Nil: everybody who reaches the ports may do everything.
+	// Access is the policy that says who may do what. It is read anew when its file changes. It needs TLS; the certificates of the ClientCA and tokens of
+	// the policy's issuers say who a client is. Nil: everybody who reaches the ports may do everything, unless Run makes the certificates.
 	Access *access.File
 	// Insecure switches TLS off on both ports. It excludes TLS.
 	Insecure bool
@@ -116,11 +117,15 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Insecure && c.TLS != (TLS{}) {
 		return c, model.Invalidf("", "tls", "leave out one of them", "TLS files are given and TLS is switched off")
 	}
-	if !c.Insecure && (c.TLS.Cert == "" || c.TLS.Key == "") {
-		return c, model.Invalidf("", "tls", "name a certificate and its key (--tls-cert, --tls-key), or switch TLS off (--insecure)", "no certificate")
+	if !c.Insecure && !c.makesCertificates() && (c.TLS.Cert == "" || c.TLS.Key == "") {
+		return c, model.Invalidf("", "tls", "name a certificate and its key (--tls-cert, --tls-key), or none of the files, to have them made, or switch TLS off (--insecure)", "no certificate")
 	}
-	if c.Access != nil && c.TLS.ClientCA == "" {
-		return c, model.Invalidf("", "access", "name the authorities that vouch for clients (--client-ca)", "there is an access policy, and no client could prove who it is")
+	if c.Access != nil && c.Insecure {
+		return c, model.Invalidf("", "access", "name a certificate (--tls-cert, --tls-key) and the authorities that vouch for clients (--client-ca)",
+			"there is an access policy and TLS is switched off, so that no client could prove who it is")
+	}
+	if c.Access != nil && c.TLS.ClientCA == "" && !c.makesCertificates() && len(c.Access.Policy().Issuers()) == 0 {
+		return c, model.Invalidf("", "access", "name the authorities that vouch for clients (--client-ca), or issuers in the policy", "there is an access policy, and no client could prove who it is")
 	}
 	if c.GRPC == "" {
 		c.GRPC = DefaultGRPC

@@ -23,13 +23,20 @@ func certified(state *tls.ConnectionState) (access.Identity, error) {
 	}
 	id, err := access.OfCertificate(state.VerifiedChains[0][0])
 	if err != nil {
-		return access.Identity{}, &model.Error{Kind: model.ErrUnauthenticated, Message: err.Error(), Next: "have another one issued", Cause: err}
+		return access.Identity{}, unauthenticated(err.Error(), "have another one issued", err)
 	}
 	return id, nil
 }
 
-// calling is who makes a gRPC call from outside.
-func calling(ctx context.Context) (access.Identity, error) {
+// calling is who makes a gRPC call from outside: whoever a token in its metadata is of, else whoever the connection is of. A token that does not count is
+// an error, and not nothing: who shows one means to be its person.
+func (p *permissions) calling(ctx context.Context) (access.Identity, error) {
+	if values := metadata.ValueFromIncomingContext(ctx, authorizationKey); len(values) > 0 {
+		if len(values) > 1 {
+			return access.Identity{}, unauthenticated("the call has several authorizations", "send one", nil)
+		}
+		return p.bearing(ctx, values[0])
+	}
 	from, ok := peer.FromContext(ctx)
 	if !ok {
 		return access.Identity{}, nil
@@ -41,8 +48,20 @@ func calling(ctx context.Context) (access.Identity, error) {
 	return certified(&info.State)
 }
 
-// requesting is who makes an HTTP request.
-func requesting(r *http.Request) (access.Identity, error) { return certified(r.TLS) }
+// requesting is who makes an HTTP request, as with calling.
+func (p *permissions) requesting(r *http.Request) (access.Identity, error) {
+	if values := r.Header.Values(authorizationKey); len(values) > 0 {
+		if len(values) > 1 {
+			return access.Identity{}, unauthenticated("the request has several authorizations", "send one", nil)
+		}
+		return p.bearing(r.Context(), values[0])
+	}
+	return certified(r.TLS)
+}
+
+func unauthenticated(message, next string, cause error) error {
+	return &model.Error{Kind: model.ErrUnauthenticated, Message: message, Next: next, Cause: cause}
+}
 
 // identityKey is the key in a context of who asks.
 type identityKey struct{}

@@ -15,11 +15,14 @@ import (
 type permissions struct {
 	file    *access.File
 	tickets tickets
+	issuers issuers
 	log     *slog.Logger
 }
 
 // redeem is tickets.redeem.
-func (p *permissions) redeem(ctx context.Context) (access.Identity, error) { return p.tickets.redeem(ctx) }
+func (p *permissions) redeem(ctx context.Context) (access.Identity, error) {
+	return p.tickets.redeem(ctx)
+}
 
 func newPermissions(file *access.File, log *slog.Logger) *permissions {
 	if file == nil {

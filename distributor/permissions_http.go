@@ -8,8 +8,11 @@ import (
 
 	registryapi "github.com/distribution/distribution/v3/registry/api/v2"
 	"github.com/gorilla/mux"
+	grpcstatus "google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/waft-project/waft/distributor/access"
+	"github.com/waft-project/waft/distributor/api"
 	"github.com/waft-project/waft/distributor/model"
 )
 
@@ -24,7 +27,7 @@ func (p *permissions) route(pattern string, next http.Handler) http.Handler {
 	}
 	routes := registryapi.RouterWithPrefix("")
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		id, err := requesting(r)
+		id, err := p.requesting(r)
 		action, object := of, access.Object{}
 		switch of {
 		case access.ByMethod:
@@ -78,15 +81,35 @@ func ofRegistry(routes *mux.Router, r *http.Request) (access.Action, access.Obje
 	return access.OfRegistry(route, r.Method), access.Object{Repository: repository}
 }
 
+// challenge says how to show who one is.
+func challenge(path string) string {
+	if strings.HasPrefix(path, apiPrefix) {
+		return `Basic realm="waft", charset="UTF-8"`
+	}
+	return `Bearer realm="waft"`
+}
+
 // refuse answers a request that is refused: in the words of a registry where it is one's, so that its clients show them.
 func refuse(rw http.ResponseWriter, r *http.Request, err error) {
 	status, code := http.StatusForbidden, "DENIED"
 	if errors.Is(err, model.ErrUnauthenticated) {
 		status, code = http.StatusUnauthorized, "UNAUTHORIZED"
+		// Registry clients send what they have by this scheme, and only once they are asked (OCI distribution, RFC 7617).
+		rw.Header().Set("WWW-Authenticate", challenge(r.URL.Path))
 	}
-	if !strings.HasPrefix(r.URL.Path, apiPrefix) {
+	if errors.Is(err, model.ErrUnavailable) {
+		status, code = http.StatusServiceUnavailable, "UNAVAILABLE"
+	}
+	switch {
+	case strings.HasPrefix(r.URL.Path, apiPrefix):
+		ociError(rw, status, code, err.Error())
+	case strings.HasPrefix(r.URL.Path, "/v1/"):
+		// As the server inside would have said it.
+		rw.Header().Set("Content-Type", "application/json")
+		rw.WriteHeader(status)
+		text, _ := protojson.Marshal(grpcstatus.Convert(api.ToStatus(err)).Proto()) // a status always has a form
+		_, _ = rw.Write(text)                                                       // a client that has gone needs no answer
+	default:
 		http.Error(rw, err.Error(), status)
-		return
 	}
-	ociError(rw, status, code, err.Error())
 }

@@ -44,7 +44,6 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	log := cfg.Log
-	permitted := newPermissions(cfg.Access, log.With("part", "access"))
 
 	// Two contexts of our own, so that a stop goes in order: streams ends what clients hold open; background ends what
 	// works for them, after the last call has been answered.
@@ -53,7 +52,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	background, endBackground := context.WithCancel(context.Background())
 	defer endBackground()
 
-	// 2. The data folder and the store in it. The folder is this process's from here on.
+	// 2. The data folder and the store in it. The folder is this process's from here on, and it has the certificates where no others are named.
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	etcd, err := store.StartEmbedded(starting, cfg.Data, log.With("part", "store"))
@@ -65,6 +64,16 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+
+	if cfg.makesCertificates() {
+		if cfg, err = cfg.withCertificates(log.With("part", "access")); err != nil {
+			return err
+		}
+		if tlsConfig, err = cfg.TLS.server(); err != nil {
+			return err
+		}
+	}
+	permitted := newPermissions(cfg.Access, log.With("part", "access"))
 
 	// 3. The ports, before anything that needs to know them; they answer when stage 7 serves them.
 	grpcListener, httpListener, err := listen(ctx, cfg)
@@ -154,9 +163,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	inside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.redeem))...) // for REST, inside the process
 	apiServer.Register(inside)
 	if tlsConfig != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(tlsConfig)))
+		options = append(options, grpc.Creds(credentials.NewTLS(permitted.forGRPC(tlsConfig))))
 	}
-	outside := grpc.NewServer(slices.Concat(options, permitted.interceptors(calling))...)
+	outside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.calling))...)
 	apiServer.Register(outside)
 	source.Register(outside)
 	healthpb.RegisterHealthServer(outside, healthServer)

@@ -484,7 +484,8 @@ func TestRunRefuses(t *testing.T) {
 		says string
 	}{
 		"no data folder": {distributor.Config{Insecure: true}, "--data"},
-		"no certificate": {distributor.Config{Data: "x"}, "--insecure"},
+		"no certificate": {distributor.Config{Data: "x", TLS: distributor.TLS{Key: "key.pem"}}, "--insecure"},
+		"only clients":   {distributor.Config{Data: "x", TLS: distributor.TLS{ClientCA: "ca.pem"}}, "--tls-cert"},
 		"both":           {distributor.Config{Data: "x", Insecure: true, TLS: distributor.TLS{Cert: "c"}}, "leave out one"},
 		"a missing file": {distributor.Config{Data: "x", TLS: distributor.TLS{Cert: "/nope/cert.pem", Key: "/nope/key.pem"}}, "/nope/cert.pem"},
 	} {

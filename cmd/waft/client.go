@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -16,6 +17,15 @@ import (
 // serverVariable is the environment variable that names the distributor where --server does not.
 const serverVariable = "WAFT_SERVER"
 
+// These name the files of --ca, --cert and --key where the flags do not, and --insecure is not given.
+const (
+	caVariable   = "WAFT_CA"
+	certVariable = "WAFT_CERT"
+	keyVariable  = "WAFT_KEY"
+	// tokenVariable names the file of --token-file in the same way.
+	tokenVariable = "WAFT_TOKEN_FILE"
+)
+
 // defaultServer is where `waft serve` listens when it is not told otherwise.
 const defaultServer = "127.0.0.1:7070"
 
@@ -24,7 +34,10 @@ type serverFlags struct {
 	address  string
 	insecure bool
 	tls      api.ClientTLS
-	actor    string
+	keyFlag  string
+	// tokenFile holds a bearer token. A flag or a variable with the token itself would show it to everybody who may list processes.
+	tokenFile string
+	actor     string
 }
 
 func (s *serverFlags) flags(cmd *cobra.Command) {
@@ -41,13 +54,15 @@ func (s *serverFlags) flagsWith(cmd *cobra.Command, keyFlag string) {
 	if address == "" {
 		address = defaultServer
 	}
+	s.keyFlag = keyFlag
 	f := cmd.Flags()
 	f.StringVar(&s.address, "server", address, "the distributor's gRPC address; $"+serverVariable+" sets the default")
 	f.BoolVar(&s.insecure, "insecure", false, "speak without TLS")
-	f.StringVar(&s.tls.CA, "ca", "", "PEM file of the authorities that may vouch for the distributor (default: the system's)")
-	f.StringVar(&s.tls.Cert, "cert", "", "PEM file of this client's certificate")
-	f.StringVar(&s.tls.Key, keyFlag, "", "PEM file of its key")
-	f.StringVar(&s.actor, "actor", defaultActor(), "who makes the change, for the audit log")
+	f.StringVar(&s.tls.CA, "ca", os.Getenv(caVariable), "PEM file of the authorities that may vouch for the distributor; $"+caVariable+" sets the default (else: the system's)")
+	f.StringVar(&s.tls.Cert, "cert", os.Getenv(certVariable), "PEM file of this client's certificate; $"+certVariable+" sets the default")
+	f.StringVar(&s.tls.Key, keyFlag, os.Getenv(keyVariable), "PEM file of its key; $"+keyVariable+" sets the default")
+	f.StringVar(&s.tokenFile, "token-file", os.Getenv(tokenVariable), "file with a bearer token that says who you are; $"+tokenVariable+" sets the default")
+	f.StringVar(&s.actor, "actor", defaultActor(), "who makes the change, for the audit log; does not count where the distributor has an access policy")
 }
 
 // defaultActor is who runs the command.
@@ -60,12 +75,47 @@ func defaultActor() string {
 
 // call connects, runs do, and disconnects.
 func (s *serverFlags) call(cmd *cobra.Command, do func(context.Context, *api.Client) error) error {
-	c, err := api.Dial(api.ClientConfig{Address: s.address, Insecure: s.insecure, TLS: s.tls, Actor: s.actor})
+	if s.insecure {
+		// What only the environment says gives way; what the command line says besides is a contradiction.
+		f := cmd.Flags()
+		for flag, file := range map[string]*string{"ca": &s.tls.CA, "cert": &s.tls.Cert, s.keyFlag: &s.tls.Key, "token-file": &s.tokenFile} {
+			if !f.Changed(flag) {
+				*file = ""
+			}
+		}
+	}
+	token, err := readBearer(s.tokenFile)
+	if err != nil {
+		return err
+	}
+	c, err := api.Dial(api.ClientConfig{Address: s.address, Insecure: s.insecure, TLS: s.tls, Token: token, Actor: s.actor})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	return do(cmd.Context(), c)
+}
+
+// readBearer reads a file with nothing but a bearer token; none where no file is named.
+func readBearer(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	const most = 16 << 10
+	f, err := os.Open(file)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" || len(text) > most || strings.ContainsAny(token, " \t\r\n") {
+		return "", fmt.Errorf("--token-file: %s holds something else than one token", file)
+	}
+	return token, nil
 }
 
 func fileFlag(cmd *cobra.Command, file *string) {

@@ -86,7 +86,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newNew(), newBuild(), newCheck(), newTest(), newBench(), newDev(), newSymbolize(),
 		newPush(), newPull(), newInspect(), newDiff(), newExport(), newImport(), newSign(), newAttest(), newVerify(),
-		newServe(), newAgent(),
+		newServe(), newCertificate(), newAgent(),
 		newRelease(), newRollout(), newFilter(), newNodes(), newAudit(),
 		newDemo(),
 	)

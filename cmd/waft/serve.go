@@ -22,8 +22,12 @@ func newServe() *cobra.Command {
 		Short: "Run the distributor: API, MCP, registry and state in one process",
 		Long: `Serve runs the distributor with etcd and an OCI registry embedded, on two ports: gRPC (API, MCP, health) and HTTP (REST,
 /openapi.json, /v2/, /metrics, /healthz, /readyz). Everything it has acknowledged survives a crash. A second serve on the same
-data folder is refused.`,
-		Example: `  waft serve --data /var/lib/waft --grpc :7070 --http :7071 --tls-cert cert.pem --tls-key key.pem
+data folder is refused.
+
+Without TLS files and without --insecure it makes an authority for certificates in DATA/tls, with a certificate for itself and one for an operator, and an
+access policy by which that operator may do everything and nodes are nodes. waft certificate issues more.`,
+		Example: `  waft serve --data ./waft-data                     # with certificates that it makes itself
+  waft serve --data /var/lib/waft --grpc :7070 --http :7071 --tls-cert cert.pem --tls-key key.pem
   waft serve --insecure --data ./waft-data          # for a try, on one machine`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -63,10 +67,10 @@ data folder is refused.`,
 	f.StringVar(&config.Data, "data", "./waft-data", "the data folder; one process at a time may use it")
 	f.StringVar(&config.GRPC, "grpc", distributor.DefaultGRPC, "listen for gRPC here; port 0 takes a free one")
 	f.StringVar(&config.HTTP, "http", distributor.DefaultHTTP, "listen for HTTP here; port 0 takes a free one")
-	f.StringVar(&config.TLS.Cert, "tls-cert", "", "PEM file of the server's certificate with its chain")
+	f.StringVar(&config.TLS.Cert, "tls-cert", "", "PEM file of the server's certificate with its chain (default: one that serve makes in DATA/tls)")
 	f.StringVar(&config.TLS.Key, "tls-key", "", "PEM file of its key")
 	f.StringVar(&config.TLS.ClientCA, "client-ca", "", "PEM file of the authorities that may vouch for clients; then every client needs a certificate")
-	f.StringVar(&accessFile, "access", "", "an access policy, in YAML: who may do what; needs --client-ca; read anew when it changes, or on SIGHUP (default: everybody who reaches the ports may do everything)")
+	f.StringVar(&accessFile, "access", "", "an access policy, in YAML: who may do what; needs --client-ca or issuers in it, unless serve makes the certificates; read anew when it changes, or on SIGHUP (default: DATA/tls/access.yaml where serve makes the certificates, else everybody who reaches the ports may do everything)")
 	f.BoolVar(&config.Insecure, "insecure", false, "no TLS; for a try on one machine only")
 	f.StringSliceVar(&config.Names, "name", nil, "a name, HOST or HOST:PORT, by which references may call this registry (may repeat)")
 	f.StringSliceVar(&config.PlainHTTP, "plain-http", nil, "speak without TLS to this other registry, HOST or HOST:PORT (may repeat)")

@@ -236,6 +236,9 @@ func TestOfCertificate(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	const head = "apiVersion: waft.dev/v1\nkind: AccessPolicy\nmetadata: {name: p}\nspec:\n"
 	binding := func(text string) string { return head + "  bindings:\n  - {name: b, " + text + "}\n" }
+	issued := func(subject string) string {
+		return head + "  issuers: [{name: corp, url: 'https://i.example', audience: waft}]\n  bindings: [{name: b, subjects: [" + subject + "], roles: [viewer]}]\n"
+	}
 	for name, tc := range map[string]struct{ text, want string }{
 		"nothing":                {"", "the file is empty"},
 		"no YAML":                {"a: [", "line 1"},
@@ -266,7 +269,18 @@ func TestParseRefuses(t *testing.T) {
 		"two ids":                {binding(`subjects: [{certificate: "cn:{node}-{node}"}], roles: [node]`), "twice"},
 		"a name twice": {head + "  bindings:\n  - {name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}\n  - {name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}\n",
 			"spec.bindings[1].name: line 7: b stands on line 6 already"},
-		"too much": {strings.Repeat("#", access.MaxPolicyBytes+1), "over the limit"},
+		"an issuer without audience": {head + "  issuers: [{name: corp, url: 'https://i.example'}]\n  bindings: [{name: b, subjects: [{issuer: corp, user: a}], roles: [viewer]}]\n",
+			"spec.issuers[0].audience: line 5"},
+		"an issuer without TLS": {head + "  issuers: [{name: corp, url: 'http://i.example', audience: waft}]\n  bindings: []\n", "spec.issuers[0].url: line 5"},
+		"keys without TLS":      {head + "  issuers: [{name: corp, url: 'https://i.example', audience: waft, jwks: 'http://i.example'}]\n  bindings: []\n", "spec.issuers[0].jwks: line 5"},
+		"an issuer twice":       {head + "  issuers:\n  - &i {name: corp, url: 'https://i.example', audience: waft}\n  - *i\n  bindings: []\n", "spec.issuers[1].name"},
+		"an unknown issuer":     {binding(`subjects: [{issuer: corp, user: a}], roles: [viewer]`), `spec.bindings[0].subjects[0].issuer: line 6: there is no issuer "corp"`},
+		"a user of no issuer":   {binding(`subjects: [{user: a}], roles: [viewer]`), "spec.bindings[0].subjects[0].issuer: line 6: is missing"},
+		"a user and a group":    {issued(`{issuer: corp, user: a, group: b}`), "a user or a group"},
+		"nobody of an issuer":   {issued(`{issuer: corp}`), "a user or a group"},
+		"two kinds of subject":  {issued(`{issuer: corp, user: a, certificate: "cn:a"}`), "not of both"},
+		"a node by a token":     {strings.ReplaceAll(issued(`{issuer: corp, user: a}`), "viewer", "node"), "which node it is"},
+		"too much":              {strings.Repeat("#", access.MaxPolicyBytes+1), "over the limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := access.Parse([]byte(tc.text))

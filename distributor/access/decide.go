@@ -29,7 +29,7 @@ func (p *Policy) decide(id Identity, a Action, o *Object, now time.Time) error {
 		return nil
 	case !id.Known():
 		return &model.Error{Kind: model.ErrUnauthenticated, Message: "who asks has not proved who it is, and only " + roleList(needed.roles) + " may " + string(a),
-			Next: "show a client certificate"}
+			Next: p.proofs()}
 	case !id.Expires.IsZero() && now.After(id.Expires):
 		return &model.Error{Kind: model.ErrUnauthenticated, Object: id.Name, Message: "what it is proved by has expired at " + id.Expires.UTC().Format(time.RFC3339), Next: "renew it and connect again"}
 	}
@@ -64,6 +64,18 @@ func (p *Policy) decide(id Identity, a Action, o *Object, now time.Time) error {
 	return &model.Error{Kind: model.ErrDenied, Object: id.Name, Message: message, Next: p.ask(givers)}
 }
 
+// proofs says how to prove who one is.
+func (p *Policy) proofs() string {
+	if len(p.issuers) == 0 {
+		return "show a client certificate"
+	}
+	var names []string
+	for _, i := range p.issuers {
+		names = append(names, i.URL)
+	}
+	return "show a client certificate, or a bearer token of " + strings.Join(names, " or ")
+}
+
 // ask says who could give what is missing.
 func (p *Policy) ask(givers []string) string {
 	next := "ask whoever keeps the access policy " + p.name
@@ -89,10 +101,20 @@ func (b binding) among(roles []Role) []Role {
 // fits says whether one of the subjects is who asks, and which node it may be by that.
 func (b binding) fits(id Identity) (node string, ok bool) {
 	for _, s := range b.subjects {
-		for _, name := range id.Certificate {
-			if node, ok := s.match(name); ok {
-				return node, true
-			}
+		if node, ok := s.fits(id); ok {
+			return node, true
+		}
+	}
+	return "", false
+}
+
+func (s subject) fits(id Identity) (node string, ok bool) {
+	if s.issuer != "" {
+		return "", s.issuer == id.Issuer && (s.group == "" && s.user == id.User || s.group != "" && slices.Contains(id.Groups, s.group))
+	}
+	for _, name := range id.Certificate {
+		if node, ok := s.certificate.match(name); ok {
+			return node, true
 		}
 	}
 	return "", false

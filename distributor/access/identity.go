@@ -9,17 +9,26 @@ import (
 
 // Identity is who asks, as far as it is proved. The zero value is somebody who has proved nothing. It is not changed once it is made.
 type Identity struct {
-	// Name is what logs and the audit log call it: the first of Certificate. Empty for who has proved nothing.
+	// Name is what logs and the audit log call it: the first of Certificate, or ISSUER/USER for who has shown a token. Empty for who has proved nothing.
 	Name string
 	// Certificate are the names that a client's certificate proves, as bindings write them: its URI, a SPIFFE id among them, as it is; or, where
 	// it has none, cn:COMMON-NAME and then dns:NAME for each name of a host.
 	Certificate []string
+	// Issuer is the name of the policy's issuer that vouches for a token, and User and Groups are what it says. Empty where a certificate proves who it is.
+	Issuer, User string
+	Groups       []string
 	// Expires is when what it is proved by ends; zero: never.
 	Expires time.Time
 }
 
 // Known says whether anything is proved.
 func (i Identity) Known() bool { return i.Name != "" }
+
+// OfToken is who has shown a token of an issuer, which must be verified already. The name cannot be one of a certificate, all of which have a colon before
+// any slash.
+func OfToken(issuer, user string, groups []string, expires time.Time) Identity {
+	return Identity{Name: issuer + "/" + user, Issuer: issuer, User: user, Groups: groups, Expires: expires}
+}
 
 // spiffeScheme begins a SPIFFE id.
 const spiffeScheme = "spiffe://"

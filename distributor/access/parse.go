@@ -2,9 +2,12 @@ package access
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -29,6 +32,7 @@ type document struct {
 	} `yaml:"metadata"`
 	Spec struct {
 		Contact  text              `yaml:"contact"`
+		Issuers  []documentIssuer  `yaml:"issuers"`
 		Bindings []documentBinding `yaml:"bindings"`
 	} `yaml:"spec"`
 }
@@ -43,6 +47,18 @@ type documentBinding struct {
 
 type documentSubject struct {
 	Certificate text `yaml:"certificate"`
+	Issuer      text `yaml:"issuer"`
+	User        text `yaml:"user"`
+	Group       text `yaml:"group"`
+}
+
+type documentIssuer struct {
+	Name        text `yaml:"name"`
+	URL         text `yaml:"url"`
+	Audience    text `yaml:"audience"`
+	JWKS        text `yaml:"jwks"`
+	UserClaim   text `yaml:"userClaim"`
+	GroupsClaim text `yaml:"groupsClaim"`
 }
 
 // text is a string, and the line it stands on; 0 where it is left out.
@@ -100,9 +116,19 @@ func Parse(content []byte) (*Policy, error) {
 		return nil, model.Invalidf("", "spec.bindings", "write 1 or more, or nobody may do anything", "%d bindings; want 1 to %d", len(doc.Spec.Bindings), MaxBindings)
 	}
 	p := &Policy{name: doc.Metadata.Name.value, contact: doc.Spec.Contact.value}
+	if len(doc.Spec.Issuers) > MaxIssuers {
+		return nil, model.Invalidf("", "spec.issuers", "remove some", "%d issuers, over the limit of %d", len(doc.Spec.Issuers), MaxIssuers)
+	}
+	for i, d := range doc.Spec.Issuers {
+		issuer, err := d.read(fmt.Sprintf("spec.issuers[%d]", i), p.issuers)
+		if err != nil {
+			return nil, err
+		}
+		p.issuers = append(p.issuers, issuer)
+	}
 	names := map[string]int{}
 	for i, d := range doc.Spec.Bindings {
-		b, err := d.read(fmt.Sprintf("spec.bindings[%d]", i))
+		b, err := d.read(fmt.Sprintf("spec.bindings[%d]", i), p.issuers)
 		if err != nil {
 			return nil, err
 		}
@@ -131,8 +157,75 @@ func checkName(t text, field string) error {
 	return nil
 }
 
+// read checks an issuer; before are those that stand before it.
+func (d documentIssuer) read(field string, before []Issuer) (Issuer, error) {
+	i := Issuer{
+		Name: d.Name.value, URL: d.URL.value, Audience: d.Audience.value, JWKS: d.JWKS.value,
+		UserClaim: cmp.Or(d.UserClaim.value, DefaultUserClaim), GroupsClaim: cmp.Or(d.GroupsClaim.value, DefaultGroupsClaim),
+	}
+	if err := checkName(d.Name, field+".name"); err != nil {
+		return i, err
+	}
+	if i.URL == "" {
+		return i, at(d.Name, field+".url", "write the issuer as its tokens have it (iss)", "is missing")
+	}
+	if i.Audience == "" {
+		return i, at(d.Name, field+".audience", "write what tokens for this distributor are for (aud)", "is missing: a token that was meant for somebody else must not count")
+	}
+	for _, u := range []struct {
+		text  text
+		field string
+	}{{d.URL, "url"}, {d.JWKS, "jwks"}} {
+		if u.text.value != "" && !fetchable(u.text.value) {
+			return i, at(u.text, field+"."+u.field, "write https://HOST/PATH; http is for loopback only", "%.255q is no URL that keys may be fetched from", u.text.value)
+		}
+	}
+	for _, other := range before {
+		switch {
+		case other.Name == i.Name:
+			return i, at(d.Name, field+".name", "give each issuer a name of its own", "%s stands there twice", i.Name)
+		case other.URL == i.URL:
+			return i, at(d.URL, field+".url", "leave one of them out", "the issuer %s has it already", other.Name)
+		}
+	}
+	return i, nil
+}
+
+// fetchable says whether an issuer's keys may come from there: whoever can change them on their way is the issuer.
+func fetchable(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return false
+	}
+	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
+}
+
+// read checks a subject.
+func (d documentSubject) read(field string, issuers []Issuer) (subject, error) {
+	s := subject{issuer: d.Issuer.value, user: d.User.value, group: d.Group.value}
+	if s.issuer == "" {
+		var err error
+		if d.User.line > 0 || d.Group.line > 0 {
+			return s, at(text{line: max(d.User.line, d.Group.line)}, field+".issuer", "say which issuer knows the user or the group", "is missing")
+		}
+		if s.certificate, err = parseCertificatePattern(d.Certificate.value); err != nil {
+			return s, at(d.Certificate, field+".certificate", "", "%.255q: %v", d.Certificate.value, err)
+		}
+		return s, nil
+	}
+	switch {
+	case !slices.ContainsFunc(issuers, func(i Issuer) bool { return i.Name == s.issuer }):
+		return s, at(d.Issuer, field+".issuer", "name one of spec.issuers", "there is no issuer %.100q", s.issuer)
+	case d.Certificate.line > 0:
+		return s, at(d.Certificate, field, "make two of it", "a subject is of a certificate or of an issuer, not of both")
+	case (s.user == "") == (s.group == ""):
+		return s, at(d.Issuer, field, "give one of them", "a subject of an issuer is a user or a group")
+	}
+	return s, nil
+}
+
 // read checks a binding, and refuses one that would give nothing: its author meant something else.
-func (d documentBinding) read(field string) (binding, error) {
+func (d documentBinding) read(field string, issuers []Issuer) (binding, error) {
 	b := binding{name: d.Name.value, layers: values(d.Layers), repositories: values(d.Repositories)}
 	if err := checkName(d.Name, field+".name"); err != nil {
 		return b, err
@@ -149,11 +242,11 @@ func (d documentBinding) read(field string) (binding, error) {
 		b.roles = append(b.roles, Role(r.value))
 	}
 	for i, s := range d.Subjects {
-		pattern, err := parseCertificatePattern(s.Certificate.value)
+		subject, err := s.read(fmt.Sprintf("%s.subjects[%d]", field, i), issuers)
 		if err != nil {
-			return b, at(s.Certificate, fmt.Sprintf("%s.subjects[%d].certificate", field, i), "", "%.255q: %v", s.Certificate.value, err)
+			return b, err
 		}
-		b.subjects = append(b.subjects, pattern)
+		b.subjects = append(b.subjects, subject)
 	}
 	for i, l := range d.Layers {
 		if err := checkLayerPattern(l.value); err != nil {
@@ -172,17 +265,17 @@ func (d documentBinding) read(field string) (binding, error) {
 // consistent says what in a binding does not go together.
 func (d documentBinding) consistent(field string, b binding) error {
 	has := func(roles ...Role) bool { return len(b.among(roles)) > 0 }
-	captures := func(p certificatePattern) bool { return p.captures }
+	captures := func(s subject) bool { return s.certificate.captures }
 	switch {
 	case len(b.roles) == 0:
 		return at(d.Name, field+".roles", "write viewer, publisher, operator, approver or node", "the binding gives no role")
 	case len(b.subjects) == 0:
-		return at(d.Name, field+".subjects", "write - certificate: NAME", "the binding gives its roles to nobody")
+		return at(d.Name, field+".subjects", "write - certificate: NAME, or - {issuer: NAME, user: NAME}", "the binding gives its roles to nobody")
 	case has(Node) && len(b.roles) > 1:
 		return at(d.Roles[0], field+".roles", "give people and programs a binding of their own", "a node has the role node and no other by the same binding")
 	case has(Node) && (len(b.layers) > 0 || len(b.repositories) > 0):
 		return at(d.Name, field, "leave out layers and repositories", "a node writes to no layer and to no repository")
-	case has(Node) && slices.ContainsFunc(b.subjects, func(p certificatePattern) bool { return !p.captures }):
+	case has(Node) && slices.ContainsFunc(b.subjects, func(s subject) bool { return !s.certificate.captures }):
 		return at(d.Name, field+".subjects", "write {node} where its id stands, such as spiffe://example.org/node/{node}", "the name of a node's certificate must say which node it is")
 	case !has(Node) && slices.ContainsFunc(b.subjects, captures):
 		return at(d.Name, field+".subjects", "write * instead", "{node} is for the role node")

@@ -7,6 +7,7 @@ import (
 // Policy is who may do what. It is not changed once it is made (Parse) and may be used concurrently.
 type Policy struct {
 	name, contact string
+	issuers       []Issuer
 	bindings      []binding
 }
 
@@ -14,10 +15,37 @@ type Policy struct {
 func (p *Policy) Name() string    { return p.name }
 func (p *Policy) Contact() string { return p.contact }
 
+// Issuers are whose tokens count.
+func (p *Policy) Issuers() []Issuer { return p.issuers }
+
+// Issuer is an OpenID Connect issuer whose tokens count. Two that are equal are the same.
+type Issuer struct {
+	// Name is what bindings call it. A DNS label.
+	Name string
+	// URL of the issuer, as its tokens have it (iss), and the audience that they must be for (aud).
+	URL, Audience string
+	// JWKS is the URL of its keys; empty: discovered.
+	JWKS string
+	// UserClaim and GroupsClaim are the claims that say who somebody is.
+	UserClaim, GroupsClaim string
+}
+
+// What the claims of an issuer are called where the policy does not say.
+const (
+	DefaultUserClaim   = "sub"
+	DefaultGroupsClaim = "groups"
+)
+
+// subject is whom a binding is about: a name in a certificate, or a user or a group of an issuer.
+type subject struct {
+	certificate         certificatePattern
+	issuer, user, group string
+}
+
 // binding gives roles to whoever one of its subjects fits.
 type binding struct {
 	name         string
-	subjects     []certificatePattern
+	subjects     []subject
 	roles        []Role
 	layers       []string
 	repositories []string
@@ -39,7 +67,8 @@ type Object struct {
 const (
 	// MaxPolicyBytes bounds its text.
 	MaxPolicyBytes = 256 << 10
-	// MaxBindings bounds its bindings, and MaxEntries each list in one.
+	// MaxBindings bounds its bindings, MaxEntries each list in one, and MaxIssuers its issuers.
 	MaxBindings = 1000
+	MaxIssuers  = 20
 	MaxEntries  = 100
 )

@@ -40,6 +40,8 @@ type ClientConfig struct {
 	Insecure bool
 	// Actor is sent with each call; the distributor writes it into the audit log.
 	Actor string
+	// Token is a bearer token that says who calls, where the distributor's access policy names its issuer. Empty: none is sent. It excludes Insecure.
+	Token string
 	// Options are added to the connection's, last.
 	Options []grpc.DialOption
 }
@@ -105,6 +107,9 @@ func Dial(cfg ClientConfig) (*Client, error) {
 		if cfg.TLS != (ClientTLS{}) {
 			return nil, model.Invalidf("", "", "leave out one of them", "TLS files are given and TLS is switched off")
 		}
+		if cfg.Token != "" {
+			return nil, model.Invalidf("", "", "leave out one of them", "a bearer token is given and TLS is switched off, so that anybody could read it on its way")
+		}
 	} else {
 		t, err := cfg.TLS.Config()
 		if err != nil {
@@ -112,7 +117,7 @@ func Dial(cfg ClientConfig) (*Client, error) {
 		}
 		creds = credentials.NewTLS(t)
 	}
-	e := &errorReader{address: cfg.Address, actor: cfg.Actor}
+	e := &errorReader{address: cfg.Address, actor: cfg.Actor, token: cfg.Token}
 	options := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxAnswerBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
@@ -140,14 +145,17 @@ func Dial(cfg ClientConfig) (*Client, error) {
 // Close ends the connection and the calls that are under way.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// errorReader adds the actor to each call and turns its error back into what the distributor said.
-type errorReader struct{ address, actor string }
+// errorReader adds the actor and the token to each call and turns its error back into what the distributor said.
+type errorReader struct{ address, actor, token string }
 
 func (e *errorReader) outgoing(ctx context.Context) context.Context {
-	if e.actor == "" {
-		return ctx
+	if e.actor != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, MetadataActor, EncodeActor(e.actor))
 	}
-	return metadata.AppendToOutgoingContext(ctx, MetadataActor, EncodeActor(e.actor))
+	if e.token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+e.token)
+	}
+	return ctx
 }
 
 func (e *errorReader) read(err error) error {
