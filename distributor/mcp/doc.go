@@ -1,7 +1,8 @@
-// Package mcp speaks the Mesh Configuration Protocol, classic: istio.mcp.v1alpha1, where the sink dials the source.
+// Package mcp speaks the Mesh Configuration Protocol, classic: istio.mcp.v1alpha1. Either end may dial.
 //
-// Source is the distributor's end: a gRPC service over the collections that package service computes for a node. Sink is
-// the other end, used by the agent; it knows nothing of the distributor's insides and works against any source.
+// Source is the distributor's end, over the collections that package service computes for a node: a gRPC service that sinks
+// dial, and by Source.Dial a client of sinks that wait for it. Sink is the other end, used by the agent; SinkServer is one
+// that waits. They know nothing of the distributor's insides and work against any source.
 //
 // The flow on one stream: the sink names itself and asks for collections; the source answers each with a message that
 // has a nonce; the sink accepts it (ACK: the nonce) or refuses it (NACK: the nonce and a reason); the source sends the
@@ -14,6 +15,7 @@
 // Invariants:
 //   - At most one message of a collection is unanswered on a stream.
 //   - After a NACK nothing is sent for that collection until its version changes.
+//   - What a node asks is bounded in time, over all its streams; what it is sent does not wait for that.
 //   - A nonce that is not the one awaited is counted and ignored.
 //   - What a sink is taken to hold is what it said it holds, and what it has accepted since; never what was only sent.
 //

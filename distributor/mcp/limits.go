@@ -17,7 +17,12 @@ const (
 	// MaxReasonBytes bounds what is kept of the reason of a NACK.
 	MaxReasonBytes = 4 << 10
 
-	// DefaultMinBackoff and DefaultMaxBackoff bound the pause of a sink between two attempts to reach its source.
+	// RequestsPerSecond is how many requests of one node a source reads in a second, over all its streams, once it has read
+	// RequestBurst. A sink sends three when it connects, and one for each message that it answers.
+	RequestsPerSecond = 50
+	RequestBurst      = 200
+
+	// DefaultMinBackoff and DefaultMaxBackoff bound the pause between two attempts of the end that dials.
 	DefaultMinBackoff = 200 * time.Millisecond
 	DefaultMaxBackoff = 30 * time.Second
 )

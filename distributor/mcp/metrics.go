@@ -22,6 +22,7 @@ type Metrics struct {
 	acks          *prometheus.CounterVec
 	nacks         *prometheus.CounterVec
 	stale         *prometheus.CounterVec
+	throttled     *prometheus.CounterVec
 	sendFailures  *prometheus.CounterVec
 	recvFailures  *prometheus.CounterVec
 	reconnections *prometheus.CounterVec
@@ -46,6 +47,9 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		stale: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "waft_mcp_stale_nonces_total", Help: "Requests with a nonce that was not awaited; they are ignored.",
 		}, []string{"component", "collection"}),
+		throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "waft_mcp_throttled_requests_total", Help: "Requests after which a node was not read from for a while, since it asks too often.",
+		}, []string{"component"}),
 		sendFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "istio_mcp_send_failures_total", Help: "Messages that could not be sent, by gRPC code.",
 		}, []string{"component", "code"}),
@@ -53,14 +57,14 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 			Name: "istio_mcp_recv_failures_total", Help: "Streams that ended with an error while receiving, by gRPC code.",
 		}, []string{"component", "code"}),
 		reconnections: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "istio_mcp_reconnections", Help: "Times that a sink dialled its source again.",
+			Name: "istio_mcp_reconnections", Help: "Times that a stream was opened again by the end that dials.",
 		}, []string{"component"}),
 	}
 	if registry == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.clients, m.sizes, m.acks, m.nacks, m.stale, m.sendFailures, m.recvFailures, m.reconnections,
+		m.clients, m.sizes, m.acks, m.nacks, m.stale, m.throttled, m.sendFailures, m.recvFailures, m.reconnections,
 	} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register MCP metrics: %w", err)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ import (
 
 // SinkConfig says what a sink is and wants.
 type SinkConfig struct {
-	// Conn leads to the source. The sink does not close it. Required.
+	// Conn leads to the source. The sink does not close it. Required for a Sink; a SinkServer is dialled and takes none.
 	Conn grpc.ClientConnInterface
 	// Node is the node's id. Required.
 	Node string
@@ -39,15 +38,15 @@ type SinkConfig struct {
 	Held map[string][]*mcpv1.Resource
 	// Apply takes an update: decode, verify, store. When it returns nil the update is accepted (ACK); an error refuses
 	// it (NACK, with the error's text, and its gRPC code where it has one) and the sink goes on with what it held.
-	// It is called by one goroutine, one update after the other; while it runs nothing else is received. Required.
+	// It is called for one update after the other; while it runs nothing else is received. Required.
 	Apply func(context.Context, Update) error
-	// OnState, when set, is told when the stream to the source opens and when it is lost. Called by the goroutine of Run.
+	// OnState, when set, is told when the stream to the source opens and when it is lost. One call comes after the other.
 	OnState func(SinkState)
 	// Metrics to count in; nil counts nowhere.
 	Metrics *Metrics
 	// Log; nil logs nowhere.
 	Log *slog.Logger
-	// MinBackoff and MaxBackoff bound the pause between attempts. Zero: DefaultMinBackoff, DefaultMaxBackoff.
+	// MinBackoff and MaxBackoff bound the pause between attempts of a Sink. Zero: DefaultMinBackoff, DefaultMaxBackoff.
 	MinBackoff, MaxBackoff time.Duration
 }
 
@@ -71,7 +70,7 @@ type SinkState struct {
 	Connected bool
 	// Err says why the stream was lost; nil when Connected.
 	Err error
-	// RetryIn is the pause before the next attempt; zero when Connected.
+	// RetryIn is the pause before the next attempt; zero when Connected, and always of a SinkServer, which waits to be dialled.
 	RetryIn time.Duration
 }
 
@@ -80,15 +79,20 @@ type Sink struct {
 	cfg     SinkConfig
 	metrics *Metrics
 	log     *slog.Logger
-	// held is what was accepted, by collection and name. Only the goroutine of Run touches it.
+	// held is what was accepted, by collection and name. Only the one exchange that is under way touches it.
 	held map[string]map[string]*mcpv1.Resource
 }
 
-// NewSink checks the configuration.
+// NewSink checks the configuration of a sink that dials its source.
 func NewSink(cfg SinkConfig) (*Sink, error) {
-	switch {
-	case cfg.Conn == nil:
+	if cfg.Conn == nil {
 		return nil, errors.New("mcp sink: no connection")
+	}
+	return newSink(cfg)
+}
+
+func newSink(cfg SinkConfig) (*Sink, error) {
+	switch {
 	case cfg.Node == "":
 		return nil, errors.New("mcp sink: no node id")
 	case cfg.Apply == nil:
@@ -124,7 +128,7 @@ func NewSink(cfg SinkConfig) (*Sink, error) {
 // Run keeps a stream to the source open until ctx ends, and returns ctx's error. A stream that is lost is opened again
 // after a pause that doubles from MinBackoff to MaxBackoff, with jitter, without an end.
 func (s *Sink) Run(ctx context.Context) error {
-	pause := s.cfg.MinBackoff
+	pauses := backoff{min: s.cfg.MinBackoff, max: s.cfg.MaxBackoff}
 	for attempt := 0; ; attempt++ {
 		if attempt > 0 {
 			s.metrics.reconnections.WithLabelValues(string(componentSink)).Inc()
@@ -134,19 +138,13 @@ func (s *Sink) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if answered {
-			pause = s.cfg.MinBackoff
+			pauses.reset()
 		}
-		// Half to whole of the pause: sinks that lost their source together do not come back together.
-		wait := pause/2 + rand.N(pause/2+1)
-		pause = min(2*pause, s.cfg.MaxBackoff)
+		wait := pauses.next()
 		s.log.Warn("lost the source", "node", s.cfg.Node, "error", err, "retry_in", wait)
 		s.state(SinkState{Err: err, RetryIn: wait})
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := sleep(ctx, wait); err != nil {
+			return err
 		}
 	}
 }
@@ -165,6 +163,18 @@ func (s *Sink) stream(ctx context.Context) (answered bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	return s.exchange(ctx, stream)
+}
+
+// sinkExchange is a stream as a sink uses it, whichever end opened it.
+type sinkExchange interface {
+	Send(*mcpv1.RequestResources) error
+	Recv() (*mcpv1.Resources, error)
+}
+
+// exchange asks for the collections and takes what comes, until the stream breaks. answered says whether the source sent
+// anything of them.
+func (s *Sink) exchange(ctx context.Context, stream sinkExchange) (answered bool, err error) {
 	s.metrics.clients.WithLabelValues(string(componentSink)).Inc()
 	defer s.metrics.clients.WithLabelValues(string(componentSink)).Dec()
 
@@ -188,6 +198,14 @@ func (s *Sink) stream(ctx context.Context) (answered bool, err error) {
 				err = errors.New("the source closed the stream")
 			}
 			return answered, err
+		}
+		if isGreeting(msg) {
+			req := s.request("")
+			req.ErrorDetail = &spb.Status{Code: int32(codes.Unimplemented), Message: "no collection"}
+			if err := s.send(stream, req); err != nil {
+				return answered, err
+			}
+			continue
 		}
 		if !answered {
 			answered = true
@@ -216,17 +234,12 @@ func (s *Sink) request(collection string) *mcpv1.RequestResources {
 	}
 }
 
-func (s *Sink) send(stream grpc.BidiStreamingClient[mcpv1.RequestResources, mcpv1.Resources], req *mcpv1.RequestResources) error {
+func (s *Sink) send(stream sinkExchange, req *mcpv1.RequestResources) error {
 	err := stream.Send(req)
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, io.EOF) {
-		// The stream is over; what ended it comes from Recv.
-		if _, recvErr := stream.Recv(); recvErr != nil && !errors.Is(recvErr, io.EOF) {
-			err = recvErr
-		}
-	}
+	err = endOf(err, stream.Recv)
 	s.metrics.sendFailures.WithLabelValues(string(componentSink), status.Code(err).String()).Inc()
 	return err
 }

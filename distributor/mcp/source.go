@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -18,10 +19,11 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// Known are the collections of a source, in the order in which a sink does well to have them.
+// known are the collections of a source, in the order in which a sink does well to have them.
 var known = [...]string{model.CollectionPrefetch, model.CollectionFilters, model.CollectionChains}
 
-// Source serves istio.mcp.v1alpha1.ResourceSource. It may be used concurrently; each stream has a goroutine of its own.
+// Source serves istio.mcp.v1alpha1.ResourceSource, and dials sinks that serve istio.mcp.v1alpha1.ResourceSink. It may be used
+// concurrently; each stream has a goroutine of its own.
 type Source struct {
 	mcpv1.UnimplementedResourceSourceServer
 
@@ -29,6 +31,7 @@ type Source struct {
 	metrics *Metrics
 	log     *slog.Logger
 	encoder encoder
+	pace    paces
 	// stop ends all streams when it is done.
 	stop context.Context
 }
@@ -40,16 +43,23 @@ func newSource(stop context.Context, b backend, metrics *Metrics, log *slog.Logg
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Source{backend: b, metrics: metrics, log: log, stop: stop}
+	return &Source{backend: b, metrics: metrics, log: log, stop: stop, pace: paces{rate: RequestsPerSecond, burst: RequestBurst}}
 }
 
 // Register adds the source to a gRPC server.
 func (s *Source) Register(r grpc.ServiceRegistrar) { mcpv1.RegisterResourceSourceServer(r, s) }
 
+// exchange is a stream as a source uses it, whichever end opened it.
+type exchange interface {
+	Context() context.Context
+	Send(*mcpv1.Resources) error
+	Recv() (*mcpv1.RequestResources, error)
+}
+
 // streamOfNode is one stream. Only its own goroutine touches it.
 type streamOfNode struct {
 	source        *Source
-	stream        grpc.BidiStreamingServer[mcpv1.RequestResources, mcpv1.Resources]
+	stream        exchange
 	node          string
 	subscriptions map[string]*subscription
 	nonces        uint64
@@ -57,6 +67,11 @@ type streamOfNode struct {
 
 // EstablishResourceStream serves one sink until it goes, does what no sink may do, or the source stops.
 func (s *Source) EstablishResourceStream(stream grpc.BidiStreamingServer[mcpv1.RequestResources, mcpv1.Resources]) error {
+	return s.serve(stream, "")
+}
+
+// serve serves one sink until the stream ends. The sink may call itself only, or whatever it likes where only is empty.
+func (s *Source) serve(stream exchange, only string) error {
 	ctx := stream.Context()
 	s.metrics.clients.WithLabelValues(string(componentSource)).Inc()
 	defer s.metrics.clients.WithLabelValues(string(componentSource)).Dec()
@@ -66,18 +81,36 @@ func (s *Source) EstablishResourceStream(stream grpc.BidiStreamingServer[mcpv1.R
 
 	// The first request says whose stream it is.
 	var first *mcpv1.RequestResources
-	select {
-	case <-s.stop.Done():
-		return errStopping()
-	case err := <-failed:
-		return err
-	case first = <-requests:
+	for first == nil || refusesGreeting(first) {
+		select {
+		case <-s.stop.Done():
+			return errStopping()
+		case err := <-failed:
+			return err
+		case first = <-requests:
+		}
 	}
 	id, labels, err := nodeOf(first.GetSinkNode())
 	if err != nil {
 		return err
 	}
+	if only != "" && id != only {
+		return status.Errorf(codes.PermissionDenied, "the sink calls itself %q, and was dialled as node %s; give it that id, or dial it under its own", id, only)
+	}
 	n.node = id
+	// A node that asks faster than it may is made to wait before it is served, and not read from for a while later; what it
+	// is to be sent goes on.
+	pace := s.pace.join(id)
+	defer s.pace.leave(id)
+	if wait := s.wait(pace); wait > 0 {
+		select {
+		case <-s.stop.Done():
+			return errStopping()
+		case err := <-failed:
+			return err
+		case <-time.After(wait):
+		}
+	}
 	session, err := s.backend.connect(ctx, id, labels)
 	if err != nil {
 		return toStatus(err)
@@ -89,8 +122,9 @@ func (s *Source) EstablishResourceStream(stream grpc.BidiStreamingServer[mcpv1.R
 	defer s.log.Debug("sink disconnected", "node", id)
 
 	if err := n.request(ctx, first); err != nil {
-		return err
+		return ended(ctx, err, requests, failed)
 	}
+	incoming, rested := requests, (<-chan time.Time)(nil)
 	for {
 		select {
 		case <-s.stop.Done():
@@ -102,19 +136,49 @@ func (s *Source) EstablishResourceStream(stream grpc.BidiStreamingServer[mcpv1.R
 			return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two sinks have its id", id)
 		case err := <-failed:
 			return err
-		case req := <-requests:
-			if err := n.request(ctx, req); err != nil {
-				return err
+		case <-rested:
+			incoming, rested = requests, nil
+		case req := <-incoming:
+			if !refusesGreeting(req) {
+				if err := n.request(ctx, req); err != nil {
+					return ended(ctx, err, requests, failed)
+				}
+			}
+			if wait := s.wait(pace); wait > 0 {
+				incoming, rested = nil, time.After(wait)
 			}
 		case _, open := <-changed:
 			if !open {
 				return errStopping()
 			}
 			if err := n.push(ctx); err != nil {
-				return err
+				return ended(ctx, err, requests, failed)
 			}
 		}
 	}
+}
+
+// wait is how long a node is to wait for the request that it sent.
+func (s *Source) wait(p *pace) time.Duration {
+	wait := p.Reserve().Delay()
+	if wait > 0 {
+		s.metrics.throttled.WithLabelValues(string(componentSource)).Inc()
+	}
+	return wait
+}
+
+// ended says what ended a stream that cannot be sent on any more: with io.EOF from sending, receiving knows.
+func ended(ctx context.Context, err error, requests <-chan *mcpv1.RequestResources, failed <-chan error) error {
+	for errors.Is(err, io.EOF) {
+		select {
+		case <-requests: // too late to be answered
+		case told := <-failed:
+			return told
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
 }
 
 func errStopping() error {
@@ -123,7 +187,7 @@ func errStopping() error {
 
 // receive reads requests in a goroutine of its own, which ends with the stream. failed gets nil when the sink has closed
 // its side in order.
-func (s *Source) receive(ctx context.Context, stream grpc.BidiStreamingServer[mcpv1.RequestResources, mcpv1.Resources]) (<-chan *mcpv1.RequestResources, <-chan error) {
+func (s *Source) receive(ctx context.Context, stream exchange) (<-chan *mcpv1.RequestResources, <-chan error) {
 	requests, failed := make(chan *mcpv1.RequestResources), make(chan error, 1)
 	go func() {
 		for {
