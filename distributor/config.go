@@ -80,6 +80,11 @@ type Config struct {
 	// ForgetNodesAfter and KeepReleases say what is kept of nodes that are away and of old releases, see service.Config.
 	ForgetNodesAfter time.Duration
 	KeepReleases     int
+	// Sinks are those that wait to be dialled, each with a node id of its own: this distributor is their MCP client. It proves itself with
+	// TLS.Cert, and wants a certificate for the host of their address; with Insecure there is no TLS.
+	Sinks []SinkAddress
+	// SinkCA is a PEM file with the authorities that may vouch for them. Empty: the system's.
+	SinkCA string
 	// TrustPolicy decides what goes into releases and which releases are rolled out. It is read anew when its file changes.
 	// Nil: everything is taken; nodes may have policies of their own.
 	TrustPolicy *trust.File
@@ -126,6 +131,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Access != nil && c.TLS.ClientCA == "" && !c.makesCertificates() && len(c.Access.Policy().Issuers()) == 0 {
 		return c, model.Invalidf("", "access", "name the authorities that vouch for clients (--client-ca), or issuers in the policy", "there is an access policy, and no client could prove who it is")
+	}
+	if err := checkSinks(c.Sinks); err != nil {
+		return c, err
 	}
 	if c.GRPC == "" {
 		c.GRPC = DefaultGRPC

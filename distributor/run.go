@@ -156,6 +156,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	apiServer := api.NewServer(streams, svc, cfg.Version)
 	source := mcp.NewSource(streams, svc, mcpMetrics, log.With("part", "mcp"))
+	sinks, err := openSinks(cfg, tlsConfig, source, log.With("part", "mcp"))
+	if err != nil {
+		return err
+	}
+	defer sinks.close()
 	healthServer := health.NewServer()
 	healthServer.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 
@@ -215,6 +220,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
 	running.Go(func() error { return serveErr("HTTP", httpServer.Serve(httpTLS(httpListener, tlsConfig))) })
+	running.Go(func() error {
+		if await(failed, svc.Ready) == nil {
+			sinks.serve(streams)
+		}
+		return nil
+	})
 	running.Go(func() error {
 		select {
 		case <-etcd.Stopped():

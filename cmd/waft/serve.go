@@ -15,7 +15,7 @@ import (
 func newServe() *cobra.Command {
 	var logs logFlags
 	var addressesFile, policyFile, accessFile string
-	var mirrors []string
+	var mirrors, sinks []string
 	config := distributor.Config{Version: version}
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -41,6 +41,13 @@ access policy by which that operator may do everything and nodes are nodes. waft
 			}
 			if config.Mirrors, err = parseMirrors(mirrors); err != nil {
 				return err
+			}
+			for _, text := range sinks {
+				sink, err := distributor.ParseSinkAddress(text)
+				if err != nil {
+					return err
+				}
+				config.Sinks = append(config.Sinks, sink)
 			}
 			ctx, stop := context.WithCancelCause(cmd.Context())
 			defer stop(nil)
@@ -78,6 +85,8 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.StringVar(&config.RegistryCA, "registry-ca", "", "PEM file of the authorities that may vouch for other registries (default: the system's)")
 	f.StringSliceVar(&config.GateHosts, "gate-host", nil, "a host, HOST or HOST:PORT, that the gates of rollouts may ask; with a /PATH behind it, there alone (may repeat; default: none)")
 	f.StringVar(&config.FreezeFile, "freeze", "", "YAML file of the windows in which no rollout moves on; read again when it changes")
+	f.StringSliceVar(&sinks, "sink", nil, "NODE=HOST:PORT: dial the MCP sink of that node, which waits to be dialled (may repeat)")
+	f.StringVar(&config.SinkCA, "sink-ca", "", "PEM file of the authorities that may vouch for sinks that are dialled (default: the system's)")
 	config.CacheBytes = distributor.DefaultCacheBytes
 	f.Var((*size)(&config.CacheBytes), "cache-size", "what copies of modules and images may use on disk; those that nodes run or may go back to stay whatever they use; none for no bound")
 	f.DurationVar(&config.ForgetNodesAfter, "forget-nodes-after", distributor.DefaultForgetNodesAfter, "forget a node that was away for so long while this ran; negative: never")
