@@ -51,7 +51,7 @@ e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults
 	$(GO) test -count 1 -timeout 20m -v ./e2e
 
 .PHONY: interop
-interop: interop-rust interop-prometheus interop-tokens interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, clients and registries for artifacts
+interop: interop-rust interop-prometheus interop-tokens interop-mcp interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, tokens, Istio's ends of MCP, clients and registries for artifacts
 
 .PHONY: interop-rust
 interop-rust: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
@@ -64,6 +64,13 @@ interop-tokens: .cache/tools/oras .cache/tools/crane ## Have oras and crane show
 .PHONY: interop-prometheus
 interop-prometheus: .cache/tools/prometheus ## Have gates ask a real Prometheus
 	PROMETHEUS=$(CURDIR)/.cache/tools/prometheus $(GO) test -count 1 -timeout 5m -run Prometheus -v ./distributor/gates
+
+# A module of its own: its generated types have the names of ours, and its versions are of 2020.
+.PHONY: interop-mcp
+interop-mcp: build ## Try both ends of MCP, dialling and dialled, with the code that Istio generated for it
+	$(GO) build -o bin/mcpsink ./e2e/mcpsink
+	bin/waft build --version 1.0.0 --out .cache/interop/dist ./filters/headers
+	cd tools/mcpinterop && WAFT=$(CURDIR)/bin/waft MCPSINK=$(CURDIR)/bin/mcpsink MODULE=$(CURDIR)/.cache/interop/dist/headers.wasm $(GO) test -count 1 -timeout 10m -v .
 
 # What is tried with artifacts. The table comes last.
 .PHONY: interop-registry
@@ -174,6 +181,7 @@ tidy-check:
 	$(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
 	cd tools/istiofetch && $(GO) mod tidy -diff
+	cd tools/mcpinterop && $(GO) mod tidy -diff
 
 .PHONY: lint
 lint:
