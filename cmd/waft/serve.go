@@ -20,7 +20,7 @@ func newServe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the distributor: API, MCP, registry and state in one process",
-		Long: `Serve runs the distributor with etcd and an OCI registry embedded, on two ports: gRPC (API, MCP, health) and HTTP (REST,
+		Long: `Serve runs the distributor with etcd and an OCI registry embedded, on two ports: gRPC (API, MCP, MCP over xDS, health) and HTTP (REST,
 /openapi.json, /v2/, /metrics, /healthz, /readyz). Everything it has acknowledged survives a crash. A second serve on the same
 data folder is refused.
 

@@ -1,0 +1,17 @@
+package xds
+
+import "time"
+
+const (
+	// MaxTypes bounds how many kinds of resources one stream asks for. Istio knows about thirty.
+	MaxTypes = 256
+	// MaxTypeBytes bounds the name of one.
+	MaxTypeBytes = 253
+	// MaxResponseBytes bounds one answer.
+	MaxResponseBytes = 16 << 20
+	// MaxReasonBytes bounds what is kept of the reason of a NACK.
+	MaxReasonBytes = 4 << 10
+	// DefaultSettle is how long a node that has no chain waits for one before it is told that it has no filters: a node that
+	// is new is given what others like it have within moments.
+	DefaultSettle = 5 * time.Second
+)

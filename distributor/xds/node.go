@@ -1,0 +1,45 @@
+package xds
+
+import (
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// generatorAPI is what a client that wants Istio's resources, and not Envoy's, says in its metadata.
+const generatorAPI = "api"
+
+// identity is who a client is.
+type identity struct {
+	// id is the node's, TYPE~IP~POD.NAMESPACE~DOMAIN as Istio writes it, taken as it is.
+	id string
+	// namespace is where it runs, and where its resources are: in that of Istio's own they hold for the whole mesh.
+	namespace string
+	labels    map[string]string
+}
+
+// identify reads the node of a first request.
+func identify(n *corev3.Node) (identity, error) {
+	fields := n.GetMetadata().GetFields()
+	if got := fields["GENERATOR"].GetStringValue(); got != generatorAPI {
+		return identity{}, status.Errorf(codes.InvalidArgument,
+			"node.metadata.GENERATOR is %.64q; this port serves Istio's control plane, which says %q; an Envoy needs waft agent beside it", got, generatorAPI)
+	}
+	parts := strings.Split(n.GetId(), "~")
+	if len(parts) != 4 {
+		return identity{}, status.Errorf(codes.InvalidArgument, "node.id is %.253q; Istio's is TYPE~IP~POD.NAMESPACE~DOMAIN", n.GetId())
+	}
+	// The name of a pod may have dots in it, the namespace has none.
+	i := strings.LastIndexByte(parts[2], '.')
+	if i < 0 || i+1 == len(parts[2]) {
+		return identity{}, status.Errorf(codes.InvalidArgument, "node.id is %.253q; it names no namespace", n.GetId())
+	}
+	who := identity{id: n.GetId(), namespace: parts[2][i+1:]}
+	who.labels = map[string]string{"dialect": "istio", "namespace": who.namespace}
+	if revision := fields["ISTIO_REVISION"].GetStringValue(); revision != "" {
+		who.labels["revision"] = revision
+	}
+	return who, nil
+}
