@@ -51,7 +51,7 @@ e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults
 	$(GO) test -count 1 -timeout 20m -v ./e2e
 
 .PHONY: interop
-interop: interop-rust interop-prometheus interop-tokens interop-mcp interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, tokens, Istio's ends of MCP, clients and registries for artifacts
+interop: interop-rust interop-prometheus interop-tokens interop-mcp interop-istio interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, tokens, Istio's ends of MCP and its client, clients and registries for artifacts
 
 .PHONY: interop-rust
 interop-rust: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
@@ -71,6 +71,12 @@ interop-mcp: build ## Try both ends of MCP, dialling and dialled, with the code 
 	$(GO) build -o bin/mcpsink ./e2e/mcpsink
 	bin/waft build --version 1.0.0 --out .cache/interop/dist ./filters/headers
 	cd tools/mcpinterop && WAFT=$(CURDIR)/bin/waft MCPSINK=$(CURDIR)/bin/mcpsink MODULE=$(CURDIR)/.cache/interop/dist/headers.wasm $(GO) test -count 1 -timeout 10m -v .
+
+# A module of its own: Istio brings hundreds of others.
+.PHONY: interop-istio
+interop-istio: build ## Try MCP over xDS with the client of Istio's control plane (builds it first: minutes)
+	bin/waft build --version 1.0.0 --out .cache/interop/dist ./filters/headers
+	cd tools/istioadsc && WAFT=$(CURDIR)/bin/waft MODULE=$(CURDIR)/.cache/interop/dist/headers.wasm $(GO) test -count 1 -timeout 15m -v .
 
 # What is tried with artifacts. The table comes last.
 .PHONY: interop-registry
@@ -181,7 +187,9 @@ tidy-check:
 	$(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
 	cd tools/istiofetch && $(GO) mod tidy -diff
+	cd tools/istioadsc && $(GO) mod tidy -diff
 	cd tools/mcpinterop && $(GO) mod tidy -diff
+	cd tools/wafttest && $(GO) mod tidy -diff
 
 .PHONY: lint
 lint:

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	mcp "istio.io/api/mcp/v1alpha1"
+
+	"github.com/waft-project/waft/tools/wafttest"
 )
 
 // source is Istio's end of a stream, as the server of ResourceSource and as a client of ResourceSink.
@@ -45,12 +47,12 @@ func (u update) names() string {
 // mcpsink starts waft's sink and gives its standard output.
 func mcpsink(t *testing.T, flags ...string) *bufio.Reader {
 	t.Helper()
-	cmd := exec.Command(need(t, "MCPSINK"), append([]string{"-node", "new-waft", "-collections", "any/v1/things,any/v1/others"}, flags...)...)
+	cmd := exec.Command(wafttest.Need(t, "MCPSINK"), append([]string{"-node", "new-waft", "-collections", "any/v1/things,any/v1/others"}, flags...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	program(t, cmd)
+	wafttest.Program(t, cmd)
 	return bufio.NewReader(out)
 }
 
@@ -74,7 +76,7 @@ func printed(t *testing.T, c <-chan update) update {
 	select {
 	case u := <-c:
 		return u
-	case <-time.After(patience):
+	case <-time.After(wafttest.Patience):
 		t.Fatal("the sink prints nothing")
 		panic("unreachable")
 	}
@@ -122,7 +124,7 @@ func TestSourceThatIsDialled(t *testing.T) {
 		select {
 		case g := <-s.streams:
 			return g
-		case <-time.After(patience):
+		case <-time.After(wafttest.Patience):
 			t.Fatal("the sink does not dial")
 			panic("unreachable")
 		}

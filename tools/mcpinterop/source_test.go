@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 	mcp "istio.io/api/mcp/v1alpha1"
 	rpc "istio.io/gogo-genproto/googleapis/google/rpc"
+
+	"github.com/waft-project/waft/tools/wafttest"
 )
 
 const (
@@ -78,7 +80,7 @@ func (o *opened) next(collection string) *mcp.Resources {
 			}
 		case err := <-o.ended:
 			o.t.Fatalf("the stream ended, and nothing came of %s: %v", collection, err)
-		case <-time.After(patience):
+		case <-time.After(wafttest.Patience):
 			o.t.Fatalf("nothing came of %s", collection)
 		}
 	}
@@ -103,8 +105,8 @@ func names(m *mcp.Resources) string {
 
 // Their client of waft's ResourceSource.
 func TestSinkThatDials(t *testing.T) {
-	d := serve(t)
-	conn, err := grpc.Dial(d.grpc, grpc.WithInsecure())
+	d := wafttest.Serve(t)
+	conn, err := grpc.Dial(d.GRPC, grpc.WithInsecure())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +154,7 @@ func TestSinkThatIsDialled(t *testing.T) {
 	mcp.RegisterResourceSinkServer(server, w)
 	go server.Serve(l)
 	defer server.Stop()
-	d := serve(t, "--sink", "old-istio="+l.Addr().String())
+	d := wafttest.Serve(t, "--sink", "old-istio="+l.Addr().String())
 	follow(t, d, func() *opened {
 		for {
 			select {
@@ -167,7 +169,7 @@ func TestSinkThatIsDialled(t *testing.T) {
 					return o
 				case <-o.ended: // one that ended before it was looked at
 				}
-			case <-time.After(patience):
+			case <-time.After(wafttest.Patience):
 				t.Fatal("the sink was not dialled")
 			}
 		}
@@ -176,7 +178,7 @@ func TestSinkThatIsDialled(t *testing.T) {
 
 // follow has a sink follow the distributor through full state, changes, ACKs, NACKs, stale nonces and new streams. unknown is how a stream
 // ends on which it asks for what there is not.
-func follow(t *testing.T, d *distributor, dial func() *opened, unknown codes.Code) {
+func follow(t *testing.T, d *wafttest.Distributor, dial func() *opened, unknown codes.Code) {
 	s := dial()
 	for _, c := range []string{filters, chains, prefetch} {
 		s.request(&mcp.RequestResources{Collection: c})
@@ -188,18 +190,18 @@ func follow(t *testing.T, d *distributor, dial func() *opened, unknown codes.Cod
 		}
 		s.ack(m)
 	}
-	if got := d.node("old-istio").Labels["mesh"]; got != "old" {
+	if got := d.Node("old-istio").Labels["mesh"]; got != "old" {
 		t.Errorf("label mesh=%s", got)
 	}
 
-	d.give("one", "two")
+	d.Give("one", "two")
 	m := s.next(filters)
 	if names(m) != "one two" || m.Incremental || m.Resources[0].Body.GetTypeUrl() != "type.googleapis.com/waft.v1.Filter" || len(m.Resources[0].Body.Value) == 0 {
 		t.Fatalf("got %v", m)
 	}
 	s.ack(m)
 	s.ack(s.next(chains))
-	wait(t, "the ledger to say offered", func() bool { return strings.EqualFold(d.node("old-istio").Ledger.State, "offered") })
+	wafttest.Wait(t, "the ledger to say offered", func() bool { return strings.EqualFold(d.Node("old-istio").Ledger.State, "offered") })
 
 	// Stale nonces change nothing: one that was never given, one of another collection, one that was answered.
 	for _, r := range []*mcp.RequestResources{
@@ -210,17 +212,17 @@ func follow(t *testing.T, d *distributor, dial func() *opened, unknown codes.Cod
 	}
 
 	// A NACK: nothing more of that collection until it changes; others go on.
-	d.give("one", "refused")
+	d.Give("one", "refused")
 	refused := s.next(filters)
 	if names(refused) != "one refused" {
 		t.Fatalf("got %v", refused)
 	}
 	s.request(&mcp.RequestResources{Collection: filters, ResponseNonce: refused.Nonce, ErrorDetail: &rpc.Status{Code: int32(codes.InvalidArgument), Message: "cannot decode refused"}})
-	wait(t, "the ledger to say why", func() bool {
-		l := d.node("old-istio").Ledger
+	wafttest.Wait(t, "the ledger to say why", func() bool {
+		l := d.Node("old-istio").Ledger
 		return strings.EqualFold(l.State, "rejected") && l.Reason == "cannot decode refused"
 	})
-	d.give("one")
+	d.Give("one")
 	m = s.next(filters)
 	if names(m) != "one" || m.Nonce == refused.Nonce {
 		t.Fatalf("got %v", m)
@@ -237,20 +239,20 @@ func follow(t *testing.T, d *distributor, dial func() *opened, unknown codes.Cod
 		t.Fatalf("with all held: %v", m)
 	}
 	s.ack(m)
-	d.give("one", "three")
+	d.Give("one", "three")
 	m = s.next(filters)
 	if !m.Incremental || names(m) != "one three" || len(m.RemovedResources) != 0 {
 		t.Fatalf("changes: %v", m)
 	}
 	s.ack(m)
 	latest := versions(m)
-	d.give()
+	d.Give()
 	m = s.next(filters)
 	if !m.Incremental || len(m.Resources) != 0 || strings.Join(m.RemovedResources, " ") != "one three" {
 		t.Fatalf("removals: %v", m)
 	}
 	s.ack(m)
-	d.give("one", "three")
+	d.Give("one", "three")
 	m = s.next(filters)
 	s.close() // not answered: so not held
 	latest["gone"], latest["three"] = "x", versions(m)["three"]
@@ -269,7 +271,7 @@ func follow(t *testing.T, d *distributor, dial func() *opened, unknown codes.Cod
 		if status.Code(err) != unknown {
 			t.Errorf("ended with %v, want %s", err, unknown)
 		}
-	case <-time.After(patience):
+	case <-time.After(wafttest.Patience):
 		t.Error("asked for what there is not, and the stream goes on")
 	}
 	s.close()

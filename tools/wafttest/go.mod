@@ -1,0 +1,3 @@
+module github.com/waft-project/waft/tools/wafttest
+
+go 1.26.0

@@ -1,0 +1,198 @@
+// Package wafttest runs waft as a program, for tests in modules of their own, which cannot have it as a library. It imports the standard
+// library only, so that it goes with any version of anything.
+package wafttest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Patience bounds each wait.
+const Patience = 60 * time.Second
+
+// Need gives what the Makefile's target sets.
+func Need(t *testing.T, variable string) string {
+	t.Helper()
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Fatalf("$%s is not set; run it by `make interop-mcp` or `make interop-istio`", variable)
+	}
+	return path
+}
+
+// Program runs a program until the test ends, or stop is called.
+func Program(t *testing.T, cmd *exec.Cmd) (stop func()) {
+	t.Helper()
+	cmd.Stderr = testLog{t}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	stop = func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(Patience):
+			_ = cmd.Process.Kill()
+			t.Errorf("%s did not stop", cmd.Path)
+			<-ended
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(b []byte) (int, error) {
+	l.t.Log(strings.TrimRight(string(b), "\n"))
+	return len(b), nil
+}
+
+// Wait asks until it is answered with true.
+func Wait(t *testing.T, what string, ask func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(Patience); !ask(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// Distributor is a `waft serve` with one module in its registry.
+type Distributor struct {
+	// GRPC and HTTP are its addresses.
+	GRPC, HTTP string
+
+	t        *testing.T
+	dir      string
+	waft     string
+	flags    []string
+	stop     func()
+	releases int
+}
+
+// Serve starts one, with more flags where they are given.
+func Serve(t *testing.T, flags ...string) *Distributor {
+	t.Helper()
+	d := &Distributor{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", t: t, dir: t.TempDir(), waft: Need(t, "WAFT"), flags: flags}
+	d.start()
+	d.Run("push", "--plain-http", d.HTTP, Need(t, "MODULE"), d.HTTP+"/filters/headers:1.0.0")
+	return d
+}
+
+func (d *Distributor) start() {
+	d.t.Helper()
+	addresses := filepath.Join(d.dir, "addresses.json")
+	_ = os.Remove(addresses)
+	d.stop = Program(d.t, exec.Command(d.waft, append([]string{"serve", "--insecure", "--data", filepath.Join(d.dir, "data"), "--grpc", d.GRPC, "--http", d.HTTP,
+		"--log-level", "warn", "--addresses-file", addresses}, d.flags...)...))
+	Wait(d.t, "waft serve", func() bool {
+		text, err := os.ReadFile(addresses)
+		if err != nil {
+			return false
+		}
+		var bound struct{ GRPC, HTTP string }
+		if err := json.Unmarshal(text, &bound); err != nil {
+			d.t.Fatal(err)
+		}
+		d.GRPC, d.HTTP = bound.GRPC, bound.HTTP
+		return true
+	})
+}
+
+// Restart stops it and starts it again, on the addresses that it had.
+func (d *Distributor) Restart() {
+	d.t.Helper()
+	d.stop()
+	d.start()
+}
+
+// Run runs a command of waft against it.
+func (d *Distributor) Run(args ...string) {
+	d.t.Helper()
+	cmd := exec.Command(d.waft, args...)
+	cmd.Env = append(os.Environ(), "WAFT_SERVER="+d.GRPC)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		d.t.Fatalf("waft %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func (d *Distributor) file(name, text string) string {
+	d.t.Helper()
+	path := filepath.Join(d.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+	return path
+}
+
+// Give rolls out a release with these filters to all nodes.
+func (d *Distributor) Give(filters ...string) {
+	d.t.Helper()
+	d.releases++
+	var spec strings.Builder
+	for _, name := range filters {
+		fmt.Fprintf(&spec, "  - {name: %s, module: \"%s/filters/headers:1.0.0\", config: {response: [{op: set, name: x-release, value: \"%d\"}]}}\n", name, d.HTTP, d.releases)
+	}
+	list := " []\n"
+	if len(filters) > 0 {
+		list = "\n" + spec.String()
+	}
+	d.Run("release", "create", "--insecure", "--reason", "interop", "-f", d.file("release.yaml",
+		"apiVersion: waft.dev/v1\nkind: Release\nmetadata: {name: interop}\nspec:\n  filters:"+list))
+	name := fmt.Sprintf("interop-%d", d.releases)
+	d.Run("rollout", "start", "--insecure", "--reason", "interop", "-f", d.file("rollout.yaml",
+		"apiVersion: waft.dev/v1\nkind: Rollout\nmetadata: {name: "+name+"}\nspec:\n  release: interop\n  target: {selector: \"\", includeUnreported: true}\n"))
+	phase := func(want string) func() bool {
+		return func() bool {
+			var r struct{ Status struct{ Phase string } }
+			d.Get("rollouts/"+name, &r)
+			return r.Status.Phase == want
+		}
+	}
+	// Nothing can be proved of the nodes here, so it asks a person.
+	Wait(d.t, name+" to pause", phase("Paused"))
+	d.Run("rollout", "promote", "--insecure", name, "--reason", "interop")
+	Wait(d.t, name+" to end", phase("Done"))
+}
+
+// Node is what the distributor knows of a node.
+type Node struct {
+	Labels   map[string]string
+	Presence string
+	Ledger   struct{ State, Reason string }
+}
+
+// Node gives one that has been there.
+func (d *Distributor) Node(id string) Node {
+	d.t.Helper()
+	var n Node
+	d.Get("nodes/"+id, &n)
+	return n
+}
+
+// Get reads what is at a path of the REST API, below /v1/.
+func (d *Distributor) Get(path string, into interface{}) {
+	d.t.Helper()
+	resp, err := http.Get("http://" + d.HTTP + "/v1/" + path)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		d.t.Fatalf("%s: %s", path, resp.Status)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		d.t.Fatal(err)
+	}
+}
