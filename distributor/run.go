@@ -27,7 +27,7 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/store"
-	"github.com/waft-project/waft/distributor/xds"
+	"github.com/waft-project/waft/distributor/xds/istio"
 	"github.com/waft-project/waft/registry"
 )
 
@@ -157,7 +157,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	apiServer := api.NewServer(streams, svc, cfg.Version)
 	source := mcp.NewSource(streams, svc, mcpMetrics, log.With("part", "mcp"))
-	istio := xds.NewServer(streams, svc, log.With("part", "xds"))
+	mesh := istio.NewServer(streams, svc, log.With("part", "xds"))
 	sinks, err := openSinks(cfg, tlsConfig, source, log.With("part", "mcp"))
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	outside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.calling))...)
 	apiServer.Register(outside)
 	source.Register(outside)
-	istio.Register(outside)
+	mesh.Register(outside)
 	healthpb.RegisterHealthServer(outside, healthServer)
 	reflection.Register(outside)
 

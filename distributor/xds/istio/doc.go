@@ -1,4 +1,4 @@
-// Package xds speaks MCP over xDS: the aggregated discovery service, state of the world, with which Istio reads its
+// Package istio speaks MCP over xDS: the aggregated discovery service, state of the world, with which Istio reads its
 // configuration (configSources: xds://HOST:PORT). A control plane of Istio is a node here, and gets the filters of its chain
 // as TrafficExtension, or as WasmPlugin where it knows no other.
 //
@@ -14,4 +14,4 @@
 //
 // Server is the I/O, subscription decides what is due, and what is in istio.go renders; the two are pure. The package
 // imports service and model, and generated packages; never api or mcp.
-package xds
+package istio
