@@ -65,6 +65,9 @@ func openSinks(cfg Config, ours *tls.Config, source *mcp.Source, log *slog.Logge
 		return s, nil
 	}
 	transport := insecure.NewCredentials()
+	if ours == nil {
+		warnPlain(cfg.Sinks, log)
+	}
 	if ours != nil {
 		theirs := &tls.Config{MinVersion: ours.MinVersion, Certificates: ours.Certificates}
 		if cfg.SinkCA != "" {
@@ -91,6 +94,16 @@ func openSinks(cfg Config, ours *tls.Config, source *mcp.Source, log *slog.Logge
 		s.conns[sink.Node] = conn
 	}
 	return s, nil
+}
+
+// warnPlain says which sinks are told over a network, in the clear, what to run.
+func warnPlain(sinks []SinkAddress, log *slog.Logger) {
+	for _, s := range sinks {
+		host, _, _ := net.SplitHostPort(s.Address)
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			log.Warn("TLS is off and a sink on another machine is dialled: whoever is between may change what it runs", "node", s.Node, "address", s.Address)
+		}
+	}
 }
 
 // serve keeps a stream to each sink until ctx ends.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -62,8 +63,13 @@ func TestSourceDialsASink(t *testing.T) {
 	b.set(filters("a", "1"))
 	_, source, registry := serve(t, b)
 	updates, states := make(chan Update, 100), make(chan SinkState, 100)
+	counted := prometheus.NewRegistry()
+	metrics, err := NewMetrics(counted)
+	if err != nil {
+		t.Fatal(err)
+	}
 	sink, err := NewSinkServer(SinkConfig{
-		Node: "node-1", Labels: map[string]string{"zone": "a"}, Collections: []string{filtersName, chainsName},
+		Node: "node-1", Metrics: metrics, Labels: map[string]string{"zone": "a"}, Collections: []string{filtersName, chainsName},
 		OnState: func(s SinkState) { states <- s },
 		Apply: func(_ context.Context, u Update) error {
 			updates <- u
@@ -106,8 +112,10 @@ func TestSourceDialsASink(t *testing.T) {
 		t.Errorf("%v reconnections", n)
 	}
 	// What a sink answers to the message that begins a stream is neither an ACK nor a NACK.
-	if n := total(t, registry, "istio_mcp_request_nacks_total"); n != 1 {
-		t.Errorf("%v NACKs, want 1", n)
+	for end, r := range map[string]*prometheus.Registry{"source": registry, "sink": counted} {
+		if n := total(t, r, "istio_mcp_request_nacks_total"); n != 1 {
+			t.Errorf("the %s counts %v NACKs, want 1", end, n)
+		}
 	}
 }
 

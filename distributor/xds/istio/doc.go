@@ -7,7 +7,7 @@
 // have, and sent again, whole, when that changes and the answer before has been acknowledged.
 //
 // What this dialect cannot do follows from the client: a resource that is absent is deleted, an answer is acknowledged
-// before anybody looks at it, and a control plane gives what it has to all its proxies at once. So:
+// whatever is in it, and a control plane gives what it has to all its proxies at once. So:
 //   - a chain is sent whole or not at all; one that Istio cannot have leaves the one before in place;
 //   - a node that may yet be given a chain is not told that it has none, or proxies would go without for a moment;
 //   - the ledger gets no further than offered.
