@@ -88,6 +88,9 @@ type BootstrapConfig struct {
 	SlotFilters []string
 	// Inline puts Default into the listener itself instead of a slot; nothing can be swapped then. The probe uses it.
 	Inline bool
+	// ADS has Envoy ask a server for its chain, by aggregated discovery, instead of reading files: SlotDir is empty then, Default nil, and Envoy listens
+	// once it has accepted its first chain. Nil: files. It needs Number.HasFilterChain.
+	ADS *ADS
 	// Preload adds the slot PreloadSlotName (1.39 and later).
 	Preload bool
 	// TCP makes Default a chain of filters of connections, before Envoy's TCP proxy to Upstream; the statistics of listener and
@@ -151,7 +154,12 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 	if c.NodeID == "" || c.Cluster == "" {
 		return nil, fmt.Errorf("%w: a node needs an id and a cluster, or Envoy reads no ECDS file", ErrInvalid)
 	}
-	if !c.Inline && !filepath.IsAbs(c.SlotDir) {
+	if c.ADS != nil {
+		if err := c.checkADS(); err != nil {
+			return nil, err
+		}
+	}
+	if !c.Inline && c.ADS == nil && !filepath.IsAbs(c.SlotDir) {
 		return nil, fmt.Errorf("%w: the folder of the slots' files, %q, is not an absolute path", ErrInvalid, c.SlotDir)
 	}
 	if c.Preload && !c.Number.HasFilterChain() {
@@ -183,7 +191,12 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 		if err != nil {
 			return nil, err
 		}
-		listeners = append(listeners, next)
+		if c.ADS != nil {
+			// Envoy asks for slots in the order of its listeners, and the one for loading is to be known first.
+			listeners = append([]*listenerv3.Listener{next}, listeners...)
+		} else {
+			listeners = append(listeners, next)
+		}
 	}
 	bootstrap := &bootstrapv3.Bootstrap{
 		Node:  &corev3.Node{Id: c.NodeID, Cluster: c.Cluster},
@@ -199,6 +212,11 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 		MemoryAllocatorManager: memoryAllocator(),
 		StaticResources:        &bootstrapv3.Bootstrap_StaticResources{Listeners: listeners, Clusters: clusters},
 		DynamicResources:       dynamic,
+	}
+	if c.ADS != nil {
+		if err := c.ADS.apply(bootstrap); err != nil {
+			return nil, err
+		}
 	}
 	if c.Number.hasAdminAllowPaths() {
 		bootstrap.Admin.AllowPaths = adminAllowPaths()
@@ -224,7 +242,7 @@ func memoryAllocator() *bootstrapv3.MemoryAllocatorManager {
 }
 
 // waits says whether the bootstrap has no listener of its own, because there is no chain yet that it could serve.
-func (c BootstrapConfig) waits() bool { return c.Default == nil && !c.Inline }
+func (c BootstrapConfig) waits() bool { return c.Default == nil && !c.Inline && c.ADS == nil }
 
 // Listeners renders the file ListenersFileName for a bootstrap without a default chain, once the slot's file holds the
 // first chain: the listener that serves it.
@@ -386,7 +404,7 @@ func (c BootstrapConfig) filterSlots() ([]*hcmv3.HttpFilter, error) {
 	return slots, nil
 }
 
-// slot is an ECDS entry fed by a file. Without a default it waits for the file for ever: after any
+// slot is an ECDS entry fed by a file, or by a server. Without a default it waits for the file for ever: after any
 // other waiting time Envoy answers 500 to everything.
 func (c BootstrapConfig) slot(name, typeURL string, fallback *anypb.Any) *hcmv3.HttpFilter {
 	wait := time.Duration(0)
@@ -394,10 +412,18 @@ func (c BootstrapConfig) slot(name, typeURL string, fallback *anypb.Any) *hcmv3.
 		wait = fetchTimeout
 	}
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
-		ConfigSource:  c.file(SlotFileName(name), wait),
+		ConfigSource:  c.source(name, wait),
 		DefaultConfig: fallback,
 		TypeUrls:      []string{typeURL},
 	}}}
+}
+
+// source is where a slot's chain comes from.
+func (c BootstrapConfig) source(slot string, wait time.Duration) *corev3.ConfigSource {
+	if c.ADS != nil {
+		return aggregated(wait)
+	}
+	return c.file(SlotFileName(slot), wait)
 }
 
 // file is a configuration source that watches a file of the slots' folder.

@@ -141,10 +141,30 @@ func unique(filters []WasmFilter) error {
 	return nil
 }
 
-func discoveryResponse(slot string, config *anypb.Any, version string) ([]byte, error) {
-	resource, err := anypb.New(&corev3.TypedExtensionConfig{Name: slot, TypedConfig: config})
+// ExtensionConfigURL is the type of what a slot holds, in discovery.
+const ExtensionConfigURL = typedExtensionConfigURL
+
+// ChainResource renders an ordered chain as the resource of a slot, for an Envoy that asks a server for it (1.39 and later). It is what Chain has as a file.
+func ChainResource(slot string, filters []WasmFilter) (*anypb.Any, error) {
+	chain, err := filterChain(filters)
+	if err != nil {
+		return nil, err
+	}
+	return resource(slot, chain)
+}
+
+func resource(slot string, config *anypb.Any) (*anypb.Any, error) {
+	packed, err := anypb.New(&corev3.TypedExtensionConfig{Name: slot, TypedConfig: config})
 	if err != nil {
 		return nil, fmt.Errorf("render slot %s: %w", slot, err)
+	}
+	return packed, nil
+}
+
+func discoveryResponse(slot string, config *anypb.Any, version string) ([]byte, error) {
+	resource, err := resource(slot, config)
+	if err != nil {
+		return nil, err
 	}
 	return render(&discoveryv3.DiscoveryResponse{VersionInfo: version, TypeUrl: typedExtensionConfigURL, Resources: []*anypb.Any{resource}})
 }

@@ -50,7 +50,7 @@ const (
 	FailOpen FailurePolicy = "FAIL_OPEN"
 )
 
-// WasmFilter is one Wasm filter of a chain. Exactly one of ModulePath and ModuleBytes is set.
+// WasmFilter is one Wasm filter of a chain. Exactly one of ModulePath, ModuleBytes and Remote is set.
 type WasmFilter struct {
 	// Name is a DNS label: the plugin's name, its VM's id, and a part of its statistics. A filter that only a cohort meets has CohortSuffix behind it.
 	Name string
@@ -59,6 +59,8 @@ type WasmFilter struct {
 	ModulePath string
 	// ModuleBytes is the module itself, for an Envoy that shares no folder with the writer.
 	ModuleBytes []byte
+	// Remote is a module that Envoy fetches itself; the zero value: it does not.
+	Remote RemoteModule
 	// Config is the plugin configuration, passed as it is. Nil: none.
 	Config []byte
 	// FailurePolicy. Empty: FailReload.
@@ -82,8 +84,19 @@ func (f WasmFilter) Check() error {
 	if len(f.Name) > filterNameLimit || !filterName.MatchString(f.Name) {
 		return fmt.Errorf("%w: filter name %q is not a DNS label (a-z, 0-9 and hyphens, at most %d)", ErrInvalid, f.Name, filterNameLimit)
 	}
-	if (f.ModulePath == "") == (len(f.ModuleBytes) == 0) {
-		return fmt.Errorf("%w: filter %s needs its module as a path or as bytes, one of them", ErrInvalid, f.Name)
+	sources := 0
+	for _, given := range []bool{f.ModulePath != "", len(f.ModuleBytes) > 0, f.Remote != RemoteModule{}} {
+		if given {
+			sources++
+		}
+	}
+	if sources != 1 {
+		return fmt.Errorf("%w: filter %s needs its module as a path, as bytes or from a server, one of them", ErrInvalid, f.Name)
+	}
+	if f.Remote != (RemoteModule{}) {
+		if err := f.Remote.check(); err != nil {
+			return fmt.Errorf("filter %s: %w", f.Name, err)
+		}
 	}
 	if f.ModulePath != "" && !filepath.IsAbs(f.ModulePath) {
 		return fmt.Errorf("%w: filter %s: the module's path %q is not absolute", ErrInvalid, f.Name, f.ModulePath)
@@ -139,6 +152,18 @@ func (f WasmFilter) pack(wasm proto.Message) (*anypb.Any, error) {
 	return packed, nil
 }
 
+// code is where Envoy has the module from.
+func (f WasmFilter) code() *corev3.AsyncDataSource {
+	if f.Remote != (RemoteModule{}) {
+		return f.Remote.source()
+	}
+	source := &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: f.ModulePath}}
+	if f.ModulePath == "" {
+		source = &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: f.ModuleBytes}}
+	}
+	return &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: source}}
+}
+
 // plugin is what filters of HTTP and of connections have in common.
 func (f WasmFilter) plugin() (*wasmv3.PluginConfig, error) {
 	if err := f.Check(); err != nil {
@@ -147,10 +172,6 @@ func (f WasmFilter) plugin() (*wasmv3.PluginConfig, error) {
 	policy, err := f.policy()
 	if err != nil {
 		return nil, err
-	}
-	source := &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: f.ModulePath}}
-	if f.ModulePath == "" {
-		source = &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: f.ModuleBytes}}
 	}
 	env := maps.Clone(f.Env)
 	if env == nil {
@@ -163,7 +184,8 @@ func (f WasmFilter) plugin() (*wasmv3.PluginConfig, error) {
 		Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: &wasmv3.VmConfig{
 			VmId:                 f.id(),
 			Runtime:              wasmRuntime,
-			Code:                 &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: source}},
+			Code:                 f.code(),
+			NackOnCodeCacheMiss:  f.Remote != RemoteModule{} && !f.Remote.Unfetched,
 			EnvironmentVariables: &wasmv3.EnvironmentVariables{KeyValues: env},
 		}},
 	}
