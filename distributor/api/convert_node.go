@@ -31,7 +31,7 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 	out := &waftv1.Node{
 		Id: n.ID, Labels: n.Labels, EnvoyVersion: n.EnvoyVersion, EnvoyBuild: n.EnvoyBuild, AgentVersion: n.AgentVersion,
 		Presence: string(n.Presence), LastSeen: timeProto(n.LastSeen), Chain: n.Chain, Serving: n.Serving, Previous: n.Previous,
-		Reports: n.Reports,
+		Reports: n.Reports, Dialect: n.Dialect,
 	}
 	for _, layer := range slices.Sorted(maps.Keys(n.Assigned)) {
 		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: n.Assigned[layer].String()})

@@ -15,6 +15,10 @@ const (
 	ChainRejected ChainState = "rejected"
 )
 
+// DialectADS is the aggregated discovery service of xDS, by which an Envoy without an agent gets its chain. What it accepted it has loaded; that it serves
+// with it is proved by nobody, so its ledger ends at ChainLoaded, and Node.Serving is what it accepted.
+const DialectADS = "ads"
+
 // LedgerEntry is what a node said of one rendered chain, with the times at which it first said so.
 type LedgerEntry struct {
 	Chain  string     `json:"chain"`
@@ -34,8 +38,10 @@ type Node struct {
 	EnvoyVersion string            `json:"envoyVersion,omitempty"`
 	EnvoyBuild   string            `json:"envoyBuild,omitempty"`
 	AgentVersion string            `json:"agentVersion,omitempty"`
-	// Reports is true for a sink that sends reports (an agent). Others never get past ChainOffered.
+	// Reports is true for a sink that sends reports (an agent), or of which the distributor itself can tell as much. Others never get past ChainOffered.
 	Reports bool `json:"reports,omitempty"`
+	// Dialect is what a sink that reports speaks: empty for an agent, DialectADS for an Envoy that has none.
+	Dialect string `json:"dialect,omitempty"`
 	// Assigned is what rollouts gave it, by layer; only a rollout changes it. Nil: never given anything, so it waits.
 	Assigned map[Layer]ReleaseID `json:"assigned,omitempty"`
 	// Split is the release under test; zero for none. Only a rollout changes it.

@@ -76,6 +76,9 @@ func followCounted(p model.NodeProgress, v *NodeView, assigned bool) model.NodeP
 	switch {
 	case p.State == model.NodeMoving && assigned && serves(v, p.Chain):
 		p.State, p.Reason = model.NodeServing, ""
+		if v.Unproved {
+			p.Reason = reasonUnproved
+		}
 	case p.State == model.NodeServing && v.Connected && v.Serving == "":
 		p.State, p.Reason = model.NodeMoving, "says that it serves nothing any more"
 	}

@@ -49,6 +49,8 @@ const (
 	// tierAgain was moved by an earlier wave with another cohort: what a wave widens is first what is there.
 	tierAgain tier = iota
 	tierConnected
+	// tierUnproved is connected, and proves less than an agent would.
+	tierUnproved
 	// tierBriefly is without a stream for no longer than SilenceGrace, as all nodes are when the distributor has started.
 	tierBriefly
 	tierAway
@@ -59,6 +61,8 @@ func tierOf(v *NodeView) tier {
 	switch {
 	case !v.Reports:
 		return tierCannotReport
+	case v.Connected && v.Unproved:
+		return tierUnproved
 	case v.Connected:
 		return tierConnected
 	case Present(v):
@@ -219,6 +223,7 @@ const (
 	reasonAway         = "was away when its wave started; it converges when it returns"
 	reasonCannotReport = "its sink cannot report, so nothing can be proved of it"
 	reasonLeftOut      = "its sink cannot report, so it is left out; target.includeUnreported takes such nodes too"
+	reasonUnproved     = "its Envoy has loaded and accepted it; without an agent there is no probe and no proof that it serves"
 	reasonJoined       = "joined while the rollout ran"
 )
 

@@ -81,7 +81,7 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, now, since
 	o := s.outlookOf(e, n, &progress)
 	*view = rollout.NodeView{
 		ID: n.row.ID, Labels: n.row.Labels,
-		Connected: n.connected(), Reports: n.row.Reports,
+		Connected: n.connected(), Reports: n.row.Reports, Unproved: n.row.Dialect == model.DialectADS,
 		Assigned: o.assigned, Given: o.given,
 		Split:        n.row.Split,
 		CurrentChain: n.chain.Hash,

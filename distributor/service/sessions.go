@@ -38,6 +38,8 @@ type NodeHello struct {
 	EnvoyVersion string
 	EnvoyBuild   string
 	AgentVersion string
+	// Dialect is as in model.Node. Read of report streams only.
+	Dialect string
 	// Splits: it can run two chains side by side. Read of report streams only.
 	Splits bool
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
@@ -181,6 +183,12 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	}
 	if hello.Reports && !n.row.Reports {
 		n.row.Reports, changed = true, true
+	}
+	if hello.Reports && n.row.Dialect != hello.Dialect {
+		n.row.Dialect, changed = hello.Dialect, true
+	}
+	if hello.Reports && hello.Dialect != "" && n.row.AgentVersion != "" {
+		n.row.AgentVersion, changed = "", true // it had an agent before
 	}
 	if hello.Reports && n.row.Splits != hello.Splits {
 		n.row.Splits, changed = hello.Splits, true

@@ -50,7 +50,9 @@ type Node struct {
 	// Filters that are taken out of its chain, in an emergency.
 	Disabled []*DisabledFilter `protobuf:"bytes,40,rep,name=disabled,proto3" json:"disabled,omitempty"`
 	// Set when a rollback failed on it: no wave takes it until it is released.
-	Isolated      *Isolation `protobuf:"bytes,41,opt,name=isolated,proto3" json:"isolated,omitempty"`
+	Isolated *Isolation `protobuf:"bytes,41,opt,name=isolated,proto3" json:"isolated,omitempty"`
+	// What a sink that reports speaks: empty for an agent; ads for an Envoy without one, of which is known what it has accepted, and no more.
+	Dialect       string `protobuf:"bytes,42,opt,name=dialect,proto3" json:"dialect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,6 +197,13 @@ func (x *Node) GetIsolated() *Isolation {
 		return x.Isolated
 	}
 	return nil
+}
+
+func (x *Node) GetDialect() string {
+	if x != nil {
+		return x.Dialect
+	}
+	return ""
 }
 
 // Isolation is why a node is left alone.
@@ -981,7 +990,7 @@ var File_waft_v1_node_proto protoreflect.FileDescriptor
 
 const file_waft_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\x98\x05\n" +
+	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\xb2\x05\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x06labels\x18\x02 \x03(\v2\x19.waft.v1.Node.LabelsEntryR\x06labels\x12#\n" +
@@ -1000,7 +1009,8 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\areports\x18\r \x01(\bR\areports\x12(\n" +
 	"\x05split\x18\x17 \x01(\v2\x12.waft.v1.NodeSplitR\x05split\x123\n" +
 	"\bdisabled\x18( \x03(\v2\x17.waft.v1.DisabledFilterR\bdisabled\x12.\n" +
-	"\bisolated\x18) \x01(\v2\x12.waft.v1.IsolationR\bisolated\x1a9\n" +
+	"\bisolated\x18) \x01(\v2\x12.waft.v1.IsolationR\bisolated\x12\x18\n" +
+	"\adialect\x18* \x01(\tR\adialect\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"o\n" +
