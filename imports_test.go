@@ -96,8 +96,9 @@ var rules = []rule{
 		allowed: only(true, append(generated, "distributor/service", "distributor/model")...), direct: true,
 	},
 	{
-		why: "5: xds imports service and model, never api or mcp", about: folder("distributor/xds"),
-		allowed: only(true, append(generated, "distributor/service", "distributor/model")...), direct: true,
+		// The chain that an Envoy is sent over ADS is rendered where that of an agent is, so that both run the same.
+		why: "5: xds imports service, model and envoy, never api or mcp", about: folder("distributor/xds"),
+		allowed: only(true, append(generated, "distributor/service", "distributor/model", "envoy")...), direct: true,
 	},
 	{
 		why: "5: the agent talks to the distributor by its public protocols only", about: folder("distributor/agent"),
@@ -235,6 +236,8 @@ func TestImportRulesBite(t *testing.T) {
 		{"distributor/api", at("distributor/mcp/gen/istio/mcp/v1alpha1"), true},
 		{"distributor/mcp", at("distributor/api"), false},
 		{"distributor/mcp", at("distributor/api/gen/waft/v1"), true},
+		{"distributor/xds", at("envoy"), true},
+		{"distributor/xds", at("distributor/mcp"), false},
 		{"distributor/agent", at("distributor/service"), false},
 		{"distributor/agent", at("distributor/api"), false},
 		{"distributor/agent", at("distributor/mcp"), true},

@@ -3,6 +3,7 @@ package distributor
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/registry"
 )
 
@@ -59,13 +61,14 @@ func (m *modules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var f *os.File
+	var size int64
 	mediaType := "application/octet-stream"
 	if name == modulesName {
 		if kind == kindManifests {
 			ociError(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "here are modules only: "+modulesName+"/blobs/sha256:HEX")
 			return
 		}
-		f, _, err = m.open(r.Context(), digest)
+		f, size, err = m.open(r.Context(), digest)
 	} else {
 		var h held
 		if f, h, err = m.openFetched(r.Context(), name, object{kind, digest}); kind == kindManifests {
@@ -82,7 +85,35 @@ func (m *modules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Docker-Content-Digest", text)
 	h.Set("ETag", `"`+text+`"`)
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	http.ServeContent(w, r, "", time.Time{}, f)
+	node := r.Header.Get(envoy.NodeHeader)
+	if node == "" || name != modulesName || m.served == nil {
+		http.ServeContent(w, r, "", time.Time{}, f)
+		return
+	}
+	sent := &countingWriter{ResponseWriter: w}
+	http.ServeContent(sent, r, "", time.Time{}, f)
+	if sent.bytes > 0 && sent.bytes == size {
+		m.served(node, text)
+	}
+}
+
+// countingWriter counts the body of an answer.
+type countingWriter struct {
+	http.ResponseWriter
+	bytes int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom is what the operating system may do by itself.
+func (w *countingWriter) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(w.ResponseWriter, r)
+	w.bytes += n
+	return n, err
 }
 
 // notServed answers why something is not served.

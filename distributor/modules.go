@@ -48,6 +48,9 @@ type modules struct {
 	evidence *evidence
 	guard    *guard
 
+	// served is told that a node was sent a module, whole; node is what the request says. Nil: nobody is told.
+	served func(node, digest string)
+
 	// lost are the modules that are being fetched again, by digest.
 	lost singleflight.Group
 

@@ -13,6 +13,7 @@ import (
 	"github.com/waft-project/waft/distributor/api"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/distributor/xds"
 )
 
 // interceptors ask about each call of a gRPC server; identify says who makes it. They stand behind those of api.ServerOptions, which turn errors into
@@ -112,7 +113,7 @@ func nodeNamed(m any) string {
 	case *mcpv1.RequestResources:
 		return m.GetSinkNode().GetId()
 	}
-	return ""
+	return xds.NodeNamed(m)
 }
 
 func (s *permittedStream) again(node string) error {

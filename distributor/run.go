@@ -27,6 +27,7 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/store"
+	"github.com/waft-project/waft/distributor/xds"
 	"github.com/waft-project/waft/distributor/xds/istio"
 	"github.com/waft-project/waft/registry"
 )
@@ -156,8 +157,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	apiServer := api.NewServer(streams, svc, cfg.Version)
+	xdsMetrics, err := xds.NewMetrics(metrics)
+	if err != nil {
+		return err
+	}
+	discovery := xds.NewServer(streams, svc, xdsMetrics, log.With("part", "xds"))
+	mods.served = discovery.Fetched
 	source := mcp.NewSource(streams, svc, mcpMetrics, log.With("part", "mcp"))
-	mesh := istio.NewServer(streams, svc, log.With("part", "xds"))
+	mesh := istio.NewServer(streams, svc, log.With("part", "istio"))
 	sinks, err := openSinks(cfg, tlsConfig, source, log.With("part", "mcp"))
 	if err != nil {
 		return err
@@ -175,7 +182,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	outside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.calling))...)
 	apiServer.Register(outside)
 	source.Register(outside)
-	mesh.Register(outside)
+	xds.NewDialects(discovery, mesh).Register(outside)
 	healthpb.RegisterHealthServer(outside, healthServer)
 	reflection.Register(outside)
 

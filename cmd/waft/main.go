@@ -86,7 +86,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newNew(), newBuild(), newCheck(), newTest(), newBench(), newDev(), newSymbolize(),
 		newPush(), newPull(), newInspect(), newDiff(), newExport(), newImport(), newSign(), newAttest(), newVerify(),
-		newServe(), newCertificate(), newAgent(),
+		newServe(), newCertificate(), newAgent(), newBootstrap(),
 		newRelease(), newRollout(), newFilter(), newNodes(), newAudit(),
 		newDemo(),
 	)

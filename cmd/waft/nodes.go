@@ -12,6 +12,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/api"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
 )
 
 func newNodes() *cobra.Command {
@@ -139,7 +140,11 @@ func drawNode(t *table, n *waftv1.Node) {
 	t.row("labels", labelsOf(n.GetLabels()))
 	t.row("presence", n.GetPresence())
 	t.row("envoy", dash(n.GetEnvoyVersion())+" "+n.GetEnvoyBuild())
-	t.row("agent", dash(n.GetAgentVersion()))
+	if n.GetDialect() == model.DialectADS {
+		t.row("agent", "none: Envoy asks over ADS")
+	} else {
+		t.row("agent", dash(n.GetAgentVersion()))
+	}
 	for _, r := range n.GetReleases() {
 		t.row("release", r.GetLayer()+"  "+r.GetRelease())
 	}

@@ -69,6 +69,9 @@ func (f *Fleet) GRPC() string { return f.grpc }
 // HTTP is the address of the distributor's REST API, registry and modules.
 func (f *Fleet) HTTP() string { return f.http }
 
+// Upstream is the address of the service behind the Envoys.
+func (f *Fleet) Upstream() string { return f.backend }
+
 // Serve is the process of the distributor.
 func (f *Fleet) Serve() *Process { return f.serve }
 

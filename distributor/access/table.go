@@ -36,6 +36,9 @@ var Methods = map[string]Action{
 	"/waft.v1.ReportService/Report":                              Connect,
 	"/istio.mcp.v1alpha1.ResourceSource/EstablishResourceStream": Connect,
 
+	"/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources": Connect,
+	"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources":  Connect,
+
 	"/grpc.health.v1.Health/Check": Probe,
 	"/grpc.health.v1.Health/List":  Probe,
 	"/grpc.health.v1.Health/Watch": Probe,

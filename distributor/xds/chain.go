@@ -1,0 +1,86 @@
+package xds
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
+)
+
+// modulesURL is where Envoy fetches modules, with the digest behind it. The host is in the request only: the connection is the cluster's.
+const modulesURL = "http://waft/v2/waft/modules/blobs/"
+
+// chain is what a node is to run, as Envoy takes it. It is not changed once made.
+type chain struct {
+	hash       string
+	generation int64
+	filters    []filter
+}
+
+// filter is one filter of a chain.
+type filter struct {
+	envoy.WasmFilter
+	digest string
+	// version covers what is in it, side names who meets it.
+	version, side string
+}
+
+// content names all that is in the filter.
+func (f filter) content() string { return strings.Join([]string{f.Name, f.side, f.version}, "\x00") }
+
+// chainOf reads a node's collections: the chain, nil for a node that waits for its first release, and the digests of modules that it will need.
+func chainOf(id string, collections []model.Collection) (*chain, []string, error) {
+	var given *model.NodeChain
+	var prefetch []string
+	for _, c := range collections {
+		for _, r := range c.Resources {
+			switch {
+			case r.Chain != nil && r.Name == id:
+				given = r.Chain
+			case r.Prefetch != nil:
+				prefetch = append(prefetch, r.Prefetch.Digest)
+			}
+		}
+	}
+	if given == nil {
+		return nil, prefetch, nil
+	}
+	c := &chain{hash: given.Hash, generation: given.Generation}
+	for _, f := range given.Filters {
+		if f.Module == nil {
+			return nil, prefetch, fmt.Errorf("filter %s of chain %s has no module", f.Name, given.Hash)
+		}
+		wasm := envoy.WasmFilter{
+			Name: f.Name, FailurePolicy: envoy.FailurePolicy(f.FailurePolicy),
+			Remote: envoy.RemoteModule{
+				URL: modulesURL + f.Module.Digest, Cluster: envoy.ModulesCluster, SHA256: strings.TrimPrefix(f.Module.Digest, "sha256:"),
+			},
+		}
+		if len(f.Config) > 0 {
+			wasm.Config = f.Config
+		}
+		if given.Split != nil && f.Side != model.SideBoth {
+			of := given.Split.Cohort
+			wasm.Only = envoy.Only{
+				Cohort:  envoy.Cohort{Header: of.Header.Name, Value: of.Header.Value, Percent: of.Percent},
+				Outside: f.Side == model.SideRest,
+			}
+		}
+		c.filters = append(c.filters, filter{WasmFilter: wasm, digest: f.Module.Digest, version: f.Version, side: string(f.Side)})
+	}
+	return c, prefetch, nil
+}
+
+// fresh are the filters that Envoy does not have as they are while it runs the chain held; nil: nothing is known of what it runs. Those of which only the
+// configuration differs are among them: they compile nothing, and one that refuses its configuration then does so where nothing serves.
+func (c *chain) fresh(held *chain) []filter {
+	var fresh []filter
+	for _, f := range c.filters {
+		if held == nil || !slices.ContainsFunc(held.filters, func(other filter) bool { return other.content() == f.content() }) {
+			fresh = append(fresh, f)
+		}
+	}
+	return fresh
+}

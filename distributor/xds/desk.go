@@ -1,0 +1,385 @@
+package xds
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/envoy"
+)
+
+// memory is what is known of one Envoy from stream to stream. The zero value: nothing.
+type memory struct {
+	// build is Envoy's; what it rejected counts for that build.
+	build string
+	// held is the version of the chain in the serving slot; empty: none. chain is that chain, nil where it is not known.
+	held  string
+	chain *chain
+	// has are the digests of modules in its code cache, with when that was last known.
+	has map[string]time.Time
+	// refused are the versions that it rejected for good, the newest last.
+	refused []refusal
+	// retry is the directive that was followed last.
+	retry int64
+}
+
+type refusal struct{ version, step, reason string }
+
+// desk decides what one Envoy is sent on one stream, and what its answers mean. It does no I/O, and is told what time it is.
+//
+// A chain goes through these: its fresh filters one more at a time to the slot for loading, where Envoy has one; then all of it to the serving slot. An Envoy
+// that starts, and serves nothing yet, is first asked to fetch all the modules, which it accepts at once (RemoteModule.Unfetched): any rejection, of whatever
+// slot, would have it listen without a chain, and answer 500.
+//
+// Each offer to load that Envoy rejects is made again while it may have lacked a module: once for each module that it then fetches, and then after the
+// pauses of fetchDoubts or startDoubts. After that the version is refused.
+type desk struct {
+	*memory
+	// slots are those that Envoy asks for; preloaded is the version in the one for loading, empty where it is not known.
+	slots     map[string]bool
+	preloaded string
+	// want is what it is to run; nil: nothing yet, so it is sent nothing.
+	want *chain
+	// unfit says why this Envoy can be given no chain at all.
+	unfit   string
+	attempt attempt
+	// pending is the offer that waits for its answer.
+	pending *offer
+}
+
+// attempt is how far want has come.
+type attempt struct {
+	offered bool
+	// fresh are the filters to load, loaded how many of them are.
+	fresh  []filter
+	loaded int
+	// asked: an Envoy that starts was asked to fetch the modules; awaited are those of which that was not seen yet.
+	asked   bool
+	awaited []string
+	// again is when it may be offered next.
+	again time.Time
+	// blind counts the offers in a row that no fetch came of, doubts those that were rejected although the modules had been fetched.
+	blind, doubts int
+	// fetched: a module was fetched for this step; refetched: one that Envoy was asked to fetch when it started, once more.
+	fetched, refetched bool
+	// reason is that of the latest rejection, while it is not believed.
+	reason string
+}
+
+// offer is a response, or is to be one.
+type offer struct {
+	slot, version string
+	// chain is what it is a part of; nil for one that empties the slot for loading. filters are what is in it.
+	chain   *chain
+	filters []filter
+	// fetch: it is to be fetched, not to be loaded.
+	fetch bool
+	// missing are the digests that Envoy was not known to have when it was made.
+	missing []string
+}
+
+// emptied is the version of the slot for loading when there is nothing to load.
+const emptied = "empty"
+
+// accepted is the reason that stands beside a chain that Envoy has accepted: what the ledger can say without an agent.
+const accepted = "Envoy has loaded and accepted it; there is no agent that proves more"
+
+// Steps of an offer, in the words of the ledger.
+const (
+	stepReceive = "receive"
+	stepFetch   = "fetch"
+	stepLoad    = "load"
+	stepSwap    = "swap"
+)
+
+// begin takes what Envoy says it holds, at the start of a stream. One that holds nothing may be a new process, whose code cache is empty.
+func (d *desk) begin(build, held string) {
+	if d.build != build {
+		d.build, d.refused = build, nil
+	}
+	if held == "" {
+		d.has = nil
+	}
+	d.hold(held)
+}
+
+// hold takes what Envoy says is in the serving slot.
+func (d *desk) hold(version string) {
+	if d.held = version; d.chain != nil && d.chain.hash != version {
+		d.chain = nil
+	}
+	if d.want != nil {
+		d.attempt = attempt{offered: d.attempt.offered, fresh: d.want.fresh(d.chain)}
+	}
+}
+
+// subscribe takes the slots that Envoy asks for. One that it asks for anew holds nothing.
+func (d *desk) subscribe(names []string) {
+	slots := map[string]bool{}
+	for _, name := range names {
+		if name == envoy.SlotName || name == envoy.PreloadSlotName {
+			slots[name] = true
+		}
+	}
+	if d.slots[envoy.SlotName] && !slots[envoy.SlotName] {
+		d.hold("")
+	}
+	if !slots[envoy.PreloadSlotName] {
+		d.preloaded = ""
+		d.attempt.loaded, d.attempt.asked = 0, false
+	}
+	d.slots = slots
+}
+
+// assign takes what the node is to run now.
+func (d *desk) assign(c *chain, now time.Time) {
+	switch {
+	case c == nil:
+		d.want, d.attempt = nil, attempt{}
+		return
+	case d.want == nil || d.want.hash != c.hash:
+		d.attempt = attempt{}
+	}
+	d.want = c
+	if d.held == c.hash {
+		d.chain = c
+		d.know(c.filters, now)
+	}
+	if d.attempt.loaded == 0 {
+		d.attempt.fresh = c.fresh(d.chain)
+	}
+}
+
+// know notes that modules are in the code cache.
+func (d *desk) know(filters []filter, now time.Time) {
+	if d.has == nil {
+		d.has = map[string]time.Time{}
+	}
+	for _, f := range filters {
+		d.has[f.digest] = now
+	}
+	maps.DeleteFunc(d.has, func(_ string, at time.Time) bool { return now.Sub(at) > fetchKept })
+}
+
+// missing are the digests of filters that are not known to be in the code cache.
+func (d *desk) missing(filters []filter, now time.Time) []string {
+	var missing []string
+	for _, f := range filters {
+		if at, known := d.has[f.digest]; (!known || now.Sub(at) > fetchKept) && !slices.Contains(missing, f.digest) {
+			missing = append(missing, f.digest)
+		}
+	}
+	return missing
+}
+
+// fetched takes that Envoy was sent a module.
+func (d *desk) fetched(digest string, now time.Time) {
+	if d.want == nil || !slices.ContainsFunc(d.want.filters, func(f filter) bool { return f.digest == digest }) {
+		return
+	}
+	d.know([]filter{{digest: digest}}, now)
+	a := &d.attempt
+	a.fetched, a.doubts, a.blind = true, 0, 0
+	settle := fetchSettle
+	if len(a.awaited) > 0 {
+		if a.awaited = slices.DeleteFunc(slices.Clone(a.awaited), func(d string) bool { return d == digest }); len(a.awaited) > 0 {
+			return
+		}
+		settle = startSettle
+	} else if a.asked {
+		a.refetched = true
+	}
+	if soon := now.Add(settle); a.again.After(soon) {
+		a.again = soon
+	}
+}
+
+// forgive has the version that is wanted offered again although it was refused.
+func (d *desk) forgive() {
+	if d.want == nil {
+		return
+	}
+	d.refused = slices.DeleteFunc(d.refused, func(r refusal) bool { return r.version == d.want.hash })
+	d.attempt = attempt{fresh: d.want.fresh(d.chain)}
+}
+
+// refusalOf is why a version was refused; false: it was not.
+func (d *desk) refusalOf(version string) (refusal, bool) {
+	i := slices.IndexFunc(d.refused, func(r refusal) bool { return r.version == version })
+	if i < 0 {
+		return refusal{}, false
+	}
+	return d.refused[i], true
+}
+
+func (d *desk) refuse(r refusal) {
+	d.refused = append(d.refused, r)
+	if n := len(d.refused) - maxRefused; n > 0 {
+		d.refused = slices.Clone(d.refused[n:])
+	}
+}
+
+// next is what to send now, nil for nothing. Who sends it says so by sent.
+func (d *desk) next(now time.Time) *offer {
+	if d.pending != nil || d.want == nil || d.unfit != "" {
+		return nil
+	}
+	if _, refused := d.refusalOf(d.want.hash); refused || d.held == d.want.hash {
+		if d.slots[envoy.PreloadSlotName] && d.preloaded != emptied {
+			return &offer{slot: envoy.PreloadSlotName, version: emptied}
+		}
+		return nil
+	}
+	a := &d.attempt
+	if now.Before(a.again) {
+		return nil
+	}
+	o := &offer{slot: envoy.SlotName, version: d.want.hash, chain: d.want, filters: d.want.filters}
+	if d.slots[envoy.PreloadSlotName] && a.loaded < len(a.fresh) {
+		// What the steps before have loaded is in it: V8 drops compiled code that nobody uses.
+		o.slot, o.filters = envoy.PreloadSlotName, a.fresh[:a.loaded+1]
+		o.version = fmt.Sprintf("%s#%d", d.want.hash, len(o.filters))
+	}
+	if !d.slots[o.slot] {
+		return nil
+	}
+	o.missing = d.missing(o.filters, now)
+	if all := d.missing(a.fresh, now); o.slot == envoy.PreloadSlotName && d.held == "" && !a.asked && a.loaded == 0 && len(all) > 0 {
+		o.fetch, o.filters, o.missing = true, a.fresh, all
+		o.version = d.want.hash + "#0"
+	}
+	return o
+}
+
+// sent notes that an offer is under way.
+func (d *desk) sent(o *offer) {
+	d.pending = o
+	if o.chain != nil {
+		d.attempt.offered = true
+	}
+}
+
+// accept takes an ACK of the pending offer.
+func (d *desk) accept(now time.Time) {
+	o := d.pending
+	d.pending = nil
+	if o.fetch {
+		d.preloaded = o.version
+		if a := &d.attempt; d.want != nil && o.chain.hash == d.want.hash {
+			a.asked, a.awaited, a.again = true, d.left(o), now.Add(startSettle)
+			if len(a.awaited) > 0 {
+				a.again = now.Add(startPause)
+			}
+		}
+		return
+	}
+	d.know(o.filters, now)
+	if o.slot == envoy.PreloadSlotName {
+		d.preloaded = o.version
+		if o.chain != nil && d.want != nil && o.chain.hash == d.want.hash {
+			d.attempt = attempt{offered: true, fresh: d.attempt.fresh, loaded: len(o.filters), asked: d.attempt.asked}
+		}
+		return
+	}
+	d.held, d.chain = o.chain.hash, o.chain
+	if d.want != nil {
+		d.assign(d.want, now)
+	}
+}
+
+// reject takes a NACK of the pending offer.
+func (d *desk) reject(reason string, now time.Time) {
+	o := d.pending
+	d.pending = nil
+	if o.chain == nil {
+		d.preloaded = o.version // what is in there serves nothing; there is no point in insisting
+		return
+	}
+	if d.want == nil || o.chain.hash != d.want.hash {
+		return // it is not to run any more
+	}
+	a := &d.attempt
+	a.reason = reason
+	a.asked = a.asked || o.fetch
+	left := d.left(o)
+	switch {
+	case len(left) < len(o.missing): // fetched since it was sent
+		a.again = now.Add(fetchSettle)
+	case len(left) > 0 && a.blind < len(blindPauses):
+		a.again = now.Add(blindPauses[a.blind])
+		a.blind++
+	case len(left) == 0 && a.doubts < len(a.pauses()):
+		a.again = now.Add(a.pauses()[a.doubts])
+		a.doubts++
+	default:
+		step := stepSwap
+		switch {
+		case len(left) > 0:
+			step = stepFetch
+			reason += fmt.Sprintf("; no fetch of module %s was seen, see how %s is reached from there", strings.Join(left, ", "), envoy.ModulesCluster)
+		case o.slot == envoy.PreloadSlotName:
+			step = stepLoad
+		}
+		d.refuse(refusal{o.chain.hash, step, reason})
+		a.reason = ""
+	}
+}
+
+// pauses are those before the offers that are made although the modules have been fetched.
+func (a *attempt) pauses() []time.Duration {
+	switch {
+	case !a.fetched:
+		return nil
+	case a.asked && !a.refetched:
+		return startDoubts[:]
+	}
+	return fetchDoubts[:]
+}
+
+// left are the digests that an offer's Envoy lacked and lacks still.
+func (d *desk) left(o *offer) []string {
+	return slices.DeleteFunc(slices.Clone(o.missing), func(digest string) bool { _, has := d.has[digest]; return has })
+}
+
+// wake is when next may give something without anything having happened; zero: never.
+func (d *desk) wake(now time.Time) time.Time {
+	if d.pending != nil || d.want == nil || d.held == d.want.hash || !d.attempt.again.After(now) {
+		return time.Time{}
+	}
+	if _, refused := d.refusalOf(d.want.hash); refused {
+		return time.Time{}
+	}
+	return d.attempt.again
+}
+
+// report is where the node stands.
+func (d *desk) report(now time.Time) service.ChainReport {
+	r := service.ChainReport{Serving: d.held}
+	if d.want == nil {
+		return r
+	}
+	refused, isRefused := d.refusalOf(d.want.hash)
+	a := &d.attempt
+	switch {
+	case d.unfit != "":
+		r.State, r.Step, r.Reason, r.Final = model.ChainRejected, stepReceive, d.unfit, true
+	case d.held == d.want.hash:
+		r.State, r.Step, r.Reason = model.ChainLoaded, stepSwap, accepted
+	case isRefused:
+		r.State, r.Step, r.Reason, r.Final = model.ChainRejected, refused.step, refused.reason, true
+	case len(a.fresh) > 0 && a.loaded == len(a.fresh):
+		r.State, r.Step, r.Reason = model.ChainLoaded, stepLoad, a.reason
+	case a.offered && len(d.missing(d.want.filters, now)) == 0:
+		r.State, r.Step, r.Reason = model.ChainFetched, stepFetch, a.reason
+	case a.offered:
+		r.State, r.Step, r.Reason = model.ChainOffered, stepReceive, a.reason
+	default:
+		return r // it was said nothing of it yet
+	}
+	r.Chain, r.Generation = d.want.hash, d.want.generation
+	return r
+}

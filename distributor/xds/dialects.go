@@ -1,0 +1,82 @@
+package xds
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
+)
+
+// Dialects is the one aggregated discovery service of a port on which Envoys ask for Envoy's resources, and control planes for those of another
+// dialect. What a stream asks for first says whose it is: Envoy's types are URLs under type.googleapis.com, others are not. It may be used
+// concurrently.
+type Dialects struct {
+	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+
+	envoy *Server
+	other discoveryv3.AggregatedDiscoveryServiceServer
+}
+
+// NewDialects hands streams to the one or the other. The other dialect has no incremental streams.
+func NewDialects(envoy *Server, other discoveryv3.AggregatedDiscoveryServiceServer) *Dialects {
+	return &Dialects{envoy: envoy, other: other}
+}
+
+// Register adds the service to a gRPC server.
+func (d *Dialects) Register(r grpc.ServiceRegistrar) {
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(r, d)
+}
+
+type sotwStream = grpc.BidiStreamingServer[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]
+
+// StreamAggregatedResources waits for the first request, and hands it on with the stream.
+func (d *Dialects) StreamAggregatedResources(g sotwStream) error {
+	var first *discoveryv3.DiscoveryRequest
+	came := make(chan error, 1)
+	go func() {
+		var err error
+		first, err = g.Recv()
+		came <- err
+	}()
+	select {
+	case <-d.envoy.stop.Done():
+		return errStopping()
+	case err := <-came:
+		if errors.Is(err, io.EOF) {
+			return nil // the client has closed its side in order
+		}
+		if err != nil {
+			return err
+		}
+	}
+	begun := &begunStream{sotwStream: g, first: first}
+	if kind := first.GetTypeUrl(); kind == "" || strings.HasPrefix(kind, envoyTypes) {
+		return d.envoy.StreamAggregatedResources(begun)
+	}
+	return d.other.StreamAggregatedResources(begun)
+}
+
+// envoyTypes is how the type URLs of Envoy's resources begin.
+const envoyTypes = "type.googleapis.com/"
+
+// DeltaAggregatedResources is Envoy's alone.
+func (d *Dialects) DeltaAggregatedResources(g grpc.BidiStreamingServer[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]) error {
+	return d.envoy.DeltaAggregatedResources(g)
+}
+
+// begunStream is a stream whose first request was read already. As with every stream, only one goroutine receives.
+type begunStream struct {
+	sotwStream
+	first *discoveryv3.DiscoveryRequest
+}
+
+// Recv is grpc.BidiStreamingServer's.
+func (s *begunStream) Recv() (*discoveryv3.DiscoveryRequest, error) {
+	if first := s.first; first != nil {
+		s.first = nil
+		return first, nil
+	}
+	return s.sotwStream.Recv()
+}

@@ -1,0 +1,22 @@
+// Package xds serves Envoys that have no agent beside them: the aggregated discovery service (ADS), state of the world and delta, over the same
+// collections that agents get by MCP.
+//
+// The flow on one stream: Envoy says who it is and which slots it has (ECDS names). What the service gives the node becomes a chain of remote modules,
+// which Envoy fetches by digest from the distributor's HTTP port. The chain goes to the slot waft-next first, where the bootstrap has one, a filter more
+// at a time, and to the slot waft when all of it is loaded; then waft-next is emptied. What Envoy answers becomes reports, as an agent would send them.
+//
+// An ACK means loaded, because modules are sent with nack_on_code_cache_miss: Envoy rejects what it has not fetched yet, in the words in which it rejects
+// a module that does not load. So a rejection is not believed at once where a module may have been missing; see desk.
+//
+// Invariants:
+//   - At most one response is unanswered on a stream, so a slow reader holds one message and no more.
+//   - A version that Envoy rejected for good is not sent to it again, on whatever stream, unless a person asks (waft nodes retry).
+//   - Nothing is ever removed: a node that has nothing to run is sent nothing. An Envoy without its slot's chain would answer 500 to everything.
+//   - Each distinct resource is encoded once, not once a node.
+//   - desk decides and does no I/O; streams of both kinds only translate.
+//
+// What is proved without an agent is less: no probe, no statistics, no last good chain that outlives a restart of Envoy. The ledger therefore ends at
+// loaded, with Serving naming what Envoy accepted.
+//
+// The package imports service, model and envoy, which renders chains for agents, too; never api or mcp.
+package xds

@@ -1,0 +1,45 @@
+package xds
+
+import "time"
+
+// Limits of what an Envoy may say.
+const (
+	// MaxNodeIDBytes bounds the id of a node.
+	MaxNodeIDBytes = 253
+	// MaxLabels bounds how many labels are taken from the node's metadata.
+	MaxLabels = 64
+	// MaxLabelBytes bounds one label, name and value together.
+	MaxLabelBytes = 1024
+	// MaxReasonBytes bounds what is kept of the reason of a NACK.
+	MaxReasonBytes = 4 << 10
+	// MaxNames bounds the resource names of one request.
+	MaxNames = 256
+	// MaxVersionBytes bounds one version that Envoy says it holds.
+	MaxVersionBytes = 512
+)
+
+// How often a chain is offered that Envoy rejects while it may lack a module.
+const (
+	// fetchSettle is the pause between a module having been sent and the next offer: the last bytes may still be on their way.
+	fetchSettle = 200 * time.Millisecond
+	// startSettle is that pause where Envoy was asked to fetch modules when it started: an offer before it has all of them ends their fetch.
+	startSettle = time.Second
+	// startPause is how long an Envoy that starts may take to fetch modules when no fetch is seen.
+	startPause = 10 * time.Second
+	// fetchKept is for how long a module that was fetched is taken to be in Envoy's code cache, which drops what was not asked for in 24 hours.
+	fetchKept = 12 * time.Hour
+	// maxRefused is how many rejected versions are remembered of a node.
+	maxRefused = 8
+)
+
+// blindPauses are those before the offers that follow a rejection while a module is missing and no fetch of it is seen: it failed, goes elsewhere, or the
+// Envoy does not say who it is (envoy.NodeHeader). Envoy remembers a failed fetch for 10 s.
+var blindPauses = [...]time.Duration{time.Second, 3 * time.Second, 11 * time.Second, 30 * time.Second}
+
+var (
+	// fetchDoubts is the pause before the one offer more that a chain gets whose modules have been sent: a slow link may hold megabytes of them.
+	fetchDoubts = [...]time.Duration{3 * time.Second}
+	// startDoubts are those where Envoy was asked to fetch them when it started. If the offer came too early and ended the fetch, Envoy fetches again on the
+	// first offer after it has forgotten that, in 10 s; the last pause is for that fetch to be seen.
+	startDoubts = [...]time.Duration{3 * time.Second, 11 * time.Second, 3 * time.Second}
+)

@@ -1,0 +1,303 @@
+package xds
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/envoy"
+)
+
+// stream is one stream of one node. Only its own goroutine touches it; what is in the record is behind the record's lock.
+type stream struct {
+	server  *Server
+	wire    wire
+	id      string
+	record  *record
+	desk    *desk
+	session session
+	// nonce is that of the latest response; nonces counts them.
+	nonce  string
+	nonces uint64
+	// names are what Envoy asks for.
+	names []string
+	// said is the latest report.
+	said service.ChainReport
+}
+
+// serve serves one Envoy until it goes, does what no Envoy may do, or the server stops.
+func (s *Server) serve(ctx context.Context, w wire) error {
+	s.metrics.streams.WithLabelValues(w.kind()).Inc()
+	defer s.metrics.streams.WithLabelValues(w.kind()).Dec()
+
+	requests, failed := s.receive(ctx, w)
+	first, err := s.first(ctx, w, requests, failed)
+	if first == nil {
+		return err
+	}
+	hello, unfit, err := helloOf(first.node)
+	if err != nil {
+		return err
+	}
+	row, err := s.backend.node(ctx, hello.ID)
+	if err != nil && !errors.Is(err, model.ErrNotFound) {
+		return err
+	}
+	session, err := s.backend.connect(ctx, hello)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	changed, cancel := s.backend.watch(hello.ID)
+	defer cancel()
+	r := s.open(hello.ID, row)
+	defer s.close(hello.ID, r)
+	s.log.Debug("Envoy connected", "node", hello.ID, "version", hello.EnvoyVersion, "dialect", w.kind(), "holds", first.held)
+	defer s.log.Debug("Envoy disconnected", "node", hello.ID)
+
+	n := &stream{server: s, wire: w, id: hello.ID, record: r, session: session, desk: &desk{memory: &r.memory, unfit: unfit}}
+	if row.Serving != "" && first.held == "" {
+		session.EnvoyRestarted("it asks anew and holds no chain")
+	}
+	r.mu.Lock()
+	n.desk.begin(hello.EnvoyBuild, first.held)
+	n.ask(*first)
+	n.desk.preloaded = first.preloaded
+	r.mu.Unlock()
+
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		wake, err := n.step()
+		if err != nil {
+			return err
+		}
+		var alarm <-chan time.Time
+		if !wake.IsZero() {
+			timer.Reset(time.Until(wake))
+			alarm = timer.C
+		}
+		select {
+		case <-s.stop.Done():
+			return errStopping()
+		case <-session.Done():
+			if s.stop.Err() != nil {
+				return errStopping()
+			}
+			return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two Envoys have its id, and that no agent runs under it", hello.ID)
+		case err := <-failed:
+			return err
+		case req := <-requests:
+			if err := n.request(req); err != nil {
+				return err
+			}
+		case _, open := <-changed:
+			if !open {
+				return errStopping()
+			}
+			if err := n.assign(ctx); err != nil {
+				return err
+			}
+		case digest := <-r.sent:
+			r.mu.Lock()
+			n.desk.fetched(digest, time.Now())
+			r.mu.Unlock()
+		case d := <-session.Directives():
+			n.directive(d)
+		case <-alarm:
+		}
+	}
+}
+
+// receive reads requests in a goroutine of its own, which ends with the stream. failed gets nil when Envoy has closed its side in order.
+func (s *Server) receive(ctx context.Context, w wire) (<-chan request, <-chan error) {
+	requests, failed := make(chan request), make(chan error, 1)
+	go func() {
+		for {
+			req, err := w.recv()
+			if err != nil {
+				if errors.Is(err, io.EOF) {
+					err = nil
+				}
+				failed <- err
+				return
+			}
+			select {
+			case requests <- req:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return requests, failed
+}
+
+// first waits for the first request for slots, which makes the Envoy a node, and puts the node into it that the stream's first request named. What an
+// Envoy asks for beside that (LDS, CDS) is not answered: an empty answer would have it remove what it has from elsewhere.
+func (s *Server) first(ctx context.Context, w wire, requests <-chan request, failed <-chan error) (*request, error) {
+	var named *request
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.stop.Done():
+			return nil, errStopping()
+		case err := <-failed:
+			return nil, err
+		case req := <-requests:
+			if err := req.check(); err != nil {
+				return nil, status.Error(codes.InvalidArgument, err.Error())
+			}
+			if named == nil {
+				named = &req
+			}
+			if req.typeURL == envoy.ExtensionConfigURL {
+				if req.node == nil {
+					req.node = named.node
+				}
+				return &req, nil
+			}
+			s.unanswered(w, req)
+		}
+	}
+}
+
+func (s *Server) unanswered(w wire, req request) {
+	s.metrics.unknown.WithLabelValues(w.kind()).Inc()
+	s.log.Debug("resources that are not served were asked for", "type", clip(req.typeURL, MaxNodeIDBytes))
+}
+
+// request takes one request that is not the first.
+func (n *stream) request(req request) error {
+	s, kind := n.server, n.wire.kind()
+	if err := req.check(); err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	if id := req.node.GetId(); id != "" && id != n.id {
+		return status.Errorf(codes.InvalidArgument, "node.id changed from %q to %.253q; a stream belongs to one node", n.id, id)
+	}
+	if req.typeURL != envoy.ExtensionConfigURL {
+		s.unanswered(n.wire, req)
+		return nil
+	}
+	n.record.mu.Lock()
+	defer n.record.mu.Unlock()
+	answered := n.desk.pending != nil && req.nonce == n.nonce
+	switch {
+	case answered && req.refused != nil:
+		s.metrics.nacks.WithLabelValues(kind).Inc()
+		reason := clip(req.refused.GetMessage(), MaxReasonBytes)
+		s.log.Debug("Envoy rejected an offer", "node", n.id, "slot", n.desk.pending.slot, "version", n.desk.pending.version, "reason", reason)
+		n.desk.reject(reason, time.Now())
+	case answered:
+		s.metrics.acks.WithLabelValues(kind).Inc()
+		n.desk.accept(time.Now())
+	case req.nonce != "" && req.nonce != n.nonce:
+		s.metrics.stale.WithLabelValues(kind).Inc()
+		if req.whole {
+			return nil // its names are as old as its nonce, and come again with the answer to the newer response
+		}
+	case req.whole && req.nonce == "" && n.desk.pending != nil:
+		return nil // likewise
+	}
+	n.ask(req)
+	return nil
+}
+
+// ask takes what a request asks for; the record is locked.
+func (n *stream) ask(req request) {
+	if req.whole {
+		n.names = req.names
+	} else {
+		n.names = slices.DeleteFunc(slices.Clone(n.names), func(name string) bool { return slices.Contains(req.dropped, name) })
+		n.desk.subscribe(n.names)
+		for _, name := range req.names {
+			if !slices.Contains(n.names, name) {
+				if len(n.names) < MaxNames {
+					n.names = append(n.names, name)
+				}
+				continue
+			}
+			// It is asked for again, so it is to be sent again.
+			switch name {
+			case envoy.SlotName:
+				n.desk.hold("")
+			case envoy.PreloadSlotName:
+				n.desk.preloaded, n.desk.attempt.loaded, n.desk.attempt.asked = "", 0, false
+			}
+		}
+	}
+	n.desk.subscribe(n.names)
+}
+
+// assign reads what the node is to run.
+func (n *stream) assign(ctx context.Context) error {
+	collections, err := n.server.backend.collections(ctx, n.id)
+	if err != nil {
+		return err
+	}
+	c, prefetch, err := chainOf(n.id, collections)
+	if err != nil {
+		return status.Errorf(codes.Internal, "node %s: %v", n.id, err)
+	}
+	n.record.mu.Lock()
+	n.desk.assign(c, time.Now())
+	n.record.mu.Unlock()
+	// Without an agent nothing is fetched before a wave moves the node: the chain before goes on until all of the new one is there, so a wave has nothing to
+	// wait for.
+	n.session.Fetched(prefetch)
+	return nil
+}
+
+func (n *stream) directive(d service.Directive) {
+	n.record.mu.Lock()
+	defer n.record.mu.Unlock()
+	if d.Retry > n.record.memory.retry {
+		n.record.memory.retry = d.Retry
+		n.desk.forgive()
+	}
+}
+
+// step sends what is due and reports what is new. It says when it is to be called although nothing has happened; zero: never.
+func (n *stream) step() (time.Time, error) {
+	now := time.Now()
+	n.record.mu.Lock()
+	o, held := n.desk.next(now), n.desk.held
+	if o != nil {
+		n.desk.sent(o)
+		n.nonces++
+		n.nonce = strconv.FormatUint(n.nonces, 10)
+	}
+	report, wake := n.desk.report(now), n.desk.wake(now)
+	n.record.mu.Unlock()
+	if o != nil {
+		resource, err := n.server.encoder.field(o, n.wire.encoding())
+		if err != nil {
+			return wake, status.Errorf(codes.Internal, "node %s: %v", n.id, err)
+		}
+		n.server.log.Debug("offer", "node", n.id, "slot", o.slot, "version", o.version, "fetch", o.fetch, "missing", len(o.missing), "nonce", n.nonce)
+		n.server.metrics.offers.WithLabelValues(n.wire.kind()).Inc()
+		if err := n.wire.send(o, held, resource, n.nonce); err != nil {
+			return wake, err
+		}
+	}
+	if report != n.said {
+		n.said = report
+		n.session.Chain(report)
+	}
+	return wake, nil
+}
+
+// clip bounds what an Envoy says, in bytes, and makes it text.
+func clip(text string, limit int) string {
+	return strings.ToValidUTF8(text[:min(len(text), limit)], "\uFFFD")
+}

@@ -1,0 +1,147 @@
+package xds
+
+import (
+	"fmt"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
+)
+
+// wire is a stream of one of the two kinds. One goroutine may receive while another sends.
+type wire interface {
+	// kind is the label of metrics.
+	kind() string
+	recv() (request, error)
+	// send sends one offer whose resource is encoded; held is what the serving slot holds.
+	send(o *offer, held string, resource []byte, nonce string) error
+	encoding() (delta bool)
+}
+
+// request is a request of either kind.
+type request struct {
+	node    *corev3.Node
+	typeURL string
+	nonce   string
+	// refused is why the response of that nonce was rejected; nil: it was not.
+	refused *status.Status
+	// whole: names are all that Envoy asks for. Else they are added, and dropped taken away.
+	whole          bool
+	names, dropped []string
+	// held and preloaded are the versions that Envoy says it holds; read of a first request only.
+	held, preloaded string
+}
+
+// sotw is a stream of the state of the world.
+type sotw struct {
+	grpc.BidiStreamingServer[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]
+}
+
+func (sotw) kind() string   { return "ads" }
+func (sotw) encoding() bool { return false }
+
+func (w sotw) recv() (request, error) {
+	req, err := w.Recv()
+	if err != nil {
+		return request{}, err
+	}
+	return requestOf(req), nil
+}
+
+func requestOf(req *discoveryv3.DiscoveryRequest) request {
+	return request{
+		node: req.GetNode(), typeURL: req.GetTypeUrl(), nonce: req.GetResponseNonce(), refused: req.GetErrorDetail(),
+		whole: true, names: req.GetResourceNames(), held: heldBy(req.GetVersionInfo()),
+	}
+}
+
+func (w sotw) send(o *offer, held string, resource []byte, nonce string) error {
+	return w.Send(responseOf(o, held, resource, nonce))
+}
+
+func responseOf(o *offer, held string, resource []byte, nonce string) *discoveryv3.DiscoveryResponse {
+	m := &discoveryv3.DiscoveryResponse{VersionInfo: versionInfo(o, held), TypeUrl: envoy.ExtensionConfigURL, Nonce: nonce}
+	// The resource is bytes already, shared with other streams. As unknown fields they go into the message as they are, and Envoy reads them as what they are.
+	m.ProtoReflect().SetUnknown(resource)
+	return m
+}
+
+// nothing stands for no version in versionInfo.
+const nothing = "none"
+
+// versionInfo is the version of a response of the state of the world. Envoy gives back the latest that it accepted when it connects anew, one for all its slots,
+// so it begins with what the serving slot then holds.
+func versionInfo(o *offer, held string) string {
+	if o.slot == envoy.SlotName {
+		return o.version
+	}
+	if held == "" {
+		held = nothing
+	}
+	return held + " " + o.slot + "=" + o.version
+}
+
+// heldBy reads it; empty: the serving slot holds nothing, or what is not of this server.
+func heldBy(info string) string {
+	held, _, _ := strings.Cut(info, " ")
+	return ownVersion(held)
+}
+
+// ownVersion is a version of the serving slot as Envoy says it, or empty where it cannot be one.
+func ownVersion(version string) string {
+	if model.ValidateDigest("", "version", version) != nil {
+		return ""
+	}
+	return version
+}
+
+// delta is an incremental stream.
+type delta struct {
+	grpc.BidiStreamingServer[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]
+}
+
+func (delta) kind() string   { return "delta" }
+func (delta) encoding() bool { return true }
+
+func (w delta) recv() (request, error) {
+	req, err := w.Recv()
+	if err != nil {
+		return request{}, err
+	}
+	return deltaRequestOf(req), nil
+}
+
+func deltaRequestOf(req *discoveryv3.DeltaDiscoveryRequest) request {
+	r := request{
+		node: req.GetNode(), typeURL: req.GetTypeUrl(), nonce: req.GetResponseNonce(), refused: req.GetErrorDetail(),
+		names: req.GetResourceNamesSubscribe(), dropped: req.GetResourceNamesUnsubscribe(),
+		held: ownVersion(req.GetInitialResourceVersions()[envoy.SlotName]),
+	}
+	if next := req.GetInitialResourceVersions()[envoy.PreloadSlotName]; len(next) <= MaxVersionBytes {
+		r.preloaded = next
+	}
+	return r
+}
+
+func (w delta) send(o *offer, held string, resource []byte, nonce string) error {
+	return w.Send(deltaResponseOf(o, held, resource, nonce))
+}
+
+func deltaResponseOf(o *offer, held string, resource []byte, nonce string) *discoveryv3.DeltaDiscoveryResponse {
+	m := &discoveryv3.DeltaDiscoveryResponse{SystemVersionInfo: versionInfo(o, held), TypeUrl: envoy.ExtensionConfigURL, Nonce: nonce}
+	m.ProtoReflect().SetUnknown(resource)
+	return m
+}
+
+// check says what is too much in a request.
+func (r request) check() error {
+	if n := len(r.names) + len(r.dropped); n > MaxNames {
+		return fmt.Errorf("a request names %d resources; the limit is %d", n, MaxNames)
+	}
+	return nil
+}

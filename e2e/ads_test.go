@@ -1,0 +1,209 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/demo/fleet"
+	"github.com/waft-project/waft/envoy"
+)
+
+// adsLimit bounds each wait for an Envoy without an agent.
+const adsLimit = 2 * time.Minute
+
+// bareEnvoy is an Envoy that has no agent and asks the distributor.
+type bareEnvoy struct {
+	*fleet.Node
+	process *envoy.Process
+	dir     string
+}
+
+// startBare starts one from what `waft bootstrap` prints.
+func startBare(t *testing.T, f *fleet.Fleet, id, upstream string, flags ...string) *bareEnvoy {
+	t.Helper()
+	listen, admin, err := fleet.FreePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(f.Dir, id)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{
+		"bootstrap", "--node", id, "--label", "env=test", "--server", f.GRPC(), "--modules", f.HTTP(), "--insecure",
+		"--listen", listen, "--admin", admin, "--upstream", upstream, "--envoy", envoyBinary, "--out", filepath.Join(dir, "ads.json"),
+	}
+	mustRun(t, f, append(args, flags...)...)
+	b := &bareEnvoy{Node: &fleet.Node{ID: id, Listen: listen, Admin: envoy.NewAdmin(admin)}, dir: dir}
+	b.start(t)
+	return b
+}
+
+func (b *bareEnvoy) start(t *testing.T) {
+	t.Helper()
+	p, err := envoy.Start(t.Context(), envoy.Binary{Path: envoyBinary}, envoy.ProcessConfig{
+		Dir: b.dir, BootstrapPath: filepath.Join(b.dir, "ads.json"), LogLevel: "warning", Args: []string{"--use-dynamic-base-id"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.process = p
+	t.Cleanup(func() {
+		_ = p.Stop(context.Background()) // it may have been ended by the test
+		if t.Failed() {
+			for _, line := range p.Log().Lines() {
+				t.Log(b.ID, line)
+			}
+		}
+	})
+}
+
+// counter is one of Envoy's counters of a slot.
+func (b *bareEnvoy) counter(t *testing.T, slot, name string) int64 {
+	t.Helper()
+	stats, err := b.Admin.Stats(t.Context(), envoy.SlotStats(slot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(stats.Values[envoy.SlotStats(slot)+name])
+}
+
+// bareNode is what the tests read of such a node.
+type bareNode struct {
+	EnvoyVersion, EnvoyBuild, AgentVersion, Presence, Dialect, Chain, Serving string
+	Labels                                                                    map[string]string
+	Ledger                                                                    struct {
+		State, Reason, Step string
+		Final               bool
+	}
+}
+
+func awaitNode(t *testing.T, f *fleet.Fleet, id, what string, holds func(bareNode) bool) bareNode {
+	t.Helper()
+	var last bareNode
+	err := fleet.WaitFor(t.Context(), id+" "+what, adsLimit, func(ctx context.Context) error {
+		last = bareNode{}
+		if err := f.JSON(ctx, &last, "nodes", "show", id); err != nil {
+			return fleet.NotYetf("%v", err)
+		}
+		if !holds(last) {
+			return fleet.NotYetf("it is %+v", last)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return last
+}
+
+// An Envoy without an agent connects over ADS, of either kind, takes part in rollouts wave by wave, and what it rejects is taken back, kept from it, and
+// told in its own words.
+func TestEnvoyWithoutAgent(t *testing.T) {
+	for kind, flags := range map[string][]string{"ads": nil, "delta": {"--delta"}} {
+		t.Run(kind, func(t *testing.T) {
+			f := startFleet(t, 0)
+			publish(t, f, "./e2e/filters/stamp", "./filters/headers")
+			b := startBare(t, f, "bare", f.Upstream(), flags...)
+			n := awaitNode(t, f, "bare", "to connect", func(n bareNode) bool { return n.Presence == "connected" })
+			version, err := envoy.Binary{Path: envoyBinary}.Version(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n.EnvoyVersion != version.Number.String() || n.EnvoyBuild != version.Build || n.Dialect != "ads" || n.AgentVersion != "" || n.Labels["env"] != "test" || n.Labels["cluster"] == "" {
+				t.Errorf("the node is %+v, its Envoy is %+v", n, version)
+			}
+			if a, err := fleet.Ask(t.Context(), b.Listen, stamped("")); err == nil {
+				t.Errorf("it answers before it was given a chain: %+v", a)
+			}
+
+			// It goes on waiting, longer than any timeout of the bootstrap.
+			err = fleet.WaitFor(t.Context(), "Envoy to have been up for a while", adsLimit, func(ctx context.Context) error {
+				stats, err := b.Admin.Stats(ctx, "server.uptime")
+				if err != nil {
+					return fleet.NotYetf("%v", err)
+				}
+				if up := stats.Values["server.uptime"]; up < 3 {
+					return fleet.NotYetf("it is up for %d s", up)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rollOut(t, f, "first", createRelease(t, f, "one", "stamp", `{value: "1"}`), `[{percent: 100}]`)
+			n = awaitNode(t, f, "bare", "to have loaded it", func(n bareNode) bool { return n.Ledger.State == "LOADED" && n.Serving == n.Chain && n.Chain != "" })
+			if !strings.Contains(n.Ledger.Reason, "no agent") {
+				t.Errorf("the ledger does not say what is not proved: %+v", n)
+			}
+			awaitStamp(t, b.Node, "1")
+			// Any rejection, of whatever slot, would have had it listen without a chain, and answer 500.
+			if got := b.counter(t, envoy.SlotName, "update_rejected"); got != 0 {
+				t.Errorf("Envoy rejected %d offers", got)
+			}
+
+			load := fleet.StartLoad(t.Context(), map[string]string{"bare": b.Listen}, []fleet.Visitor{stamped("1", "2")})
+			defer load.Stop()
+			second := write(t, f, "two.yaml", fmt.Sprintf(`apiVersion: waft.dev/v1
+kind: Release
+metadata: {name: two}
+spec:
+  filters:
+  - {name: stamp, module: "%s", config: {value: "2"}}
+  - {name: headers, module: "%s", config: {response: [{op: set, name: x-other, value: there}]}}
+`, moduleRef(f, "stamp"), moduleRef(f, "headers")))
+			mustRun(t, f, append([]string{"release", "create", "-f", second}, f.Server()...)...)
+			rollOut(t, f, "second", "two", `[{nodes: 1, soak: 1s}, {percent: 100}]`)
+			status, err := statusOf(t.Context(), f, "second")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(status.Nodes) != 1 || !strings.Contains(status.Nodes[0].Reason, "without an agent") {
+				t.Errorf("the rollout does not say that its node gets less: %+v", status.Nodes)
+			}
+			awaitStamp(t, b.Node, "2")
+
+			// It serves now, so a new module may be asked for by an offer that is rejected: one.
+			before := b.counter(t, envoy.PreloadSlotName, "update_rejected")
+			if before != 1 {
+				t.Errorf("Envoy rejected %d offers of a chain with one new module", before)
+			}
+			served := b.counter(t, envoy.SlotName, "config_reload")
+			startRollout(t, f, "third", createRelease(t, f, "bad", "stamp", `{value: bad, refuse: true}`), `[{nodes: 1}, {percent: 100}]`)
+			ended := awaitRollout(t, f, "third", "to be rolled back", phaseIs("RolledBack"))
+			if !strings.Contains(fmt.Sprint(ended), "Unable to create Wasm") {
+				t.Errorf("Envoy's words are nowhere: %+v", ended)
+			}
+			// Its module was there, so one offer was enough to tell; and the slot that serves never saw it. Envoy counts a rejection of one slot for both.
+			if got := b.counter(t, envoy.PreloadSlotName, "update_rejected") - before; got != 1 {
+				t.Errorf("it was offered %d times", got)
+			}
+			if got := b.counter(t, envoy.SlotName, "config_reload"); got != served {
+				t.Errorf("the serving slot took a chain meanwhile: %d, before %d", got, served)
+			}
+			awaitStamp(t, b.Node, "2")
+			load.Stop()
+			if failures := load.Failures(); len(failures) > 0 {
+				t.Errorf("requests failed meanwhile: %q", failures)
+			}
+
+			if err := b.process.Stop(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			awaitNode(t, f, "bare", "to be gone", func(n bareNode) bool { return n.Presence != "connected" })
+			b.start(t)
+			awaitNode(t, f, "bare", "to have its chain again", func(n bareNode) bool {
+				return n.Presence == "connected" && n.Ledger.State == "LOADED" && n.Serving == n.Chain
+			})
+			awaitStamp(t, b.Node, "2")
+			if got := b.counter(t, envoy.SlotName, "update_rejected"); got != 0 {
+				t.Errorf("Envoy, started anew, rejected %d offers", got)
+			}
+		})
+	}
+}
