@@ -93,7 +93,7 @@ func TestTrialGoesOnWithTheNextAgent(t *testing.T) {
 				s.mu.Lock()
 				s.reports = nil
 				s.mu.Unlock()
-				agent = run(t, config)
+				run(t, config)
 				if r := s.await(second, waftv1.ChainState_SERVING); r.GetServingHash() != second {
 					t.Errorf("report %v", r)
 				}
