@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waft-project/waft/demo/fleet"
 	"github.com/waft-project/waft/envoy"
@@ -45,6 +46,24 @@ func wantStamps(t *testing.T, n *fleet.Node, rest, canary string) {
 				t.Fatalf("%s answers %d with the stamp %q (x-canary: %v), want %q; %v", n.ID, status, stamp, with, want, err)
 			}
 		}
+	}
+}
+
+// awaitCohort waits until a node answers a request of the cohort with a stamp.
+func awaitCohort(t *testing.T, n *fleet.Node, want string) {
+	t.Helper()
+	err := fleet.WaitFor(t.Context(), n.ID+" to answer the cohort", time.Minute, func(ctx context.Context) error {
+		stamp, _, err := askCohort(ctx, n, true)
+		if err != nil {
+			return fleet.NotYetf("%v", err)
+		}
+		if stamp != want {
+			return fleet.NotYetf("the stamp is %q", stamp)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -169,6 +188,8 @@ func TestCohortIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitStamp(t, n, "old")
+	// Envoy starts on the chain before, where this one was still on trial, and takes it from there.
+	awaitCohort(t, n, "new")
 	wantStamps(t, n, "old", "new")
 	if err := f.StartServe(t.Context()); err != nil {
 		t.Fatal(err)

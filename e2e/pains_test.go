@@ -172,10 +172,11 @@ func (p *pains) neverOffered(t *testing.T, before map[string]fleet.Reading) {
 	}
 }
 
-// startAgain stops a node whole and starts it again. Its first answer must have the stamp: a listener that is there before its filters would
-// be seen.
+// startAgain stops a node whole, when its trial is over, and starts it again. Its first answer must have the stamp: a listener that is there before
+// its filters would be seen.
 func (p *pains) startAgain(t *testing.T, n *fleet.Node, want string) {
 	t.Helper()
+	awaitGood(t, p.f, n)
 	period := t.Name() + ": " + n.ID + " starts again"
 	p.excused[period] = n.ID
 	p.load.Enter(period)

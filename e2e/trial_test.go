@@ -1,7 +1,12 @@
 package e2e
 
 import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/waft-project/waft/demo/fleet"
 )
@@ -56,5 +61,29 @@ func TestAgentKilledOnTrialAndTheGateFails(t *testing.T) {
 	}
 	if beside.Envoy.Ended() {
 		t.Error(beside.Envoy.Failure())
+	}
+}
+
+// awaitGood waits until no chain is on trial on a node: what it starts on is what it serves.
+func awaitGood(t *testing.T, f *fleet.Fleet, n *fleet.Node) {
+	t.Helper()
+	err := fleet.WaitFor(t.Context(), n.ID+" to have nothing on trial", time.Minute, func(context.Context) error {
+		text, err := os.ReadFile(filepath.Join(f.Dir, n.ID, "state.json"))
+		if err != nil {
+			return err
+		}
+		var state struct {
+			Content struct{ Good, Trial json.RawMessage }
+		}
+		if err := json.Unmarshal(text, &state); err != nil {
+			return err
+		}
+		if state.Content.Good == nil || state.Content.Trial != nil {
+			return fleet.NotYetf("the trial is not over")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
