@@ -244,11 +244,14 @@ func registered(t *testing.T, v *visitor) map[string]bool {
 	return methods
 }
 
+// notThere are methods of others' services that a distributor says it does not have; who may not is told that first.
+var notThere = map[string]bool{"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources": true}
+
 // Every gRPC method has a row in the table, every row has a method, and everybody may do exactly what is theirs.
 func TestAccessOfEveryMethod(t *testing.T) {
 	g := startGuarded(t)
 	methods := registered(t, g.visitor(t, "viewer"))
-	for method := range access.Methods {
+	for method := range access.Methods() {
 		if _, there := methods[method]; !there {
 			t.Errorf("%s has a row and is not served", method)
 		}
@@ -257,8 +260,8 @@ func TestAccessOfEveryMethod(t *testing.T) {
 		t.Run(who, func(t *testing.T) {
 			v := g.visitor(t, who)
 			for method, streams := range methods {
-				action, there := access.Methods[method]
-				if !there {
+				action := access.OfMethod(method)
+				if action == "" {
 					t.Errorf("%s is served and has no row", method)
 				}
 				code := v.call(t, method, streams)
@@ -267,7 +270,7 @@ func TestAccessOfEveryMethod(t *testing.T) {
 				if who == nobody {
 					refusal = codes.Unauthenticated
 				}
-				if refused := code == refusal; refused == allowed || !refused && (code == codes.Unauthenticated || code == codes.PermissionDenied || code == codes.Unimplemented) {
+				if refused := code == refusal; refused == allowed || !refused && (code == codes.Unauthenticated || code == codes.PermissionDenied || code == codes.Unimplemented && !notThere[method]) {
 					t.Errorf("%s: %v, allowed is %v", method, code, allowed)
 				}
 			}
@@ -286,7 +289,7 @@ func TestAccessOfEveryRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	byName := map[string]access.Action{}
-	for method, action := range access.Methods {
+	for method, action := range access.Methods() {
 		byName[method[strings.LastIndex(method, "/")+1:]] = action
 	}
 	type request struct{ method, path string }
@@ -522,6 +525,17 @@ func TestAccessOfNodes(t *testing.T) {
 	}
 	_, err = report("two")
 	denied("another's reports", err)
+	// By xDS as well, where the node is an Envoy type that only that package knows: its wire form is what is sent here.
+	ads, err := v.conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := &emptypb.Empty{}
+	named.ProtoReflect().SetUnknown(protoreflect.RawFields("\x12\x05\x0a\x03two")) // node (2): id (1): two
+	if err := ads.SendMsg(named); err != nil {
+		t.Fatal(err)
+	}
+	denied("another's collections by xDS", ads.RecvMsg(&emptypb.Empty{}))
 	if _, text := g.visitor(t, "viewer").ask(t, http.MethodGet, "/v1/nodes", "", nil); strings.Contains(text, "two") {
 		t.Errorf("the node is known: %s", text)
 	}

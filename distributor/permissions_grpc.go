@@ -37,7 +37,7 @@ func (p *permissions) interceptors(identify func(context.Context) (access.Identi
 				return err
 			}
 			return handle(srv, &permittedStream{
-				ServerStream: stream, ctx: ctx, permissions: p, action: access.Methods[info.FullMethod], request: callOf(ctx, info.FullMethod), policy: policy,
+				ServerStream: stream, ctx: ctx, permissions: p, action: access.OfMethod(info.FullMethod), request: callOf(ctx, info.FullMethod), policy: policy,
 			})
 		}),
 	}
@@ -54,7 +54,7 @@ func callOf(ctx context.Context, method string) request {
 // enter asks whether whoever makes a call may make such a call at all, and gives the context that says who it is. What it calls itself, in the metadata,
 // does not count any more.
 func (p *permissions) enter(ctx context.Context, method string, identify func(context.Context) (access.Identity, error)) (context.Context, error) {
-	action := access.Methods[method]
+	action := access.OfMethod(method)
 	if action == access.Probe {
 		return ctx, nil
 	}

@@ -21,7 +21,7 @@ func (p *permissions) route(pattern string, next http.Handler) http.Handler {
 	if p == nil {
 		return next
 	}
-	of := access.Routes[pattern]
+	of := access.OfRoute(pattern)
 	if of == access.Probe {
 		return next
 	}

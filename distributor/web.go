@@ -25,7 +25,7 @@ type web struct {
 	certificate bool
 }
 
-// route is a pattern of http.ServeMux, and what serves it. Each has a row in access.Routes.
+// route is a pattern of http.ServeMux, and what serves it. Each has a row in the table of package access.
 type route struct {
 	pattern string
 	handler http.Handler

@@ -38,6 +38,7 @@ spec:
   - {name: on-call, subjects: [{certificate: "cn:olga"}], roles: [operator], layers: ["emergency/*"]}
   - {name: doors, subjects: [{certificate: "cn:olga"}], roles: [approver], layers: [emergency/authz]}
   - {name: nodes, subjects: [{certificate: "spiffe://example.org/node/{node}"}, {certificate: "cn:node-{node}"}], roles: [node]}
+  - {name: istio, subjects: [{certificate: "spiffe://cluster.local/ns/istio-system/sa/istiod"}], roles: [node], nodes: ["sidecar~*~istiod-*.istio-system~*"]}
 `
 
 func parsed(t *testing.T, text string) *access.Policy {
@@ -121,6 +122,10 @@ func TestDecide(t *testing.T) {
 		{"spiffe://example.org/node/a/edge-1", access.Connect, node("edge-1"), false},
 		{"cn:node-7", access.Connect, node("7"), true},
 		{"cn:node-7", access.Connect, node("node-7"), false},
+		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, node("sidecar~10.0.0.7~istiod-5f.istio-system~cluster.local"), true},
+		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, node("sidecar~10.0.0.7~istiod-5f.other~cluster.local"), false},
+		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, node("edge-1"), false},
+		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, none, false},
 		{ann, access.Connect, node("ann"), false},
 		{ann, access.Action("fly"), none, false},
 		{ann, access.ByMethod, none, false},
@@ -222,6 +227,7 @@ func TestOfCertificate(t *testing.T) {
 		"two SPIFFE ids":           {x509.Certificate{URIs: uri("spiffe://example.org/node/a", "spiffe://example.org/node/b")}, nil},
 		"a SPIFFE id and a URI":    {x509.Certificate{URIs: uri("https://example.org", "SPIFFE://example.org/node/a")}, nil},
 		"no name":                  {x509.Certificate{}, nil},
+		"a name that is too long":  {x509.Certificate{Subject: pkix.Name{CommonName: strings.Repeat("a", 254)}}, nil},
 		"a common name that poses": {x509.Certificate{Subject: pkix.Name{CommonName: "spiffe://example.org/node/a"}}, []string{"cn:spiffe://example.org/node/a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -271,15 +277,17 @@ func TestParseRefuses(t *testing.T) {
 			"spec.bindings[1].name: line 7: b stands on line 6 already"},
 		"an issuer without audience": {head + "  issuers: [{name: corp, url: 'https://i.example'}]\n  bindings: [{name: b, subjects: [{issuer: corp, user: a}], roles: [viewer]}]\n",
 			"spec.issuers[0].audience: line 5"},
-		"an issuer without TLS": {head + "  issuers: [{name: corp, url: 'http://i.example', audience: waft}]\n  bindings: []\n", "spec.issuers[0].url: line 5"},
-		"keys without TLS":      {head + "  issuers: [{name: corp, url: 'https://i.example', audience: waft, jwks: 'http://i.example'}]\n  bindings: []\n", "spec.issuers[0].jwks: line 5"},
-		"an issuer twice":       {head + "  issuers:\n  - &i {name: corp, url: 'https://i.example', audience: waft}\n  - *i\n  bindings: []\n", "spec.issuers[1].name"},
+		"an issuer without TLS": {head + "  issuers: [{name: corp, url: 'http://i.example', audience: waft}]\n  bindings: [{name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}]\n", "spec.issuers[0].url: line 5"},
+		"keys without TLS":      {head + "  issuers: [{name: corp, url: 'https://i.example', audience: waft, jwks: 'http://i.example'}]\n  bindings: [{name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}]\n", "spec.issuers[0].jwks: line 5"},
+		"an issuer twice":       {head + "  issuers:\n  - &i {name: corp, url: 'https://i.example', audience: waft}\n  - *i\n  bindings: [{name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}]\n", "spec.issuers[1].name"},
 		"an unknown issuer":     {binding(`subjects: [{issuer: corp, user: a}], roles: [viewer]`), `spec.bindings[0].subjects[0].issuer: line 6: there is no issuer "corp"`},
 		"a user of no issuer":   {binding(`subjects: [{user: a}], roles: [viewer]`), "spec.bindings[0].subjects[0].issuer: line 6: is missing"},
 		"a user and a group":    {issued(`{issuer: corp, user: a, group: b}`), "a user or a group"},
 		"nobody of an issuer":   {issued(`{issuer: corp}`), "a user or a group"},
 		"two kinds of subject":  {issued(`{issuer: corp, user: a, certificate: "cn:a"}`), "not of both"},
-		"a node by a token":     {strings.ReplaceAll(issued(`{issuer: corp, user: a}`), "viewer", "node"), "which node it is"},
+		"a node by a token":     {strings.ReplaceAll(issued(`{issuer: corp, user: a}`), "viewer", "node"), "no token"},
+		"any node":              {binding(`subjects: [{certificate: "cn:a"}], roles: [node], nodes: ["*"]`), "nodes[0]: line 6"},
+		"a viewer's nodes":      {binding(`subjects: [{certificate: "cn:a"}], roles: [viewer], nodes: [a]`), "only the role node"},
 		"too much":              {strings.Repeat("#", access.MaxPolicyBytes+1), "over the limit"},
 	} {
 		t.Run(name, func(t *testing.T) {

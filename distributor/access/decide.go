@@ -49,7 +49,7 @@ func (p *Policy) decide(id Identity, a Action, o *Object, now time.Time) error {
 			return nil
 		case fits:
 			elsewhere = append(elsewhere, b.reach(needed.place, node))
-		case there || needed.place == asNode:
+		case there:
 			givers = append(givers, b.name)
 		}
 	}
@@ -139,7 +139,7 @@ func (b binding) covers(where place, o Object, node string) bool {
 	case inRepository:
 		return slices.ContainsFunc(b.repositories, func(pattern string) bool { return repositoryFits(pattern, o.Repository) })
 	case asNode:
-		return node != "" && node == o.Node
+		return o.Node != "" && (node == o.Node || slices.ContainsFunc(b.nodes, func(pattern string) bool { return nodeFits(pattern, o.Node) }))
 	}
 	return true
 }
@@ -157,6 +157,9 @@ func (b binding) reach(where place, node string) string {
 			return "no repository"
 		}
 		return "the repositories " + strings.Join(b.repositories, ", ")
+	}
+	if node == "" {
+		return "the nodes " + strings.Join(b.nodes, ", ")
 	}
 	return "the node " + node
 }

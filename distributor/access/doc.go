@@ -2,7 +2,7 @@
 // decided.
 //
 // How a question flows: a port proves who asks (an Identity: a client's certificate) and looks up what the call is (an Action, by
-// the tables Methods and Routes). Policy.Admits says whether whoever asks may do such a thing anywhere at all; once it is known what it is about (an
+// the tables of methods and routes). Policy.Admits says whether whoever asks may do such a thing anywhere at all; once it is known what it is about (an
 // Object: a layer, a repository, a node), Policy.Decide says whether there. The policy is a file that people write (Parse, File).
 //
 // What always holds:

@@ -3,6 +3,7 @@ package access
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -39,6 +40,9 @@ const (
 	prefixDNS = "dns:"
 )
 
+// maxName bounds the name of an Identity, in bytes: it stands in the audit log, which takes no longer one.
+const maxName = 256
+
 // Errors of OfCertificate.
 var (
 	errSeveralURIs = errors.New("the certificate has a SPIFFE id and other URIs beside it; an X.509 SVID has exactly one URI (X509-SVID, section 2)")
@@ -69,5 +73,8 @@ func OfCertificate(c *x509.Certificate) (Identity, error) {
 		return Identity{}, errNoName
 	}
 	id.Name = id.Certificate[0]
+	if len(id.Name) > maxName {
+		return Identity{}, fmt.Errorf("the first name in the certificate has %d bytes, and the limit is %d", len(id.Name), maxName)
+	}
 	return id, nil
 }

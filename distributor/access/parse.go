@@ -43,6 +43,7 @@ type documentBinding struct {
 	Roles        []text            `yaml:"roles"`
 	Layers       []text            `yaml:"layers"`
 	Repositories []text            `yaml:"repositories"`
+	Nodes        []text            `yaml:"nodes"`
 }
 
 type documentSubject struct {
@@ -226,11 +227,11 @@ func (d documentSubject) read(field string, issuers []Issuer) (subject, error) {
 
 // read checks a binding, and refuses one that would give nothing: its author meant something else.
 func (d documentBinding) read(field string, issuers []Issuer) (binding, error) {
-	b := binding{name: d.Name.value, layers: values(d.Layers), repositories: values(d.Repositories)}
+	b := binding{name: d.Name.value, layers: values(d.Layers), repositories: values(d.Repositories), nodes: values(d.Nodes)}
 	if err := checkName(d.Name, field+".name"); err != nil {
 		return b, err
 	}
-	for list, n := range map[string]int{"subjects": len(d.Subjects), "roles": len(d.Roles), "layers": len(d.Layers), "repositories": len(d.Repositories)} {
+	for list, n := range map[string]int{"subjects": len(d.Subjects), "roles": len(d.Roles), "layers": len(d.Layers), "repositories": len(d.Repositories), "nodes": len(d.Nodes)} {
 		if n > MaxEntries {
 			return b, at(d.Name, field+"."+list, "split the binding", "%d entries, over the limit of %d", n, MaxEntries)
 		}
@@ -259,6 +260,11 @@ func (d documentBinding) read(field string, issuers []Issuer) (binding, error) {
 			return b, at(r, fmt.Sprintf("%s.repositories[%d]", field, i), "", "%.255q: %v", r.value, err)
 		}
 	}
+	for i, n := range d.Nodes {
+		if err := checkNodePattern(n.value); err != nil {
+			return b, at(n, fmt.Sprintf("%s.nodes[%d]", field, i), "write an id, with * for parts of it", "%.253q: %v", n.value, err)
+		}
+	}
 	return b, d.consistent(field, b)
 }
 
@@ -275,8 +281,12 @@ func (d documentBinding) consistent(field string, b binding) error {
 		return at(d.Roles[0], field+".roles", "give people and programs a binding of their own", "a node has the role node and no other by the same binding")
 	case has(Node) && (len(b.layers) > 0 || len(b.repositories) > 0):
 		return at(d.Name, field, "leave out layers and repositories", "a node writes to no layer and to no repository")
-	case has(Node) && slices.ContainsFunc(b.subjects, func(s subject) bool { return !s.certificate.captures }):
-		return at(d.Name, field+".subjects", "write {node} where its id stands, such as spiffe://example.org/node/{node}", "the name of a node's certificate must say which node it is")
+	case !has(Node) && len(b.nodes) > 0:
+		return at(d.Nodes[0], field+".nodes", "leave them out", "only the role node is about nodes")
+	case has(Node) && slices.ContainsFunc(b.subjects, func(s subject) bool { return s.issuer != "" }):
+		return at(d.Name, field+".subjects", "name certificates", "no token makes anybody a node")
+	case has(Node) && len(b.nodes) == 0 && slices.ContainsFunc(b.subjects, func(s subject) bool { return !s.certificate.captures }):
+		return at(d.Name, field+".subjects", "write {node} where its id stands, such as spiffe://example.org/node/{node}, or name the ids in nodes", "the name of a node's certificate must say which node it is")
 	case !has(Node) && slices.ContainsFunc(b.subjects, captures):
 		return at(d.Name, field+".subjects", "write * instead", "{node} is for the role node")
 	case has(Operator, Approver) && len(b.layers) == 0:

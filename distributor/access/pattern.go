@@ -15,13 +15,12 @@ const capture = "{node}"
 // certificatePattern matches the name that a certificate proves. * is any part of one segment (of a URI's path; of a host's name, a label), and {node} is a
 // whole segment, or the part of it between other characters, which is the id of the node.
 type certificatePattern struct {
-	text     string
 	expr     *regexp.Regexp
 	captures bool
 }
 
 func parseCertificatePattern(text string) (certificatePattern, error) {
-	p := certificatePattern{text: text}
+	p := certificatePattern{}
 	scheme, rest, uri := strings.Cut(text, "://")
 	part := `[^/]+`
 	switch {
@@ -100,6 +99,20 @@ func layerFits(pattern string, layer model.Layer) bool {
 		return strings.HasPrefix(string(layer), kind)
 	}
 	return string(layer) == pattern
+}
+
+// checkNodePattern says why a pattern of node ids cannot be meant. * is any part of an id, but for slashes.
+func checkNodePattern(pattern string) error {
+	if strings.Trim(pattern, "*") == "" {
+		return errors.New("it would be any node")
+	}
+	_, err := path.Match(pattern, "")
+	return err
+}
+
+func nodeFits(pattern, id string) bool {
+	ok, _ := path.Match(pattern, id) // checked when the policy was read
+	return ok
 }
 
 // Patterns of repositories: * is any part of one segment, and ** at the end one segment or more.

@@ -49,6 +49,8 @@ type binding struct {
 	roles        []Role
 	layers       []string
 	repositories []string
+	// nodes are patterns of the ids that whoever it is about may have, beside that in its name.
+	nodes []string
 }
 
 // Object is what an action is about. The zero value is nothing in particular.

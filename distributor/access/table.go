@@ -1,10 +1,24 @@
 package access
 
-// Methods is what each gRPC method is, by its full name. One that is not here is allowed to nobody.
+import "maps"
+
+// OfMethod is what a gRPC method is, by its full name: empty, and allowed to nobody, for one without a row.
+func OfMethod(name string) Action { return methods[name] }
+
+// Methods are the rows of all gRPC methods.
+func Methods() map[string]Action { return maps.Clone(methods) }
+
+// OfRoute is what a route of the HTTP port is, by its pattern: empty, and allowed to nobody, for one without a row.
+func OfRoute(pattern string) Action { return routes[pattern] }
+
+// Routes are the rows of all routes.
+func Routes() map[string]Action { return maps.Clone(routes) }
+
+// methods is what each gRPC method is. It does not change.
 //
 // Methods that are about a layer are looked at twice: at the port, where whoever may do such a thing nowhere is turned away, and in the service, once
 // it knows the layer.
-var Methods = map[string]Action{
+var methods = map[string]Action{
 	"/waft.v1.ReleaseService/CreateRelease": CreateRelease,
 	"/waft.v1.ReleaseService/GetRelease":    Read,
 	"/waft.v1.ReleaseService/ListReleases":  Read,
@@ -47,8 +61,8 @@ var Methods = map[string]Action{
 	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Read,
 }
 
-// Routes is what each route of the HTTP port is, in the form of http.ServeMux. One that is not here is allowed to nobody.
-var Routes = map[string]Action{
+// routes is what each route of the HTTP port is, in the form of http.ServeMux. It does not change.
+var routes = map[string]Action{
 	"/healthz":      Probe,
 	"/readyz":       Probe,
 	"/{$}":          Read,

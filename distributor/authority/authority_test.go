@@ -66,7 +66,8 @@ func TestCertificates(t *testing.T) {
 		{server, x509.ExtKeyUsageServerAuth, "waft.example", true},
 		{server, x509.ExtKeyUsageServerAuth, "127.0.0.1", true},
 		{server, x509.ExtKeyUsageServerAuth, "other.example", false},
-		{server, x509.ExtKeyUsageClientAuth, "", false},
+		{server, x509.ExtKeyUsageClientAuth, "", true}, // to sinks that it dials
+		{server, x509.ExtKeyUsageCodeSigning, "", false},
 		{person, x509.ExtKeyUsageClientAuth, "", true},
 		{person, x509.ExtKeyUsageServerAuth, "", false},
 		{node, x509.ExtKeyUsageClientAuth, "", true},

@@ -21,8 +21,8 @@ const (
 	MaxTokenBytes = 16 << 10
 	// Leeway is how far the clocks of the issuer and of this machine may be apart.
 	Leeway = time.Minute
-	// maxUserBytes bounds the name of a user, and maxGroups their groups.
-	maxUserBytes = 200
+	// maxUserBytes bounds the name of a user, which with its issuer's stands in the audit log, and maxGroups their groups.
+	maxUserBytes = 192
 	maxGroups    = 1000
 )
 
