@@ -14,6 +14,7 @@ import (
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/xds"
+	"github.com/waft-project/waft/distributor/xds/istio"
 )
 
 // interceptors ask about each call of a gRPC server; identify says who makes it. They stand behind those of api.ServerOptions, which turn errors into
@@ -112,6 +113,9 @@ func nodeNamed(m any) string {
 		return m.GetHello().GetNode()
 	case *mcpv1.RequestResources:
 		return m.GetSinkNode().GetId()
+	}
+	if node := istio.PermittedAs(m); node != "" {
+		return node
 	}
 	return xds.NodeNamed(m)
 }

@@ -47,9 +47,8 @@ var methods = map[string]Action{
 	"/waft.v1.AuditService/ListAudit":    Read,
 	"/waft.v1.VersionService/GetVersion": Read,
 
-	"/waft.v1.ReportService/Report":                              Connect,
-	"/istio.mcp.v1alpha1.ResourceSource/EstablishResourceStream": Connect,
-
+	"/waft.v1.ReportService/Report":                                                    Connect,
+	"/istio.mcp.v1alpha1.ResourceSource/EstablishResourceStream":                       Connect,
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources": Connect,
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources":  Connect,
 

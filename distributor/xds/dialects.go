@@ -52,10 +52,15 @@ func (d *Dialects) StreamAggregatedResources(g sotwStream) error {
 		}
 	}
 	begun := &begunStream{sotwStream: g, first: first}
-	if kind := first.GetTypeUrl(); kind == "" || strings.HasPrefix(kind, envoyTypes) {
+	if ofEnvoy(first) {
 		return d.envoy.StreamAggregatedResources(begun)
 	}
 	return d.other.StreamAggregatedResources(begun)
+}
+
+// ofEnvoy says whether a request asks for a resource of Envoy's.
+func ofEnvoy(r *discoveryv3.DiscoveryRequest) bool {
+	return r.GetTypeUrl() == "" || strings.HasPrefix(r.GetTypeUrl(), envoyTypes)
 }
 
 // envoyTypes is how the type URLs of Envoy's resources begin.

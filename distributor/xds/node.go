@@ -57,11 +57,13 @@ func buildOf(number envoy.Number, metadata *structpb.Struct) string {
 	return fmt.Sprintf("%s/%s/%s/%s/%s", part("revision.sha"), number, part("revision.status"), part("build.type"), part("ssl.version"))
 }
 
-// NodeNamed is the node that a request of the protocol says it comes from; empty for one that does not say, and for what is no such request.
+// NodeNamed is the node that a request of an Envoy says it comes from; empty for one that does not say, and for what is no such request.
 func NodeNamed(message any) string {
 	switch m := message.(type) {
 	case *discoveryv3.DiscoveryRequest:
-		return m.GetNode().GetId()
+		if ofEnvoy(m) {
+			return m.GetNode().GetId()
+		}
 	case *discoveryv3.DeltaDiscoveryRequest:
 		return m.GetNode().GetId()
 	}

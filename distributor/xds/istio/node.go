@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -42,4 +43,19 @@ func identify(n *corev3.Node) (identity, error) {
 		who.labels["revision"] = revision
 	}
 	return who, nil
+}
+
+// PermittedAs is the node as which an access policy permits the client that sends a message of this dialect: istio.NAMESPACE, for every
+// pod of the control plane there, since their own ids change with each start and no certificate could hold them. It is empty for other messages,
+// Envoy's among them, and for one that does not say who sends it.
+func PermittedAs(message any) string {
+	req, ok := message.(*discoveryv3.DiscoveryRequest)
+	if !ok || req.GetNode() == nil || checkKind(req.GetTypeUrl()) != nil {
+		return ""
+	}
+	who, err := identify(req.GetNode())
+	if err != nil {
+		return "" // the server ends the stream of such a client
+	}
+	return "istio." + who.namespace
 }
