@@ -31,7 +31,12 @@ func TestSchedule(t *testing.T) {
 	}
 	dir := t.TempDir()
 	programs := Programs{Envoy: binary.Path, Root: root}
-	if programs.Waft, err = Build(t.Context(), root, dir, nil); err != nil {
+	if Draw(seed).Jumps() {
+		programs.Waft, err = Build(t.Context(), root, dir, nil)
+	} else {
+		programs.Waft, err = BuildPlain(t.Context(), root, dir)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := Prepare(t.Context(), dir, &programs); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,8 +74,34 @@ func init() {
 )
 
 // Build builds waft with a clock that jumps into dir, and returns where. Replace are files of the checkout, by their paths, that are built as the
-// texts say instead; nil: none.
+// texts say instead; nil: none. It builds nearly all of Go's library anew, which takes minutes the first time.
 func Build(ctx context.Context, root, dir string, replace map[string]string) (string, error) {
+	file, err := clockOverlay(ctx, root, dir, replace)
+	if err != nil {
+		return "", err
+	}
+	waft, err := build(ctx, root, dir, "-overlay", file)
+	if err != nil {
+		return "", fmt.Errorf("build waft with a clock that jumps: %w", err)
+	}
+	return waft, nil
+}
+
+// BuildPlain builds waft as it is, for schedules in which no clock jumps.
+func BuildPlain(ctx context.Context, root, dir string) (string, error) { return build(ctx, root, dir) }
+
+func build(ctx context.Context, root, dir string, flags ...string) (string, error) {
+	waft := filepath.Join(dir, "waft")
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, flags, []string{"-o", waft, "./cmd/waft"})...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return waft, nil
+}
+
+// clockOverlay writes, into dir, what is laid over the sources, and returns the file that says so to go build.
+func clockOverlay(ctx context.Context, root, dir string, replace map[string]string) (string, error) {
 	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask go for its sources: %w", err)
@@ -108,16 +135,7 @@ func Build(ctx context.Context, root, dir string, replace map[string]string) (st
 		return "", err
 	}
 	file := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		return "", err
-	}
-	waft := filepath.Join(dir, "waft")
-	build := exec.CommandContext(ctx, "go", "build", "-overlay", file, "-o", waft, "./cmd/waft")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build waft with a clock that jumps: %w\n%s", err, out)
-	}
-	return waft, nil
+	return file, os.WriteFile(file, text, 0o600)
 }
 
 // clock is that of one waft, which keeps it when it is started again. One fault at a time may use it.

@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -126,6 +127,11 @@ const (
 	// modules is how many there are to choose from.
 	modules = 2
 )
+
+// Jumps says whether a clock jumps in it.
+func (s Schedule) Jumps() bool {
+	return slices.ContainsFunc(s.Faults, func(f Fault) bool { return f.Kind == Jump })
+}
 
 // Draw makes the schedule of a seed.
 func Draw(seed uint64) Schedule {
