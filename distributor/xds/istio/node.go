@@ -26,7 +26,7 @@ func identify(n *corev3.Node) (identity, error) {
 	fields := n.GetMetadata().GetFields()
 	if got := fields["GENERATOR"].GetStringValue(); got != generatorAPI {
 		return identity{}, status.Errorf(codes.InvalidArgument,
-			"node.metadata.GENERATOR is %.64q; this port serves Istio's control plane, which says %q; an Envoy needs waft agent beside it", got, generatorAPI)
+			"node.metadata.GENERATOR is %.64q; this port serves Istio's control plane, which says %q; an Envoy asks for Envoy's types first", got, generatorAPI)
 	}
 	parts := strings.Split(n.GetId(), "~")
 	if len(parts) != 4 {

@@ -180,7 +180,7 @@ func (n *streamOfNode) request(ctx context.Context, req *discoveryv3.DiscoveryRe
 // checkKind takes GROUP/VERSION/KIND, as Istio names kinds of resources.
 func checkKind(kind string) error {
 	if strings.HasPrefix(kind, "type.googleapis.com/") {
-		return status.Errorf(codes.InvalidArgument, "%.253q is Envoy's; an Envoy needs waft agent beside it", kind)
+		return status.Errorf(codes.InvalidArgument, "%.253q is Envoy's; what a stream asks for first says whose it is", kind)
 	}
 	if len(kind) > MaxTypeBytes || strings.Count(kind, "/") != 2 {
 		return status.Errorf(codes.InvalidArgument, "%.253q is not GROUP/VERSION/KIND", kind)

@@ -335,7 +335,7 @@ func TestWhatEndsAStream(t *testing.T) {
 		request *discoveryv3.DiscoveryRequest
 		says    string
 	}{
-		"an Envoy":        {&discoveryv3.DiscoveryRequest{Node: node("edge-1", ""), TypeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster"}, "an Envoy needs waft agent"},
+		"an Envoy":        {&discoveryv3.DiscoveryRequest{Node: node("edge-1", ""), TypeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster"}, "an Envoy asks"},
 		"no node":         {&discoveryv3.DiscoveryRequest{TypeUrl: meshConfig}, "node.metadata.GENERATOR"},
 		"another id":      {&discoveryv3.DiscoveryRequest{Node: node("edge-1", "api"), TypeUrl: meshConfig}, "TYPE~IP~POD.NAMESPACE~DOMAIN"},
 		"no namespace":    {&discoveryv3.DiscoveryRequest{Node: node("a~b~c~d", "api"), TypeUrl: meshConfig}, "names no namespace"},
