@@ -536,6 +536,18 @@ func TestAccessOfNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	denied("another's collections by xDS", ads.RecvMsg(&emptypb.Empty{}))
+	// What names nobody by the rules of its dialect gets no further either: no session begins.
+	ads, err = v.conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named.ProtoReflect().SetUnknown(protoreflect.RawFields("\x12\x05\x0a\x03two\x22\x07unknown")) // and type_url (4)
+	if err := ads.SendMsg(named); err != nil {
+		t.Fatal(err)
+	}
+	if err := ads.RecvMsg(&emptypb.Empty{}); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "can be permitted") {
+		t.Errorf("a kind that no dialect has: %v", err)
+	}
 	if _, text := g.visitor(t, "viewer").ask(t, http.MethodGet, "/v1/nodes", "", nil); strings.Contains(text, "two") {
 		t.Errorf("the node is known: %s", text)
 	}

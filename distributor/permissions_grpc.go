@@ -13,6 +13,7 @@ import (
 	"github.com/waft-project/waft/distributor/api"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/xds"
 	"github.com/waft-project/waft/distributor/xds/istio"
 )
@@ -95,7 +96,21 @@ func (s *permittedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return s.again(nodeNamed(m))
+	node := nodeNamed(m)
+	if err := s.again(node); err != nil {
+		return err
+	}
+	if s.action == access.Connect && node == "" && !s.named() {
+		return model.Invalidf("", "node", "name it in the first message", "whose stream this is, is not said, or not in a way that can be permitted")
+	}
+	return nil
+}
+
+// named says whether it is known which node the stream is of.
+func (s *permittedStream) named() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.node != ""
 }
 
 // SendMsg is grpc.ServerStream's.
