@@ -38,7 +38,7 @@ spec:
   - {name: on-call, subjects: [{certificate: "cn:olga"}], roles: [operator], layers: ["emergency/*"]}
   - {name: doors, subjects: [{certificate: "cn:olga"}], roles: [approver], layers: [emergency/authz]}
   - {name: nodes, subjects: [{certificate: "spiffe://example.org/node/{node}"}, {certificate: "cn:node-{node}"}], roles: [node]}
-  - {name: istio, subjects: [{certificate: "spiffe://cluster.local/ns/istio-system/sa/istiod"}], roles: [node], nodes: ["sidecar~*~istiod-*.istio-system~*"]}
+  - {name: istio, subjects: [{certificate: "spiffe://cluster.local/ns/istio-system/sa/istiod"}], roles: [node], nodes: ["istio.istio-*"]}
 `
 
 func parsed(t *testing.T, text string) *access.Policy {
@@ -122,8 +122,8 @@ func TestDecide(t *testing.T) {
 		{"spiffe://example.org/node/a/edge-1", access.Connect, node("edge-1"), false},
 		{"cn:node-7", access.Connect, node("7"), true},
 		{"cn:node-7", access.Connect, node("node-7"), false},
-		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, node("sidecar~10.0.0.7~istiod-5f.istio-system~cluster.local"), true},
-		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, node("sidecar~10.0.0.7~istiod-5f.other~cluster.local"), false},
+		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, node("istio.istio-system"), true},
+		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, node("istio.other"), false},
 		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, node("edge-1"), false},
 		{"spiffe://cluster.local/ns/istio-system/sa/istiod", access.Connect, none, false},
 		{ann, access.Connect, node("ann"), false},
