@@ -11,8 +11,8 @@ import (
 
 func main() {}
 
-// Flavour is set at link time, so that one source gives modules with different bytes.
-var Flavour = "plain"
+// flavour is replaced in the module, so that one source gives modules with different bytes: envoytest.BuildGuest.
+var flavour = "flavour=plain"
 
 func init() { proxywasm.SetVMContext(&vm{}) }
 
@@ -93,7 +93,7 @@ func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 
 func (s *stream) OnHttpResponseHeaders(int, bool) types.Action {
 	name := "x-" + os.Getenv("WAFT_FILTER")
-	for key, value := range map[string]string{name: s.plugin.config, name + "-flavour": Flavour, name + "-policy": os.Getenv("WAFT_FAILURE_POLICY")} {
+	for key, value := range map[string]string{name: s.plugin.config, name + "-flavour": strings.TrimPrefix(flavour, "flavour="), name + "-policy": os.Getenv("WAFT_FAILURE_POLICY")} {
 		if err := proxywasm.AddHttpResponseHeader(key, value); err != nil {
 			proxywasm.LogCritical(err.Error())
 		}
