@@ -75,8 +75,8 @@ var rules = []rule{
 	{why: "2: registry stands alone as a library", about: folder("registry"), allowed: only(true, "registry")},
 	{why: "3: model imports the standard library only", about: folder("distributor/model"), allowed: only(false, "distributor/model")},
 	{
-		why: "3: rollout, delivery, access and store import model and nothing else of the project",
-		about: folder("distributor/rollout", "distributor/delivery", "distributor/access", "distributor/store$"),
+		why:     "3: rollout, delivery, access and store import model and nothing else of the project",
+		about:   folder("distributor/rollout", "distributor/delivery", "distributor/access", "distributor/store$"),
 		allowed: only(true, "distributor/model"),
 	},
 	{
