@@ -3,6 +3,7 @@ package distributor
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/waft-project/waft/distributor/access"
@@ -60,17 +61,27 @@ func (p *permissions) decide(id access.Identity, a access.Action, o access.Objec
 	return p.logged(id, a, r, p.file.Policy().Decide(id, a, o, time.Now()))
 }
 
-// logged writes down who was refused what. Requests that would have changed something are worth a warning; the others are not, since anybody can make as many as
-// they like. Neither goes into the audit log, which is for what has happened: what is refused must not fill the store.
+// maxLoggedCall bounds what is logged of a call, in bytes: a path may be as long as headers may be.
+const maxLoggedCall = 256
+
+// logged writes down who was refused what. Requests that would have changed something are worth a warning; the others are not, and nor are those of strangers, since
+// anybody can make as many as they like. Neither goes into the audit log, which is for what has happened: what is refused must not fill the store.
 func (p *permissions) logged(id access.Identity, a access.Action, r request, err error) error {
 	if err != nil {
 		level := slog.LevelDebug
-		if a.Writes() {
+		if a.Writes() && id.Known() {
 			level = slog.LevelWarn
 		}
-		p.log.Log(context.Background(), level, "denied", "who", id.Name, "action", string(a), "call", r.call, "from", r.from, "reason", err.Error())
+		p.log.Log(context.Background(), level, "denied", "who", id.Name, "action", string(a), "call", clipped(r.call), "from", r.from, "reason", err.Error())
 	}
 	return err
+}
+
+func clipped(call string) string {
+	if len(call) <= maxLoggedCall {
+		return call
+	}
+	return strings.ToValidUTF8(call[:maxLoggedCall], "") + "…"
 }
 
 // verbs is what each thing that the service asks about is.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	registryapi "github.com/distribution/distribution/v3/registry/api/v2"
 	"github.com/gorilla/mux"
@@ -14,6 +15,7 @@ import (
 	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/distributor/api"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
 )
 
 // route asks about each request of a route, by its pattern, before next serves it.
@@ -31,6 +33,9 @@ func (p *permissions) route(pattern string, next http.Handler) http.Handler {
 		action, object := of, access.Object{}
 		switch of {
 		case access.ByMethod:
+			if err == nil && !id.Known() {
+				err = p.file.Policy().Admits(id, access.Read, time.Now()) // nothing there is for strangers, and their bodies are not read
+			}
 			if err == nil {
 				// The server inside decides, since it knows what the route becomes, and answers in the words of the API.
 				r, done := p.tickets.issue(r, id)
@@ -50,6 +55,10 @@ func (p *permissions) route(pattern string, next http.Handler) http.Handler {
 		if err != nil {
 			refuse(rw, r, err)
 			return
+		}
+		if node := r.Header.Get(envoy.NodeHeader); node != "" && p.file.Policy().Decide(id, access.Connect, access.Object{Node: node}, time.Now()) != nil {
+			r = r.Clone(r.Context()) // the module is served, and nobody is told that this node has it
+			r.Header.Del(envoy.NodeHeader)
 		}
 		next.ServeHTTP(rw, r)
 	})

@@ -1,10 +1,17 @@
 package distributor
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +20,7 @@ import (
 	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/envoy"
 )
 
 // Every route of the HTTP port has a row in the table, and everything that the service asks about is an action.
@@ -61,5 +69,58 @@ func TestStreamsEndWithTheirProof(t *testing.T) {
 		if err := s.again(""); !errors.Is(err, want) {
 			t.Errorf("until %v: %v", expires, err)
 		}
+	}
+}
+
+// Only a node says of itself that it is sent a module: what another says is served, and told to nobody.
+func TestNodeHeaderIsTheNodesOwn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "access.yaml")
+	if err := os.WriteFile(file, []byte(developmentPolicy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	policy, err := access.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPermissions(policy, slog.New(slog.DiscardHandler))
+	var said []string
+	handler := p.route("/v2/", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { said = append(said, r.Header.Get(envoy.NodeHeader)) }))
+	certificate := &x509.Certificate{URIs: []*url.URL{{Scheme: "spiffe", Host: "waft.localhost", Path: "/node/a"}}, NotAfter: time.Now().Add(time.Hour)}
+	for _, node := range []string{"a", "b", ""} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v2/waft/modules/blobs/sha256:00", nil)
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}, VerifiedChains: [][]*x509.Certificate{{certificate}}}
+		r.Header.Set(envoy.NodeHeader, node)
+		w := httptest.NewRecorder()
+		if handler.ServeHTTP(w, r); w.Code != http.StatusOK {
+			t.Fatalf("%s: %d %s", node, w.Code, w.Body)
+		}
+	}
+	if !slices.Equal(said, []string{"a", "", ""}) {
+		t.Errorf("the nodes are %q", said)
+	}
+}
+
+// Who has proved nothing is told so before anything of a request's body is read.
+func TestStrangersAreNotRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "access.yaml")
+	if err := os.WriteFile(file, []byte(developmentPolicy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	policy, err := access.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	p := newPermissions(policy, slog.New(slog.NewTextHandler(&log, nil)))
+	handler := p.route("/v1/", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a stranger's request came through") }))
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/releases", strings.NewReader("{")))
+	if w.Code != http.StatusUnauthorized {
+		t.Errorf("answered with %d %s", w.Code, w.Body)
+	}
+	// Nor do they fill the log; and who may not, not with more than a line.
+	_ = p.decide(access.Identity{Name: "cn:vera", Certificate: []string{"cn:vera"}}, access.Push, access.Object{Repository: "a"}, request{call: strings.Repeat("a", 60<<10)})
+	if lines := strings.Count(log.String(), "\n"); lines != 1 || log.Len() > 4*maxLoggedCall {
+		t.Errorf("%d lines of %d bytes", lines, log.Len())
 	}
 }

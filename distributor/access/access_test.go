@@ -224,11 +224,15 @@ func TestOfCertificate(t *testing.T) {
 		"a SPIFFE id":   {x509.Certificate{URIs: uri("spiffe://example.org/node/a")}, []string{"spiffe://example.org/node/a"}},
 		"a SPIFFE id, and other names which do not count": {
 			x509.Certificate{Subject: pkix.Name{CommonName: "admin"}, DNSNames: []string{"admin.example"}, URIs: uri("spiffe://example.org/node/a")}, []string{"spiffe://example.org/node/a"}},
-		"two SPIFFE ids":           {x509.Certificate{URIs: uri("spiffe://example.org/node/a", "spiffe://example.org/node/b")}, nil},
-		"a SPIFFE id and a URI":    {x509.Certificate{URIs: uri("https://example.org", "SPIFFE://example.org/node/a")}, nil},
-		"no name":                  {x509.Certificate{}, nil},
-		"a name that is too long":  {x509.Certificate{Subject: pkix.Name{CommonName: strings.Repeat("a", 254)}}, nil},
-		"a common name that poses": {x509.Certificate{Subject: pkix.Name{CommonName: "spiffe://example.org/node/a"}}, []string{"cn:spiffe://example.org/node/a"}},
+		"two SPIFFE ids":                    {x509.Certificate{URIs: uri("spiffe://example.org/node/a", "spiffe://example.org/node/b")}, nil},
+		"a SPIFFE id and a URI":             {x509.Certificate{URIs: uri("https://example.org", "SPIFFE://example.org/node/a")}, nil},
+		"a URI that poses as a common name": {x509.Certificate{URIs: []*url.URL{{Scheme: "cn", Opaque: "ann"}}}, nil},
+		"a URI that poses as a user":        {x509.Certificate{URIs: []*url.URL{{Path: "corp/ann@example.org"}}}, nil},
+		"a SPIFFE id with a query":          {x509.Certificate{URIs: uri("spiffe://example.org/ci/x?y")}, nil},
+		"a SPIFFE id with a fragment":       {x509.Certificate{URIs: uri("spiffe://example.org/ci/x#y")}, nil},
+		"no name":                           {x509.Certificate{}, nil},
+		"a name that is too long":           {x509.Certificate{Subject: pkix.Name{CommonName: strings.Repeat("a", 254)}}, nil},
+		"a common name that poses":          {x509.Certificate{Subject: pkix.Name{CommonName: "spiffe://example.org/node/a"}}, []string{"cn:spiffe://example.org/node/a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id, err := access.OfCertificate(&tc.cert)
@@ -371,5 +375,25 @@ func TestFile(t *testing.T) {
 	}
 	if changed, err := f.Reload(); changed || err == nil {
 		t.Errorf("a file that is gone: %v, %v", changed, err)
+	}
+}
+
+// Nobody approves what they have started by another of the names that the same certificate proves.
+func TestApproverByAnyName(t *testing.T) {
+	p, err := access.Parse([]byte(`apiVersion: waft.dev/v1
+kind: AccessPolicy
+metadata: {name: p}
+spec:
+  bindings:
+  - {name: b, subjects: [{certificate: "cn:ann"}, {certificate: "dns:ann.example"}], roles: [operator, approver], layers: [global]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := access.Identity{Name: "cn:ann", Certificate: []string{"cn:ann", "dns:ann.example"}}
+	for started, may := range map[string]bool{"cn:ann": false, "dns:ann.example": false, "dns:bob.example": true} {
+		if err := p.Decide(id, access.ApproveRollout, access.Object{Layer: "global", StartedBy: started}, time.Now()); (err == nil) != may {
+			t.Errorf("started by %s: %v", started, err)
+		}
 	}
 }

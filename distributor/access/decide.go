@@ -43,7 +43,7 @@ func (p *Policy) decide(id Identity, a Action, o *Object, now time.Time) error {
 		there := o == nil && b.reaches(needed.place) || o != nil && b.covers(needed.place, *o, node)
 		switch {
 		case fits && there:
-			if a == ApproveRollout && o != nil && o.StartedBy == id.Name {
+			if a == ApproveRollout && o != nil && id.is(o.StartedBy) {
 				return &model.Error{Kind: model.ErrDenied, Object: id.Name, Message: "may not approve the rollout: it has started it, and an approval is somebody else's", Next: "ask another approver"}
 			}
 			return nil

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,11 @@ type Identity struct {
 
 // Known says whether anything is proved.
 func (i Identity) Known() bool { return i.Name != "" }
+
+// is says whether somebody of that name is this one: by any of the names that are proved.
+func (i Identity) is(name string) bool {
+	return name == i.Name || slices.Contains(i.Certificate, name)
+}
 
 // OfToken is who has shown a token of an issuer, which must be verified already. The name cannot be one of a certificate, all of which have a colon before
 // any slash.
@@ -54,6 +60,12 @@ var (
 func OfCertificate(c *x509.Certificate) (Identity, error) {
 	id := Identity{Expires: c.NotAfter}
 	for _, u := range c.URIs {
+		if u.Scheme == "" || u.Host == "" {
+			return Identity{}, fmt.Errorf("the certificate's URI %.256q has no host, and could pass for a name of another kind", u)
+		}
+		if strings.EqualFold(u.Scheme, "spiffe") && (u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil) {
+			return Identity{}, fmt.Errorf("the certificate's SPIFFE id %.256q has more than a trust domain and a path (SPIFFE ID, section 2)", u)
+		}
 		id.Certificate = append(id.Certificate, u.String())
 	}
 	for _, name := range id.Certificate {

@@ -30,6 +30,9 @@ type LedgerEntry struct {
 	Times map[ChainState]time.Time `json:"times,omitempty"`
 }
 
+// AfterNone is Node.After of a node that came before all rollouts.
+const AfterNone = -1
+
 // Node is the durable row of one node: what it is, what it is to run, and the ledger's latest word. Presence and
 // statistics are not in it; they live in the memory of whichever replica holds the node's stream.
 type Node struct {
@@ -60,8 +63,8 @@ type Node struct {
 	// Retry counts the requests to try a rejected chain again.
 	Retry     int64     `json:"retry,omitempty"`
 	FirstSeen time.Time `json:"firstSeen"`
-	// After is the Sequence of the newest rollout that there was when the node was first seen; 0: none, or the row is of a waft that did not note
-	// it. It orders what FirstSeen orders, whatever the clock does.
+	// After is the Sequence of the newest rollout that there was when the node was first seen; AfterNone: there was none; 0: the row is of a waft
+	// that did not note it. It orders what FirstSeen orders, whatever the clock does.
 	After int64 `json:"after,omitempty"`
 	// AwayFor is for how long a distributor has watched it be away, written now and then; zero for one that is there.
 	AwayFor time.Duration `json:"awayFor,omitempty"`

@@ -121,12 +121,18 @@ func (s *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 		}
 		url = told.JWKS
 	}
-	var set jose.JSONWebKeySet
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
 	if err := s.get(ctx, url, &set); err != nil {
 		return nil, err
 	}
 	var keys []jose.JSONWebKey
-	for _, k := range set.Keys {
+	for _, text := range set.Keys {
+		var k jose.JSONWebKey
+		if json.Unmarshal(text, &k) != nil {
+			continue // of a kind that is not known here (RFC 7517, section 5)
+		}
 		// A key for encryption, or one that is secret, signs nothing here.
 		if k.Use != "enc" && k.Valid() && k.IsPublic() && len(keys) < maxKeys {
 			keys = append(keys, k)

@@ -132,7 +132,8 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Token, error) {
 	if !ok || user == "" || len(user) > maxUserBytes || !printable(user) {
 		return Token{}, fmt.Errorf("%w: its claim %s names no user", ErrToken, v.issuer.UserClaim)
 	}
-	if is, told := claims["email_verified"].(bool); v.issuer.UserClaim == "email" && told && !is {
+	// Some issuers say it in a string.
+	if is, told := claims["email_verified"]; v.issuer.UserClaim == "email" && told && is != true && is != "true" {
 		return Token{}, fmt.Errorf("%w: its email is not verified", ErrToken)
 	}
 	return Token{User: user, Groups: groups(claims[v.issuer.GroupsClaim]), Expires: standard.Expiry.Time().Add(Leeway)}, nil

@@ -44,7 +44,12 @@ func newIssuer(t *testing.T) *issuer {
 			http.Error(w, "no", http.StatusInternalServerError)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: i.keys})
+		// Others than those that are known here are among them (RFC 7517, section 5).
+		keys := []any{map[string]string{"kty": "OKP", "crv": "X25519", "x": "aaaa"}, map[string]string{"kty": "AKP", "alg": "ML-DSA-44", "pub": "aaaa"}}
+		for _, k := range i.keys {
+			keys = append(keys, k)
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": keys})
 	})
 	i.Server = httptest.NewServer(mux)
 	t.Cleanup(i.Close)
@@ -133,31 +138,34 @@ func TestVerify(t *testing.T) {
 		raw  string
 		says string // empty: it counts
 	}{
-		"good":                  {sign(t, jose.ES256, key, good(nil)), ""},
-		"by another key of it":  {sign(t, jose.RS256, rs, good(nil)), ""},
-		"no key id":             {sign(t, jose.ES256, key.Key, good(nil)), ""},
-		"one audience":          {sign(t, jose.ES256, key, good(map[string]any{"aud": "waft"})), ""},
-		"expired a little":      {sign(t, jose.ES256, key, good(map[string]any{"exp": c.now.Add(-30 * time.Second).Unix()})), ""},
-		"expired":               {sign(t, jose.ES256, key, good(map[string]any{"exp": c.now.Add(-2 * time.Minute).Unix()})), "expired at"},
-		"no end":                {sign(t, jose.ES256, key, good(map[string]any{"exp": nil})), "no end"},
-		"not yet":               {sign(t, jose.ES256, key, good(map[string]any{"nbf": c.now.Add(2 * time.Minute).Unix()})), "future"},
-		"issued in the future":  {sign(t, jose.ES256, key, good(map[string]any{"iat": c.now.Add(2 * time.Minute).Unix()})), "future"},
-		"for somebody else":     {sign(t, jose.ES256, key, good(map[string]any{"aud": "other"})), "audience"},
-		"for nobody":            {sign(t, jose.ES256, key, good(map[string]any{"aud": nil})), "audience"},
-		"of another issuer":     {sign(t, jose.ES256, key, good(map[string]any{"iss": i.URL + "/"})), "issuer"},
-		"of no issuer":          {sign(t, jose.ES256, key, good(map[string]any{"iss": nil})), "issuer"},
-		"by a stranger":         {sign(t, jose.ES256, other, good(nil)), "not signed by a key"},
-		"by a stranger, no id":  {sign(t, jose.ES256, other.Key, good(nil)), "not signed by a key"},
-		"the public key's HMAC": {sign(t, jose.HS256, rsaKey.N.Bytes(), good(nil)), "no JSON Web Token"},
-		"another algorithm":     {sign(t, jose.PS256, jose.JSONWebKey{Key: rsaKey, KeyID: "one"}, good(nil)), "not signed by a key"},
-		"unsigned":              {"eyJhbGciOiJub25lIn0.e30.", "no JSON Web Token"},
-		"no token":              {"hunter2", "no JSON Web Token"},
-		"nothing":               {"", "no JSON Web Token"},
-		"too long":              {strings.Repeat("a", MaxTokenBytes+1), "more than"},
-		"no user":               {sign(t, jose.ES256, key, good(map[string]any{"email": nil})), "names no user"},
-		"a user who is a list":  {sign(t, jose.ES256, key, good(map[string]any{"email": []string{"a"}})), "names no user"},
-		"a user with a newline": {sign(t, jose.ES256, key, good(map[string]any{"email": "a\nlevel=INFO"})), "names no user"},
-		"not verified":          {sign(t, jose.ES256, key, good(map[string]any{"email_verified": false})), "not verified"},
+		"good":                      {sign(t, jose.ES256, key, good(nil)), ""},
+		"by another key of it":      {sign(t, jose.RS256, rs, good(nil)), ""},
+		"no key id":                 {sign(t, jose.ES256, key.Key, good(nil)), ""},
+		"one audience":              {sign(t, jose.ES256, key, good(map[string]any{"aud": "waft"})), ""},
+		"expired a little":          {sign(t, jose.ES256, key, good(map[string]any{"exp": c.now.Add(-30 * time.Second).Unix()})), ""},
+		"expired":                   {sign(t, jose.ES256, key, good(map[string]any{"exp": c.now.Add(-2 * time.Minute).Unix()})), "expired at"},
+		"no end":                    {sign(t, jose.ES256, key, good(map[string]any{"exp": nil})), "no end"},
+		"not yet":                   {sign(t, jose.ES256, key, good(map[string]any{"nbf": c.now.Add(2 * time.Minute).Unix()})), "future"},
+		"issued in the future":      {sign(t, jose.ES256, key, good(map[string]any{"iat": c.now.Add(2 * time.Minute).Unix()})), "future"},
+		"for somebody else":         {sign(t, jose.ES256, key, good(map[string]any{"aud": "other"})), "audience"},
+		"for nobody":                {sign(t, jose.ES256, key, good(map[string]any{"aud": nil})), "audience"},
+		"of another issuer":         {sign(t, jose.ES256, key, good(map[string]any{"iss": i.URL + "/"})), "issuer"},
+		"of no issuer":              {sign(t, jose.ES256, key, good(map[string]any{"iss": nil})), "issuer"},
+		"by a stranger":             {sign(t, jose.ES256, other, good(nil)), "not signed by a key"},
+		"by a stranger, no id":      {sign(t, jose.ES256, other.Key, good(nil)), "not signed by a key"},
+		"the public key's HMAC":     {sign(t, jose.HS256, rsaKey.N.Bytes(), good(nil)), "no JSON Web Token"},
+		"another algorithm":         {sign(t, jose.PS256, jose.JSONWebKey{Key: rsaKey, KeyID: "one"}, good(nil)), "not signed by a key"},
+		"unsigned":                  {"eyJhbGciOiJub25lIn0.e30.", "no JSON Web Token"},
+		"no token":                  {"hunter2", "no JSON Web Token"},
+		"nothing":                   {"", "no JSON Web Token"},
+		"too long":                  {strings.Repeat("a", MaxTokenBytes+1), "more than"},
+		"no user":                   {sign(t, jose.ES256, key, good(map[string]any{"email": nil})), "names no user"},
+		"a user who is a list":      {sign(t, jose.ES256, key, good(map[string]any{"email": []string{"a"}})), "names no user"},
+		"a user with a newline":     {sign(t, jose.ES256, key, good(map[string]any{"email": "a\nlevel=INFO"})), "names no user"},
+		"not verified":              {sign(t, jose.ES256, key, good(map[string]any{"email_verified": false})), "not verified"},
+		"not verified, in a string": {sign(t, jose.ES256, key, good(map[string]any{"email_verified": "false"})), "not verified"},
+		"maybe verified":            {sign(t, jose.ES256, key, good(map[string]any{"email_verified": 1})), "not verified"},
+		"verified, in a string":     {sign(t, jose.ES256, key, good(map[string]any{"email_verified": "true"})), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			token, err := v.Verify(t.Context(), tc.raw)

@@ -394,3 +394,27 @@ func TestPuttingBackForNobodyThoughTheStoreDidNotAnswer(t *testing.T) {
 	_, err = svc.EnableFilter(t.Context(), alice, service.EnableDraft{Filter: "first"})
 	wantKind(t, err, model.ErrNotFound)
 }
+
+// To take back that a guard is put back lets unauthorized requests pass again, which is more than to undo.
+func TestWhoMayNotUndoPuttingBackAGuard(t *testing.T) {
+	for exposes, refused := range map[bool]bool{true: true, false: false} {
+		s, nodes := paired(t, 2)
+		s.disable(service.DisableDraft{Filter: "first", PassUnauthorized: exposes})
+		svc, _ := s.service()
+		if _, err := svc.EnableFilter(t.Context(), alice, service.EnableDraft{Filter: "first", Waves: waves(long(one), all)}); err != nil {
+			t.Fatal(err)
+		}
+		s.reach("enable-first", model.RolloutSoaking)
+		s.stop()
+		s.config = func(c *service.Config) { c.Roles = approver{} }
+		svc = s.start()
+		s.known(nodes...)
+		_, err := svc.Undo(context.WithValue(t.Context(), mayDo{}, service.VerbUndoRollout), alice, "enable-first")
+		if refused {
+			wantKind(t, err, model.ErrDenied, "filter.expose is not for you")
+		} else if err != nil {
+			t.Error(err)
+		}
+		s.stop()
+	}
+}

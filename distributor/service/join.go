@@ -89,16 +89,16 @@ func (w *welcomer) granted(row model.Node, without ...string) map[model.Layer]ro
 // cameAfter says whether a node came after a rollout had begun: by the order of the rollouts where the row knows it, since a clock may go back
 // between the two.
 func cameAfter(row model.Node, r model.Rollout) bool {
-	if row.After > 0 {
+	if row.After != 0 {
 		return r.Sequence <= row.After
 	}
 	return !r.StartedAt.After(row.FirstSeen)
 }
 
-// newest is the Sequence of the newest rollout that there is; 0 for none. mu is held.
+// newest is the Sequence of the newest rollout that there is, which is above 0; model.AfterNone for none. mu is held.
 func (s *Service) newest() int64 {
 	if len(s.rollouts) == 0 {
-		return 0
+		return model.AfterNone
 	}
 	return s.rollouts[0].state.Sequence
 }

@@ -205,6 +205,7 @@ func (s *Service) RetryNode(ctx context.Context, actor Actor, id string) (NodeSt
 				Message: "it has not rejected the chain it is to run, so there is nothing to try again", Next: "see waft nodes show " + id}
 		}
 		n.row.Retry++
+		n.row.Ledger.Final = false // whoever learns of it only from the row, after a restart, tries again as well
 		return "chain " + n.row.Ledger.Chain, nil
 	})
 }

@@ -43,6 +43,9 @@ func (s *Service) CreateRelease(ctx context.Context, actor Actor, draft ReleaseD
 	if layer == "" {
 		layer = model.LayerGlobal
 	}
+	if err := model.ValidateName("release", "metadata.name", draft.Name); err != nil && s.roles != nil {
+		return model.Release{}, err // before it stands in a refusal, and in the log
+	}
 	if err := s.may(ctx, Act{Verb: VerbCreateRelease, Object: "release/" + draft.Name, Layer: layer}); err != nil {
 		return model.Release{}, err
 	}

@@ -28,13 +28,19 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 	}
 	s.mu.Lock()
 	e := s.find(name)
-	running, disables, filter := false, false, ""
+	running, disables, exposes, filter, layer := false, false, false, "", model.Layer("")
 	if e != nil {
-		running, disables, filter = e.running(), e.state.Disables != "", e.state.Layer.Disables()
+		running, disables, layer = e.running(), e.state.Disables != "", e.state.Layer
+		filter, exposes = layer.Disables(), s.exposes(e.state)
 	}
 	s.mu.Unlock()
 	if e == nil {
 		return model.Rollout{}, errNoRollout(name)
+	}
+	if filter != "" && running && exposes {
+		if err := s.may(ctx, Act{Verb: VerbExposeFilter, Object: "filter/" + filter, Layer: layer}); err != nil {
+			return model.Rollout{}, err
+		}
 	}
 	if filter != "" && !running {
 		if disables {
@@ -63,6 +69,16 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 	return s.start(ctx, actor, "undo", false, func(now time.Time) (model.Rollout, error) {
 		return s.undo(actor, undone, now)
 	})
+}
+
+// exposes says whether to take the rollout back lets unauthorized requests pass again: it puts a filter back that guards. mu is held.
+func (s *Service) exposes(r model.Rollout) bool {
+	for _, p := range r.Nodes {
+		if d := s.releases[p.From].Disable; d != nil && d.PassUnauthorized {
+			return true
+		}
+	}
+	return false
 }
 
 // undoWaves are the waves of an undo: one node shows that the old release still serves, then the others follow.
