@@ -377,6 +377,7 @@ func TestAccessOfTeams(t *testing.T) {
 	want("another team's", create(paul, "team/other", "base"), codes.PermissionDenied, "its bindings publishers give that")
 	want("an emergency", create(paul, "emergency/f", "base"), codes.PermissionDenied, "emergency/f")
 	want("the global layer", create(publisher, "global", "base"), codes.OK, "")
+	want("a name of the global layer", create(paul, "team/payments", "base"), codes.PermissionDenied, `the name is that of a release of the layer "global"; cn:paul may not create a release in the layer "global"`)
 
 	// A node, so that rollouts have somebody to wait for.
 	stream, err := mcpv1.NewResourceSourceClient(g.visitor(t, nodeOne).conn).EstablishResourceStream(ctx)

@@ -49,7 +49,31 @@ func (s *Service) CreateRelease(ctx context.Context, actor Actor, draft ReleaseD
 	if err := s.may(ctx, Act{Verb: VerbCreateRelease, Object: "release/" + draft.Name, Layer: layer}); err != nil {
 		return model.Release{}, err
 	}
+	if err := s.mayTakeName(ctx, draft.Name, layer); err != nil {
+		return model.Release{}, err
+	}
 	return s.createRelease(ctx, actor, draft)
+}
+
+// mayTakeName asks about a name that another layer has: a rollout that means the newest of that name would take this release for it, and
+// releases of one name are kept together.
+func (s *Service) mayTakeName(ctx context.Context, name string, layer model.Layer) error {
+	if s.roles == nil {
+		return nil
+	}
+	newest, _, err := s.store.ListReleases(ctx, name, 0, 1)
+	if err != nil || len(newest) == 0 || newest[0].Layer == layer {
+		return err
+	}
+	object := "release/" + name
+	err = s.may(ctx, Act{Verb: VerbCreateRelease, Object: object, Layer: newest[0].Layer})
+	if told, ok := errors.AsType[*model.Error](err); ok {
+		said := *told
+		said.Message = fmt.Sprintf("the name is that of a release of the layer %q; %s", newest[0].Layer, told.Message)
+		said.Next = "take another name, or " + told.Next
+		return &said
+	}
+	return err
 }
 
 // createRelease is CreateRelease for who may.
