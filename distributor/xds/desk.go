@@ -19,8 +19,10 @@ type memory struct {
 	// held is the version of the chain in the serving slot; empty: none. chain is that chain, nil where it is not known.
 	held  string
 	chain *chain
-	// has are the digests of modules in its code cache, with when that was last known.
-	has map[string]time.Time
+	// last is the chain that it accepted last in the serving slot; nil: not known. A process that starts is given it while its version is refused.
+	last *chain
+	// has are the modules in its code cache, by digest.
+	has map[string]cached
 	// refused are the versions that it rejected for good, the newest last.
 	refused []refusal
 	// retry is the directive that was followed last.
@@ -29,6 +31,12 @@ type memory struct {
 
 type refusal struct{ version, step, reason string }
 
+// cached is what is known of a module in a code cache: when that was last seen, and whether Envoy has loaded it, or was only sent it, as somebody says.
+type cached struct {
+	at     time.Time
+	loaded bool
+}
+
 // desk decides what one Envoy is sent on one stream, and what its answers mean. It does no I/O, and is told what time it is.
 //
 // A chain goes through these: its fresh filters one more at a time to the slot for loading, where Envoy has one; then all of it to the serving slot. An Envoy
@@ -36,7 +44,9 @@ type refusal struct{ version, step, reason string }
 // slot, would have it listen without a chain, and answer 500.
 //
 // Each offer to load that Envoy rejects is made again while it may have lacked a module: once for each module that it then fetches, and then after the
-// pauses of fetchDoubts or startDoubts. After that the version is refused.
+// pauses of fetchDoubts or startDoubts. After that the version is refused. At once it is refused only if Envoy has loaded all its modules before.
+//
+// An Envoy that serves nothing while its version is refused goes back to the chain that it accepted last; see goal.
 type desk struct {
 	*memory
 	// slots are those that Envoy asks for; preloaded is the version in the one for loading, empty where it is not known.
@@ -51,8 +61,10 @@ type desk struct {
 	pending *offer
 }
 
-// attempt is how far want has come.
+// attempt is how far the goal has come.
 type attempt struct {
+	// of is the version of the goal; empty: there is none.
+	of      string
 	offered bool
 	// fresh are the filters to load, loaded how many of them are.
 	fresh  []filter
@@ -64,6 +76,8 @@ type attempt struct {
 	again time.Time
 	// blind counts the offers in a row that no fetch came of, doubts those that were rejected although the modules had been fetched.
 	blind, doubts int
+	// notices counts what was said to be fetched, spared the rejections that were put down to that.
+	notices, spared int
 	// fetched: a module was fetched for this step; refetched: one that Envoy was asked to fetch when it started, once more.
 	fetched, refetched bool
 	// reason is that of the latest rejection, while it is not believed.
@@ -112,8 +126,37 @@ func (d *desk) hold(version string) {
 	if d.held = version; d.chain != nil && d.chain.hash != version {
 		d.chain = nil
 	}
-	if d.want != nil {
-		d.attempt = attempt{offered: d.attempt.offered, fresh: d.want.fresh(d.chain)}
+	offered := d.attempt
+	d.attempt = attempt{}
+	d.aim()
+	d.attempt.offered = offered.offered && offered.of == d.attempt.of
+}
+
+// goal is the chain to bring Envoy to: what it is to run, or, while that is refused and Envoy serves nothing, what it accepted last; it would not listen
+// else. nil: neither.
+func (d *desk) goal() *chain {
+	if d.want == nil {
+		return nil
+	}
+	if _, refused := d.refusalOf(d.want.hash); !refused {
+		return d.want
+	}
+	if d.held != "" || d.last == nil {
+		return nil
+	}
+	if _, refused := d.refusalOf(d.last.hash); refused {
+		return nil
+	}
+	return d.last
+}
+
+// aim begins a new attempt if the goal is another. It is called after whatever may change that.
+func (d *desk) aim() {
+	switch g := d.goal(); {
+	case g == nil:
+		d.attempt = attempt{}
+	case d.attempt.of != g.hash:
+		d.attempt = attempt{of: g.hash, fresh: g.fresh(d.chain)}
 	}
 }
 
@@ -137,39 +180,39 @@ func (d *desk) subscribe(names []string) {
 
 // assign takes what the node is to run now.
 func (d *desk) assign(c *chain, now time.Time) {
-	switch {
-	case c == nil:
-		d.want, d.attempt = nil, attempt{}
-		return
-	case d.want == nil || d.want.hash != c.hash:
-		d.attempt = attempt{}
-	}
 	d.want = c
-	if d.held == c.hash {
-		d.chain = c
-		d.know(c.filters, now)
+	if c != nil && d.held == c.hash {
+		d.chain, d.last = c, c
+		d.know(c.filters, true, now)
 	}
-	if d.attempt.loaded == 0 {
-		d.attempt.fresh = c.fresh(d.chain)
+	d.aim()
+	if g := d.goal(); g != nil && d.attempt.loaded == 0 {
+		d.attempt.fresh = g.fresh(d.chain)
 	}
 }
 
-// know notes that modules are in the code cache.
-func (d *desk) know(filters []filter, now time.Time) {
+// know notes that modules are in the code cache; loaded: Envoy has proved it.
+func (d *desk) know(filters []filter, loaded bool, now time.Time) {
 	if d.has == nil {
-		d.has = map[string]time.Time{}
+		d.has = map[string]cached{}
 	}
+	maps.DeleteFunc(d.has, func(digest string, _ cached) bool { return !d.known(digest, now) })
 	for _, f := range filters {
-		d.has[f.digest] = now
+		d.has[f.digest] = cached{now, loaded || d.has[f.digest].loaded}
 	}
-	maps.DeleteFunc(d.has, func(_ string, at time.Time) bool { return now.Sub(at) > fetchKept })
+}
+
+// known says whether a module is known to be in the code cache.
+func (d *desk) known(digest string, now time.Time) bool {
+	c, has := d.has[digest]
+	return has && now.Sub(c.at) <= fetchKept
 }
 
 // missing are the digests of filters that are not known to be in the code cache.
 func (d *desk) missing(filters []filter, now time.Time) []string {
 	var missing []string
 	for _, f := range filters {
-		if at, known := d.has[f.digest]; (!known || now.Sub(at) > fetchKept) && !slices.Contains(missing, f.digest) {
+		if !d.known(f.digest, now) && !slices.Contains(missing, f.digest) {
 			missing = append(missing, f.digest)
 		}
 	}
@@ -178,11 +221,15 @@ func (d *desk) missing(filters []filter, now time.Time) []string {
 
 // fetched takes that Envoy was sent a module.
 func (d *desk) fetched(digest string, now time.Time) {
-	if d.want == nil || !slices.ContainsFunc(d.want.filters, func(f filter) bool { return f.digest == digest }) {
+	g := d.goal()
+	if g == nil || !slices.ContainsFunc(g.filters, func(f filter) bool { return f.digest == digest }) {
 		return
 	}
-	d.know([]filter{{digest: digest}}, now)
+	d.know([]filter{{digest: digest}}, false, now)
 	a := &d.attempt
+	if a.notices++; a.notices > maxNotices*len(g.filters) {
+		return // Envoy does not fetch that often, so somebody else does, and would have it offered for ever
+	}
 	a.fetched, a.doubts, a.blind = true, 0, 0
 	settle := fetchSettle
 	if len(a.awaited) > 0 {
@@ -198,13 +245,11 @@ func (d *desk) fetched(digest string, now time.Time) {
 	}
 }
 
-// forgive has the version that is wanted offered again although it was refused.
+// forgive has the version that is wanted offered again although it was refused. Where it is not known yet what is wanted, that is any version.
 func (d *desk) forgive() {
-	if d.want == nil {
-		return
-	}
-	d.refused = slices.DeleteFunc(d.refused, func(r refusal) bool { return r.version == d.want.hash })
-	d.attempt = attempt{fresh: d.want.fresh(d.chain)}
+	d.refused = slices.DeleteFunc(d.refused, func(r refusal) bool { return d.want == nil || r.version == d.want.hash })
+	d.attempt = attempt{}
+	d.aim()
 }
 
 // refusalOf is why a version was refused; false: it was not.
@@ -221,6 +266,7 @@ func (d *desk) refuse(r refusal) {
 	if n := len(d.refused) - maxRefused; n > 0 {
 		d.refused = slices.Clone(d.refused[n:])
 	}
+	d.aim()
 }
 
 // next is what to send now, nil for nothing. Who sends it says so by sent.
@@ -228,7 +274,8 @@ func (d *desk) next(now time.Time) *offer {
 	if d.pending != nil || d.want == nil || d.unfit != "" {
 		return nil
 	}
-	if _, refused := d.refusalOf(d.want.hash); refused || d.held == d.want.hash {
+	g := d.goal()
+	if g == nil || d.held == g.hash {
 		if d.slots[envoy.PreloadSlotName] && d.preloaded != emptied {
 			return &offer{slot: envoy.PreloadSlotName, version: emptied}
 		}
@@ -238,11 +285,11 @@ func (d *desk) next(now time.Time) *offer {
 	if now.Before(a.again) {
 		return nil
 	}
-	o := &offer{slot: envoy.SlotName, version: d.want.hash, chain: d.want, filters: d.want.filters}
+	o := &offer{slot: envoy.SlotName, version: g.hash, chain: g, filters: g.filters}
 	if d.slots[envoy.PreloadSlotName] && a.loaded < len(a.fresh) {
 		// What the steps before have loaded is in it: V8 drops compiled code that nobody uses.
 		o.slot, o.filters = envoy.PreloadSlotName, a.fresh[:a.loaded+1]
-		o.version = fmt.Sprintf("%s#%d", d.want.hash, len(o.filters))
+		o.version = fmt.Sprintf("%s#%d", g.hash, len(o.filters))
 	}
 	if !d.slots[o.slot] {
 		return nil
@@ -250,7 +297,7 @@ func (d *desk) next(now time.Time) *offer {
 	o.missing = d.missing(o.filters, now)
 	if all := d.missing(a.fresh, now); o.slot == envoy.PreloadSlotName && d.held == "" && !a.asked && a.loaded == 0 && len(all) > 0 {
 		o.fetch, o.filters, o.missing = true, a.fresh, all
-		o.version = d.want.hash + "#0"
+		o.version = g.hash + "#0"
 	}
 	return o
 }
@@ -269,26 +316,24 @@ func (d *desk) accept(now time.Time) {
 	d.pending = nil
 	if o.fetch {
 		d.preloaded = o.version
-		if a := &d.attempt; d.want != nil && o.chain.hash == d.want.hash {
-			a.asked, a.awaited, a.again = true, d.left(o), now.Add(startSettle)
+		if a := &d.attempt; a.of == o.chain.hash {
+			a.asked, a.awaited, a.again = true, d.left(o, now), now.Add(startSettle)
 			if len(a.awaited) > 0 {
 				a.again = now.Add(startPause)
 			}
 		}
 		return
 	}
-	d.know(o.filters, now)
+	d.know(o.filters, true, now)
 	if o.slot == envoy.PreloadSlotName {
 		d.preloaded = o.version
-		if o.chain != nil && d.want != nil && o.chain.hash == d.want.hash {
-			d.attempt = attempt{offered: true, fresh: d.attempt.fresh, loaded: len(o.filters), asked: d.attempt.asked}
+		if o.chain != nil && d.attempt.of == o.chain.hash {
+			d.attempt = attempt{of: d.attempt.of, offered: true, fresh: d.attempt.fresh, loaded: len(o.filters), asked: d.attempt.asked}
 		}
 		return
 	}
-	d.held, d.chain = o.chain.hash, o.chain
-	if d.want != nil {
-		d.assign(d.want, now)
-	}
+	d.held, d.chain, d.last = o.chain.hash, o.chain, o.chain
+	d.assign(d.want, now)
 }
 
 // reject takes a NACK of the pending offer.
@@ -299,21 +344,22 @@ func (d *desk) reject(reason string, now time.Time) {
 		d.preloaded = o.version // what is in there serves nothing; there is no point in insisting
 		return
 	}
-	if d.want == nil || o.chain.hash != d.want.hash {
+	if d.attempt.of != o.chain.hash {
 		return // it is not to run any more
 	}
 	a := &d.attempt
 	a.reason = reason
 	a.asked = a.asked || o.fetch
-	left := d.left(o)
+	left, pauses := d.left(o, now), d.pauses(o)
 	switch {
-	case len(left) < len(o.missing): // fetched since it was sent
+	case len(left) < len(o.missing) && a.spared < len(o.filters): // fetched since it was sent
 		a.again = now.Add(fetchSettle)
+		a.spared++
 	case len(left) > 0 && a.blind < len(blindPauses):
 		a.again = now.Add(blindPauses[a.blind])
 		a.blind++
-	case len(left) == 0 && a.doubts < len(a.pauses()):
-		a.again = now.Add(a.pauses()[a.doubts])
+	case len(left) == 0 && a.doubts < len(pauses):
+		a.again = now.Add(pauses[a.doubts])
 		a.doubts++
 	default:
 		step := stepSwap
@@ -324,33 +370,32 @@ func (d *desk) reject(reason string, now time.Time) {
 		case o.slot == envoy.PreloadSlotName:
 			step = stepLoad
 		}
-		d.refuse(refusal{o.chain.hash, step, reason})
 		a.reason = ""
+		d.refuse(refusal{o.chain.hash, step, reason})
 	}
 }
 
-// pauses are those before the offers that are made although the modules have been fetched.
-func (a *attempt) pauses() []time.Duration {
+// pauses are those before the offers that are made although nothing seems to be missing. That a module was fetched is only what somebody says, so there is
+// one at least, unless Envoy has loaded all that is offered.
+func (d *desk) pauses(o *offer) []time.Duration {
+	a := &d.attempt
 	switch {
-	case !a.fetched:
-		return nil
-	case a.asked && !a.refetched:
+	case a.fetched && a.asked && !a.refetched:
 		return startDoubts[:]
+	case a.fetched || slices.ContainsFunc(o.filters, func(f filter) bool { return !d.has[f.digest].loaded }):
+		return fetchDoubts[:]
 	}
-	return fetchDoubts[:]
+	return nil
 }
 
 // left are the digests that an offer's Envoy lacked and lacks still.
-func (d *desk) left(o *offer) []string {
-	return slices.DeleteFunc(slices.Clone(o.missing), func(digest string) bool { _, has := d.has[digest]; return has })
+func (d *desk) left(o *offer, now time.Time) []string {
+	return slices.DeleteFunc(slices.Clone(o.missing), func(digest string) bool { return d.known(digest, now) })
 }
 
 // wake is when next may give something without anything having happened; zero: never.
 func (d *desk) wake(now time.Time) time.Time {
-	if d.pending != nil || d.want == nil || d.held == d.want.hash || !d.attempt.again.After(now) {
-		return time.Time{}
-	}
-	if _, refused := d.refusalOf(d.want.hash); refused {
+	if g := d.goal(); d.pending != nil || g == nil || d.held == g.hash || !d.attempt.again.After(now) {
 		return time.Time{}
 	}
 	return d.attempt.again

@@ -383,3 +383,164 @@ func TestOldEnvoyIsGivenNothing(t *testing.T) {
 	b.quiet()
 	b.stands(model.ChainRejected, "")
 }
+
+// A process that starts while its version is refused gets the chain that was accepted last: with none it would not listen.
+func TestEnvoyThatStartsWhileItsVersionIsRefused(t *testing.T) {
+	b := started(t)
+	b.give(chainFor("bad", "a=1:bad"))
+	b.offered(loads, "a")
+	b.nack()
+	restart := func() {
+		b.desk = &desk{memory: b.memory}
+		b.begin("build", "")
+		b.subscribe([]string{serves, loads})
+		b.give(chainFor("bad", "a=1:bad"))
+	}
+	back := func() {
+		if o := b.offered(loads, "a"); !o.fetch || o.chain.hash != hashOf("one") {
+			t.Fatalf("%+v is offered", o)
+		}
+		b.stands(model.ChainRejected, "")
+		b.came("1")
+		b.ack()
+		b.wait(startSettle)
+		b.offered(loads, "a")
+		b.ack()
+		if o := b.offered(serves, "a"); o.chain.hash != hashOf("one") {
+			t.Fatalf("%+v is offered", o)
+		}
+	}
+	restart()
+	back()
+	b.ack()
+	b.stands(model.ChainRejected, "one")
+	b.offered(loads)
+	b.ack()
+	b.quiet()
+
+	// What comes meanwhile comes first.
+	restart()
+	back()
+	b.give(chainFor("two", "a=1:two"))
+	b.nack() // of what is not wanted any more
+	if _, refused := b.refusalOf(hashOf("one")); refused {
+		t.Error("it was refused at the first rejection")
+	}
+	if o := b.offered(loads, "a"); o.chain.hash != hashOf("two") {
+		t.Errorf("%+v is offered", o)
+	}
+}
+
+// A process that starts may be the first to refuse its version.
+func TestEnvoyThatStartsAndRefusesItsVersion(t *testing.T) {
+	b := started(t)
+	b.desk = &desk{memory: b.memory}
+	b.begin("build", "")
+	b.subscribe([]string{serves})
+	b.give(chainFor("bad", "b=2"))
+	for _, pause := range blindPauses {
+		b.offered(serves, "b")
+		b.nack()
+		b.wait(pause)
+	}
+	b.offered(serves, "b")
+	b.nack()
+	b.stands(model.ChainRejected, "")
+	for _, pause := range blindPauses {
+		if o := b.offered(serves, "a"); o.chain.hash != hashOf("one") {
+			t.Fatalf("%+v is offered", o)
+		}
+		b.nack()
+		b.wait(pause)
+	}
+	b.offered(serves, "a")
+	b.nack() // that one, too
+	b.quiet()
+	if at := b.wake(b.now); !at.IsZero() {
+		t.Error("something is due")
+	}
+	b.forgive()
+	if o := b.offered(serves, "b"); o.chain.hash != hashOf("bad") {
+		t.Fatalf("%+v is offered", o)
+	}
+}
+
+// ends has Envoy reject all that it is offered, until nothing is due.
+func (b *bench) ends(between func()) {
+	b.Helper()
+	for range 30 {
+		o := b.next(b.now)
+		if o == nil {
+			b.stands(model.ChainRejected, "one")
+			return
+		}
+		b.sent(o)
+		between()
+		b.nack()
+		if at := b.wake(b.now); !at.IsZero() {
+			b.now = at
+		}
+	}
+	b.Fatal("it is offered again and again")
+}
+
+// What is known of a code cache is forgotten at a time, for those who ask what is missing as for those who ask what is left.
+func TestModuleThatWasKnownLongAgo(t *testing.T) {
+	b := started(t)
+	b.now = b.now.Add(fetchKept + time.Second)
+	b.give(chainFor("two", "a=1:two"))
+	b.ends(func() {})
+	if r := b.report(b.now); r.Step != stepFetch {
+		t.Errorf("the report is %+v", r)
+	}
+}
+
+// However often it is said that a module was fetched, a version that is rejected is refused in the end.
+func TestNoticesThatDoNotEnd(t *testing.T) {
+	b := started(t)
+	b.give(chainFor("bad", "b=2"))
+	b.ends(func() { b.came("2") })
+}
+
+// However often a rejection is put down to what was fetched since, likewise.
+func TestFetchesThatDoNotEnd(t *testing.T) {
+	b := started(t)
+	b.give(chainFor("bad", "b=2"))
+	b.ends(func() {
+		b.pending.missing = []string{hashOf("2")} // as if it had been forgotten
+		b.know([]filter{{digest: hashOf("2")}}, false, b.now)
+	})
+}
+
+// That a module was fetched is a hint: nothing is refused at once that Envoy has not loaded.
+func TestNoticeThatComesTooEarly(t *testing.T) {
+	b := started(t)
+	b.give(chainFor("two", "b=2", "c=3"))
+	b.offered(loads, "b")
+	b.came("2")
+	b.came("3") // as somebody says
+	b.nack()
+	b.wait(fetchSettle)
+	b.offered(loads, "b")
+	b.ack()
+	b.offered(loads, "b", "c")
+	b.nack()
+	b.wait(fetchDoubts[0])
+	b.offered(loads, "b", "c")
+	b.ack()
+	b.offered(serves, "b", "c")
+}
+
+// Somebody may ask before it is known what the node is to run.
+func TestRetryBeforeAnythingIsWanted(t *testing.T) {
+	b := started(t)
+	b.give(chainFor("bad", "a=1:bad"))
+	b.offered(loads, "a")
+	b.nack()
+	b.desk = &desk{memory: b.memory}
+	b.begin("build", hashOf("one"))
+	b.subscribe([]string{serves})
+	b.forgive()
+	b.give(chainFor("bad", "a=1:bad"))
+	b.offered(serves, "a")
+}

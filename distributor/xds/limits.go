@@ -30,6 +30,9 @@ const (
 	fetchKept = 12 * time.Hour
 	// maxRefused is how many rejected versions are remembered of a node.
 	maxRefused = 8
+	// maxNotices is how many notices of fetches are believed for a step, for each filter of the chain: each module is fetched once, and once more where an
+	// offer ended the fetch.
+	maxNotices = 2
 )
 
 // blindPauses are those before the offers that follow a rejection while a module is missing and no fetch of it is seen: it failed, goes elsewhere, or the
