@@ -12,6 +12,7 @@
 //   - At most one response is unanswered on a stream, so a slow reader holds one message and no more.
 //   - A version that Envoy rejected for good is not sent to it again, on whatever stream, unless a person asks (waft nodes retry).
 //   - An Envoy that serves nothing while its version is refused is given the chain that it accepted last, where that is remembered.
+//   - What is known of a node is changed by its newest stream alone.
 //   - Nothing is ever removed: a node that has nothing to run is sent nothing. An Envoy without its slot's chain would answer 500 to everything.
 //   - Each distinct resource is encoded once, not once a node.
 //   - desk decides and does no I/O; streams of both kinds only translate.

@@ -33,6 +33,8 @@ const (
 	// maxNotices is how many notices of fetches are believed for a step, for each filter of the chain: each module is fetched once, and once more where an
 	// offer ended the fetch.
 	maxNotices = 2
+	// maxIdle is how many nodes without a stream are remembered.
+	maxIdle = 10_000
 )
 
 // blindPauses are those before the offers that follow a rejection while a module is missing and no fetch of it is seen: it failed, goes elsewhere, or the

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"container/list"
 	"context"
 	"log/slog"
 	"sync"
@@ -26,23 +27,24 @@ type Server struct {
 	stop context.Context
 
 	mu sync.Mutex
-	// nodes are those with a stream, and those of which something is to be remembered.
+	// nodes are those with a stream, and those of which something is to be remembered, up to maxIdle.
 	nodes map[string]*record
+	// idle are the ids of those without a stream, the newest last.
+	idle list.List
 }
 
 // record is a node as all its streams see it.
 type record struct {
-	// mu guards memory, and the desk of the stream that has it now. It is never held while something is sent.
+	// mu guards memory, owner, and the desk of the owner. It is never held while something is sent. Server.mu may be held when it is locked, not the other way.
 	mu     sync.Mutex
 	memory memory
+	// owner is the newest stream of the node, nil when that has ended. No other touches memory.
+	owner *stream
 	// Server.mu guards what follows.
 	streams int
-	// sent receives the digests of modules that the node was sent.
-	sent chan string
+	// idle is its place in Server.idle; nil while it has streams.
+	idle *list.Element
 }
-
-// maxSent is how many notices of modules may wait for a node's stream; what is more is found out by waiting.
-const maxSent = 64
 
 func newServer(stop context.Context, b backend, metrics *Metrics, log *slog.Logger) *Server {
 	if metrics == nil {
@@ -69,44 +71,75 @@ func (s *Server) DeltaAggregatedResources(g grpc.BidiStreamingServer[discoveryv3
 	return s.serve(g.Context(), delta{g})
 }
 
-// Fetched takes that a node was sent a module, whole, by whoever serves modules. It does not block. It is a hint, which nobody has proved: all that comes of
-// a false one is an offer that comes too early.
+// Fetched takes that a node was sent a module, whole, by whoever serves modules. It does not block, and what is said of a node without a stream is dropped.
+//
+// It is a hint, which nobody has proved. Where there is an access policy, the port drops one for a node other than the certificate's; without a policy
+// anybody who reaches the port can give one. A false one has an offer come too early: that may end the fetch that is under way, and takes the patience of a
+// module that is missing from the rejections that follow. So false ones can have a version refused that only was slow to come; they can have nothing run.
 func (s *Server) Fetched(node, digest string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.nodes[node]; r != nil {
-		select {
-		case r.sent <- digest:
-		default:
-		}
+	r := s.nodes[node]
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.owner == nil {
+		return
+	}
+	select {
+	case r.owner.sent <- digest:
+	default:
 	}
 }
 
-// open gives the record of a node to a stream; row is the node's from before it connected.
-func (s *Server) open(id string, row model.Node) *record {
+// open gives a stream the record of its node; row is the node's from before it connected.
+func (s *Server) open(n *stream, row model.Node, unfit string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.nodes[id]
+	r := s.nodes[n.id]
 	if r == nil {
-		r = &record{sent: make(chan string, maxSent)}
-		r.memory.build, r.memory.retry = row.EnvoyBuild, row.Retry
+		r = &record{}
+		s.nodes[n.id] = r
+	}
+	if r.idle != nil {
+		s.idle.Remove(r.idle)
+		r.idle = nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.streams == 0 && len(r.memory.refused) == 0 {
+		r.memory = memory{build: row.EnvoyBuild, retry: row.Retry, last: r.memory.last}
 		if l := row.Ledger; l.State == model.ChainRejected && l.Final {
 			r.memory.refused = []refusal{{l.Chain, l.Step, l.Reason}}
 		}
-		s.nodes[id] = r
 	}
 	r.streams++
-	return r
+	n.record, n.desk = r, &desk{memory: &r.memory, unfit: unfit}
 }
 
-// close takes it back. What a node holds it says again; what it rejected it does not.
-func (s *Server) close(id string, r *record) {
+// close takes it back. What a node holds it says again; what it rejected, and accepted before, it does not.
+func (s *Server) close(n *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r := n.record
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.streams--; r.streams == 0 && len(r.memory.refused) == 0 {
-		delete(s.nodes, id)
+	if r.owner == n {
+		r.owner = nil
+	}
+	if r.streams--; r.streams > 0 {
+		return
+	}
+	if len(r.memory.refused) == 0 && r.memory.last == nil {
+		delete(s.nodes, n.id)
+		return
+	}
+	r.idle = s.idle.PushBack(n.id)
+	if s.idle.Len() > maxIdle {
+		oldest := s.idle.Remove(s.idle.Front()).(string)
+		delete(s.nodes, oldest)
 	}
 }
 

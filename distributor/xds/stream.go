@@ -32,7 +32,12 @@ type stream struct {
 	names []string
 	// said is the latest report.
 	said service.ChainReport
+	// sent receives the digests of modules that the node was sent while this is the owner of its record.
+	sent chan string
 }
+
+// maxSent is how many notices of modules may wait for a stream; what is more is found out by waiting.
+const maxSent = 64
 
 // serve serves one Envoy until it goes, does what no Envoy may do, or the server stops.
 func (s *Server) serve(ctx context.Context, w wire) error {
@@ -59,20 +64,18 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 	defer session.Close()
 	changed, cancel := s.backend.watch(hello.ID)
 	defer cancel()
-	r := s.open(hello.ID, row)
-	defer s.close(hello.ID, r)
+	n := &stream{server: s, wire: w, id: hello.ID, session: session, sent: make(chan string, maxSent)}
+	s.open(n, row, unfit)
+	defer s.close(n)
 	s.log.Debug("Envoy connected", "node", hello.ID, "version", hello.EnvoyVersion, "dialect", w.kind(), "holds", first.held)
 	defer s.log.Debug("Envoy disconnected", "node", hello.ID)
 
-	n := &stream{server: s, wire: w, id: hello.ID, record: r, session: session, desk: &desk{memory: &r.memory, unfit: unfit}}
 	if row.Serving != "" && first.held == "" {
 		session.EnvoyRestarted("it asks anew and holds no chain")
 	}
-	r.mu.Lock()
-	n.desk.begin(hello.EnvoyBuild, first.held)
-	n.ask(*first)
-	n.desk.preloaded = first.preloaded
-	r.mu.Unlock()
+	if err := n.begin(hello.EnvoyBuild, *first); err != nil {
+		return err
+	}
 
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -93,7 +96,7 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 			if s.stop.Err() != nil {
 				return errStopping()
 			}
-			return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two Envoys have its id, and that no agent runs under it", hello.ID)
+			return n.displaced()
 		case err := <-failed:
 			return err
 		case req := <-requests:
@@ -107,15 +110,50 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 			if err := n.assign(ctx); err != nil {
 				return err
 			}
-		case digest := <-r.sent:
-			r.mu.Lock()
-			n.desk.fetched(digest, time.Now())
-			r.mu.Unlock()
+		case digest := <-n.sent:
+			if err := n.fetched(digest); err != nil {
+				return err
+			}
 		case d := <-session.Directives():
-			n.directive(d)
+			if err := n.directive(d); err != nil {
+				return err
+			}
 		case <-alarm:
 		}
 	}
+}
+
+// begin makes the stream the owner of its node's record. One whose session another has taken the place of comes too late.
+func (n *stream) begin(build string, first request) error {
+	n.record.mu.Lock()
+	defer n.record.mu.Unlock()
+	select {
+	case <-n.session.Done():
+		if n.server.stop.Err() != nil {
+			return errStopping()
+		}
+		return n.displaced()
+	default:
+	}
+	n.record.owner = n
+	n.desk.begin(build, first.held)
+	n.ask(first)
+	n.desk.preloaded = first.preloaded
+	return nil
+}
+
+// enter locks the record, unless a newer stream of the node owns it. Who entered unlocks it.
+func (n *stream) enter() error {
+	n.record.mu.Lock()
+	if n.record.owner != n {
+		n.record.mu.Unlock()
+		return n.displaced()
+	}
+	return nil
+}
+
+func (n *stream) displaced() error {
+	return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two Envoys have its id, and that no agent runs under it", n.id)
 }
 
 // receive reads requests in a goroutine of its own, which ends with the stream. failed gets nil when Envoy has closed its side in order.
@@ -189,7 +227,9 @@ func (n *stream) request(req request) error {
 		s.unanswered(n.wire, req)
 		return nil
 	}
-	n.record.mu.Lock()
+	if err := n.enter(); err != nil {
+		return err
+	}
 	defer n.record.mu.Unlock()
 	answered := n.desk.pending != nil && req.nonce == n.nonce
 	switch {
@@ -249,7 +289,9 @@ func (n *stream) assign(ctx context.Context) error {
 	if err != nil {
 		return status.Errorf(codes.Internal, "node %s: %v", n.id, err)
 	}
-	n.record.mu.Lock()
+	if err := n.enter(); err != nil {
+		return err
+	}
 	n.desk.assign(c, time.Now())
 	n.record.mu.Unlock()
 	// Without an agent nothing is fetched before a wave moves the node: the chain before goes on until all of the new one is there, so a wave has nothing to
@@ -258,19 +300,33 @@ func (n *stream) assign(ctx context.Context) error {
 	return nil
 }
 
-func (n *stream) directive(d service.Directive) {
-	n.record.mu.Lock()
+func (n *stream) fetched(digest string) error {
+	if err := n.enter(); err != nil {
+		return err
+	}
+	defer n.record.mu.Unlock()
+	n.desk.fetched(digest, time.Now())
+	return nil
+}
+
+func (n *stream) directive(d service.Directive) error {
+	if err := n.enter(); err != nil {
+		return err
+	}
 	defer n.record.mu.Unlock()
 	if d.Retry > n.record.memory.retry {
 		n.record.memory.retry = d.Retry
 		n.desk.forgive()
 	}
+	return nil
 }
 
 // step sends what is due and reports what is new. It says when it is to be called although nothing has happened; zero: never.
 func (n *stream) step() (time.Time, error) {
 	now := time.Now()
-	n.record.mu.Lock()
+	if err := n.enter(); err != nil {
+		return time.Time{}, err
+	}
 	o, held := n.desk.next(now), n.desk.held
 	if o != nil {
 		n.desk.sent(o)

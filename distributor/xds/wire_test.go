@@ -41,6 +41,8 @@ type table struct {
 	// said is closed, and replaced, with each report, restart and session.
 	said     chan struct{}
 	restarts int
+	// lingers: what ends a session that another has taken the place of is slow.
+	lingers bool
 }
 
 func newTable() *table { return &table{said: make(chan struct{})} }
@@ -85,7 +87,7 @@ func (b *table) connect(_ context.Context, hello service.NodeHello) (session, er
 	s := &tableSession{table: b, done: make(chan struct{}), directives: make(chan service.Directive, 1)}
 	b.tell(func() {
 		b.hellos = append(b.hellos, hello)
-		if b.session != nil {
+		if b.session != nil && !b.lingers {
 			close(b.session.done)
 		}
 		b.session = s
@@ -408,6 +410,54 @@ func TestRejectionOnTheWire(t *testing.T) {
 		b.stands(t, model.ChainRejected, "two")
 		b.session.directives <- service.Directive{Retry: 1}
 		again.ack(again.want(loads, hashOf("bad")+"#1", "a"))
+	})
+}
+
+// An Envoy that starts while its version is refused listens with the chain that it accepted last.
+func TestRestartWhileRejectedOnTheWire(t *testing.T) {
+	both(t, func(t *testing.T, open func(*grpc.ClientConn) hand) {
+		b := newTable()
+		s, conn := run(t, b)
+		h := open(conn)
+		reach(t, s, b, h)
+		b.set("bad", "a=1", "b=1")
+		h.nack(h.want(loads, hashOf("bad")+"#1", "b"))
+		b.stands(t, model.ChainRejected, "one")
+		again := open(conn)
+		again.first(nodeOf("n"), "", serves, loads)
+		nonce := again.want(loads, hashOf("one")+"#0", "a")
+		s.Fetched("n", hashOf("1"))
+		again.ack(nonce)
+		again.ack(again.want(loads, hashOf("one")+"#1", "a"))
+		again.ack(again.want(serves, hashOf("one"), "a"))
+		again.ack(again.want(loads, emptied))
+		b.stands(t, model.ChainRejected, "one")
+		if r := b.reports[len(b.reports)-1]; r.Chain != hashOf("bad") || !r.Final {
+			t.Errorf("the report is %+v", r)
+		}
+	})
+}
+
+// A stream that has not noticed that another has taken its place has no say any more.
+func TestAnswerOnAnOlderStream(t *testing.T) {
+	both(t, func(t *testing.T, open func(*grpc.ClientConn) hand) {
+		b := newTable()
+		b.lingers = true
+		_, conn := run(t, b)
+		older := open(conn)
+		older.first(nodeOf("n"), hashOf("one"), serves, loads)
+		b.set("two", "a=1")
+		late := older.want(loads, hashOf("two")+"#1", "a")
+		newer := open(conn)
+		newer.first(nodeOf("n"), hashOf("one"), serves, loads)
+		nonce := newer.want(loads, hashOf("two")+"#1", "a")
+		older.nack(late)
+		if err := older.end(); status.Code(err) != codes.Aborted {
+			t.Errorf("the older stream ended with %v", err)
+		}
+		newer.ack(nonce)
+		newer.ack(newer.want(serves, hashOf("two"), "a"))
+		b.stands(t, model.ChainLoaded, "two")
 	})
 }
 
