@@ -21,7 +21,7 @@ func TestScenariosOnBothSides(t *testing.T) {
 	}
 
 	broken := copyFilter(t, filepath.Join(root, "e2e", "filters", "stamp"), func(source string) string {
-		return strings.ReplaceAll(source, `Set("x-stamp", s.config.Value)`, `Set("x-stamp", s.config.Value+"!")`)
+		return strings.ReplaceAll(source, `Set(s.config.Header, s.config.Value)`, `Set(s.config.Header, s.config.Value+"!")`)
 	})
 	for _, args := range [][]string{{"test", broken}, {"test", "--envoy=" + envoyBinary, broken}} {
 		mustFail(t, f, []string{"FAIL", "x-stamp", "seen!"}, args...)
