@@ -53,7 +53,7 @@ test-envoys: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/en
 
 .PHONY: e2e
 e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
-	$(GO) test -count 1 -timeout 20m -v ./e2e
+	WAFT_ROGUES=all $(GO) test -count 1 -timeout 30m -v ./e2e
 
 .PHONY: interop
 interop: interop-rust interop-prometheus interop-tokens interop-mcp interop-istio interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, tokens, Istio's ends of MCP and its client, clients and registries for artifacts
