@@ -16,7 +16,7 @@ const (
 	DefaultFuzzRuns = 100
 	// MaxFuzzRuns is the most runs.
 	MaxFuzzRuns = 10_000_000
-	// DefaultFuzzMemory is what a VM's memory may grow to in one run when nobody says, in bytes.
+	// DefaultFuzzMemory is by how much a VM's memory may grow in one run over what it has once it is configured, when nobody says, in bytes.
 	DefaultFuzzMemory = 48 << 20
 
 	fuzzStreams  = 12               // streams, or connections, of one run
@@ -34,7 +34,7 @@ type FuzzOptions struct {
 	Seed uint64
 	// Runs is how many runs there are. 0: DefaultFuzzRuns.
 	Runs int
-	// Memory is what a VM's memory may grow to in one run, in bytes. 0: DefaultFuzzMemory.
+	// Memory is what a VM's memory may grow to in one run, in bytes. 0: what it has once it is configured, and DefaultFuzzMemory more.
 	Memory int64
 }
 
@@ -88,9 +88,6 @@ type FuzzReport struct {
 func Fuzz(ctx context.Context, host *wasmhost.Host, module []byte, files []File, profile wasmhost.Profile, opts FuzzOptions) (FuzzReport, error) {
 	if opts.Runs == 0 {
 		opts.Runs = DefaultFuzzRuns
-	}
-	if opts.Memory == 0 {
-		opts.Memory = DefaultFuzzMemory
 	}
 	report := FuzzReport{Profile: profile.Name(), Seed: opts.Seed}
 	if opts.Runs < 1 || opts.Runs > MaxFuzzRuns {
@@ -202,6 +199,9 @@ func (r *fuzzRun) run(ctx context.Context, m *wasmhost.Module, files []File, opt
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: its configuration is refused: %w; run the scenarios first", r.file.Path, err)
+	}
+	if r.memory == 0 {
+		r.memory = r.vm.Memory() + DefaultFuzzMemory
 	}
 	err = r.drive(ctx)
 	if ctx.Err() != nil {
