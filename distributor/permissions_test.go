@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -52,8 +53,9 @@ func TestEverythingHasARow(t *testing.T) {
 	}
 }
 
-// A stream ends with its first message after what its client was proved by has expired, although the policy is the same.
-func TestStreamsEndWithTheirProof(t *testing.T) {
+// ownPermissions are those that waft serve gives itself without TLS files.
+func ownPermissions(t *testing.T, log io.Writer) *permissions {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "access.yaml")
 	if err := os.WriteFile(file, []byte(developmentPolicy), 0o600); err != nil {
 		t.Fatal(err)
@@ -62,10 +64,15 @@ func TestStreamsEndWithTheirProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPermissions(policy, slog.New(slog.DiscardHandler))
+	return newPermissions(policy, slog.New(slog.NewTextHandler(log, nil)))
+}
+
+// A stream ends with its first message after what its client was proved by has expired, although the policy is the same.
+func TestStreamsEndWithTheirProof(t *testing.T) {
+	p := ownPermissions(t, io.Discard)
 	for expires, want := range map[time.Time]error{{}: nil, time.Now().Add(time.Hour): nil, time.Now().Add(-time.Second): model.ErrUnauthenticated} {
 		id := access.Identity{Name: "spiffe://waft.localhost/node/a", Certificate: []string{"spiffe://waft.localhost/node/a"}, Expires: expires}
-		s := &permittedStream{ctx: withIdentity(t.Context(), id), permissions: p, action: access.Connect, policy: policy.Policy(), node: "a"}
+		s := &permittedStream{ctx: withIdentity(t.Context(), id), permissions: p, action: access.Connect, policy: p.file.Policy(), node: "a"}
 		if err := s.again(""); !errors.Is(err, want) {
 			t.Errorf("until %v: %v", expires, err)
 		}
@@ -74,15 +81,7 @@ func TestStreamsEndWithTheirProof(t *testing.T) {
 
 // Only a node says of itself that it is sent a module: what another says is served, and told to nobody.
 func TestNodeHeaderIsTheNodesOwn(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "access.yaml")
-	if err := os.WriteFile(file, []byte(developmentPolicy), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	policy, err := access.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := newPermissions(policy, slog.New(slog.DiscardHandler))
+	p := ownPermissions(t, io.Discard)
 	var said []string
 	handler := p.route("/v2/", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { said = append(said, r.Header.Get(envoy.NodeHeader)) }))
 	certificate := &x509.Certificate{URIs: []*url.URL{{Scheme: "spiffe", Host: "waft.localhost", Path: "/node/a"}}, NotAfter: time.Now().Add(time.Hour)}
@@ -102,16 +101,8 @@ func TestNodeHeaderIsTheNodesOwn(t *testing.T) {
 
 // Who has proved nothing is told so before anything of a request's body is read.
 func TestStrangersAreNotRead(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "access.yaml")
-	if err := os.WriteFile(file, []byte(developmentPolicy), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	policy, err := access.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var log strings.Builder
-	p := newPermissions(policy, slog.New(slog.NewTextHandler(&log, nil)))
+	p := ownPermissions(t, &log)
 	handler := p.route("/v1/", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a stranger's request came through") }))
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/releases", strings.NewReader("{")))

@@ -7,6 +7,8 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+
+	"github.com/waft-project/waft/distributor/xds/internal/streams"
 )
 
 // Dialects is the one aggregated discovery service of a port on which Envoys ask for Envoy's resources, and control planes for those of another
@@ -42,7 +44,7 @@ func (d *Dialects) StreamAggregatedResources(g sotwStream) error {
 	}()
 	select {
 	case <-d.envoy.stop.Done():
-		return errStopping()
+		return streams.Stopping()
 	case err := <-came:
 		if errors.Is(err, io.EOF) {
 			return nil // the client has closed its side in order

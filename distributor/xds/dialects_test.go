@@ -2,15 +2,12 @@ package xds
 
 import (
 	"context"
-	"net"
 	"testing"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/test/bufconn"
 )
 
 // parrot is another dialect: it answers each request with its type.
@@ -35,17 +32,7 @@ func TestDialects(t *testing.T) {
 	stop, cancel := context.WithCancel(t.Context())
 	b := newTable()
 	b.set("one", "a=1")
-	g := grpc.NewServer()
-	NewDialects(newServer(stop, b, nil, nil), parrot{}).Register(g)
-	l := bufconn.Listen(1 << 20)
-	done := make(chan error, 1)
-	go func() { done <- g.Serve(l) }()
-	conn, err := grpc.NewClient("passthrough:xds", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
+	conn := connect(t, cancel, NewDialects(newServer(stop, b, nil, nil), parrot{}).Register)
 	client := discoveryv3.NewAggregatedDiscoveryServiceClient(conn)
 
 	other, err := client.StreamAggregatedResources(bounded(t))
@@ -75,9 +62,5 @@ func TestDialects(t *testing.T) {
 	if _, err := silent.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("a stream without a request ended with %v", err)
 	}
-	_ = other.CloseSend()
-	g.GracefulStop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	_ = other.CloseSend() // the parrot goes on until then; the server is stopped next
 }

@@ -8,8 +8,6 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -141,8 +139,4 @@ func (s *Server) close(n *stream) {
 		oldest := s.idle.Remove(s.idle.Front()).(string)
 		delete(s.nodes, oldest)
 	}
-}
-
-func errStopping() error {
-	return status.Error(codes.Unavailable, "the distributor is stopping; connect again")
 }

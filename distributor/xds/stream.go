@@ -3,10 +3,8 @@ package xds
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/xds/internal/streams"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -44,7 +43,7 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 	s.metrics.streams.WithLabelValues(w.kind()).Inc()
 	defer s.metrics.streams.WithLabelValues(w.kind()).Dec()
 
-	requests, failed := s.receive(ctx, w)
+	requests, failed := streams.Receive(ctx, w.recv)
 	first, err := s.first(ctx, w, requests, failed)
 	if first == nil {
 		return err
@@ -91,11 +90,8 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 		}
 		select {
 		case <-s.stop.Done():
-			return errStopping()
+			return streams.Stopping()
 		case <-session.Done():
-			if s.stop.Err() != nil {
-				return errStopping()
-			}
 			return n.displaced()
 		case err := <-failed:
 			return err
@@ -105,7 +101,7 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 			}
 		case _, open := <-changed:
 			if !open {
-				return errStopping()
+				return streams.Stopping()
 			}
 			if err := n.assign(ctx); err != nil {
 				return err
@@ -129,9 +125,6 @@ func (n *stream) begin(build string, first request) error {
 	defer n.record.mu.Unlock()
 	select {
 	case <-n.session.Done():
-		if n.server.stop.Err() != nil {
-			return errStopping()
-		}
 		return n.displaced()
 	default:
 	}
@@ -152,31 +145,12 @@ func (n *stream) enter() error {
 	return nil
 }
 
+// displaced is what a stream ends with when its session has: that of a stopping server, or of one whose place another has taken.
 func (n *stream) displaced() error {
+	if n.server.stop.Err() != nil {
+		return streams.Stopping()
+	}
 	return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two Envoys have its id, and that no agent runs under it", n.id)
-}
-
-// receive reads requests in a goroutine of its own, which ends with the stream. failed gets nil when Envoy has closed its side in order.
-func (s *Server) receive(ctx context.Context, w wire) (<-chan request, <-chan error) {
-	requests, failed := make(chan request), make(chan error, 1)
-	go func() {
-		for {
-			req, err := w.recv()
-			if err != nil {
-				if errors.Is(err, io.EOF) {
-					err = nil
-				}
-				failed <- err
-				return
-			}
-			select {
-			case requests <- req:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return requests, failed
 }
 
 // first waits for the first request for slots, which makes the Envoy a node, and puts the node into it that the stream's first request named. What an
@@ -188,7 +162,7 @@ func (s *Server) first(ctx context.Context, w wire, requests <-chan request, fai
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-s.stop.Done():
-			return nil, errStopping()
+			return nil, streams.Stopping()
 		case err := <-failed:
 			return nil, err
 		case req := <-requests:
@@ -211,7 +185,7 @@ func (s *Server) first(ctx context.Context, w wire, requests <-chan request, fai
 
 func (s *Server) unanswered(w wire, req request) {
 	s.metrics.unknown.WithLabelValues(w.kind()).Inc()
-	s.log.Debug("resources that are not served were asked for", "type", clip(req.typeURL, MaxNodeIDBytes))
+	s.log.Debug("resources that are not served were asked for", "type", streams.Clip(req.typeURL, MaxNodeIDBytes))
 }
 
 // request takes one request that is not the first.
@@ -235,7 +209,7 @@ func (n *stream) request(req request) error {
 	switch {
 	case answered && req.refused != nil:
 		s.metrics.nacks.WithLabelValues(kind).Inc()
-		reason := clip(req.refused.GetMessage(), MaxReasonBytes)
+		reason := streams.Clip(req.refused.GetMessage(), MaxReasonBytes)
 		s.log.Debug("Envoy rejected an offer", "node", n.id, "slot", n.desk.pending.slot, "version", n.desk.pending.version, "reason", reason)
 		n.desk.reject(reason, time.Now())
 	case answered:
@@ -351,9 +325,4 @@ func (n *stream) step() (time.Time, error) {
 		n.session.Chain(report)
 	}
 	return wake, nil
-}
-
-// clip bounds what an Envoy says, in bytes, and makes it text.
-func clip(text string, limit int) string {
-	return strings.ToValidUTF8(text[:min(len(text), limit)], "\uFFFD")
 }

@@ -164,13 +164,19 @@ func run(t *testing.T, b backend) (*Server, *grpc.ClientConn) {
 	t.Helper()
 	stop, cancel := context.WithCancel(t.Context())
 	s := newServer(stop, b, nil, nil)
+	return s, connect(t, cancel, s.Register)
+}
+
+// connect serves on a connection in memory until the test ends. Streams that go on then end by stop.
+func connect(t *testing.T, stop func(), register func(grpc.ServiceRegistrar)) *grpc.ClientConn {
+	t.Helper()
 	g := grpc.NewServer()
-	s.Register(g)
+	register(g)
 	l := bufconn.Listen(1 << 20)
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(l) }()
 	t.Cleanup(func() {
-		cancel()
+		stop()
 		g.GracefulStop()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -182,7 +188,7 @@ func run(t *testing.T, b backend) (*Server, *grpc.ClientConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return s, conn
+	return conn
 }
 
 // nodeOf is Envoy 1.40.0 as it introduces itself.

@@ -15,6 +15,7 @@ import (
 
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/xds/internal/streams"
 )
 
 // rendered is the body of the only filter, as JSON that a person can compare.
@@ -176,7 +177,7 @@ func FuzzDiscoveryRequest(f *testing.F) {
 		if err := checkKind(req.GetTypeUrl()); err == nil && (len(req.GetTypeUrl()) > MaxTypeBytes || strings.Count(req.GetTypeUrl(), "/") != 2) {
 			t.Fatalf("took %q", req.GetTypeUrl())
 		}
-		if said := clip(req.GetErrorDetail().GetMessage()); !utf8.ValidString(said) {
+		if said := streams.Clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes); !utf8.ValidString(said) {
 			t.Fatalf("%q", said)
 		}
 		s := &subscription{}

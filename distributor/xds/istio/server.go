@@ -2,8 +2,6 @@ package istio
 
 import (
 	"context"
-	"errors"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -17,6 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/waft-project/waft/distributor/xds/internal/streams"
 )
 
 // Server serves envoy.service.discovery.v3.AggregatedDiscoveryService to Istio's control plane. It may be used concurrently;
@@ -62,11 +62,11 @@ type streamOfNode struct {
 // StreamAggregatedResources serves one control plane until it goes, does what none may do, or the server stops.
 func (s *Server) StreamAggregatedResources(stream adsStream) error {
 	ctx := stream.Context()
-	requests, failed := receive(ctx, stream)
+	requests, failed := streams.Receive(ctx, stream.Recv)
 	var first *discoveryv3.DiscoveryRequest
 	select {
 	case <-s.stop.Done():
-		return errStopping()
+		return streams.Stopping()
 	case err := <-failed:
 		return err
 	case first = <-requests:
@@ -94,10 +94,10 @@ func (s *Server) StreamAggregatedResources(stream adsStream) error {
 	for {
 		select {
 		case <-s.stop.Done():
-			return errStopping()
+			return streams.Stopping()
 		case <-session.Done():
 			if s.stop.Err() != nil {
-				return errStopping()
+				return streams.Stopping()
 			}
 			return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two control planes have its id", who.id)
 		case err := <-failed:
@@ -113,41 +113,13 @@ func (s *Server) StreamAggregatedResources(stream adsStream) error {
 			}
 		case _, open := <-changed:
 			if !open {
-				return errStopping()
+				return streams.Stopping()
 			}
 			if err := n.push(ctx); err != nil {
 				return err
 			}
 		}
 	}
-}
-
-func errStopping() error {
-	return status.Error(codes.Unavailable, "the distributor is stopping; connect again")
-}
-
-// receive reads requests in a goroutine of its own, which ends with the stream. failed gets nil when the client has closed
-// its side in order.
-func receive(ctx context.Context, stream adsStream) (<-chan *discoveryv3.DiscoveryRequest, <-chan error) {
-	requests, failed := make(chan *discoveryv3.DiscoveryRequest), make(chan error, 1)
-	go func() {
-		for {
-			req, err := stream.Recv()
-			if err != nil {
-				if errors.Is(err, io.EOF) {
-					err = nil
-				}
-				failed <- err
-				return
-			}
-			select {
-			case requests <- req:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return requests, failed
 }
 
 // request takes one request, and sends what it makes possible.
@@ -172,7 +144,7 @@ func (n *streamOfNode) request(ctx context.Context, req *discoveryv3.DiscoveryRe
 			n.server.backend.accepted(n.who.id, sub.chain)
 		}
 	case answerNACK:
-		n.server.backend.refused(n.who.id, kind, clip(req.GetErrorDetail().GetMessage()))
+		n.server.backend.refused(n.who.id, kind, streams.Clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes))
 	}
 	return n.push(ctx)
 }
@@ -186,11 +158,6 @@ func checkKind(kind string) error {
 		return status.Errorf(codes.InvalidArgument, "%.253q is not GROUP/VERSION/KIND", kind)
 	}
 	return nil
-}
-
-// clip cuts a text to MaxReasonBytes.
-func clip(s string) string {
-	return strings.ToValidUTF8(s[:min(len(s), MaxReasonBytes)], "\uFFFD")
 }
 
 // carrier is the kind that filters go by to this client: one that knows both would run each filter twice.
@@ -259,7 +226,7 @@ func (n *streamOfNode) cannot(now snapshot, err error) {
 	}
 	n.told = now.version
 	n.server.log.Error("Istio cannot have the chain of a node, and keeps the one before", "node", n.who.id, "chain", now.chain, "error", err)
-	n.server.backend.refused(n.who.id, n.carrier(), clip(err.Error()))
+	n.server.backend.refused(n.who.id, n.carrier(), streams.Clip(err.Error(), MaxReasonBytes))
 }
 
 func (n *streamOfNode) send(kind, version, chain string, resources []*anypb.Any) error {
