@@ -53,9 +53,8 @@ func (c Config) withCertificates(log *slog.Logger) (Config, error) {
 		return c, fmt.Errorf("make the operator's certificate: %w", err)
 	}
 	c.TLS = TLS{Cert: server.Cert, Key: server.Key, ClientCA: ca.CA()}
-	policy := ""
 	if c.Access == nil {
-		policy = filepath.Join(dir, "access.yaml")
+		policy := filepath.Join(dir, "access.yaml")
 		if _, err := os.Lstat(policy); errors.Is(err, fs.ErrNotExist) {
 			if err := writeWhole(policy, []byte(developmentPolicy)); err != nil {
 				return c, fmt.Errorf("write the access policy: %w", err)

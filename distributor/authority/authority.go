@@ -106,10 +106,14 @@ func (a *Authority) files(name string) Files {
 	return Files{Cert: filepath.Join(a.dir, name+".pem"), Key: filepath.Join(a.dir, name+".key")}
 }
 
-// Server gives a certificate for a server of these hosts, names or addresses, which it may also show to sinks that it dials: that of an earlier start where it is still good and has them all.
+// Server gives a certificate for a server of these hosts, names or addresses, which it may also show to sinks that it dials: that of an earlier start where
+// it is still good and has them all.
 func (a *Authority) Server(hosts []string) (Files, error) {
 	files := a.files("server")
-	template := &x509.Certificate{Subject: pkix.Name{CommonName: "waft serve"}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: "waft serve"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
 	slices.Sort(hosts)
 	for _, host := range slices.Compact(hosts) {
 		if ip := net.ParseIP(host); ip != nil {
