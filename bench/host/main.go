@@ -221,30 +221,35 @@ func take(rows []*row, rounds int, duration time.Duration) error {
 
 // built is the filter as waft build makes it.
 func built(ctx context.Context, filter string) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "bench-host-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	result, err := build.Build(ctx, filter, build.Options{OutDir: dir})
-	if err != nil {
-		return nil, fmt.Errorf("build %s: %w", filter, err)
-	}
-	return os.ReadFile(result.Module)
+	return aside(func(dir string) (string, error) {
+		result, err := build.Build(ctx, filter, build.Options{OutDir: dir})
+		return result.Module, err
+	})
 }
 
 // compile builds the filter with the toolchain alone.
 func compile(ctx context.Context, filter string) ([]byte, error) {
+	return aside(func(dir string) (string, error) {
+		path := filepath.Join(dir, "filter.wasm")
+		cmd := exec.CommandContext(ctx, "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", path, filter)
+		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w\n%s", filter, err, text)
+		}
+		return path, nil
+	})
+}
+
+// aside reads a module that is made in a folder of its own, and removes that.
+func aside(make func(dir string) (module string, err error)) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "bench-host-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	path := filepath.Join(dir, "filter.wasm")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", path, filter)
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build %s: %w\n%s", filter, err, text)
+	path, err := make(dir)
+	if err != nil {
+		return nil, err
 	}
 	return os.ReadFile(path)
 }

@@ -87,7 +87,7 @@ func (d *driver) restore(s situation) error {
 	} else {
 		d.log.Warn("Envoy does not say that it has the good chain; writing it again", "chain", s.good.Hash)
 	}
-	if err := d.files.putSlots(s.good, d.state.read().Slots); err != nil {
+	if err := d.putSlots(s.good); err != nil {
 		return err
 	}
 	d.damagedSlot = ""
@@ -242,6 +242,9 @@ func (d *driver) probeOnce(ctx context.Context, c *chain) (envoy.Verdict, error)
 	return envoy.Validate(ctx, d.config.Envoy, bootstrap, envoy.DefaultLimits(len(filters), c.moduleBytes()))
 }
 
+// putSlots puts a chain into the slots that this Envoy has.
+func (d *driver) putSlots(c *chain) error { return d.files.putSlots(c, d.state.read().Slots) }
+
 // swap puts a chain into the slots.
 func (d *driver) swap(ctx context.Context, c *chain) error {
 	before, err := d.host.fresh(ctx)
@@ -265,7 +268,7 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 			same[slot] = true
 		}
 	}
-	if err := d.files.putSlots(c, d.state.read().Slots); err != nil {
+	if err := d.putSlots(c); err != nil {
 		return err
 	}
 	if d.config.Beside && !d.config.SlotOnly && !d.listening {
@@ -331,7 +334,7 @@ func (d *driver) keepGood(c *chain) error {
 // revert puts the good chain back, and notes why. Without a good chain Envoy no longer serves.
 func (d *driver) revert(ctx context.Context, s situation, a action) error {
 	if s.good != nil {
-		if err := d.files.putSlots(s.good, d.state.read().Slots); err != nil {
+		if err := d.putSlots(s.good); err != nil {
 			return err
 		}
 	} else if d.config.SlotOnly {

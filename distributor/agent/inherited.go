@@ -75,7 +75,7 @@ func (d *driver) inherit() {
 func (d *driver) lapse(a action) error {
 	r := d.state.read()
 	d.log.Info("putting the good chain back in the place of one that an earlier agent had on trial", "chain", a.chain.Hash, "reason", a.reason, "good", r.Good.Hash)
-	if err := d.files.putSlots(r.Good, r.Slots); err != nil {
+	if err := d.putSlots(r.Good); err != nil {
 		return err
 	}
 	if err := d.state.change(func(r *record) { r.Trial = nil }); err != nil {

@@ -14,7 +14,7 @@ import (
 // place puts the first chain into the slots of an Envoy that does not run: without the slots' files it cannot start. Its trial begins with
 // the start (driver.carryOver).
 func (d *driver) place(c *chain) error {
-	if err := d.files.putSlots(c, d.state.read().Slots); err != nil {
+	if err := d.putSlots(c); err != nil {
 		return err
 	}
 	d.trial = &trial{chain: c, since: time.Now()}

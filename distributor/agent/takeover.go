@@ -88,7 +88,7 @@ func (d *driver) withdraw() {
 		return
 	}
 	d.log.Info("putting the good chain back before the agent ends; Envoy was not seen to serve the other yet", "chain", d.trial.chain.Hash, "good", r.Good.Hash)
-	if err := d.files.putSlots(r.Good, r.Slots); err != nil {
+	if err := d.putSlots(r.Good); err != nil {
 		d.log.Error("the good chain cannot be put back; Envoy goes on with a chain that it was not seen to serve, until the next agent starts", "error", err)
 	}
 }

@@ -41,7 +41,7 @@ type cached struct {
 //
 // A chain goes through these: its fresh filters one more at a time to the slot for loading, where Envoy has one; then all of it to the serving slot. An Envoy
 // that starts, and serves nothing yet, is first asked to fetch all the modules, which it accepts at once (RemoteModule.Unfetched): any rejection, of whatever
-// slot, would have it listen without a chain, and answer 500.
+// slot, ends its wait for a chain, and by Envoy's code it then listens without one, and answers 500.
 //
 // Each offer to load that Envoy rejects is made again while it may have lacked a module: once for each module that it then fetches, and then after the
 // pauses of fetchDoubts or startDoubts. After that the version is refused. At once it is refused only if Envoy has loaded all its modules before.
