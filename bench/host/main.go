@@ -223,7 +223,10 @@ func take(rows []*row, rounds int, duration time.Duration) error {
 func built(ctx context.Context, filter string) ([]byte, error) {
 	return aside(func(dir string) (string, error) {
 		result, err := build.Build(ctx, filter, build.Options{OutDir: dir})
-		return result.Module, err
+		if err != nil {
+			return "", fmt.Errorf("build %s: %w", filter, err)
+		}
+		return result.Module, nil
 	})
 }
 
