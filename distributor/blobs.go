@@ -90,12 +90,23 @@ func (m *modules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "", time.Time{}, f)
 		return
 	}
+	// The node is to close the connection, which it does when it has read all of the answer: that megabytes were written says only that the kernel has them.
+	h.Set("Connection", "close")
 	sent := &countingWriter{ResponseWriter: w}
 	http.ServeContent(sent, r, "", time.Time{}, f)
-	if sent.bytes > 0 && sent.bytes == size {
-		m.served(node, text)
+	if sent.bytes == 0 || sent.bytes != size || http.NewResponseController(w).Flush() != nil {
+		return
 	}
+	select {
+	case <-r.Context().Done(): // it has closed
+	case <-time.After(closeTimeout): // who stands between may not
+	}
+	m.served(node, text)
 }
+
+// closeTimeout is how long a node may take to close a connection over which it was sent a module. It counts from when the kernel has the last of it, and
+// Envoy compiles one module before it reads the next.
+const closeTimeout = time.Minute
 
 // countingWriter counts the body of an answer.
 type countingWriter struct {

@@ -48,7 +48,7 @@ type modules struct {
 	evidence *evidence
 	guard    *guard
 
-	// served is told that a node was sent a module, whole; node is what the request says. Nil: nobody is told.
+	// served is told that a node has read a module, whole, as far as that can be seen; node is what the request says. Nil: nobody is told.
 	served func(node, digest string)
 
 	// lost are the modules that are being fetched again, by digest.

@@ -1,18 +1,20 @@
 package distributor
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/registry"
 )
 
-// Whoever offers chains learns that a node was sent a module: whole, and by a request that says for which node.
-func TestModuleThatWasSentIsTold(t *testing.T) {
+// Whoever offers chains learns that a node has a module: all of it, when the node has read it, and by a request that says for which node.
+func TestModuleThatWasReadIsTold(t *testing.T) {
 	cache, err := registry.OpenCache(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +23,8 @@ func TestModuleThatWasSentIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	content := "a module"
+	// The kernel takes all of it, so that only the node's closing says that it was read.
+	content := strings.Repeat("a module", 1000)
 	digest := registry.DigestOf([]byte(content))
 	if _, _, err := cache.Put(t.Context(), registry.Descriptor{Digest: digest}, 1<<20, strings.NewReader(content)); err != nil {
 		t.Fatal(err)
@@ -30,27 +33,64 @@ func TestModuleThatWasSentIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told []string
-	m.served = func(node, digest string) { told = append(told, node+" "+digest) }
-	ask := func(method string, header map[string]string) {
-		r := httptest.NewRequestWithContext(t.Context(), method, "/v2/waft/modules/blobs/"+string(digest), nil)
+	told, answered := make(chan string, 8), make(chan struct{}, 8)
+	m.served = func(node, digest string) { told <- node + " " + digest }
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.ServeHTTP(w, r)
+		answered <- struct{}{}
+	}))
+	defer server.Close()
+	ask := func(method string, header map[string]string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), method, server.URL+"/v2/waft/modules/blobs/"+string(digest), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for k, v := range header {
 			r.Header.Set(k, v)
 		}
-		w := httptest.NewRecorder()
-		m.ServeHTTP(w, r)
-		if w.Code >= http.StatusBadRequest {
-			t.Fatalf("%s %v: %d %s", method, header, w.Code, w.Body)
+		answer, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = answer.Body.Close() })
+		if answer.StatusCode >= http.StatusBadRequest {
+			t.Fatalf("%s %v: %s", method, header, answer.Status)
+		}
+		return answer
 	}
-	ask(http.MethodGet, nil)
-	ask(http.MethodHead, map[string]string{envoy.NodeHeader: "n"})
-	ask(http.MethodGet, map[string]string{envoy.NodeHeader: "n", "Range": "bytes=0-3"})
-	if told != nil {
-		t.Errorf("told of %q", told)
+	for _, other := range []*http.Response{
+		ask(http.MethodGet, nil),
+		ask(http.MethodHead, map[string]string{envoy.NodeHeader: "n"}),
+		ask(http.MethodGet, map[string]string{envoy.NodeHeader: "n", "Range": "bytes=0-3"}),
+	} {
+		_, _ = io.Copy(io.Discard, other.Body) // what it holds is others' to test
+		<-answered
 	}
-	ask(http.MethodGet, map[string]string{envoy.NodeHeader: "n"})
-	if len(told) != 1 || told[0] != "n "+string(digest) {
-		t.Errorf("told of %q", told)
+	if len(told) > 0 {
+		t.Errorf("told of %q", <-told)
+	}
+
+	whole := ask(http.MethodGet, map[string]string{envoy.NodeHeader: "n"})
+	if !whole.Close {
+		t.Error("the node is not asked to close the connection")
+	}
+	if read, err := io.ReadAll(io.LimitReader(whole.Body, int64(len(content)-1))); err != nil || len(read) != len(content)-1 {
+		t.Fatalf("%d bytes, %v", len(read), err)
+	}
+	select {
+	case got := <-told:
+		t.Fatalf("told of %q before all of it was read", got)
+	case <-time.After(50 * time.Millisecond): // nothing that could be waited for happens
+	}
+	if _, err := io.Copy(io.Discard, whole.Body); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-told:
+		if got != "n "+string(digest) {
+			t.Errorf("told of %q", got)
+		}
+	case <-time.After(closeTimeout / 6):
+		t.Error("nobody was told although the node has closed")
 	}
 }

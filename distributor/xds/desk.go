@@ -234,6 +234,7 @@ func (d *desk) fetched(digest string, now time.Time) {
 	settle := fetchSettle
 	if len(a.awaited) > 0 {
 		if a.awaited = slices.DeleteFunc(slices.Clone(a.awaited), func(d string) bool { return d == digest }); len(a.awaited) > 0 {
+			a.again = now.Add(startPause) // the next is under way
 			return
 		}
 		settle = startSettle

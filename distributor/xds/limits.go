@@ -20,12 +20,12 @@ const (
 
 // How often a chain is offered that Envoy rejects while it may lack a module.
 const (
-	// fetchSettle is the pause between a module having been sent and the next offer: the last bytes may still be on their way.
+	// fetchSettle is the pause between a module having been read and the next offer: what stands between may have read it, and not Envoy.
 	fetchSettle = 200 * time.Millisecond
 	// startSettle is that pause where Envoy was asked to fetch modules when it started: an offer before it has all of them ends their fetch.
 	startSettle = time.Second
-	// startPause is how long an Envoy that starts may take to fetch modules when no fetch is seen.
-	startPause = 10 * time.Second
+	// startPause is how long an Envoy that starts may take to fetch a module when that is not seen. It compiles each before it reads the next.
+	startPause = 30 * time.Second
 	// fetchKept is for how long a module that was fetched is taken to be in Envoy's code cache, which drops what was not asked for in 24 hours.
 	fetchKept = 12 * time.Hour
 	// maxRefused is how many rejected versions are remembered of a node.

@@ -69,7 +69,7 @@ func (s *Server) DeltaAggregatedResources(g grpc.BidiStreamingServer[discoveryv3
 	return s.serve(g.Context(), delta{g})
 }
 
-// Fetched takes that a node was sent a module, whole, by whoever serves modules. It does not block, and what is said of a node without a stream is dropped.
+// Fetched takes that a node has read a module, whole, from whoever serves modules. It does not block, and what is said of a node without a stream is dropped.
 //
 // It is a hint, which nobody has proved. Where there is an access policy, the port drops one for a node other than the certificate's; without a policy
 // anybody who reaches the port can give one. A false one has an offer come too early: that may end the fetch that is under way, and takes the patience of a
