@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -100,6 +102,25 @@ func TestUndo(t *testing.T) {
 			t.Errorf("the audit log does not say %q:\n%s", want, audit)
 		}
 	}
+
+	// Nothing of it can be changed in silence, and a copy of it says as much to who has no distributor.
+	var verified struct {
+		Entries int
+		Head    string
+	}
+	if err := f.JSON(t.Context(), &verified, "audit", "verify"); err != nil || verified.Entries < 4 {
+		t.Fatalf("%+v, %v", verified, err)
+	}
+	saved := write(t, f, "audit.json", mustRun(t, f, append([]string{"audit", "-o", "json"}, f.Server()...)...))
+	mustRun(t, f, "audit", "verify", "--file", saved, "--head", verified.Head)
+	text, err := os.ReadFile(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := write(t, f, "forged.json", strings.Replace(string(text), `"reason": "test"`, `"reason": "tost"`, 1))
+	mustFail(t, f, []string{"the audit log", "was changed"}, "audit", "verify", "--file", forged)
+	head := fmt.Sprintf("%d:sha256:%064x", verified.Entries, 0)
+	mustFail(t, f, []string{"another than before"}, append([]string{"audit", "verify", "--head", head}, f.Server()...)...)
 }
 
 // A filter written on proxy-wasm-go-sdk is built, checked, published and rolled out like any other.

@@ -199,48 +199,6 @@ func labelsOf(labels map[string]string) string {
 	return dash(strings.Join(parts, ","))
 }
 
-func newAudit() *cobra.Command {
-	var server serverFlags
-	var out output
-	cmd := &cobra.Command{
-		Use:   "audit [OBJECT]",
-		Short: "List who changed what, when and why, newest first",
-		Example: `  waft audit
-  waft audit rollout/edge-auth-1-2`,
-		Args: oneArg("OBJECT"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := out.check(); err != nil {
-				return err
-			}
-			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
-				all, err := pages(func(token string) ([]*waftv1.AuditEntry, string, error) {
-					page, err := c.Audit.ListAudit(ctx, &waftv1.ListAuditRequest{
-						Object: strings.Join(args, ""), PageSize: pageSize, PageToken: token,
-					})
-					return page.GetEntries(), page.GetNextPageToken(), err
-				})
-				if err != nil {
-					return err
-				}
-				list, err := items(all)
-				if err != nil {
-					return err
-				}
-				return out.print(cmd.OutOrStdout(), map[string]any{"entries": list}, func(t *table) {
-					t.row("#", "TIME", "WHO", "WHAT", "OBJECT", "WHY", "DETAIL")
-					for _, e := range all {
-						t.row(e.GetSequence(), e.GetAt().AsTime().Local().Format(time.DateTime), e.GetActor(), e.GetAction(),
-							e.GetObject(), dash(e.GetReason()), e.GetDetail())
-					}
-				})
-			})
-		},
-	}
-	server.flags(cmd)
-	out.flag(cmd)
-	return cmd
-}
-
 // pages collects a paged list.
 func pages[T any](next func(token string) ([]T, string, error)) ([]T, error) {
 	var all []T

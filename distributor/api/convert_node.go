@@ -62,6 +62,15 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 func auditProto(e model.AuditEntry) *waftv1.AuditEntry {
 	return &waftv1.AuditEntry{
 		Sequence: e.Sequence, At: timeProto(e.At), Actor: e.Actor, Action: e.Action, Object: e.Object, Reason: e.Reason, Detail: e.Detail,
+		Previous: e.Previous, Hash: e.Hash,
+	}
+}
+
+// AuditEntry is the entry as the distributor wrote it, so that who got it can check its hash.
+func AuditEntry(e *waftv1.AuditEntry) model.AuditEntry {
+	return model.AuditEntry{
+		Sequence: e.GetSequence(), At: timeModel(e.GetAt()), Actor: e.GetActor(), Action: e.GetAction(), Object: e.GetObject(), Reason: e.GetReason(), Detail: e.GetDetail(),
+		Previous: e.GetPrevious(), Hash: e.GetHash(),
 	}
 }
 

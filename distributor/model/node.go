@@ -107,17 +107,3 @@ type CohortStatistics struct {
 	// Seen is what that filter counted of them which counted the fewest, among those that only the cohort meets.
 	Seen int64 `json:"seen,omitempty"`
 }
-
-// AuditEntry is one change, who made it and why. Every change has one.
-type AuditEntry struct {
-	// Sequence is given by the store, rising by one.
-	Sequence int64     `json:"sequence"`
-	At       time.Time `json:"at"`
-	Actor    string    `json:"actor"`
-	// Action: release.create, rollout.start, rollout.pause, node.retry, …
-	Action string `json:"action"`
-	// Object: release/NAME@sha256:…, rollout/NAME, node/ID.
-	Object string `json:"object"`
-	Reason string `json:"reason,omitempty"`
-	Detail string `json:"detail,omitempty"`
-}

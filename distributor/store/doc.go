@@ -6,7 +6,6 @@
 // All under /waft/v1/; values are JSON, compressed with gzip when they are large.
 //
 //	schema                      {"version":N}
-//	sequence                    the last sequence given
 //	releases/NAME/HASH          a release; never changed
 //	release-order/SEQ           NAME@HASH, for lists of all
 //	release-names/NAME/SEQ      HASH, for lists of one name
@@ -14,12 +13,13 @@
 //	rollout-order/SEQ           NAME
 //	nodes/ID                    the row of a node
 //	audit/SEQ                   an audit entry
+//	audit-head                  SEQ:HASH of the last audit entry; sequences of all kinds are those of the entries
 //	audit-objects/OBJECT/SEQ    empty, for lists of one object
 //
 // # Invariants
 //
 //   - A change and its audit entries are one transaction, and the sequence of each entry is given in it, so the log has no
-//     gap and no entry without its change.
+//     gap and no entry without its change. Each entry has the hash of the one before (model.AuditEntry.Seal).
 //   - A write that returned nil survives a crash: etcd has written it to its log and synced the disk.
 //   - A store that a newer waft has written is not opened.
 //   - Bytes of modules never come here.

@@ -13,7 +13,7 @@ import (
 const (
 	prefix         = "/waft/v1/"
 	schemaKey      = prefix + "schema"
-	sequenceKey    = prefix + "sequence"
+	headKey        = prefix + "audit-head"
 	releases       = prefix + "releases/"
 	releaseOrder   = prefix + "release-order/"
 	releaseNames   = prefix + "release-names/"

@@ -10,17 +10,61 @@ import (
 )
 
 // schemaVersion is the layout of keys and values that this version of waft reads and writes.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // migration brings the data from one version to the next. It must do no harm when it is run again after it was cut short.
 type migration func(ctx context.Context, client *clientv3.Client) error
 
 // migrations[n-1] leads from version n to n+1.
-var migrations = []migration{packedRollouts}
+var migrations = []migration{packedRollouts, sealedAudit}
 
 // packedRollouts leads to version 2, in which rollouts are stored as rolloutValue has them. Those of version 1 are read as they are; the version
 // keeps them from a waft that would find no nodes in those of today.
 func packedRollouts(context.Context, *clientv3.Client) error { return nil }
+
+// sealedAudit leads to version 3, in which each entry of the audit log holds the hash of the one before. It seals those that are there, as they are.
+func sealedAudit(ctx context.Context, client *clientv3.Client) error {
+	var head model.AuditHead
+	for from := audit; ; {
+		got, err := client.Get(ctx, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(audit)), clientv3.WithLimit(maxBatch))
+		if err != nil {
+			return failed("audit", err)
+		}
+		if len(got.Kvs) == 0 {
+			break
+		}
+		ops := make([]clientv3.Op, len(got.Kvs))
+		for i, kv := range got.Kvs {
+			var entry model.AuditEntry
+			key := string(kv.Key)
+			if err := decode(key, kv.Value, &entry); err != nil {
+				return err
+			}
+			if entry.Sequence != head.Sequence+1 {
+				return fmt.Errorf("%s is entry %d of the audit log, and what is before it is entry %d", key, entry.Sequence, head.Sequence)
+			}
+			if entry, err = entry.Seal(head); err != nil {
+				return err
+			}
+			head = entry.Head()
+			value, err := encode(key, entry)
+			if err != nil {
+				return err
+			}
+			ops[i] = clientv3.OpPut(key, value)
+			from = key + "\x00"
+		}
+		if _, err := client.Txn(ctx).Then(ops...).Commit(); err != nil {
+			return failed("audit", err)
+		}
+	}
+	if head == (model.AuditHead{}) {
+		return nil
+	}
+	// The sequence of the last entry had a key of its own.
+	_, err := client.Txn(ctx).Then(clientv3.OpPut(headKey, head.String()), clientv3.OpDelete(prefix+"sequence")).Commit()
+	return failed("audit", err)
+}
 
 // schema is the value of schemaKey.
 type schema struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -59,6 +60,55 @@ func TestMigrations(t *testing.T) {
 	}
 	if len(ran) != 3 || ran[0] != 1 || ran[1] != 2 || ran[2] != 2 {
 		t.Fatalf("steps ran as %v, want 1, 2 (broken), then 2 alone", ran)
+	}
+}
+
+// Audit logs of version 2 had no hashes: each entry gets one, also when that was cut short, and the next change goes on from there.
+func TestAuditLogIsSealed(t *testing.T) {
+	client := embeddedClient(t)
+	if _, err := open(t.Context(), client, 2, migrations[:1]); err != nil {
+		t.Fatal(err)
+	}
+	const entries = 2*maxBatch + 1
+	for i := range int64(entries) {
+		value, err := encode("audit", model.AuditEntry{Sequence: i + 1, At: time.Unix(i, 0), Actor: "ann", Action: "test", Object: "node/n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Put(t.Context(), ordered(audit, i+1), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := client.Put(t.Context(), prefix+"sequence", fmt.Sprint(entries)); err != nil {
+		t.Fatal(err)
+	}
+	cut, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := sealedAudit(cut, client); err == nil {
+		t.Error("no error although it was cut short")
+	}
+	s, err := Open(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutNodes(t.Context(), []model.Node{{ID: "n"}}, []model.AuditEntry{{At: time.Unix(0, 0), Actor: "ann", Action: "test", Object: "node/n"}}); err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := s.ListAudit(t.Context(), "", 0, 2*entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk model.AuditWalk
+	for _, e := range list {
+		if err := walk.Take(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := walk.End(); err != nil || walk.Head().Sequence != entries+1 {
+		t.Errorf("the log ends with %s, %v", walk.Head(), err)
+	}
+	if got, err := client.Get(t.Context(), prefix+"sequence"); err != nil || len(got.Kvs) > 0 {
+		t.Errorf("the key of version 2 is there still, %v", err)
 	}
 }
 

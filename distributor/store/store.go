@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -23,12 +22,12 @@ const (
 // Store is the store over a client of etcd. It may be used concurrently.
 type Store struct {
 	client *clientv3.Client
-	// writing is held by the writer that takes sequences, so that writers of this process do not overtake each other.
+	// writing is held by the writer that continues the audit log, so that writers of this process do not overtake each other.
 	// Those of other processes are kept apart by the comparison in each transaction.
 	writing chan struct{}
-	// sequence and its mod revision, as last seen; writing guards them.
-	sequence         int64
-	sequenceRevision int64
+	// head is the audit log's, and headRevision the revision at which it was written, as last seen; writing guards them.
+	head         model.AuditHead
+	headRevision int64
 }
 
 // Open makes a Store over a client, which stays the caller's to close. It brings older data to this version's schema, and
@@ -101,13 +100,16 @@ func (s *Store) commit(ctx context.Context, entries []model.AuditEntry, make fun
 		return 0, failed("store", ctx.Err())
 	}
 	for {
-		c, err := make(s.sequence + 1)
+		c, err := make(s.head.Sequence + 1)
 		if err != nil {
 			return 0, err
 		}
-		ops := c.ops
-		for i, entry := range entries {
-			entry.Sequence = s.sequence + 1 + int64(i)
+		ops, head := c.ops, s.head
+		for _, entry := range entries {
+			if entry, err = entry.Seal(head); err != nil {
+				return 0, err
+			}
+			head = entry.Head()
 			value, err := encode(c.object, entry)
 			if err != nil {
 				return 0, err
@@ -115,29 +117,28 @@ func (s *Store) commit(ctx context.Context, entries []model.AuditEntry, make fun
 			ops = append(ops, clientv3.OpPut(ordered(audit, entry.Sequence), value),
 				clientv3.OpPut(ordered(objectPrefix(entry.Object), entry.Sequence), ""))
 		}
-		last := s.sequence + int64(len(entries))
-		ops = append(ops, clientv3.OpPut(sequenceKey, strconv.FormatInt(last, 10)))
-		conditions := append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(sequenceKey), "=", s.sequenceRevision)}, c.conditions...)
-		answer, err := s.client.Txn(ctx).If(conditions...).Then(ops...).Else(clientv3.OpGet(sequenceKey)).Commit()
+		ops = append(ops, clientv3.OpPut(headKey, head.String()))
+		conditions := append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(headKey), "=", s.headRevision)}, c.conditions...)
+		answer, err := s.client.Txn(ctx).If(conditions...).Then(ops...).Else(clientv3.OpGet(headKey)).Commit()
 		if err != nil {
 			return 0, failed(c.object, err)
 		}
 		if answer.Succeeded {
-			s.sequence, s.sequenceRevision = last, answer.Header.Revision
+			s.head, s.headRevision = head, answer.Header.Revision
 			return answer.Header.Revision, nil
 		}
 		kvs := answer.Responses[0].GetResponseRange().Kvs
-		sequence, revision := int64(0), int64(0)
+		head, revision := model.AuditHead{}, int64(0)
 		if len(kvs) > 0 {
 			revision = kvs[0].ModRevision
-			if sequence, err = strconv.ParseInt(string(kvs[0].Value), 10, 64); err != nil {
-				return 0, fmt.Errorf("the value of %s is damaged: %w", sequenceKey, err)
+			if head, err = model.ParseAuditHead(string(kvs[0].Value)); err != nil {
+				return 0, fmt.Errorf("the value of %s is damaged: %w", headKey, err)
 			}
 		}
-		if revision == s.sequenceRevision {
-			return 0, c.lost // the sequence was right, so a condition was not
+		if revision == s.headRevision {
+			return 0, c.lost // the head was right, so a condition was not
 		}
-		s.sequence, s.sequenceRevision = sequence, revision
+		s.head, s.headRevision = head, revision
 	}
 }
 

@@ -39,7 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) service.Store) {
 		{"each change has its audit entries, in one sequence", auditSequence},
 		{"a change that was refused leaves no audit entry", auditRefused},
 		{"audit entries are listed by object", auditByObject},
-		{"writers at once give each entry its own sequence", auditRace},
+		{"writers at once give each entry its own sequence, and the hash of the one before", auditRace},
 		{"an empty store lists nothing", empty},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
@@ -379,7 +379,12 @@ func auditSequence(t *testing.T, s service.Store) {
 		audit("release.create", "release/edge@sha256:1"), audit("rollout.start", "rollout/one"),
 		audit("rollout.fetching", "rollout/one"), audit("rollout.moving", "rollout/one"), audit("node.retry", "node/n"),
 	} {
-		e.Sequence = int64(i + 1)
+		var head model.AuditHead
+		if i > 0 {
+			head = want[0].Head()
+		}
+		e, err := e.Seal(head)
+		must(t, err)
 		want = append([]model.AuditEntry{e}, want...)
 	}
 	var got []model.AuditEntry
@@ -448,9 +453,11 @@ func auditRace(t *testing.T, s service.Store) {
 	must(t, errors.Join(errs...))
 	entries, _, err := s.ListAudit(t.Context(), "", 0, 1000)
 	must(t, err)
-	for i, e := range entries {
-		same(t, "sequence", e.Sequence, int64(len(entries)-i))
+	var walk model.AuditWalk
+	for _, e := range entries {
+		must(t, walk.Take(e))
 	}
+	must(t, walk.End())
 	same(t, "audit entries", len(entries), writers*rounds)
 }
 
