@@ -4,8 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
+	"math"
 	"strings"
 	"time"
 
@@ -75,7 +74,7 @@ can write to the store can write all hashes anew: keep the head that is printed 
   waft audit verify --head 12:sha256:4e1f…      # as it was printed before
   waft audit -o json > audit.json
   waft audit verify --file audit.json`,
-		Args: cobra.NoArgs,
+		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
@@ -97,7 +96,7 @@ can write to the store can write all hashes anew: keep the head that is printed 
 			}
 			var err error
 			if file != "" {
-				err = readAudit(file, cmd.InOrStdin(), take)
+				err = readAudit(cmd, file, take)
 			} else {
 				err = server.call(cmd, func(ctx context.Context, c *api.Client) error {
 					_, err := pages(func(token string) ([]struct{}, string, error) {
@@ -131,14 +130,8 @@ can write to the store can write all hashes anew: keep the head that is printed 
 }
 
 // readAudit gives the entries of a file that waft audit -o json has written.
-func readAudit(file string, stdin io.Reader, take func([]*waftv1.AuditEntry) error) error {
-	var data []byte
-	var err error
-	if file == "-" {
-		data, err = io.ReadAll(stdin)
-	} else {
-		data, err = os.ReadFile(file)
-	}
+func readAudit(cmd *cobra.Command, file string, take func([]*waftv1.AuditEntry) error) error {
+	data, err := readInput(cmd, file, math.MaxInt64) // a log grows for ever
 	if err != nil {
 		return err
 	}

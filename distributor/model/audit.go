@@ -28,8 +28,8 @@ type AuditEntry struct {
 // AuditHead is the end of an audit log: its last entry. Who keeps one elsewhere can tell later that nothing up to it has changed. The zero value is that of
 // a log without entries.
 type AuditHead struct {
-	Sequence int64  `json:"sequence"`
-	Hash     string `json:"hash"`
+	Sequence int64
+	Hash     string
 }
 
 // String is SEQUENCE:HASH, 0: for the zero value.

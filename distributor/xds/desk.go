@@ -219,7 +219,7 @@ func (d *desk) missing(filters []filter, now time.Time) []string {
 	return missing
 }
 
-// fetched takes that Envoy was sent a module.
+// fetched takes that Envoy has read a module, as somebody says.
 func (d *desk) fetched(digest string, now time.Time) {
 	g := d.goal()
 	if g == nil || !slices.ContainsFunc(g.filters, func(f filter) bool { return f.digest == digest }) {

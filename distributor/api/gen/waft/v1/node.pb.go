@@ -711,7 +711,8 @@ type AuditEntry struct {
 	Detail string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
 	// The hash of the entry before, sha256:HEX; empty for the first.
 	Previous string `protobuf:"bytes,8,opt,name=previous,proto3" json:"previous,omitempty"`
-	// The sha256 of the RFC 8785 form of the JSON of this entry without it: sequence as a number, at in RFC 3339, empty fields left out.
+	// The sha256 of the RFC 8785 form of the JSON of this entry without it: sequence as a number, at in RFC 3339, and reason,
+	// detail and previous left out where they are empty.
 	Hash          string `protobuf:"bytes,9,opt,name=hash,proto3" json:"hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
