@@ -12,6 +12,7 @@ import (
 	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/store"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/trust"
 )
@@ -21,6 +22,8 @@ import (
 const (
 	DefaultGRPC = "127.0.0.1:7070"
 	DefaultHTTP = "127.0.0.1:7071"
+	// DefaultPeer is the port for other replicas; it is listened on where there may be any.
+	DefaultPeer = "127.0.0.1:7072"
 )
 
 // Limits of the servers.
@@ -48,6 +51,12 @@ const (
 type Config struct {
 	// Data is the data folder; made if need be. Required.
 	Data string
+	// Etcd names the etcd that holds the state, where it is not embedded. Then any number of distributors that name the same one are replicas of each
+	// other, each with a data folder of its own.
+	Etcd store.External
+	// Peer is the address at which other replicas reach this one, HOST:PORT; port 0 takes a free one. Empty: DefaultPeer. PeerName is the address that
+	// they are told, where that is another one; empty: what was bound, with the machine's name in the place of an unspecified host. Both are for replicas alone.
+	Peer, PeerName string
 	// GRPC and HTTP are the addresses to listen on, HOST:PORT; port 0 takes a free one. Empty: DefaultGRPC, DefaultHTTP.
 	GRPC, HTTP string
 	// TLS names the files of the server's certificate. Where it names none, and unless Insecure, Run makes an authority in the data folder, and certificates of it
@@ -135,6 +144,12 @@ func (c Config) withDefaults() (Config, error) {
 	if err := checkSinks(c.Sinks); err != nil {
 		return c, err
 	}
+	if err := c.checkReplicas(); err != nil {
+		return c, err
+	}
+	if c.Etcd.Used() && c.Peer == "" {
+		c.Peer = DefaultPeer
+	}
 	if c.GRPC == "" {
 		c.GRPC = DefaultGRPC
 	}
@@ -157,6 +172,26 @@ func (c Config) withDefaults() (Config, error) {
 		c.Version = "unknown"
 	}
 	return c, nil
+}
+
+// checkReplicas checks what is there for replicas alone.
+func (c Config) checkReplicas() error {
+	if !c.Etcd.Used() {
+		if c.Peer != "" || c.PeerName != "" {
+			return model.Invalidf("", "peer", "name the etcd of all replicas (--etcd), or leave out --peer and --peer-name", "a port for other replicas, and no etcd by which there could be any")
+		}
+		return nil
+	}
+	if c.makesCertificates() {
+		return model.Invalidf("", "tls", "name a certificate and its key (--tls-cert, --tls-key, --client-ca; waft certificate issues them), or switch TLS off (--insecure)",
+			"replicas cannot each make an authority of their own: their clients would know one of them")
+	}
+	if c.PeerName != "" {
+		if host, port, err := net.SplitHostPort(c.PeerName); err != nil || host == "" || port == "" {
+			return model.Invalidf("", "peer-name", "write HOST:PORT", "%q is no address", c.PeerName)
+		}
+	}
+	return nil
 }
 
 // server reads the files; nil when TLS is off.

@@ -18,9 +18,10 @@ const pinNeeded = "needed"
 const settleInterval = time.Minute
 
 // keepBound keeps the copies on the disk within maxBytes until ctx ends: those go that were not used for longest, and none that
-// needed names. While that is not known, nothing goes. A module that is needed and not there is fetched again.
-func (m *modules) keepBound(ctx context.Context, maxBytes int64, needed func(context.Context) ([]model.Module, error)) {
-	t := time.NewTicker(settleInterval)
+// needed names. While that is not known, nothing goes. A module that is needed and not there is fetched again. It looks that often: every settleInterval
+// will do for whoever fetches everything itself.
+func (m *modules) keepBound(ctx context.Context, maxBytes int64, every time.Duration, needed func(context.Context) ([]model.Module, error)) {
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		m.settle(ctx, maxBytes, needed)

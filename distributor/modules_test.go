@@ -49,7 +49,7 @@ func openShopWith(t *testing.T, dir string, cfg Config, names ...string) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := newClient(t.Context(), cfg, cache, names, embedded)
+	client, err := newClient(t.Context(), cfg, cache, names, embedded, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

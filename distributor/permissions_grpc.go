@@ -12,6 +12,7 @@ import (
 	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/distributor/api"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/cluster"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/xds"
@@ -95,6 +96,9 @@ func (s *permittedStream) Context() context.Context { return s.ctx }
 func (s *permittedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
+	}
+	if _, passed := m.(*cluster.Frame); passed {
+		return s.again("") // the replica that leads reads it, and asks about the node that it names
 	}
 	node := nodeNamed(m)
 	if err := s.again(node); err != nil {

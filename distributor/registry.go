@@ -87,21 +87,27 @@ func (r *failureRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter
 // toSelf sends requests for this distributor's own names to the embedded registry inside the process, where there is
 // neither a network nor a certificate to go wrong, and all others on their way.
 type toSelf struct {
-	names  []string
+	// own says whether a host, HOST:PORT, is one of these names.
+	own    func(host string) bool
 	inside http.RoundTripper
 	others http.RoundTripper
 }
 
 // RoundTrip is http.RoundTripper's.
 func (t *toSelf) RoundTrip(r *http.Request) (*http.Response, error) {
-	if slices.Contains(t.names, r.URL.Host) {
-		return t.inside.RoundTrip(r)
+	if !t.own(r.URL.Host) {
+		return t.others.RoundTrip(r)
 	}
-	return t.others.RoundTrip(r)
+	if r.URL.Scheme != "http" {
+		r = r.Clone(r.Context())
+		r.URL.Scheme = "http" // a name of another replica's, which the client takes to have TLS
+	}
+	return t.inside.RoundTrip(r)
 }
 
-// newClient is the registry client of the distributor, with the cache that it fills.
-func newClient(ctx context.Context, cfg Config, cache *registry.Cache, names []string, embedded http.Handler) (*registry.Client, error) {
+// newClient is the registry client of the distributor, with the cache that it fills. names are this process's; crowd, which may be nil, knows those of
+// the others, and asks them for what this one does not have.
+func newClient(ctx context.Context, cfg Config, cache *registry.Cache, names []string, embedded http.Handler, crowd *replicas) (*registry.Client, error) {
 	others := http.DefaultTransport.(*http.Transport).Clone()
 	others.DialContext = (&net.Dialer{Timeout: registry.DialTimeout}).DialContext
 	others.TLSHandshakeTimeout = registry.DialTimeout
@@ -114,11 +120,17 @@ func newClient(ctx context.Context, cfg Config, cache *registry.Cache, names []s
 		}
 		others.TLSClientConfig.RootCAs = pool
 	}
+	self := &toSelf{inside: serveInside(ctx, embedded), others: others}
+	self.own = func(host string) bool { return slices.Contains(names, host) }
+	if crowd != nil {
+		self.own = func(host string) bool { return slices.Contains(names, host) || crowd.named(host) }
+		self.inside = &everywhere{own: self.inside, crowd: crowd}
+	}
 	return registry.NewClient(registry.Config{
 		Cache:     cache,
 		PlainHTTP: append(slices.Clone(names), cfg.PlainHTTP...),
 		Mirrors:   cfg.Mirrors,
-		Transport: &toSelf{names: names, inside: serveInside(ctx, embedded), others: others},
+		Transport: self,
 		UserAgent: "waft/" + cfg.Version,
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,13 +23,11 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/waft-project/waft/distributor/api"
+	"github.com/waft-project/waft/distributor/cluster"
 	"github.com/waft-project/waft/distributor/gates"
-	"github.com/waft-project/waft/distributor/mcp"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/store"
-	"github.com/waft-project/waft/distributor/xds"
-	"github.com/waft-project/waft/distributor/xds/istio"
 	"github.com/waft-project/waft/registry"
 )
 
@@ -47,24 +46,30 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	log := cfg.Log
 
-	// Two contexts of our own, so that a stop goes in order: streams ends what clients hold open; background ends what
-	// works for them, after the last call has been answered.
-	streams, endStreams := context.WithCancel(context.Background())
-	defer endStreams()
+	// A context of our own, so that a stop goes in order: it ends what works for clients, after the last call has been answered. What they hold open ends
+	// before, with the term.
 	background, endBackground := context.WithCancel(context.Background())
 	defer endBackground()
 
 	// 2. The data folder and the store in it. The folder is this process's from here on, and it has the certificates where no others are named.
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	etcd, err := store.StartEmbedded(starting, cfg.Data, log.With("part", "store"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, etcd.Close()) }()
-	st, err := store.Open(starting, etcd.Client())
-	if err != nil {
-		return err
+	var etcd *store.Embedded
+	var st *store.Store
+	var crowd *replicas // nil: this process is the whole distributor
+	if cfg.Etcd.Used() {
+		if crowd, err = openReplicas(ctx, cfg); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, crowd.close()) }()
+	} else {
+		if etcd, err = store.StartEmbedded(starting, cfg.Data, log.With("part", "store")); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, etcd.Close()) }()
+		if st, err = store.Open(starting, etcd.Client()); err != nil {
+			return err
+		}
 	}
 
 	if cfg.makesCertificates() {
@@ -95,7 +100,16 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	names := ownNames(httpListener.Addr(), cfg.HTTP, cfg.Names)
-	client, err := newClient(background, cfg, cache, names, embedded)
+	metrics, err := newMetrics(cfg.Version)
+	if err != nil {
+		return err
+	}
+	if crowd != nil {
+		if err := crowd.join(names, metrics); err != nil {
+			return err
+		}
+	}
+	client, err := newClient(background, cfg, cache, names, embedded, crowd)
 	if err != nil {
 		return err
 	}
@@ -113,7 +127,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		mods.guard = policy
 	}
 
-	// 5. The service: the use cases over the store and the modules, and the loop that drives rollouts.
+	// 5. The service, the use cases over the store and the modules with the loop that drives rollouts, and the protocols over it: one for the life of this
+	// process, or one for each time that it leads others.
 	gateReader, err := cfg.gateReader()
 	if err != nil {
 		return err
@@ -126,10 +141,6 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	metrics, err := newMetrics(cfg.Version)
-	if err != nil {
-		return err
-	}
 	decided, err := newDecisions(metrics)
 	if err != nil {
 		return err
@@ -138,51 +149,41 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if permitted != nil {
 		roles = permitted
 	}
-	svc, err := service.New(service.Config{
-		Store: st, Modules: mods, Trust: policy, Roles: roles, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
+	led, err := newTerms(cfg, tlsConfig, service.Config{
+		Modules: mods, Trust: policy, Roles: roles, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
 		ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases,
-	})
+	}, metrics)
 	if err != nil {
 		return err
 	}
-	courier.release = svc.GetRelease
+	courier.release, mods.served = led.release, led.fetched
+	var only *term // nil: others may lead
+	if crowd == nil {
+		if only, err = led.make(st); err != nil {
+			return err
+		}
+		defer led.over(only)
+		led.begin(only)
+	}
 
-	// 6. The protocols over it.
-	if err := metrics.Register(fleet{counts: svc.Counts}); err != nil {
-		return err
-	}
-	mcpMetrics, err := mcp.NewMetrics(metrics)
-	if err != nil {
-		return err
-	}
-	apiServer := api.NewServer(streams, svc, cfg.Version)
-	xdsMetrics, err := xds.NewMetrics(metrics)
-	if err != nil {
-		return err
-	}
-	discovery := xds.NewServer(streams, svc, xdsMetrics, log.With("part", "xds"))
-	mods.served = discovery.Fetched
-	source := mcp.NewSource(streams, svc, mcpMetrics, log.With("part", "mcp"))
-	mesh := istio.NewServer(streams, svc, log.With("part", "istio"))
-	sinks, err := openSinks(cfg, tlsConfig, source, log.With("part", "mcp"))
-	if err != nil {
-		return err
-	}
-	defer sinks.close()
+	// 6. The ports' servers.
 	healthServer := health.NewServer()
 	healthServer.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 
 	options := api.ServerOptions(log.With("part", "grpc"))
+	if crowd != nil {
+		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{}), grpc.UnknownServiceHandler(crowd.call))
+	}
 	inside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.redeem))...) // for REST, inside the process
-	apiServer.Register(inside)
 	if tlsConfig != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(permitted.forGRPC(tlsConfig))))
 	}
 	outside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.calling))...)
-	apiServer.Register(outside)
-	source.Register(outside)
-	xds.NewDialects(discovery, mesh).Register(outside)
+	if only != nil {
+		only.api.Register(inside)
+		only.register(outside)
+	}
 	healthpb.RegisterHealthServer(outside, healthServer)
 	reflection.Register(outside)
 
@@ -199,12 +200,29 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	port := web{
+		rest: gateway, registry: embedded, modules: mods, evidence: courier, metrics: metrics,
+		permissions: permitted, certificate: cfg.TLS.ClientCA != "" && permitted == nil,
+		alive: func() error { return storeRuns(etcd) }, ready: led.ready,
+	}
+	needed, lookAgain := led.needed, settleInterval
+	var peerGRPC *grpc.Server
+	var peerHTTP *http.Server
+	if crowd != nil {
+		peerGRPC = crowd.server(permitted)
+		peerHTTP = &http.Server{
+			Handler:           crowd.peerHandler(led, embedded, port.forReplicas()),
+			ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+			ErrorLog:    slog.NewLogLogger(log.With("part", "peer").Handler(), slog.LevelDebug),
+			BaseContext: func(net.Listener) context.Context { return background },
+		}
+		port.registry, port.modules, port.evidence = crowd.onLeader(embedded), crowd.modules(mods), crowd.onLeader(courier)
+		port.ready = func() error { return crowd.ready(led) }
+		needed = func(ctx context.Context) ([]model.Module, error) { return crowd.needed(ctx, led) }
+		lookAgain = copyInterval
+	}
 	httpServer := &http.Server{
-		Handler: web{
-			rest: gateway, registry: embedded, modules: mods, evidence: courier, metrics: metrics,
-			permissions: permitted, certificate: cfg.TLS.ClientCA != "" && permitted == nil,
-			alive: func() error { return storeRuns(etcd) }, ready: svc.Ready,
-		}.handler(),
+		Handler:           port.handler(),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:    slog.NewLogLogger(log.With("part", "http").Handler(), slog.LevelDebug), // what strangers do is no error of ours
 		BaseContext: func(net.Listener) context.Context { return background },
@@ -213,11 +231,23 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	// 7. All of it together, until ctx ends or a part fails.
 	running, failed := errgroup.WithContext(ctx)
 	serviceDone := make(chan struct{})
-	running.Go(func() error { defer close(serviceDone); return svc.Run(background) })
+	if only != nil {
+		running.Go(func() error { defer close(serviceDone); return only.svc.Run(background) })
+		running.Go(func() error { only.serveSinks(failed); return nil })
+	} else {
+		running.Go(func() error {
+			defer close(serviceDone)
+			return crowd.member.Run(failed, func(ctx context.Context, of cluster.Term) error { return crowd.lead(ctx, led, of) })
+		})
+		running.Go(func() error { crowd.relay.Run(background); return nil })
+		running.Go(func() error { return serveErr("peer", crowd.listener.Serve()) })
+		running.Go(func() error { return serveErr("peer gRPC", peerGRPC.Serve(crowd.listener.GRPC())) })
+		running.Go(func() error { return serveErr("peer HTTP", peerHTTP.Serve(crowd.listener.HTTP())) })
+	}
 	running.Go(func() error { mods.check(failed); return nil })
 	running.Go(func() error {
-		if await(failed, svc.Ready) == nil {
-			mods.keepBound(failed, cfg.CacheBytes, svc.Needed)
+		if await(failed, port.ready) == nil {
+			mods.keepBound(failed, cfg.CacheBytes, lookAgain, needed)
 		}
 		return nil
 	})
@@ -230,22 +260,18 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
 	running.Go(func() error { return serveErr("HTTP", httpServer.Serve(httpTLS(httpListener, tlsConfig))) })
+	if etcd != nil {
+		running.Go(func() error {
+			select {
+			case <-etcd.Stopped():
+				return storeRuns(etcd)
+			case <-failed.Done():
+				return nil
+			}
+		})
+	}
 	running.Go(func() error {
-		if await(failed, svc.Ready) == nil {
-			sinks.serve(streams)
-		}
-		return nil
-	})
-	running.Go(func() error {
-		select {
-		case <-etcd.Stopped():
-			return storeRuns(etcd)
-		case <-failed.Done():
-			return nil
-		}
-	})
-	running.Go(func() error {
-		if await(failed, svc.Ready) != nil {
+		if await(failed, port.ready) != nil {
 			return nil // it stops before it has started
 		}
 		healthServer.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
@@ -261,8 +287,18 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		<-failed.Done()
 		log.Info("stopping", "drain", cfg.Drain)
 		healthServer.Shutdown()
-		endStreams()
+		if only != nil {
+			only.end()
+		} else {
+			crowd.relay.Drain()
+		}
 		drain(cfg.Drain, outside, inside, httpServer)
+		if crowd != nil {
+			<-serviceDone // others hear from this replica until it does not lead
+			peerGRPC.Stop()
+			_ = peerHTTP.Close()
+			_ = crowd.listener.Close()
+		}
 		endBackground()
 		<-serviceDone
 		return nil
@@ -322,7 +358,7 @@ func httpTLS(l net.Listener, cfg *tls.Config) net.Listener {
 }
 
 func serveErr(port string, err error) error {
-	if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) {
+	if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return fmt.Errorf("serve %s: %w", port, err)
@@ -330,6 +366,9 @@ func serveErr(port string, err error) error {
 
 // storeRuns says that the store has stopped.
 func storeRuns(etcd *store.Embedded) error {
+	if etcd == nil {
+		return nil // it runs elsewhere
+	}
 	select {
 	case <-etcd.Stopped():
 		return &model.Error{Kind: model.ErrUnavailable, Object: "the store", Message: "has stopped", Next: "see the log for why, and restart waft serve"}
@@ -342,11 +381,7 @@ func storeRuns(etcd *store.Embedded) error {
 func drain(limit time.Duration, outside, inside *grpc.Server, web *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	// REST calls go through inside: it stops when HTTP has.
-	if web.Shutdown(ctx) != nil {
-		_ = web.Close()
-	}
-	for _, s := range []*grpc.Server{outside, inside} {
+	stop := func(s *grpc.Server) {
 		stopped := make(chan struct{})
 		go func() { s.GracefulStop(); close(stopped) }()
 		select {
@@ -356,4 +391,13 @@ func drain(limit time.Duration, outside, inside *grpc.Server, web *http.Server) 
 			<-stopped
 		}
 	}
+	// At once, so that nobody whose stream ends opens it here again.
+	var ports sync.WaitGroup
+	ports.Go(func() { stop(outside) })
+	// REST calls go through inside: it stops when HTTP has.
+	if web.Shutdown(ctx) != nil {
+		_ = web.Close()
+	}
+	stop(inside)
+	ports.Wait()
 }

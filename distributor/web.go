@@ -45,6 +45,14 @@ func (w web) routes() []route {
 	}
 }
 
+// forReplicas is what another replica has this one answer in its place.
+func (w web) forReplicas() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(apiPrefix, w.v2())
+	mux.Handle(evidencePrefix, w.evidence)
+	return mux
+}
+
 func (w web) handler() http.Handler {
 	closed := http.NewServeMux()
 	for _, r := range w.routes() {

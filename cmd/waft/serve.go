@@ -28,7 +28,9 @@ Without TLS files and without --insecure it makes an authority for certificates 
 access policy by which that operator may do everything and nodes are nodes. waft certificate issues more.`,
 		Example: `  waft serve --data ./waft-data                     # with certificates that it makes itself
   waft serve --data /var/lib/waft --grpc :7070 --http :7071 --tls-cert cert.pem --tls-key key.pem
-  waft serve --insecure --data ./waft-data          # for a try, on one machine`,
+  waft serve --insecure --data ./waft-data          # for a try, on one machine
+  waft serve --data /var/lib/waft --etcd https://etcd-1:2379,https://etcd-2:2379,https://etcd-3:2379 --etcd-ca ca.pem \
+    --peer :7072 --grpc :7070 --http :7071 --tls-cert cert.pem --tls-key key.pem --client-ca ca.pem   # one of several replicas`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logs.logger(cmd.ErrOrStderr())
@@ -74,6 +76,14 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.StringVar(&config.Data, "data", "./waft-data", "the data folder; one process at a time may use it")
 	f.StringVar(&config.GRPC, "grpc", distributor.DefaultGRPC, "listen for gRPC here; port 0 takes a free one")
 	f.StringVar(&config.HTTP, "http", distributor.DefaultHTTP, "listen for HTTP here; port 0 takes a free one")
+	f.StringSliceVar(&config.Etcd.Endpoints, "etcd", nil, "client URLs of an etcd that runs elsewhere, with commas between; every serve that names the same one is a replica of the same distributor (default: one that is embedded)")
+	f.StringVar(&config.Etcd.CA, "etcd-ca", "", "PEM file of the authorities that may vouch for its members (default: the system's)")
+	f.StringVar(&config.Etcd.Cert, "etcd-cert", "", "PEM file of a certificate to show to it")
+	f.StringVar(&config.Etcd.Key, "etcd-key", "", "PEM file of its key")
+	f.StringVar(&config.Etcd.User, "etcd-user", "", "the user to be there, if it asks for one")
+	f.StringVar(&config.Etcd.PasswordFile, "etcd-password-file", "", "file with the password of that user")
+	f.StringVar(&config.Peer, "peer", "", "with --etcd: listen here for other replicas (default "+distributor.DefaultPeer+")")
+	f.StringVar(&config.PeerName, "peer-name", "", "with --etcd: HOST:PORT at which other replicas reach that port (default: what was bound, with the machine's name where that is no address)")
 	f.StringVar(&config.TLS.Cert, "tls-cert", "", "PEM file of the server's certificate with its chain (default: one that serve makes in DATA/tls)")
 	f.StringVar(&config.TLS.Key, "tls-key", "", "PEM file of its key")
 	f.StringVar(&config.TLS.ClientCA, "client-ca", "", "PEM file of the authorities that may vouch for clients; then every client needs a certificate")

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -45,6 +46,8 @@ type NodeHello struct {
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
 	// one, so that a store that was set back to a backup is not taken for old news.
 	Generation int64
+	// Replica vouches for the node; empty: this one. Connect fills it in, from its context (ByReplica).
+	Replica string
 }
 
 // Directive tells a node how to report.
@@ -129,6 +132,7 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 		s.mark(n, 0)
 		s.log.Info("node connected for the first time", "node", hello.ID, "labels", hello.Labels)
 	}
+	hello.Replica = replicaOf(ctx)
 	s.introduce(n, hello)
 
 	for other := range n.sessions {
@@ -175,7 +179,7 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	set(&n.row.EnvoyVersion, hello.EnvoyVersion)
 	set(&n.row.EnvoyBuild, hello.EnvoyBuild)
 	set(&n.row.AgentVersion, hello.AgentVersion)
-	set(&n.row.Replica, s.replica)
+	set(&n.row.Replica, cmp.Or(hello.Replica, s.replica))
 	// A stream of collections alone may know no labels; then those of the report stream stand.
 	if (hello.Reports || len(hello.Labels) > 0) && !maps.Equal(n.row.Labels, hello.Labels) {
 		n.row.Labels, changed = maps.Clone(hello.Labels), true

@@ -122,6 +122,15 @@ func (e *Embedded) Close() error {
 	return err
 }
 
+// LockFolder makes a data folder if need be, and takes it for this process, as StartEmbedded does; what it gives frees it. It is for a process whose
+// etcd runs elsewhere.
+func LockFolder(dir string) (io.Closer, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, folderError(dir, "made", err)
+	}
+	return lockFolder(dir)
+}
+
 func folderError(dir, what string, err error) error {
 	return &model.Error{Kind: model.ErrUnavailable, Object: dir, Message: "the data folder cannot be " + what + ": " + err.Error(),
 		Next: "give this process a folder that it may write to (--data)", Cause: err}

@@ -28,6 +28,8 @@ type Store struct {
 	// head is the audit log's, and headRevision the revision at which it was written, as last seen; writing guards them.
 	head         model.AuditHead
 	headRevision int64
+	// fence must stand for each write.
+	fence Fence
 }
 
 // Open makes a Store over a client, which stays the caller's to close. It brings older data to this version's schema, and
@@ -83,11 +85,14 @@ func (s *Store) commit(ctx context.Context, entries []model.AuditEntry, make fun
 		if err != nil {
 			return 0, err
 		}
-		answer, err := s.client.Txn(ctx).If(c.conditions...).Then(c.ops...).Commit()
+		answer, err := s.client.Txn(ctx).If(s.conditions(c.conditions...)...).Then(c.ops...).Commit()
 		if err != nil {
 			return 0, failed(c.object, err)
 		}
 		if !answer.Succeeded {
+			if err := s.deposed(ctx, c.object); err != nil {
+				return 0, err
+			}
 			return 0, c.lost
 		}
 		return answer.Header.Revision, nil
@@ -118,7 +123,7 @@ func (s *Store) commit(ctx context.Context, entries []model.AuditEntry, make fun
 				clientv3.OpPut(ordered(objectPrefix(entry.Object), entry.Sequence), ""))
 		}
 		ops = append(ops, clientv3.OpPut(headKey, head.String()))
-		conditions := append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(headKey), "=", s.headRevision)}, c.conditions...)
+		conditions := s.conditions(append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(headKey), "=", s.headRevision)}, c.conditions...)...)
 		answer, err := s.client.Txn(ctx).If(conditions...).Then(ops...).Else(clientv3.OpGet(headKey)).Commit()
 		if err != nil {
 			return 0, failed(c.object, err)
@@ -134,6 +139,9 @@ func (s *Store) commit(ctx context.Context, entries []model.AuditEntry, make fun
 			if head, err = model.ParseAuditHead(string(kvs[0].Value)); err != nil {
 				return 0, fmt.Errorf("the value of %s is damaged: %w", headKey, err)
 			}
+		}
+		if err := s.deposed(ctx, c.object); err != nil {
+			return 0, err
 		}
 		if revision == s.headRevision {
 			return 0, c.lost // the head was right, so a condition was not

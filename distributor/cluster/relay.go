@@ -1,0 +1,257 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// Limits of what is passed on.
+const (
+	// leaderWait is how long a call waits for a leader: as long as it may take until there is one again.
+	leaderWait = 5 * time.Second
+	// leaderPause is between attempts to reach one.
+	leaderPause = 50 * time.Millisecond
+	// handover is over how long streams end whose leader has gone, so that their sinks do not all come back at once.
+	handover = time.Second
+	// finishing is how long a call may take in any case while this replica stops.
+	finishing = 2 * time.Second
+	// A connection to the leader carries the streams of a whole fleet.
+	streamWindow     = 1 << 20
+	connectionWindow = 16 << 20
+	// peerKeepalive finds a leader's machine that has gone without a word; etcd mostly says so sooner.
+	peerKeepalive        = 10 * time.Second
+	peerKeepaliveTimeout = 3 * time.Second
+)
+
+// Relay passes gRPC calls on to the leader. It may be used concurrently.
+type Relay struct {
+	member *Member
+	// largest is how many bytes one message from the leader may have.
+	largest int
+	log     *slog.Logger
+
+	mu   sync.Mutex
+	lead *upstream
+	// draining is closed when this replica stops.
+	draining chan struct{}
+	drain    sync.Once
+}
+
+// upstream is the way to one leader, for as long as it leads.
+type upstream struct {
+	replica Replica
+	conn    *grpc.ClientConn
+	// done ends with its leadership.
+	done   context.Context
+	cancel context.CancelFunc
+}
+
+// NewRelay makes a relay; largest bounds a message from the leader, in bytes. Run keeps it up to date.
+func NewRelay(m *Member, largest int, log *slog.Logger) *Relay {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Relay{member: m, largest: largest, log: log, draining: make(chan struct{})}
+}
+
+// Run follows the leadership until ctx ends. Calls of a leader that leads no more end.
+func (r *Relay) Run(ctx context.Context) {
+	defer r.become(Replica{})
+	for {
+		view, changed := r.member.View()
+		r.become(view.Leader)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Drain ends what is passed on, one call after the other, so that the sinks find other replicas a few at a time. It may be called more than once.
+func (r *Relay) Drain() { r.drain.Do(func() { close(r.draining) }) }
+
+func (r *Relay) become(leader Replica) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lead != nil {
+		if r.lead.replica.ID == leader.ID {
+			return
+		}
+		r.lead.cancel()
+		_ = r.lead.conn.Close() // its calls end, as they are to
+		r.lead = nil
+	}
+	if leader.ID == "" || leader.ID == r.member.self.ID {
+		return
+	}
+	conn, err := grpc.NewClient("passthrough:"+leader.Address,
+		grpc.WithTransportCredentials(credentials.NewTLS(r.member.theirs(leader, protocolHTTP2))),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: peerDialTimeout}).DialContext(ctx, "tcp", address)
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: peerDialTimeout,
+			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: peerKeepalive, Timeout: peerKeepaliveTimeout}),
+		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connectionWindow),
+		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(Codec{}), grpc.MaxCallRecvMsgSize(r.largest)))
+	if err != nil {
+		r.log.Error("the leader cannot be reached", "leader", leader.Name, "address", leader.Address, "error", err)
+		return
+	}
+	up := &upstream{replica: leader, conn: conn}
+	up.done, up.cancel = context.WithCancel(context.Background())
+	conn.Connect()
+	r.lead = up
+	r.log.Info("calls go to the leader", "leader", leader.Name, "address", leader.Address)
+}
+
+func (r *Relay) current() *upstream {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lead
+}
+
+// both are the directions of a call.
+var both = &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
+
+// open begins the call at the leader. While there is none, or it cannot be reached, it waits; here says that this replica leads by now.
+func (r *Relay) open(ctx context.Context, method string, md metadata.MD, here func() bool) (grpc.ClientStream, *upstream, context.CancelFunc, error) {
+	ctx = metadata.NewOutgoingContext(ctx, md)
+	waiting, stop := context.WithTimeout(ctx, leaderWait)
+	defer stop()
+	var last error
+	for {
+		if here() {
+			return nil, nil, nil, errHere
+		}
+		if up := r.current(); up != nil {
+			calling, end := context.WithCancel(ctx)
+			stream, err := up.conn.NewStream(calling, both, method)
+			if err == nil {
+				return stream, up, end, nil
+			}
+			end()
+			if status.Code(err) != codes.Unavailable {
+				return nil, nil, nil, err
+			}
+			last = err
+		}
+		pause(waiting, leaderPause)
+		if waiting.Err() != nil {
+			if ctx.Err() != nil {
+				return nil, nil, nil, status.FromContextError(ctx.Err()).Err()
+			}
+			if last != nil {
+				r.log.Debug("the leader was not reached", "error", last)
+			}
+			return nil, nil, nil, errNoLeader()
+		}
+	}
+}
+
+// errHere says that a call is to be answered here.
+var errHere = errors.New("this replica leads")
+
+func errNoLeader() error {
+	return status.Error(codes.Unavailable, "no replica leads, or the one that does cannot be reached; try again in a moment")
+}
+
+// Handle passes a call on, with this metadata. handled is false, and nothing was done, where this replica leads by now, which here says.
+func (r *Relay) Handle(method string, stream grpc.ServerStream, md metadata.MD, here func() bool) (handled bool, err error) {
+	ctx := stream.Context()
+	leader, up, end, err := r.open(ctx, method, md, here)
+	if errors.Is(err, errHere) {
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	defer end()
+	asked := make(chan error, 1)
+	go func() { asked <- pass(stream, leader) }()
+	answered := make(chan error, 1)
+	go func() { answered <- answer(leader, stream) }()
+	begun, draining, turn := time.Now(), r.draining, (<-chan time.Time)(nil)
+	for {
+		select {
+		case <-draining:
+			// A call that has just begun may be about to be answered, unlike a stream.
+			draining, turn = nil, time.After(rand.N(handover)+max(finishing-time.Since(begun), 0))
+		case <-turn:
+			end()
+			<-answered
+			return true, status.Error(codes.Unavailable, "this replica is stopping; connect again, and another one answers")
+		case err := <-asked:
+			if err != nil {
+				end()
+				<-answered // it uses the stream, which ends with this call
+				return true, err
+			}
+			asked = nil // the client has said all it had to say
+		case err := <-answered:
+			stream.SetTrailer(leader.Trailer())
+			if up.done.Err() != nil && status.Code(err) != codes.OK {
+				pause(ctx, rand.N(handover))
+				return true, status.Error(codes.Unavailable, "another replica leads now; connect again")
+			}
+			return true, err
+		}
+	}
+}
+
+// pass carries the client's messages to the leader; nil once the client has sent its last, or the leader takes no more, who then says why.
+func pass(from grpc.ServerStream, to grpc.ClientStream) error {
+	for {
+		var f Frame
+		if err := from.RecvMsg(&f); err != nil {
+			if errors.Is(err, io.EOF) {
+				return to.CloseSend()
+			}
+			return err
+		}
+		if err := to.SendMsg(&f); err != nil {
+			f.free()
+			return nil //nolint:nilerr // receiving says why
+		}
+	}
+}
+
+// answer carries the leader's messages to the client; nil when the leader has ended the call in order.
+func answer(from grpc.ClientStream, to grpc.ServerStream) error {
+	header, err := from.Header()
+	if err == nil && header != nil {
+		err = to.SendHeader(header)
+		if err != nil {
+			return err
+		}
+	}
+	for {
+		var f Frame
+		if err := from.RecvMsg(&f); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if err := to.SendMsg(&f); err != nil {
+			f.free()
+			return err
+		}
+	}
+}

@@ -1,0 +1,312 @@
+package distributor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/waft-project/waft/distributor/access"
+	"github.com/waft-project/waft/distributor/api"
+	"github.com/waft-project/waft/distributor/cluster"
+	"github.com/waft-project/waft/distributor/mcp"
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/store"
+)
+
+const (
+	// peerStreams bounds the streams of one connection of another replica, which carries its part of the fleet.
+	peerStreams = 1 << 20
+	// peerWindow is how many bytes another replica may send on one connection before it is read.
+	peerWindow = 16 << 20
+	// loadWait is how long a call of another replica waits until this one, which leads by then, has read the store.
+	loadWait = 5 * time.Second
+	// copyInterval is how often a replica that does not lead looks for modules that nodes need and it has not.
+	copyInterval = 2 * time.Second
+)
+
+// replicas is this process's part in a distributor of several. It may be used concurrently.
+type replicas struct {
+	cfg    Config
+	log    *slog.Logger
+	lock   io.Closer
+	client *clientv3.Client
+	member *cluster.Member
+	relay  *cluster.Relay
+	// port is for other replicas; listener is what is made of it.
+	port     net.Listener
+	listener *cluster.Listener
+	peers    *http.Transport
+	// calls answers gRPC calls while this replica leads; nil: it does not.
+	calls atomic.Pointer[cluster.Calls]
+}
+
+// openReplicas takes the data folder and the port for other replicas; nobody is spoken to yet.
+func openReplicas(ctx context.Context, cfg Config) (_ *replicas, err error) {
+	r := &replicas{cfg: cfg, log: cfg.Log.With("part", "cluster")}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if r.lock, err = store.LockFolder(cfg.Data); err != nil {
+		return nil, err
+	}
+	if r.client, err = store.Connect(cfg.Etcd, cfg.Log.With("part", "store")); err != nil {
+		return nil, err
+	}
+	if r.port, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Peer); err != nil {
+		return nil, portError("peer", cfg.Peer, err)
+	}
+	return r, nil
+}
+
+// close frees what openReplicas took. It may be called more than once, and of nil.
+func (r *replicas) close() error {
+	if r == nil {
+		return nil
+	}
+	var err error
+	if r.peers != nil {
+		r.peers.CloseIdleConnections()
+	}
+	if r.port != nil {
+		_ = r.port.Close() // it may be closed already
+	}
+	if r.client != nil {
+		if closeErr := r.client.Close(); closeErr != nil && !errors.Is(closeErr, context.Canceled) {
+			err = closeErr
+		}
+	}
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.Close())
+		r.lock = nil
+	}
+	return err
+}
+
+// join makes the member, with these names of its registry.
+func (r *replicas) join(names []string, metrics prometheus.Registerer) error {
+	address := r.cfg.PeerName
+	if address == "" {
+		bound := r.port.Addr().(*net.TCPAddr)
+		address = bound.String()
+		if bound.IP.IsUnspecified() {
+			host, err := os.Hostname()
+			if err != nil {
+				return model.Invalidf("", "peer-name", "name the address at which other replicas reach this one (--peer-name)", "this machine does not know its name: %v", err)
+			}
+			address = net.JoinHostPort(host, fmt.Sprint(bound.Port))
+		}
+	}
+	name := r.cfg.Replica
+	if name == "" {
+		name = address
+	}
+	var err error
+	r.member, err = cluster.Join(cluster.Config{Client: r.client, Self: cluster.Replica{Name: name, Address: address, Names: names}, Log: r.log})
+	if err != nil {
+		return err
+	}
+	r.relay = cluster.NewRelay(r.member, max(api.MaxAnswerBytes, mcp.MaxResourcesBytes), r.log)
+	r.listener = r.member.Listen(r.port)
+	r.peers = r.member.Transport()
+	return errors.Join(
+		metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "waft_leader", Help: "1 while this replica leads."}, func() float64 {
+			if r.leads() {
+				return 1
+			}
+			return 0
+		})),
+		metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "waft_replicas", Help: "Replicas that etcd knows of, this one among them."}, func() float64 {
+			view, _ := r.member.View()
+			return float64(len(view.Replicas))
+		})),
+	)
+}
+
+func (r *replicas) leads() bool { return r.calls.Load() != nil }
+
+// named says whether a host, HOST:PORT, is the name of another replica's registry.
+func (r *replicas) named(host string) bool {
+	if r.member == nil {
+		return false
+	}
+	return slices.ContainsFunc(r.member.Others(), func(o cluster.Replica) bool { return slices.Contains(o.Names, host) })
+}
+
+// ready is nil when this replica serves: it leads, or knows who does.
+func (r *replicas) ready(t *terms) error {
+	if r.leads() {
+		return t.ready()
+	}
+	view, _ := r.member.View()
+	if view.Leader.ID == "" {
+		return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "no replica leads, or etcd does not say which", Next: "check etcd, then try again in a moment"}
+	}
+	if view.Leader.ID == r.member.Self().ID {
+		return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "is starting to lead: it has not read its store yet", Next: "try again in a moment"}
+	}
+	return nil
+}
+
+// lead is what this replica does while it leads.
+func (r *replicas) lead(ctx context.Context, t *terms, of cluster.Term) error {
+	opening, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	st, err := store.Open(opening, r.client)
+	if err != nil {
+		return err
+	}
+	one, err := t.make(st.Fenced(store.Fence{Key: of.Key, Revision: of.Revision}))
+	if err != nil {
+		return err
+	}
+	defer t.over(one)
+	background, stop := context.WithCancel(context.Background())
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- one.svc.Run(background) }()
+
+	loaded := make(chan struct{})
+	go func() {
+		if await(ctx, one.svc.Ready) == nil {
+			close(loaded)
+		}
+	}()
+	select {
+	case err := <-done:
+		return err // it could not read the store
+	case <-ctx.Done():
+		stop()
+		<-done
+		return nil
+	case <-loaded:
+	}
+	calls := &cluster.Calls{}
+	one.register(calls)
+	t.begin(one)
+	r.calls.Store(calls)
+	dialled := make(chan struct{})
+	go func() { defer close(dialled); one.sinks.serve(one.ended) }()
+
+	select {
+	case err = <-done: // it never does by itself
+	case <-ctx.Done():
+	}
+	r.calls.Store(nil)
+	t.over(one)
+	stop()
+	<-dialled
+	if err == nil {
+		err = <-done
+	}
+	if err != nil && ctx.Err() != nil {
+		// What nodes said last may not be written: they say it again to the next leader.
+		r.log.Warn("not all that nodes reported was written before the leadership ended", "error", err)
+		return nil
+	}
+	return err
+}
+
+// relayedMetadata carries who makes a call, and by which replica it comes. Only what comes by the port for replicas is read; their certificates stand in etcd.
+const relayedMetadata = "waft-relayed-bin"
+
+// relayed is its value.
+type relayed struct {
+	Replica  string          `json:"replica"`
+	Identity access.Identity `json:"identity"`
+}
+
+// call answers a gRPC call of a client: here where this replica leads, else by way of the one that does.
+func (r *replicas) call(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	ctx := stream.Context()
+	for {
+		if calls := r.calls.Load(); calls != nil {
+			return calls.Handle(method, stream)
+		}
+		said, err := json.Marshal(relayed{Replica: r.member.Self().Name, Identity: identityOf(ctx)})
+		if err != nil {
+			return err
+		}
+		md := metadata.Pairs(relayedMetadata, string(said))
+		md.Append(api.MetadataActor, metadata.ValueFromIncomingContext(ctx, api.MetadataActor)...)
+		if handled, err := r.relay.Handle(method, stream, md, r.leads); handled {
+			return err
+		}
+	}
+}
+
+// callOfReplica answers a gRPC call that comes by another replica. It is not passed on: two replicas that take each other for the leader would do so for ever.
+func (r *replicas) callOfReplica(_ any, stream grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(stream)
+	waiting, cancel := context.WithTimeout(stream.Context(), loadWait)
+	defer cancel()
+	if err := await(waiting, func() error {
+		if !r.leads() {
+			return errors.New("not yet")
+		}
+		return nil
+	}); err != nil {
+		return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "the replica that was asked does not lead", Next: "try again in a moment"}
+	}
+	calls := r.calls.Load()
+	if calls == nil {
+		return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "the replica that was asked does not lead any more", Next: "try again in a moment"}
+	}
+	return calls.Handle(method, stream)
+}
+
+// fromReplica reads what another replica says of a call.
+func fromReplica(ctx context.Context) relayed {
+	var said relayed
+	for _, value := range metadata.ValueFromIncomingContext(ctx, relayedMetadata) {
+		if json.Unmarshal([]byte(value), &said) != nil {
+			return relayed{} // nobody, who may do nothing
+		}
+	}
+	return said
+}
+
+// calledByReplica is who makes a call that comes by another replica, which has found it out.
+func calledByReplica(ctx context.Context) (access.Identity, error) {
+	return fromReplica(ctx).Identity, nil
+}
+
+// vouched puts the replica by which a call comes into its context.
+func vouched(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	return handle(srv, vouchedStream{stream, service.ByReplica(stream.Context(), fromReplica(stream.Context()).Replica)})
+}
+
+type vouchedStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+// Context is grpc.ServerStream's.
+func (s vouchedStream) Context() context.Context { return s.ctx }
+
+// server is the gRPC server for other replicas.
+func (r *replicas) server(permitted *permissions) *grpc.Server {
+	options := slices.Concat(api.ServerOptions(r.log), []grpc.ServerOption{grpc.ChainStreamInterceptor(vouched)}, permitted.interceptors(calledByReplica),
+		[]grpc.ServerOption{
+			grpc.MaxConcurrentStreams(peerStreams), grpc.InitialConnWindowSize(peerWindow),
+			grpc.ForceServerCodecV2(cluster.Codec{}), grpc.UnknownServiceHandler(r.callOfReplica),
+		})
+	return grpc.NewServer(options...)
+}

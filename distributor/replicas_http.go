@@ -1,0 +1,177 @@
+package distributor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/cluster"
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/registry"
+)
+
+// What replicas ask each other for over HTTP, beside what clients ask for.
+const (
+	// peerRegistry is before a path of the registry's API: what the replica that is asked has itself.
+	peerRegistry = "/registry"
+	// peerNeeded is the list of the modules that nodes need, of the replica that leads.
+	peerNeeded = "/needed"
+	// maxNeededBytes bounds that list.
+	maxNeededBytes = 64 << 20
+	// neededTimeout bounds asking for it.
+	neededTimeout = 10 * time.Second
+)
+
+// peerHandler is what other replicas are served over HTTP. local is what clients are served, of this replica itself.
+func (r *replicas) peerHandler(t *terms, embedded, local http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(peerRegistry+"/", http.StripPrefix(peerRegistry, embedded))
+	mux.HandleFunc("GET "+peerNeeded, func(w http.ResponseWriter, req *http.Request) {
+		modules, err := t.needed(req.Context())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(modules) // a replica that has gone needs no answer
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
+		if !r.leads() {
+			noLeader(w, req, errors.New("the replica that was asked does not lead"))
+			return
+		}
+		local.ServeHTTP(w, req)
+	})
+	return mux
+}
+
+// noLeader answers what only a leader could.
+func noLeader(w http.ResponseWriter, r *http.Request, err error) {
+	message := fmt.Sprintf("no replica leads, or the one that does cannot be reached; try again in a moment (%v)", err)
+	w.Header().Set("Retry-After", "1")
+	if strings.HasPrefix(r.URL.Path, apiPrefix) {
+		ociError(w, http.StatusServiceUnavailable, "UNAVAILABLE", message)
+		return
+	}
+	http.Error(w, message, http.StatusServiceUnavailable)
+}
+
+// onLeader serves requests by local where this replica leads, and else has the one that leads answer them.
+func (r *replicas) onLeader(local http.Handler) http.Handler {
+	proxy := &httputil.ReverseProxy{
+		Transport: r.peers,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			view, _ := r.member.View()
+			p.Out.URL.Scheme, p.Out.URL.Host = "http", view.Leader.ID
+			p.Out.Header.Del(authorizationKey) // who asks was found out here
+		},
+		ErrorHandler: noLeader,
+		ErrorLog:     nil,
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.leads() {
+			local.ServeHTTP(w, req)
+			return
+		}
+		view, _ := r.member.View()
+		if view.Leader.ID == "" || view.Leader.ID == r.member.Self().ID {
+			noLeader(w, req, errors.New("it is being elected"))
+			return
+		}
+		proxy.ServeHTTP(w, req)
+	})
+}
+
+// modules serves what nodes fetch: from the disk of this replica what is there, so that nodes get it while nobody leads, and the rest by the leader. What an
+// Envoy without an agent fetches goes by the leader, too: it offers a chain once it knows that its modules are fetched.
+func (r *replicas) modules(local *modules) http.Handler {
+	leader := r.onLeader(local)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !r.leads() && req.Header.Get(envoy.NodeHeader) == "" {
+			if digest, err := registry.ParseDigest(path.Base(req.URL.Path)); err == nil && strings.HasPrefix(path.Clean(req.URL.Path), apiPrefix+modulesName+"/") {
+				if f, _, err := local.client.Cache().Open(digest); err == nil {
+					_ = f.Close() // only looked at
+					local.ServeHTTP(w, req)
+					return
+				}
+			}
+		}
+		leader.ServeHTTP(w, req)
+	})
+}
+
+// needed are the modules that nodes need, as the replica that leads says.
+func (r *replicas) needed(ctx context.Context, t *terms) ([]model.Module, error) {
+	if r.leads() {
+		return t.needed(ctx)
+	}
+	view, _ := r.member.View()
+	unavailable := &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "no replica says which modules nodes need", Next: "try again in a moment"}
+	if view.Leader.ID == "" || view.Leader.ID == r.member.Self().ID {
+		return nil, unavailable
+	}
+	ctx, cancel := context.WithTimeout(ctx, neededTimeout)
+	defer cancel()
+	answer, err := r.ask(ctx, http.MethodGet, view.Leader, peerNeeded, nil)
+	if err != nil {
+		unavailable.Cause = err
+		return nil, unavailable
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, unavailable
+	}
+	var modules []model.Module
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxNeededBytes)).Decode(&modules); err != nil {
+		unavailable.Cause = err
+		return nil, unavailable
+	}
+	return modules, nil
+}
+
+// ask sends a request without a body to another replica.
+func (r *replicas) ask(ctx context.Context, method string, other cluster.Replica, path string, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+other.ID+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	return r.peers.RoundTrip(req)
+}
+
+// everywhere reads the registry of this replica, and what is not there in those of the others: what was pushed while another one led is there.
+type everywhere struct {
+	own   http.RoundTripper
+	crowd *replicas
+}
+
+// RoundTrip is http.RoundTripper's.
+func (e *everywhere) RoundTrip(req *http.Request) (*http.Response, error) {
+	answer, err := e.own.RoundTrip(req)
+	if err != nil || answer.StatusCode != http.StatusNotFound || req.Method != http.MethodGet && req.Method != http.MethodHead || e.crowd.member == nil {
+		return answer, err
+	}
+	for _, other := range e.crowd.member.Others() {
+		theirs, err := e.crowd.ask(req.Context(), req.Method, other, peerRegistry+req.URL.RequestURI(), req.Header)
+		if err != nil {
+			continue // it may have gone
+		}
+		if theirs.StatusCode < http.StatusMultipleChoices {
+			_ = answer.Body.Close()
+			theirs.Request = req
+			return theirs, nil
+		}
+		_ = theirs.Body.Close()
+	}
+	return answer, nil
+}

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// How a client speaks to an etcd of its own processes.
+const (
+	// etcdDialTimeout bounds one attempt to connect to a member.
+	etcdDialTimeout = 2 * time.Second
+	// etcdKeepaliveTime is how long a member may be silent before it is asked whether it is there; members refuse to be asked more often than every
+	// five seconds. etcdKeepaliveTimeout is how long it may take to answer.
+	etcdKeepaliveTime    = 6 * time.Second
+	etcdKeepaliveTimeout = 2 * time.Second
+	// maxPasswordBytes bounds the file of a password.
+	maxPasswordBytes = 4 << 10
+)
+
+// External names an etcd that runs in processes of its own.
+type External struct {
+	// Endpoints are the client URLs of its members, http:// or https://; one without a scheme is https where TLS files are named, else http. At
+	// least one.
+	Endpoints []string
+	// CA holds the authorities that may vouch for the members, empty: the system's; Cert and Key are this client's own certificate, empty: none.
+	// PEM files.
+	CA, Cert, Key string
+	// User and PasswordFile, the file that holds the password, are for an etcd that asks for them. Both or neither.
+	User, PasswordFile string
+}
+
+// Used says whether an etcd is named.
+func (e External) Used() bool { return len(e.Endpoints) > 0 }
+
+// config checks what can be wrong before anybody is asked, and gives the configuration of the client.
+func (e External) config(log *slog.Logger) (clientv3.Config, error) {
+	const object = "etcd"
+	cfg := clientv3.Config{
+		DialTimeout: etcdDialTimeout, DialKeepAliveTime: etcdKeepaliveTime, DialKeepAliveTimeout: etcdKeepaliveTimeout,
+		MaxCallSendMsgSize: maxRequestBytes, Username: e.User, DialOptions: []grpc.DialOption{grpc.WithUserAgent("waft")},
+		Logger: zap.New(slogCore{log: log}),
+	}
+	files := e.CA != "" || e.Cert != "" || e.Key != ""
+	secure := 0
+	for _, endpoint := range e.Endpoints {
+		if !strings.Contains(endpoint, "://") {
+			scheme := "http"
+			if files {
+				scheme = "https"
+			}
+			endpoint = scheme + "://" + endpoint
+		}
+		u, err := url.Parse(endpoint)
+		if err == nil && u.User != nil {
+			return cfg, model.Invalidf(object, "endpoints", "leave it out, and write --etcd-user and --etcd-password-file", "%.255q has a user in it", u.Redacted())
+		}
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" {
+			return cfg, model.Invalidf(object, "endpoints", "write http://HOST:PORT or https://HOST:PORT (--etcd)", "%.255q is no client URL", endpoint)
+		}
+		if u.Scheme == "https" {
+			secure++
+		}
+		cfg.Endpoints = append(cfg.Endpoints, u.Scheme+"://"+u.Host)
+	}
+	switch {
+	case secure != 0 && secure != len(e.Endpoints):
+		return cfg, model.Invalidf(object, "endpoints", "give all of them TLS, or none (--etcd)", "some are https and some are http")
+	case secure == 0 && files:
+		return cfg, model.Invalidf(object, "endpoints", "write https://, or leave out the files (--etcd-ca, --etcd-cert, --etcd-key)", "TLS files are given and the URLs are http")
+	case (e.Cert == "") != (e.Key == ""):
+		return cfg, model.Invalidf(object, "tls", "name both files (--etcd-cert, --etcd-key)", "a certificate needs its key")
+	case (e.User == "") != (e.PasswordFile == ""):
+		return cfg, model.Invalidf(object, "user", "name both (--etcd-user, --etcd-password-file)", "a user needs a password, and a password a user")
+	}
+	if secure > 0 {
+		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+		if e.CA != "" {
+			pem, err := os.ReadFile(e.CA)
+			if err != nil {
+				return cfg, fmt.Errorf("read the authorities of etcd: %w", err)
+			}
+			cfg.TLS.RootCAs = x509.NewCertPool()
+			if !cfg.TLS.RootCAs.AppendCertsFromPEM(pem) {
+				return cfg, fmt.Errorf("%s holds no PEM certificate", e.CA)
+			}
+		}
+		if e.Cert != "" {
+			cert, err := tls.LoadX509KeyPair(e.Cert, e.Key)
+			if err != nil {
+				return cfg, fmt.Errorf("read the certificate %s and its key %s: %w", e.Cert, e.Key, err)
+			}
+			cfg.TLS.Certificates = []tls.Certificate{cert}
+		}
+	}
+	if e.PasswordFile != "" {
+		password, err := readPassword(e.PasswordFile)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Password = password
+	}
+	return cfg, nil
+}
+
+func readPassword(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read the password of etcd: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxPasswordBytes+1))
+	if err != nil {
+		return "", fmt.Errorf("read the password of etcd: %w", err)
+	}
+	if len(text) > maxPasswordBytes {
+		return "", fmt.Errorf("%s has more than %d bytes, and is to hold a password", path, maxPasswordBytes)
+	}
+	password := strings.TrimRight(string(text), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("%s holds no password", path)
+	}
+	return password, nil
+}
+
+// Connect makes a client of an etcd that runs elsewhere. It connects as it is used; a member that is away is no error here. The caller closes it.
+func Connect(e External, log *slog.Logger) (*clientv3.Client, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if !e.Used() {
+		return nil, errors.New("store: External.Endpoints is required")
+	}
+	cfg, err := e.config(log.With("part", "etcd"))
+	if err != nil {
+		return nil, err
+	}
+	client, err := clientv3.New(cfg)
+	if err != nil {
+		return nil, failed("etcd", err)
+	}
+	return client, nil
+}
