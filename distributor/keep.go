@@ -24,24 +24,27 @@ func (m *modules) keepBound(ctx context.Context, maxBytes int64, every time.Dura
 	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
-		m.settle(ctx, maxBytes, needed)
+		grown := m.grown
+		if !m.settle(ctx, maxBytes, needed) {
+			grown = nil // what fails is fetching, too, and would wake it at once, for ever
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.grown:
+		case <-grown:
 		case <-t.C:
 		}
 	}
 }
 
-// settle does that once.
-func (m *modules) settle(ctx context.Context, maxBytes int64, needed func(context.Context) ([]model.Module, error)) {
+// settle does that once; false where something that is needed could not be fetched.
+func (m *modules) settle(ctx context.Context, maxBytes int64, needed func(context.Context) ([]model.Module, error)) bool {
 	modules, err := needed(ctx)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, model.ErrUnavailable) {
 			m.log.Error("which modules nodes need cannot be read; none is removed until it can", "error", err)
 		}
-		return
+		return true
 	}
 	byDigest := map[registry.Digest]model.Module{}
 	for _, module := range modules {
@@ -64,14 +67,30 @@ func (m *modules) settle(ctx context.Context, maxBytes int64, needed func(contex
 	entries, err := cache.List()
 	if err != nil {
 		m.log.Warn("the copies of modules cannot be listed", "error", err)
-		return
+		return true
 	}
 	for _, e := range entries {
 		delete(byDigest, e.Digest)
 	}
+	settled := true
 	for digest, module := range byDigest {
 		if err := m.fetchLost(ctx, digest, module); err != nil && ctx.Err() == nil {
+			settled = false
 			m.log.Warn("a module that nodes need is not on the disk and cannot be fetched; it is tried again", "module", string(digest), "reference", module.Reference, "error", err)
 		}
 	}
+	return settled
+}
+
+// pushedHere are the modules that came out of this distributor's own registry, which no other registry has.
+func (m *modules) pushedHere() []model.Module {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var pushed []model.Module
+	for _, a := range m.sources {
+		if a.Origin == nil {
+			pushed = append(pushed, a.Module)
+		}
+	}
+	return pushed
 }
