@@ -22,7 +22,8 @@ import (
 const (
 	// peerRegistry is before a path of the registry's API: what the replica that is asked has itself.
 	peerRegistry = "/registry"
-	// peerNeeded is the list of the modules that nodes need, of the replica that leads.
+	// peerNeeded is the list of the modules that every replica is to have, of the replica that leads: those that nodes need, and those of releases
+	// that were pushed to its own registry, which may be rolled out when it has gone.
 	peerNeeded = "/needed"
 	// maxNeededBytes bounds that list.
 	maxNeededBytes = 64 << 20
@@ -31,7 +32,7 @@ const (
 )
 
 // peerHandler is what other replicas are served over HTTP. local is what clients are served, of this replica itself.
-func (r *replicas) peerHandler(t *terms, embedded, local http.Handler) http.Handler {
+func (r *replicas) peerHandler(t *terms, mods *modules, embedded, local http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(peerRegistry+"/", http.StripPrefix(peerRegistry, embedded))
 	mux.HandleFunc("GET "+peerNeeded, func(w http.ResponseWriter, req *http.Request) {
@@ -40,6 +41,7 @@ func (r *replicas) peerHandler(t *terms, embedded, local http.Handler) http.Hand
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
+		modules = append(modules, mods.pushedHere()...)
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(modules) // a replica that has gone needs no answer
 	})

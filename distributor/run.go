@@ -211,7 +211,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if crowd != nil {
 		peerGRPC = crowd.server(permitted)
 		peerHTTP = &http.Server{
-			Handler:           crowd.peerHandler(led, embedded, port.forReplicas()),
+			Handler:           crowd.peerHandler(led, mods, embedded, port.forReplicas()),
 			ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 			ErrorLog:    slog.NewLogLogger(log.With("part", "peer").Handler(), slog.LevelDebug),
 			BaseContext: func(net.Listener) context.Context { return background },

@@ -17,6 +17,13 @@ import (
 var waftBinary, envoyBinary, root string
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(memberVariable); text != "" {
+		if err := runMember(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -206,9 +206,12 @@ func (r *Relay) Handle(method string, stream grpc.ServerStream, md metadata.MD, 
 			asked = nil // the client has said all it had to say
 		case err := <-answered:
 			stream.SetTrailer(leader.Trailer())
-			if up.done.Err() != nil && status.Code(err) != codes.OK {
+			if up.done.Err() != nil && err != nil {
+				err = status.Error(codes.Unavailable, "another replica leads now; connect again")
+			}
+			if status.Code(err) == codes.Unavailable {
+				// The leader has gone, or stops: this is said to all its streams at once.
 				pause(ctx, rand.N(handover))
-				return true, status.Error(codes.Unavailable, "another replica leads now; connect again")
 			}
 			return true, err
 		}

@@ -2,11 +2,16 @@ package store
 
 import (
 	"context"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/waft-project/waft/distributor/model"
 )
+
+// fencedTimeout bounds one write of a leader among several. A write that was under way when the leader of etcd itself went is lost, and etcd says so after 7 s only;
+// whoever leads cannot wait for that, and tries again as after any write of which nothing was heard.
+const fencedTimeout = 2 * time.Second
 
 // Fence keeps a leader that does not know yet that it is none from writing: each write is done only while the key is there with that create revision,
 // which is what etcd's election gives a leader. The zero value keeps nobody from anything.
@@ -18,6 +23,14 @@ type Fence struct {
 // Fenced is the same store whose writes need that the fence stands; without it they fail with model.ErrUnavailable.
 func (s *Store) Fenced(f Fence) *Store {
 	return &Store{client: s.client, writing: make(chan struct{}, 1), fence: f}
+}
+
+// writeContext bounds a write.
+func (s *Store) writeContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.fence.Key == "" {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, fencedTimeout)
 }
 
 // conditions are those of a write, with the fence's.

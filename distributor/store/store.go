@@ -80,6 +80,8 @@ type change struct {
 // commit carries out a change with its audit entries in one transaction, and returns its revision. make is given the
 // sequence of the first entry, which is the change's own, and is called again when another process took that sequence.
 func (s *Store) commit(ctx context.Context, entries []model.AuditEntry, make func(sequence int64) (change, error)) (int64, error) {
+	ctx, cancel := s.writeContext(ctx)
+	defer cancel()
 	if len(entries) == 0 {
 		c, err := make(0)
 		if err != nil {
