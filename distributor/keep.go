@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -70,7 +71,10 @@ func (m *modules) settle(ctx context.Context, maxBytes int64, needed func(contex
 		return true
 	}
 	for _, e := range entries {
-		delete(byDigest, e.Digest)
+		// Without what is known of its artifact a module is of no use to a release; a fetch that was cut short leaves the one without the other.
+		if module, need := byDigest[e.Digest]; need && m.described(module) {
+			delete(byDigest, e.Digest)
+		}
 	}
 	settled := true
 	for digest, module := range byDigest {
@@ -80,6 +84,16 @@ func (m *modules) settle(ctx context.Context, maxBytes int64, needed func(contex
 		}
 	}
 	return settled
+}
+
+// described says whether what is known of a module's artifact is on the disk.
+func (m *modules) described(module model.Module) bool {
+	path, err := m.path(module.Artifact)
+	if err != nil {
+		return true // nothing could be fetched of it either
+	}
+	_, err = os.Stat(path)
+	return err == nil
 }
 
 // pushedHere are the modules that came out of this distributor's own registry, which no other registry has.

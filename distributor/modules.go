@@ -50,6 +50,8 @@ type modules struct {
 
 	// served is told that a node has read a module, whole, as far as that can be seen; node is what the request says. Nil: nobody is told.
 	served func(node, digest string)
+	// copies: other replicas fetch modules, too, so that one which is not on this disk need not have been there.
+	copies bool
 
 	// lost are the modules that are being fetched again, by digest.
 	lost singleflight.Group
@@ -288,7 +290,11 @@ func (m *modules) open(ctx context.Context, digest registry.Digest) (*os.File, i
 
 // fetchLost fetches a module again whose copy is not on the disk.
 func (m *modules) fetchLost(ctx context.Context, digest registry.Digest, module model.Module) error {
-	m.log.Warn("a module is gone from the disk and is fetched again", "module", string(digest), "reference", module.Reference)
+	if m.copies {
+		m.log.Info("a module is copied", "module", string(digest), "reference", module.Reference)
+	} else {
+		m.log.Warn("a module is gone from the disk and is fetched again", "module", string(digest), "reference", module.Reference)
+	}
 	// Many nodes ask at once; one of them goes for all, and does not take the module with it when it leaves.
 	fetched := m.lost.DoChan(string(digest), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostTimeout)

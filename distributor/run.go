@@ -121,7 +121,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	courier.known, mods.evidence = mods.read, courier
+	courier.known, mods.evidence, mods.copies = mods.read, courier, crowd != nil
 	policy := &guard{file: cfg.TrustPolicy, evidence: courier}
 	if cfg.TrustPolicy != nil {
 		mods.guard = policy

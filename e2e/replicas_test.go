@@ -508,6 +508,9 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 					return false
 				}
 			}
+			if known, err := filepath.Glob(filepath.Join(s.data, "modules", "artifacts", "*.json")); err != nil || len(known) < len(digests) {
+				return false
+			}
 		}
 		return true
 	})
