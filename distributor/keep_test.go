@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/registry"
@@ -107,4 +108,25 @@ func TestServedWithoutRoom(t *testing.T) {
 	}
 	cancel()
 	trimming.Wait()
+}
+
+// A module that is needed and cannot be had is asked for once in each interval, and not again the moment that it was refused.
+func TestWhatCannotBeFetchedIsTriedAfterAPause(t *testing.T) {
+	s := openShop(t, t.TempDir(), self)
+	data := registrytest.Wasm(1000, 1)
+	lost := model.Module{Reference: self + "/nobody:1", Digest: string(registry.DigestOf(data)), Artifact: string(registry.DigestOf(data)), Size: int64(len(data))}
+	const every, looks = 100 * time.Millisecond, 4
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	begun, looked := time.Now(), 0
+	s.keepBound(ctx, -1, every, func(context.Context) ([]model.Module, error) {
+		if looked++; looked == looks {
+			end()
+		}
+		return []model.Module{lost}, nil
+	})
+	// A busy machine makes it longer, and nothing makes it shorter. The ticker does not wait for the first look.
+	if took := time.Since(begun); took < (looks-2)*every {
+		t.Errorf("it looked %d times within %s", looks, took)
+	}
 }
