@@ -105,6 +105,8 @@ type Config struct {
 	StatisticsInterval, StartGrace time.Duration
 	// Drain is how long a stop waits for calls that are under way. 0: DefaultDrain.
 	Drain time.Duration
+	// Patience is how long a client may take to read a part of what it is sent, before its connection is ended. 0: DefaultPatience.
+	Patience time.Duration
 	// Log takes what an operator should know. Nil: nothing is logged.
 	Log *slog.Logger
 	// Started, when set, is called once when everything is served, with the addresses that were bound.
@@ -158,6 +160,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Drain == 0 {
 		c.Drain = DefaultDrain
+	}
+	if c.Patience == 0 {
+		c.Patience = DefaultPatience
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = DefaultCacheBytes

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/tap"
 
 	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/distributor/api"
@@ -44,6 +45,28 @@ func (p *permissions) interceptors(identify func(context.Context) (access.Identi
 			})
 		}),
 	}
+}
+
+// door refuses the calls of those who may make none, by their certificates, before their messages are read. A token takes time to verify, and the door must
+// not wait; the interceptors read it.
+func (p *permissions) door() []grpc.ServerOption {
+	if p == nil {
+		return nil
+	}
+	return []grpc.ServerOption{grpc.InTapHandle(func(ctx context.Context, call *tap.Info) (context.Context, error) {
+		action := access.OfMethod(call.FullMethodName)
+		if action == "" || action == access.Probe || len(call.Header.Get(authorizationKey)) > 0 {
+			return ctx, nil
+		}
+		id, err := p.calling(ctx)
+		if err != nil {
+			return nil, api.ToStatus(p.logged(id, action, callOf(ctx, call.FullMethodName), err))
+		}
+		if err := p.admit(id, action, callOf(ctx, call.FullMethodName)); err != nil {
+			return nil, api.ToStatus(err)
+		}
+		return ctx, nil
+	})}
 }
 
 func callOf(ctx context.Context, method string) request {

@@ -171,6 +171,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	healthServer := health.NewServer()
 	healthServer.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 
+	slow := newPatience(cfg.Patience)
 	options := api.ServerOptions(log.With("part", "grpc"))
 	if crowd != nil {
 		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{}), grpc.UnknownServiceHandler(crowd.call))
@@ -179,7 +180,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if tlsConfig != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(permitted.forGRPC(tlsConfig))))
 	}
-	outside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.calling))...)
+	outside := grpc.NewServer(slices.Concat(options, slow.interceptors(), permitted.interceptors(permitted.calling), permitted.door())...)
 	if only != nil {
 		only.api.Register(inside)
 		only.register(outside)
@@ -222,7 +223,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		lookAgain = copyInterval
 	}
 	httpServer := &http.Server{
-		Handler:           port.handler(),
+		Handler:           slow.bodies(port.handler()),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:    slog.NewLogLogger(log.With("part", "http").Handler(), slog.LevelDebug), // what strangers do is no error of ours
 		BaseContext: func(net.Listener) context.Context { return background },
@@ -257,9 +258,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if permitted != nil {
 		running.Go(func() error { permitted.watch(failed); return nil })
 	}
-	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
+	running.Go(func() error { return serveErr("gRPC", outside.Serve(slow.listener(grpcListener))) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
-	running.Go(func() error { return serveErr("HTTP", httpServer.Serve(httpTLS(httpListener, tlsConfig))) })
+	running.Go(func() error {
+		return serveErr("HTTP", httpServer.Serve(httpTLS(slow.listener(httpListener), tlsConfig)))
+	})
 	if etcd != nil {
 		running.Go(func() error {
 			select {

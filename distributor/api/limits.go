@@ -16,6 +16,10 @@ const (
 	// MaxDocumentNodes bounds how many values a document holds after its aliases are replaced by what they stand for.
 	MaxDocumentNodes = 100_000
 
+	// MaxHeaderBytes bounds the headers of one call.
+	MaxHeaderBytes = 64 << 10
+	// HandshakeTimeout bounds how long a new connection may take until its first call may come.
+	HandshakeTimeout = 10 * time.Second
 	// MaxStreams bounds the streams of one connection. A node needs two; the rest is for tools.
 	MaxStreams = 1000
 	// KeepaliveTime is how long a connection may be silent before the other side is asked whether it is there, and

@@ -1,0 +1,150 @@
+package distributor
+
+import (
+	"context"
+	"io"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+)
+
+// DefaultPatience is how long a client may take to read a part of what it is sent.
+const DefaultPatience = 30 * time.Second
+
+// patientPart is how much is written with one deadline, in bytes, where the operating system copies a file to a client: a client that takes 4 KB a second is
+// slow, and no more.
+const patientPart = 128 << 10
+
+// patience ends the connections of clients that do not read, so that what they are to be sent does not wait in memory for ever. There are two kinds: those
+// whose kernel takes no more bytes, which a deadline for each write finds; and those whose HTTP/2 window stays shut although the connection lives, which
+// the messages of gRPC find, each of which waits for a window. It may be used concurrently.
+type patience struct {
+	limit time.Duration
+
+	mu sync.Mutex
+	// open are the connections by the client's address, which is one connection's alone.
+	open map[string]net.Conn
+}
+
+func newPatience(limit time.Duration) *patience {
+	return &patience{limit: limit, open: map[string]net.Conn{}}
+}
+
+// listener gives connections with deadlines.
+func (p *patience) listener(l net.Listener) net.Listener { return patientListener{l, p} }
+
+type patientListener struct {
+	net.Listener
+	patience *patience
+}
+
+// Accept is net.Listener's.
+func (l patientListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	conn := &patientConn{Conn: c, patience: l.patience}
+	l.patience.mu.Lock()
+	defer l.patience.mu.Unlock()
+	l.patience.open[c.RemoteAddr().String()] = conn
+	return conn, nil
+}
+
+// patientConn gives each write a deadline.
+type patientConn struct {
+	net.Conn
+	patience *patience
+}
+
+// Write is net.Conn's.
+func (c *patientConn) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.patience.limit)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// ReadFrom lets the operating system copy a file, a part at a time.
+func (c *patientConn) ReadFrom(r io.Reader) (total int64, err error) {
+	to, ok := c.Conn.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{c}, r)
+	}
+	// Whoever serves a part of a file says so by a LimitedReader, and the operating system knows a file through one of them only.
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		limited = &io.LimitedReader{R: r, N: math.MaxInt64}
+	}
+	for {
+		if err := c.SetWriteDeadline(time.Now().Add(c.patience.limit)); err != nil {
+			return total, err
+		}
+		part := min(limited.N, patientPart)
+		n, err := to.ReadFrom(&io.LimitedReader{R: limited.R, N: part})
+		total += n
+		limited.N -= n
+		if err != nil || n < part || limited.N == 0 {
+			return total, err
+		}
+	}
+}
+
+// CloseWrite is *net.TCPConn's, which servers look for.
+func (c *patientConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Close is net.Conn's.
+func (c *patientConn) Close() error {
+	p, address := c.patience, c.RemoteAddr().String()
+	p.mu.Lock()
+	if p.open[address] == c {
+		delete(p.open, address)
+	}
+	p.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// drop ends the connection that a call came over.
+func (p *patience) drop(ctx context.Context) {
+	from, ok := peer.FromContext(ctx)
+	if !ok || from.Addr == nil {
+		return
+	}
+	p.mu.Lock()
+	conn := p.open[from.Addr.String()]
+	p.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close() // its reader says what there is to say
+	}
+}
+
+// interceptors bound how long each message of a stream waits for its client to read. A single answer is not waited for: what a connection may have of them
+// unread is bounded by api.MaxStreams.
+func (p *patience) interceptors() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			return handle(srv, &patientStream{stream, p})
+		}),
+	}
+}
+
+type patientStream struct {
+	grpc.ServerStream
+	patience *patience
+}
+
+// SendMsg is grpc.ServerStream's.
+func (s *patientStream) SendMsg(m any) error {
+	t := time.AfterFunc(s.patience.limit, func() { s.patience.drop(s.Context()) })
+	defer t.Stop()
+	return s.ServerStream.SendMsg(m)
+}
