@@ -61,6 +61,7 @@ func benchmarkStep(b *testing.B, n, behind int, news bool) {
 		v.Serving, v.Ledger = f.chain(before), model.LedgerEntry{Chain: f.chain(after), State: model.ChainFetched}
 	}
 	event := f.observe(r)
+	event.Memo = &Memo{}
 	if !news {
 		next, _, err := Step(r, event, now)
 		if err != nil {

@@ -35,5 +35,5 @@ func sameNodes(a, b map[string]model.NodeProgress) bool {
 	if (a == nil) != (b == nil) {
 		return false
 	}
-	return reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer() || maps.Equal(a, b)
+	return sameMap(a, b) || maps.Equal(a, b)
 }

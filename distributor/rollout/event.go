@@ -29,6 +29,8 @@ type Observe struct {
 	// Elsewhere are the latest readings of the current wave's gates that are read elsewhere, by their place in the wave's gates. A gate
 	// that is not in it has not been read. Gate is left empty.
 	Elsewhere map[int]model.GateReading
+	// Memo is what the caller keeps of its last step of this rollout; nil: nothing. It is no part of the event: see Memo for what it promises.
+	Memo *Memo
 }
 
 // Watched is another event, with how long ago the last step that counted time was by a clock that does not jump, such as a process's own. Without it,

@@ -219,8 +219,9 @@ func (m *machine) trafficOf(statistics func(*model.NodeProgress, *NodeView) *mod
 // trafficOfOthers adds up what the nodes of the target that have not moved have served since the wave's nodes did.
 func (m *machine) trafficOfOthers() traffic {
 	var t traffic
-	for id, v := range m.views {
-		if moved(m.state.Nodes[id]) || !m.targets(v) || !v.Reports {
+	for i := range m.picture {
+		v := &m.picture[i]
+		if moved(m.state.Nodes[v.ID]) || !m.targets(v) || !v.Reports {
 			continue
 		}
 		t.nodes++

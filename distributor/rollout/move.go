@@ -109,8 +109,8 @@ func (m *machine) onTheirWay() int {
 // servingNothing are the nodes not moved that are there, were given something, and are unsettled all the same.
 func (m *machine) servingNothing() int {
 	n := 0
-	for id, v := range m.views {
-		if Unsettled(v) && !moved(m.state.Nodes[id]) {
+	for i := range m.picture {
+		if v := &m.picture[i]; Unsettled(v) && !moved(m.state.Nodes[v.ID]) {
 			n++
 		}
 	}

@@ -35,19 +35,27 @@ func refusal(v *NodeView) string {
 
 // view is a node as it is now. One that the caller does not know any more has been silent for ever.
 func (m *machine) view(id string) *NodeView {
-	if v, ok := m.views[id]; ok {
+	if v, known := m.lookUp(id); known {
 		return v
 	}
 	return &NodeView{ID: id, Reports: true, Silent: math.MaxInt64}
 }
 
-// see takes a picture of the fleet. It is not changed.
-func (m *machine) see(picture []NodeView) {
-	m.picture, m.seated = picture, nil
-	m.views = make(map[string]*NodeView, len(picture))
-	for i := range picture {
-		m.views[picture[i].ID] = &picture[i]
+// lookUp is a node as the picture has it; false for one that is not in it.
+func (m *machine) lookUp(id string) (*NodeView, bool) {
+	if i, known := m.memo.index[id]; known {
+		return &m.picture[i], true
 	}
+	return nil, false
+}
+
+// see takes a picture of the fleet, which is not changed, with what is remembered of an earlier one; nil: nothing is.
+func (m *machine) see(picture []NodeView, memo *Memo) {
+	if memo != nil {
+		m.memo = memo
+	}
+	m.memo.see(picture)
+	m.picture, m.looked, m.seated = picture, true, nil
 }
 
 // follow takes the nodes' progress from what they say, without judging it.
@@ -57,6 +65,9 @@ func (m *machine) follow() {
 		p, v := &s.p, s.view
 		if !s.known || !moved(*p) {
 			continue
+		}
+		if p.Restarts <= v.Restarts && !p.Uncounted && p.State == model.NodeServing && !(v.Connected && v.Serving == "") {
+			continue // as most are, in a large fleet
 		}
 		next := s.p
 		// The caller's count may have begun again from zero.
@@ -155,7 +166,7 @@ func (m *machine) allServe() bool {
 
 // standing says how far a node has come with a chain.
 func (m *machine) standing(id, chain string) string {
-	v, known := m.views[id]
+	v, known := m.lookUp(id)
 	switch {
 	case !known:
 		return "is not known any more"

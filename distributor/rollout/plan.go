@@ -32,11 +32,11 @@ type PlannedNode struct {
 // Plan says what the waves of a rollout that has not begun would take if nothing changed from now on: the same choice that Step makes, of the
 // same view. The error is that of a selector that does not parse.
 func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
-	m := machine{state: own(r)}
+	m := machine{state: own(r), memo: &Memo{}}
 	if err := m.parse(); err != nil {
 		return Planned{}, err
 	}
-	m.see(nodes)
+	m.see(nodes, nil)
 	var plan Planned
 	passed := map[string]string{}
 	for wave := range m.state.Spec.Waves {

@@ -460,12 +460,31 @@ type checker struct {
 	// last is when the last step was, by the clock that the distributor shows and really; soaked is the time that may count for the current soak.
 	last, lastReal time.Time
 	soaked         time.Duration
+	// memo is of all the steps, and memory where their pictures are.
+	memo   Memo
+	memory []NodeView
+}
+
+// remembered is an event as a caller gives it that keeps a Memo: the picture is in the memory of the one before for as long as it is of the same nodes.
+func (c *checker) remembered(event Event) Event {
+	switch event := event.(type) {
+	case Watched:
+		return Watched{Event: c.remembered(event.Event), For: event.For}
+	case Observe:
+		if !slices.EqualFunc(c.memory, event.Nodes, func(a, b NodeView) bool { return a.ID == b.ID }) {
+			c.memory = make([]NodeView, len(event.Nodes))
+		}
+		copy(c.memory, event.Nodes)
+		event.Nodes, event.Memo = c.memory, &c.memo
+		return event
+	}
+	return event
 }
 
 func (c *checker) step(was model.Rollout, event Event, now, real time.Time) model.Rollout {
 	c.t.Helper()
 	input := was.Clone()
-	next, actions, err := Step(was, event, now)
+	next, actions, err := Step(was, c.remembered(event), now)
 	if !reflect.DeepEqual(was, input) {
 		c.t.Fatalf("%T changed the state that it was given", event)
 	}
@@ -533,7 +552,7 @@ func (c *checker) restraint(was, next model.Rollout, observe Observe) {
 	}
 }
 
-// replay: the same again, from what a store would give back, has the same outcome.
+// replay: the same again, from what a store would give back and with nothing remembered, has the same outcome.
 func (c *checker) replay(was, next model.Rollout, event Event, now time.Time, actions []Action) {
 	again, actionsAgain, _ := Step(throughJSON(c.t, was), event, now.In(time.FixedZone("elsewhere", 3600)))
 	if asJSON(again) != asJSON(next) || fmt.Sprint(actionsAgain) != fmt.Sprint(actions) {

@@ -18,17 +18,19 @@ func (m *machine) rebase() bool {
 		if !taken(*p) {
 			continue
 		}
-		next := s.p
+		from, chain := p.FromChain, p.Chain
 		// A chain that cannot be rendered is empty, and is no chain to go by.
-		if p.FromChain != "" && v.FromChain != "" {
-			next.FromChain = v.FromChain
+		if from != "" && v.FromChain != "" {
+			from = v.FromChain
 		}
-		if p.Chain != "" && v.TargetChain != "" {
-			next.Chain = m.splitHash(next.FromChain, v.TargetChain, p.Cohort)
+		if chain != "" && v.TargetChain != "" {
+			chain = m.splitHash(from, v.TargetChain, p.Cohort)
 		}
-		if next == s.p {
+		if from == p.FromChain && chain == p.Chain {
 			continue
 		}
+		next := s.p
+		next.FromChain, next.Chain = from, chain
 		if p.State == model.NodeServing && next.Chain != p.Chain {
 			next.State, next.Reason = model.NodeMoving, "takes its chain anew, which was changed in an emergency"
 		}

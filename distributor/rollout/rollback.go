@@ -48,7 +48,7 @@ func (m *machine) beginRollback(actor, cause string) {
 // must not keep a bad release in place.
 func (m *machine) sendBack() {
 	limit := m.state.Spec.MaxNotServing
-	if limit > 0 && m.views == nil {
+	if limit > 0 && !m.looked {
 		return // a person asked, and nobody has looked at the fleet; the next look sends them
 	}
 	room := math.MaxInt

@@ -22,6 +22,9 @@ type seat struct {
 // until a node comes or goes; set changes it in place.
 func (m *machine) seats() []seat {
 	if m.seated == nil {
+		m.seated = m.memo.takeSeats(m.state.Nodes)
+	}
+	if m.seated == nil {
 		m.seated = m.takeSeats()
 	}
 	return m.seated
@@ -44,7 +47,7 @@ func (m *machine) takeSeats() []seat {
 	}
 	seats = seats[:0]
 	for _, id := range slices.Sorted(maps.Keys(m.state.Nodes)) {
-		_, known := m.views[id]
+		_, known := m.lookUp(id)
 		seats = append(seats, seat{id: id, p: m.state.Nodes[id], view: m.view(id), known: known})
 	}
 	return seats

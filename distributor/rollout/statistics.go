@@ -11,8 +11,8 @@ import (
 // ReadStatistics gathers what a gate on statistics is judged by, out of a picture of the fleet. Missing says why it cannot be: a node has
 // said nothing of the chain yet, or has no such statistic; empty when nothing is. A reading of no nodes is of a release that changes nothing.
 func ReadStatistics(r model.Rollout, nodes []NodeView, g model.StatisticGate) (reading model.StatisticReading, missing string) {
-	m := machine{state: r}
-	m.see(nodes)
+	m := machine{state: r, memo: &Memo{}}
+	m.see(nodes, nil)
 	reading = model.StatisticReading{Increase: map[string]float64{}, Value: map[string]float64{}, Highest: map[string]float64{}}
 	aliases := slices.Sorted(maps.Keys(g.Statistics))
 	for _, p := range m.patients() {

@@ -18,11 +18,12 @@ func Step(r model.Rollout, ev Event, now time.Time) (model.Rollout, []Action, er
 	if err := check(r); err != nil {
 		return r, nil, err
 	}
-	m := machine{state: own(r), now: now.Round(0).UTC()}
+	m := machine{state: own(r), memo: &Memo{}, now: now.Round(0).UTC()}
 	changed, err := m.handle(ev)
 	if err != nil || !changed {
 		return r, nil, err
 	}
+	m.memo.keepSeats(m.seated, m.state.Nodes)
 	return m.state, m.actions, nil
 }
 
@@ -65,10 +66,11 @@ func check(r model.Rollout) error {
 type machine struct {
 	state   model.Rollout
 	now     time.Time
-	views   map[string]*NodeView
 	actions []Action
-	// picture is the views in the order in which they came.
+	// picture is the views in the order in which they came; memo knows where which is, and is never nil. looked is whether there is one.
 	picture []NodeView
+	memo    *Memo
+	looked  bool
 	// seated is what seats has worked out; nil when a node came or went.
 	seated []seat
 	// ownNodes: state.Nodes is this step's own, and no longer that of the state before.

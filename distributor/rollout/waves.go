@@ -35,6 +35,15 @@ func order(rollout, node string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
+// place is the order of a node in the picture.
+func (m *machine) place(i int) uint64 {
+	place := &m.memo.places[i]
+	if *place == 0 {
+		*place = order(m.state.Name, m.picture[i].ID)
+	}
+	return *place
+}
+
 // candidate is a node that a wave may take.
 type candidate struct {
 	view *NodeView
@@ -106,7 +115,9 @@ func (m *machine) survey() survey {
 			s.reached++
 		}
 	}
-	for id, v := range m.views {
+	for i := range m.picture {
+		v := &m.picture[i]
+		id := v.ID
 		if p, held := m.state.Nodes[id]; held && taken(p) || !m.targets(v) {
 			continue
 		}
@@ -122,7 +133,7 @@ func (m *machine) survey() survey {
 		case cohort != model.Cohort{} && v.CannotSplit != "":
 			s.passed[id] = v.CannotSplit
 		default:
-			s.candidates = append(s.candidates, candidate{view: v, tier: tierOf(v), place: order(m.state.Name, id)})
+			s.candidates = append(s.candidates, candidate{view: v, tier: tierOf(v), place: m.place(i)})
 		}
 	}
 	slices.SortFunc(s.candidates, func(a, b candidate) int {
