@@ -30,6 +30,9 @@ type fleet struct {
 	conns  []*grpc.ClientConn
 }
 
+// windowBytes is the window that an agent has.
+const windowBytes = 1 << 20
+
 // connecting is how many nodes connect at a time.
 const connecting = 50
 
@@ -108,7 +111,8 @@ type node struct {
 
 // connect starts a node.
 func (f *fleet) connect(ctx context.Context, address, id string, step time.Duration) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStaticStreamWindowSize(windowBytes), grpc.WithStaticConnWindowSize(windowBytes))
 	if err != nil {
 		return nil, err
 	}

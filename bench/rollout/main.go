@@ -32,6 +32,7 @@ func main() {
 	flag.StringVar(&b.waft, "waft", filepath.Join("bin", "waft"), "the program waft")
 	flag.DurationVar(&b.soak, "soak", 3*time.Second, "how long each wave soaks; statistics come once a second")
 	flag.DurationVar(&b.step, "step", 500*time.Millisecond, "how long a node takes to load a chain, and again to swap to it")
+	flag.StringVar(&b.profiles, "profile", "", "write profiles of the distributor in the measured rollout to this folder; they make it slower")
 	out := flag.String("out", filepath.Join("bench", "out", "rollout.json"), "where the figures go")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -63,6 +64,8 @@ type bench struct {
 	soak  time.Duration
 	// step is how long a node takes from FETCHED to LOADED, and from there to SERVING.
 	step time.Duration
+	// profiles is the folder of the distributor's profiles; empty: none are made.
+	profiles string
 }
 
 // row is what one fleet cost.

@@ -8,7 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/waft-project/waft/distributor/api"
@@ -19,7 +22,11 @@ import (
 
 // measure is one fleet's row.
 func (b *bench) measure(ctx context.Context, dir string, nodes int) (r row, err error) {
-	d, err := serve(ctx, b.waft, dir)
+	profiles := ""
+	if b.profiles != "" {
+		profiles = filepath.Join(b.profiles, strconv.Itoa(nodes))
+	}
+	d, err := serve(ctx, b.waft, dir, profiles)
 	if err != nil {
 		return row{}, err
 	}
@@ -56,6 +63,10 @@ func (b *bench) measure(ctx context.Context, dir string, nodes int) (r row, err 
 	}
 	before, err := d.quiet(ctx)
 	if err != nil {
+		return row{}, err
+	}
+	// What was profiled so far is of the first rollout.
+	if err := forget(profiles); err != nil {
 		return row{}, err
 	}
 
@@ -179,6 +190,18 @@ func (d *distributor) quiet(ctx context.Context) (figures, error) {
 		case <-time.After(quietEvery):
 		}
 	}
+}
+
+// forget removes the profiles of the CPU that are whole.
+func forget(profiles string) error {
+	if profiles == "" {
+		return nil
+	}
+	slices, err := filepath.Glob(filepath.Join(profiles, "cpu-*.pprof"))
+	for _, path := range slices {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // publish pushes a module that does nothing, made its own by a custom section, under a tag.

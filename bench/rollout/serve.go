@@ -29,7 +29,9 @@ const startTimeout = time.Minute
 const distributorNice = "-5"
 
 // serve starts one with its data in dir, and returns when it is ready.
-func serve(ctx context.Context, waft, dir string) (*distributor, error) {
+//
+// Profiles go to a folder of that name, unless it is empty.
+func serve(ctx context.Context, waft, dir, profiles string) (*distributor, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -40,7 +42,7 @@ func serve(ctx context.Context, waft, dir string) (*distributor, error) {
 	addresses := filepath.Join(dir, "addresses.json")
 	// nice runs it without, and says so in the log, where it may not.
 	cmd := exec.CommandContext(ctx, "nice", "-n", distributorNice, waft, "serve", "--insecure", "--data", filepath.Join(dir, "data"), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0",
-		"--addresses-file", addresses, "--log-level", "warn")
+		"--addresses-file", addresses, "--log-level", "warn", "--profile", profiles)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	if err := cmd.Start(); err != nil {

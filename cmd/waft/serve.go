@@ -14,7 +14,7 @@ import (
 
 func newServe() *cobra.Command {
 	var logs logFlags
-	var addressesFile, policyFile, accessFile string
+	var addressesFile, policyFile, accessFile, profiles string
 	var mirrors, sinks []string
 	config := distributor.Config{Version: version}
 	cmd := &cobra.Command{
@@ -65,6 +65,16 @@ access policy by which that operator may do everything and nodes are nodes. waft
 					stop(fmt.Errorf("--addresses-file: %w", err))
 				}
 			}
+			if profiles != "" {
+				profiled := make(chan error, 1)
+				go func() { profiled <- profile(ctx, profiles) }()
+				defer func() {
+					stop(nil)
+					if err := <-profiled; err != nil {
+						log.Error("profiles were not written", "folder", profiles, "error", err)
+					}
+				}()
+			}
 			err = distributor.Run(ctx, config)
 			if cause := context.Cause(ctx); err == nil && cmd.Context().Err() == nil && cause != nil {
 				return cause
@@ -104,6 +114,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.StringVar(&policyFile, "trust-policy", "", "a trust policy, in YAML: what it refuses goes into no release; read anew when it changes, or on SIGHUP")
 	f.StringVar(&config.Replica, "replica", "", "this distributor's name in the rows of nodes (default: the machine's)")
 	f.StringVar(&addressesFile, "addresses-file", "", "write the addresses that were bound to this file, as JSON, once everything is served")
+	f.StringVar(&profiles, "profile", "", "write profiles of the CPU, for each 5 s, and at the end of the heap and of locks, to this folder, for go tool pprof")
 	logs.flags(cmd)
 	return cmd
 }
