@@ -30,6 +30,9 @@ const (
 	// reconnectMax bounds the pause between two attempts to reach the distributor, for the connection and for each stream on
 	// it. A rollout waits for nodes after a restart of the distributor, so it is short; jitter spreads the nodes over it.
 	reconnectMax = 5 * time.Second
+	// windowBytes is what is taken of a stream before it has been read. It is fixed: gRPC finds one of its own by a ping for every message that comes
+	// alone, and each of those would have to be answered by the distributor, for every node of the fleet.
+	windowBytes = 1 << 20
 )
 
 // Run is the agent: it looks after one Envoy until ctx ends, and returns nil then. An Envoy that it started is drained and
@@ -267,6 +270,7 @@ func dial(config Config) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(creds),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: patience, MinConnectTimeout: connectTimeout}),
+		grpc.WithStaticStreamWindowSize(windowBytes), grpc.WithStaticConnWindowSize(windowBytes),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("%w: server: %q: %w", ErrInvalid, config.Server, err)

@@ -22,6 +22,9 @@ const (
 	HandshakeTimeout = 10 * time.Second
 	// MaxStreams bounds the streams of one connection. A node needs two; the rest is for tools.
 	MaxStreams = 1000
+	// WindowBytes is what the server takes of a stream, and of a connection, before it has been read. It is fixed: gRPC finds a window of its own by a
+	// ping for every message that comes alone, as the reports of nodes do, and that is more work than the report.
+	WindowBytes = 256 << 10
 	// KeepaliveTime is how long a connection may be silent before the other side is asked whether it is there, and
 	// KeepaliveTimeout how long it may take to answer. Together they bound how late a dead peer is noticed.
 	KeepaliveTime    = 20 * time.Second
