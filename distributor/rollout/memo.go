@@ -1,7 +1,9 @@
 package rollout
 
 import (
+	"cmp"
 	"reflect"
+	"slices"
 
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -15,8 +17,9 @@ type Memo struct {
 	// picture is what index is about.
 	picture []NodeView
 	index   map[string]int
-	// places are those of order in the picture, as far as they were asked for; zero: not yet.
+	// places are those of order, of the nodes in the picture, and sorted the nodes by them; nil until somebody asks.
 	places []uint64
+	sorted []int
 	// seated are the seats of the nodes in that map itself, which is never changed in place, beside that picture.
 	seated []seat
 	in     map[string]model.NodeProgress
@@ -32,10 +35,23 @@ func (o *Memo) see(picture []NodeView) {
 	if o.fits(picture) {
 		return
 	}
-	*o = Memo{picture: picture, index: make(map[string]int, len(picture)), places: make([]uint64, len(picture))}
+	*o = Memo{picture: picture, index: make(map[string]int, len(picture))}
 	for i := range picture {
 		o.index[picture[i].ID] = i
 	}
+}
+
+// inOrder are the places of the nodes in the picture of a rollout, and where they are in it, in the order of their places.
+func (o *Memo) inOrder(rollout string) (places []uint64, sorted []int) {
+	if o.places != nil {
+		return o.places, o.sorted
+	}
+	o.places, o.sorted = make([]uint64, len(o.picture)), make([]int, len(o.picture))
+	for i := range o.picture {
+		o.places[i], o.sorted[i] = order(rollout, o.picture[i].ID), i
+	}
+	slices.SortFunc(o.sorted, func(a, b int) int { return cmp.Compare(o.places[a], o.places[b]) })
+	return o.places, o.sorted
 }
 
 // takeSeats are the seats of nodes if they are remembered, else nil. They are the caller's until it keeps them.

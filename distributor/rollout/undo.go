@@ -56,13 +56,18 @@ func releaseFor(r *model.Rollout, node string) (model.ReleaseID, bool) {
 // Prefetch is the release, as ReleaseFor gives it, whose chain's modules a node should have on disk before r moves it;
 // false: none. The caller puts them into the node's collection waft/v1/prefetch.
 func Prefetch(r model.Rollout, node string) (model.ReleaseID, bool) {
+	p, held := r.Nodes[node]
+	if !held || !Fetches(&r, &p) {
+		return model.ReleaseID{}, false
+	}
+	return releaseFor(&r, node)
+}
+
+// Fetches says whether a node that r holds, with that progress, should have the modules on disk that Prefetch tells of, if r gives it anything.
+func Fetches(r *model.Rollout, p *model.NodeProgress) bool {
 	phase := r.Phase
 	if phase == model.RolloutPaused {
 		phase = r.Resume
 	}
-	p, ok := r.Nodes[node]
-	if !ok || (phase != model.RolloutFetching && phase != model.RolloutMoving) || moved(p) || (p.State != model.NodeFetching && p.State != model.NodeAway) {
-		return model.ReleaseID{}, false
-	}
-	return ReleaseFor(r, node)
+	return (phase == model.RolloutFetching || phase == model.RolloutMoving) && !moved(*p) && (p.State == model.NodeFetching || p.State == model.NodeAway)
 }

@@ -35,15 +35,6 @@ func order(rollout, node string) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// place is the order of a node in the picture.
-func (m *machine) place(i int) uint64 {
-	place := &m.memo.places[i]
-	if *place == 0 {
-		*place = order(m.state.Name, m.picture[i].ID)
-	}
-	return *place
-}
-
 // candidate is a node that a wave may take.
 type candidate struct {
 	view *NodeView
@@ -115,7 +106,8 @@ func (m *machine) survey() survey {
 			s.reached++
 		}
 	}
-	for i := range m.picture {
+	places, sorted := m.memo.inOrder(m.state.Name)
+	for _, i := range sorted {
 		v := &m.picture[i]
 		id := v.ID
 		if p, held := m.state.Nodes[id]; held && taken(p) || !m.targets(v) {
@@ -133,9 +125,10 @@ func (m *machine) survey() survey {
 		case cohort != model.Cohort{} && v.CannotSplit != "":
 			s.passed[id] = v.CannotSplit
 		default:
-			s.candidates = append(s.candidates, candidate{view: v, tier: tierOf(v), place: m.place(i)})
+			s.candidates = append(s.candidates, candidate{view: v, tier: tierOf(v), place: places[i]})
 		}
 	}
+	// They mostly are sorted already: most are of one tier.
 	slices.SortFunc(s.candidates, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.tier, b.tier), cmp.Compare(a.place, b.place), strings.Compare(a.view.ID, b.view.ID))
 	})

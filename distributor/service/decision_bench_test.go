@@ -42,12 +42,37 @@ func (noModules) Schema(context.Context, model.Module) ([]byte, error) { return 
 // midway is a distributor whose nodes soak in wave 5 of 10 of a rollout. Nothing runs but what is called.
 func midway(b testing.TB, count int) (*Service, *entry) {
 	b.Helper()
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	s, err := New(Config{Store: nowhere{}, Modules: noModules{}, Now: func() time.Time { return now }})
+	r := newRun(b, count, 4)
+	for r.e.state.Phase != model.RolloutSoaking || r.e.state.Wave != 4 {
+		r.turn()
+	}
+	return r.s, r.e
+}
+
+// run is a rollout to a fleet, in ten waves, in a distributor of which nothing runs but what is called.
+type run struct {
+	b   testing.TB
+	s   *Service
+	e   *entry
+	now time.Time
+	// took is by the phase in which a decision was taken.
+	took map[model.RolloutPhase][]time.Duration
+}
+
+// newRun is one that has not begun. One wave soaks for an hour.
+func newRun(b testing.TB, count, soaks int) *run {
+	b.Helper()
+	x := &run{b: b, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), took: map[model.RolloutPhase][]time.Duration{}}
+	phase := model.RolloutPhase("")
+	s, err := New(Config{Store: nowhere{}, Modules: noModules{}, Now: func() time.Time { return x.now }, Decided: func(d Decision) {
+		x.took[phase] = append(x.took[phase], d.Took)
+		phase = x.e.state.Phase
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.phase, s.startedAt = phaseReady, now.Add(-time.Hour)
+	x.s = s
+	s.phase, s.startedAt = phaseReady, x.now.Add(-time.Hour)
 	ids := map[string]model.ReleaseID{}
 	for _, name := range []string{"before", "after"} {
 		digest := model.Digest([]byte(name))
@@ -74,33 +99,61 @@ func midway(b testing.TB, count int) (*Service, *entry) {
 	spec := model.RolloutSpec{Release: ids["after"], Selector: "env=prod"}
 	for wave := range 10 {
 		soak := time.Duration(0)
-		if wave == 4 {
+		if wave == soaks {
 			soak = time.Hour
 		}
 		spec.Waves = append(spec.Waves, model.WaveSpec{Percent: 10 * (wave + 1), Soak: soak,
 			Gates: []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{Max: 0.5, MinSamples: 1}}}})
 	}
-	e, err := newEntry(rollout.New("r", model.LayerGlobal, spec, rollout.By{Actor: "mo"}, now), 1)
-	if err != nil {
+	if x.e, err = newEntry(rollout.New("r", model.LayerGlobal, spec, rollout.By{Actor: "mo"}, x.now), 1); err != nil {
 		b.Fatal(err)
 	}
-	s.adopt(e, e.state, 1)
-	for e.state.Phase != model.RolloutSoaking || e.state.Wave != 4 {
-		now = now.Add(time.Second)
-		if s.observe(b.Context(), e); !e.running() {
-			b.Fatalf("it ended: %s", e.state.Message)
+	s.adopt(x.e, x.e.state, 1)
+	return x
+}
+
+// turn is a second: a decision, and what nodes make of it.
+func (x *run) turn() {
+	x.now = x.now.Add(time.Second)
+	s := x.s
+	s.observe(x.b.Context(), x.e)
+	if !x.e.running() && x.e.state.Phase != model.RolloutDone {
+		x.b.Fatalf("it ended: %s", x.e.state.Message)
+	}
+	for _, n := range s.nodes {
+		if n.row.Serving != n.chain.Hash {
+			s.report(n, ChainReport{Chain: n.chain.Hash, State: model.ChainServing, Serving: n.chain.Hash})
 		}
-		for _, n := range s.nodes {
-			if n.row.Serving != n.chain.Hash {
-				s.report(n, ChainReport{Chain: n.chain.Hash, State: model.ChainServing, Serving: n.chain.Hash})
+		n.counts.stats, n.counts.came = model.Statistics{Chain: n.chain.Hash, Requests: 10}, x.now
+		n.counts.told.Add(1)
+	}
+	if err := s.flushAll(x.b.Context()); err != nil {
+		x.b.Fatal(err)
+	}
+}
+
+// BenchmarkRollout takes all the decisions of a rollout in ten waves, all but the store, and tells the longest. Every node has told statistics before each.
+func BenchmarkRollout(b *testing.B) {
+	const count = 10_000
+	var longest, sum time.Duration
+	decisions := 0
+	for range b.N {
+		b.StopTimer()
+		x := newRun(b, count, -1)
+		b.StartTimer()
+		for x.e.running() {
+			x.turn()
+		}
+		for phase, took := range x.took {
+			b.Logf("%s: %v", phase, took)
+			for _, d := range took {
+				longest, sum = max(longest, d), sum+d
 			}
-			n.counts.stats, n.counts.came = model.Statistics{Chain: n.chain.Hash, Requests: 10}, now
-		}
-		if err := s.flushAll(b.Context()); err != nil {
-			b.Fatal(err)
+			decisions += len(took)
 		}
 	}
-	return s, e
+	b.ReportMetric(float64(longest.Microseconds())/1000, "longest-ms")
+	b.ReportMetric(float64(sum.Microseconds())/1000/float64(decisions), "mean-ms")
 }
 
 func benchmarkDecision(b *testing.B, count int, news bool) {

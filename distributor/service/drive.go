@@ -286,7 +286,11 @@ func (s *Service) setDuties(e *entry) []string {
 				continue
 			}
 		}
-		want := duty{prefetch: s.prefetch(e, n), names: names}
+		progress, held := e.state.Nodes[n.row.ID]
+		want := duty{names: names}
+		if held {
+			want.prefetch = s.prefetch(e, n, &progress)
+		}
 		if len(want.prefetch) == 0 && n.stored < n.version && n.duty.rollout == e.state.Name {
 			// The row that gives the node its modules is on its way to the store; until it is there the node goes on fetching.
 			want.prefetch = n.duty.prefetch
@@ -294,7 +298,7 @@ func (s *Service) setDuties(e *entry) []string {
 		if len(want.prefetch) > 0 || len(names) > 0 {
 			want.rollout = e.state.Name
 		}
-		if progress, held := e.state.Nodes[n.row.ID]; held && !progress.MovedAt.IsZero() {
+		if held && !progress.MovedAt.IsZero() {
 			want.rollout, want.statistics = e.state.Name, true
 		} else if compares && n.row.Reports {
 			want.rollout, want.statistics = e.state.Name, true
@@ -315,14 +319,12 @@ func comparesNow(r model.Rollout) bool {
 	return r.Wave >= 0 && r.Wave < len(r.Spec.Waves) && slices.ContainsFunc(r.Spec.Waves[r.Wave].Gates, model.GateSpec.Compares)
 }
 
-// prefetch are the modules that a node should have on disk before a rollout moves it; they are shared. mu is held.
-func (s *Service) prefetch(e *entry, n *node) []model.Module {
-	// What Prefetch gives is what the picture was made with, too.
-	if _, wanted := rollout.Prefetch(e.state, n.row.ID); !wanted {
+// prefetch are the modules that a node should have on disk before a rollout that holds it, with that progress, moves it; they are shared. mu is held.
+func (s *Service) prefetch(e *entry, n *node, progress *model.NodeProgress) []model.Module {
+	if !rollout.Fetches(&e.state, progress) {
 		return nil
 	}
-	progress := e.state.Nodes[n.row.ID]
-	return s.outlookOf(e, n, &progress).modules
+	return s.outlookOf(e, n, progress).modules // of what rollout.Prefetch names, if anything
 }
 
 // reload replaces a rollout by what the store has. What was cut short is decided again by the next step.

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
-	"github.com/waft-project/waft/distributor/rollout"
 )
 
 // entry is a rollout in memory. The drive loop alone replaces what is in it, under Service.mu; state is never changed in
@@ -21,8 +20,8 @@ type entry struct {
 	// members are the nodes that the target matches, as of fleet.
 	members []*node
 	fleet   int64
-	// picture is the memory of the last picture of the fleet; the drive loop's own.
-	picture []rollout.NodeView
+	// picture is the fleet as it was seen last; the drive loop's own.
+	picture picture
 	// concerns is what concerned has worked out.
 	concerns concerns
 	// told is the newest command that changed it, and when that could be seen.
@@ -54,7 +53,7 @@ func (e *entry) running() bool { return !e.state.Phase.Ended() }
 // slim forgets of an ended rollout what only grows with the fleet: nodes are looked up in the store when somebody asks.
 func (e *entry) slim() {
 	e.members, e.blocker, e.asked = nil, nil, nil
-	e.picture, e.concerns = nil, concerns{}
+	e.picture, e.concerns = picture{}, concerns{}
 	e.state.Nodes, e.state.Restore, e.state.History = nil, nil, nil
 	e.state.Waves = slices.Clone(e.state.Waves)
 	for i, w := range e.state.Waves {

@@ -198,7 +198,10 @@ func (s *Service) written(batch []write) {
 		w.n.stored = w.version
 		if held := w.n.duty.rollout; w.version == w.n.version && held != "" {
 			if e := s.find(held); e != nil && e.running() {
-				w.n.duty.prefetch = s.prefetch(e, w.n)
+				progress, holds := e.state.Nodes[w.n.row.ID]
+				if w.n.duty.prefetch = nil; holds {
+					w.n.duty.prefetch = s.prefetch(e, w.n, &progress)
+				}
 			}
 		}
 		w.n.given.Isolated = w.row.Isolated

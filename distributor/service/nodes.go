@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waft-project/waft/distributor/delivery"
@@ -117,6 +118,8 @@ func (s *Service) statusOf(n *node) NodeStatus {
 // counts are the latest statistics of a node and when they came. They have a lock of their own, which may be taken under Service.mu: a
 // large fleet sends them by the thousand each second, and no decision should queue behind those.
 type counts struct {
+	// told rises after each change of the others; it is read without mu.
+	told  atomic.Uint64
 	mu    sync.Mutex
 	stats model.Statistics
 	came  time.Time

@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -37,17 +36,7 @@ func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
 	defer s.mu.Unlock()
 	nodes := s.concerned(e)
 	unchecked := map[string]model.Chain{}
-	held := s.holders(e)
-	now, since := s.now(), time.Time{}
-	if wave, watched := watchedWave(e.state); watched {
-		since = e.state.Waves[wave].MovedAt
-	}
-	e.picture = slices.Grow(e.picture[:0], len(nodes))[:len(nodes)]
-	event := rollout.Observe{Nodes: e.picture}
-	for i, n := range nodes {
-		s.viewInto(&e.picture[i], e, n, now, since, unchecked)
-		e.picture[i].HeldBy = held[n.row.ID]
-	}
+	event := rollout.Observe{Nodes: s.draw(e, nodes, unchecked), Memo: &e.picture.memo}
 	event.Frozen, event.Elsewhere = frozen, e.readings()
 	event.Emergency = s.lastEmergency()
 	if e.state.Spec.MaxNotServing > 0 {
@@ -65,20 +54,17 @@ func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
 // viewOf is one node as a rollout sees it; mu is held.
 func (s *Service) viewOf(e *entry, n *node, unchecked map[string]model.Chain) rollout.NodeView {
 	var view rollout.NodeView
-	wave, watched := watchedWave(e.state)
-	since := time.Time{}
-	if watched {
-		since = e.state.Waves[wave].MovedAt
-	}
-	s.viewInto(&view, e, n, s.now(), since, unchecked)
+	progress := e.state.Nodes[n.row.ID]
+	s.viewInto(&view, e, n, &progress, s.now(), lately(e.state), unchecked)
 	return view
 }
 
 // viewInto is viewOf for many nodes: what is the same for all of them is worked out before, and the view, which is large, is made where it stays.
-// since is when the nodes of the wave were moved that is watched; zero: none is.
-func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, now, since time.Time, unchecked map[string]model.Chain) {
-	progress := e.state.Nodes[n.row.ID]
-	o := s.outlookOf(e, n, &progress)
+// progress is the node's, and since what lately gives. It says whether the view stays what it is for as
+// long as neither these nor the node's marks change.
+func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, progress *model.NodeProgress, now, since time.Time, unchecked map[string]model.Chain) bool {
+	o := s.outlookOf(e, n, progress)
+	stays := n.connected() && o.of == e // how long it is silent changes with the time
 	*view = rollout.NodeView{
 		ID: n.row.ID, Labels: n.row.Labels,
 		Connected: n.connected(), Reports: n.row.Reports, Unproved: n.row.Dialect == model.DialectADS,
@@ -99,7 +85,7 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, now, since
 	}
 	view.CannotSplit = o.cannotSplit
 	if !o.gives {
-		return
+		return stays
 	}
 	if o.split {
 		view.CurrentChain, view.RowChain = o.rest, n.chain.Hash
@@ -107,24 +93,33 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, now, since
 	view.FromChain = o.fromChain
 	if o.failed != "" {
 		view.Unloadable = o.failed
-		return
+		return stays
 	}
 	view.TargetChain = o.target.Hash
 	view.Fetched = o.hasFetched(n.fetched)
 	if !progress.MovedAt.IsZero() {
 		// It was checked before it was moved. It is assigned when the row is durable: until then the rollout does not go on.
 		view.Assigned, view.Split = n.given.Assigned[e.state.Layer], n.given.Split
-		return
+		return stays
 	}
 	verdict, checked := s.verdicts[o.target.Hash]
 	switch {
 	case !checked:
-		unchecked[o.target.Hash] = o.target
+		unchecked[o.target.Hash], stays = o.target, false
 	case verdict != nil:
 		view.Unloadable = fmt.Sprintf("the chain it would run is not valid: %v", verdict)
 	default:
 		view.Unloadable = o.unloadable
 	}
+	return stays
+}
+
+// lately is since when it is asked what nodes have served: since those of a wave were moved that is compared with the others; zero: nobody asks.
+func lately(r model.Rollout) time.Time {
+	if wave, watched := watchedWave(r); watched && comparesNow(r) {
+		return r.Waves[wave].MovedAt
+	}
+	return time.Time{}
 }
 
 // checkAll checks chains and keeps the verdicts.

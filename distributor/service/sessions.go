@@ -295,6 +295,7 @@ func (x *Session) Statistics(stats model.Statistics) {
 	closed := x.closed
 	if !closed {
 		c.stats, c.came = stats, now
+		c.told.Add(1)
 	}
 	c.mu.Unlock()
 	if !closed {
