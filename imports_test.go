@@ -114,15 +114,16 @@ var rules = []rule{
 		allowed: func(pkg string) bool { return !strings.HasPrefix(pkg, "github.com/envoyproxy/go-control-plane/") }, direct: true,
 	},
 	{why: "6: cluster imports model and nothing else of the project", about: folder("distributor/cluster"), allowed: only(true, "distributor/cluster", "distributor/model")},
+	{why: "6: backup imports model and nothing else of the project", about: folder("distributor/backup"), allowed: only(true, "distributor/backup", "distributor/model")},
 	{why: "6: oidc stands alone", about: folder("distributor/oidc"), allowed: only(true, "distributor/oidc")},
 	{why: "6: authority imports the standard library only", about: folder("distributor/authority"), allowed: only(false, "distributor/authority")},
 	{
 		why: "6: only the root package distributor, cmd and end-to-end tests know concrete implementations",
 		about: func(pkg string) bool {
-			return ours(pkg) && !within(pkg, "distributor$", "cmd", "e2e", "distributor/store", "distributor/access", "distributor/authority", "distributor/oidc", "distributor/cluster")
+			return ours(pkg) && !within(pkg, "distributor$", "cmd", "e2e", "distributor/store", "distributor/access", "distributor/authority", "distributor/oidc", "distributor/cluster", "distributor/backup")
 		},
 		allowed: func(pkg string) bool {
-			return !within(pkg, "distributor$", "distributor/store", "distributor/xds", "distributor/access", "distributor/authority", "distributor/oidc", "distributor/cluster")
+			return !within(pkg, "distributor$", "distributor/store", "distributor/xds", "distributor/access", "distributor/authority", "distributor/oidc", "distributor/cluster", "distributor/backup")
 		}, direct: true,
 	},
 }

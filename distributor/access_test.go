@@ -68,7 +68,7 @@ var mayDo = map[string][]access.Action{
 	stranger:    {},
 	"viewer":    {access.Fetch, access.Read},
 	"publisher": {access.Fetch, access.Read, access.Push, access.CreateRelease},
-	"operator":  {access.Fetch, access.Read, access.MoveRollout, access.DisableFilter, access.TendNode},
+	"operator":  {access.Fetch, access.Read, access.MoveRollout, access.DisableFilter, access.TendNode, access.Backup},
 	"approver":  {access.Fetch, access.Read, access.ApproveRollout},
 	nodeOne:     {access.Fetch, access.Connect},
 }

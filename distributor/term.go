@@ -45,6 +45,7 @@ func newTerms(cfg Config, tlsConfig *tls.Config, sc service.Config, metrics prom
 
 // term is one service with the protocols over it, from a start until the process stops or another replica leads.
 type term struct {
+	store     *store.Store
 	svc       *service.Service
 	api       *api.Server
 	source    *mcp.Source
@@ -64,9 +65,9 @@ func (t *terms) make(st *store.Store) (*term, error) {
 	if err != nil {
 		return nil, err
 	}
-	one := &term{svc: svc}
+	one := &term{store: st, svc: svc}
 	one.ended, one.end = context.WithCancel(context.Background())
-	one.api = api.NewServer(one.ended, svc, t.cfg.Version)
+	one.api = api.NewServer(one.ended, svc, t.cfg.Version, t.backup)
 	one.discovery = xds.NewServer(one.ended, svc, t.xdsMetrics, t.log.With("part", "xds"))
 	one.source = mcp.NewSource(one.ended, svc, t.mcpMetrics, t.log.With("part", "mcp"))
 	one.mesh = istio.NewServer(one.ended, svc, t.log.With("part", "istio"))

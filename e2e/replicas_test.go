@@ -154,13 +154,18 @@ type served struct {
 	grpc, http, data string
 }
 
-// startReplica starts one, and is done when it serves.
+// startReplica starts one over that etcd, and is done when it serves.
 func startReplica(t *testing.T, endpoints []string, name string) *served {
 	t.Helper()
-	dir := t.TempDir()
-	addresses := filepath.Join(dir, "addresses")
-	s := &served{data: filepath.Join(dir, "data"), process: spawn(t, exec.Command(waftBinary, "serve", "--insecure", "--data", filepath.Join(dir, "data"), "--etcd", strings.Join(endpoints, ","),
-		"--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--peer", "127.0.0.1:0", "--replica", name, "--name", replicasName, "--addresses-file", addresses), name)}
+	return startServe(t, filepath.Join(t.TempDir(), "data"), name, "--etcd", strings.Join(endpoints, ","), "--peer", "127.0.0.1:0")
+}
+
+// startServe starts a distributor with that data folder.
+func startServe(t *testing.T, data, name string, flags ...string) *served {
+	t.Helper()
+	addresses := filepath.Join(t.TempDir(), "addresses")
+	s := &served{data: data, process: spawn(t, exec.Command(waftBinary, append([]string{"serve", "--insecure", "--data", data,
+		"--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--replica", name, "--name", replicasName, "--addresses-file", addresses}, flags...)...), name)}
 	var bound struct{ GRPC, HTTP string }
 	wait(t, name+" serves", time.Minute, func() bool {
 		text, err := os.ReadFile(addresses)

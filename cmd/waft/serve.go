@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waft-project/waft/distributor"
+	"github.com/waft-project/waft/distributor/store"
 )
 
 func newServe() *cobra.Command {
@@ -86,12 +87,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.StringVar(&config.Data, "data", "./waft-data", "the data folder; one process at a time may use it")
 	f.StringVar(&config.GRPC, "grpc", distributor.DefaultGRPC, "listen for gRPC here; port 0 takes a free one")
 	f.StringVar(&config.HTTP, "http", distributor.DefaultHTTP, "listen for HTTP here; port 0 takes a free one")
-	f.StringSliceVar(&config.Etcd.Endpoints, "etcd", nil, "client URLs of an etcd that runs elsewhere, with commas between; every serve that names the same one is a replica of the same distributor (default: one that is embedded)")
-	f.StringVar(&config.Etcd.CA, "etcd-ca", "", "PEM file of the authorities that may vouch for its members (default: the system's)")
-	f.StringVar(&config.Etcd.Cert, "etcd-cert", "", "PEM file of a certificate to show to it")
-	f.StringVar(&config.Etcd.Key, "etcd-key", "", "PEM file of its key")
-	f.StringVar(&config.Etcd.User, "etcd-user", "", "the user to be there, if it asks for one")
-	f.StringVar(&config.Etcd.PasswordFile, "etcd-password-file", "", "file with the password of that user")
+	etcdFlags(cmd, &config.Etcd)
 	f.StringVar(&config.Peer, "peer", "", "with --etcd: listen here for other replicas (default "+distributor.DefaultPeer+")")
 	f.StringVar(&config.PeerName, "peer-name", "", "with --etcd: HOST:PORT at which other replicas reach that port (default: what was bound, with the machine's name where that is no address)")
 	f.StringVar(&config.TLS.Cert, "tls-cert", "", "PEM file of the server's certificate with its chain (default: one that serve makes in DATA/tls)")
@@ -117,6 +113,17 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.StringVar(&profiles, "profile", "", "write profiles of the CPU, for each 5 s, and at the end of the heap and of locks, to this folder, for go tool pprof")
 	logs.flags(cmd)
 	return cmd
+}
+
+// etcdFlags name an etcd that runs elsewhere.
+func etcdFlags(cmd *cobra.Command, e *store.External) {
+	f := cmd.Flags()
+	f.StringSliceVar(&e.Endpoints, "etcd", nil, "client URLs of an etcd that runs elsewhere, with commas between; every serve that names the same one is a replica of the same distributor (default: one that is embedded)")
+	f.StringVar(&e.CA, "etcd-ca", "", "PEM file of the authorities that may vouch for its members (default: the system's)")
+	f.StringVar(&e.Cert, "etcd-cert", "", "PEM file of a certificate to show to it")
+	f.StringVar(&e.Key, "etcd-key", "", "PEM file of its key")
+	f.StringVar(&e.User, "etcd-user", "", "the user to be there, if it asks for one")
+	f.StringVar(&e.PasswordFile, "etcd-password-file", "", "file with the password of that user")
 }
 
 // writeAddresses tells another process where this one listens, by a file that is whole or not there.

@@ -25,6 +25,8 @@ const (
 	ExposeFilter Action = "let unauthorized requests pass"
 	// TendNode tries a rejected chain again, or ends a node's isolation.
 	TendNode Action = "tend a node"
+	// Backup is to take all of the state and the modules away, in one file.
+	Backup Action = "take a backup"
 	// Connect is to be a node: to be sent its collections, and to report of it.
 	Connect Action = "be the node"
 	// ByMethod is no action: a route of REST is what the gRPC method is that it becomes.
@@ -66,7 +68,9 @@ var needs = map[Action]need{
 	DisableFilter:  {roles: []Role{Operator}, place: inLayer, writes: true},
 	ExposeFilter:   {roles: []Role{Approver}, place: inLayer, writes: true},
 	TendNode:       {roles: []Role{Operator}, writes: true},
-	Connect:        {roles: []Role{Node}, place: asNode, writes: true},
+	// It changes nothing, and a refusal is worth a line all the same.
+	Backup:  {roles: []Role{Operator}, writes: true},
+	Connect: {roles: []Role{Node}, place: asNode, writes: true},
 }
 
 // Writes says whether an action changes anything, so that a refusal is worth a line in the log.

@@ -44,6 +44,8 @@ var methods = map[string]Action{
 	"/waft.v1.FilterService/DisableFilter":       DisableFilter,
 	"/waft.v1.FilterService/EnableFilter":        DisableFilter,
 
+	"/waft.v1.BackupService/Backup": Backup,
+
 	"/waft.v1.AuditService/ListAudit":    Read,
 	"/waft.v1.VersionService/GetVersion": Read,
 

@@ -92,6 +92,7 @@ type Client struct {
 	Audit    waftv1.AuditServiceClient
 	Version  waftv1.VersionServiceClient
 	Reports  waftv1.ReportServiceClient
+	Backups  waftv1.BackupServiceClient
 
 	conn *grpc.ClientConn
 }
@@ -138,6 +139,7 @@ func Dial(cfg ClientConfig) (*Client, error) {
 		Audit:    waftv1.NewAuditServiceClient(conn),
 		Version:  waftv1.NewVersionServiceClient(conn),
 		Reports:  waftv1.NewReportServiceClient(conn),
+		Backups:  waftv1.NewBackupServiceClient(conn),
 		conn:     conn,
 	}, nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"net/url"
 
 	"google.golang.org/grpc"
@@ -17,13 +18,14 @@ import (
 type Server struct {
 	service *service.Service
 	version string
+	backup  func(context.Context, io.Writer) error
 	// stop ends all streams when it is done.
 	stop context.Context
 }
 
-// NewServer makes the API over the service. version is what VersionService answers; all streams end when stop does.
-func NewServer(stop context.Context, s *service.Service, version string) *Server {
-	return &Server{service: s, version: version, stop: stop}
+// NewServer makes the API over the service. version is what VersionService answers, and backup writes what BackupService sends; all streams end when stop does.
+func NewServer(stop context.Context, s *service.Service, version string, backup func(context.Context, io.Writer) error) *Server {
+	return &Server{service: s, version: version, backup: backup, stop: stop}
 }
 
 // Register adds the services of the API to a gRPC server.
@@ -33,6 +35,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	waftv1.RegisterNodeServiceServer(r, nodes{Server: s})
 	waftv1.RegisterFilterServiceServer(r, filters{Server: s})
 	waftv1.RegisterAuditServiceServer(r, audit{Server: s})
+	waftv1.RegisterBackupServiceServer(r, backups{Server: s})
 	waftv1.RegisterReportServiceServer(r, reports{Server: s})
 	waftv1.RegisterVersionServiceServer(r, version{Server: s})
 }

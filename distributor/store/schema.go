@@ -93,6 +93,9 @@ func migrate(ctx context.Context, client *clientv3.Client, version int, steps []
 			return &model.Error{Kind: model.ErrPrecondition, Object: "store",
 				Message: fmt.Sprintf("its data has schema version %d, written by a newer waft; this one knows versions up to %d", have.Version, version),
 				Next:    "run the newer waft, or restore a backup from before the upgrade"}
+		case have.Version == restoring:
+			return &model.Error{Kind: model.ErrPrecondition, Object: "store", Message: "a backup was being restored into it, and that did not end",
+				Next: "delete what is below " + prefix + " in etcd, and restore again"}
 		case have.Version < 0 || have.Version == 0 && revision != 0:
 			return fmt.Errorf("the store's schema version %d is damaged", have.Version)
 		}
