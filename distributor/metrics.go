@@ -12,6 +12,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/store"
 )
 
 // newMetrics is a registry of this distributor's own, with the figures of the process and which version it is.
@@ -57,6 +58,29 @@ func (d decisions) observe(one service.Decision) {
 	if one.Wrote > 0 {
 		d.wrote.Observe(one.Wrote.Seconds())
 	}
+}
+
+// registerRoom shows how much room the store has; now gives nil where this process does not look after it.
+func registerRoom(r prometheus.Registerer, now func() *store.Room) error {
+	gauge := func(name, help string, of func(store.Room) float64) error {
+		return r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			if room := now(); room != nil {
+				return of(*room)
+			}
+			return 0
+		}))
+	}
+	return errors.Join(
+		gauge("waft_store_bytes", "Size of etcd's file, of the member whose is largest; 0 on a replica that does not lead.", func(r store.Room) float64 { return float64(r.Bytes) }),
+		gauge("waft_store_in_use_bytes", "What of that file is in use.", func(r store.Room) float64 { return float64(r.InUse) }),
+		gauge("waft_store_quota_bytes", "How large that file may become before etcd refuses writes; 0 where etcd does not say (before 3.6).", func(r store.Room) float64 { return float64(r.Quota) }),
+		gauge("waft_store_full", "1 while etcd refuses all writes for lack of room.", func(r store.Room) float64 {
+			if r.Full {
+				return 1
+			}
+			return 0
+		}),
+	)
 }
 
 // withStore adds the figures of the embedded etcd, which registers them for the whole process, and none of the others there: those of the

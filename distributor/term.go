@@ -3,6 +3,7 @@ package distributor
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 
@@ -29,6 +30,8 @@ type terms struct {
 	xdsMetrics *xds.Metrics
 
 	now atomic.Pointer[term]
+	// room is what was last seen of the store's.
+	room atomic.Pointer[store.Room]
 }
 
 func newTerms(cfg Config, tlsConfig *tls.Config, sc service.Config, metrics prometheus.Registerer) (*terms, error) {
@@ -40,7 +43,13 @@ func newTerms(cfg Config, tlsConfig *tls.Config, sc service.Config, metrics prom
 	if t.xdsMetrics, err = xds.NewMetrics(metrics); err != nil {
 		return nil, err
 	}
-	return t, metrics.Register(fleet{counts: t.counts})
+	return t, errors.Join(metrics.Register(fleet{counts: t.counts}), registerRoom(metrics, t.room.Load))
+}
+
+// upkeep keeps the room of the store while a term lasts.
+func (t *terms) upkeep(ctx context.Context, one *term) {
+	one.store.Upkeep(ctx, t.log.With("part", "store"), func(r store.Room) { t.room.Store(&r) })
+	t.room.Store(nil) // another one's business now
 }
 
 // term is one service with the protocols over it, from a start until the process stops or another replica leads.

@@ -55,7 +55,7 @@ func failed(object string, err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		out.Message = "the store is full: etcd's quota is used up"
-		out.Next = "make room on the disk, then compact and defragment etcd and disarm its alarm"
+		out.Next = "wait a minute: the past is thrown away, and what that frees; if it is still full then, give etcd a larger quota, or find out what fills it (waft_store_in_use_bytes)"
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
 		out.Kind, out.Message, out.Next = model.ErrInvalid, "etcd refuses the size of the change: "+err.Error(), "make it smaller"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -27,14 +27,17 @@ type Cluster struct {
 	stops []func()
 }
 
-// Start starts a cluster of so many members; they stop with the test.
-func Start(t testing.TB, members int) *Cluster {
+// Start starts a cluster of so many members, which the options change; they stop with the test.
+func Start(t testing.TB, members int, options ...func(*embed.Config)) *Cluster {
 	t.Helper()
 	dir := t.TempDir()
 	var initial []string
 	var configs []*embed.Config
 	for i := range members {
 		config := Member(dir, i, FreeURL(t), FreeURL(t))
+		for _, change := range options {
+			change(config)
+		}
 		initial = append(initial, config.Name+"="+config.AdvertisePeerUrls[0].String())
 		configs = append(configs, config)
 	}

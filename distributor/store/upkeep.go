@@ -1,0 +1,220 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// What keeps etcd from filling up. Old revisions are etcd's own to compact, as it is configured; what compaction frees inside its file only defragmentation
+// gives back to the disk, and an alarm for space, once raised, stays until somebody takes it away.
+const (
+	// upkeepInterval is how often each member is asked how it is.
+	upkeepInterval = time.Minute
+	// wasteBytes and half of the file are what may lie idle in it. Defragmentation halts a member for about a second for each gigabyte in use.
+	wasteBytes = 64 << 20
+	// defragmentPause is the least time between two defragmentations of one member, so that one that does not help does no harm.
+	defragmentPause = 10 * time.Minute
+	// roomPercent is how much of its quota a member may use for an alarm to be taken away.
+	roomPercent = 80
+	// memberTimeout bounds a question to a member, and defragmentTimeout what it halts for.
+	memberTimeout     = 5 * time.Second
+	defragmentTimeout = 2 * time.Minute
+)
+
+// Room is how much of its space a store uses.
+type Room struct {
+	// Bytes is the largest file of a member, InUse what of it is used, and Quota how large it may become; 0 where etcd does not say.
+	Bytes, InUse, Quota int64
+	// Full: a member has raised the alarm for space, so that etcd refuses all writes.
+	Full bool
+}
+
+// condition is how one member is.
+type condition struct {
+	endpoint           string
+	bytes, used, quota int64
+	defragmented       time.Time
+}
+
+// wasteful says whether a member is to be defragmented: for what lies idle in its file, or, while etcd is full, for anything that does.
+func (c condition) wasteful(full bool, now time.Time) bool {
+	if now.Sub(c.defragmented) < defragmentPause {
+		return false
+	}
+	idle := c.bytes - c.used
+	return idle > wasteBytes && idle > c.bytes/2 || full && idle > 0
+}
+
+// roomy says whether a member has room again. One that does not say how large its file may become is believed to: it raises the alarm again where it has not.
+func (c condition) roomy() bool { return c.quota == 0 || c.bytes < c.quota/100*roomPercent }
+
+// Upkeep keeps the room of the store's etcd until ctx ends, and tells each time that it has looked. One process does it, the one that leads. Errors go to log:
+// all of it is tried again.
+func (s *Store) Upkeep(ctx context.Context, log *slog.Logger, tell func(Room)) {
+	u := upkeep{client: s.client, log: log, defragmented: map[string]time.Time{}, now: time.Now}
+	t := time.NewTicker(upkeepInterval)
+	defer t.Stop()
+	for {
+		room, err := u.round(ctx)
+		if err == nil {
+			tell(room)
+		} else if ctx.Err() == nil {
+			log.Warn("how much room etcd has cannot be said", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+type upkeep struct {
+	client *clientv3.Client
+	log    *slog.Logger
+	// defragmented is when each member was, by its endpoint.
+	defragmented map[string]time.Time
+	now          func() time.Time
+}
+
+// round looks once, and does what is to be done.
+func (u *upkeep) round(ctx context.Context) (Room, error) {
+	full, err := u.full(ctx)
+	if err != nil {
+		return Room{}, err
+	}
+	if full {
+		u.log.Error("etcd is full and refuses writes: no release, rollout or report is stored; what it does not need of the past is thrown away")
+		if err := u.compact(ctx); err != nil {
+			return Room{}, err
+		}
+	}
+	members := u.members(ctx)
+	for i, m := range members {
+		if !m.wasteful(full, u.now()) {
+			continue
+		}
+		// One after the other: the others go on meanwhile.
+		if err := u.defragment(ctx, m); err != nil {
+			u.log.Warn("a member of etcd was not defragmented", "member", m.endpoint, "error", err)
+			continue
+		}
+		if again, ok := u.ask(ctx, m.endpoint); ok {
+			members[i] = again
+		}
+	}
+	roomy := len(members) > 0
+	var room Room
+	for _, m := range members {
+		if m.bytes > room.Bytes {
+			room = Room{Bytes: m.bytes, InUse: m.used, Quota: m.quota}
+		}
+		roomy = roomy && m.roomy()
+	}
+	room.Full = full
+	if full && roomy {
+		if err := u.disarm(ctx); err != nil {
+			return Room{}, err
+		}
+		room.Full = false
+	}
+	return room, nil
+}
+
+// full says whether a member has raised the alarm for space.
+func (u *upkeep) full(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, memberTimeout)
+	defer cancel()
+	list, err := u.client.AlarmList(ctx)
+	if err != nil {
+		return false, err
+	}
+	full := false
+	for _, a := range list.Alarms {
+		if a.Alarm == etcdserverpb.AlarmType_NOSPACE {
+			full = true
+			continue
+		}
+		u.log.Error("etcd raises an alarm", "alarm", a.Alarm.String(), "member", a.MemberID)
+	}
+	return full, nil
+}
+
+// compact throws all of the past away.
+func (u *upkeep) compact(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, defragmentTimeout)
+	defer cancel()
+	now, err := u.client.Get(ctx, schemaKey, clientv3.WithKeysOnly())
+	if err != nil {
+		return err
+	}
+	_, err = u.client.Compact(ctx, now.Header.Revision, clientv3.WithCompactPhysical())
+	if err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+		return err
+	}
+	return nil
+}
+
+// members are those that answer.
+func (u *upkeep) members(ctx context.Context) []condition {
+	endpoints := u.client.Endpoints()
+	if len(endpoints) == 0 {
+		endpoints = []string{""} // the one in this process
+	}
+	var all []condition
+	for _, e := range endpoints {
+		if c, ok := u.ask(ctx, e); ok {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+func (u *upkeep) ask(ctx context.Context, endpoint string) (condition, bool) {
+	ctx, cancel := context.WithTimeout(ctx, memberTimeout)
+	defer cancel()
+	status, err := u.client.Status(ctx, endpoint)
+	if err != nil {
+		u.log.Debug("a member of etcd does not say how it is", "member", endpoint, "error", err)
+		return condition{}, false
+	}
+	return condition{endpoint: endpoint, bytes: status.DbSize, used: status.DbSizeInUse, quota: status.DbSizeQuota, defragmented: u.defragmented[endpoint]}, true
+}
+
+func (u *upkeep) defragment(ctx context.Context, m condition) error {
+	ctx, cancel := context.WithTimeout(ctx, defragmentTimeout)
+	defer cancel()
+	u.defragmented[m.endpoint] = u.now()
+	begun := time.Now()
+	if _, err := u.client.Defragment(ctx, m.endpoint); err != nil {
+		return err
+	}
+	u.log.Info("a member of etcd was defragmented", "member", m.endpoint, "bytes", m.bytes, "in use", m.used, "took", time.Since(begun))
+	return nil
+}
+
+// disarm takes the alarms for space away.
+func (u *upkeep) disarm(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, memberTimeout)
+	defer cancel()
+	list, err := u.client.AlarmList(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range list.Alarms {
+		if a.Alarm != etcdserverpb.AlarmType_NOSPACE {
+			continue
+		}
+		if _, err := u.client.AlarmDisarm(ctx, &clientv3.AlarmMember{MemberID: a.MemberID, Alarm: a.Alarm}); err != nil {
+			return err
+		}
+	}
+	u.log.Warn("etcd has room again and takes writes; find out what filled it")
+	return nil
+}

@@ -1,0 +1,130 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/store/etcdtest"
+)
+
+func TestWasteful(t *testing.T) {
+	now := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
+	const mb = 1 << 20
+	for name, c := range map[string]struct {
+		is   condition
+		full bool
+		want bool
+	}{
+		"little is idle":              {condition{bytes: 100 * mb, used: 90 * mb}, false, false},
+		"much, of a small file":       {condition{bytes: 60 * mb, used: mb}, false, false},
+		"most of a large file":        {condition{bytes: 300 * mb, used: 100 * mb}, false, true},
+		"less than half of it":        {condition{bytes: 300 * mb, used: 200 * mb}, false, false},
+		"full, and anything is idle":  {condition{bytes: 60 * mb, used: 59 * mb}, true, true},
+		"full, and nothing is":        {condition{bytes: 60 * mb, used: 60 * mb}, true, false},
+		"it did not help a while ago": {condition{bytes: 300 * mb, used: 100 * mb, defragmented: now.Add(-defragmentPause / 2)}, true, false},
+		"it is time again":            {condition{bytes: 300 * mb, used: 100 * mb, defragmented: now.Add(-defragmentPause)}, false, true},
+	} {
+		if got := c.is.wasteful(c.full, now); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if (condition{bytes: 81, quota: 100}).roomy() || !(condition{bytes: 79, quota: 100}).roomy() || !(condition{bytes: 1 << 40}).roomy() {
+		t.Error("who has room")
+	}
+}
+
+// fill writes rows until etcd refuses; each time other ones, or the same.
+func fill(t *testing.T, s *Store, others bool) {
+	t.Helper()
+	for i := range 10_000 {
+		var rows []model.Node
+		for j := range 20 {
+			id := fmt.Sprintf("n%d", j)
+			if others {
+				id = fmt.Sprintf("n%d-%d", i, j)
+			}
+			rows = append(rows, model.Node{ID: id, Labels: map[string]string{"x": strings.Repeat("x", 10_000) + fmt.Sprint(i)}})
+		}
+		err := s.PutNodes(t.Context(), rows, nil)
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, model.ErrUnavailable) || !strings.Contains(err.Error(), "full") {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatal("etcd does not get full")
+}
+
+// An etcd that has filled up with the past takes writes again, all members of it, and one that is full of what is needed stays so and says so.
+func TestFullEtcd(t *testing.T) {
+	for name, c := range map[string]struct{ others, full bool }{"of the past": {false, false}, "of what is needed": {true, true}} {
+		t.Run(name, func(t *testing.T) {
+			members := etcdtest.Start(t, 3, func(c *embed.Config) { c.QuotaBackendBytes = 16 << 20 })
+			client, err := Connect(External{Endpoints: members.Endpoints}, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			s, err := Open(t.Context(), client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fill(t, s, c.others)
+			u := upkeep{client: client, log: slog.New(slog.DiscardHandler), defragmented: map[string]time.Time{}, now: time.Now}
+			room, err := u.round(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if room.Full != c.full || room.Bytes == 0 || room.Quota != 16<<20 {
+				t.Errorf("%+v", room)
+			}
+			err = s.PutNodes(t.Context(), []model.Node{{ID: "late"}}, []model.AuditEntry{{Actor: "a", Action: "test", Object: "node/late"}})
+			if (err != nil) != c.full {
+				t.Errorf("a write after that: %v", err)
+			}
+			if len(u.defragmented) != 3 && !c.full {
+				t.Errorf("%d members were defragmented", len(u.defragmented))
+			}
+		})
+	}
+}
+
+// The member in this process is asked and defragmented without a network.
+func TestUpkeepOfTheEmbeddedMember(t *testing.T) {
+	embedded, err := StartEmbedded(t.Context(), t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer embedded.Close()
+	s, err := Open(t.Context(), embedded.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := upkeep{client: s.client, log: slog.New(slog.DiscardHandler), defragmented: map[string]time.Time{}, now: time.Now}
+	room, err := u.round(t.Context())
+	if err != nil || room.Full || room.Bytes == 0 || room.Quota != quotaBytes {
+		t.Errorf("%+v, %v", room, err)
+	}
+	members := u.members(t.Context())
+	if len(members) != 1 {
+		t.Fatalf("%d members", len(members))
+	}
+	if err := u.compact(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := u.defragment(t.Context(), members[0]); err != nil {
+		t.Error(err)
+	}
+	if err := s.PutNodes(t.Context(), []model.Node{{ID: "n"}}, nil); err != nil {
+		t.Error(err)
+	}
+}
