@@ -203,7 +203,7 @@ func (r *replicas) lead(ctx context.Context, t *terms, of cluster.Term) error {
 	r.calls.Store(calls)
 	dialled := make(chan struct{})
 	go func() { defer close(dialled); one.sinks.serve(one.ended) }()
-	go t.upkeep(one.ended, one) // a member that is being defragmented keeps nobody
+	go t.upkeep(one.ended, one, nil) // a member that is being defragmented keeps nobody
 
 	select {
 	case err = <-done: // it never does by itself

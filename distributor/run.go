@@ -235,7 +235,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if only != nil {
 		running.Go(func() error { defer close(serviceDone); return only.svc.Run(background) })
 		running.Go(func() error { only.serveSinks(failed); return nil })
-		running.Go(func() error { led.upkeep(failed, only); return nil })
+		running.Go(func() error { led.upkeep(failed, only, etcd); return nil })
 	} else {
 		running.Go(func() error {
 			defer close(serviceDone)

@@ -46,9 +46,9 @@ func newTerms(cfg Config, tlsConfig *tls.Config, sc service.Config, metrics prom
 	return t, errors.Join(metrics.Register(fleet{counts: t.counts}), registerRoom(metrics, t.room.Load))
 }
 
-// upkeep keeps the room of the store while a term lasts.
-func (t *terms) upkeep(ctx context.Context, one *term) {
-	one.store.Upkeep(ctx, t.log.With("part", "store"), func(r store.Room) { t.room.Store(&r) })
+// upkeep keeps the room of the store while a term lasts; embedded is nil where etcd runs elsewhere.
+func (t *terms) upkeep(ctx context.Context, one *term, embedded *store.Embedded) {
+	one.store.Upkeep(ctx, embedded, t.log.With("part", "store"), func(r store.Room) { t.room.Store(&r) })
 	t.room.Store(nil) // another one's business now
 }
 

@@ -55,9 +55,9 @@ func (c condition) wasteful(full bool, now time.Time) bool {
 func (c condition) roomy() bool { return c.quota == 0 || c.bytes < c.quota/100*roomPercent }
 
 // Upkeep keeps the room of the store's etcd until ctx ends, and tells each time that it has looked. One process does it, the one that leads. Errors go to log:
-// all of it is tried again.
-func (s *Store) Upkeep(ctx context.Context, log *slog.Logger, tell func(Room)) {
-	u := upkeep{client: s.client, log: log, defragmented: map[string]time.Time{}, now: time.Now}
+// all of it is tried again. embedded is the member in this process, nil where etcd runs elsewhere.
+func (s *Store) Upkeep(ctx context.Context, embedded *Embedded, log *slog.Logger, tell func(Room)) {
+	u := newUpkeep(s.client, embedded, log)
 	t := time.NewTicker(upkeepInterval)
 	defer t.Stop()
 	for {
@@ -76,11 +76,16 @@ func (s *Store) Upkeep(ctx context.Context, log *slog.Logger, tell func(Room)) {
 }
 
 type upkeep struct {
-	client *clientv3.Client
-	log    *slog.Logger
+	client   *clientv3.Client
+	embedded *Embedded
+	log      *slog.Logger
 	// defragmented is when each member was, by its endpoint.
 	defragmented map[string]time.Time
 	now          func() time.Time
+}
+
+func newUpkeep(client *clientv3.Client, embedded *Embedded, log *slog.Logger) *upkeep {
+	return &upkeep{client: client, embedded: embedded, log: log, defragmented: map[string]time.Time{}, now: time.Now}
 }
 
 // round looks once, and does what is to be done.
@@ -192,7 +197,13 @@ func (u *upkeep) defragment(ctx context.Context, m condition) error {
 	defer cancel()
 	u.defragmented[m.endpoint] = u.now()
 	begun := time.Now()
-	if _, err := u.client.Defragment(ctx, m.endpoint); err != nil {
+	var err error
+	if u.embedded != nil {
+		err = u.embedded.etcd.Server.Backend().Defrag() // etcd's own way to it expects a server that listens
+	} else {
+		_, err = u.client.Defragment(ctx, m.endpoint)
+	}
+	if err != nil {
 		return err
 	}
 	u.log.Info("a member of etcd was defragmented", "member", m.endpoint, "bytes", m.bytes, "in use", m.used, "took", time.Since(begun))

@@ -79,7 +79,7 @@ func TestFullEtcd(t *testing.T) {
 				t.Fatal(err)
 			}
 			fill(t, s, c.others)
-			u := upkeep{client: client, log: slog.New(slog.DiscardHandler), defragmented: map[string]time.Time{}, now: time.Now}
+			u := newUpkeep(client, nil, slog.New(slog.DiscardHandler))
 			room, err := u.round(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -109,7 +109,7 @@ func TestUpkeepOfTheEmbeddedMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := upkeep{client: s.client, log: slog.New(slog.DiscardHandler), defragmented: map[string]time.Time{}, now: time.Now}
+	u := newUpkeep(s.client, embedded, slog.New(slog.DiscardHandler))
 	room, err := u.round(t.Context())
 	if err != nil || room.Full || room.Bytes == 0 || room.Quota != quotaBytes {
 		t.Errorf("%+v, %v", room, err)
