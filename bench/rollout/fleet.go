@@ -24,6 +24,7 @@ type fleet struct {
 	// serving is how many say that they serve a chain which has filters, and failures how many streams were lost.
 	serving, failures atomic.Int64
 	first             atomic.Pointer[string] // why the first of them was
+	taken             taken
 
 	cancel context.CancelFunc
 	nodes  sync.WaitGroup
@@ -192,7 +193,9 @@ func (n *node) run(ctx context.Context) error {
 			} else {
 				n.serve()
 			}
-			err = n.report()
+			if err = n.report(); n.state == waftv1.ChainState_SERVING {
+				stamp(&n.fleet.taken.served)
+			}
 		case d := <-n.directives:
 			every = d.GetStatisticsInterval().AsDuration()
 			statistics.Stop()
@@ -234,6 +237,7 @@ func (n *node) take(u mcp.Update) (begun bool, err error) {
 			if c.GetHash() == n.chain.GetHash() {
 				continue
 			}
+			stamp(&n.fleet.taken.chain)
 			n.chain, n.state = c, waftv1.ChainState_FETCHED
 			if err := n.report(); err != nil {
 				return false, err

@@ -81,8 +81,10 @@ type row struct {
 	// proposals of etcd.
 	Writes       float64 `json:"etcd_writes_per_node_wave"`
 	Transactions int     `json:"etcd_transactions"`
-	// OwnSeconds is from the start to the end of the rollout, without the soaks, and without the time that nodes take by themselves.
+	// OwnSeconds is from the start to the end of the rollout, without the soaks, and without the time that nodes take by themselves; Parts is what it
+	// is made of.
 	OwnSeconds float64 `json:"own_seconds"`
+	Parts      parts   `json:"parts"`
 	// StatusMS is the median time of reading the whole rollout: the greater one of while it runs and after its end.
 	StatusMS float64 `json:"status_ms"`
 	// CPU is the distributor's for each node, in ms.
@@ -145,6 +147,15 @@ func draw(to io.Writer, rows []row) error {
 	for _, r := range rows {
 		fmt.Fprintf(w, "%d\t%.1f\t%.1f\t%d\t%.1f\t%.2f\t%d\t%.2f\t%.1f\t%.2f\t%.0f\t%.0f\t\n", r.Nodes, r.DecisionMS, r.DecisionMeanMS, r.Decisions,
 			r.StoreMS, r.Writes, r.Transactions, r.OwnSeconds, r.StatusMS, r.CPU, r.RSS, r.Disk)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "NODES\tBEGIN S\tFETCH S\tDELIVER S\tNOTICE S\tOWN S\tFLEET S\tCPU S\tFLEET CPU S\tWAITED S\t")
+	for _, r := range rows {
+		p := r.Parts
+		fmt.Fprintf(w, "%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", r.Nodes, p.Begin, p.Fetch, p.Deliver, p.Notice, r.OwnSeconds, p.Fleet,
+			p.Distributor, p.Clients, p.Waited)
 	}
 	return w.Flush()
 }

@@ -77,8 +77,12 @@ func (b *bench) measure(ctx context.Context, dir string, nodes int) (r row, err 
 		}})
 	}
 	var running time.Duration
-	ended, err := b.roll(ctx, client, "two", spec, func() (err error) {
-		running, err = status(ctx, client, "two")
+	w := &watcher{fleet: f, pids: [2]int{d.pid, os.Getpid()}}
+	ended, err := b.roll(ctx, client, "two", spec, func(s *waftv1.RolloutStatus) (err error) {
+		w.see(s)
+		if running == 0 && s.GetPhase() == "Soaking" && int(s.GetWave()) == waves {
+			running, err = status(ctx, client, "two")
+		}
 		return err
 	})
 	if err != nil {
@@ -106,8 +110,10 @@ func (b *bench) measure(ctx context.Context, dir string, nodes int) (r row, err 
 	r.Writes, r.Transactions = grown(putsMetric)/float64(nodes), int(grown(proposalsMetric))
 	r.CPU = 1000 * grown(cpuMetric) / float64(nodes)
 	r.RSS, r.Disk = after.value(rssMetric)/1e6, after.value(diskMetric)/1e6
-	took := ended.GetStatus().GetEndedAt().AsTime().Sub(ended.GetStatus().GetStartedAt().AsTime())
-	r.OwnSeconds = (took - waves*(b.soak+2*b.step)).Seconds()
+	if r.Parts, err = w.parts(ended.GetStatus(), b.step); err != nil {
+		return row{}, err
+	}
+	r.OwnSeconds = r.Parts.own()
 	return r, nil
 }
 
@@ -116,8 +122,8 @@ func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
 // rolloutLimit bounds one rollout; what takes longer is stuck.
 const rolloutLimit = 10 * time.Minute
 
-// roll starts a rollout of a release under its name, and follows it to its end. In the soak of the last wave it calls late, if that is set.
-func (b *bench) roll(ctx context.Context, client *api.Client, release string, spec []*waftv1.Wave, late func() error) (*waftv1.Rollout, error) {
+// roll starts a rollout of a release under its name, and follows it to its end. It calls see, if that is set, with all that is seen of it.
+func (b *bench) roll(ctx context.Context, client *api.Client, release string, spec []*waftv1.Wave, see func(*waftv1.RolloutStatus) error) (*waftv1.Rollout, error) {
 	ctx, cancel := context.WithTimeout(ctx, rolloutLimit)
 	defer cancel()
 	if _, err := client.Rollouts.StartRollout(ctx, &waftv1.StartRolloutRequest{Rollout: &waftv1.Rollout{
@@ -134,16 +140,16 @@ func (b *bench) roll(ctx context.Context, client *api.Client, release string, sp
 		if err != nil {
 			return nil, fmt.Errorf("rollout/%s: %w", release, err)
 		}
-		switch phase := r.GetStatus().GetPhase(); {
-		case phase == "Done":
+		switch phase := r.GetStatus().GetPhase(); phase {
+		case "Done":
 			return r, nil
-		case phase == "Paused" || phase == "RollingBack" || phase == "RolledBack" || phase == "Aborted":
+		case "Paused", "RollingBack", "RolledBack", "Aborted":
 			return nil, fmt.Errorf("rollout/%s is %s: %s", release, phase, r.GetStatus().GetMessage())
-		case phase == "Soaking" && int(r.GetStatus().GetWave()) == len(spec) && late != nil:
-			if err := late(); err != nil {
+		}
+		if see != nil {
+			if err := see(r.GetStatus()); err != nil {
 				return nil, err
 			}
-			late = nil
 		}
 	}
 }

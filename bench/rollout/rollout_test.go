@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 // A small slice of the measurement: the rows are there, whole, and etcd writes no more than it may. Times are another matter on a machine that
 // does other things, too.
 func TestSlice(t *testing.T) {
+	ownParts := []string{"begin_s", "fetch_s", "deliver_s", "notice_s"}
 	waft := filepath.Join(t.TempDir(), "waft")
 	if out, err := exec.Command("go", "build", "-o", waft, "../../cmd/waft").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -29,7 +32,7 @@ func TestSlice(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		Rows  []map[string]float64
+		Rows  []map[string]any
 		Swaps []map[string]any
 	}
 	if err := json.Unmarshal(text, &got); err != nil {
@@ -43,9 +46,23 @@ func TestSlice(t *testing.T) {
 			t.Errorf("row %d is of %v nodes, want %d", i, r["nodes"], b.sizes[i])
 		}
 		for _, name := range []string{"decision_ms", "decisions", "etcd_writes_per_node_wave", "etcd_transactions", "own_seconds", "status_ms", "cpu_ms_per_node"} {
-			if r[name] <= 0 {
+			if value, ok := r[name].(float64); !ok || value <= 0 {
 				t.Errorf("%v nodes: %s is %v", r["nodes"], name, r[name])
 			}
+		}
+		// What it is made of lies in the past, and adds up.
+		parts, sum := r["parts"].(map[string]any), 0.0
+		for _, name := range []string{"begin_s", "fetch_s", "deliver_s", "notice_s", "fleet_s", "distributor_cpu_s", "fleet_cpu_s", "distributor_waited_s"} {
+			value, ok := parts[name].(float64)
+			if !ok || value < 0 || value > 60 {
+				t.Errorf("%v nodes: %s is %v", r["nodes"], name, parts[name])
+			}
+			if slices.Contains(ownParts, name) {
+				sum += value
+			}
+		}
+		if own := r["own_seconds"].(float64); math.Abs(own-sum) > 1e-6 {
+			t.Errorf("%v nodes: the parts are %v s together, not %v", r["nodes"], sum, own)
 		}
 	}
 	if len(got.Swaps) != 1 {

@@ -19,6 +19,7 @@ import (
 // distributor is a waft serve that runs.
 type distributor struct {
 	GRPC, HTTP string
+	pid        int
 	stop       func() error
 }
 
@@ -50,7 +51,7 @@ func serve(ctx context.Context, waft, dir, profiles string) (*distributor, error
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	d := &distributor{}
+	d := &distributor{pid: cmd.Process.Pid} // nice becomes it
 	d.stop = func() error {
 		_ = cmd.Process.Signal(os.Interrupt) // it may have ended
 		return errors.Join(<-ended, log.Close())
