@@ -186,7 +186,13 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 		}
 	}
 
+	ahead := e.ahead
+	if before.Phase != after.Phase || before.Wave != after.Wave {
+		ahead = s.ahead(e, after)
+	}
+
 	s.mu.Lock()
+	e.ahead = ahead
 	if before.Phase == model.RolloutPaused && after.Phase != model.RolloutPaused {
 		e.asked = nil // what was answered before the pause is old
 	}
@@ -287,10 +293,7 @@ func (s *Service) setDuties(e *entry) []string {
 			}
 		}
 		progress, held := e.state.Nodes[n.row.ID]
-		want := duty{names: names}
-		if held {
-			want.prefetch = s.prefetch(e, n, &progress)
-		}
+		want := duty{prefetch: s.prefetch(e, n, &progress, held), names: names}
 		if len(want.prefetch) == 0 && n.stored < n.version && n.duty.rollout == e.state.Name {
 			// The row that gives the node its modules is on its way to the store; until it is there the node goes on fetching.
 			want.prefetch = n.duty.prefetch
@@ -319,10 +322,13 @@ func comparesNow(r model.Rollout) bool {
 	return r.Wave >= 0 && r.Wave < len(r.Spec.Waves) && slices.ContainsFunc(r.Spec.Waves[r.Wave].Gates, model.GateSpec.Compares)
 }
 
-// prefetch are the modules that a node should have on disk before a rollout that holds it, with that progress, moves it; they are shared. mu is held.
-func (s *Service) prefetch(e *entry, n *node, progress *model.NodeProgress) []model.Module {
-	if !rollout.Fetches(&e.state, progress) {
-		return nil
+// prefetch are the modules that a node should have on disk before a rollout moves it, which holds it with that progress, or does not yet; they are
+// shared. mu is held.
+func (s *Service) prefetch(e *entry, n *node, progress *model.NodeProgress, held bool) []model.Module {
+	if !held || !rollout.Fetches(&e.state, progress) {
+		if _, ahead := e.ahead[n.row.ID]; !ahead || !progress.MovedAt.IsZero() {
+			return nil
+		}
 	}
 	return s.outlookOf(e, n, progress).modules // of what rollout.Prefetch names, if anything
 }
@@ -338,7 +344,9 @@ func (s *Service) reload(ctx context.Context, e *entry) {
 	}
 	s.mu.Lock()
 	changed := revision != e.revision
-	e.state, e.written, e.revision = state, state, revision
+	if e.state, e.written, e.revision = state, state, revision; changed {
+		e.ahead = nil // it was worked out for another state
+	}
 	e.steppedAt = time.Time{} // SeenAt is that of an earlier step
 	told := s.settle(e, changed)
 	s.mu.Unlock()

@@ -24,6 +24,8 @@ type entry struct {
 	picture picture
 	// concerns is what concerned has worked out.
 	concerns concerns
+	// ahead are nodes, by id, that fetch before their wave begins (rollout.Ahead). They are not stored: after a start the next wave fetches itself.
+	ahead map[string]struct{}
 	// told is the newest command that changed it, and when that could be seen.
 	told struct {
 		by      Actor
@@ -53,7 +55,7 @@ func (e *entry) running() bool { return !e.state.Phase.Ended() }
 // slim forgets of an ended rollout what only grows with the fleet: nodes are looked up in the store when somebody asks.
 func (e *entry) slim() {
 	e.members, e.blocker, e.asked = nil, nil, nil
-	e.picture, e.concerns = picture{}, concerns{}
+	e.picture, e.concerns, e.ahead = picture{}, concerns{}, nil
 	e.state.Nodes, e.state.Restore, e.state.History = nil, nil, nil
 	e.state.Waves = slices.Clone(e.state.Waves)
 	for i, w := range e.state.Waves {

@@ -387,6 +387,15 @@ type sim struct {
 	serving string
 	chain   model.Chain
 	session *service.Session
+	// has are the digests that it has told of last.
+	has []string
+}
+
+// told says whether it has told that it has a module.
+func (n *sim) told(digest string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Contains(n.has, digest)
 }
 
 // node starts a simulated node with env=prod.
@@ -578,6 +587,9 @@ func (n *sim) apply(svc *service.Service, session *service.Session, collections 
 		}
 	}
 	session.Fetched(digests)
+	n.mu.Lock()
+	n.has = digests
+	n.mu.Unlock()
 	if given == nil || given.Generation <= *generation || hold == "load" {
 		return
 	}

@@ -199,9 +199,7 @@ func (s *Service) written(batch []write) {
 		if held := w.n.duty.rollout; w.version == w.n.version && held != "" {
 			if e := s.find(held); e != nil && e.running() {
 				progress, holds := e.state.Nodes[w.n.row.ID]
-				if w.n.duty.prefetch = nil; holds {
-					w.n.duty.prefetch = s.prefetch(e, w.n, &progress)
-				}
+				w.n.duty.prefetch = s.prefetch(e, w.n, &progress, holds)
 			}
 		}
 		w.n.given.Isolated = w.row.Isolated
