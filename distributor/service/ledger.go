@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -87,35 +88,66 @@ type write struct {
 	audit   []model.AuditEntry
 }
 
+// ledgerWriters is how many batches are on their way to the store at a time: etcd, which answers when the disk has one, takes up together what waits for that.
+const ledgerWriters = 4
+
 // flush writes the rows that are due by then, in batches. After each batch the sinks of its nodes see what is durable.
 func (s *Service) flush(ctx context.Context, by time.Time) error {
-	var queue []*node
 	for {
+		queue := s.due(by)
 		if len(queue) == 0 {
-			if queue = s.due(by); len(queue) == 0 {
-				return nil
-			}
+			return nil
+		}
+		// A row that changes meanwhile is in the next queue, which waits for this one: of two writes of a row the later is never overtaken.
+		if err := s.flushQueue(ctx, queue); err != nil {
+			return err
+		}
+	}
+}
+
+// flushQueue writes the rows of those nodes, which are distinct. When a batch fails, those under way are waited for and the rest stays marked.
+func (s *Service) flushQueue(ctx context.Context, queue []*node) error {
+	var mu sync.Mutex // guards queue and failed; taken before Service.mu
+	var failed []error
+	next := func() []write {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(queue) == 0 || len(failed) > 0 {
+			return nil
 		}
 		var batch []write
 		batch, queue = s.takeBatch(queue)
-		err := s.put(ctx, batch)
-		if !errors.Is(err, model.ErrInvalid) {
-			if err != nil {
-				return err
+		return batch
+	}
+	var writers sync.WaitGroup
+	for range min(ledgerWriters, 1+len(queue)/MaxBatch) {
+		writers.Go(func() {
+			for batch := next(); len(batch) > 0; batch = next() {
+				if err := s.putBatch(ctx, batch); err != nil {
+					mu.Lock()
+					failed = append(failed, err)
+					mu.Unlock()
+				}
 			}
-			continue
-		}
-		// The store refuses one of them, and will again. Alone it holds up no other node.
-		var refused []error
-		for _, w := range batch {
-			if err := s.put(ctx, []write{w}); err != nil {
-				refused = append(refused, fmt.Errorf("node/%s: %w", w.row.ID, err))
-			}
-		}
-		if len(refused) > 0 {
-			return errors.Join(refused...)
+		})
+	}
+	writers.Wait()
+	return errors.Join(failed...)
+}
+
+// putBatch writes one batch, or row by row where the store refuses it: alone, the one that it will refuse again holds up no other node.
+func (s *Service) putBatch(ctx context.Context, batch []write) error {
+	err := s.put(ctx, batch)
+	if !errors.Is(err, model.ErrInvalid) {
+		return err
+	}
+	var refused []error
+	for _, w := range batch {
+		if err := s.put(ctx, []write{w}); err != nil {
+			refused = append(refused, fmt.Errorf("node/%s: %w", w.row.ID, err))
 		}
 	}
+	return errors.Join(refused...)
 }
 
 // put writes one batch, or marks its rows again.
