@@ -264,7 +264,7 @@ func (s *Service) settle(e *entry, changed bool) []string {
 				told = append(told, id)
 			}
 			n.duty = duty{}
-			s.direct(n)
+			s.directLater(n)
 		}
 		if n.outlook.of == e {
 			n.outlook = outlook{}
@@ -311,7 +311,7 @@ func (s *Service) setDuties(e *entry) []string {
 		}
 		same := want.statistics == n.duty.statistics && slices.Equal(want.names, n.duty.names)
 		if n.duty = want; !same {
-			s.direct(n)
+			s.directLater(n)
 		}
 	}
 	return told

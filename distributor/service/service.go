@@ -155,6 +155,9 @@ type Service struct {
 	verdicts map[string]error
 	dirty    map[*node]struct{}
 	joiners  map[*node]struct{}
+	// undirected are the nodes that directLoop is to tell their duties, and directing wakes it.
+	undirected map[*node]struct{}
+	directing  chan struct{}
 	// gone are the rows of nodes that were forgotten, by id, as long as the store may still have them.
 	gone map[string]model.Node
 }
@@ -177,11 +180,12 @@ func New(config Config) (*Service, error) {
 		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
 		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
 		forgetAfter: config.ForgetNodesAfter, keepReleases: config.KeepReleases, collectEvery: config.CollectEvery, decided: config.Decided,
-		commands: make(chan func(context.Context)),
-		stopped:  make(chan struct{}),
-		drive:    newWaker(),
-		ledger:   newWaker(),
-		hub:      newHub(),
+		commands:  make(chan func(context.Context)),
+		stopped:   make(chan struct{}),
+		drive:     newWaker(),
+		ledger:    newWaker(),
+		hub:       newHub(),
+		directing: make(chan struct{}, 1), undirected: map[*node]struct{}{},
 		unsure:   map[string]struct{}{},
 		nodes:    map[string]*node{},
 		releases: map[model.ReleaseID]model.Release{},
@@ -261,6 +265,11 @@ func (s *Service) Run(ctx context.Context) error {
 		defer close(collected)
 		s.collectLoop(ctx)
 	}()
+	directed := make(chan struct{})
+	go func() {
+		defer close(directed)
+		s.directLoop(ctx)
+	}()
 	s.driveLoop(ctx)
 
 	s.asking.Wait()
@@ -268,6 +277,7 @@ func (s *Service) Run(ctx context.Context) error {
 	stopLedger()
 	<-ended
 	<-collected
+	<-directed
 	closeCtx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return s.flushAll(closeCtx)
