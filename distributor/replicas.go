@@ -35,6 +35,8 @@ const (
 	peerWindow = 16 << 20
 	// loadWait is how long a call of another replica waits until this one, which leads by then, has read the store.
 	loadWait = 5 * time.Second
+	// dropPause is how long a client's connection stays after its call was refused, so that it hears why.
+	dropPause = 100 * time.Millisecond
 	// copyInterval is how often a replica that does not lead looks for modules that nodes need and it has not.
 	copyInterval = 2 * time.Second
 )
@@ -51,6 +53,8 @@ type replicas struct {
 	port     net.Listener
 	listener *cluster.Listener
 	peers    *http.Transport
+	// slow ends connections of clients.
+	slow *patience
 	// calls answers gRPC calls while this replica leads; nil: it does not.
 	calls atomic.Pointer[cluster.Calls]
 }
@@ -248,6 +252,10 @@ func (r *replicas) call(_ any, stream grpc.ServerStream) error {
 		md := metadata.Pairs(relayedMetadata, string(said))
 		md.Append(api.MetadataActor, metadata.ValueFromIncomingContext(ctx, api.MetadataActor)...)
 		if handled, err := r.relay.Handle(method, stream, md, r.leads); handled {
+			if errors.Is(err, cluster.ErrNoLeader) && !r.member.In() {
+				// A client would try again by the same connection, for ever; by another one it may reach a replica that can help.
+				time.AfterFunc(dropPause, func() { r.slow.drop(ctx) })
+			}
 			return err
 		}
 	}

@@ -172,6 +172,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	healthServer.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 
 	slow := newPatience(cfg.Patience)
+	if crowd != nil {
+		crowd.slow = slow
+	}
 	options := api.ServerOptions(log.With("part", "grpc"))
 	if crowd != nil {
 		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{}), grpc.UnknownServiceHandler(crowd.call))

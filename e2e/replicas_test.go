@@ -41,8 +41,10 @@ const memberVariable = "WAFT_E2E_ETCD"
 
 // member is what that child is told.
 type member struct {
-	Dir, Client, Peer, Initial string
-	Index                      int
+	Dir, Client, Initial string
+	// Peer is where it listens for other members, Advertised where they reach it.
+	Peer, Advertised string
+	Index            int
 }
 
 // runMember runs a member until the process is told to stop.
@@ -61,7 +63,12 @@ func runMember(text string) error {
 	if err != nil {
 		return err
 	}
+	advertised, err := url.Parse(m.Advertised)
+	if err != nil {
+		return err
+	}
 	config := etcdtest.Member(m.Dir, m.Index, *client, *peer)
+	config.AdvertisePeerUrls = []url.URL{*advertised}
 	config.InitialCluster = m.Initial
 	etcd, err := embed.StartEtcd(config)
 	if err != nil {
@@ -79,16 +86,32 @@ func runMember(text string) error {
 // startMembers starts a cluster of three processes, and gives them with their client URLs.
 func startMembers(t *testing.T) ([]*exec.Cmd, []string) {
 	t.Helper()
+	processes, _, endpoints := startMembersBy(t, nil)
+	return processes, endpoints
+}
+
+// startMembersBehind does so with wires by which the members reach each other, one before each, instead of the processes.
+func startMembersBehind(t *testing.T, wires func(*testing.T, string) *wire) ([]*wire, []string) {
+	t.Helper()
+	_, between, endpoints := startMembersBy(t, wires)
+	return between, endpoints
+}
+
+func startMembersBy(t *testing.T, wires func(*testing.T, string) *wire) (processes []*exec.Cmd, between []*wire, endpoints []string) {
+	t.Helper()
 	dir := t.TempDir()
 	members := make([]member, 3)
-	var initial, endpoints []string
+	var initial []string
 	for i := range members {
 		client, peer := etcdtest.FreeURL(t), etcdtest.FreeURL(t)
-		members[i] = member{Dir: dir, Client: client.String(), Peer: peer.String(), Index: i}
-		initial = append(initial, fmt.Sprintf("m%d=%s", i, peer.String()))
+		members[i] = member{Dir: dir, Client: client.String(), Peer: peer.String(), Advertised: peer.String(), Index: i}
+		if wires != nil {
+			w := wires(t, peer.Host)
+			between, members[i].Advertised = append(between, w), "http://"+w.address
+		}
+		initial = append(initial, fmt.Sprintf("m%d=%s", i, members[i].Advertised))
 		endpoints = append(endpoints, client.String())
 	}
-	var processes []*exec.Cmd
 	for _, m := range members {
 		m.Initial = strings.Join(initial, ",")
 		text, err := json.Marshal(m)
@@ -99,7 +122,7 @@ func startMembers(t *testing.T) ([]*exec.Cmd, []string) {
 		cmd.Env = append(os.Environ(), memberVariable+"="+string(text))
 		processes = append(processes, spawn(t, cmd, fmt.Sprintf("etcd-%d", m.Index)))
 	}
-	return processes, endpoints
+	return processes, between, endpoints
 }
 
 // spawn starts a process that ends with the test; what it says is shown when the test fails.

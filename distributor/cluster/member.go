@@ -86,6 +86,8 @@ type Member struct {
 	changed chan struct{}
 	// asked is when a stranger had etcd asked last.
 	asked time.Time
+	// in: etcd knows this replica, as far as it can tell.
+	in bool
 }
 
 // Join makes a member; nobody else sees it until Run.
@@ -113,6 +115,19 @@ func (m *Member) View() (View, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.view, m.changed
+}
+
+// In says whether etcd knows this replica. One that it has not heard of for as long as a lease lasts does not know who leads, either.
+func (m *Member) In() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.in
+}
+
+func (m *Member) setIn(in bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.in = in
 }
 
 // Others are the replicas but this one, the leader first.
@@ -167,10 +182,12 @@ func (m *Member) life(ctx context.Context, lead func(context.Context, Term) erro
 	if _, err := m.client.Put(asking, replicasKey+m.self.ID, string(value), clientv3.WithLease(granted.ID)); err != nil {
 		return fmt.Errorf("tell etcd of this replica: %w", err)
 	}
+	m.setIn(true)
+	defer m.setIn(false)
 
 	leased, end := context.WithCancel(ctx)
 	defer end()
-	stop := context.AfterFunc(session.Ctx(), end)
+	stop := context.AfterFunc(session.Ctx(), func() { m.setIn(false); end() })
 	defer stop()
 	for leased.Err() == nil {
 		election := concurrency.NewElection(session, electionKey)

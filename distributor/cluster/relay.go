@@ -153,14 +153,14 @@ func (r *Relay) open(ctx context.Context, method string, md metadata.MD, here fu
 			last = err
 		}
 		pause(waiting, leaderPause)
-		if waiting.Err() != nil {
+		if lost := r.current() == nil && !r.member.In(); lost || waiting.Err() != nil {
 			if ctx.Err() != nil {
 				return nil, nil, nil, status.FromContextError(ctx.Err()).Err()
 			}
 			if last != nil {
 				r.log.Debug("the leader was not reached", "error", last)
 			}
-			return nil, nil, nil, errNoLeader()
+			return nil, nil, nil, ErrNoLeader
 		}
 	}
 }
@@ -168,9 +168,8 @@ func (r *Relay) open(ctx context.Context, method string, md metadata.MD, here fu
 // errHere says that a call is to be answered here.
 var errHere = errors.New("this replica leads")
 
-func errNoLeader() error {
-	return status.Error(codes.Unavailable, "no replica leads, or the one that does cannot be reached; try again in a moment")
-}
+// ErrNoLeader is what calls end with where no replica leads that this one can reach.
+var ErrNoLeader = status.Error(codes.Unavailable, "no replica leads, or the one that does cannot be reached; try again in a moment")
 
 // Handle passes a call on, with this metadata. handled is false, and nothing was done, where this replica leads by now, which here says.
 func (r *Relay) Handle(method string, stream grpc.ServerStream, md metadata.MD, here func() bool) (handled bool, err error) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -27,6 +29,8 @@ const (
 	// five seconds. etcdKeepaliveTimeout is how long it may take to answer.
 	etcdKeepaliveTime    = 6 * time.Second
 	etcdKeepaliveTimeout = 2 * time.Second
+	// readTimeout bounds one attempt to read. A member that lost the others is silent for 7 s and then says so.
+	readTimeout = 2 * time.Second
 	// maxPasswordBytes bounds the file of a password.
 	maxPasswordBytes = 4 << 10
 )
@@ -51,7 +55,7 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 	const object = "etcd"
 	cfg := clientv3.Config{
 		DialTimeout: etcdDialTimeout, DialKeepAliveTime: etcdKeepaliveTime, DialKeepAliveTimeout: etcdKeepaliveTimeout,
-		MaxCallSendMsgSize: maxRequestBytes, Username: e.User, DialOptions: []grpc.DialOption{grpc.WithUserAgent("waft")},
+		MaxCallSendMsgSize: maxRequestBytes, Username: e.User, DialOptions: []grpc.DialOption{grpc.WithUserAgent("waft"), grpc.WithChainUnaryInterceptor(boundReads)},
 		Logger: zap.New(slogCore{log: log}),
 	}
 	files := e.CA != "" || e.Cert != "" || e.Key != ""
@@ -136,7 +140,18 @@ func readPassword(path string) (string, error) {
 	return password, nil
 }
 
-// Connect makes a client of an etcd that runs elsewhere. It connects as it is used; a member that is away is no error here. The caller closes it.
+// boundReads bounds each attempt to read; etcd's client then makes the next one at another member, for as long as the caller waits.
+func boundReads(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if method == etcdserverpb.KV_Range_FullMethodName {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
+// Connect makes a client of an etcd that runs elsewhere. It connects as it is used; a member that is away is no error here. A member that does not answer is
+// left out until it does. The caller closes it.
 func Connect(e External, log *slog.Logger) (*clientv3.Client, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -151,6 +166,9 @@ func Connect(e External, log *slog.Logger) (*clientv3.Client, error) {
 	client, err := clientv3.New(cfg)
 	if err != nil {
 		return nil, failed("etcd", err)
+	}
+	if len(cfg.Endpoints) > 1 {
+		go keepFit(client, cfg, log) // it ends with the client
 	}
 	return client, nil
 }

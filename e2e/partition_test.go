@@ -1,0 +1,193 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/distributor/api"
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+)
+
+// wire is a way to an address over which nothing comes while it is cut: connections stay open, and new ones are taken, as in a network that has parted.
+type wire struct {
+	address string
+	cut     atomic.Bool
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	t.Cleanup(func() { close(ended); _ = l.Close() })
+	w := &wire{address: l.Addr().String()}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go w.pass(client, to, ended)
+		}
+	}()
+	return w
+}
+
+// hold waits while the wire is cut; false: the test has ended.
+func (w *wire) hold(ended <-chan struct{}) bool {
+	for w.cut.Load() {
+		select {
+		case <-ended:
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return true
+}
+
+func (w *wire) pass(client net.Conn, to string, ended <-chan struct{}) {
+	defer client.Close()
+	if !w.hold(ended) {
+		return
+	}
+	server, err := net.DialTimeout("tcp", to, time.Second)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
+		both.Go(func() {
+			buffer := make([]byte, 32<<10)
+			for {
+				n, err := way[1].Read(buffer)
+				if n > 0 && w.hold(ended) {
+					if _, err := way[0].Write(buffer[:n]); err != nil {
+						break
+					}
+				}
+				if err != nil {
+					break
+				}
+			}
+			_ = client.Close()
+			_ = server.Close()
+		})
+	}
+	both.Wait()
+}
+
+// A replica that leads and is cut off from etcd, while clients still reach it, leads no more; a member of etcd that the others cannot reach does not matter.
+// Neither stops deliveries for more than 5 s. When the network is whole again, so is the cluster.
+func TestReplicasSurvivePartitions(t *testing.T) {
+	etcd, endpoints := startMembersBehind(t, newWire)
+	var replicas []*served
+	wires := map[*served][]*wire{}
+	var grpcs []string
+	for i := range 3 {
+		var own []*wire
+		var through []string
+		for _, e := range endpoints {
+			w := newWire(t, strings.TrimPrefix(e, "http://"))
+			own, through = append(own, w), append(through, "http://"+w.address)
+		}
+		s := startReplica(t, through, fmt.Sprintf("r%d", i+1))
+		replicas, wires[s], grpcs = append(replicas, s), own, append(grpcs, s.grpc)
+	}
+	front := balance(t, grpcs...)
+	c, err := api.Dial(api.ClientConfig{Address: front, Insecure: true, Actor: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	byEnv := map[string][]*follower{}
+	envs := []string{"replica", "member", "healed"}
+	for i := range 9 {
+		env := envs[i%len(envs)]
+		byEnv[env] = append(byEnv[env], startFollower(t, front, fmt.Sprintf("n%d", i+1), env))
+	}
+	releases, digests := map[string]string{}, []string{}
+	for _, env := range envs {
+		digests = append(digests, pushModule(t, replicas[0].http+"/filters/"+env+":1.0.0", env))
+		releases[env] = newRelease(t, c, env, replicasName+"/filters/"+env+":1.0.0")
+	}
+	wait(t, "every replica has every module", time.Minute, func() bool {
+		for _, s := range replicas {
+			for _, digest := range digests {
+				if _, err := os.Stat(filepath.Join(s.data, "modules", "blobs", "sha256", strings.TrimPrefix(digest, "sha256:"))); err != nil {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	deliver := func(env string) {
+		t.Helper()
+		begun := time.Now()
+		beginRollout(t, c, env, releases[env], env, &waftv1.Wave{Percent: 100})
+		wait(t, "its release is delivered", time.Minute, func() bool {
+			return !slices.ContainsFunc(byEnv[env], func(n *follower) bool { return n.has(releases[env]).IsZero() })
+		})
+		took := time.Since(begun)
+		t.Logf("%s: a release was delivered after %v", env, took.Round(time.Millisecond))
+		if took > mostWithout {
+			t.Errorf("%s: nothing was delivered for %v, and %v is the most", env, took, mostWithout)
+		}
+		ended(t, c, env)
+	}
+
+	first := leader(t, replicas)
+	for _, w := range wires[first] {
+		w.cut.Store(true)
+	}
+	deliver("replica")
+	if first.leads() {
+		t.Error("a replica that has not heard of etcd says that it leads")
+	}
+	wait(t, "the one that is cut off says that it is not ready", time.Minute, func() bool {
+		resp, err := http.Get("http://" + first.http + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode == http.StatusServiceUnavailable
+	})
+
+	etcd[0].cut.Store(true)
+	deliver("member")
+
+	etcd[0].cut.Store(false)
+	for _, w := range wires[first] {
+		w.cut.Store(false)
+	}
+	wait(t, "the one that was cut off is there again", time.Minute, func() bool {
+		resp, err := http.Get("http://" + first.http + "/readyz")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		_, _ = io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode == http.StatusOK
+	})
+	deliver("healed")
+	for env, of := range byEnv {
+		for _, n := range of {
+			if len(n.back) > 0 || n.has(releases[env]).IsZero() {
+				t.Errorf("node %s: %v, given its release: %v", n.id, n.back, !n.has(releases[env]).IsZero())
+			}
+		}
+	}
+}
