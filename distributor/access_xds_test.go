@@ -6,6 +6,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/service/metrics/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -50,6 +51,26 @@ func TestAccessOfEnvoys(t *testing.T) {
 				t.Errorf("%s, %s: %v", kind, what, err)
 			}
 		}
+	}
+	push := func(node string) error {
+		stream, err := metricsv3.NewMetricsServiceClient(g.visitor(t, nodeOne).conn).StreamMetrics(t.Context())
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(&metricsv3.StreamMetricsMessage{Identifier: &metricsv3.StreamMetricsMessage_Identifier{Node: &corev3.Node{Id: node}}}); err != nil {
+			return err
+		}
+		_, err = stream.CloseAndRecv()
+		return err
+	}
+	if err := push("two"); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), `may not be the node "two"`) {
+		t.Errorf("another's statistics: %v", err)
+	}
+	if err := push(""); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("nobody's statistics: %v", err)
+	}
+	if err := push("one"); err != nil {
+		t.Errorf("its own statistics: %v", err)
 	}
 	// Its own it is: what ends the stream is only that it names another.
 	if _, text := g.visitor(t, "viewer").ask(t, "GET", "/v1/nodes", "", nil); !strings.Contains(text, `"one"`) || strings.Contains(text, `"two"`) {

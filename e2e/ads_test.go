@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +27,14 @@ type bareEnvoy struct {
 // startBare starts one from what `waft bootstrap` prints.
 func startBare(t *testing.T, f *fleet.Fleet, id, upstream string, flags ...string) *bareEnvoy {
 	t.Helper()
+	b := newBare(t, f, id, upstream, flags...)
+	b.start(t)
+	return b
+}
+
+// newBare is one that is not started yet.
+func newBare(t *testing.T, f *fleet.Fleet, id, upstream string, flags ...string) *bareEnvoy {
+	t.Helper()
 	listen, admin, err := fleet.FreePorts()
 	if err != nil {
 		t.Fatal(err)
@@ -39,9 +48,28 @@ func startBare(t *testing.T, f *fleet.Fleet, id, upstream string, flags ...strin
 		"--listen", listen, "--admin", admin, "--upstream", upstream, "--envoy", envoyBinary, "--out", filepath.Join(dir, "ads.json"),
 	}
 	mustRun(t, f, append(args, flags...)...)
-	b := &bareEnvoy{Node: &fleet.Node{ID: id, Listen: listen, Admin: envoy.NewAdmin(admin)}, dir: dir}
-	b.start(t)
-	return b
+	return &bareEnvoy{Node: &fleet.Node{ID: id, Listen: listen, Admin: envoy.NewAdmin(admin)}, dir: dir}
+}
+
+// edit changes its bootstrap, before it starts.
+func (b *bareEnvoy) edit(t *testing.T, change func(bootstrap map[string]any)) {
+	t.Helper()
+	path := filepath.Join(b.dir, "ads.json")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bootstrap map[string]any
+	if err := json.Unmarshal(content, &bootstrap); err != nil {
+		t.Fatal(err)
+	}
+	change(bootstrap)
+	if content, err = json.Marshal(bootstrap); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (b *bareEnvoy) start(t *testing.T) {

@@ -52,6 +52,10 @@ type ADS struct {
 	Labels map[string]string
 	// TLS to both; nil: none.
 	TLS *ADSTLS
+	// Statistics is how often Envoy pushes its statistics to the server. Zero: never.
+	Statistics time.Duration
+	// OnlyJudged: it has no others than those by which chains are judged, for anybody.
+	OnlyJudged bool
 }
 
 // ADSTLS names PEM files as Envoy finds them, by absolute paths.
@@ -68,6 +72,10 @@ func (c BootstrapConfig) checkADS() error {
 		return fmt.Errorf("%w: a chain comes from a server (ADS), from files (SlotDir) or stands in the listener (Inline), one of them", ErrInvalid)
 	case c.Default != nil:
 		return fmt.Errorf("%w: an Envoy that asks a server has no chain to begin with", ErrInvalid)
+	case c.ADS.Statistics != 0 && c.ADS.Statistics < MinStatistics:
+		return fmt.Errorf("%w: statistics every %s are too often; %s is the least", ErrInvalid, c.ADS.Statistics, MinStatistics)
+	case c.StatPrefix != "" && c.StatPrefix != DefaultStatPrefix && c.ADS.Statistics != 0:
+		return fmt.Errorf("%w: a server that is pushed statistics knows those of the connection manager %s, not of %s", ErrInvalid, DefaultStatPrefix, c.StatPrefix)
 	case !c.Number.HasFilterChain():
 		return fmt.Errorf("%w: Envoy %s has no slot for a whole chain; from a server only 1.39 and later take theirs", ErrInvalid, c.Number)
 	}
@@ -114,7 +122,7 @@ func (a *ADS) apply(b *bootstrapv3.Bootstrap) error {
 		return err
 	}
 	b.StaticResources.Clusters = append(b.StaticResources.Clusters, stream, modules)
-	return nil
+	return a.push(b)
 }
 
 func explicit(config *httpv3.HttpProtocolOptions_ExplicitHttpConfig) *httpv3.HttpProtocolOptions_ExplicitHttpConfig_ {

@@ -24,8 +24,8 @@ func newBootstrap() *cobra.Command {
 		Short: "Print the bootstrap of an Envoy that has no agent and asks the distributor over ADS",
 		Long: `Bootstrap prints what an Envoy (1.39 or later) starts from that has no agent beside it: it asks the distributor for its chain by
 aggregated discovery (ADS), fetches the modules by digest from the distributor's HTTP port, and listens once it has accepted its first
-chain. Such a node is staged like any other, and gets less: no probe, no statistics for the gates, no last good chain after a restart.
-docs/dialects.md has the whole list.`,
+chain. It pushes its statistics to the distributor, for the gates of rollouts. Such a node is staged like any other, and gets less: no
+probe, no last good chain after a restart. docs/dialects.md has the whole list.`,
 		Example: `  waft bootstrap --node edge-1 --label env=prod --server waft.example:7070 --modules waft.example:7071 --ca /etc/waft/ca.pem \
     --listen 0.0.0.0:10000 --upstream 127.0.0.1:8080 --out bootstrap.json
   envoy -c bootstrap.json`,
@@ -76,6 +76,8 @@ docs/dialects.md has the whole list.`,
 	f.StringVar(&config.ADS.Address, "server", defaultServer, "the distributor's gRPC address")
 	f.StringVar(&config.ADS.Modules, "modules", "127.0.0.1:7071", "the distributor's HTTP address, where modules are fetched")
 	f.BoolVar(&config.ADS.Delta, "delta", false, "incremental xDS (delta) instead of the state of the world")
+	f.DurationVar(&config.ADS.Statistics, "statistics-interval", envoy.DefaultStatistics, "how often Envoy pushes its statistics to the distributor; 0 for never: gates then know nothing of its requests")
+	f.BoolVar(&config.ADS.OnlyJudged, "only-gate-statistics", false, "have Envoy keep no other statistics than those that gates read: less to push, and less for everybody else")
 	f.BoolVar(&insecure, "insecure", false, "speak to the distributor without TLS")
 	f.StringVar(&tls.CA, "ca", "", "PEM file of the authorities that may vouch for the distributor, where Envoy runs")
 	f.StringVar(&tls.Cert, "cert", "", "PEM file of the node's certificate")

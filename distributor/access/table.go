@@ -53,6 +53,7 @@ var methods = map[string]Action{
 	"/istio.mcp.v1alpha1.ResourceSource/EstablishResourceStream":                       Connect,
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources": Connect,
 	"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources":  Connect,
+	"/envoy.service.metrics.v3.MetricsService/StreamMetrics":                           Connect,
 
 	"/grpc.health.v1.Health/Check": Probe,
 	"/grpc.health.v1.Health/List":  Probe,

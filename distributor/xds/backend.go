@@ -24,6 +24,7 @@ type backend interface {
 type session interface {
 	Fetched(digests []string)
 	Chain(report service.ChainReport)
+	Statistics(stats model.Statistics)
 	EnvoyRestarted(reason string)
 	Directives() <-chan service.Directive
 	// Done is closed when another stream takes the place of this one, or the backend stops.

@@ -17,6 +17,8 @@ type chain struct {
 	hash       string
 	generation int64
 	filters    []filter
+	// split: a cohort of the requests meets other filters than the others.
+	split bool
 }
 
 // filter is one filter of a chain.
@@ -47,7 +49,7 @@ func chainOf(id string, collections []model.Collection) (*chain, []string, error
 	if given == nil {
 		return nil, prefetch, nil
 	}
-	c := &chain{hash: given.Hash, generation: given.Generation}
+	c := &chain{hash: given.Hash, generation: given.Generation, split: given.Split != nil}
 	for _, f := range given.Filters {
 		if f.Module == nil {
 			return nil, prefetch, fmt.Errorf("filter %s of chain %s has no module", f.Name, given.Hash)

@@ -26,9 +26,10 @@ func NewDialects(envoy *Server, other discoveryv3.AggregatedDiscoveryServiceServ
 	return &Dialects{envoy: envoy, other: other}
 }
 
-// Register adds the service to a gRPC server.
+// Register adds the service to a gRPC server, and that of the statistics of Envoys.
 func (d *Dialects) Register(r grpc.ServiceRegistrar) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(r, d)
+	d.envoy.registerMetrics(r)
 }
 
 type sotwStream = grpc.BidiStreamingServer[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]

@@ -16,6 +16,10 @@ const (
 	MaxNames = 256
 	// MaxVersionBytes bounds one version that Envoy says it holds.
 	MaxVersionBytes = 512
+	// MaxPushes bounds the messages of statistics of one stream in a second, and MaxPushesAtOnce those at once: a flush may be several. One that sends more
+	// is read later.
+	MaxPushes       = 20
+	MaxPushesAtOnce = 200
 )
 
 // How often a chain is offered that Envoy rejects while it may lack a module.

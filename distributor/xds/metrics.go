@@ -6,10 +6,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics are the figures of servers, each by kind of stream: ads (state of the world) or delta.
+// Metrics are the figures of servers, by kind of stream: ads (state of the world) or delta; those of pushed statistics by what became of them.
 type Metrics struct {
 	streams                             *prometheus.GaugeVec
 	offers, acks, nacks, stale, unknown *prometheus.CounterVec
+	pushed                              *prometheus.CounterVec
 }
 
 // NewMetrics makes the metrics and registers them. A nil registry is allowed: they are counted and shown nowhere.
@@ -25,10 +26,13 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		stale:   counter("waft_xds_stale_nonces_total", "Requests with a nonce that was not awaited; they answer nothing."),
 		unknown: counter("waft_xds_unanswered_total", "Requests for types of resources that are not served."),
 	}
+	m.pushed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "waft_xds_statistics_total", Help: "Messages of statistics that Envoys pushed, by what became of them: read, or dropped, since nobody asks about the node.",
+	}, []string{"fate"})
 	if registry == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.streams, m.offers, m.acks, m.nacks, m.stale, m.unknown} {
+	for _, c := range []prometheus.Collector{m.streams, m.offers, m.acks, m.nacks, m.stale, m.unknown, m.pushed} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register xDS metrics: %w", err)
 		}

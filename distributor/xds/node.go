@@ -12,6 +12,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/xds/pushed"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -57,7 +58,7 @@ func buildOf(number envoy.Number, metadata *structpb.Struct) string {
 	return fmt.Sprintf("%s/%s/%s/%s/%s", part("revision.sha"), number, part("revision.status"), part("build.type"), part("ssl.version"))
 }
 
-// NodeNamed is the node that a request of an Envoy says it comes from; empty for one that does not say, and for what is no such request.
+// NodeNamed is the node that a message of an Envoy says it comes from; empty for one that does not say, and for what is no such message.
 func NodeNamed(message any) string {
 	switch m := message.(type) {
 	case *discoveryv3.DiscoveryRequest:
@@ -66,6 +67,8 @@ func NodeNamed(message any) string {
 		}
 	case *discoveryv3.DeltaDiscoveryRequest:
 		return m.GetNode().GetId()
+	case *pushed.Message:
+		return m.Node()
 	}
 	return ""
 }

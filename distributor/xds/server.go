@@ -10,9 +10,11 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/xds/pushed"
 )
 
-// Server serves envoy.service.discovery.v3.AggregatedDiscoveryService. It may be used concurrently; each stream has a goroutine of its own. Errors of the
+// Server serves envoy.service.discovery.v3.AggregatedDiscoveryService, and envoy.service.metrics.v3.MetricsService for the Envoys that it serves. It may be used concurrently; each stream has a goroutine of its own. Errors of the
 // backend end a stream as they are; what they become on the wire is for the gRPC server's interceptors (api.ServerOptions).
 type Server struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
@@ -29,6 +31,8 @@ type Server struct {
 	nodes map[string]*record
 	// idle are the ids of those without a stream, the newest last.
 	idle list.List
+	// pushing are the streams of statistics, by node.
+	pushing map[string]*push
 }
 
 // record is a node as all its streams see it.
@@ -38,6 +42,9 @@ type record struct {
 	memory memory
 	// owner is the newest stream of the node, nil when that has ended. No other touches memory.
 	owner *stream
+	// wanted is what the owner was told of statistics, and account what the node has pushed since; nil while there are none to be counted.
+	wanted  service.Directive
+	account *pushed.Account
 	// Server.mu guards what follows.
 	streams int
 	// idle is its place in Server.idle; nil while it has streams.
@@ -51,12 +58,13 @@ func newServer(stop context.Context, b backend, metrics *Metrics, log *slog.Logg
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{backend: b, metrics: metrics, log: log, stop: stop, nodes: map[string]*record{}}
+	return &Server{backend: b, metrics: metrics, log: log, stop: stop, nodes: map[string]*record{}, pushing: map[string]*push{}}
 }
 
-// Register adds the server to a gRPC server.
+// Register adds both services to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(r, s)
+	s.registerMetrics(r)
 }
 
 // StreamAggregatedResources serves one Envoy the state of the world.
@@ -125,7 +133,10 @@ func (s *Server) close(n *stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.owner == n {
-		r.owner = nil
+		if r.wanted.StatisticsInterval == 0 {
+			r.account = nil
+		}
+		r.owner, r.wanted = nil, service.Directive{}
 	}
 	if r.streams--; r.streams > 0 {
 		return

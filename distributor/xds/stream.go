@@ -128,7 +128,7 @@ func (n *stream) begin(build string, first request) error {
 		return n.displaced()
 	default:
 	}
-	n.record.owner = n
+	n.record.owner, n.record.wanted = n, service.Directive{}
 	n.desk.begin(build, first.held)
 	n.ask(first)
 	n.desk.preloaded = first.preloaded
@@ -288,6 +288,7 @@ func (n *stream) directive(d service.Directive) error {
 		return err
 	}
 	defer n.record.mu.Unlock()
+	n.record.wanted = d
 	if d.Retry > n.record.memory.retry {
 		n.record.memory.retry = d.Retry
 		n.desk.forgive()

@@ -38,6 +38,8 @@ type table struct {
 	// changed are those of the streams, each with a receipt at its beginning, as the service gives it.
 	changed []chan struct{}
 	reports []service.ChainReport
+	// statistics are what sessions were told, in order.
+	statistics []model.Statistics
 	// said is closed, and replaced, with each report, restart and session.
 	said     chan struct{}
 	restarts int
@@ -153,6 +155,9 @@ type tableSession struct {
 func (s *tableSession) Fetched([]string) {}
 func (s *tableSession) Chain(r service.ChainReport) {
 	s.table.tell(func() { s.table.reports = append(s.table.reports, r) })
+}
+func (s *tableSession) Statistics(stats model.Statistics) {
+	s.table.tell(func() { s.table.statistics = append(s.table.statistics, stats) })
 }
 func (s *tableSession) EnvoyRestarted(string)                { s.table.tell(func() { s.table.restarts++ }) }
 func (s *tableSession) Directives() <-chan service.Directive { return s.directives }
