@@ -12,7 +12,7 @@ func drawPlan(t *table, p *waftv1.RolloutPlan) {
 	t.row("WAVE", "NODE", "FROM", "TO", "NOTE")
 	for i, w := range p.GetWaves() {
 		for _, n := range w.GetNodes() {
-			t.row(fmt.Sprint(i+1), n.GetNode(), chainName(n.GetFrom()), chainName(n.GetTo()), noteOf(cohortText(w.GetCohort()), n.GetReason()))
+			t.row(fmt.Sprint(i+1), n.GetNode(), chainName(n.GetFrom()), chainName(n.GetTo()), noteOf(cohortText(w.GetCohort()), noteOf(n.GetReason(), n.GetLess())))
 		}
 		if len(w.GetNodes()) == 0 {
 			t.row(fmt.Sprint(i+1), "–", "", "", "takes no node")

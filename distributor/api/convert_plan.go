@@ -23,7 +23,7 @@ func planProto(p service.RolloutPlan) *waftv1.RolloutPlan {
 func plannedNodes(nodes []service.PlannedNode) []*waftv1.PlannedNode {
 	out := make([]*waftv1.PlannedNode, 0, len(nodes))
 	for _, n := range nodes {
-		out = append(out, &waftv1.PlannedNode{Node: n.ID, Reason: n.Reason, From: n.From, To: n.To})
+		out = append(out, &waftv1.PlannedNode{Node: n.ID, Reason: n.Reason, From: n.From, To: n.To, Less: n.Less})
 	}
 	return out
 }

@@ -32,7 +32,7 @@ func (m *machine) patients() []patient {
 }
 
 // notMeasured is why nothing is known of a node.
-const notMeasured = ": the agent is older than the gate, or has not reported yet"
+const notMeasured = ": it has not reported yet, or not for long enough, or its agent is older than the gate"
 
 // silence says of which nodes nothing is known; empty for none.
 func silence(patients []patient) string {
@@ -154,7 +154,7 @@ func growth(g model.GrowthGate, patients []patient, over bool) (model.GateVerdic
 	case len(faults) > 0:
 		return model.VerdictFail, list(faults)
 	case len(late) > 0:
-		return model.VerdictInconclusive, "what " + list(late) + " took before the chain is not known: the agent was started while the chain served, and had not kept it"
+		return model.VerdictInconclusive, "what " + list(late) + " took before the chain is not known: the agent was started while the chain served, and had not kept it, or there is no agent"
 	case len(unknown) > 0:
 		return model.VerdictInconclusive, "the memory of " + list(unknown) + " is not known"
 	}

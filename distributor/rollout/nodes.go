@@ -77,6 +77,9 @@ func (m *machine) follow() {
 		} else {
 			next = followCounted(next, v, m.inRow(p, v))
 		}
+		if v.Unproved && next.Reason == reasonUnproved {
+			next.Reason = m.accepted()
+		}
 		if next != s.p {
 			m.set(s.id, next)
 		}

@@ -27,6 +27,8 @@ type PlannedNode struct {
 	Reason string
 	// From and To are the hashes of the chains that it runs, empty for none, and would run.
 	From, To string
+	// Less is what is not known of it, or not done for it, since it has no agent; empty for a node that has one, or is left out.
+	Less string
 }
 
 // Plan says what the waves of a rollout that has not begun would take if nothing changed from now on: the same choice that Step makes, of the
@@ -50,7 +52,11 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 				from = m.state.Nodes[c.view.ID].Chain
 			}
 			m.set(c.view.ID, p)
-			taken = append(taken, PlannedNode{ID: c.view.ID, Reason: p.Reason, From: from, To: p.Chain})
+			one := PlannedNode{ID: c.view.ID, Reason: p.Reason, From: from, To: p.Chain}
+			if c.view.Unproved {
+				one.Less = m.less()
+			}
+			taken = append(taken, one)
 		}
 		for id, reason := range s.passed {
 			passed[id] = reason

@@ -41,3 +41,28 @@ func TestNodeWithoutAgent(t *testing.T) {
 		t.Errorf("the message is %q", d.r.Message)
 	}
 }
+
+// A plan names the nodes that get less, and which gates can tell nothing of them.
+func TestPlanSaysWhatIsLess(t *testing.T) {
+	fleet := newFleet(2)
+	d := newDrive(t, fleet, model.WaveSpec{Nodes: 1, Gates: []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{}}}}, model.WaveSpec{Percent: 100, Gates: []model.GateSpec{{Growth: &model.GrowthGate{}}}})
+	fleet.nodes["n1"].Unproved = true
+	plan, err := Plan(d.r, fleet.observe(d.r).Nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, without := plan.Waves[0][0], plan.Waves[1][0]
+	if with.ID != "n2" || with.Less != "" || with.Reason != "" {
+		t.Errorf("the node with an agent is planned as %+v", with)
+	}
+	if without.ID != "n1" || without.Reason != "" || !strings.Contains(without.Less, "no probe") || !strings.Contains(without.Less, "the gate growth cannot tell") {
+		t.Errorf("the node without one is planned as %+v", without)
+	}
+	fleet.nodes["n2"].Unproved = true
+	if plan, err = Plan(d.r, fleet.observe(d.r).Nodes); err != nil {
+		t.Fatal(err)
+	}
+	if first := plan.Waves[0][0]; first.Less != lessUnproved {
+		t.Errorf("without a gate that cannot tell: %+v", first)
+	}
+}

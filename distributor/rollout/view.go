@@ -18,7 +18,8 @@ type NodeView struct {
 	// Reports is false for a sink that cannot report: nothing about it can be proved, so it is left out, and where the
 	// rollout includes it, never counted.
 	Reports bool
-	// Unproved: it has no agent. What it serves it has accepted and loaded, and nobody proves more; there are no statistics of it.
+	// Unproved: it has no agent. What it serves it has accepted and loaded, and nobody proves more; statistics of it are those that its Envoy pushes, if it
+	// does.
 	Unproved bool
 	// Assigned is the release of the rollout's layer in the node's row; zero for none.
 	Assigned model.ReleaseID

@@ -2063,8 +2063,10 @@ type PlannedNode struct {
 	// Why it is left out, or not counted; empty for a node that the wave counts.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Hashes of the chain that it runs now, which is empty for none, and of the one that it would run.
-	From          string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
-	To            string `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	From string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	To   string `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	// What is not known of it, or not done for it, since it has no agent; empty for a node that has one.
+	Less          string `protobuf:"bytes,5,opt,name=less,proto3" json:"less,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2123,6 +2125,13 @@ func (x *PlannedNode) GetFrom() string {
 func (x *PlannedNode) GetTo() string {
 	if x != nil {
 		return x.To
+	}
+	return ""
+}
+
+func (x *PlannedNode) GetLess() string {
+	if x != nil {
+		return x.Less
 	}
 	return ""
 }
@@ -2803,12 +2812,13 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"passedOver\"b\n" +
 	"\vPlannedWave\x12*\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x14.waft.v1.PlannedNodeR\x05nodes\x12'\n" +
-	"\x06cohort\x18\v \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"]\n" +
+	"\x06cohort\x18\v \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"q\n" +
 	"\vPlannedNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
-	"\x02to\x18\x04 \x01(\tR\x02to\"b\n" +
+	"\x02to\x18\x04 \x01(\tR\x02to\x12\x12\n" +
+	"\x04less\x18\x05 \x01(\tR\x04less\"b\n" +
 	"\vChainChange\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12/\n" +
