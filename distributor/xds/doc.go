@@ -17,7 +17,10 @@
 //   - Each distinct resource is encoded once, not once a node.
 //   - desk decides and does no I/O; streams of both kinds only translate.
 //
-// What is proved without an agent is less: no probe, no statistics, no last good chain that outlives a restart of the distributor. The ledger therefore ends at
+// Beside that, Envoys push their statistics (envoy.service.metrics.v3.MetricsService), which package pushed reads, of nodes whose statistics the service asks
+// for.
+//
+// What is proved without an agent is less: no probe, no last good chain that outlives a restart of the distributor. The ledger therefore ends at
 // loaded, with Serving naming what Envoy accepted.
 //
 // The package imports service, model and envoy, which renders chains for agents, too; never api or mcp.

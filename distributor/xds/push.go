@@ -57,7 +57,6 @@ func (s *Server) streamMetrics(stream grpc.ServerStream) error {
 			return streams.Stopping()
 		case p := <-named:
 			over = p.over
-			defer s.leave(p)
 		case <-over:
 			return status.Error(codes.Aborted, "another stream of statistics of this node has taken the place of this one; check that no two Envoys have its id")
 		case err := <-failed:
@@ -91,6 +90,7 @@ func (s *Server) listen(stream grpc.ServerStream, named chan<- *push) error {
 			return status.Errorf(codes.InvalidArgument, "identifier.node.id has %d bytes; the limit is %d", len(id), MaxNodeIDBytes)
 		case from == nil:
 			from = s.enter(id)
+			defer s.leave(from)
 			named <- from
 		case id != "" && id != from.node:
 			return status.Errorf(codes.InvalidArgument, "identifier.node.id changed from %q to %.253q; a stream belongs to one node", from.node, id)
@@ -150,21 +150,40 @@ func (s *Server) take(node string, message []byte, now time.Time) error {
 	return nil
 }
 
-// take gives what the node's chain has served, empty when the message says nothing of it, and whom to tell; nil: nobody asks.
+// take gives what the node's chain has served, empty when the message says nothing of it, and whom to tell; nil: nobody asks. Only one goroutine calls it.
 func (r *record) take(message []byte, now time.Time) (model.Statistics, session, error) {
+	asked, wanted := r.asks()
+	if !wanted {
+		return model.Statistics{}, nil, nil
+	}
+	flush, err := pushed.Read(message, asked) // it may be large, and others wait for the lock
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.owner != nil && r.wanted.StatisticsInterval == 0 {
-		r.account = nil // those of the next rollout begin anew
-	}
-	if r.owner == nil || r.wanted.StatisticsInterval == 0 {
+	if r.owner == nil {
 		return model.Statistics{}, nil, nil
+	}
+	if err != nil {
+		return model.Statistics{}, r.owner.session, err
 	}
 	if r.account == nil {
 		r.account = &pushed.Account{}
 	}
-	stats, _, err := r.account.Take(message, r.serves(), r.wanted.Statistics, now)
-	return stats, r.owner.session, err
+	stats, _ := r.account.Take(flush, r.serves(), asked, now)
+	return stats, r.owner.session, nil
+}
+
+// asks says which statistics of the node are asked for beside those that are always read; false: none at all.
+func (r *record) asks() ([]string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.owner == nil {
+		return nil, false
+	}
+	if r.wanted.StatisticsInterval == 0 {
+		r.account = nil // those of the next rollout begin anew
+		return nil, false
+	}
+	return r.wanted.Statistics, true
 }
 
 // serves is what the node has accepted, as far as it is known; r.mu is held.

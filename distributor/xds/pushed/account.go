@@ -26,7 +26,7 @@ type Filter struct {
 // Account is what one Envoy has pushed. The zero value has heard nothing. It may not be used concurrently.
 type Account struct {
 	// flush is the latest, to which more messages may belong; told: it has been counted.
-	flush reading
+	flush Reading
 	told  bool
 	// batched: Envoy sends a flush in several messages, so that one is whole when the next begins.
 	batched bool
@@ -37,20 +37,16 @@ type Account struct {
 	meter  meter
 }
 
-// Take takes one message of a node that has accepted the chain; asked are the names that gates ask for beside those that are always read. It gives what the
-// chain has served, as far as that is known now; false: the message says nothing new of it. An error is of bytes that are no message of metrics.
-func (a *Account) Take(message []byte, of Chain, asked []string, now time.Time) (model.Statistics, bool, error) {
-	r, err := decode(message, asked)
-	if err != nil {
-		return model.Statistics{}, false, err
-	}
+// Take takes what was read of one message of a node that has accepted the chain; asked are the names that it was read with. It gives what the chain has
+// served, as far as that is known now; false: the message says nothing new of it. The account keeps the reading.
+func (a *Account) Take(r Reading, of Chain, asked []string, now time.Time) (model.Statistics, bool) {
 	if r.at == 0 {
-		return model.Statistics{}, false, nil // there is nothing in it that is read
+		return model.Statistics{}, false // there is nothing in it that is read
 	}
 	if r.at == a.flush.at {
 		a.batched = true
 		a.flush.join(r)
-		return model.Statistics{}, false, nil
+		return model.Statistics{}, false
 	}
 	whole, told := a.flush, a.told
 	a.flush, a.told = r, false
@@ -58,14 +54,13 @@ func (a *Account) Take(message []byte, of Chain, asked []string, now time.Time) 
 		whole, told, a.told = r, false, true
 	}
 	if told || whole.at == 0 {
-		return model.Statistics{}, false, nil
+		return model.Statistics{}, false
 	}
-	stats, said := a.count(whole, of, asked, now)
-	return stats, said, nil
+	return a.count(whole, of, asked, now)
 }
 
 // count takes a whole flush.
-func (a *Account) count(r reading, of Chain, asked []string, now time.Time) (model.Statistics, bool) {
+func (a *Account) count(r Reading, of Chain, asked []string, now time.Time) (model.Statistics, bool) {
 	if up, has := r.values[uptimeStat]; has {
 		if up.value < a.uptime { // Envoy has started anew
 			a.deltas, a.totals = false, nil
@@ -92,7 +87,7 @@ func (a *Account) count(r reading, of Chain, asked []string, now time.Time) (mod
 }
 
 // add turns the counters of a flush from deltas into totals since the first of them.
-func (a *Account) add(r *reading) {
+func (a *Account) add(r *Reading) {
 	if a.totals == nil {
 		a.totals = map[string]float64{}
 	}

@@ -39,8 +39,8 @@ const (
 	bucketBound     = 2
 )
 
-// reading is what a flush says, as far as it is read. The zero value says nothing.
-type reading struct {
+// Reading is what a message says, as far as it is read. The zero value says nothing.
+type Reading struct {
 	// at is when Envoy took it, in milliseconds of its clock; all metrics of one flush have the same.
 	at     int64
 	values map[string]sample
@@ -54,9 +54,10 @@ type sample struct {
 	counter bool
 }
 
-// decode reads a message; asked are the names that gates ask for beside those that are always read.
-func decode(message []byte, asked []string) (reading, error) {
-	r := reading{values: map[string]sample{}}
+// Read reads the bytes of a Message; asked are the names that gates ask for beside those that are always read. An error is of bytes that are no message of
+// metrics.
+func Read(message []byte, asked []string) (Reading, error) {
+	r := Reading{values: map[string]sample{}}
 	err := fieldsOf(message, func(field protowire.Number, family []byte, _ uint64) error {
 		if field != fieldFamily || family == nil {
 			return nil
@@ -67,7 +68,7 @@ func decode(message []byte, asked []string) (reading, error) {
 }
 
 // family reads one family. Its name stands first, as Envoy writes it; one of which it does not is not read.
-func (r *reading) family(family []byte, asked []string) error {
+func (r *Reading) family(family []byte, asked []string) error {
 	field, kind, n := protowire.ConsumeTag(family)
 	if n < 0 || field != familyName || kind != protowire.BytesType {
 		return nil
@@ -89,7 +90,7 @@ func (r *reading) family(family []byte, asked []string) error {
 }
 
 // metric reads one metric of a family of that name.
-func (r *reading) metric(name string, metric []byte, asked []string) error {
+func (r *Reading) metric(name string, metric []byte, asked []string) error {
 	labels := map[string]string(nil)
 	var one *sample
 	var histogram []byte
@@ -227,7 +228,7 @@ func bucketOf(milliseconds float64) int {
 }
 
 // join adds what another message of the same flush says.
-func (r *reading) join(other reading) {
+func (r *Reading) join(other Reading) {
 	for name, v := range other.values {
 		if _, has := r.values[name]; has || len(r.values) < maxRead {
 			r.values[name] = v

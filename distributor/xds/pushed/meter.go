@@ -41,7 +41,7 @@ func (m *meter) anew() {
 }
 
 // watch takes what does not depend on which chain serves.
-func (m *meter) watch(r reading, now time.Time) {
+func (m *meter) watch(r Reading, now time.Time) {
 	begun, has := r.values[begunStat]
 	if has {
 		m.waiting.see(now, int64(begun.value-r.values[completedStat].value))
@@ -49,7 +49,7 @@ func (m *meter) watch(r reading, now time.Time) {
 }
 
 // follow takes a flush in which the chain is in the slot, and gives what it has served.
-func (m *meter) follow(r reading, of Chain, asked []string, now time.Time) model.Statistics {
+func (m *meter) follow(r Reading, of Chain, asked []string, now time.Time) model.Statistics {
 	if m.chain != of.Hash {
 		*m = meter{chain: of.Hash, tracks: map[string]track{}, asked: asked, waiting: waiting{}, stood: m.waiting.highest()}
 		for name, v := range r.values {

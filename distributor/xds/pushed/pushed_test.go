@@ -46,7 +46,7 @@ func TestDecodeReadsWhatIsThere(t *testing.T) {
 	const gauge = "server.concurrency"
 	for _, name := range captures {
 		for i, raw := range captured(t, name) {
-			got, err := decode(raw, []string{gauge})
+			got, err := Read(raw, []string{gauge})
 			if err != nil {
 				t.Fatalf("%s, message %d: %v", name, i, err)
 			}
@@ -96,7 +96,7 @@ func TestNamesOfEveryEnvoy(t *testing.T) {
 	} {
 		all := map[string]sample{}
 		for _, raw := range captured(t, name) {
-			r, err := decode(raw, nil)
+			r, err := Read(raw, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,10 +128,11 @@ func TestCapturedStreams(t *testing.T) {
 		var stats model.Statistics
 		for i, raw := range captured(t, name) {
 			now := time.UnixMilli(int64(i) * 500)
-			said, ok, err := a.Take(raw, bad, nil, now)
+			r, err := Read(raw, nil)
 			if err != nil {
 				t.Fatalf("%s, message %d: %v", name, i, err)
 			}
+			said, ok := a.Take(r, bad, nil, now)
 			if ok {
 				stats = said
 				got = append(got, counted{said.Requests, said.Errors, said.Seen, said.Health.Latency.Count(), said.DeniedKnown})
@@ -159,17 +160,17 @@ type pushes struct {
 	asked  []string
 }
 
-// said pushes one flush: counters, by name, and gauges with a "=" before it; each pair is a name and a value.
+// flush pushes one: counters, by name, and gauges with a "=" before it; each pair is a name and a value.
 func (p *pushes) flush(of Chain, pairs ...any) (model.Statistics, bool) {
 	p.t.Helper()
 	p.at += 1000
 	p.uptime++
 	pairs = append(pairs, "="+uptimeStat, p.uptime, "="+versionStat, float64(xxhash.Sum64String(of.Hash)))
-	stats, said, err := p.a.Take(message(p.t, p.at, pairs...), p.of, p.asked, time.UnixMilli(p.at))
+	r, err := Read(message(p.t, p.at, pairs...), p.asked)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return stats, said
+	return p.a.Take(r, p.of, p.asked, time.UnixMilli(p.at))
 }
 
 func message(t testing.TB, at int64, pairs ...any) []byte {
@@ -271,11 +272,11 @@ func TestFlushInSeveralMessages(t *testing.T) {
 	for i := range 5 {
 		at := int64(1000 * (i + 1))
 		for _, part := range [][]any{{completedStat, 100 + 10*i, reloadStat, 1}, {"=" + versionStat, version, "=" + uptimeStat, i}, {"=" + vmsStat, 2}} {
-			stats, said, err := a.Take(message(t, at, part...), good, nil, time.UnixMilli(at))
+			r, err := Read(message(t, at, part...), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if said {
+			if stats, said := a.Take(r, good, nil, time.UnixMilli(at)); said {
 				requests = append(requests, stats.Requests)
 			}
 		}
@@ -436,10 +437,11 @@ func FuzzTake(f *testing.F) {
 				raw = two
 			}
 			for _, of := range []Chain{bad, good} {
-				stats, _, err := a.Take(raw, of, []string{"x"}, time.UnixMilli(int64(i)*2000))
+				r, err := Read(raw, []string{"x"})
 				if err != nil {
 					return
 				}
+				stats, _ := a.Take(r, of, []string{"x"}, time.UnixMilli(int64(i)*2000))
 				h := stats.Health
 				for _, n := range append([]int64{stats.Requests, stats.Errors, stats.Denied, stats.Seen, h.Stuck, h.Misses, h.Hangs, h.Reloads, h.ReloadFailures, h.Panics}, h.Latency[:]...) {
 					if n < 0 {
