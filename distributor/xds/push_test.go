@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"context"
 	"io"
 	"strings"
 	"testing"
@@ -158,7 +159,9 @@ func TestStreamsOfStatistics(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	older, err := client.StreamMetrics(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	older, err := client.StreamMetrics(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

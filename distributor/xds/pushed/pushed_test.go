@@ -381,7 +381,7 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	p := &pushes{t: t, of: good}
 	for i := range 20 {
 		var pairs []any
-		for j := range 500 {
+		for j := range 2 * maxRead {
 			pairs = append(pairs, fmt.Sprint(seenPrefix, i, ".", j), 1)
 		}
 		p.flush(good, append(pairs, reloadStat, i%2)...)
