@@ -9,16 +9,32 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// Collections are what a node is sent, always all three in the order waft/v1/filters, waft/v1/chains, waft/v1/prefetch.
+// Collections are what a node is sent: always the three waft/v1/filters, waft/v1/chains, waft/v1/prefetch, in that order, and behind them, by name, those that the chain
+// has resources of. A collection that it no longer has resources of is left out, and empty.
 // chain is what Render gave for the node's Assigned; the zero chain leaves the first two empty, so that the node waits.
-// Resources are named by filter name (RenderedFilter.ResourceName), by node id, and by the module's digest, and sorted by name. prefetch may hold
+// Bodies of the user's own resources are shared with the chain; the rest is not. Resources are named by filter name (RenderedFilter.ResourceName), by node id, by the module's digest, and by their own name, and sorted by name. prefetch may hold
 // duplicates.
 func Collections(node model.Node, chain model.Chain, prefetch []model.Module) []model.Collection {
-	return []model.Collection{
+	collections := []model.Collection{
 		collection(model.CollectionFilters, filterResources(chain)),
 		collection(model.CollectionChains, chainResources(node, chain)),
 		collection(model.CollectionPrefetch, prefetchResources(prefetch)),
 	}
+	own := ownResources(chain)
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		collections = append(collections, collection(name, own[name]))
+	}
+	return collections
+}
+
+// ownResources are those of a user's own collections, and of Envoy's, by collection.
+func ownResources(chain model.Chain) map[string][]model.Resource {
+	own := map[string][]model.Resource{}
+	for _, r := range chain.Resources {
+		body := &model.AnyBody{Type: r.Type, Bytes: r.Bytes}
+		own[r.Collection] = append(own[r.Collection], model.Resource{Name: r.Name, Version: r.Version, Any: body})
+	}
+	return own
 }
 
 // collection sorts the resources and versions them together.
@@ -44,7 +60,16 @@ func chainResources(node model.Node, chain model.Chain) []model.Resource {
 	if chain.Hash == "" {
 		return []model.Resource{}
 	}
+	resources := make([]model.RenderedResource, 0, len(chain.Resources))
+	for _, r := range chain.Resources {
+		named := model.ResourceSpec{Collection: r.Collection, Name: r.Name, ResourceBody: model.ResourceBody{Type: r.Type}}
+		resources = append(resources, model.RenderedResource{ResourceSpec: named, Version: r.Version})
+	}
+	chain.Resources = nil // their bodies are large, and not part of the message
 	body := model.NodeChain{Chain: chain.Clone(), Generation: node.Generation}
+	if len(resources) > 0 {
+		body.Resources = resources
+	}
 	// The version covers the whole body.
 	content := []string{chain.Hash, strconv.FormatInt(node.Generation, 10)}
 	for _, f := range chain.Filters {
@@ -52,6 +77,12 @@ func chainResources(node model.Node, chain model.Chain) []model.Resource {
 	}
 	for _, layer := range slices.SortedFunc(maps.Keys(chain.Releases), model.CompareLayers) {
 		content = append(content, string(layer), chain.Releases[layer].Name, chain.Releases[layer].Hash)
+	}
+	if len(resources) > 0 {
+		content = append(content, "resources")
+		for _, r := range resources {
+			content = append(content, r.Collection, r.Name, r.Version)
+		}
 	}
 	if chain.Split != nil {
 		content = append(content, "split")

@@ -32,6 +32,10 @@ type inputRelease struct {
 	Name      string        `json:"name"`
 	Filters   []inputFilter `json:"filters"`
 	Overrides []inputFilter `json:"overrides"`
+
+	Resources         []model.ResourceSpec   `json:"resources"`
+	ResourceOverrides []model.ResourceSpec   `json:"resourceOverrides"`
+	Declared          []model.CollectionSpec `json:"declared"`
 }
 
 type inputFilter struct {
@@ -69,7 +73,7 @@ func (f inputFilter) spec() model.FilterSpec {
 
 func (r inputRelease) release(t *testing.T, layer model.Layer) model.Release {
 	t.Helper()
-	out := model.Release{ID: model.ReleaseID{Name: r.Name}, Layer: layer}
+	out := model.Release{ID: model.ReleaseID{Name: r.Name}, Layer: layer, Resources: r.Resources, ResourceOverrides: r.ResourceOverrides, Declared: r.Declared}
 	for _, f := range r.Filters {
 		out.Filters = append(out.Filters, f.spec())
 	}
@@ -108,6 +112,9 @@ func result(node model.Node, layers map[model.Layer]model.Release, prefetch []mo
 	chain, origins, err := merge.Explain(layers)
 	if err != nil {
 		return output{Error: err.Error()}
+	}
+	for i, r := range chain.Resources {
+		chain.Resources[i].Bytes = r.Opaque // what the service does for those that are not opaque, too
 	}
 	return output{Chain: chain, Origins: origins, Collections: Collections(node, chain, prefetch)}
 }

@@ -36,6 +36,8 @@ func (s RolloutSpec) Clone() RolloutSpec {
 func (r Release) Clone() Release {
 	r.Filters = cloneFilters(r.Filters)
 	r.Overrides = cloneFilters(r.Overrides)
+	r.Resources, r.ResourceOverrides = cloneResources(r.Resources), cloneResources(r.ResourceOverrides)
+	r.Declared, r.Taken = cloneCollections(r.Declared), slices.Clone(r.Taken)
 	r.Disable = clonePointer(r.Disable)
 	return r
 }
@@ -44,7 +46,7 @@ func (r Release) Clone() Release {
 func (f FilterSpec) Clone() FilterSpec {
 	f.Module = clonePointer(f.Module)
 	if f.Module != nil {
-		f.Module.Envoys = slices.Clone(f.Module.Envoys)
+		f.Module.Envoys, f.Module.Lists = slices.Clone(f.Module.Envoys), slices.Clone(f.Module.Lists)
 	}
 	f.Priority = clonePointer(f.Priority)
 	f.Config = slices.Clone(f.Config)
@@ -71,6 +73,10 @@ func (c Chain) Clone() Chain {
 	c.Filters = slices.Clone(c.Filters)
 	for i := range c.Filters {
 		c.Filters[i].FilterSpec = c.Filters[i].FilterSpec.Clone()
+	}
+	c.Resources = slices.Clone(c.Resources)
+	for i := range c.Resources {
+		c.Resources[i] = c.Resources[i].Clone()
 	}
 	c.Releases = maps.Clone(c.Releases)
 	c.Split = clonePointer(c.Split)

@@ -44,6 +44,8 @@ func fill(v reflect.Value) {
 		v.SetString("x")
 	case reflect.Bool:
 		v.SetBool(true)
+	case reflect.Uint8:
+		v.SetUint(7)
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		v.SetInt(7)
 	case reflect.Float64:
@@ -114,6 +116,8 @@ func TestClone(t *testing.T) {
 	checkClone[Node](t)
 	checkClone[LedgerEntry](t)
 	checkClone[Chain](t)
+	checkClone[ResourceSpec](t)
+	checkClone[CollectionSpec](t)
 }
 
 func checkJSON[T any](t *testing.T) {
@@ -142,4 +146,6 @@ func TestJSONRoundTrip(t *testing.T) {
 	checkJSON[Chain](t)
 	checkJSON[Statistics](t)
 	checkJSON[AuditEntry](t)
+	checkJSON[StoredResource](t)
+	checkJSON[CollectionSpec](t)
 }

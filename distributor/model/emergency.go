@@ -54,6 +54,8 @@ func validateDisabling(object string, r Release) error {
 		return Invalidf(object, "spec.disable.filter", "write "+shorten(filter), "a release of layer %s cannot take out %q", shorten(string(r.Layer)), shorten(d.Filter))
 	case len(r.Filters)+len(r.Overrides) > 0:
 		return Invalidf(object, "spec.filters", "leave them out", "a release of layer %s gives no filters", shorten(string(r.Layer)))
+	case len(r.Resources)+len(r.ResourceOverrides) > 0:
+		return Invalidf(object, "spec.resources", "leave them out", "a release of layer %s gives no resources", shorten(string(r.Layer)))
 	}
 	return nil
 }

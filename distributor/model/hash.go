@@ -19,6 +19,8 @@ type (
 		Artifact string `json:"artifact"`
 		Digest   string `json:"digest"`
 		Size     int64  `json:"size"`
+		// Lists are left out where there are none, as those of modules are from before there was such a thing.
+		Lists []ListKey `json:"lists,omitempty"`
 	}
 	filterContent struct {
 		Name          string          `json:"name"`
@@ -33,8 +35,27 @@ type (
 		Layer      Layer           `json:"layer"`
 		Filters    []filterContent `json:"filters"`
 		Overrides  []filterContent `json:"overrides"`
-		// Disable is left out where there is none, so that releases from before there was such a thing keep their hashes.
-		Disable *disableContent `json:"disable,omitempty"`
+		// Resources and what belongs to them, and Disable, are left out where there are none, so that releases from before there were such things keep their hashes.
+		Resources         []resourceContent `json:"resources,omitempty"`
+		ResourceOverrides []resourceContent `json:"resourceOverrides,omitempty"`
+		Declared          []listsContent    `json:"declared,omitempty"`
+		Disable           *disableContent   `json:"disable,omitempty"`
+	}
+	resourceContent struct {
+		Collection  string          `json:"collection"`
+		Name        string          `json:"name"`
+		Type        string          `json:"type"`
+		Descriptors string          `json:"descriptors,omitempty"`
+		Fields      json.RawMessage `json:"fields,omitempty"`
+		Opaque      []byte          `json:"opaque,omitempty"`
+	}
+	listsContent struct {
+		Collection string    `json:"collection"`
+		Lists      []ListKey `json:"lists"`
+	}
+	chainContent struct {
+		Filters   []filterContent   `json:"filters"`
+		Resources []resourceContent `json:"resources"`
 	}
 	disableContent struct {
 		Filter           string `json:"filter"`
@@ -45,7 +66,7 @@ type (
 func contentOf(f FilterSpec) filterContent {
 	c := filterContent{Name: f.Name, Phase: f.Phase, Priority: f.Priority, FailurePolicy: f.FailurePolicy, Config: f.Config}
 	if f.Module != nil {
-		c.Module = &moduleContent{Artifact: f.Module.Artifact, Digest: f.Module.Digest, Size: f.Module.Size}
+		c.Module = &moduleContent{Artifact: f.Module.Artifact, Digest: f.Module.Digest, Size: f.Module.Size, Lists: sortedLists(f.Module.Lists)}
 	}
 	return c
 }
@@ -74,6 +95,11 @@ func (r Release) ContentHash() (string, error) {
 // order of the filters.
 func (r Release) CanonicalForm() ([]byte, error) {
 	content := releaseContent{APIVersion: APIVersion, Layer: r.Layer, Filters: contentsOf(r.Filters), Overrides: contentsOf(r.Overrides)}
+	content.Resources, content.ResourceOverrides = resourceContents(r.Resources), resourceContents(r.ResourceOverrides)
+	for _, c := range r.Declared {
+		content.Declared = append(content.Declared, listsContent{Collection: c.Name, Lists: sortedLists(c.Lists)})
+	}
+	slices.SortStableFunc(content.Declared, func(a, b listsContent) int { return strings.Compare(a.Collection, b.Collection) })
 	if r.Disable != nil {
 		disable := disableContent(*r.Disable)
 		content.Disable = &disable
@@ -98,6 +124,10 @@ func ParseCanonicalForm(name string, text []byte) (Release, error) {
 	r := Release{
 		ID: ReleaseID{Name: name, Hash: Digest(text)}, Layer: content.Layer,
 		Filters: specsOf(content.Filters), Overrides: specsOf(content.Overrides),
+		Resources: resourcesOf(content.Resources), ResourceOverrides: resourcesOf(content.ResourceOverrides),
+	}
+	for _, c := range content.Declared {
+		r.Declared = append(r.Declared, CollectionSpec{Name: c.Collection, Lists: c.Lists})
 	}
 	if content.Disable != nil {
 		disable := Disabling(*content.Disable)
@@ -115,7 +145,7 @@ func specsOf(contents []filterContent) []FilterSpec {
 	for _, c := range contents {
 		f := FilterSpec{Name: c.Name, Phase: c.Phase, Priority: c.Priority, FailurePolicy: c.FailurePolicy, Config: c.Config}
 		if c.Module != nil {
-			f.Module = &Module{Artifact: c.Module.Artifact, Digest: c.Module.Digest, Size: c.Module.Size}
+			f.Module = &Module{Artifact: c.Module.Artifact, Digest: c.Module.Digest, Size: c.Module.Size, Lists: c.Module.Lists}
 		}
 		specs = append(specs, f)
 	}
@@ -127,14 +157,55 @@ func (f FilterSpec) ContentHash() (string, error) {
 	return HashOf(contentOf(f))
 }
 
-// ChainHash is the identity of a chain of these filters in this order: sha256:HEX of the canonical JSON of their contents,
-// by the rules of Release.ContentHash. An empty chain has a hash too.
-func ChainHash(filters []RenderedFilter) (string, error) {
+// ContentHash is the hash of one resource's content, sha256:HEX, by the rules of Release.ContentHash.
+func (r ResourceSpec) ContentHash() (string, error) { return HashOf(resourceContentOf(r)) }
+
+func resourceContentOf(r ResourceSpec) resourceContent {
+	return resourceContent{Collection: r.Collection, Name: r.Name, Type: r.Type, Descriptors: r.Descriptors, Fields: r.Fields, Opaque: r.Opaque}
+}
+
+// resourceContents sorts by collection and name, as contentsOf does by name.
+func resourceContents(resources []ResourceSpec) []resourceContent {
+	sorted := slices.Clone(resources)
+	slices.SortStableFunc(sorted, compareResources)
+	var contents []resourceContent
+	for _, r := range sorted {
+		contents = append(contents, resourceContentOf(r))
+	}
+	return contents
+}
+
+// sortedLists sorts by path: the order in which lists are declared means nothing.
+func sortedLists(lists []ListKey) []ListKey {
+	lists = slices.Clone(lists)
+	slices.SortFunc(lists, func(a, b ListKey) int { return strings.Compare(a.Path, b.Path) })
+	return lists
+}
+
+func resourcesOf(contents []resourceContent) []ResourceSpec {
+	var resources []ResourceSpec
+	for _, c := range contents {
+		resources = append(resources, ResourceSpec{Collection: c.Collection, Name: c.Name,
+			ResourceBody: ResourceBody{Type: c.Type, Descriptors: c.Descriptors, Fields: c.Fields, Opaque: c.Opaque}})
+	}
+	return resources
+}
+
+// ChainHash is the identity of a chain of these filters in this order, with these resources in whatever order: sha256:HEX of the canonical JSON of their contents,
+// by the rules of Release.ContentHash. An empty chain has a hash too; one without resources has the hash that it had before there were any.
+func ChainHash(filters []RenderedFilter, resources []RenderedResource) (string, error) {
 	contents := make([]filterContent, 0, len(filters))
 	for _, f := range filters {
 		contents = append(contents, contentOf(f.FilterSpec))
 	}
-	return HashOf(contents)
+	if len(resources) == 0 {
+		return HashOf(contents)
+	}
+	specs := make([]ResourceSpec, 0, len(resources))
+	for _, r := range resources {
+		specs = append(specs, r.ResourceSpec)
+	}
+	return HashOf(chainContent{Filters: contents, Resources: resourceContents(specs)})
 }
 
 // Seal completes a release: the default layer, configs in canonical form, and the hash. It checks the result with
@@ -148,6 +219,8 @@ func Seal(r Release) (Release, error) {
 	err := errors.Join(
 		canonicalConfigs(object, "spec.filters", sealed.Filters),
 		canonicalConfigs(object, "spec.overrides", sealed.Overrides),
+		canonicalFields(object, "spec.resources", sealed.Resources),
+		canonicalFields(object, "spec.resourceOverrides", sealed.ResourceOverrides),
 	)
 	if err != nil {
 		return Release{}, err
@@ -173,6 +246,22 @@ func canonicalConfigs(object, field string, filters []FilterSpec) error {
 			continue
 		}
 		filters[i].Config = config
+	}
+	return errors.Join(problems...)
+}
+
+func canonicalFields(object, field string, resources []ResourceSpec) error {
+	var problems []error
+	for i := range resources {
+		if resources[i].Fields == nil {
+			continue
+		}
+		fields, err := Canonical(resources[i].Fields)
+		if err != nil {
+			problems = append(problems, configError(object, fmt.Sprintf("%s[%d].spec", field, i), err))
+			continue
+		}
+		resources[i].Fields = fields
 	}
 	return errors.Join(problems...)
 }

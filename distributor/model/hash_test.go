@@ -93,7 +93,7 @@ func TestChainHashKeepsOrder(t *testing.T) {
 	a, b := RenderedFilter{FilterSpec: goodFilter("a")}, RenderedFilter{FilterSpec: goodFilter("b")}
 	hashes := map[string]bool{}
 	for _, filters := range [][]RenderedFilter{nil, {a}, {a, b}, {b, a}} {
-		hash, err := ChainHash(filters)
+		hash, err := ChainHash(filters, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,6 +44,8 @@ type Module struct {
 	Size int64 `json:"size"`
 	// Envoys are the profiles that can load it (envoy-1.40), by its manifest; empty when nothing is known.
 	Envoys []string `json:"envoys,omitempty"`
+	// Lists are the lists of its configuration that are merged by key, by the schema in its manifest; all others are replaced whole.
+	Lists []ListKey `json:"lists,omitempty"`
 }
 
 // FilterSpec is one filter as a layer's release gives it. A field that is not set (nil, or the empty string) says
@@ -82,6 +84,14 @@ type Release struct {
 	Filters []FilterSpec `json:"filters,omitempty"`
 	// Overrides win the other way: the earlier layer's stand.
 	Overrides []FilterSpec `json:"overrides,omitempty"`
+	// Resources are defaults, and ResourceOverrides overrides, as those of filters are.
+	Resources         []ResourceSpec `json:"resources,omitempty"`
+	ResourceOverrides []ResourceSpec `json:"resourceOverrides,omitempty"`
+	// Declared are the declarations, as they were when the release was created, of those collections of its resources that have lists which are merged by key.
+	// They say how these resources are laid over others, so that a later declaration changes nothing that was tested.
+	Declared []CollectionSpec `json:"declared,omitempty"`
+	// Taken are the layer's collections that stand among Resources.
+	Taken []TakenCollection `json:"taken,omitempty"`
 	// Disable is what a release of an emergency layer takes out; nil in every other layer.
 	Disable   *Disabling `json:"disable,omitempty"`
 	CreatedAt time.Time  `json:"createdAt"`

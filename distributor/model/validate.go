@@ -37,6 +37,7 @@ func ValidateRelease(r Release) error {
 		ValidateLayer(object, "metadata.layer", r.Layer),
 		validateFilters(object, "spec.filters", r.Filters),
 		validateFilters(object, "spec.overrides", r.Overrides),
+		validateResources(object, r),
 		validateDisabling(object, r),
 	}
 	if n := len(r.Filters) + len(r.Overrides); n > MaxFilters {
@@ -110,6 +111,7 @@ func validateModule(object, at string, m *Module) error {
 	problems := []error{
 		ValidateDigest(object, at+".artifact", m.Artifact),
 		ValidateDigest(object, at+".digest", m.Digest),
+		ValidateLists(object, at+".lists", m.Lists),
 	}
 	if m.Size < 1 || m.Size > MaxModule {
 		problems = append(problems, Invalidf(object, at+".size", "build a smaller module", "a module has 1 to %d bytes, not %d", MaxModule, m.Size))

@@ -10,8 +10,9 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// FilterChange is a filter by which two chains differ.
+// FilterChange is a filter, or a resource, by which two chains differ.
 type FilterChange struct {
+	// Filter is its name; of a resource, its key (model.ResourceSpec.Key).
 	Filter string
 	// Added and Removed say that only one of the chains has it; neither, that both do and differ in Fields.
 	Added, Removed bool
@@ -20,7 +21,8 @@ type FilterChange struct {
 
 // FieldChange is a field that differs. From and To are JSON, empty for absent.
 type FieldChange struct {
-	// Path is module (its digest), phase, priority, failurePolicy, or a place in the config such as config.rules[0].path.
+	// Path is module (its digest), phase, priority, failurePolicy, or a place in the config such as config.rules[0].path. Of a resource it is type, descriptors (their
+	// digest), a place in its fields such as spec.percent, or spec where it is opaque (the digest of its bytes).
 	Path     string
 	From, To string
 	// Layer gives the new value; empty where there is none, or nobody gives it (a default).
@@ -61,7 +63,23 @@ func fieldsOf(c model.Chain) map[string]map[string]string {
 		}
 		out[f.Name] = fields
 	}
+	for _, r := range c.Resources {
+		out[r.Key()] = resourceFields(r.ResourceSpec)
+	}
 	return out
+}
+
+func resourceFields(r model.ResourceSpec) map[string]string {
+	fields := map[string]string{"type": quote(r.Type)}
+	if r.Descriptors != "" {
+		fields["descriptors"] = quote(r.Descriptors)
+	}
+	if r.IsOpaque() {
+		fields[specPath] = quote(model.Digest(r.Opaque))
+	} else if value, err := decode(r.Fields); err == nil {
+		flatten(specPath, value, fields)
+	}
+	return fields
 }
 
 // flatten puts the leaves of a JSON value into a map by their paths. An empty object or list is a leaf.

@@ -9,6 +9,12 @@
 // null takes a member away, or the whole config; the first layer that gives a config gives it as it is, nulls inside it too. A module is one field: no
 // chain ever mixes the digest of one layer with the size of another.
 //
+// A list is replaced whole, unless it is declared to be merged by key: by the schema of the module's configuration, or by the declaration of the resource's collection
+// that came with the release which is laid over. Then items with the same key are one, and merged; others are put behind; and one with "$patch": "delete" is taken away.
+//
+// Resources are keyed by collection and name, and laid one over the other as filters are, their fields as a config is. An opaque one is given whole: nothing can be
+// merged with it.
+//
 // The merged filters are ordered as a request meets them: by phase (AUTHN, AUTHZ, STATS, then none), then by priority, the
 // higher first, then by name.
 //

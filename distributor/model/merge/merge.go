@@ -11,8 +11,9 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// Origins says which layer each field of each filter came from: filter name → field path → layer. Paths are module,
-// phase, priority, failurePolicy, config, and config with the members of its objects: config.issuer, config.limits.rate.
+// Origins says which layer each field of each filter and resource came from: name of the filter, or key of the resource (model.ResourceSpec.Key) → field path →
+// layer. Paths of a filter are module, phase, priority, failurePolicy, config, and config with the members of its objects: config.issuer, config.limits.rate. Those
+// of a resource are spec, and spec with the members of its objects; an item of a list that is merged by key has the key in its path: spec.rules[name="a"].percent.
 // A field that no layer gives is not there.
 type Origins map[string]map[string]model.Layer
 
@@ -33,10 +34,11 @@ func (o Origins) layers(filter string) string {
 // existence is the origin under which a filter's first layer is kept, so that one that says nothing has an origin too.
 const existence = "name"
 
-// merge is the filters as they are laid one over the other.
+// merge is the filters and resources as they are laid one over the other.
 type merge struct {
-	filters map[string]*model.FilterSpec
-	origins Origins
+	filters   map[string]*model.FilterSpec
+	resources map[string]*model.ResourceSpec
+	origins   Origins
 }
 
 // lay puts the filters of one layer over what is there.
@@ -73,32 +75,47 @@ func (m *merge) layFilter(layer model.Layer, f model.FilterSpec) error {
 	if f.Config == nil {
 		return nil
 	}
-	config, err := layConfig(under.Config, f.Config, origins, layer)
+	var lists []model.ListKey
+	if under.Module != nil {
+		lists = under.Module.Lists // of the module that is to read the config
+	}
+	config, err := layJSON("config", under.Config, f.Config, lists, origins, layer)
 	under.Config = config
 	return err
 }
 
-// layConfig merges a config over another one, which is nil when there is none yet, and gives canonical JSON; nil when the
-// config is taken away.
-func layConfig(under, over json.RawMessage, origins map[string]model.Layer, layer model.Layer) (json.RawMessage, error) {
+// layJSON merges a value over another one, which is nil when there is none yet, and gives canonical JSON; nil when the value is taken away. at is what its paths
+// begin with.
+func layJSON(at string, under, over json.RawMessage, lists []model.ListKey, origins map[string]model.Layer, layer model.Layer) (json.RawMessage, error) {
 	patch, err := decode(over)
 	if err != nil {
 		return nil, err
 	}
-	o := originsOf{origins: origins, layer: layer}
+	o := laying{origins: origins, layer: layer, lists: lists}
 	if patch == nil {
-		o.forget("config")
+		o.forget(at)
 		return nil, nil
 	}
 	if under == nil {
-		o.replace("config", patch)
-		return model.Canonical(over)
+		first, err := o.first(place{at: at}, patch)
+		if err != nil {
+			return nil, err
+		}
+		o.replace(at, first)
+		if len(lists) == 0 {
+			return model.Canonical(over)
+		}
+		return model.CanonicalOf(first)
 	}
 	target, err := decode(under)
 	if err != nil {
 		return nil, err
 	}
-	return model.CanonicalOf(o.apply("config", target, patch))
+	merged, err := o.apply(place{at: at}, target, patch)
+	if err != nil {
+		return nil, err
+	}
+	return model.CanonicalOf(merged)
 }
 
 // decode keeps numbers as they are written, so that the merge changes none.
@@ -112,39 +129,67 @@ func decode(text json.RawMessage) (any, error) {
 	return value, nil
 }
 
-// originsOf keeps the origins of one filter while a layer is laid over it.
-type originsOf struct {
+// laying keeps the origins of one filter or resource while a layer is laid over it.
+type laying struct {
 	origins map[string]model.Layer
 	layer   model.Layer
+	// lists are those that are merged by key.
+	lists []model.ListKey
 }
 
-// apply is MergePatch of RFC 7396 section 2. The patch is not nil: its caller takes the member away.
-func (o originsOf) apply(path string, target, patch any) any {
+// place is where in a value the merge is.
+type place struct {
+	// at is the path that origins are kept under.
+	at string
+	// in is the path that lists are declared by: without what stands in at before the value, and without keys.
+	in string
+}
+
+func (p place) member(name string) place {
+	in := name
+	if p.in != "" {
+		in = p.in + "." + name
+	}
+	return place{at: member(p.at, name), in: in}
+}
+
+// apply is MergePatch of RFC 7396 section 2, but for lists that are merged by key. The patch is not nil: its caller takes the member away.
+func (o laying) apply(p place, target, patch any) (any, error) {
+	if items, ok := patch.([]any); ok {
+		if key := o.keyOf(p); key != "" {
+			under, _ := target.([]any)
+			return o.applyItems(p, key, under, items)
+		}
+	}
 	object, ok := patch.(map[string]any)
 	if !ok {
-		o.replace(path, patch)
-		return patch
+		o.replace(p.at, patch)
+		return patch, nil
 	}
 	merged, ok := target.(map[string]any)
 	if !ok {
-		o.forget(path)
+		o.forget(p.at)
 		merged = map[string]any{}
 	}
-	o.origins[path] = o.layer
+	o.origins[p.at] = o.layer
 	for _, name := range slices.Sorted(maps.Keys(object)) {
-		at := member(path, name)
+		inside := p.member(name)
 		if object[name] == nil {
 			delete(merged, name)
-			o.forget(at)
+			o.forget(inside.at)
 			continue
 		}
-		merged[name] = o.apply(at, merged[name], object[name])
+		value, err := o.apply(inside, merged[name], object[name])
+		if err != nil {
+			return nil, err
+		}
+		merged[name] = value
 	}
-	return merged
+	return merged, nil
 }
 
 // replace notes that a value comes from the layer, whole.
-func (o originsOf) replace(path string, value any) {
+func (o laying) replace(path string, value any) {
 	o.forget(path)
 	o.origins[path] = o.layer
 	if object, ok := value.(map[string]any); ok {
@@ -155,7 +200,7 @@ func (o originsOf) replace(path string, value any) {
 }
 
 // forget drops a path and all below it.
-func (o originsOf) forget(path string) {
+func (o laying) forget(path string) {
 	delete(o.origins, path)
 	for at := range o.origins {
 		if strings.HasPrefix(at, path+".") || strings.HasPrefix(at, path+"[") {

@@ -27,7 +27,7 @@ func TestMergePatch(t *testing.T) {
 		{`[1,2]`, `{"a":"b","c":null}`, `{"a":"b"}`},
 		{`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
 	} {
-		got, err := layConfig(json.RawMessage(test.target), json.RawMessage(test.patch), map[string]model.Layer{}, "global")
+		got, err := layJSON("config", json.RawMessage(test.target), json.RawMessage(test.patch), nil, map[string]model.Layer{}, "global")
 		if err != nil || string(got) != test.want {
 			t.Errorf("%s over %s: got %s, %v; want %s", test.patch, test.target, got, err, test.want)
 		}
@@ -41,7 +41,7 @@ func TestOriginsFollowTheMerge(t *testing.T) {
 		if under != "" {
 			base = json.RawMessage(under)
 		}
-		merged, err := layConfig(base, json.RawMessage(over), origins, model.Layer(layer))
+		merged, err := layJSON("config", base, json.RawMessage(over), nil, origins, model.Layer(layer))
 		if err != nil {
 			t.Fatal(err)
 		}

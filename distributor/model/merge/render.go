@@ -14,7 +14,9 @@ import (
 // Render merges the releases of a node's layers into the chain that the node runs. An empty map gives the zero chain: the
 // node was never given anything; so does one with emergency layers alone, which only take away. Releases without any filter give a chain with a hash and no filters.
 //
-// It fails with kind model.ErrInvalid when a filter ends without a module, a config cannot be merged, or the merge gives
+// Resources come without their Bytes, which follow from their fields by descriptors that this package knows nothing of.
+//
+// It fails with kind model.ErrInvalid when a resource is opaque in one layer and is to be merged with what another gives, or has another type there; when a filter ends without a module, a config cannot be merged, or the merge gives
 // FAIL_OPEN to a filter of phase AUTHN or AUTHZ, or takes out such a filter without the word for it; the error names the layers.
 func Render(layers map[model.Layer]model.Release) (model.Chain, error) {
 	chain, _, err := Explain(layers)
@@ -33,14 +35,16 @@ func Explain(layers map[model.Layer]model.Release) (model.Chain, Origins, error)
 	if order = order[:first]; len(order) == 0 {
 		return model.Chain{}, nil, nil
 	}
-	merged := merge{filters: map[string]*model.FilterSpec{}, origins: Origins{}}
+	merged := merge{filters: map[string]*model.FilterSpec{}, resources: map[string]*model.ResourceSpec{}, origins: Origins{}}
 	for _, layer := range order {
-		if err := merged.lay(layer, layers[layer].Filters); err != nil {
+		release := layers[layer]
+		if err := errors.Join(merged.lay(layer, release.Filters), merged.layResources(release, layer, release.Resources)); err != nil {
 			return model.Chain{}, nil, err
 		}
 	}
 	for _, layer := range slices.Backward(order) {
-		if err := merged.lay(layer, layers[layer].Overrides); err != nil {
+		release := layers[layer]
+		if err := errors.Join(merged.lay(layer, release.Overrides), merged.layResources(release, layer, release.ResourceOverrides)); err != nil {
 			return model.Chain{}, nil, err
 		}
 	}
@@ -73,11 +77,15 @@ func (m *merge) chain() (model.Chain, error) {
 		return model.Chain{}, err
 	}
 	slices.SortFunc(filters, compareFilters)
-	hash, err := model.ChainHash(filters)
+	resources, err := m.rendered()
+	if err != nil {
+		return model.Chain{}, err
+	}
+	hash, err := model.ChainHash(filters, resources)
 	if err != nil {
 		return model.Chain{}, fmt.Errorf("hash of a chain: %w", err)
 	}
-	return model.Chain{Hash: hash, Filters: filters}, nil
+	return model.Chain{Hash: hash, Filters: filters, Resources: resources}, nil
 }
 
 // decide fills in what no layer says, and refuses a filter that cannot run.

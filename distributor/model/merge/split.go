@@ -5,7 +5,8 @@ import (
 )
 
 // Split makes one chain of two: rest is what a node is assigned, test is rendered with split.Release in split.Layer. A filter that is the same in both
-// stands once, for every request; the others stand in the order that each chain has, with their side. Chains that are the same are not split.
+// stands once, for every request; the others stand in the order that each chain has, with their side. Resources are those of rest, since no request chooses among
+// them. Chains that are the same are not split.
 // It fails with kind model.ErrInvalid where there is no chain for the rest.
 func Split(rest, test model.Chain, split model.NodeSplit) (model.Chain, error) {
 	if rest.Hash == "" {
@@ -15,7 +16,7 @@ func Split(rest, test model.Chain, split model.NodeSplit) (model.Chain, error) {
 		return rest, nil
 	}
 	out := model.Chain{
-		Hash: model.SplitHash(rest.Hash, test.Hash, split.Cohort), Releases: rest.Releases,
+		Hash: model.SplitHash(rest.Hash, test.Hash, split.Cohort), Releases: rest.Releases, Resources: rest.Resources,
 		Split: &model.ChainSplit{NodeSplit: split, Rest: rest.Hash, Test: test.Hash},
 	}
 	// Each chain is in the order of compareFilters, in which equal filters have equal places: a merge keeps the order of both.
