@@ -104,6 +104,10 @@ var rules = []rule{
 		why: "5: the agent talks to the distributor by its public protocols only", about: folder("distributor/agent"),
 		allowed: only(true, append(generated, "distributor/agent", "distributor/mcp$", "distributor/model", "registry", "envoy")...), direct: true,
 	},
+	{
+		why: "5: descriptors imports model, and envoy for the messages that it links", about: folder("distributor/descriptors"),
+		allowed: only(true, "distributor/descriptors", "distributor/model", "envoy"), direct: true,
+	},
 	{why: "5: generated code imports nothing of the project", about: folder(generated...), allowed: only(true)},
 	{why: "5: envoy imports nothing of distributor, registry or sdk", about: folder("envoy"), allowed: only(true, "envoy")},
 	{

@@ -59,7 +59,7 @@ const (
 // JSON is the body as people read it: an object with @type and the fields, or with @type and value. It is canonical.
 func (b ResourceBody) JSON() (json.RawMessage, error) {
 	if b.IsOpaque() {
-		return CanonicalOf(map[string]any{TypeMember: b.Type, OpaqueMember: b.Opaque})
+		return CanonicalOf(map[string]any{TypeMember: b.Type, OpaqueMember: append([]byte{}, b.Opaque...)}) // not null where it is empty
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(b.Fields, &members); err != nil {

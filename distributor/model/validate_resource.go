@@ -47,8 +47,8 @@ func ValidateCollection(object, field, name string) error {
 	switch first, _, _ := strings.Cut(name, "/"); {
 	case first == reservedCollections:
 		return Invalidf(object, field, "use another name", "collections below %s/ are waft's own", reservedCollections)
-	case first == envoyCollections && envoyTypes[name] == "":
-		return Invalidf(object, field, "use one of "+strings.Join(slices.Sorted(maps.Keys(envoyTypes)), ", ")+", or another name", "there is no collection %q of Envoy's", shorten(name))
+	case first == envoyCollections && EnvoyType(name) == "":
+		return Invalidf(object, field, "use one of "+strings.Join(slices.Sorted(maps.Keys(envoyResources)), ", ")+", or another name", "there is no collection %q of Envoy's", shorten(name))
 	}
 	return nil
 }
