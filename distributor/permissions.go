@@ -99,6 +99,11 @@ var verbs = map[service.Verb]access.Action{
 	service.VerbExposeFilter:   access.ExposeFilter,
 	service.VerbRetryNode:      access.TendNode,
 	service.VerbReleaseNode:    access.TendNode,
+
+	service.VerbApplyResource:     access.WriteResource,
+	service.VerbDeleteResource:    access.WriteResource,
+	service.VerbDeclareCollection: access.WriteResource,
+	service.VerbRegisterTypes:     access.WriteResource,
 }
 
 // May is service.Roles'.

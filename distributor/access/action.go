@@ -16,7 +16,9 @@ const (
 	// Push is to write to a repository of the registry.
 	Push Action = "push"
 	// CreateRelease is about a layer, as are the next ones.
-	CreateRelease  Action = "create a release"
+	CreateRelease Action = "create a release"
+	// WriteResource is about what a layer keeps for its releases; what is for all layers, declarations and types, is in the global one.
+	WriteResource  Action = "write a resource"
 	MoveRollout    Action = "start or steer a rollout"
 	ApproveRollout Action = "approve a rollout"
 	// DisableFilter takes a filter out of chains, or puts it back; the layer is the filter's emergency layer.
@@ -63,6 +65,7 @@ var needs = map[Action]need{
 	Read:           {roles: readers},
 	Push:           {roles: []Role{Publisher}, place: inRepository, writes: true},
 	CreateRelease:  {roles: []Role{Publisher}, place: inLayer, writes: true},
+	WriteResource:  {roles: []Role{Publisher}, place: inLayer, writes: true},
 	MoveRollout:    {roles: []Role{Operator}, place: inLayer, writes: true},
 	ApproveRollout: {roles: []Role{Approver}, place: inLayer, writes: true},
 	DisableFilter:  {roles: []Role{Operator}, place: inLayer, writes: true},

@@ -23,6 +23,16 @@ var methods = map[string]Action{
 	"/waft.v1.ReleaseService/GetRelease":    Read,
 	"/waft.v1.ReleaseService/ListReleases":  Read,
 
+	"/waft.v1.ResourceService/ApplyResources":  WriteResource,
+	"/waft.v1.ResourceService/DiffResources":   Read,
+	"/waft.v1.ResourceService/DeleteResources": WriteResource,
+	"/waft.v1.ResourceService/GetResource":     Read,
+	"/waft.v1.ResourceService/ListResources":   Read,
+	"/waft.v1.ResourceService/ListCollections": Read,
+
+	"/waft.v1.TypeService/RegisterTypes": WriteResource,
+	"/waft.v1.TypeService/ListTypes":     Read,
+
 	"/waft.v1.RolloutService/StartRollout":   MoveRollout,
 	"/waft.v1.RolloutService/PlanRollout":    Read,
 	"/waft.v1.RolloutService/GetRollout":     Read,

@@ -85,14 +85,16 @@ func (t ClientTLS) Config() (*tls.Config, error) {
 // Client calls a distributor. Errors of its calls are *model.Error, with kind, object, field and next step as the
 // distributor gave them. It may be used concurrently.
 type Client struct {
-	Releases waftv1.ReleaseServiceClient
-	Rollouts waftv1.RolloutServiceClient
-	Nodes    waftv1.NodeServiceClient
-	Filters  waftv1.FilterServiceClient
-	Audit    waftv1.AuditServiceClient
-	Version  waftv1.VersionServiceClient
-	Reports  waftv1.ReportServiceClient
-	Backups  waftv1.BackupServiceClient
+	Releases  waftv1.ReleaseServiceClient
+	Resources waftv1.ResourceServiceClient
+	Types     waftv1.TypeServiceClient
+	Rollouts  waftv1.RolloutServiceClient
+	Nodes     waftv1.NodeServiceClient
+	Filters   waftv1.FilterServiceClient
+	Audit     waftv1.AuditServiceClient
+	Version   waftv1.VersionServiceClient
+	Reports   waftv1.ReportServiceClient
+	Backups   waftv1.BackupServiceClient
 
 	conn *grpc.ClientConn
 }
@@ -132,15 +134,17 @@ func Dial(cfg ClientConfig) (*Client, error) {
 		return nil, model.Invalidf("", "address", "name the distributor as HOST:PORT", "%q: %v", cfg.Address, err)
 	}
 	return &Client{
-		Releases: waftv1.NewReleaseServiceClient(conn),
-		Rollouts: waftv1.NewRolloutServiceClient(conn),
-		Nodes:    waftv1.NewNodeServiceClient(conn),
-		Filters:  waftv1.NewFilterServiceClient(conn),
-		Audit:    waftv1.NewAuditServiceClient(conn),
-		Version:  waftv1.NewVersionServiceClient(conn),
-		Reports:  waftv1.NewReportServiceClient(conn),
-		Backups:  waftv1.NewBackupServiceClient(conn),
-		conn:     conn,
+		Releases:  waftv1.NewReleaseServiceClient(conn),
+		Resources: waftv1.NewResourceServiceClient(conn),
+		Types:     waftv1.NewTypeServiceClient(conn),
+		Rollouts:  waftv1.NewRolloutServiceClient(conn),
+		Nodes:     waftv1.NewNodeServiceClient(conn),
+		Filters:   waftv1.NewFilterServiceClient(conn),
+		Audit:     waftv1.NewAuditServiceClient(conn),
+		Version:   waftv1.NewVersionServiceClient(conn),
+		Reports:   waftv1.NewReportServiceClient(conn),
+		Backups:   waftv1.NewBackupServiceClient(conn),
+		conn:      conn,
 	}, nil
 }
 

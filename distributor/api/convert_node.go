@@ -77,7 +77,7 @@ func AuditEntry(e *waftv1.AuditEntry) model.AuditEntry {
 func helloModel(h *waftv1.Hello) service.NodeHello {
 	return service.NodeHello{
 		ID: h.GetNode(), Labels: h.GetLabels(), Reports: true, EnvoyVersion: h.GetEnvoyVersion(), EnvoyBuild: h.GetEnvoyBuild(),
-		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(), Splits: h.GetSplits(),
+		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(), Splits: h.GetSplits(), Resources: h.GetResources(),
 	}
 }
 
@@ -123,4 +123,12 @@ func statisticsModel(node string, s *waftv1.Statistics) (model.Statistics, error
 		out.Cohort = model.CohortStatistics{Known: true, Requests: c.GetRequests(), Errors: c.GetErrors(), Denied: c.GetDenied(), Seen: c.GetSeenByFilters()}
 	}
 	return out, nil
+}
+
+func renderedProto(r service.Rendered) *waftv1.Rendered {
+	out := &waftv1.Rendered{Collection: r.Collection, Name: r.Name, Version: r.Version, Type: r.Type}
+	for _, path := range slices.Sorted(maps.Keys(r.Origins)) {
+		out.Fields = append(out.Fields, &waftv1.RenderedField{Path: path, Layer: string(r.Origins[path])})
+	}
+	return out
 }

@@ -49,7 +49,7 @@ func releaseDraft(r *waftv1.Release) (service.ReleaseDraft, error) {
 	object := "release/" + draft.Name
 	if r.GetSpec() == nil {
 		// A release without filters takes every filter away from the nodes that get it; a document cut short must not.
-		return service.ReleaseDraft{}, model.Invalidf(object, "spec", "give its filters; write spec: {filters: []} for a release without any", "is missing")
+		return service.ReleaseDraft{}, model.Invalidf(object, "spec", "give its filters and resources; write spec: {filters: []} for a release without any", "is missing")
 	}
 	var err error
 	if draft.Filters, err = filterDrafts(object, "spec.filters", r.GetSpec().GetFilters()); err != nil {
@@ -58,6 +58,13 @@ func releaseDraft(r *waftv1.Release) (service.ReleaseDraft, error) {
 	if draft.Overrides, err = filterDrafts(object, "spec.overrides", r.GetSpec().GetOverrides()); err != nil {
 		return service.ReleaseDraft{}, err
 	}
+	if draft.Resources, err = resourceDrafts(object, "spec.resources", r.GetSpec().GetResources()); err != nil {
+		return service.ReleaseDraft{}, err
+	}
+	if draft.ResourceOverrides, err = resourceDrafts(object, "spec.resourceOverrides", r.GetSpec().GetResourceOverrides()); err != nil {
+		return service.ReleaseDraft{}, err
+	}
+	draft.Collections = r.GetSpec().GetCollections()
 	if d := r.GetSpec().GetDisable(); d != nil {
 		draft.Disable = &model.Disabling{Filter: d.GetFilter(), PassUnauthorized: d.GetPassUnauthorized()}
 	}
@@ -104,6 +111,9 @@ func releaseProto(r model.Release) (*waftv1.Release, error) {
 	if out.Spec.Overrides, err = filterProtos(r.Overrides, out.Status); err != nil {
 		return nil, err
 	}
+	if err := resourcesProto(r, out); err != nil {
+		return nil, err
+	}
 	if d := r.Disable; d != nil {
 		out.Spec.Disable = &waftv1.Disable{Filter: d.Filter, PassUnauthorized: d.PassUnauthorized}
 	}
@@ -129,7 +139,9 @@ func ReleaseOf(r *waftv1.Release) (model.Release, error) {
 			f := model.FilterSpec{Name: d.Name, Phase: d.Phase, Priority: d.Priority, FailurePolicy: d.FailurePolicy, Config: d.Config}
 			if d.Module != "" && len(resolved) > 0 && resolved[0].GetFilter() == d.Name {
 				m := resolved[0].GetModule()
-				f.Module = &model.Module{Reference: d.Module, Artifact: m.GetArtifact(), Digest: m.GetDigest(), Size: m.GetSize(), Envoys: resolved[0].GetEnvoys()}
+				f.Module = &model.Module{
+					Reference: d.Module, Artifact: m.GetArtifact(), Digest: m.GetDigest(), Size: m.GetSize(), Envoys: resolved[0].GetEnvoys(), Lists: listKeys(resolved[0].GetLists()),
+				}
 				resolved = resolved[1:]
 			}
 			specs = append(specs, f)
@@ -137,6 +149,9 @@ func ReleaseOf(r *waftv1.Release) (model.Release, error) {
 		return specs
 	}
 	release.Filters, release.Overrides = specs(draft.Filters), specs(draft.Overrides)
+	if err := resourcesOf(object, r, draft, &release); err != nil {
+		return model.Release{}, err
+	}
 	sealed, err := model.Seal(release)
 	if err != nil {
 		return model.Release{}, err
@@ -156,7 +171,9 @@ func filterProtos(filters []model.FilterSpec, status *waftv1.ReleaseStatus) ([]*
 		}
 		if f.Module != nil {
 			p.Module = f.Module.Reference
-			status.Modules = append(status.Modules, &waftv1.ResolvedModule{Filter: f.Name, Module: moduleProto(*f.Module), Envoys: f.Module.Envoys})
+			status.Modules = append(status.Modules, &waftv1.ResolvedModule{
+				Filter: f.Name, Module: moduleProto(*f.Module), Envoys: f.Module.Envoys, Lists: listKeyProtos(f.Module.Lists),
+			})
 		}
 		if f.Config != nil {
 			var err error

@@ -27,8 +27,10 @@ const APIVersion = "waft.dev/v1"
 
 // The kinds of document.
 const (
-	KindRelease = "Release"
-	KindRollout = "Rollout"
+	KindRelease    = "Release"
+	KindRollout    = "Rollout"
+	KindResource   = "Resource"
+	KindCollection = "Collection"
 )
 
 // durations are the string fields that hold a Go duration.
@@ -37,7 +39,7 @@ var durations = map[protoreflect.FullName]bool{
 	"waft.v1.Wave.deadline": true,
 }
 
-// DecodeDocument reads one YAML or JSON document of kind Release or Rollout into its message. It is strict: a field that
+// DecodeDocument reads one YAML or JSON document of kind Release, Rollout, Resource or Collection into its message. It is strict: a field that
 // does not exist, is there twice or has the wrong type is an error with the field's path and the line; so is a number in
 // a configuration that JSON readers would round. status is written by the distributor and is left out, so that what
 // `show -o yaml` prints can be changed and given back.
@@ -52,6 +54,11 @@ func DecodeDocument(document []byte) (proto.Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodeRoot(root)
+}
+
+// decodeRoot reads the root mapping of a document.
+func decodeRoot(root *yaml.Node) (proto.Message, error) {
 	into, err := kindOf(root)
 	if err != nil {
 		return nil, err
@@ -143,8 +150,12 @@ func kindOf(root *yaml.Node) (proto.Message, error) {
 		return &waftv1.Release{}, nil
 	case KindRollout:
 		return &waftv1.Rollout{}, nil
+	case KindResource:
+		return &waftv1.Resource{}, nil
+	case KindCollection:
+		return &waftv1.Collection{}, nil
 	}
-	return nil, model.Invalidf("", "kind", "write kind: Release or kind: Rollout", "%s", wrong(kind, "Release or Rollout"))
+	return nil, model.Invalidf("", "kind", "write kind: Release, Rollout, Resource or Collection", "%s", wrong(kind, "Release, Rollout, Resource or Collection"))
 }
 
 func wrong(have, want string) string {

@@ -50,6 +50,8 @@ func NewGateway(ctx context.Context, conn *grpc.ClientConn, annotate func(contex
 		waftv1.RegisterRolloutServiceHandler,
 		waftv1.RegisterNodeServiceHandler,
 		waftv1.RegisterFilterServiceHandler,
+		waftv1.RegisterResourceServiceHandler,
+		waftv1.RegisterTypeServiceHandler,
 		waftv1.RegisterAuditServiceHandler,
 		waftv1.RegisterVersionServiceHandler,
 	} {

@@ -34,6 +34,8 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	waftv1.RegisterRolloutServiceServer(r, rollouts{Server: s})
 	waftv1.RegisterNodeServiceServer(r, nodes{Server: s})
 	waftv1.RegisterFilterServiceServer(r, filters{Server: s})
+	waftv1.RegisterResourceServiceServer(r, resources{Server: s})
+	waftv1.RegisterTypeServiceServer(r, types{Server: s})
 	waftv1.RegisterAuditServiceServer(r, audit{Server: s})
 	waftv1.RegisterBackupServiceServer(r, backups{Server: s})
 	waftv1.RegisterReportServiceServer(r, reports{Server: s})
@@ -236,7 +238,20 @@ func nodeOr(n service.NodeStatus, err error) (*waftv1.Node, error) {
 }
 
 func (s nodes) GetNode(ctx context.Context, req *waftv1.GetNodeRequest) (*waftv1.Node, error) {
-	return nodeOr(s.service.GetNode(ctx, req.GetId()))
+	n, err := s.service.GetNode(ctx, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	rendered, err := s.service.RenderedOn(ctx, req.GetId())
+	if err != nil {
+		// What it is assigned cannot be rendered: that is no reason to show nothing of the node.
+		rendered = nil
+	}
+	out := nodeProto(n)
+	for _, r := range rendered {
+		out.Rendered = append(out.Rendered, renderedProto(r))
+	}
+	return out, nil
 }
 
 func (s nodes) ListNodes(ctx context.Context, req *waftv1.ListNodesRequest) (*waftv1.ListNodesResponse, error) {

@@ -51,6 +51,8 @@ type Node struct {
 	Split NodeSplit `json:"split,omitzero"`
 	// Splits: its sink can run two chains side by side, as it says itself.
 	Splits bool `json:"splits,omitempty"`
+	// Resources: its sink keeps the resources of a chain and runs the chain only with all of them, as it says itself.
+	Resources bool `json:"resources,omitempty"`
 	// Generation rises by one whenever Assigned or Split changes.
 	Generation int64 `json:"generation"`
 	// Ledger is about the chain that Assigned and Split render to.

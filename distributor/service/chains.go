@@ -52,6 +52,11 @@ func (s *Service) render(assigned map[model.Layer]model.ReleaseID) (model.Chain,
 		return model.Chain{}, err // not kept: the release may be read later
 	}
 	chain, err := merge.Render(layers)
+	if err == nil {
+		if err = s.marshal(&chain); err != nil {
+			chain = model.Chain{}
+		}
+	}
 	if len(s.chains) >= maxChains {
 		clear(s.chains)
 	}
@@ -111,6 +116,14 @@ func hasAll(chain model.Chain, digests map[string]struct{}) bool {
 		}
 	}
 	return true
+}
+
+// cannotRun says why a node cannot be given a chain; empty when it can. A sink that does not keep resources would run the filters of a release without what they were tested with.
+func cannotRun(row model.Node, chain model.Chain) string {
+	if len(chain.Resources) > 0 && !row.Resources {
+		return fmt.Sprintf("the chain has %d resources, and its sink does not say that it keeps any", len(chain.Resources))
+	}
+	return unloadable(row.EnvoyVersion, chain)
 }
 
 // unloadable says why an Envoy of that version cannot load a chain, by the manifests of its modules; empty when it can, or

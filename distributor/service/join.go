@@ -288,5 +288,5 @@ func (s *Service) mayRun(ctx context.Context, row model.Node, assigned map[model
 	if verdict != nil {
 		return verdict.Error(), nil
 	}
-	return unloadable(row.EnvoyVersion, chain), nil
+	return cannotRun(row, chain), nil
 }

@@ -31,7 +31,7 @@ type outlook struct {
 	target  model.Chain
 	modules []model.Module
 	gives   bool
-	// unloadable says why its Envoy cannot load target, cannotSplit why it cannot run two chains; empty where they can.
+	// unloadable says why it cannot be given target, cannotSplit why it cannot run two chains; empty where they can.
 	unloadable, cannotSplit string
 	// failed says why it cannot be rendered; empty where it can.
 	failed string
@@ -95,6 +95,6 @@ func (s *Service) workOut(e *entry, n *node, progress *model.NodeProgress) outlo
 		o.failed = fmt.Sprintf("the chain it would run cannot be rendered: %v", err)
 		return o
 	}
-	o.target, o.modules, o.unloadable = chain, modulesOf(chain), unloadable(n.row.EnvoyVersion, chain)
+	o.target, o.modules, o.unloadable = chain, modulesOf(chain), cannotRun(n.row, chain)
 	return o
 }

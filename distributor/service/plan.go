@@ -98,3 +98,39 @@ func (s *Service) explain(assigned map[model.Layer]model.ReleaseID) (model.Chain
 	}
 	return merge.Explain(layers)
 }
+
+// Rendered is a filter or a resource of a rendered chain, with the layers that its fields come from.
+type Rendered struct {
+	// Collection is empty for a filter.
+	Collection, Name, Version string
+	// Type is the URL of a resource's type.
+	Type string
+	// Origins are by path, as in merge.Origins.
+	Origins map[string]model.Layer
+}
+
+// RenderedOn are the filters, in their order, and the resources of the chain that a node is assigned. Of a chain that is split it is that of the rest. None for a node that was never
+// given a release; model.ErrNotFound for a node that there is not.
+func (s *Service) RenderedOn(ctx context.Context, id string) ([]Rendered, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
+	n := s.nodes[id]
+	if n == nil {
+		return nil, errNoNode(id)
+	}
+	chain, origins, err := s.explain(n.row.Assigned)
+	if err != nil {
+		return nil, err
+	}
+	var out []Rendered
+	for _, f := range chain.Filters {
+		out = append(out, Rendered{Name: f.Name, Version: f.Version, Origins: origins[f.Name]})
+	}
+	for _, r := range chain.Resources {
+		out = append(out, Rendered{Collection: r.Collection, Name: r.Name, Version: r.Version, Type: r.Type, Origins: origins[r.Key()]})
+	}
+	return out, nil
+}

@@ -36,6 +36,24 @@ type Store interface {
 	// ListRollouts returns rollouts, newest first, in pages as ListReleases does; the cursor is a Sequence.
 	ListRollouts(ctx context.Context, cursor int64, limit int) ([]model.Rollout, int64, error)
 
+	// ListCollections returns what layers have stored of collections, by layer and name, beginning after the key given (LAYER and name with a newline between; empty: from the
+	// first); those of one layer, or all when layer is empty.
+	ListCollections(ctx context.Context, layer model.Layer, after string, limit int) ([]model.LayerCollection, error)
+	// GetCollection returns what a layer has stored of a collection; with Revision 0 and no resources when that is nothing.
+	GetCollection(ctx context.Context, layer model.Layer, name string) (model.LayerCollection, error)
+	// ListDeclarations returns the declarations of collections, by name. There are few.
+	ListDeclarations(ctx context.Context) ([]model.DeclaredCollection, error)
+	// WriteCollections carries out changes in one transaction, or returns ErrConflict when somebody has changed one of them meanwhile. At most MaxBatch of them, an audit
+	// entry counted twice.
+	WriteCollections(ctx context.Context, changes model.CollectionChanges, audit []model.AuditEntry) error
+
+	// PutTypes stores a descriptor set by its digest, and registers it under its name if that still has the Revision given; else ErrConflict. Sets are never removed.
+	PutTypes(ctx context.Context, set model.TypeSet, content []byte, audit model.AuditEntry) error
+	// ListTypes returns the registered sets, by name. There are few.
+	ListTypes(ctx context.Context) ([]model.TypeSet, error)
+	// GetDescriptors returns a descriptor set by its digest, or ErrNotFound.
+	GetDescriptors(ctx context.Context, digest string) ([]byte, error)
+
 	// PutNodes writes rows and audit entries in one transaction: at most MaxBatch of them, an entry counted twice.
 	PutNodes(ctx context.Context, nodes []model.Node, audit []model.AuditEntry) error
 	// DeleteNodes removes rows, with audit entries, in one transaction, within the same limit. A row that is not there is no error.

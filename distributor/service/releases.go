@@ -30,6 +30,9 @@ type ReleaseDraft struct {
 	Layer     model.Layer
 	Filters   []FilterDraft
 	Overrides []FilterDraft
+	// Resources and ResourceOverrides are written in the release itself; of Collections it takes what its layer has stored when it is created.
+	Resources, ResourceOverrides []ReleaseResourceDraft
+	Collections                  []string
 	// Disable is what a release of an emergency layer takes out; nil for every other release.
 	Disable *model.Disabling
 }
@@ -91,6 +94,12 @@ func (s *Service) createRelease(ctx context.Context, actor Actor, draft ReleaseD
 	}
 	if release.Layer == "" {
 		release.Layer = model.LayerGlobal
+	}
+	if err := model.ValidateLayer(object, "metadata.layer", release.Layer); err != nil {
+		return model.Release{}, err // before it is looked for in the store
+	}
+	if err := s.resolveResources(ctx, object, draft, &release); err != nil {
+		return model.Release{}, err
 	}
 	// What is wrong without looking at any module is said before one is pulled.
 	if err := model.ValidateRelease(release); err != nil {

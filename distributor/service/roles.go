@@ -16,9 +16,9 @@ type Roles interface {
 // Act is something that is about to be done.
 type Act struct {
 	Verb Verb
-	// Object is what the audit log calls it: release/NAME, rollout/NAME, node/ID, filter/NAME.
+	// Object is what the audit log calls it: release/NAME, rollout/NAME, node/ID, filter/NAME, resource/COLLECTION:NAME, collection/NAME, types/NAME.
 	Object string
-	// Layer of the release or of the rollout; the emergency layer of a filter. Empty for a node.
+	// Layer of the release, of the rollout or of the resource; the emergency layer of a filter. Empty for a node.
 	Layer model.Layer
 	// StartedBy is who started a rollout that there is already; empty for others.
 	StartedBy string
@@ -43,6 +43,11 @@ const (
 	VerbEnableFilter Verb = "rollout.enable"
 	VerbRetryNode    Verb = "node.retry"
 	VerbReleaseNode  Verb = "node.release"
+	// VerbApplyResource and VerbDeleteResource are about the layer of a stored resource; the next two about the global one, since what they change is for all layers.
+	VerbApplyResource     Verb = "resource.apply"
+	VerbDeleteResource    Verb = "resource.delete"
+	VerbDeclareCollection Verb = "collection.declare"
+	VerbRegisterTypes     Verb = "types.register"
 )
 
 // Verbs are all of them.
@@ -50,6 +55,7 @@ func Verbs() []Verb {
 	return []Verb{
 		VerbCreateRelease, VerbStartRollout, VerbPauseRollout, VerbResumeRollout, VerbPromoteRollout, VerbApproveRollout, VerbAbortRollout, VerbUndoRollout,
 		VerbDisableFilter, VerbExposeFilter, VerbEnableFilter, VerbRetryNode, VerbReleaseNode,
+		VerbApplyResource, VerbDeleteResource, VerbDeclareCollection, VerbRegisterTypes,
 	}
 }
 

@@ -32,6 +32,8 @@ const (
 type Config struct {
 	Store   Store
 	Modules Modules
+	// Messages understands the types of resources; nil: none is known, and all are opaque.
+	Messages Messages
 	// Gates reads gates whose answer is elsewhere; nil: there are none, and a rollout with one is refused.
 	Gates Gates
 	// Expressions judges gates on statistics; nil: a rollout with one is refused.
@@ -102,6 +104,7 @@ const (
 type Service struct {
 	store           Store
 	modules         Modules
+	messages        Messages
 	gates           Gates
 	expressions     Expressions
 	freeze          func() []model.FreezeWindow
@@ -149,6 +152,8 @@ type Service struct {
 	// active are those that have not ended, oldest first.
 	active   []*entry
 	releases map[model.ReleaseID]model.Release
+	// sets are the descriptor sets that have been read, by digest.
+	sets map[string]MessageSet
 	// effects are what ended rollouts have done, by their names, as far as somebody asked (readEffect).
 	effects  map[string]effect
 	chains   map[string]rendered
@@ -189,6 +194,7 @@ func New(config Config) (*Service, error) {
 		unsure:   map[string]struct{}{},
 		nodes:    map[string]*node{},
 		releases: map[model.ReleaseID]model.Release{},
+		sets:     map[string]MessageSet{},
 		effects:  map[string]effect{},
 		chains:   map[string]rendered{},
 		verdicts: map[string]error{},
@@ -199,6 +205,9 @@ func New(config Config) (*Service, error) {
 	s.schemas = newSchemas(config.Modules)
 	if s.expressions = config.Expressions; s.expressions == nil {
 		s.expressions = noExpressions{}
+	}
+	if s.messages = config.Messages; s.messages == nil {
+		s.messages = noMessages{}
 	}
 	if s.gates == nil {
 		s.gates = noGates{}
@@ -455,6 +464,9 @@ func (s *Service) needReleases(ctx context.Context, ids ...model.ReleaseID) erro
 		}
 		release, err := s.store.GetRelease(ctx, id)
 		if err != nil {
+			return err
+		}
+		if err := s.needSets(ctx, release); err != nil {
 			return err
 		}
 		s.mu.Lock()

@@ -43,6 +43,8 @@ type NodeHello struct {
 	Dialect string
 	// Splits: it can run two chains side by side. Read of report streams only.
 	Splits bool
+	// Resources is as in model.Node. Read of report streams only.
+	Resources bool
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
 	// one, so that a store that was set back to a backup is not taken for old news.
 	Generation int64
@@ -199,6 +201,9 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 		if n.row.Split != (model.NodeSplit{}) {
 			s.renderAgain(n)
 		}
+	}
+	if hello.Reports && n.row.Resources != hello.Resources {
+		n.row.Resources, changed = hello.Resources, true
 	}
 	if hello.Generation > n.row.Generation {
 		s.log.Warn("node has seen a newer generation than the store; going on from the node's",

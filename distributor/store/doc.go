@@ -12,6 +12,10 @@
 //	rollouts/NAME               a rollout (rolloutValue), replaced by compare-and-swap on its mod revision
 //	rollout-order/SEQ           NAME
 //	nodes/ID                    the row of a node
+//	collections/LAYER/NAME      what a layer has stored of a collection, both escaped; replaced by compare-and-swap
+//	declarations/NAME           the declaration of a collection, replaced likewise
+//	types/NAME                  which descriptor set is registered under a name, replaced likewise
+//	descriptors/DIGEST          a descriptor set; never changed
 //	audit/SEQ                   an audit entry
 //	audit-head                  SEQ:HASH of the last audit entry; sequences of all kinds are those of the entries
 //	audit-objects/OBJECT/SEQ    empty, for lists of one object

@@ -22,6 +22,10 @@ const (
 	nodes          = prefix + "nodes/"
 	audit          = prefix + "audit/"
 	auditObjects   = prefix + "audit-objects/"
+	collections    = prefix + "collections/"
+	declarations   = prefix + "declarations/"
+	typeSets       = prefix + "types/"
+	descriptorSets = prefix + "descriptors/"
 	sequenceDigits = 20
 )
 

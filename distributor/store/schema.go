@@ -10,13 +10,13 @@ import (
 )
 
 // schemaVersion is the layout of keys and values that this version of waft reads and writes.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // migration brings the data from one version to the next. It must do no harm when it is run again after it was cut short.
 type migration func(ctx context.Context, client *clientv3.Client) error
 
 // migrations[n-1] leads from version n to n+1.
-var migrations = []migration{packedRollouts, sealedAudit}
+var migrations = []migration{packedRollouts, sealedAudit, releasesWithResources}
 
 // packedRollouts leads to version 2, in which rollouts are stored as rolloutValue has them. Those of version 1 are read as they are; the version
 // keeps them from a waft that would find no nodes in those of today.
@@ -65,6 +65,9 @@ func sealedAudit(ctx context.Context, client *clientv3.Client) error {
 	_, err := client.Txn(ctx).Then(clientv3.OpPut(headKey, head.String()), clientv3.OpDelete(prefix+"sequence")).Commit()
 	return failed("audit", err)
 }
+
+// releasesWithResources leads to version 4, in which releases may have resources. The version keeps them from a waft that would render chains without.
+func releasesWithResources(context.Context, *clientv3.Client) error { return nil }
 
 // schema is the value of schemaKey.
 type schema struct {

@@ -52,7 +52,9 @@ type Node struct {
 	// Set when a rollback failed on it: no wave takes it until it is released.
 	Isolated *Isolation `protobuf:"bytes,41,opt,name=isolated,proto3" json:"isolated,omitempty"`
 	// What a sink that reports speaks: empty for an agent; ads for an Envoy without one, of which is known what it has accepted, and no more.
-	Dialect       string `protobuf:"bytes,42,opt,name=dialect,proto3" json:"dialect,omitempty"`
+	Dialect string `protobuf:"bytes,42,opt,name=dialect,proto3" json:"dialect,omitempty"`
+	// The filters and resources of the chain that it is to run, with the layers that their fields come from. Only in the answer to GetNode.
+	Rendered      []*Rendered `protobuf:"bytes,43,rep,name=rendered,proto3" json:"rendered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +208,147 @@ func (x *Node) GetDialect() string {
 	return ""
 }
 
+func (x *Node) GetRendered() []*Rendered {
+	if x != nil {
+		return x.Rendered
+	}
+	return nil
+}
+
+// Rendered is a filter or a resource of a rendered chain.
+type Rendered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty for a filter.
+	Collection string `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
+	Name       string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Version    string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The type's URL; empty for a filter.
+	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
+	// By path, sorted.
+	Fields        []*RenderedField `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rendered) Reset() {
+	*x = Rendered{}
+	mi := &file_waft_v1_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rendered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rendered) ProtoMessage() {}
+
+func (x *Rendered) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rendered.ProtoReflect.Descriptor instead.
+func (*Rendered) Descriptor() ([]byte, []int) {
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Rendered) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+func (x *Rendered) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Rendered) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Rendered) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Rendered) GetFields() []*RenderedField {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+// RenderedField says which layer a field comes from.
+type RenderedField struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For a filter module, phase, priority, failurePolicy, config or a place in it (config.issuer); for a resource spec or a place in it (spec.percent).
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Layer         string `protobuf:"bytes,2,opt,name=layer,proto3" json:"layer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenderedField) Reset() {
+	*x = RenderedField{}
+	mi := &file_waft_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenderedField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenderedField) ProtoMessage() {}
+
+func (x *RenderedField) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenderedField.ProtoReflect.Descriptor instead.
+func (*RenderedField) Descriptor() ([]byte, []int) {
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RenderedField) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RenderedField) GetLayer() string {
+	if x != nil {
+		return x.Layer
+	}
+	return ""
+}
+
 // Isolation is why a node is left alone.
 type Isolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -219,7 +362,7 @@ type Isolation struct {
 
 func (x *Isolation) Reset() {
 	*x = Isolation{}
-	mi := &file_waft_v1_node_proto_msgTypes[1]
+	mi := &file_waft_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -231,7 +374,7 @@ func (x *Isolation) String() string {
 func (*Isolation) ProtoMessage() {}
 
 func (x *Isolation) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[1]
+	mi := &file_waft_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -244,7 +387,7 @@ func (x *Isolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolation.ProtoReflect.Descriptor instead.
 func (*Isolation) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Isolation) GetRollout() string {
@@ -279,7 +422,7 @@ type NodeSplit struct {
 
 func (x *NodeSplit) Reset() {
 	*x = NodeSplit{}
-	mi := &file_waft_v1_node_proto_msgTypes[2]
+	mi := &file_waft_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -291,7 +434,7 @@ func (x *NodeSplit) String() string {
 func (*NodeSplit) ProtoMessage() {}
 
 func (x *NodeSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[2]
+	mi := &file_waft_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -304,7 +447,7 @@ func (x *NodeSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSplit.ProtoReflect.Descriptor instead.
 func (*NodeSplit) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *NodeSplit) GetRelease() *ReleaseRef {
@@ -339,7 +482,7 @@ type LedgerEntry struct {
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_waft_v1_node_proto_msgTypes[3]
+	mi := &file_waft_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -351,7 +494,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[3]
+	mi := &file_waft_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -364,7 +507,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LedgerEntry) GetChain() string {
@@ -446,7 +589,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[4]
+	mi := &file_waft_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +601,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[4]
+	mi := &file_waft_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +614,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -492,7 +635,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[5]
+	mi := &file_waft_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +647,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[5]
+	mi := &file_waft_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +660,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListNodesRequest) GetSelector() string {
@@ -552,7 +695,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[6]
+	mi := &file_waft_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +707,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[6]
+	mi := &file_waft_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +720,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -604,7 +747,7 @@ type RetryNodeRequest struct {
 
 func (x *RetryNodeRequest) Reset() {
 	*x = RetryNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[7]
+	mi := &file_waft_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +759,7 @@ func (x *RetryNodeRequest) String() string {
 func (*RetryNodeRequest) ProtoMessage() {}
 
 func (x *RetryNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[7]
+	mi := &file_waft_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +772,7 @@ func (x *RetryNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNodeRequest.ProtoReflect.Descriptor instead.
 func (*RetryNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RetryNodeRequest) GetId() string {
@@ -656,7 +799,7 @@ type ReleaseNodeRequest struct {
 
 func (x *ReleaseNodeRequest) Reset() {
 	*x = ReleaseNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[8]
+	mi := &file_waft_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +811,7 @@ func (x *ReleaseNodeRequest) String() string {
 func (*ReleaseNodeRequest) ProtoMessage() {}
 
 func (x *ReleaseNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[8]
+	mi := &file_waft_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +824,7 @@ func (x *ReleaseNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNodeRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReleaseNodeRequest) GetId() string {
@@ -720,7 +863,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_waft_v1_node_proto_msgTypes[9]
+	mi := &file_waft_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +875,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[9]
+	mi := &file_waft_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +888,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AuditEntry) GetSequence() int64 {
@@ -823,7 +966,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[10]
+	mi := &file_waft_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +978,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[10]
+	mi := &file_waft_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +991,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListAuditRequest) GetObject() string {
@@ -883,7 +1026,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[11]
+	mi := &file_waft_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1038,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[11]
+	mi := &file_waft_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,7 +1051,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -933,7 +1076,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[12]
+	mi := &file_waft_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1088,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[12]
+	mi := &file_waft_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1101,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 type GetVersionResponse struct {
@@ -970,7 +1113,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[13]
+	mi := &file_waft_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1125,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[13]
+	mi := &file_waft_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1138,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -1009,7 +1152,7 @@ var File_waft_v1_node_proto protoreflect.FileDescriptor
 
 const file_waft_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\xb2\x05\n" +
+	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\xe1\x05\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x06labels\x18\x02 \x03(\v2\x19.waft.v1.Node.LabelsEntryR\x06labels\x12#\n" +
@@ -1029,10 +1172,22 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\x05split\x18\x17 \x01(\v2\x12.waft.v1.NodeSplitR\x05split\x123\n" +
 	"\bdisabled\x18( \x03(\v2\x17.waft.v1.DisabledFilterR\bdisabled\x12.\n" +
 	"\bisolated\x18) \x01(\v2\x12.waft.v1.IsolationR\bisolated\x12\x18\n" +
-	"\adialect\x18* \x01(\tR\adialect\x1a9\n" +
+	"\adialect\x18* \x01(\tR\adialect\x12-\n" +
+	"\brendered\x18+ \x03(\v2\x11.waft.v1.RenderedR\brendered\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"o\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x01\n" +
+	"\bRendered\x12\x1e\n" +
+	"\n" +
+	"collection\x18\x01 \x01(\tR\n" +
+	"collection\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x12\n" +
+	"\x04type\x18\x04 \x01(\tR\x04type\x12.\n" +
+	"\x06fields\x18\x05 \x03(\v2\x16.waft.v1.RenderedFieldR\x06fields\"9\n" +
+	"\rRenderedField\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05layer\x18\x02 \x01(\tR\x05layer\"o\n" +
 	"\tIsolation\x12\x18\n" +
 	"\arollout\x18\x01 \x01(\tR\arollout\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
@@ -1117,66 +1272,70 @@ func file_waft_v1_node_proto_rawDescGZIP() []byte {
 	return file_waft_v1_node_proto_rawDescData
 }
 
-var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_waft_v1_node_proto_goTypes = []any{
 	(*Node)(nil),                  // 0: waft.v1.Node
-	(*Isolation)(nil),             // 1: waft.v1.Isolation
-	(*NodeSplit)(nil),             // 2: waft.v1.NodeSplit
-	(*LedgerEntry)(nil),           // 3: waft.v1.LedgerEntry
-	(*GetNodeRequest)(nil),        // 4: waft.v1.GetNodeRequest
-	(*ListNodesRequest)(nil),      // 5: waft.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 6: waft.v1.ListNodesResponse
-	(*RetryNodeRequest)(nil),      // 7: waft.v1.RetryNodeRequest
-	(*ReleaseNodeRequest)(nil),    // 8: waft.v1.ReleaseNodeRequest
-	(*AuditEntry)(nil),            // 9: waft.v1.AuditEntry
-	(*ListAuditRequest)(nil),      // 10: waft.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 11: waft.v1.ListAuditResponse
-	(*GetVersionRequest)(nil),     // 12: waft.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 13: waft.v1.GetVersionResponse
-	nil,                           // 14: waft.v1.Node.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*ReleaseRef)(nil),            // 16: waft.v1.ReleaseRef
-	(*DisabledFilter)(nil),        // 17: waft.v1.DisabledFilter
-	(*Cohort)(nil),                // 18: waft.v1.Cohort
-	(ChainState)(0),               // 19: waft.v1.ChainState
+	(*Rendered)(nil),              // 1: waft.v1.Rendered
+	(*RenderedField)(nil),         // 2: waft.v1.RenderedField
+	(*Isolation)(nil),             // 3: waft.v1.Isolation
+	(*NodeSplit)(nil),             // 4: waft.v1.NodeSplit
+	(*LedgerEntry)(nil),           // 5: waft.v1.LedgerEntry
+	(*GetNodeRequest)(nil),        // 6: waft.v1.GetNodeRequest
+	(*ListNodesRequest)(nil),      // 7: waft.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 8: waft.v1.ListNodesResponse
+	(*RetryNodeRequest)(nil),      // 9: waft.v1.RetryNodeRequest
+	(*ReleaseNodeRequest)(nil),    // 10: waft.v1.ReleaseNodeRequest
+	(*AuditEntry)(nil),            // 11: waft.v1.AuditEntry
+	(*ListAuditRequest)(nil),      // 12: waft.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 13: waft.v1.ListAuditResponse
+	(*GetVersionRequest)(nil),     // 14: waft.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 15: waft.v1.GetVersionResponse
+	nil,                           // 16: waft.v1.Node.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*ReleaseRef)(nil),            // 18: waft.v1.ReleaseRef
+	(*DisabledFilter)(nil),        // 19: waft.v1.DisabledFilter
+	(*Cohort)(nil),                // 20: waft.v1.Cohort
+	(ChainState)(0),               // 21: waft.v1.ChainState
 }
 var file_waft_v1_node_proto_depIdxs = []int32{
-	14, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
-	15, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	16, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
-	3,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
-	2,  // 4: waft.v1.Node.split:type_name -> waft.v1.NodeSplit
-	17, // 5: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
-	1,  // 6: waft.v1.Node.isolated:type_name -> waft.v1.Isolation
-	15, // 7: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
-	16, // 8: waft.v1.NodeSplit.release:type_name -> waft.v1.ReleaseRef
-	18, // 9: waft.v1.NodeSplit.cohort:type_name -> waft.v1.Cohort
-	19, // 10: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
-	15, // 11: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
-	15, // 12: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
-	15, // 13: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
-	15, // 14: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
-	15, // 15: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
-	0,  // 16: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
-	15, // 17: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
-	9,  // 18: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
-	4,  // 19: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
-	5,  // 20: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
-	7,  // 21: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
-	8,  // 22: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
-	10, // 23: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
-	12, // 24: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
-	0,  // 25: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
-	6,  // 26: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
-	0,  // 27: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
-	0,  // 28: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
-	11, // 29: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
-	13, // 30: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
-	25, // [25:31] is the sub-list for method output_type
-	19, // [19:25] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	16, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
+	17, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	18, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
+	5,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
+	4,  // 4: waft.v1.Node.split:type_name -> waft.v1.NodeSplit
+	19, // 5: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
+	3,  // 6: waft.v1.Node.isolated:type_name -> waft.v1.Isolation
+	1,  // 7: waft.v1.Node.rendered:type_name -> waft.v1.Rendered
+	2,  // 8: waft.v1.Rendered.fields:type_name -> waft.v1.RenderedField
+	17, // 9: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
+	18, // 10: waft.v1.NodeSplit.release:type_name -> waft.v1.ReleaseRef
+	20, // 11: waft.v1.NodeSplit.cohort:type_name -> waft.v1.Cohort
+	21, // 12: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
+	17, // 13: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
+	17, // 14: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
+	17, // 15: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
+	17, // 16: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
+	17, // 17: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
+	0,  // 18: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
+	17, // 19: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	11, // 20: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
+	6,  // 21: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
+	7,  // 22: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
+	9,  // 23: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
+	10, // 24: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
+	12, // 25: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
+	14, // 26: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
+	0,  // 27: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
+	8,  // 28: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
+	0,  // 29: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
+	0,  // 30: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
+	13, // 31: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
+	15, // 32: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
+	27, // [27:33] is the sub-list for method output_type
+	21, // [21:27] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_node_proto_init() }
@@ -1193,7 +1352,7 @@ func file_waft_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_node_proto_rawDesc), len(file_waft_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -163,6 +163,11 @@ type ReleaseSpec struct {
 	Filters []*FilterSpec `protobuf:"bytes,1,rep,name=filters,proto3" json:"filters,omitempty"`
 	// Overrides: the earlier layer wins.
 	Overrides []*FilterSpec `protobuf:"bytes,2,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	// Resources beside the filters, keyed by collection and name: defaults, and overrides.
+	Resources         []*ReleaseResource `protobuf:"bytes,3,rep,name=resources,proto3" json:"resources,omitempty"`
+	ResourceOverrides []*ReleaseResource `protobuf:"bytes,4,rep,name=resource_overrides,json=resourceOverrides,proto3" json:"resource_overrides,omitempty"`
+	// Collections of which the release takes what its layer has stored, as it is when it is created. In what is read back it is empty: resources has all.
+	Collections []string `protobuf:"bytes,5,rep,name=collections,proto3" json:"collections,omitempty"`
 	// In a release of layer emergency/FILTER, and then nothing else.
 	Disable       *Disable `protobuf:"bytes,40,opt,name=disable,proto3" json:"disable,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -209,6 +214,27 @@ func (x *ReleaseSpec) GetFilters() []*FilterSpec {
 func (x *ReleaseSpec) GetOverrides() []*FilterSpec {
 	if x != nil {
 		return x.Overrides
+	}
+	return nil
+}
+
+func (x *ReleaseSpec) GetResources() []*ReleaseResource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *ReleaseSpec) GetResourceOverrides() []*ReleaseResource {
+	if x != nil {
+		return x.ResourceOverrides
+	}
+	return nil
+}
+
+func (x *ReleaseSpec) GetCollections() []string {
+	if x != nil {
+		return x.Collections
 	}
 	return nil
 }
@@ -360,6 +386,68 @@ func (x *FilterSpec) GetConfig() *structpb.Value {
 	return nil
 }
 
+// ReleaseResource is a resource of a release.
+type ReleaseResource struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Collection string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
+	Name       string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// As in Resource.
+	Spec          *structpb.Value `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseResource) Reset() {
+	*x = ReleaseResource{}
+	mi := &file_waft_v1_release_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseResource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseResource) ProtoMessage() {}
+
+func (x *ReleaseResource) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_release_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseResource.ProtoReflect.Descriptor instead.
+func (*ReleaseResource) Descriptor() ([]byte, []int) {
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReleaseResource) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+func (x *ReleaseResource) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReleaseResource) GetSpec() *structpb.Value {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
 type ReleaseStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// sha256:HEX of the RFC 8785 canonical JSON of the resolved spec.
@@ -367,14 +455,20 @@ type ReleaseStatus struct {
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	CreatedBy string                 `protobuf:"bytes,3,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	// What the references were resolved to, one for each filter that names a module.
-	Modules       []*ResolvedModule `protobuf:"bytes,4,rep,name=modules,proto3" json:"modules,omitempty"`
+	Modules []*ResolvedModule `protobuf:"bytes,4,rep,name=modules,proto3" json:"modules,omitempty"`
+	// How the resources are read, one for each of resources, and then of resource_overrides.
+	Resources []*ResolvedResource `protobuf:"bytes,5,rep,name=resources,proto3" json:"resources,omitempty"`
+	// The lists of resources that are merged by key, as they were declared when the release was created.
+	Declared []*DeclaredLists `protobuf:"bytes,6,rep,name=declared,proto3" json:"declared,omitempty"`
+	// What spec.collections named, with the version that was taken.
+	Taken         []*TakenCollection `protobuf:"bytes,7,rep,name=taken,proto3" json:"taken,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReleaseStatus) Reset() {
 	*x = ReleaseStatus{}
-	mi := &file_waft_v1_release_proto_msgTypes[5]
+	mi := &file_waft_v1_release_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +480,7 @@ func (x *ReleaseStatus) String() string {
 func (*ReleaseStatus) ProtoMessage() {}
 
 func (x *ReleaseStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[5]
+	mi := &file_waft_v1_release_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +493,7 @@ func (x *ReleaseStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseStatus.ProtoReflect.Descriptor instead.
 func (*ReleaseStatus) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReleaseStatus) GetHash() string {
@@ -430,19 +524,208 @@ func (x *ReleaseStatus) GetModules() []*ResolvedModule {
 	return nil
 }
 
+func (x *ReleaseStatus) GetResources() []*ResolvedResource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *ReleaseStatus) GetDeclared() []*DeclaredLists {
+	if x != nil {
+		return x.Declared
+	}
+	return nil
+}
+
+func (x *ReleaseStatus) GetTaken() []*TakenCollection {
+	if x != nil {
+		return x.Taken
+	}
+	return nil
+}
+
+type ResolvedResource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Digest of the descriptor set; empty for a type that waft has in itself, and for a message that is opaque.
+	Descriptors string `protobuf:"bytes,1,opt,name=descriptors,proto3" json:"descriptors,omitempty"`
+	Opaque      bool   `protobuf:"varint,2,opt,name=opaque,proto3" json:"opaque,omitempty"`
+	// Of the content, sha256:HEX.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolvedResource) Reset() {
+	*x = ResolvedResource{}
+	mi := &file_waft_v1_release_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolvedResource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolvedResource) ProtoMessage() {}
+
+func (x *ResolvedResource) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_release_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolvedResource.ProtoReflect.Descriptor instead.
+func (*ResolvedResource) Descriptor() ([]byte, []int) {
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResolvedResource) GetDescriptors() string {
+	if x != nil {
+		return x.Descriptors
+	}
+	return ""
+}
+
+func (x *ResolvedResource) GetOpaque() bool {
+	if x != nil {
+		return x.Opaque
+	}
+	return false
+}
+
+func (x *ResolvedResource) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+type DeclaredLists struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Collection    string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
+	Lists         []*ListKey             `protobuf:"bytes,2,rep,name=lists,proto3" json:"lists,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclaredLists) Reset() {
+	*x = DeclaredLists{}
+	mi := &file_waft_v1_release_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclaredLists) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclaredLists) ProtoMessage() {}
+
+func (x *DeclaredLists) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_release_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclaredLists.ProtoReflect.Descriptor instead.
+func (*DeclaredLists) Descriptor() ([]byte, []int) {
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DeclaredLists) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+func (x *DeclaredLists) GetLists() []*ListKey {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
+type TakenCollection struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakenCollection) Reset() {
+	*x = TakenCollection{}
+	mi := &file_waft_v1_release_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakenCollection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakenCollection) ProtoMessage() {}
+
+func (x *TakenCollection) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_release_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakenCollection.ProtoReflect.Descriptor instead.
+func (*TakenCollection) Descriptor() ([]byte, []int) {
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TakenCollection) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TakenCollection) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 type ResolvedModule struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Filter string                 `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
 	Module *ModuleRef             `protobuf:"bytes,2,opt,name=module,proto3" json:"module,omitempty"`
 	// Envoy profiles that can load it, by its manifest; empty when it has none.
-	Envoys        []string `protobuf:"bytes,3,rep,name=envoys,proto3" json:"envoys,omitempty"`
+	Envoys []string `protobuf:"bytes,3,rep,name=envoys,proto3" json:"envoys,omitempty"`
+	// The lists of its configuration that are merged by key, by the schema in its manifest.
+	Lists         []*ListKey `protobuf:"bytes,4,rep,name=lists,proto3" json:"lists,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResolvedModule) Reset() {
 	*x = ResolvedModule{}
-	mi := &file_waft_v1_release_proto_msgTypes[6]
+	mi := &file_waft_v1_release_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +737,7 @@ func (x *ResolvedModule) String() string {
 func (*ResolvedModule) ProtoMessage() {}
 
 func (x *ResolvedModule) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[6]
+	mi := &file_waft_v1_release_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +750,7 @@ func (x *ResolvedModule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedModule.ProtoReflect.Descriptor instead.
 func (*ResolvedModule) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResolvedModule) GetFilter() string {
@@ -491,6 +774,13 @@ func (x *ResolvedModule) GetEnvoys() []string {
 	return nil
 }
 
+func (x *ResolvedModule) GetLists() []*ListKey {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
 type CreateReleaseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Release       *Release               `protobuf:"bytes,1,opt,name=release,proto3" json:"release,omitempty"`
@@ -501,7 +791,7 @@ type CreateReleaseRequest struct {
 
 func (x *CreateReleaseRequest) Reset() {
 	*x = CreateReleaseRequest{}
-	mi := &file_waft_v1_release_proto_msgTypes[7]
+	mi := &file_waft_v1_release_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +803,7 @@ func (x *CreateReleaseRequest) String() string {
 func (*CreateReleaseRequest) ProtoMessage() {}
 
 func (x *CreateReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[7]
+	mi := &file_waft_v1_release_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +816,7 @@ func (x *CreateReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateReleaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateReleaseRequest) GetRelease() *Release {
@@ -553,7 +843,7 @@ type GetReleaseRequest struct {
 
 func (x *GetReleaseRequest) Reset() {
 	*x = GetReleaseRequest{}
-	mi := &file_waft_v1_release_proto_msgTypes[8]
+	mi := &file_waft_v1_release_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +855,7 @@ func (x *GetReleaseRequest) String() string {
 func (*GetReleaseRequest) ProtoMessage() {}
 
 func (x *GetReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[8]
+	mi := &file_waft_v1_release_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +868,7 @@ func (x *GetReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReleaseRequest.ProtoReflect.Descriptor instead.
 func (*GetReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{8}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetReleaseRequest) GetRef() string {
@@ -600,7 +890,7 @@ type ListReleasesRequest struct {
 
 func (x *ListReleasesRequest) Reset() {
 	*x = ListReleasesRequest{}
-	mi := &file_waft_v1_release_proto_msgTypes[9]
+	mi := &file_waft_v1_release_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +902,7 @@ func (x *ListReleasesRequest) String() string {
 func (*ListReleasesRequest) ProtoMessage() {}
 
 func (x *ListReleasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[9]
+	mi := &file_waft_v1_release_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +915,7 @@ func (x *ListReleasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReleasesRequest.ProtoReflect.Descriptor instead.
 func (*ListReleasesRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{9}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListReleasesRequest) GetName() string {
@@ -660,7 +950,7 @@ type ListReleasesResponse struct {
 
 func (x *ListReleasesResponse) Reset() {
 	*x = ListReleasesResponse{}
-	mi := &file_waft_v1_release_proto_msgTypes[10]
+	mi := &file_waft_v1_release_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +962,7 @@ func (x *ListReleasesResponse) String() string {
 func (*ListReleasesResponse) ProtoMessage() {}
 
 func (x *ListReleasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[10]
+	mi := &file_waft_v1_release_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +975,7 @@ func (x *ListReleasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReleasesResponse.ProtoReflect.Descriptor instead.
 func (*ListReleasesResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{10}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListReleasesResponse) GetReleases() []*Release {
@@ -706,7 +996,7 @@ var File_waft_v1_release_proto protoreflect.FileDescriptor
 
 const file_waft_v1_release_proto_rawDesc = "" +
 	"\n" +
-	"\x15waft/v1/release.proto\x12\awaft.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/resources.proto\"\xce\x01\n" +
+	"\x15waft/v1/release.proto\x12\awaft.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16waft/v1/resource.proto\x1a\x17waft/v1/resources.proto\"\xce\x01\n" +
 	"\aRelease\x12\x1f\n" +
 	"\vapi_version\x18\x01 \x01(\tR\n" +
 	"apiVersion\x12\x12\n" +
@@ -716,10 +1006,13 @@ const file_waft_v1_release_proto_rawDesc = "" +
 	"\x06status\x18\x05 \x01(\v2\x16.waft.v1.ReleaseStatusR\x06status\";\n" +
 	"\x0fReleaseMetadata\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05layer\x18\x02 \x01(\tR\x05layer\"\x9b\x01\n" +
+	"\x05layer\x18\x02 \x01(\tR\x05layer\"\xbe\x02\n" +
 	"\vReleaseSpec\x12-\n" +
 	"\afilters\x18\x01 \x03(\v2\x13.waft.v1.FilterSpecR\afilters\x121\n" +
-	"\toverrides\x18\x02 \x03(\v2\x13.waft.v1.FilterSpecR\toverrides\x12*\n" +
+	"\toverrides\x18\x02 \x03(\v2\x13.waft.v1.FilterSpecR\toverrides\x126\n" +
+	"\tresources\x18\x03 \x03(\v2\x18.waft.v1.ReleaseResourceR\tresources\x12G\n" +
+	"\x12resource_overrides\x18\x04 \x03(\v2\x18.waft.v1.ReleaseResourceR\x11resourceOverrides\x12 \n" +
+	"\vcollections\x18\x05 \x03(\tR\vcollections\x12*\n" +
 	"\adisable\x18( \x01(\v2\x10.waft.v1.DisableR\adisable\"N\n" +
 	"\aDisable\x12\x16\n" +
 	"\x06filter\x18\x01 \x01(\tR\x06filter\x12+\n" +
@@ -732,18 +1025,40 @@ const file_waft_v1_release_proto_rawDesc = "" +
 	"\bpriority\x18\x04 \x01(\x05H\x00R\bpriority\x88\x01\x01\x12=\n" +
 	"\x0efailure_policy\x18\x05 \x01(\x0e2\x16.waft.v1.FailurePolicyR\rfailurePolicy\x12.\n" +
 	"\x06config\x18\x06 \x01(\v2\x16.google.protobuf.ValueR\x06configB\v\n" +
-	"\t_priority\"\xb0\x01\n" +
+	"\t_priority\"q\n" +
+	"\x0fReleaseResource\x12\x1e\n" +
+	"\n" +
+	"collection\x18\x01 \x01(\tR\n" +
+	"collection\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12*\n" +
+	"\x04spec\x18\x03 \x01(\v2\x16.google.protobuf.ValueR\x04spec\"\xcd\x02\n" +
 	"\rReleaseStatus\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x129\n" +
 	"\n" +
 	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
 	"\n" +
 	"created_by\x18\x03 \x01(\tR\tcreatedBy\x121\n" +
-	"\amodules\x18\x04 \x03(\v2\x17.waft.v1.ResolvedModuleR\amodules\"l\n" +
+	"\amodules\x18\x04 \x03(\v2\x17.waft.v1.ResolvedModuleR\amodules\x127\n" +
+	"\tresources\x18\x05 \x03(\v2\x19.waft.v1.ResolvedResourceR\tresources\x122\n" +
+	"\bdeclared\x18\x06 \x03(\v2\x16.waft.v1.DeclaredListsR\bdeclared\x12.\n" +
+	"\x05taken\x18\a \x03(\v2\x18.waft.v1.TakenCollectionR\x05taken\"f\n" +
+	"\x10ResolvedResource\x12 \n" +
+	"\vdescriptors\x18\x01 \x01(\tR\vdescriptors\x12\x16\n" +
+	"\x06opaque\x18\x02 \x01(\bR\x06opaque\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"W\n" +
+	"\rDeclaredLists\x12\x1e\n" +
+	"\n" +
+	"collection\x18\x01 \x01(\tR\n" +
+	"collection\x12&\n" +
+	"\x05lists\x18\x02 \x03(\v2\x10.waft.v1.ListKeyR\x05lists\"?\n" +
+	"\x0fTakenCollection\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\x94\x01\n" +
 	"\x0eResolvedModule\x12\x16\n" +
 	"\x06filter\x18\x01 \x01(\tR\x06filter\x12*\n" +
 	"\x06module\x18\x02 \x01(\v2\x12.waft.v1.ModuleRefR\x06module\x12\x16\n" +
-	"\x06envoys\x18\x03 \x03(\tR\x06envoys\"Z\n" +
+	"\x06envoys\x18\x03 \x03(\tR\x06envoys\x12&\n" +
+	"\x05lists\x18\x04 \x03(\v2\x10.waft.v1.ListKeyR\x05lists\"Z\n" +
 	"\x14CreateReleaseRequest\x12*\n" +
 	"\arelease\x18\x01 \x01(\v2\x10.waft.v1.ReleaseR\arelease\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"%\n" +
@@ -775,51 +1090,64 @@ func file_waft_v1_release_proto_rawDescGZIP() []byte {
 	return file_waft_v1_release_proto_rawDescData
 }
 
-var file_waft_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_waft_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_waft_v1_release_proto_goTypes = []any{
 	(*Release)(nil),               // 0: waft.v1.Release
 	(*ReleaseMetadata)(nil),       // 1: waft.v1.ReleaseMetadata
 	(*ReleaseSpec)(nil),           // 2: waft.v1.ReleaseSpec
 	(*Disable)(nil),               // 3: waft.v1.Disable
 	(*FilterSpec)(nil),            // 4: waft.v1.FilterSpec
-	(*ReleaseStatus)(nil),         // 5: waft.v1.ReleaseStatus
-	(*ResolvedModule)(nil),        // 6: waft.v1.ResolvedModule
-	(*CreateReleaseRequest)(nil),  // 7: waft.v1.CreateReleaseRequest
-	(*GetReleaseRequest)(nil),     // 8: waft.v1.GetReleaseRequest
-	(*ListReleasesRequest)(nil),   // 9: waft.v1.ListReleasesRequest
-	(*ListReleasesResponse)(nil),  // 10: waft.v1.ListReleasesResponse
-	(Phase)(0),                    // 11: waft.v1.Phase
-	(FailurePolicy)(0),            // 12: waft.v1.FailurePolicy
-	(*structpb.Value)(nil),        // 13: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*ModuleRef)(nil),             // 15: waft.v1.ModuleRef
+	(*ReleaseResource)(nil),       // 5: waft.v1.ReleaseResource
+	(*ReleaseStatus)(nil),         // 6: waft.v1.ReleaseStatus
+	(*ResolvedResource)(nil),      // 7: waft.v1.ResolvedResource
+	(*DeclaredLists)(nil),         // 8: waft.v1.DeclaredLists
+	(*TakenCollection)(nil),       // 9: waft.v1.TakenCollection
+	(*ResolvedModule)(nil),        // 10: waft.v1.ResolvedModule
+	(*CreateReleaseRequest)(nil),  // 11: waft.v1.CreateReleaseRequest
+	(*GetReleaseRequest)(nil),     // 12: waft.v1.GetReleaseRequest
+	(*ListReleasesRequest)(nil),   // 13: waft.v1.ListReleasesRequest
+	(*ListReleasesResponse)(nil),  // 14: waft.v1.ListReleasesResponse
+	(Phase)(0),                    // 15: waft.v1.Phase
+	(FailurePolicy)(0),            // 16: waft.v1.FailurePolicy
+	(*structpb.Value)(nil),        // 17: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*ListKey)(nil),               // 19: waft.v1.ListKey
+	(*ModuleRef)(nil),             // 20: waft.v1.ModuleRef
 }
 var file_waft_v1_release_proto_depIdxs = []int32{
 	1,  // 0: waft.v1.Release.metadata:type_name -> waft.v1.ReleaseMetadata
 	2,  // 1: waft.v1.Release.spec:type_name -> waft.v1.ReleaseSpec
-	5,  // 2: waft.v1.Release.status:type_name -> waft.v1.ReleaseStatus
+	6,  // 2: waft.v1.Release.status:type_name -> waft.v1.ReleaseStatus
 	4,  // 3: waft.v1.ReleaseSpec.filters:type_name -> waft.v1.FilterSpec
 	4,  // 4: waft.v1.ReleaseSpec.overrides:type_name -> waft.v1.FilterSpec
-	3,  // 5: waft.v1.ReleaseSpec.disable:type_name -> waft.v1.Disable
-	11, // 6: waft.v1.FilterSpec.phase:type_name -> waft.v1.Phase
-	12, // 7: waft.v1.FilterSpec.failure_policy:type_name -> waft.v1.FailurePolicy
-	13, // 8: waft.v1.FilterSpec.config:type_name -> google.protobuf.Value
-	14, // 9: waft.v1.ReleaseStatus.created_at:type_name -> google.protobuf.Timestamp
-	6,  // 10: waft.v1.ReleaseStatus.modules:type_name -> waft.v1.ResolvedModule
-	15, // 11: waft.v1.ResolvedModule.module:type_name -> waft.v1.ModuleRef
-	0,  // 12: waft.v1.CreateReleaseRequest.release:type_name -> waft.v1.Release
-	0,  // 13: waft.v1.ListReleasesResponse.releases:type_name -> waft.v1.Release
-	7,  // 14: waft.v1.ReleaseService.CreateRelease:input_type -> waft.v1.CreateReleaseRequest
-	8,  // 15: waft.v1.ReleaseService.GetRelease:input_type -> waft.v1.GetReleaseRequest
-	9,  // 16: waft.v1.ReleaseService.ListReleases:input_type -> waft.v1.ListReleasesRequest
-	0,  // 17: waft.v1.ReleaseService.CreateRelease:output_type -> waft.v1.Release
-	0,  // 18: waft.v1.ReleaseService.GetRelease:output_type -> waft.v1.Release
-	10, // 19: waft.v1.ReleaseService.ListReleases:output_type -> waft.v1.ListReleasesResponse
-	17, // [17:20] is the sub-list for method output_type
-	14, // [14:17] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	5,  // 5: waft.v1.ReleaseSpec.resources:type_name -> waft.v1.ReleaseResource
+	5,  // 6: waft.v1.ReleaseSpec.resource_overrides:type_name -> waft.v1.ReleaseResource
+	3,  // 7: waft.v1.ReleaseSpec.disable:type_name -> waft.v1.Disable
+	15, // 8: waft.v1.FilterSpec.phase:type_name -> waft.v1.Phase
+	16, // 9: waft.v1.FilterSpec.failure_policy:type_name -> waft.v1.FailurePolicy
+	17, // 10: waft.v1.FilterSpec.config:type_name -> google.protobuf.Value
+	17, // 11: waft.v1.ReleaseResource.spec:type_name -> google.protobuf.Value
+	18, // 12: waft.v1.ReleaseStatus.created_at:type_name -> google.protobuf.Timestamp
+	10, // 13: waft.v1.ReleaseStatus.modules:type_name -> waft.v1.ResolvedModule
+	7,  // 14: waft.v1.ReleaseStatus.resources:type_name -> waft.v1.ResolvedResource
+	8,  // 15: waft.v1.ReleaseStatus.declared:type_name -> waft.v1.DeclaredLists
+	9,  // 16: waft.v1.ReleaseStatus.taken:type_name -> waft.v1.TakenCollection
+	19, // 17: waft.v1.DeclaredLists.lists:type_name -> waft.v1.ListKey
+	20, // 18: waft.v1.ResolvedModule.module:type_name -> waft.v1.ModuleRef
+	19, // 19: waft.v1.ResolvedModule.lists:type_name -> waft.v1.ListKey
+	0,  // 20: waft.v1.CreateReleaseRequest.release:type_name -> waft.v1.Release
+	0,  // 21: waft.v1.ListReleasesResponse.releases:type_name -> waft.v1.Release
+	11, // 22: waft.v1.ReleaseService.CreateRelease:input_type -> waft.v1.CreateReleaseRequest
+	12, // 23: waft.v1.ReleaseService.GetRelease:input_type -> waft.v1.GetReleaseRequest
+	13, // 24: waft.v1.ReleaseService.ListReleases:input_type -> waft.v1.ListReleasesRequest
+	0,  // 25: waft.v1.ReleaseService.CreateRelease:output_type -> waft.v1.Release
+	0,  // 26: waft.v1.ReleaseService.GetRelease:output_type -> waft.v1.Release
+	14, // 27: waft.v1.ReleaseService.ListReleases:output_type -> waft.v1.ListReleasesResponse
+	25, // [25:28] is the sub-list for method output_type
+	22, // [22:25] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_release_proto_init() }
@@ -827,6 +1155,7 @@ func file_waft_v1_release_proto_init() {
 	if File_waft_v1_release_proto != nil {
 		return
 	}
+	file_waft_v1_resource_proto_init()
 	file_waft_v1_resources_proto_init()
 	file_waft_v1_release_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
@@ -835,7 +1164,7 @@ func file_waft_v1_release_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_release_proto_rawDesc), len(file_waft_v1_release_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

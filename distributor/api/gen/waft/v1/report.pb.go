@@ -298,7 +298,9 @@ type Hello struct {
 	// The highest generation of Chain the node has seen.
 	Generation int64 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
 	// It takes a Chain with a split. Without that no release is given to a part of the node's requests.
-	Splits        bool `protobuf:"varint,16,opt,name=splits,proto3" json:"splits,omitempty"`
+	Splits bool `protobuf:"varint,16,opt,name=splits,proto3" json:"splits,omitempty"`
+	// It keeps the resources of a Chain, and runs the chain only with all of them. Without that no release with resources is given to the node.
+	Resources     bool `protobuf:"varint,17,opt,name=resources,proto3" json:"resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +380,13 @@ func (x *Hello) GetGeneration() int64 {
 func (x *Hello) GetSplits() bool {
 	if x != nil {
 		return x.Splits
+	}
+	return false
+}
+
+func (x *Hello) GetResources() bool {
+	if x != nil {
+		return x.Resources
 	}
 	return false
 }
@@ -1006,7 +1015,7 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\x05retry\x18\x02 \x01(\x03R\x05retry\x12\x1e\n" +
 	"\n" +
 	"statistics\x18\x03 \x03(\tR\n" +
-	"statistics\"\xad\x02\n" +
+	"statistics\"\xcb\x02\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x122\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1a.waft.v1.Hello.LabelsEntryR\x06labels\x12#\n" +
@@ -1017,7 +1026,8 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x06 \x01(\x03R\n" +
 	"generation\x12\x16\n" +
-	"\x06splits\x18\x10 \x01(\bR\x06splits\x1a9\n" +
+	"\x06splits\x18\x10 \x01(\bR\x06splits\x12\x1c\n" +
+	"\tresources\x18\x11 \x01(\bR\tresources\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +

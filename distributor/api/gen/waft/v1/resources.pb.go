@@ -400,6 +400,68 @@ func (x *FilterVersion) GetVersion() string {
 	return ""
 }
 
+// ResourceVersion names one version of a resource in a collection that is not waft's own.
+type ResourceVersion struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Collection string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
+	Name       string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// metadata.version of the resource.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceVersion) Reset() {
+	*x = ResourceVersion{}
+	mi := &file_waft_v1_resources_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceVersion) ProtoMessage() {}
+
+func (x *ResourceVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_resources_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceVersion.ProtoReflect.Descriptor instead.
+func (*ResourceVersion) Descriptor() ([]byte, []int) {
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ResourceVersion) GetCollection() string {
+	if x != nil {
+		return x.Collection
+	}
+	return ""
+}
+
+func (x *ResourceVersion) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourceVersion) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 // ReleaseRef names a release that a chain was rendered from.
 type ReleaseRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -412,7 +474,7 @@ type ReleaseRef struct {
 
 func (x *ReleaseRef) Reset() {
 	*x = ReleaseRef{}
-	mi := &file_waft_v1_resources_proto_msgTypes[3]
+	mi := &file_waft_v1_resources_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +486,7 @@ func (x *ReleaseRef) String() string {
 func (*ReleaseRef) ProtoMessage() {}
 
 func (x *ReleaseRef) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_resources_proto_msgTypes[3]
+	mi := &file_waft_v1_resources_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +499,7 @@ func (x *ReleaseRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRef.ProtoReflect.Descriptor instead.
 func (*ReleaseRef) Descriptor() ([]byte, []int) {
-	return file_waft_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ReleaseRef) GetLayer() string {
@@ -465,6 +527,8 @@ type Chain struct {
 	Releases []*ReleaseRef    `protobuf:"bytes,3,rep,name=releases,proto3" json:"releases,omitempty"`
 	// Rises with each assignment of a chain to this node: a lower one than the last seen is out of order and is ignored.
 	Generation int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The resources of all other collections that belong to it. A sink that can keep resources waits for them as for the filters, so that it sees a release whole or not at all.
+	Resources []*ResourceVersion `protobuf:"bytes,15,rep,name=resources,proto3" json:"resources,omitempty"`
 	// Absent for a chain that every request takes. A sink that does not know of it runs the chain above for every request.
 	Split         *ChainSplit `protobuf:"bytes,14,opt,name=split,proto3" json:"split,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -473,7 +537,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_waft_v1_resources_proto_msgTypes[4]
+	mi := &file_waft_v1_resources_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +549,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_resources_proto_msgTypes[4]
+	mi := &file_waft_v1_resources_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +562,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_waft_v1_resources_proto_rawDescGZIP(), []int{4}
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Chain) GetHash() string {
@@ -529,6 +593,13 @@ func (x *Chain) GetGeneration() int64 {
 	return 0
 }
 
+func (x *Chain) GetResources() []*ResourceVersion {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
 func (x *Chain) GetSplit() *ChainSplit {
 	if x != nil {
 		return x.Split
@@ -554,7 +625,7 @@ type ChainSplit struct {
 
 func (x *ChainSplit) Reset() {
 	*x = ChainSplit{}
-	mi := &file_waft_v1_resources_proto_msgTypes[5]
+	mi := &file_waft_v1_resources_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +637,7 @@ func (x *ChainSplit) String() string {
 func (*ChainSplit) ProtoMessage() {}
 
 func (x *ChainSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_resources_proto_msgTypes[5]
+	mi := &file_waft_v1_resources_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +650,7 @@ func (x *ChainSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChainSplit.ProtoReflect.Descriptor instead.
 func (*ChainSplit) Descriptor() ([]byte, []int) {
-	return file_waft_v1_resources_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ChainSplit) GetHash() string {
@@ -630,7 +701,7 @@ type SplitFilter struct {
 
 func (x *SplitFilter) Reset() {
 	*x = SplitFilter{}
-	mi := &file_waft_v1_resources_proto_msgTypes[6]
+	mi := &file_waft_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +713,7 @@ func (x *SplitFilter) String() string {
 func (*SplitFilter) ProtoMessage() {}
 
 func (x *SplitFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_resources_proto_msgTypes[6]
+	mi := &file_waft_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +726,7 @@ func (x *SplitFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SplitFilter.ProtoReflect.Descriptor instead.
 func (*SplitFilter) Descriptor() ([]byte, []int) {
-	return file_waft_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SplitFilter) GetName() string {
@@ -692,7 +763,7 @@ type Cohort struct {
 
 func (x *Cohort) Reset() {
 	*x = Cohort{}
-	mi := &file_waft_v1_resources_proto_msgTypes[7]
+	mi := &file_waft_v1_resources_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +775,7 @@ func (x *Cohort) String() string {
 func (*Cohort) ProtoMessage() {}
 
 func (x *Cohort) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_resources_proto_msgTypes[7]
+	mi := &file_waft_v1_resources_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +788,7 @@ func (x *Cohort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cohort.ProtoReflect.Descriptor instead.
 func (*Cohort) Descriptor() ([]byte, []int) {
-	return file_waft_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Cohort) GetHeader() *CohortHeader {
@@ -745,7 +816,7 @@ type CohortHeader struct {
 
 func (x *CohortHeader) Reset() {
 	*x = CohortHeader{}
-	mi := &file_waft_v1_resources_proto_msgTypes[8]
+	mi := &file_waft_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +828,7 @@ func (x *CohortHeader) String() string {
 func (*CohortHeader) ProtoMessage() {}
 
 func (x *CohortHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_resources_proto_msgTypes[8]
+	mi := &file_waft_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +841,7 @@ func (x *CohortHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CohortHeader.ProtoReflect.Descriptor instead.
 func (*CohortHeader) Descriptor() ([]byte, []int) {
-	return file_waft_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CohortHeader) GetName() string {
@@ -797,7 +868,7 @@ type Prefetch struct {
 
 func (x *Prefetch) Reset() {
 	*x = Prefetch{}
-	mi := &file_waft_v1_resources_proto_msgTypes[9]
+	mi := &file_waft_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -809,7 +880,7 @@ func (x *Prefetch) String() string {
 func (*Prefetch) ProtoMessage() {}
 
 func (x *Prefetch) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_resources_proto_msgTypes[9]
+	mi := &file_waft_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -822,7 +893,7 @@ func (x *Prefetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prefetch.ProtoReflect.Descriptor instead.
 func (*Prefetch) Descriptor() ([]byte, []int) {
-	return file_waft_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Prefetch) GetModule() *ModuleRef {
@@ -851,18 +922,25 @@ const file_waft_v1_resources_proto_rawDesc = "" +
 	"\x0efailure_policy\x18\x06 \x01(\x0e2\x16.waft.v1.FailurePolicyR\rfailurePolicy\"=\n" +
 	"\rFilterVersion\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"<\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"_\n" +
+	"\x0fResourceVersion\x12\x1e\n" +
+	"\n" +
+	"collection\x18\x01 \x01(\tR\n" +
+	"collection\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"<\n" +
 	"\n" +
 	"ReleaseRef\x12\x14\n" +
 	"\x05layer\x18\x01 \x01(\tR\x05layer\x12\x18\n" +
-	"\arelease\x18\x02 \x01(\tR\arelease\"\xc9\x01\n" +
+	"\arelease\x18\x02 \x01(\tR\arelease\"\x81\x02\n" +
 	"\x05Chain\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x120\n" +
 	"\afilters\x18\x02 \x03(\v2\x16.waft.v1.FilterVersionR\afilters\x12/\n" +
 	"\breleases\x18\x03 \x03(\v2\x13.waft.v1.ReleaseRefR\breleases\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x04 \x01(\x03R\n" +
-	"generation\x12)\n" +
+	"generation\x126\n" +
+	"\tresources\x18\x0f \x03(\v2\x18.waft.v1.ResourceVersionR\tresources\x12)\n" +
 	"\x05split\x18\x0e \x01(\v2\x13.waft.v1.ChainSplitR\x05split\"\xc5\x01\n" +
 	"\n" +
 	"ChainSplit\x12\x12\n" +
@@ -912,40 +990,42 @@ func file_waft_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_waft_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_waft_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_waft_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_waft_v1_resources_proto_goTypes = []any{
-	(Phase)(0),            // 0: waft.v1.Phase
-	(FailurePolicy)(0),    // 1: waft.v1.FailurePolicy
-	(SplitSide)(0),        // 2: waft.v1.SplitSide
-	(*ModuleRef)(nil),     // 3: waft.v1.ModuleRef
-	(*Filter)(nil),        // 4: waft.v1.Filter
-	(*FilterVersion)(nil), // 5: waft.v1.FilterVersion
-	(*ReleaseRef)(nil),    // 6: waft.v1.ReleaseRef
-	(*Chain)(nil),         // 7: waft.v1.Chain
-	(*ChainSplit)(nil),    // 8: waft.v1.ChainSplit
-	(*SplitFilter)(nil),   // 9: waft.v1.SplitFilter
-	(*Cohort)(nil),        // 10: waft.v1.Cohort
-	(*CohortHeader)(nil),  // 11: waft.v1.CohortHeader
-	(*Prefetch)(nil),      // 12: waft.v1.Prefetch
+	(Phase)(0),              // 0: waft.v1.Phase
+	(FailurePolicy)(0),      // 1: waft.v1.FailurePolicy
+	(SplitSide)(0),          // 2: waft.v1.SplitSide
+	(*ModuleRef)(nil),       // 3: waft.v1.ModuleRef
+	(*Filter)(nil),          // 4: waft.v1.Filter
+	(*FilterVersion)(nil),   // 5: waft.v1.FilterVersion
+	(*ResourceVersion)(nil), // 6: waft.v1.ResourceVersion
+	(*ReleaseRef)(nil),      // 7: waft.v1.ReleaseRef
+	(*Chain)(nil),           // 8: waft.v1.Chain
+	(*ChainSplit)(nil),      // 9: waft.v1.ChainSplit
+	(*SplitFilter)(nil),     // 10: waft.v1.SplitFilter
+	(*Cohort)(nil),          // 11: waft.v1.Cohort
+	(*CohortHeader)(nil),    // 12: waft.v1.CohortHeader
+	(*Prefetch)(nil),        // 13: waft.v1.Prefetch
 }
 var file_waft_v1_resources_proto_depIdxs = []int32{
 	3,  // 0: waft.v1.Filter.module:type_name -> waft.v1.ModuleRef
 	0,  // 1: waft.v1.Filter.phase:type_name -> waft.v1.Phase
 	1,  // 2: waft.v1.Filter.failure_policy:type_name -> waft.v1.FailurePolicy
 	5,  // 3: waft.v1.Chain.filters:type_name -> waft.v1.FilterVersion
-	6,  // 4: waft.v1.Chain.releases:type_name -> waft.v1.ReleaseRef
-	8,  // 5: waft.v1.Chain.split:type_name -> waft.v1.ChainSplit
-	9,  // 6: waft.v1.ChainSplit.filters:type_name -> waft.v1.SplitFilter
-	6,  // 7: waft.v1.ChainSplit.release:type_name -> waft.v1.ReleaseRef
-	10, // 8: waft.v1.ChainSplit.cohort:type_name -> waft.v1.Cohort
-	2,  // 9: waft.v1.SplitFilter.side:type_name -> waft.v1.SplitSide
-	11, // 10: waft.v1.Cohort.header:type_name -> waft.v1.CohortHeader
-	3,  // 11: waft.v1.Prefetch.module:type_name -> waft.v1.ModuleRef
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	7,  // 4: waft.v1.Chain.releases:type_name -> waft.v1.ReleaseRef
+	6,  // 5: waft.v1.Chain.resources:type_name -> waft.v1.ResourceVersion
+	9,  // 6: waft.v1.Chain.split:type_name -> waft.v1.ChainSplit
+	10, // 7: waft.v1.ChainSplit.filters:type_name -> waft.v1.SplitFilter
+	7,  // 8: waft.v1.ChainSplit.release:type_name -> waft.v1.ReleaseRef
+	11, // 9: waft.v1.ChainSplit.cohort:type_name -> waft.v1.Cohort
+	2,  // 10: waft.v1.SplitFilter.side:type_name -> waft.v1.SplitSide
+	12, // 11: waft.v1.Cohort.header:type_name -> waft.v1.CohortHeader
+	3,  // 12: waft.v1.Prefetch.module:type_name -> waft.v1.ModuleRef
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_resources_proto_init() }
@@ -959,7 +1039,7 @@ func file_waft_v1_resources_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_resources_proto_rawDesc), len(file_waft_v1_resources_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,148 @@
+package distributor_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/waft-project/waft/distributor"
+	"github.com/waft-project/waft/distributor/api"
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// resourceFile has a cluster of Envoy's, a message of protobuf's own, one that nobody knows, and a declaration.
+const resourceFile = `
+apiVersion: waft.dev/v1
+kind: Collection
+metadata: {name: envoy/endpoints}
+spec: {lists: [{path: endpoints, key: priority}]}
+---
+apiVersion: waft.dev/v1
+kind: Resource
+metadata: {collection: envoy/clusters, name: backend}
+spec: {"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, connect_timeout: 5s, type: STATIC}
+---
+---
+apiVersion: waft.dev/v1
+kind: Resource
+metadata: {collection: settings, name: site, layer: team/pay}
+spec: {"@type": type.googleapis.com/google.protobuf.Struct, value: {title: "é", sizes: [1, 2.5]}}
+---
+apiVersion: waft.dev/v1
+kind: Resource
+metadata: {collection: things, name: "a/b|c"}
+spec: {"@type": type.googleapis.com/acme.Thing, value: AAEC}
+`
+
+// applied decodes a file and applies it.
+func applied(t *testing.T, c *api.Client, file string) (*waftv1.ApplyResourcesResponse, error) {
+	t.Helper()
+	documents, err := api.DecodeDocuments([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &waftv1.ApplyResourcesRequest{Reason: "a test"}
+	for _, d := range documents {
+		switch d := d.(type) {
+		case *waftv1.Resource:
+			req.Resources = append(req.Resources, d)
+		case *waftv1.Collection:
+			req.Collections = append(req.Collections, d)
+		}
+	}
+	return c.Resources.ApplyResources(t.Context(), req)
+}
+
+func TestResourcesOverTheAPI(t *testing.T) {
+	s := start(t, distributor.Config{Data: t.TempDir(), Insecure: true})
+	c := s.client(t)
+	done, err := applied(t, c, resourceFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(done.GetResources()) != 3 || len(done.GetCollections()) != 1 || done.GetCollections()[0].GetNow().GetSpec().GetType() != "envoy.config.endpoint.v3.ClusterLoadAssignment" ||
+		!done.GetResources()[2].GetNow().GetStatus().GetOpaque() {
+		t.Errorf("got %v", done)
+	}
+	// What is shown can be given back, and is the same: by gRPC, and over REST with names that a path could not hold.
+	for _, r := range done.GetResources() {
+		m := r.GetNow().GetMetadata()
+		shown, err := c.Resources.GetResource(t.Context(), &waftv1.GetResourceRequest{Collection: m.GetCollection(), Name: m.GetName(), Layer: m.GetLayer()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := protojson.Marshal(shown)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := applied(t, c, string(raw))
+		if err != nil || again.GetResources()[0].GetChange() != "unchanged" {
+			t.Errorf("%s given back: %v, %v", raw, again, err)
+		}
+	}
+	status, body, _ := get(t, "http://"+s.HTTP+"/v1/resources:get?collection=things&name=a%2Fb%7Cc")
+	var shown struct {
+		Spec map[string]any `json:"spec"`
+	}
+	if err := json.Unmarshal([]byte(body), &shown); status != http.StatusOK || err != nil || shown.Spec["value"] != "AAEC" {
+		t.Errorf("REST: %d %s", status, body)
+	}
+	if status, body, _ := get(t, "http://"+s.HTTP+"/v1/resources?layer=team/pay"); status != http.StatusOK || !strings.Contains(string(body), `"settings"`) || strings.Contains(string(body), "things") {
+		t.Errorf("REST: %d %s", status, body)
+	}
+	if status, body := post(t, "http://"+s.HTTP+"/v1/resources:delete", "ann", `{"resources":[{"metadata":{"collection":"things","name":"gone"}}]}`); status != http.StatusNotFound {
+		t.Errorf("REST: %d %s", status, body)
+	}
+	_, err = applied(t, c, strings.Replace(resourceFile, "connect_timeout", "conect_timeout", 1))
+	if !errors.Is(err, model.ErrInvalid) || !strings.Contains(err.Error(), "resource/envoy/clusters:backend: spec.conect_timeout") || !strings.Contains(err.Error(), "connectTimeout") {
+		t.Errorf("a field that is not there: %v", err)
+	}
+}
+
+// What the API shows of a release with resources is what its hash is of, in every part that says how they are read.
+func TestReleaseOfResources(t *testing.T) {
+	s := start(t, distributor.Config{Data: t.TempDir(), Insecure: true})
+	c := s.client(t)
+	if _, err := applied(t, c, resourceFile); err != nil {
+		t.Fatal(err)
+	}
+	create := func() *waftv1.Release {
+		created, err := c.Releases.CreateRelease(t.Context(), &waftv1.CreateReleaseRequest{Release: release(t, `
+apiVersion: waft.dev/v1
+kind: Release
+metadata: {name: edge}
+spec:
+  collections: [envoy/clusters, things]
+  resources:
+  - {collection: envoy/endpoints, name: backend, spec: {"@type": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment, endpoints: [{priority: 1}]}}
+  resourceOverrides:
+  - {collection: envoy/clusters, name: backend, spec: {"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, connectTimeout: 1s}}
+`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return created
+	}
+	read, err := api.ReleaseOf(create())
+	if err != nil || len(read.Resources) != 3 || len(read.ResourceOverrides) != 1 || len(read.Declared) != 1 || len(read.Taken) != 2 || !read.Resources[2].IsOpaque() {
+		t.Fatalf("%+v, %v", read, err)
+	}
+	for name, change := range map[string]func(*waftv1.Release){
+		"opaque":      func(r *waftv1.Release) { r.GetStatus().GetResources()[2].Opaque = false },
+		"descriptors": func(r *waftv1.Release) { r.GetStatus().GetResources()[0].Descriptors = model.Digest(nil) },
+		"lists":       func(r *waftv1.Release) { r.GetStatus().GetDeclared()[0].GetLists()[0].Key = "x" },
+		"a resource":  func(r *waftv1.Release) { r.GetSpec().GetResources()[0].Name = "x" },
+		"no status":   func(r *waftv1.Release) { r.GetStatus().Resources = nil },
+	} {
+		shown := create()
+		change(shown)
+		if _, err := api.ReleaseOf(shown); !errors.Is(err, model.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
