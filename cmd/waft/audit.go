@@ -131,7 +131,7 @@ can write to the store can write all hashes anew: keep the head that is printed 
 
 // readAudit gives the entries of a file that waft audit -o json has written.
 func readAudit(cmd *cobra.Command, file string, take func([]*waftv1.AuditEntry) error) error {
-	data, err := readInput(cmd, file, math.MaxInt64) // a log grows for ever
+	data, err := readInput(cmd, file, math.MaxInt64-1) // a log grows for ever
 	if err != nil {
 		return err
 	}

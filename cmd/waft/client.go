@@ -131,12 +131,9 @@ func readDocument(cmd *cobra.Command, file string, into proto.Message) error {
 	if file == "" {
 		return usagef("%s: -f FILE is missing; see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
 	}
-	text, err := readInput(cmd, file, api.MaxDocumentBytes+1)
+	text, err := readInput(cmd, file, api.MaxDocumentBytes)
 	if err != nil {
 		return err
-	}
-	if len(text) > api.MaxDocumentBytes {
-		return fmt.Errorf("%s: larger than %d bytes, the most that a document may have; split it or take large values out of it", file, api.MaxDocumentBytes)
 	}
 	message, err := api.DecodeDocument(text)
 	if err != nil {
@@ -150,16 +147,16 @@ func readDocument(cmd *cobra.Command, file string, into proto.Message) error {
 	return nil
 }
 
-// readInput reads a file, or standard input, and at most so many bytes of it. It stops when the command is interrupted, although a read of a terminal or a
-// pipe does not: then the process ends, and the read with it.
-func readInput(cmd *cobra.Command, file string, most int64) ([]byte, error) {
+// readInput reads a file, or standard input, and refuses one of more bytes than limit. It stops when the command is
+// interrupted, although a read of a terminal or a pipe does not: then the process ends, and the read with it.
+func readInput(cmd *cobra.Command, file string, limit int64) ([]byte, error) {
 	type result struct {
 		text []byte
 		err  error
 	}
 	read := make(chan result, 1)
 	go func() {
-		text, err := readLimited(cmd, file, most)
+		text, err := readLimited(cmd, file, limit)
 		read <- result{text, err}
 	}()
 	select {
@@ -170,7 +167,7 @@ func readInput(cmd *cobra.Command, file string, most int64) ([]byte, error) {
 	}
 }
 
-func readLimited(cmd *cobra.Command, file string, most int64) ([]byte, error) {
+func readLimited(cmd *cobra.Command, file string, limit int64) ([]byte, error) {
 	input := cmd.InOrStdin()
 	if file != "-" {
 		f, err := os.Open(file)
@@ -180,9 +177,12 @@ func readLimited(cmd *cobra.Command, file string, most int64) ([]byte, error) {
 		defer f.Close()
 		input = f
 	}
-	text, err := io.ReadAll(io.LimitReader(input, most))
+	text, err := io.ReadAll(io.LimitReader(input, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if int64(len(text)) > limit {
+		return nil, fmt.Errorf("%s: larger than %d bytes, the most that it may have; split it or take large values out of it", file, limit)
 	}
 	return text, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/waft-project/waft/distributor/api"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
 	"github.com/waft-project/waft/sdk/build"
@@ -19,19 +21,33 @@ func newDiff() *cobra.Command {
 	var reg registryFlags
 	var out output
 	var keySources []string
+	var server serverFlags
+	var file string
 	cmd := &cobra.Command{
-		Use:   "diff A B",
-		Short: "Show what changed between two versions of a filter, and what of it can break a configuration",
+		Use:   "diff A B | -f FILE",
+		Short: "Show what changed between two versions of a filter, and what of it can break a configuration; or what applying resources would change",
 		Long: `Diff compares two modules, each a reference or a .wasm file with what waft build wrote beside it: digests and size, imports and
 exports, the Envoy versions that can load them, the configuration's schema, the Go modules inside, layouts and signers. Each change of the
 schema is said to break configurations that exist, to be one that may, to change what they mean, or to allow more. What two versions do
-with requests, it does not tell.`,
+with requests, it does not tell.
+
+With -f, diff compares the resources of a file with those that are stored: what waft apply would change, by field, with - before what is there and + before
+what would be. It exits with 1 where there is a difference, and with 0 where there is none, as kubectl diff does; an error exits with 1 too, and says so.`,
 		Example: `  waft diff registry.example/filters/authz:1.2.0 registry.example/filters/authz:1.3.0
-  waft diff registry.example/filters/authz:1.2.0 dist/authz.wasm -o json`,
-		Args: exactArgs("A", "B"),
+  waft diff registry.example/filters/authz:1.2.0 dist/authz.wasm -o json
+  waft diff -f flags.yaml`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if file == "" {
+				return exactArgs("A", "B")(cmd, args)
+			}
+			return exactArgs()(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
 				return err
+			}
+			if file != "" {
+				return diffFile(cmd, &server, file)
 			}
 			keys, err := loadPublicKeys(keySources)
 			if err != nil {
@@ -48,9 +64,26 @@ with requests, it does not tell.`,
 		},
 	}
 	reg.flags(cmd)
+	server.flagsBesideKey(cmd)
 	out.flag(cmd)
+	cmd.Flags().StringVarP(&file, "file", "f", "", "resources to compare with those that are stored, YAML or JSON; - for standard input")
 	cmd.Flags().StringSliceVar(&keySources, "key", nil, "count only signatures that this public key verifies, a PEM file or env://NAME (may repeat; default: what signatures say of themselves)")
 	return cmd
+}
+
+// diffFile is diff -f.
+func diffFile(cmd *cobra.Command, server *serverFlags, file string) error {
+	resources, collections, err := readResources(cmd, file)
+	if err != nil {
+		return err
+	}
+	return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+		differs, err := diffResources(ctx, c, cmd.OutOrStdout(), resources, collections)
+		if err == nil && differs {
+			return errSaid
+		}
+		return err
+	})
 }
 
 // compared is what diff prints.

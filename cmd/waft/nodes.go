@@ -154,6 +154,9 @@ func drawNode(t *table, n *waftv1.Node) {
 	for _, d := range n.GetDisabled() {
 		t.row("disabled", disabledRow(d))
 	}
+	for _, r := range n.GetRendered() {
+		drawRendered(t, r)
+	}
 	t.row("chain", dash(n.GetChain()))
 	t.row("serving", dash(n.GetServing()))
 	t.row("before", dash(n.GetPrevious()))
@@ -174,6 +177,20 @@ func drawNode(t *table, n *waftv1.Node) {
 	} {
 		if step.at != nil {
 			t.row("  "+step.name, step.at.AsTime().Local().Format(time.DateTime))
+		}
+	}
+}
+
+// drawRendered is a filter or a resource with the layer of each field; name, which says who gave it first, comes with it.
+func drawRendered(t *table, r *waftv1.Rendered) {
+	what, name := "filter", r.GetName()
+	if r.GetCollection() != "" {
+		what, name = "resource", r.GetCollection()+":"+r.GetName()
+	}
+	t.row(what, name)
+	for _, f := range r.GetFields() {
+		if f.GetPath() != "name" {
+			t.row("  "+f.GetPath(), f.GetLayer())
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/waft-project/waft/distributor/api"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
@@ -94,10 +97,10 @@ func newReleaseList() *cobra.Command {
 				}
 				return out.print(cmd.OutOrStdout(), map[string]any{"releases": list}, func(t *table) {
 					now := time.Now()
-					t.row("NAME", "HASH", "LAYER", "FILTERS", "AGE", "BY")
+					t.row("NAME", "HASH", "LAYER", "FILTERS", "RESOURCES", "AGE", "BY")
 					for _, r := range all {
 						t.row(r.GetMetadata().GetName(), short(r.GetStatus().GetHash()), r.GetMetadata().GetLayer(),
-							strings.Join(filterNames(r), ","), age(r.GetStatus().GetCreatedAt(), now), dash(r.GetStatus().GetCreatedBy()))
+							dash(strings.Join(filterNames(r), ",")), len(r.GetSpec().GetResources())+len(r.GetSpec().GetResourceOverrides()), age(r.GetStatus().GetCreatedAt(), now), dash(r.GetStatus().GetCreatedBy()))
 					}
 				})
 			})
@@ -150,7 +153,7 @@ func drawRelease(t *table, r *waftv1.Release) {
 		for _, f := range filters {
 			t.row()
 			t.row(kind, f.GetName())
-			for path, value := range flatten("", mustJSON(f)) {
+			for path, value := range sortedFields(flatten("", mustJSON(f))) {
 				if path != "name" {
 					t.row("  "+path, value)
 				}
@@ -159,6 +162,26 @@ func drawRelease(t *table, r *waftv1.Release) {
 	}
 	draw("filter", r.GetSpec().GetFilters())
 	draw("override", r.GetSpec().GetOverrides())
+	resolved := r.GetStatus().GetResources()
+	drawAll := func(kind string, resources []*waftv1.ReleaseResource) {
+		for _, one := range resources {
+			t.row()
+			t.row(kind, one.GetCollection()+":"+one.GetName())
+			if len(resolved) > 0 {
+				t.row("  version", resolved[0].GetVersion())
+				resolved = resolved[1:]
+			}
+			for path, value := range sortedFields(flatten("spec", mustJSON(one.GetSpec()))) {
+				t.row("  "+path, value)
+			}
+		}
+	}
+	drawAll("resource", r.GetSpec().GetResources())
+	drawAll("resource override", r.GetSpec().GetResourceOverrides())
+	for _, c := range r.GetStatus().GetTaken() {
+		t.row()
+		t.row("taken", c.GetName()+" at "+c.GetVersion())
+	}
 	for _, m := range r.GetStatus().GetModules() {
 		t.row()
 		t.row("module", m.GetFilter())
@@ -209,6 +232,15 @@ func comparable(r *waftv1.Release) map[string]string {
 	}
 	add("filters", r.GetSpec().GetFilters())
 	add("overrides", r.GetSpec().GetOverrides())
+	addAll := func(kind string, resources []*waftv1.ReleaseResource) {
+		for _, one := range resources {
+			for path, value := range flatten(kind+"."+one.GetCollection()+":"+one.GetName(), mustJSON(one.GetSpec())) {
+				out[path] = value
+			}
+		}
+	}
+	addAll("resources", r.GetSpec().GetResources())
+	addAll("resourceOverrides", r.GetSpec().GetResourceOverrides())
 	for _, m := range r.GetStatus().GetModules() {
 		out["modules."+m.GetFilter()+".sha256"] = m.GetModule().GetDigest()
 	}
@@ -267,8 +299,19 @@ func flatten(prefix string, value any) map[string]string {
 	return out
 }
 
+// sortedFields goes through what flatten gives in the order of the paths.
+func sortedFields(fields map[string]string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, path := range slices.Sorted(maps.Keys(fields)) {
+			if !yield(path, fields[path]) {
+				return
+			}
+		}
+	}
+}
+
 // mustJSON is a message as generic JSON. A message of ours always marshals.
-func mustJSON(f *waftv1.FilterSpec) any {
+func mustJSON(f proto.Message) any {
 	raw, err := protojson.Marshal(f)
 	if err != nil {
 		panic(err)
