@@ -62,7 +62,7 @@ func chainResources(node model.Node, chain model.Chain) []model.Resource {
 	}
 	resources := make([]model.RenderedResource, 0, len(chain.Resources))
 	for _, r := range chain.Resources {
-		named := model.ResourceSpec{Collection: r.Collection, Name: r.Name, ResourceBody: model.ResourceBody{Type: r.Type}}
+		named := model.ResourceSpec{Collection: r.Collection, Name: r.Name, ResourceBody: model.ResourceBody{Type: r.Type, Descriptors: r.Descriptors}}
 		resources = append(resources, model.RenderedResource{ResourceSpec: named, Version: r.Version})
 	}
 	chain.Resources = nil // their bodies are large, and not part of the message

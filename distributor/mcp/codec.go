@@ -40,6 +40,11 @@ func encode(collection string, r model.Resource) (*mcpv1.Resource, error) {
 		body = encodeChain(r.Chain)
 	case r.Prefetch != nil:
 		body = &waftv1.Prefetch{Module: encodeModule(r.Prefetch)}
+	case r.Any != nil:
+		return &mcpv1.Resource{
+			Metadata: &mcpv1.Metadata{Name: r.Name, Version: r.Version, Labels: r.Labels},
+			Body:     &anypb.Any{TypeUrl: r.Any.Type, Value: r.Any.Bytes},
+		}, nil
 	default:
 		return nil, fmt.Errorf("resource %q of %s has no body", r.Name, collection)
 	}
@@ -78,6 +83,9 @@ func encodeChain(c *model.NodeChain) *waftv1.Chain {
 	}
 	for _, layer := range slices.Sorted(maps.Keys(c.Releases)) {
 		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: c.Releases[layer].String()})
+	}
+	for _, r := range c.Resources {
+		out.Resources = append(out.Resources, &waftv1.ResourceVersion{Collection: r.Collection, Name: r.Name, Version: r.Version, Descriptors: r.Descriptors})
 	}
 	if c.Split != nil {
 		encodeSplit(out, c)
@@ -123,7 +131,7 @@ type encoder struct {
 }
 
 // shared names what a resource says when nodes can share it, or is empty. Version covers all that is in a filter or a
-// module but the reference, which is for people; a chain belongs to one node.
+// module but the reference, which is for people, and all of a resource that is a user's own; a chain belongs to one node.
 func shared(collection string, r model.Resource) string {
 	var m *model.Module
 	switch {
@@ -133,6 +141,8 @@ func shared(collection string, r model.Resource) string {
 		m = r.Filter.Module
 	case r.Prefetch != nil:
 		m = r.Prefetch
+	case r.Any != nil && r.Version != "":
+		return strings.Join([]string{collection, r.Name, r.Version}, "\x00")
 	}
 	if m == nil || r.Version == "" {
 		return ""

@@ -1,6 +1,10 @@
 package mcp
 
-import "time"
+import (
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
 
 const (
 	// MaxResourcesBytes bounds one message from a source to a sink; a sink refuses a larger one. A message carries
@@ -8,6 +12,8 @@ const (
 	MaxResourcesBytes = 16 << 20
 	// MaxRequestBytes bounds one message from a sink to a source.
 	MaxRequestBytes = 1 << 20
+	// MaxCollections bounds how many collections a sink may ask for on one stream: waft's own, and twice those that a chain may have.
+	MaxCollections = 3 + 2*model.MaxReleaseCollections
 	// MaxNodeIDBytes bounds the id of a node.
 	MaxNodeIDBytes = 253
 	// MaxLabels bounds how many annotations of a sink are taken as labels.

@@ -17,8 +17,8 @@ func NewSource(stop context.Context, s *service.Service, metrics *Metrics, log *
 type served struct{ *service.Service }
 
 func (b served) connect(ctx context.Context, id string, labels map[string]string) (session, error) {
-	// A sink says nothing of Envoy: where there is an agent, its report stream does.
-	return b.Connect(ctx, service.NodeHello{ID: id, Labels: labels})
+	// A sink says nothing of Envoy: where there is an agent, its report stream does. Any sink may ask for the collections of resources.
+	return b.Connect(ctx, service.NodeHello{ID: id, Labels: labels, Resources: true})
 }
 
 func (b served) collections(ctx context.Context, id string) ([]model.Collection, error) {

@@ -31,9 +31,12 @@ type SinkConfig struct {
 	Labels map[string]string
 	// Collections are asked for in this order. At least one.
 	Collections []string
+	// More, when set, names further collections, in any order: it is called when a stream opens, and after each update that Apply has taken. One that
+	// is new is asked for at once; one that is named no longer, when the next stream opens, is not. It is never called while Apply runs.
+	More func() []string
 	// FullState asks for whole collections instead of changes.
 	FullState bool
-	// Held is what the sink holds from an earlier life, by collection: it is offered to the source as
+	// Held is what the sink holds from an earlier life, by collection, of More's, too: it is offered to the source as
 	// initial_resource_versions, so that only changes are sent, and it is part of Update.Resources. May be nil.
 	Held map[string][]*mcpv1.Resource
 	// Apply takes an update: decode, verify, store. When it returns nil the update is accepted (ACK); an error refuses
@@ -118,11 +121,31 @@ func newSink(cfg SinkConfig) (*Sink, error) {
 			return nil, fmt.Errorf("mcp sink: collection %s is named twice", name)
 		}
 		s.held[name] = map[string]*mcpv1.Resource{}
-		for _, r := range cfg.Held[name] {
+	}
+	for name, resources := range cfg.Held {
+		if s.held[name] == nil && cfg.More == nil {
+			continue // not asked for
+		}
+		s.held[name] = make(map[string]*mcpv1.Resource, len(resources))
+		for _, r := range resources {
 			s.held[name][r.GetMetadata().GetName()] = r
 		}
 	}
 	return s, nil
+}
+
+// names are the collections to ask for now.
+func (s *Sink) names() []string {
+	names := slices.Clone(s.cfg.Collections)
+	if s.cfg.More == nil {
+		return names
+	}
+	for _, name := range s.cfg.More() {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Run keeps a stream to the source open until ctx ends, and returns ctx's error. A stream that is lost is opened again
@@ -178,17 +201,9 @@ func (s *Sink) exchange(ctx context.Context, stream sinkExchange) (answered bool
 	s.metrics.clients.WithLabelValues(string(componentSink)).Inc()
 	defer s.metrics.clients.WithLabelValues(string(componentSink)).Dec()
 
-	for _, name := range s.cfg.Collections {
-		req := s.request(name)
-		if !s.cfg.FullState {
-			req.InitialResourceVersions = map[string]string{}
-			for n, r := range s.held[name] {
-				req.InitialResourceVersions[n] = r.GetMetadata().GetVersion()
-			}
-		}
-		if err := s.send(stream, req); err != nil {
-			return false, err
-		}
+	asked := map[string]bool{}
+	if err := s.ask(stream, asked); err != nil {
+		return false, err
 	}
 	for {
 		msg, err := stream.Recv()
@@ -223,7 +238,40 @@ func (s *Sink) exchange(ctx context.Context, stream sinkExchange) (answered bool
 		if err := s.send(stream, req); err != nil {
 			return answered, err
 		}
+		if refusal == nil {
+			if err := s.ask(stream, asked); err != nil {
+				return answered, err
+			}
+		}
 	}
+}
+
+// ask asks for those of the collections that have not been asked for on a stream.
+func (s *Sink) ask(stream sinkExchange, asked map[string]bool) error {
+	for _, name := range s.names() {
+		if asked[name] {
+			continue
+		}
+		asked[name] = true
+		if s.held[name] == nil {
+			s.held[name] = map[string]*mcpv1.Resource{}
+		}
+		req := s.request(name)
+		if !s.cfg.FullState {
+			req.InitialResourceVersions = map[string]string{}
+			for n, r := range s.held[name] {
+				req.InitialResourceVersions[n] = r.GetMetadata().GetVersion()
+			}
+			if proto.Size(req) > MaxRequestBytes {
+				// What cannot be said is taken anew.
+				s.held[name], req.InitialResourceVersions = map[string]*mcpv1.Resource{}, nil
+			}
+		}
+		if err := s.send(stream, req); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Sink) request(collection string) *mcpv1.RequestResources {

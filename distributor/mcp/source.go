@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +20,8 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// known are the collections of a source, in the order in which a sink does well to have them.
+// known are the collections that every source has, in the order in which a sink does well to have them. Those of a release's resources come before the
+// last, which names what belongs together.
 var known = [...]string{model.CollectionPrefetch, model.CollectionFilters, model.CollectionChains}
 
 // Source serves istio.mcp.v1alpha1.ResourceSource, and dials sinks that serve istio.mcp.v1alpha1.ResourceSink. It may be used
@@ -63,6 +65,8 @@ type streamOfNode struct {
 	node          string
 	subscriptions map[string]*subscription
 	nonces        uint64
+	// told is the version of the chain that the backend was last told of as accepted; see tell.
+	told string
 }
 
 // EstablishResourceStream serves one sink until it goes, does what no sink may do, or the source stops.
@@ -236,10 +240,15 @@ func (n *streamOfNode) request(ctx context.Context, req *mcpv1.RequestResources)
 		return status.Errorf(codes.InvalidArgument, "sink_node.id changed from %q to %.253q; a stream belongs to one node", n.node, id)
 	}
 	if !slices.Contains(known[:], name) {
-		return status.Errorf(codes.InvalidArgument, "unknown collection %.253q; there are %s", name, strings.Join(known[:], ", "))
+		if err := model.ValidateCollection("", "", name); err != nil {
+			return status.Errorf(codes.InvalidArgument, "unknown collection %.253q; there are %s, and those of releases' resources: %v", name, strings.Join(known[:], ", "), err)
+		}
 	}
 	sub := n.subscriptions[name]
 	if sub == nil {
+		if len(n.subscriptions) >= MaxCollections {
+			return status.Errorf(codes.ResourceExhausted, "node %s asks for more than %d collections on one stream", n.node, MaxCollections)
+		}
 		sub = &subscription{collection: name}
 	}
 	kind, offer := sub.take(req)
@@ -247,19 +256,27 @@ func (n *streamOfNode) request(ctx context.Context, req *mcpv1.RequestResources)
 	case answerFirst:
 		n.subscriptions[name] = sub // not before: an answer to nothing asks for nothing
 	case answerStale:
-		s.metrics.stale.WithLabelValues(string(componentSource), name).Inc()
+		s.metrics.stale.WithLabelValues(string(componentSource), collectionLabel(name)).Inc()
 		return nil
 	case answerACK:
-		s.metrics.acks.WithLabelValues(string(componentSource), name).Inc()
+		s.metrics.acks.WithLabelValues(string(componentSource), collectionLabel(name)).Inc()
 		if offer.chain != "" {
 			s.backend.accepted(n.node, offer.chain)
 		}
 	case answerNACK:
 		code := codeLabel(codes.Code(req.GetErrorDetail().GetCode()))
-		s.metrics.nacks.WithLabelValues(string(componentSource), name, code).Inc()
+		s.metrics.nacks.WithLabelValues(string(componentSource), collectionLabel(name), code).Inc()
 		s.backend.refused(n.node, name, clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes))
 	}
 	return n.push(ctx, name)
+}
+
+// collectionLabel keeps sinks from filling the metrics with names of their own: all collections of users are one.
+func collectionLabel(name string) string {
+	if slices.Contains(known[:], name) {
+		return name
+	}
+	return "resources"
 }
 
 // codeLabel keeps a sink from filling the metrics with codes of its own.
@@ -273,11 +290,7 @@ func codeLabel(c codes.Code) string {
 // push sends what is due of the collections named, or of all that the sink asked for.
 func (n *streamOfNode) push(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
-		for _, name := range known {
-			if n.subscriptions[name] != nil {
-				names = append(names, name)
-			}
-		}
+		names = n.asked()
 	}
 	all, err := n.source.backend.collections(ctx, n.node)
 	if err != nil {
@@ -292,7 +305,58 @@ func (n *streamOfNode) push(ctx context.Context, names ...string) error {
 			return err
 		}
 	}
+	n.tell(all)
 	return nil
+}
+
+// asked are the collections that the sink has asked for, in the order in which it is sent them.
+func (n *streamOfNode) asked() []string {
+	last := len(known) - 1
+	var names []string
+	add := func(of ...string) {
+		for _, name := range of {
+			if n.subscriptions[name] != nil {
+				names = append(names, name)
+			}
+		}
+	}
+	add(known[:last]...)
+	for _, name := range slices.Sorted(maps.Keys(n.subscriptions)) {
+		if !slices.Contains(known[:], name) {
+			names = append(names, name)
+		}
+	}
+	add(known[last])
+	return names
+}
+
+// tell tells the backend of a chain of which the sink has accepted all that it asks for, where it does not ask for chains, whose ACK would say so: an
+// application that takes a collection of users' resources only, and knows nothing of what runs it.
+func (n *streamOfNode) tell(all []model.Collection) {
+	if n.subscriptions[model.CollectionChains] != nil || !slices.ContainsFunc(n.asked(), func(name string) bool { return !slices.Contains(known[:], name) }) {
+		return
+	}
+	i := slices.IndexFunc(all, func(c model.Collection) bool { return c.Name == model.CollectionChains })
+	if i < 0 || len(all[i].Resources) == 0 || all[i].Resources[0].Chain == nil || all[i].Version == n.told {
+		return
+	}
+	for name, sub := range n.subscriptions {
+		if !sub.settled(versionIn(all, name)) {
+			return
+		}
+	}
+	n.told = all[i].Version
+	n.source.backend.accepted(n.node, all[i].Resources[0].Chain.Hash)
+}
+
+// versionIn is the version of a collection among those that a backend gave.
+func versionIn(all []model.Collection, name string) string {
+	for _, c := range all {
+		if c.Name == name {
+			return c.Version
+		}
+	}
+	return emptyVersion
 }
 
 // emptyVersion is the version of a collection that the backend does not mention.
@@ -326,7 +390,7 @@ func (n *streamOfNode) send(sub *subscription, c model.Collection) error {
 	if size > MaxResourcesBytes {
 		return status.Errorf(codes.ResourceExhausted, "collection %s has %d bytes for node %s; the limit is %d", c.Name, size, n.node, MaxResourcesBytes)
 	}
-	n.source.metrics.sizes.WithLabelValues(string(componentSource), c.Name).Observe(float64(size))
+	n.source.metrics.sizes.WithLabelValues(string(componentSource), collectionLabel(c.Name)).Observe(float64(size))
 	sub.sent(msg.Nonce, c)
 	if err := n.stream.Send(msg); err != nil {
 		n.source.metrics.sendFailures.WithLabelValues(string(componentSource), status.Code(err).String()).Inc()

@@ -439,8 +439,8 @@ func TestWhatEndsAStream(t *testing.T) {
 		says     string
 	}{
 		"an unknown collection": {
-			[]*mcpv1.RequestResources{{SinkNode: node, Collection: "istio/networking/v1alpha3/gateways"}},
-			codes.InvalidArgument, `unknown collection "istio/networking/v1alpha3/gateways"; there are waft/v1/prefetch, waft/v1/filters, waft/v1/chains`,
+			[]*mcpv1.RequestResources{{SinkNode: node, Collection: "waft/v1/gateways"}},
+			codes.InvalidArgument, `unknown collection "waft/v1/gateways"; there are waft/v1/prefetch, waft/v1/filters, waft/v1/chains, and those of releases' resources: collections below waft/ are waft's own; use another name`,
 		},
 		"no node":      {[]*mcpv1.RequestResources{{Collection: filtersName}}, codes.InvalidArgument, "sink_node.id is empty; the first request names the node"},
 		"another node": {[]*mcpv1.RequestResources{{SinkNode: node, Collection: chainsName, ResponseNonce: "x"}, {SinkNode: &mcpv1.SinkNode{Id: "node-2"}, Collection: filtersName}}, codes.InvalidArgument, `sink_node.id changed from "node-1" to "node-2"; a stream belongs to one node`},

@@ -103,6 +103,11 @@ func (s *subscription) next(c model.Collection) (change, bool) {
 	return ch, true
 }
 
+// settled says whether the sink has accepted that version of the collection, and it is the last that it was sent.
+func (s *subscription) settled(version string) bool {
+	return s.pending == nil && s.answered && s.refused == "" && s.accepted == version
+}
+
 // sent notes that the collection was sent under the nonce.
 func (s *subscription) sent(nonce string, c model.Collection) {
 	o := &offer{nonce: nonce, version: c.Version, versions: make(map[string]string, len(c.Resources))}

@@ -415,3 +415,29 @@ func TestResourcesGoToSinksThatKeepThem(t *testing.T) {
 		t.Errorf("its chain names %+v", chain.Resources)
 	}
 }
+
+// A sink that has no report stream says by its dialect whether it may ask for resources; an agent's own word counts more, whichever of its streams comes first.
+func TestSinksWithoutReportsAndResources(t *testing.T) {
+	_, svc := shelves(t)
+	if _, err := svc.CreateRelease(t.Context(), alice, service.ReleaseDraft{Name: "flags",
+		Resources: []service.ReleaseResourceDraft{{Collection: "flags", Name: "a", Body: flagDraft("a", ``).Body}}}); err != nil {
+		t.Fatal(err)
+	}
+	start := func(name, node string) error {
+		_, err := svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: name, Release: "flags", Selector: "node=" + node, IncludeUnreported: true, NoWait: true})
+		return err
+	}
+	hello := func(id string, reports, resources bool) {
+		connect(t, svc, service.NodeHello{ID: id, Labels: map[string]string{"node": id}, Reports: reports, EnvoyVersion: "1.40.0", Resources: resources})
+	}
+	hello("mcp", false, true)
+	if err := start("r1", "mcp"); err != nil {
+		t.Errorf("a plain sink: %v", err)
+	}
+	hello("istio", false, false)
+	wantError(t, "one that takes none", start("r2", "istio"), model.ErrInvalid, "node/istio", "does not say that it keeps any")
+	hello("old", false, true)
+	hello("old", true, false)
+	hello("old", false, true)
+	wantError(t, "an agent that keeps none", start("r3", "old"), model.ErrInvalid, "node/old", "does not say that it keeps any")
+}

@@ -43,7 +43,8 @@ type NodeHello struct {
 	Dialect string
 	// Splits: it can run two chains side by side. Read of report streams only.
 	Splits bool
-	// Resources is as in model.Node. Read of report streams only.
+	// Resources is as in model.Node. Of a stream of collections it is that the node may ask for them, and it counts while no report stream of the node
+	// has said anything.
 	Resources bool
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
 	// one, so that a store that was set back to a backup is not taken for old news.
@@ -202,7 +203,7 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 			s.renderAgain(n)
 		}
 	}
-	if hello.Reports && n.row.Resources != hello.Resources {
+	if (hello.Reports || !n.row.Reports) && n.row.Resources != hello.Resources {
 		n.row.Resources, changed = hello.Resources, true
 	}
 	if hello.Generation > n.row.Generation {

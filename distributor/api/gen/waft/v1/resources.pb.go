@@ -406,7 +406,10 @@ type ResourceVersion struct {
 	Collection string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
 	Name       string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// metadata.version of the resource.
-	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Digest of the descriptor set by which its fields were read; empty for a type that waft has in itself, and for a message that is opaque. A sink that
+	// verifies releases reads them by it, too.
+	Descriptors   string `protobuf:"bytes,4,opt,name=descriptors,proto3" json:"descriptors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -458,6 +461,13 @@ func (x *ResourceVersion) GetName() string {
 func (x *ResourceVersion) GetVersion() string {
 	if x != nil {
 		return x.Version
+	}
+	return ""
+}
+
+func (x *ResourceVersion) GetDescriptors() string {
+	if x != nil {
+		return x.Descriptors
 	}
 	return ""
 }
@@ -922,13 +932,14 @@ const file_waft_v1_resources_proto_rawDesc = "" +
 	"\x0efailure_policy\x18\x06 \x01(\x0e2\x16.waft.v1.FailurePolicyR\rfailurePolicy\"=\n" +
 	"\rFilterVersion\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"_\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\x81\x01\n" +
 	"\x0fResourceVersion\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tR\n" +
 	"collection\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\"<\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12 \n" +
+	"\vdescriptors\x18\x04 \x01(\tR\vdescriptors\"<\n" +
 	"\n" +
 	"ReleaseRef\x12\x14\n" +
 	"\x05layer\x18\x01 \x01(\tR\x05layer\x12\x18\n" +
