@@ -102,7 +102,7 @@ var rules = []rule{
 	},
 	{
 		why: "5: the agent talks to the distributor by its public protocols only", about: folder("distributor/agent"),
-		allowed: only(true, append(generated, "distributor/agent", "distributor/mcp$", "distributor/model", "registry", "envoy")...), direct: true,
+		allowed: only(true, append(generated, "distributor/agent", "distributor/mcp$", "distributor/model", "distributor/descriptors", "registry", "envoy")...), direct: true,
 	},
 	{
 		why: "5: descriptors imports model, and envoy for the messages that it links", about: folder("distributor/descriptors"),

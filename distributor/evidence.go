@@ -47,6 +47,8 @@ type evidence struct {
 	host string
 	// release finds a release by NAME@sha256:HEX.
 	release func(ctx context.Context, ref string) (model.Release, error)
+	// descriptors gives a descriptor set by its digest.
+	descriptors func(ctx context.Context, digest string) ([]byte, error)
 
 	gathering singleflight.Group
 	// keeping is held by who puts something beside what was kept before, so that nobody's is lost.
@@ -56,7 +58,7 @@ type evidence struct {
 	gathered map[string]time.Time
 }
 
-// openEvidence makes the folder. known and release are set before it is used.
+// openEvidence makes the folder. known, release and descriptors are set before it is used.
 func openEvidence(client *registry.Client, dir, host string, log *slog.Logger) (*evidence, error) {
 	e := &evidence{client: client, dir: filepath.Join(dir, "evidence"), host: host, log: log, gathered: map[string]time.Time{}}
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
@@ -201,8 +203,9 @@ func stored[T any](path string, gatherErr error, parse func([]byte) (T, error)) 
 	return parse(text)
 }
 
-// ServeHTTP answers GET of /trust/artifacts/sha256:HEX and of /trust/releases/NAME@sha256:HEX with a dossier. Whoever gets one verifies
-// it: nothing that this distributor could say makes a signature out of none.
+// ServeHTTP answers GET of /trust/artifacts/sha256:HEX and of /trust/releases/NAME@sha256:HEX with a dossier, and of /trust/descriptors/sha256:HEX with the
+// descriptor set by which resources are read, in base64 as a JSON string. Whoever gets one verifies it: nothing that this distributor could say makes a signature out
+// of none.
 func (e *evidence) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -248,5 +251,11 @@ func (e *evidence) asked(ctx context.Context, path string) (any, error) {
 		}
 		return e.ofRelease(ctx, release, false)
 	}
-	return nil, &model.Error{Kind: model.ErrNotFound, Message: "there is nothing here", Next: "ask for artifacts/sha256:HEX or releases/NAME@sha256:HEX"}
+	if text, ok := strings.CutPrefix(path, "descriptors/"); ok {
+		if err := model.ValidateDigest("", "descriptors", text); err != nil {
+			return nil, err
+		}
+		return e.descriptors(ctx, text)
+	}
+	return nil, &model.Error{Kind: model.ErrNotFound, Message: "there is nothing here", Next: "ask for artifacts/sha256:HEX, releases/NAME@sha256:HEX or descriptors/sha256:HEX"}
 }

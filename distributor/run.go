@@ -157,7 +157,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	courier.release, mods.served = led.release, led.fetched
+	courier.release, courier.descriptors, mods.served = led.release, led.descriptors, led.fetched
 	var only *term // nil: others may lead
 	if crowd == nil {
 		if only, err = led.make(st); err != nil {

@@ -137,6 +137,14 @@ func (t *terms) release(ctx context.Context, ref string) (model.Release, error) 
 	return one.svc.GetRelease(ctx, ref)
 }
 
+func (t *terms) descriptors(ctx context.Context, digest string) ([]byte, error) {
+	one, err := t.current()
+	if err != nil {
+		return nil, err
+	}
+	return one.svc.Descriptors(ctx, digest)
+}
+
 func (t *terms) needed(ctx context.Context) ([]model.Module, error) {
 	one, err := t.current()
 	if err != nil {

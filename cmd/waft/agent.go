@@ -89,6 +89,7 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 	f.StringVar(&tls.Key, "key", "", "PEM file of its key")
 	f.StringVar(&policyFile, "trust-policy", "", "the node's own trust policy, in YAML: what it refuses is not given to Envoy; read anew when it changes, or on SIGHUP")
 	f.StringVar(&config.StateDir, "state", defaultState, "the agent's own folder: modules, chains, the bootstrap")
+	f.StringVar(&config.ResourcesDir, "resources", "", "where the resources of the release that serves are shown to applications (default: resources/ of --state)")
 	f.StringVar(&config.Admin, "admin", "", "Envoy's admin address (default, as Envoy's parent: a free port of loopback)")
 	f.StringVar(&config.Listen, "listen", "", "where Envoy serves (default: a free port of loopback)")
 	f.StringVar(&config.Upstream, "upstream", "", "HOST:PORT of the service behind Envoy")

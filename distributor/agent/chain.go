@@ -35,6 +35,8 @@ type chain struct {
 	LeftOut []string
 	// Releases are those that it was rendered from, as the distributor says.
 	Releases []release
+	// Resources are those of other collections that belong to it.
+	Resources []heldResource
 	// Split is nil for a chain that every request takes.
 	Split *split
 }
@@ -120,6 +122,8 @@ type offer struct {
 	filters map[string]filter
 	// prefetch is digest → size, of waft/v1/prefetch.
 	prefetch map[string]int64
+	// resources are those of all other collections, by collection.
+	resources map[string][]heldResource
 }
 
 // decode reads one collection into the offer. The error names the resource and what is wrong with it; it goes back to the
@@ -158,6 +162,9 @@ func (o *offer) decode(node, collection string, resources []*mcpv1.Resource) err
 			if err := checkSplit("chain of node "+node, mine); err != nil {
 				return err
 			}
+			if err := checkResources("chain of node "+node, mine); err != nil {
+				return err
+			}
 			for _, r := range mine.GetReleases() {
 				if ref, err := model.ParseReleaseRef(r.GetRelease()); err != nil || !ref.Exact() {
 					return fmt.Errorf("chain of node %s: release %q is not NAME@sha256:HEX", node, r.GetRelease())
@@ -179,9 +186,25 @@ func (o *offer) decode(node, collection string, resources []*mcpv1.Resource) err
 		}
 		o.prefetch = prefetch
 	default:
-		return fmt.Errorf("collection %s was not asked for", collection)
+		held, _, err := decodeResources(collection, resources)
+		if err != nil {
+			return err
+		}
+		o.hold(collection, held)
 	}
 	return nil
+}
+
+// hold puts a collection that is not waft's own into the offer.
+func (o *offer) hold(collection string, held []heldResource) {
+	resources := maps.Clone(o.resources) // it is another offer's as well
+	if resources == nil {
+		resources = map[string][]heldResource{}
+	}
+	if resources[collection] = held; len(held) == 0 {
+		delete(resources, collection)
+	}
+	o.resources = resources
 }
 
 func body(r *mcpv1.Resource, into proto.Message) error { return mcp.Body(r, into) }
@@ -253,7 +276,7 @@ func checkModule(object string, m *waftv1.ModuleRef) error {
 	return nil
 }
 
-// assemble makes the complete chain out of an offer. It is nil when there is no chain, or when filters that it names are
+// assemble makes the complete chain out of an offer. It is nil when there is no chain, or when filters or resources that it names are
 // not there, or not at that version, yet; those are missing.
 func assemble(o offer) (complete *chain, missing []string) {
 	if o.chain == nil {
@@ -268,7 +291,8 @@ func assemble(o offer) (complete *chain, missing []string) {
 		}
 		c.Filters = append(c.Filters, f)
 	}
-	if missing = append(missing, o.assembleSplit(c)...); len(missing) > 0 {
+	missing = append(missing, o.assembleSplit(c)...)
+	if missing = append(missing, o.assembleResources(c)...); len(missing) > 0 {
 		return nil, missing
 	}
 	for _, r := range o.chain.GetReleases() {

@@ -55,6 +55,9 @@ type Config struct {
 
 	// StateDir belongs to this agent alone; it is made with mode 0700. A second agent on it is refused.
 	StateDir string
+	// ResourcesDir is where the resources of the chain that serves are shown to applications on this machine; see show. Only the agent writes there. Empty:
+	// StateDir/resources, which no other user can read.
+	ResourcesDir string
 
 	// Envoy is the binary: to run, and to probe with. An Envoy that others run must be of the same build.
 	Envoy envoy.Binary
@@ -107,7 +110,10 @@ type Config struct {
 
 func (c Config) withDefaults() (Config, error) {
 	// Envoy's files name each other by absolute paths.
-	for _, path := range []*string{&c.StateDir, &c.BootstrapOut} {
+	if c.ResourcesDir == "" {
+		c.ResourcesDir = filepath.Join(c.StateDir, resourcesFolder)
+	}
+	for _, path := range []*string{&c.StateDir, &c.BootstrapOut, &c.ResourcesDir} {
 		if *path == "" {
 			continue
 		}

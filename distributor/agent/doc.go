@@ -14,6 +14,9 @@
 //	trial             some seconds of serving without a crash, a hang or a bypass
 //	good              the chain becomes last-known-good: the default of the bootstrap
 //
+// A chain may have resources of other collections, which the agent asks for when the chain names them. It assembles the chain only with all of them at the
+// versions that the chain names, and shows them to applications as files (show) from the proof on.
+//
 // Beside them, reports go up a stream of their own: what was fetched, how far the chain has come, statistics.
 //
 // What to do next is decided by pure functions (decide.go, proof.go, ledger.go) over a situation; the driver (driver.go)
@@ -26,6 +29,7 @@
 //     before Envoy is started again.
 //   - A node that was never given a chain does not serve: as its parent, the agent does not start Envoy; an Envoy run by
 //     others does not listen. An explicit empty chain serves.
+//   - A chain is taken with all its filters and resources, at the versions that it names, or not at all.
 //   - A chain that is older than the last one seen never wins.
 //   - What the node's policy refuses reaches no Envoy, not even to be probed; what serves already is not taken away by it.
 //   - The probe's rejection is final for that Envoy build and rendered hash. Everything else is tried again, with backoff.
@@ -33,7 +37,7 @@
 //   - Neither the distributor nor the registry is needed to go on serving, or to start.
 //   - Modules reach Envoy as files, named by digest, in a folder that only the agent's user can reach.
 //
-// On disk, in Config.StateDir: state.json (and state.json.previous), verdicts.json, modules/, slots/, envoy/, trust/.
+// On disk, in Config.StateDir: state.json (and state.json.previous), verdicts.json, modules/, slots/, envoy/, trust/, good/, bodies/, resources/.
 //
 // The package talks to the distributor by its public protocols only: it imports mcp (the sink), api/gen, model, registry and
 // envoy, and nothing else of the distributor.

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waft-project/waft/distributor/descriptors"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
@@ -63,7 +64,7 @@ func newDossiers(config Config, dir string) (*dossiers, error) {
 		dir: dir, base: (&url.URL{Scheme: scheme, Host: config.Modules, Path: evidencePath}).String(), log: config.Log,
 		// What another host says was not asked for.
 		client: &http.Client{Transport: transport, Timeout: dossierTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		filed:  filed{artifacts: map[string]trust.Dossier{}, releases: map[string]trust.ReleaseDossier{}}, eras: map[string]string{},
+		filed:  filed{artifacts: map[string]trust.Dossier{}, releases: map[string]trust.ReleaseDossier{}, descriptors: map[string]*descriptors.Set{}}, eras: map[string]string{},
 	}, nil
 }
 
@@ -91,7 +92,7 @@ func (d *dossiers) old(names []string) []string {
 func (d *dossiers) all() (filed, int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return filed{artifacts: maps.Clone(d.artifacts), releases: maps.Clone(d.releases)}, d.version
+	return filed{artifacts: maps.Clone(d.artifacts), releases: maps.Clone(d.releases), descriptors: maps.Clone(d.descriptors)}, d.version
 }
 
 // keep forgets all others, on the disk, too.
@@ -101,6 +102,7 @@ func (d *dossiers) keep(names map[string]int64) {
 	unwanted := func(name string) bool { _, wanted := names[name]; return !wanted }
 	maps.DeleteFunc(d.artifacts, func(name string, _ trust.Dossier) bool { return unwanted(name) })
 	maps.DeleteFunc(d.releases, func(name string, _ trust.ReleaseDossier) bool { return unwanted(name) })
+	maps.DeleteFunc(d.descriptors, func(name string, _ *descriptors.Set) bool { return unwanted(name) })
 	maps.DeleteFunc(d.eras, func(name, _ string) bool { return unwanted(name) })
 	files := map[string]bool{}
 	for name := range names {
@@ -125,11 +127,9 @@ func (d *dossiers) path(name string) string {
 // fetch has one here: from the disk the first time, from the distributor when it is not there, or when it is asked for again. It is a fetcher's.
 func (d *dossiers) fetch(ctx context.Context, name string, _ int64) error {
 	d.mu.Lock()
-	_, artifact := d.artifacts[name]
-	_, release := d.releases[name]
-	era := d.era
+	there, era := d.has(name), d.era
 	d.mu.Unlock()
-	if !artifact && !release && d.takeKept(name) {
+	if !there && d.takeKept(name) {
 		return nil
 	}
 	text, err := d.ask(ctx, name)
@@ -207,6 +207,20 @@ func (d *dossiers) take(name string, text []byte, era string, keep bool) error {
 			fresh.Evidence = withEarlier(fresh.Evidence, d.releases[name].Evidence)
 			return fresh, func() { d.releases[name] = fresh }
 		})
+	}
+	if strings.HasPrefix(name, descriptorsName("")) {
+		var content []byte
+		if err := json.Unmarshal(text, &content); err != nil {
+			return fmt.Errorf("the distributor gives something else than descriptors for %s: %w", name, err)
+		}
+		if have := model.Digest(content); have != of {
+			return fmt.Errorf("the distributor gives other descriptors, %s, for %s", have, of)
+		}
+		set, err := descriptors.Parse(content)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return d.put(name, era, keep, func() (any, func()) { return content, func() { d.descriptors[name] = set } })
 	}
 	fresh, err := trust.ParseDossier(text)
 	if err != nil {

@@ -88,6 +88,11 @@ type driver struct {
 
 	meter meter
 	told  standing
+	// shown is the version of the chain whose resources are shown; empty: not known. showAfter is when to try again. dropped is the desired chain for which the bodies that nobody needs
+	// were dropped last.
+	shown     string
+	showAfter time.Time
+	dropped   *chain
 }
 
 // refusalCount is a refusal, and how often it has come.
@@ -120,7 +125,7 @@ func (d *driver) run(ctx context.Context) error {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		until := d.advance(ctx)
-		timer.Reset(untilOrLong(action{until: until}.later(d.report()).until))
+		timer.Reset(untilOrLong(action{until: until}.later(d.showResources()).later(d.report()).until))
 		select {
 		case <-ctx.Done():
 		case <-d.inbox.changed:
@@ -331,6 +336,16 @@ func (d *driver) want() {
 		d.log.Warn("pins of modules cannot be written; they hold until the agent ends", "error", err)
 	}
 	digests(wanted, r.Good, r.Trial)
+	if r.Desired != d.dropped {
+		var trying *chain
+		if d.trial != nil {
+			trying = d.trial.chain
+		}
+		if err := d.inbox.bodies.drop(d.state, trying); err != nil {
+			d.log.Warn("resources that nobody needs cannot be removed", "error", err)
+		}
+		d.dropped = r.Desired
+	}
 	d.fetcher.want(wanted)
 	d.guard.want(r.Desired, r.Good, r.Before, r.Trial)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ const (
 	storeRetryMax = 30 * time.Second
 )
 
-// collections are what the agent asks its source for.
+// collections are what the agent asks its source for, besides those that its chain has resources of.
 var collections = [...]string{model.CollectionFilters, model.CollectionChains, model.CollectionPrefetch}
 
 // errOutOfOrder means that a chain is older than one that was seen before.
@@ -33,7 +34,9 @@ var errOutOfOrder = errors.New("out of order")
 type inbox struct {
 	node  string
 	state *stateFolder
-	log   *slog.Logger
+	// bodies of resources, which the record only names.
+	bodies *bodies
+	log    *slog.Logger
 	// changed receives after something was stored.
 	changed chan struct{}
 
@@ -43,7 +46,7 @@ type inbox struct {
 
 // openInbox reads what earlier lives of the agent stored. A collection that cannot be read is asked for anew.
 func openInbox(node string, state *stateFolder, log *slog.Logger) *inbox {
-	i := &inbox{node: node, state: state, log: log, changed: make(chan struct{}, 1)}
+	i := &inbox{node: node, state: state, bodies: &bodies{dir: state.path(bodiesFolder)}, log: log, changed: make(chan struct{}, 1)}
 	for collection, resources := range i.held() {
 		if err := i.offer.decode(node, collection, resources); err != nil {
 			log.Warn("a collection that was stored cannot be used", "collection", collection, "error", err)
@@ -72,7 +75,27 @@ func (i *inbox) held() map[string][]*mcpv1.Resource {
 		}
 		held[collection] = resources
 	}
+	for collection, names := range i.state.read().Resources {
+		resources := make([]*mcpv1.Resource, 0, len(names))
+		for _, named := range names {
+			r, err := i.bodies.get(named.Digest)
+			if err != nil {
+				// The others are the source's to compare; this one is sent anew.
+				i.log.Warn("a resource that was stored cannot be used, and is asked for anew", "resource", named.key(), "error", err)
+				continue
+			}
+			resources = append(resources, r)
+		}
+		held[collection] = resources
+	}
 	return held
+}
+
+// more are the collections to ask for besides those that every agent asks for.
+func (i *inbox) more() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.offer.more()
 }
 
 // askedFor lists the modules that the collections ask for, digest → size.
@@ -90,22 +113,42 @@ func (i *inbox) apply(ctx context.Context, update mcp.Update) error {
 	if err := next.decode(i.node, update.Collection, update.Resources); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	packed, err := pack(update.Resources)
+	own := slices.Contains(collections[:], update.Collection)
+	var packed [][]byte
+	var err error
+	if own {
+		packed, err = pack(update.Resources)
+	} else {
+		_, packed, err = decodeResources(update.Collection, update.Resources)
+	}
 	if err != nil {
 		return status.Error(codes.Internal, err.Error())
+	}
+	if err := next.fits(); err != nil {
+		return status.Error(codes.ResourceExhausted, err.Error())
 	}
 	if err := inOrder(next, i.state.read()); err != nil {
 		return status.Error(codes.FailedPrecondition, err.Error())
 	}
 	complete, missing := assemble(next)
 	if len(missing) > 0 {
-		i.log.Debug("the chain waits for filters", "chain", next.chain.GetHash(), "filters", missing)
+		i.log.Debug("the chain waits for filters or resources", "chain", next.chain.GetHash(), "missing", missing)
 	}
 	store := func(r *record) {
 		if r.Held == nil {
 			r.Held = map[string][][]byte{}
 		}
-		r.Held[update.Collection] = packed
+		switch held := next.resources[update.Collection]; {
+		case own:
+			r.Held[update.Collection] = packed
+		case len(held) == 0:
+			delete(r.Resources, update.Collection)
+		default:
+			if r.Resources == nil {
+				r.Resources = map[string][]heldResource{}
+			}
+			r.Resources[update.Collection] = held
+		}
 		r.Generation = max(r.Generation, next.chain.GetGeneration())
 		if complete != nil {
 			r.Desired = complete
@@ -113,7 +156,7 @@ func (i *inbox) apply(ctx context.Context, update mcp.Update) error {
 	}
 	pause := storeRetryMin
 	for {
-		err := i.state.change(store)
+		err := i.keep(next.resources[update.Collection], packed, store)
 		if err == nil {
 			break
 		}
@@ -132,6 +175,18 @@ func (i *inbox) apply(ctx context.Context, update mcp.Update) error {
 	i.mu.Unlock()
 	notify(i.changed)
 	return nil
+}
+
+// keep writes the messages of resources, and then the record that names them.
+func (i *inbox) keep(held []heldResource, packed [][]byte, store func(*record)) error {
+	i.bodies.mu.Lock()
+	defer i.bodies.mu.Unlock()
+	for at, r := range held {
+		if err := i.bodies.put(r.Digest, packed[at]); err != nil {
+			return fmt.Errorf("keep resource %s: %w", r.key(), err)
+		}
+	}
+	return i.state.change(store)
 }
 
 // inOrder refuses a chain that is older than the last one seen.

@@ -97,12 +97,12 @@ func Run(ctx context.Context, config Config) error {
 	reporter := newReporter(conn, config.Log, func() *waftv1.Hello {
 		return &waftv1.Hello{
 			Node: config.Node, Labels: config.Labels, AgentVersion: config.Version, Generation: state.read().Generation,
-			EnvoyVersion: version.Number.String(), EnvoyBuild: version.Build, Splits: version.Number.HasFilterChain(),
+			EnvoyVersion: version.Number.String(), EnvoyBuild: version.Build, Splits: version.Number.HasFilterChain(), Resources: true,
 		}
 	})
 	sink, err := mcp.NewSink(mcp.SinkConfig{
 		Conn: conn, Node: config.Node, Labels: config.Labels,
-		Collections: collections[:], Held: inbox.held(), Apply: inbox.apply, Log: config.Log, MaxBackoff: reconnectMax,
+		Collections: collections[:], More: inbox.more, Held: inbox.held(), Apply: inbox.apply, Log: config.Log, MaxBackoff: reconnectMax,
 		OnState: func(s mcp.SinkState) {
 			if s.Connected {
 				fetcher.hurry() // the modules come from the same distributor

@@ -32,12 +32,13 @@ func (f filter) id() string {
 // rest, which it may run for every request; the other one it must not. One that lacks filters is kept under its version, and so never taken for the whole one
 // by an agent that does not know of those.
 type onDisk struct {
-	Hash       string       `json:"hash"`
-	Generation int64        `json:"generation"`
-	Filters    []filter     `json:"filters,omitempty"`
-	Releases   []release    `json:"releases,omitempty"`
-	Split      *splitOnDisk `json:"split,omitempty"`
-	Lacks      *lackOnDisk  `json:"lacks,omitempty"`
+	Hash       string         `json:"hash"`
+	Generation int64          `json:"generation"`
+	Filters    []filter       `json:"filters,omitempty"`
+	Releases   []release      `json:"releases,omitempty"`
+	Resources  []heldResource `json:"resources,omitempty"`
+	Split      *splitOnDisk   `json:"split,omitempty"`
+	Lacks      *lackOnDisk    `json:"lacks,omitempty"`
 	// LeftOut is how agents wrote it that kept such a chain under the hash of the whole one; it is only read.
 	LeftOut []string `json:"leftOut,omitempty"`
 }
@@ -56,7 +57,7 @@ type splitOnDisk struct {
 
 // MarshalJSON is for the state folder.
 func (c chain) MarshalJSON() ([]byte, error) {
-	d := onDisk{Hash: c.version(), Generation: c.Generation, Filters: c.Filters, Releases: c.Releases}
+	d := onDisk{Hash: c.version(), Generation: c.Generation, Filters: c.Filters, Releases: c.Releases, Resources: c.Resources}
 	if len(c.LeftOut) > 0 {
 		d.Lacks = &lackOnDisk{Hash: c.Hash, LeftOut: c.LeftOut}
 	}
@@ -73,7 +74,7 @@ func (c *chain) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &d); err != nil {
 		return err
 	}
-	*c = chain{Hash: d.Hash, Generation: d.Generation, Filters: d.Filters, LeftOut: d.LeftOut, Releases: d.Releases}
+	*c = chain{Hash: d.Hash, Generation: d.Generation, Filters: d.Filters, LeftOut: d.LeftOut, Releases: d.Releases, Resources: d.Resources}
 	if d.Lacks != nil {
 		c.Hash, c.LeftOut = d.Lacks.Hash, d.Lacks.LeftOut
 	}

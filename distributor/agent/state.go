@@ -25,6 +25,9 @@ const (
 	envoyFolder   = "envoy"
 	trustFolder   = "trust"
 	keptFolder    = "good"
+	bodiesFolder  = "bodies"
+	// resourcesFolder is Config.ResourcesDir where that is not said.
+	resourcesFolder = "resources"
 )
 
 // ErrLocked means that another agent runs on the same state.
@@ -34,6 +37,8 @@ var ErrLocked = errors.New("another agent uses this state folder")
 type record struct {
 	// Held are the resources that were accepted (ACK), by collection, as they came: istio.mcp.v1alpha1.Resource.
 	Held map[string][][]byte `json:"held,omitempty"`
+	// Resources are those of all other collections that were accepted, by collection; their messages are files of bodies.
+	Resources map[string][]heldResource `json:"resources,omitempty"`
 	// Generation is the highest of a chain that was seen.
 	Generation int64 `json:"generation,omitempty"`
 	// Desired is the last complete chain that the node was given.
@@ -63,7 +68,7 @@ type stateFolder struct {
 
 // openState makes, locks and reads the state folder. damaged says what could not be read and was passed over.
 func openState(dir string) (state *stateFolder, damaged error, err error) {
-	for _, sub := range []string{"", modulesFolder, slotsFolder, envoyFolder, trustFolder, keptFolder} {
+	for _, sub := range []string{"", modulesFolder, slotsFolder, envoyFolder, trustFolder, keptFolder, bodiesFolder} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, nil, fmt.Errorf("make the state folder: %w", err)
 		}
@@ -106,6 +111,7 @@ func (s *stateFolder) change(change func(*record)) error {
 	defer s.mu.Unlock()
 	next := s.record
 	next.Held = maps.Clone(s.record.Held)
+	next.Resources = maps.Clone(s.record.Resources)
 	change(&next)
 	if err := writeSealed(s.path(stateFile), next); err != nil {
 		return fmt.Errorf("keep the agent's state: %w", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/waft-project/waft/distributor/descriptors"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/model/merge"
 	"github.com/waft-project/waft/registry"
@@ -47,6 +48,15 @@ type release struct {
 type filed struct {
 	artifacts map[string]trust.Dossier
 	releases  map[string]trust.ReleaseDossier
+	// descriptors are those by which resources of releases are read.
+	descriptors map[string]*descriptors.Set
+}
+
+// has says whether something of that name is there.
+func (f filed) has(name string) bool {
+	_, artifact := f.artifacts[name]
+	_, release := f.releases[name]
+	return artifact || release || f.descriptors[name] != nil
 }
 
 // needs names what a decision about a chain rests on, as it is asked of the distributor.
@@ -61,12 +71,18 @@ func needs(p *trust.Policy, c *chain) []string {
 		for _, r := range c.allReleases() {
 			names = append(names, releaseName(r.ID))
 		}
+		for _, r := range c.Resources {
+			if name := descriptorsName(r.Descriptors); r.Descriptors != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
 	}
 	return names
 }
 
 func artifactName(digest string) string { return "artifacts/" + digest }
 func releaseName(id string) string      { return "releases/" + id }
+func descriptorsName(d string) string   { return "descriptors/" + d }
 
 // judge decides about a chain by the node's own policy. What the distributor sends besides the module's bytes (references, the order, configurations,
 // which releases it all comes from) is its claim: where the policy has rules about releases, the chain is rendered anew from the releases
@@ -85,9 +101,7 @@ func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 		return err
 	}
 	for _, name := range needs(p, c) {
-		_, artifact := have.artifacts[name]
-		_, release := have.releases[name]
-		if !artifact && !release {
+		if !have.has(name) {
 			return judgement{state: unjudged, until: j.until}
 		}
 	}
@@ -154,6 +168,9 @@ func judge(p *trust.Policy, c *chain, have filed, now time.Time) judgement {
 	if why := differs(rendered, c); why != "" {
 		return no("it is not what the signed releases make: %s", why)
 	}
+	if why := resourcesDiffer(rendered, c, have); why != "" {
+		return no("it is not what the signed releases make: %s", why)
+	}
 	return j
 }
 
@@ -200,6 +217,42 @@ func differs(rendered model.Chain, c *chain) string {
 	}
 	if rendered.Hash != c.Hash {
 		return fmt.Sprintf("it is called %s, and they make %s", c.Hash, rendered.Hash)
+	}
+	return ""
+}
+
+// resourcesDiffer says in what the resources of a chain are not those that were rendered; empty when they are. Their bytes are made anew: what a message says is
+// in the releases as fields, and which bytes mean that only whoever has the descriptors knows.
+func resourcesDiffer(rendered model.Chain, c *chain, have filed) string {
+	if len(rendered.Resources) != len(c.Resources) {
+		return fmt.Sprintf("they make %d resources, and %d were sent", len(rendered.Resources), len(c.Resources))
+	}
+	for i, want := range rendered.Resources {
+		sent := c.Resources[i]
+		switch {
+		case want.Key() != sent.key():
+			return fmt.Sprintf("resource %s was sent in the place of %s", sent.key(), want.Key())
+		case want.Type != sent.Type:
+			return fmt.Sprintf("resource %s has another type", want.Key())
+		case want.Version != sent.Version:
+			return fmt.Sprintf("resource %s has another version", want.Key())
+		case want.Descriptors != sent.Descriptors:
+			return fmt.Sprintf("resource %s is read by other descriptors", want.Key())
+		}
+		message := want.Opaque
+		if !want.IsOpaque() {
+			set := descriptors.Linked()
+			if want.Descriptors != "" {
+				set = have.descriptors[descriptorsName(want.Descriptors)]
+			}
+			var err error
+			if message, err = set.Marshal(want.Message(), want.Fields); err != nil {
+				return fmt.Sprintf("resource %s cannot be made of them: %v", want.Key(), err)
+			}
+		}
+		if model.Digest(message) != sent.Content {
+			return fmt.Sprintf("resource %s has another content", want.Key())
+		}
 	}
 	return ""
 }

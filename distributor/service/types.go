@@ -111,3 +111,11 @@ func (s *Service) ListTypes(ctx context.Context) ([]model.TypeSet, error) {
 	}
 	return s.store.ListTypes(ctx)
 }
+
+// Descriptors returns a descriptor set that was registered, under whatever name, by its digest; or ErrNotFound.
+func (s *Service) Descriptors(ctx context.Context, digest string) ([]byte, error) {
+	if err := s.Ready(); err != nil {
+		return nil, err
+	}
+	return s.store.GetDescriptors(ctx, digest)
+}
