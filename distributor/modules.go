@@ -186,6 +186,12 @@ func (m *modules) fetch(ctx context.Context, reference string, ref registry.Refe
 			return artifact{}, err
 		}
 		a.Module.Envoys = man.Envoys
+		if a.Module.Lists, err = listKeys(man.ConfigSchema); err == nil {
+			err = model.ValidateLists(reference, "configSchema", a.Module.Lists)
+		}
+		if err != nil {
+			return artifact{}, model.Invalidf(reference, "", "correct the schema, build and push the module again", "its configuration's schema: %v", err)
+		}
 	}
 	err = m.keep(a)
 	if err == nil && found.Manifest != nil {

@@ -59,6 +59,8 @@ type PatternMatcher interface {
 //   - minLength:"1" and maxLength:"10" bound the characters of a string.
 //   - pattern:"^a" is a regular expression (RE2) that must match somewhere in a string; see [PatternMatcher].
 //   - minItems:"1" and maxItems:"10" bound how many values a list or a map has.
+//   - listKey:"name" says of a list of structs that items with the same name are one when the distributor merges layers. The
+//     filter is given the merged list, so nothing is checked here.
 //
 // On a list or a map, all but default, minItems and maxItems are about each of its values.
 //

@@ -230,6 +230,12 @@ func (w *schemaWriter) property(at string, f field, depth int) (object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if key := f.tag.Get("listKey"); key != "" {
+		if err := checkListKey(at, f.v.Type(), key); err != nil {
+			return nil, err
+		}
+		inner = append(inner, member{"x-kubernetes-list-type", "map"}, member{"x-kubernetes-list-map-keys", []string{key}})
+	}
 	out := describe(w.comments.of(f.v))
 	if tags.HasDefault {
 		value, err := defaultValue(at, f, tags.Default)

@@ -32,6 +32,11 @@ func TestTagsThatSayNothing(t *testing.T) {
 		{"default out of range", "A int `json:\"a,omitempty\" max:\"1\" default:\"2\"`", "Config.A: the default 2 does not fit: "},
 		{"default not of the enum", "A string `json:\"a,omitempty\" enum:\"a,b\" default:\"c\"`", "Config.A: the default \"c\" does not fit: "},
 		{"default in a list", "A []B `json:\"a,omitempty\" default:\"[{\\\"b\\\":3}]\"`", "Config.A: the default [{\"b\":3}] does not fit: "},
+		{"list key of a string", "A string `json:\"a\" listKey:\"b\"`", "the tag listKey says nothing about a string"},
+		{"list key of strings", "A []string `json:\"a\" listKey:\"b\"`", "the tag listKey says nothing about a []string"},
+		{"list key that is no member", "A []B `json:\"a\" listKey:\"c\"`", "names c, and p.B has no such member"},
+		{"list key that may be left out", "A []struct{ X string `json:\"x,omitempty\"` } `json:\"a\" listKey:\"x\"`", "leave omitempty"},
+		{"list key that is a list", "A []struct{ X []int `json:\"x\"` } `json:\"a\" listKey:\"x\"`", "must be a string, a number or a boolean"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -41,6 +46,17 @@ func TestTagsThatSayNothing(t *testing.T) {
 				t.Errorf("error %v, want one with %q", err, tc.want)
 			}
 		})
+	}
+}
+
+// A list that is merged by key says so in the schema, in Kubernetes' words.
+func TestListKeyTag(t *testing.T) {
+	t.Parallel()
+	root, fset := typeOf(t, "package p\ntype Config struct {\nRules []Rule `json:\"rules,omitempty\" listKey:\"name\" maxItems:\"9\"`\n}\ntype Rule struct {\nName string `json:\"name\"`\n}\n", "Config")
+	schema, err := newSchemaWriter(&comments{source: &source{}, fset: fset}).root(root)
+	const want = `"rules":{"type":"array","items":{"$ref":"#/$defs/Rule"},"maxItems":9,"x-kubernetes-list-type":"map","x-kubernetes-list-map-keys":["name"]}`
+	if err != nil || !strings.Contains(string(schema), want) {
+		t.Errorf("got %s, %v; want it to hold %s", schema, err, want)
 	}
 }
 

@@ -185,3 +185,26 @@ func hasMatchPattern(t types.Type) bool {
 	_, ok := obj.(*types.Func)
 	return ok
 }
+
+// checkListKey refuses the tag listKey on anything but a list of structs, each with a scalar of that name: the distributor tells items apart by it when layers are merged.
+func checkListKey(at string, t types.Type, key string) error {
+	list, ok := types.Unalias(t).Underlying().(*types.Slice)
+	if !ok {
+		return fmt.Errorf("%s: the tag listKey says nothing about a %s; it is for lists of structs", at, t)
+	}
+	item, ok := types.Unalias(list.Elem()).Underlying().(*types.Struct)
+	if !ok {
+		return fmt.Errorf("%s: the tag listKey says nothing about a %s; it is for lists of structs", at, t)
+	}
+	for _, f := range configFields(item, 0) {
+		if f.name != key {
+			continue
+		}
+		_, scalar := types.Unalias(f.v.Type()).Underlying().(*types.Basic)
+		if !f.required || !scalar && !isText(f.v.Type()) {
+			return fmt.Errorf("%s: the member %s, which the tag listKey names, must be a string, a number or a boolean that is always there: leave omitempty and omitzero out of its json tag", at, key)
+		}
+		return nil
+	}
+	return fmt.Errorf("%s: the tag listKey names %s, and %s has no such member", at, key, list.Elem())
+}
