@@ -80,10 +80,11 @@ type situation struct {
 	now time.Time
 	// parent: the agent starts Envoy itself.
 	parent bool
-	// desired is what the node is to run, good its last-known-good; nil where there is none. leftOut says why desired is without a filter.
-	desired, good *chain
-	leftOut       string
-	trial         *trial
+	// desired is what the node is to run, good its last-known-good, formerly the one before; nil where there is none. leftOut says why desired is without a
+	// filter.
+	desired, good, formerly *chain
+	leftOut                 string
+	trial                   *trial
 	// slots that this Envoy has for the serving chain.
 	slots []string
 	// upSince is since when an Envoy run by others runs, with those that it took over from by hot restarts; zero: not known.
@@ -256,8 +257,9 @@ func decideTrial(s situation) action {
 	case !t.counted.at.IsZero() && seen.at.After(t.counted.at) && bypassed(t.chain, t.counted, seen):
 		return back(fmt.Sprintf("%d requests completed and filter %s counted none of them", seen.settled-t.counted.requests, t.chain.Filters[0].Name))
 	}
-	// Where there is nothing to go back to, what serves is the best there is.
-	if end := t.proved.Add(s.trialTime); s.good != nil && s.now.Before(end) {
+	// Where there is nothing to go back to, what serves is the best there is. And what was good before has shown it: the node was taken back to it, and
+	// an Envoy that ends now must not bring back what it was taken away from.
+	if end := t.proved.Add(s.trialTime); s.good != nil && !t.chain.is(s.formerly) && s.now.Before(end) {
 		return action{until: end}
 	}
 	return action{kind: promote, chain: t.chain}

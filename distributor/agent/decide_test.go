@@ -248,6 +248,16 @@ func TestDecide(t *testing.T) {
 		{name: "nothing to go back to: good at once", change: func(s *situation) {
 			s.good, s.desired, s.trial, s.seen = nil, newChain(), onTrial(), seeing(1, newHash, 2, 0)
 		}, want: promote, chain: newHash},
+		{name: "it was good before: good at once, so that nothing brings back what it was taken away from", change: func(s *situation) {
+			s.desired, s.trial, s.seen, s.formerly = newChain(), onTrial(), seeing(1, newHash, 2, 0), newChain()
+		}, want: promote, chain: newHash},
+		{name: "what was good before, and hangs now, is not", change: func(s *situation) {
+			s.desired, s.trial, s.seen, s.formerly = newChain(), onTrial(), seeing(1, newHash, 2, 0), newChain()
+			s.seen.hangs = 1
+		}, want: revert, chain: newHash, reason: "hangs"},
+		{name: "another chain was good before", change: func(s *situation) {
+			s.desired, s.trial, s.seen, s.formerly = newChain(), onTrial(), seeing(1, newHash, 2, 0), &chain{Hash: "sha256:other"}
+		}, want: wait, until: noon.Add(7 * time.Second)},
 		{name: "no trial", change: func(s *situation) {
 			s.desired, s.trial, s.seen, s.trialTime = newChain(), onTrial(), seeing(1, newHash, 2, 0), -1
 		}, want: promote, chain: newHash},
