@@ -22,6 +22,7 @@ import (
 	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/distributor/api"
 	"github.com/waft-project/waft/distributor/cluster"
+	"github.com/waft-project/waft/distributor/encoded"
 	"github.com/waft-project/waft/distributor/mcp"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
@@ -315,7 +316,7 @@ func (r *replicas) server(permitted *permissions) *grpc.Server {
 	options := slices.Concat(api.ServerOptions(r.log), []grpc.ServerOption{grpc.ChainStreamInterceptor(vouched)}, permitted.interceptors(calledByReplica),
 		[]grpc.ServerOption{
 			grpc.MaxConcurrentStreams(peerStreams), grpc.InitialConnWindowSize(peerWindow),
-			grpc.ForceServerCodecV2(cluster.Codec{}), grpc.UnknownServiceHandler(r.callOfReplica),
+			grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(r.callOfReplica),
 		})
 	return grpc.NewServer(options...)
 }

@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/api"
 	"github.com/waft-project/waft/distributor/cluster"
+	"github.com/waft-project/waft/distributor/encoded"
 	"github.com/waft-project/waft/distributor/gates"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
@@ -177,13 +177,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	options := api.ServerOptions(log.With("part", "grpc"))
 	if crowd != nil {
-		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{}), grpc.UnknownServiceHandler(crowd.call))
+		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(crowd.call))
 	}
 	inside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.redeem))...) // for REST, inside the process
-	if tlsConfig != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(permitted.forGRPC(tlsConfig))))
-	}
-	outside := grpc.NewServer(slices.Concat(options, slow.interceptors(), permitted.interceptors(permitted.calling), permitted.door())...)
+	outside := newPort(tlsConfig, options, slow, permitted)
 	if only != nil {
 		only.api.Register(inside)
 		only.register(outside)
@@ -262,7 +259,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if permitted != nil {
 		running.Go(func() error { permitted.watch(failed); return nil })
 	}
-	running.Go(func() error { return serveErr("gRPC", outside.Serve(slow.listener(grpcListener))) })
+	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
 	running.Go(func() error {
 		return serveErr("HTTP", httpServer.Serve(httpTLS(slow.listener(httpListener), tlsConfig)))
@@ -299,7 +296,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		} else {
 			crowd.relay.Drain()
 		}
-		drain(cfg.Drain, outside, inside, httpServer)
+		drain(cfg.Drain, outside.Server, inside, httpServer)
 		if crowd != nil {
 			<-serviceDone // others hear from this replica until it does not lead
 			peerGRPC.Stop()

@@ -20,6 +20,8 @@ const (
 	MaxHeaderBytes = 64 << 10
 	// HandshakeTimeout bounds how long a new connection may take until its first call may come.
 	HandshakeTimeout = 10 * time.Second
+	// ReadBufferBytes is what each connection has to read into: what a node says is short, and there are thousands of them.
+	ReadBufferBytes = 2 << 10
 	// MaxStreams bounds the streams of one connection. A node needs two; the rest is for tools.
 	MaxStreams = 1000
 	// WindowBytes is what the server takes of a stream, and of a connection, before it has been read. It is fixed: gRPC finds a window of its own by a

@@ -16,29 +16,36 @@ func (f *Frame) free() {
 }
 
 // Codec takes Frames as they are, and everything else as protobuf.
-type Codec struct{}
+type Codec struct {
+	// Messages takes what is no Frame; it must be protobuf on the wire. Nil: gRPC's own codec for messages.
+	Messages encoding.CodecV2
+}
 
-// protobuf is gRPC's codec for messages.
-func protobuf() encoding.CodecV2 { return encoding.GetCodecV2("proto") }
+func (c Codec) messages() encoding.CodecV2 {
+	if c.Messages != nil {
+		return c.Messages
+	}
+	return encoding.GetCodecV2("proto")
+}
 
 // Marshal implements encoding.CodecV2. A Frame can be sent once: gRPC frees what it has sent.
-func (Codec) Marshal(v any) (mem.BufferSlice, error) {
+func (c Codec) Marshal(v any) (mem.BufferSlice, error) {
 	if f, ok := v.(*Frame); ok {
 		data := f.data
 		f.data = nil
 		return data, nil
 	}
-	return protobuf().Marshal(v)
+	return c.messages().Marshal(v)
 }
 
 // Unmarshal implements encoding.CodecV2.
-func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
+func (c Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if f, ok := v.(*Frame); ok {
 		data.Ref()
 		f.data = data
 		return nil
 	}
-	return protobuf().Unmarshal(data, v)
+	return c.messages().Unmarshal(data, v)
 }
 
 // Name implements encoding.CodecV2.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/waft-project/waft/distributor/encoded"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -54,7 +55,7 @@ func (s *Source) Register(r grpc.ServiceRegistrar) { mcpv1.RegisterResourceSourc
 // exchange is a stream as a source uses it, whichever end opened it.
 type exchange interface {
 	Context() context.Context
-	Send(*mcpv1.Resources) error
+	SendMsg(any) error
 	Recv() (*mcpv1.RequestResources, error)
 }
 
@@ -359,6 +360,9 @@ func versionIn(all []model.Collection, name string) string {
 	return emptyVersion
 }
 
+// resourcesType is the type of what a source sends.
+var resourcesType = (*mcpv1.Resources)(nil).ProtoReflect().Type()
+
 // emptyVersion is the version of a collection that the backend does not mention.
 const emptyVersion = "empty"
 
@@ -368,31 +372,34 @@ func (n *streamOfNode) send(sub *subscription, c model.Collection) error {
 		return nil
 	}
 	n.nonces++
-	msg := &mcpv1.Resources{
+	nonce := strconv.FormatUint(n.nonces, 10)
+	own, err := proto.Marshal(&mcpv1.Resources{
 		SystemVersionInfo: c.Version,
 		Collection:        c.Name,
 		RemovedResources:  ch.removed,
-		Nonce:             strconv.FormatUint(n.nonces, 10),
+		Nonce:             nonce,
 		Incremental:       ch.incremental,
+	})
+	if err != nil {
+		return status.Errorf(codes.Internal, "%v", err)
 	}
-	// The resources are bytes already, shared with other streams. As unknown fields they are copied into the message as
-	// they are, and the sink reads them as what they are.
-	var resources []byte
+	// The resources are bytes already, shared with other streams; protobuf takes fields in any order.
+	parts := append(make([][]byte, 0, 1+len(ch.resources)), own)
 	for _, r := range ch.resources {
 		b, err := n.source.encoder.field(c.Name, r)
 		if err != nil {
 			return status.Errorf(codes.Internal, "%v", err)
 		}
-		resources = append(resources, b...)
+		parts = append(parts, b)
 	}
-	msg.ProtoReflect().SetUnknown(resources)
-	size := proto.Size(msg)
+	msg := encoded.Of(resourcesType, parts...)
+	size := msg.Size()
 	if size > MaxResourcesBytes {
 		return status.Errorf(codes.ResourceExhausted, "collection %s has %d bytes for node %s; the limit is %d", c.Name, size, n.node, MaxResourcesBytes)
 	}
 	n.source.metrics.sizes.WithLabelValues(string(componentSource), collectionLabel(c.Name)).Observe(float64(size))
-	sub.sent(msg.Nonce, c)
-	if err := n.stream.Send(msg); err != nil {
+	sub.sent(nonce, c)
+	if err := n.stream.SendMsg(msg); err != nil {
 		n.source.metrics.sendFailures.WithLabelValues(string(componentSource), status.Code(err).String()).Inc()
 		return err
 	}

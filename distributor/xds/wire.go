@@ -8,7 +8,10 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/waft-project/waft/distributor/encoded"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/envoy"
 )
@@ -61,14 +64,34 @@ func requestOf(req *discoveryv3.DiscoveryRequest) request {
 }
 
 func (w sotw) send(o *offer, held string, resource []byte, nonce string) error {
-	return w.Send(responseOf(o, held, resource, nonce))
+	return w.SendMsg(responseOf(o, held, resource, nonce))
 }
 
-func responseOf(o *offer, held string, resource []byte, nonce string) *discoveryv3.DiscoveryResponse {
-	m := &discoveryv3.DiscoveryResponse{VersionInfo: versionInfo(o, held), TypeUrl: envoy.ExtensionConfigURL, Nonce: nonce}
-	// The resource is bytes already, shared with other streams. As unknown fields they go into the message as they are, and Envoy reads them as what they are.
-	m.ProtoReflect().SetUnknown(resource)
-	return m
+func responseOf(o *offer, held string, resource []byte, nonce string) *encoded.Message {
+	return around(responseType, versionInfo(o, held), resource, nonce)
+}
+
+// The types of responses.
+var (
+	responseType      = (*discoveryv3.DiscoveryResponse)(nil).ProtoReflect().Type()
+	deltaResponseType = (*discoveryv3.DeltaDiscoveryResponse)(nil).ProtoReflect().Type()
+)
+
+// Numbers of fields, in DiscoveryResponse and in DeltaDiscoveryResponse; that of the resources is fieldResources.
+const (
+	fieldVersion = 1
+	fieldTypeURL = 4
+	fieldNonce   = 5
+)
+
+// around is a response of either kind: the resource, which is bytes already and shared with other streams, and what is this one's own around it.
+func around(kind protoreflect.MessageType, version string, resource []byte, nonce string) *encoded.Message {
+	own := make([]byte, 0, len(version)+len(envoy.ExtensionConfigURL)+len(nonce)+16)
+	own = protowire.AppendString(protowire.AppendTag(own, fieldVersion, protowire.BytesType), version)
+	before := len(own)
+	own = protowire.AppendString(protowire.AppendTag(own, fieldTypeURL, protowire.BytesType), envoy.ExtensionConfigURL)
+	own = protowire.AppendString(protowire.AppendTag(own, fieldNonce, protowire.BytesType), nonce)
+	return encoded.Of(kind, own[:before], resource, own[before:])
 }
 
 // nothing stands for no version in versionInfo.
@@ -129,13 +152,11 @@ func deltaRequestOf(req *discoveryv3.DeltaDiscoveryRequest) request {
 }
 
 func (w delta) send(o *offer, held string, resource []byte, nonce string) error {
-	return w.Send(deltaResponseOf(o, held, resource, nonce))
+	return w.SendMsg(deltaResponseOf(o, held, resource, nonce))
 }
 
-func deltaResponseOf(o *offer, held string, resource []byte, nonce string) *discoveryv3.DeltaDiscoveryResponse {
-	m := &discoveryv3.DeltaDiscoveryResponse{SystemVersionInfo: versionInfo(o, held), TypeUrl: envoy.ExtensionConfigURL, Nonce: nonce}
-	m.ProtoReflect().SetUnknown(resource)
-	return m
+func deltaResponseOf(o *offer, held string, resource []byte, nonce string) *encoded.Message {
+	return around(deltaResponseType, versionInfo(o, held), resource, nonce)
 }
 
 // check says what is too much in a request.

@@ -1,0 +1,45 @@
+package distributor
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/waft-project/waft/distributor/api"
+)
+
+// Port is the gRPC port of a distributor: its limits, its TLS, and its patience with clients that do not read. What is registered with it is served by
+// Serve. The zero value is of no use.
+type Port struct {
+	*grpc.Server
+	slow *patience
+}
+
+// NewPort makes the port that Run opens, without an access policy and with nothing behind it yet, so that what the port itself costs can be measured
+// (bench-fanout). Certificates are those that Config has; the zero value switches TLS off. Log may be nil.
+func NewPort(certificates TLS, log *slog.Logger) (*Port, error) {
+	tlsConfig, err := certificates.server()
+	if err != nil {
+		return nil, err
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return newPort(tlsConfig, api.ServerOptions(log), newPatience(DefaultPatience), nil), nil
+}
+
+// newPort is the port for those outside; tlsConfig is nil where TLS is off, permitted where there is no access policy.
+func newPort(tlsConfig *tls.Config, options []grpc.ServerOption, slow *patience, permitted *permissions) *Port {
+	if tlsConfig != nil {
+		options = slices.Concat(options, []grpc.ServerOption{grpc.Creds(credentials.NewTLS(permitted.forGRPC(tlsConfig)))})
+	}
+	options = slices.Concat(options, slow.interceptors(), permitted.interceptors(permitted.calling), permitted.door())
+	return &Port{Server: grpc.NewServer(options...), slow: slow}
+}
+
+// Serve serves what comes to the listener until the port is stopped.
+func (p *Port) Serve(l net.Listener) error { return p.Server.Serve(p.slow.listener(l)) }
