@@ -12,8 +12,8 @@ import (
 // Collections are what a node is sent: always the three waft/v1/filters, waft/v1/chains, waft/v1/prefetch, in that order, and behind them, by name, those that the chain
 // has resources of. A collection that it no longer has resources of is left out, and empty.
 // chain is what Render gave for the node's Assigned; the zero chain leaves the first two empty, so that the node waits.
-// Bodies of the user's own resources are shared with the chain; the rest is not. Resources are named by filter name (RenderedFilter.ResourceName), by node id, by the module's digest, and by their own name, and sorted by name. prefetch may hold
-// duplicates.
+// What comes out shares memory with what went in, and neither is to be changed after that: thousands of nodes are given the same. Resources are named by filter
+// name (RenderedFilter.ResourceName), by node id, by the module's digest, and by their own name, and sorted by name. prefetch may hold duplicates.
 func Collections(node model.Node, chain model.Chain, prefetch []model.Module) []model.Collection {
 	collections := []model.Collection{
 		collection(model.CollectionFilters, filterResources(chain)),
@@ -50,7 +50,6 @@ func collection(name string, resources []model.Resource) model.Collection {
 func filterResources(chain model.Chain) []model.Resource {
 	resources := make([]model.Resource, 0, len(chain.Filters))
 	for _, f := range chain.Filters {
-		f.FilterSpec = f.FilterSpec.Clone()
 		resources = append(resources, model.Resource{Name: f.ResourceName(), Version: f.Version, Filter: &f})
 	}
 	return resources
@@ -66,7 +65,7 @@ func chainResources(node model.Node, chain model.Chain) []model.Resource {
 		resources = append(resources, model.RenderedResource{ResourceSpec: named, Version: r.Version})
 	}
 	chain.Resources = nil // their bodies are large, and not part of the message
-	body := model.NodeChain{Chain: chain.Clone(), Generation: node.Generation}
+	body := model.NodeChain{Chain: chain, Generation: node.Generation}
 	if len(resources) > 0 {
 		body.Resources = resources
 	}
@@ -103,7 +102,6 @@ func prefetchResources(modules []model.Module) []model.Resource {
 			continue
 		}
 		seen[m.Digest] = true
-		m.Envoys = slices.Clone(m.Envoys)
 		resources = append(resources, model.Resource{Name: m.Digest, Version: version([]string{m.Digest, m.Artifact}), Prefetch: &m})
 	}
 	return resources
@@ -111,10 +109,10 @@ func prefetchResources(modules []model.Module) []model.Resource {
 
 // version is the hash of a list of words, quoted so that no two lists read the same.
 func version(words []string) string {
-	var b strings.Builder
+	var some [512]byte // mostly enough
+	b := some[:0]
 	for _, w := range words {
-		b.WriteString(strconv.Quote(w))
-		b.WriteByte('\n')
+		b = append(strconv.AppendQuote(b, w), '\n')
 	}
-	return model.Digest([]byte(b.String()))
+	return model.Digest(b)
 }

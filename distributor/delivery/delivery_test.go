@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/model/merge"
@@ -46,20 +48,23 @@ func TestRenderIsPure(t *testing.T) {
 	}
 }
 
-func TestCollectionsShareNothing(t *testing.T) {
+// A large configuration that goes to thousands of nodes is in memory once, and making collections changes nothing.
+func TestCollectionsCopyNothing(t *testing.T) {
 	chain, err := merge.Render(twoLayers(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := chain.Clone()
-	for _, c := range Collections(model.Node{ID: "edge-1"}, chain, []model.Module{module("a")}) {
-		for _, r := range c.Resources {
-			if r.Filter != nil {
-				r.Filter.Module.Digest = "changed"
-			}
-			if r.Chain != nil {
-				r.Chain.Filters[0].Module.Digest = "changed"
-				r.Chain.Releases["global"] = model.ReleaseID{}
+	for _, id := range []string{"edge-1", "edge-2"} {
+		for _, c := range Collections(model.Node{ID: id}, chain, []model.Module{module("a")}) {
+			for _, r := range c.Resources {
+				if r.Filter == nil {
+					continue
+				}
+				i := slices.IndexFunc(chain.Filters, func(f model.RenderedFilter) bool { return f.ResourceName() == r.Name })
+				if r.Filter.Module != chain.Filters[i].Module || unsafe.SliceData(r.Filter.Config) != unsafe.SliceData(chain.Filters[i].Config) {
+					t.Errorf("filter %s was copied for node %s", r.Name, id)
+				}
 			}
 		}
 	}

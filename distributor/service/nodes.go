@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/waft-project/waft/distributor/delivery"
 	"github.com/waft-project/waft/distributor/model"
 )
 
@@ -226,7 +225,7 @@ func (s *Service) Collections(ctx context.Context, nodeID string) ([]model.Colle
 		row, chain, prefetch = n.given, n.givenChain, n.duty.prefetch
 	}
 	s.leave()
-	return delivery.Collections(row, chain, prefetch), nil
+	return s.maker.Collections(row, chain, prefetch), nil
 }
 
 // assign gives a node a release of a layer, or takes the layer away, and says whether that changed anything; with a cohort the release is beside what

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waft-project/waft/distributor/delivery"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/rollout"
 )
@@ -102,6 +103,8 @@ const (
 // Service is the use cases. All methods may be called concurrently, from before Run until after it; until Run has read
 // the store they give model.ErrUnavailable.
 type Service struct {
+	// maker makes collections; it has a lock of its own, which none is taken under.
+	maker           delivery.Maker
 	store           Store
 	modules         Modules
 	messages        Messages

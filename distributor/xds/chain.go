@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/envoy"
@@ -12,13 +13,45 @@ import (
 // modulesURL is where Envoy fetches modules, with the digest behind it. The host is in the request only: the connection is the cluster's.
 const modulesURL = "http://waft/v2/waft/modules/blobs/"
 
-// chain is what a node is to run, as Envoy takes it. It is not changed once made.
+// chain is what a node is to run, as Envoy takes it. It is not changed once made, and nodes share it.
 type chain struct {
 	hash       string
 	generation int64
 	filters    []filter
 	// split: a cohort of the requests meets other filters than the others.
 	split bool
+}
+
+// chains remembers the chains that were made last, so that nodes which are given the same resource have the same chain in memory. The zero value is ready. It
+// may be used concurrently.
+type chains struct {
+	mu   sync.Mutex
+	made [maxChains]struct {
+		of *model.NodeChain
+		is *chain
+	}
+	next int
+}
+
+// maxChains is how many are remembered.
+const maxChains = 16
+
+// of is the chain of a resource, which is told by its place in memory: nobody changes it.
+func (c *chains) of(given *model.NodeChain) (*chain, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range c.made {
+		if one.of == given {
+			return one.is, nil
+		}
+	}
+	made, err := newChain(given)
+	if err != nil {
+		return nil, err
+	}
+	c.made[c.next].of, c.made[c.next].is = given, made
+	c.next = (c.next + 1) % maxChains
+	return made, nil
 }
 
 // filter is one filter of a chain.
@@ -29,15 +62,17 @@ type filter struct {
 	version, side string
 }
 
-// content names all that is in the filter.
-func (f filter) content() string { return strings.Join([]string{f.Name, f.side, f.version}, "\x00") }
+// same says whether two filters have the same content.
+func (f filter) same(other filter) bool {
+	return f.Name == other.Name && f.side == other.side && f.version == other.version
+}
 
 // chainOf reads a node's collections: the chain, nil for a node that waits for its first release, and the digests of modules that it will need.
-func chainOf(id string, collections []model.Collection) (*chain, []string, error) {
+func (c *chains) chainOf(id string, collections []model.Collection) (*chain, []string, error) {
 	var given *model.NodeChain
 	var prefetch []string
-	for _, c := range collections {
-		for _, r := range c.Resources {
+	for _, one := range collections {
+		for _, r := range one.Resources {
 			switch {
 			case r.Chain != nil && r.Name == id:
 				given = r.Chain
@@ -49,10 +84,15 @@ func chainOf(id string, collections []model.Collection) (*chain, []string, error
 	if given == nil {
 		return nil, prefetch, nil
 	}
+	made, err := c.of(given)
+	return made, prefetch, err
+}
+
+func newChain(given *model.NodeChain) (*chain, error) {
 	c := &chain{hash: given.Hash, generation: given.Generation, split: given.Split != nil}
 	for _, f := range given.Filters {
 		if f.Module == nil {
-			return nil, prefetch, fmt.Errorf("filter %s of chain %s has no module", f.Name, given.Hash)
+			return nil, fmt.Errorf("filter %s of chain %s has no module", f.Name, given.Hash)
 		}
 		wasm := envoy.WasmFilter{
 			Name: f.Name, FailurePolicy: envoy.FailurePolicy(f.FailurePolicy),
@@ -72,7 +112,7 @@ func chainOf(id string, collections []model.Collection) (*chain, []string, error
 		}
 		c.filters = append(c.filters, filter{WasmFilter: wasm, digest: f.Module.Digest, version: f.Version, side: string(f.Side)})
 	}
-	return c, prefetch, nil
+	return c, nil
 }
 
 // fresh are the filters that Envoy does not have as they are while it runs the chain held; nil: nothing is known of what it runs. Those of which only the
@@ -80,7 +120,7 @@ func chainOf(id string, collections []model.Collection) (*chain, []string, error
 func (c *chain) fresh(held *chain) []filter {
 	var fresh []filter
 	for _, f := range c.filters {
-		if held == nil || !slices.ContainsFunc(held.filters, func(other filter) bool { return other.content() == f.content() }) {
+		if held == nil || !slices.ContainsFunc(held.filters, func(other filter) bool { return other.same(f) }) {
 			fresh = append(fresh, f)
 		}
 	}

@@ -2,7 +2,6 @@ package xds
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -29,12 +28,18 @@ type encoder struct {
 
 // key names what an offer says. A filter's version covers all that is in it but the sides of a split, which the names of chains cover.
 func (o *offer) key(delta bool) string {
-	var b strings.Builder
-	fmt.Fprint(&b, delta, "\x00", o.slot, "\x00", o.version)
-	for _, f := range o.filters {
-		b.WriteString("\x00" + f.content())
+	var some [512]byte // mostly enough
+	b := append(some[:0], o.slot...)
+	if delta {
+		b = append(b, "\x00delta"...)
 	}
-	return b.String()
+	b = append(append(b, '\x00'), o.version...)
+	for _, f := range o.filters {
+		for _, part := range [...]string{f.Name, f.side, f.version} {
+			b = append(append(b, '\x00'), part...)
+		}
+	}
+	return string(b)
 }
 
 // field is the resource of an offer as it stands in a response: tag, length and bytes.

@@ -23,6 +23,7 @@ type Server struct {
 	metrics *Metrics
 	log     *slog.Logger
 	encoder encoder
+	chains  chains
 	// stop ends all streams when it is done.
 	stop context.Context
 

@@ -3,6 +3,7 @@ package xds
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strconv"
 	"time"
@@ -259,7 +260,7 @@ func (n *stream) assign(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, prefetch, err := chainOf(n.id, collections)
+	c, prefetch, err := n.server.chains.chainOf(n.id, collections)
 	if err != nil {
 		return status.Errorf(codes.Internal, "node %s: %v", n.id, err)
 	}
@@ -315,7 +316,9 @@ func (n *stream) step() (time.Time, error) {
 		if err != nil {
 			return wake, status.Errorf(codes.Internal, "node %s: %v", n.id, err)
 		}
-		n.server.log.Debug("offer", "node", n.id, "slot", o.slot, "version", o.version, "fetch", o.fetch, "missing", len(o.missing), "nonce", n.nonce)
+		if log := n.server.log; log.Enabled(context.Background(), slog.LevelDebug) {
+			log.Debug("offer", "node", n.id, "slot", o.slot, "version", o.version, "fetch", o.fetch, "missing", len(o.missing), "nonce", n.nonce)
+		}
 		n.server.metrics.offers.WithLabelValues(n.wire.kind()).Inc()
 		if err := n.wire.send(o, held, resource, n.nonce); err != nil {
 			return wake, err
