@@ -124,6 +124,9 @@ const maxEncodedBytes = 32 << 20
 // encoder turns resources into the bytes of the field Resources.resources and keeps those that nodes share, so that a
 // filter that goes to a thousand nodes is encoded once and copied after that. It may be used concurrently.
 type encoder struct {
+	// making is held while something is encoded that nodes share: a thousand that are told at once must not make it a thousand times. It is taken before mu.
+	making sync.Mutex
+
 	mu sync.Mutex
 	// young and old are two generations: what is used moves to young; when young is full it becomes old, and old goes.
 	young, old map[string][]byte
@@ -156,6 +159,11 @@ func (e *encoder) field(collection string, r model.Resource) ([]byte, error) {
 	if key != "" {
 		if b := e.get(key); b != nil {
 			return b, nil
+		}
+		e.making.Lock()
+		defer e.making.Unlock()
+		if b := e.get(key); b != nil {
+			return b, nil // somebody else was first
 		}
 	}
 	msg, err := encode(collection, r)

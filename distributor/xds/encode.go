@@ -20,6 +20,10 @@ const fieldResources = 2
 // encoder turns offers into the bytes of the field resources, and keeps them, so that a chain that goes to a thousand nodes is rendered and encoded once.
 // The zero value is ready. It may be used concurrently.
 type encoder struct {
+	// making is held while something is encoded that many may wait for: a thousand nodes that are told at once must not make it a thousand times. It is taken
+	// before mu.
+	making sync.Mutex
+
 	mu sync.Mutex
 	// young and old are two generations: what is used moves to young; when young is full it becomes old, and old goes.
 	young, old map[string][]byte
@@ -45,16 +49,13 @@ func (o *offer) key(delta bool) string {
 // field is the resource of an offer as it stands in a response: tag, length and bytes.
 func (e *encoder) field(o *offer, delta bool) ([]byte, error) {
 	key := o.key(delta)
-	e.mu.Lock()
-	b := e.young[key]
-	if b == nil {
-		if b = e.old[key]; b != nil {
-			e.keep(key, b)
-		}
-	}
-	e.mu.Unlock()
-	if b != nil {
+	if b := e.get(key); b != nil {
 		return b, nil
+	}
+	e.making.Lock()
+	defer e.making.Unlock()
+	if b := e.get(key); b != nil {
+		return b, nil // somebody else was first
 	}
 	filters := make([]envoy.WasmFilter, 0, len(o.filters))
 	for _, f := range o.filters {
@@ -74,11 +75,23 @@ func (e *encoder) field(o *offer, delta bool) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode slot %s: %w", o.slot, err)
 	}
-	b = protowire.AppendBytes(protowire.AppendTag(make([]byte, 0, len(raw)+8), fieldResources, protowire.BytesType), raw)
+	b := protowire.AppendBytes(protowire.AppendTag(make([]byte, 0, len(raw)+8), fieldResources, protowire.BytesType), raw)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.keep(key, b)
 	return b, nil
+}
+
+func (e *encoder) get(key string) []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := e.young[key]
+	if b == nil {
+		if b = e.old[key]; b != nil {
+			e.keep(key, b)
+		}
+	}
+	return b
 }
 
 // keep is called with mu held.
