@@ -192,6 +192,7 @@ tidy-check:
 	$(GO) mod tidy -diff
 	cd tools && $(GO) mod tidy -diff
 	cd tools/istiofetch && $(GO) mod tidy -diff
+	cd tools/fanoutserver && $(GO) mod tidy -diff
 	cd tools/istioadsc && $(GO) mod tidy -diff
 	cd tools/mcpinterop && $(GO) mod tidy -diff
 	cd tools/wafttest && $(GO) mod tidy -diff
@@ -272,6 +273,13 @@ bench-registry: build .cache/tools/oras .cache/tools/crane ## Measure fetching a
 bench-rollout: build envoy ## Measure what a rollout costs with 100, 1,000 and 10,000 simulated nodes, and what a real Envoy under load notices of a new module; figures go to bench/out/rollout.json
 	@mkdir -p bin && $(GO) build -o bin/bench-rollout ./bench/rollout
 	bin/bench-rollout $(BENCHFLAGS)
+
+# A module of its own: go-control-plane's caches and servers are not among what waft needs.
+.PHONY: bench-fanout
+bench-fanout: ## Measure a change that goes to 1,000, 5,000 and 10,000 nodes at once in each dialect, beside go-control-plane; figures go to bench/out/fanout.json (minutes)
+	cd tools/fanoutserver && $(GO) build -o ../../bin/fanoutserver .
+	@mkdir -p bin && $(GO) build -o bin/bench-fanout ./bench/fanout
+	bin/bench-fanout $(BENCHFLAGS)
 
 .PHONY: clean
 clean: ## Remove what was built and fetched
