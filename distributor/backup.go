@@ -32,8 +32,15 @@ const (
 // savedFolders are they, in the order in which a restore puts them in place; the store, which makes a folder count as one, comes last of all.
 var savedFolders = []string{registryFolder, modulesFolder}
 
-// unsaved are folders in those that hold what is under way.
-var unsaved = []string{"_uploads", "partial", "tmp", "pins"}
+// unsaved says whether a folder or file, by its path in the data folder, holds what is under way. Below the registry the names are people's, but for those that
+// begin with an underscore, as no repository's does.
+func unsaved(path string) bool {
+	switch path {
+	case "modules/partial", "modules/tmp", "modules/pins", "modules/lock":
+		return true
+	}
+	return strings.HasPrefix(path, registryFolder+"/") && filepath.Base(path) == "_uploads"
+}
 
 // restoringFolder in a data folder holds a restore that is under way. It is removed by the next one.
 const restoringFolder = "restoring"
@@ -63,6 +70,11 @@ func (t *terms) backup(ctx context.Context, w io.Writer) error {
 // saveFolder adds the files of a folder of the data folder. Its files come and go by being renamed, so that each that can be opened is whole.
 func saveFolder(ctx context.Context, b *backup.Writer, data, folder string) error {
 	return filepath.WalkDir(filepath.Join(data, folder), func(path string, e fs.DirEntry, err error) error {
+		name, relErr := filepath.Rel(data, path)
+		if relErr != nil {
+			return relErr
+		}
+		name = filepath.ToSlash(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil // it has gone meanwhile: nobody needed it
@@ -70,9 +82,9 @@ func saveFolder(ctx context.Context, b *backup.Writer, data, folder string) erro
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case e.IsDir() && slices.Contains(unsaved, e.Name()):
+		case e.IsDir() && unsaved(name):
 			return fs.SkipDir
-		case !e.Type().IsRegular() || e.Name() == "lock":
+		case !e.Type().IsRegular() || unsaved(name):
 			return nil
 		}
 		f, err := os.Open(path)
@@ -87,11 +99,7 @@ func saveFolder(ctx context.Context, b *backup.Writer, data, folder string) erro
 		if err != nil {
 			return err
 		}
-		name, err := filepath.Rel(data, path)
-		if err != nil {
-			return err
-		}
-		return b.File(filepath.ToSlash(name), info.Size(), f)
+		return b.File(name, info.Size(), f)
 	})
 }
 

@@ -26,12 +26,17 @@ type patience struct {
 	limit time.Duration
 
 	mu sync.Mutex
-	// open are the connections by the client's address, which is one connection's alone.
-	open map[string]net.Conn
+	// open are the connections by both addresses: a client may use one of its ports for both of ours.
+	open map[ends]net.Conn
 }
 
+// ends are the addresses of a connection, ours and the client's.
+type ends struct{ local, remote string }
+
+func endsOf(local, remote net.Addr) ends { return ends{local.String(), remote.String()} }
+
 func newPatience(limit time.Duration) *patience {
-	return &patience{limit: limit, open: map[string]net.Conn{}}
+	return &patience{limit: limit, open: map[ends]net.Conn{}}
 }
 
 // listener gives connections with deadlines.
@@ -51,7 +56,7 @@ func (l patientListener) Accept() (net.Conn, error) {
 	conn := &patientConn{Conn: c, patience: l.patience}
 	l.patience.mu.Lock()
 	defer l.patience.mu.Unlock()
-	l.patience.open[c.RemoteAddr().String()] = conn
+	l.patience.open[endsOf(c.LocalAddr(), c.RemoteAddr())] = conn
 	return conn, nil
 }
 
@@ -104,10 +109,10 @@ func (c *patientConn) CloseWrite() error {
 
 // Close is net.Conn's.
 func (c *patientConn) Close() error {
-	p, address := c.patience, c.RemoteAddr().String()
+	p, at := c.patience, endsOf(c.LocalAddr(), c.RemoteAddr())
 	p.mu.Lock()
-	if p.open[address] == c {
-		delete(p.open, address)
+	if p.open[at] == c {
+		delete(p.open, at)
 	}
 	p.mu.Unlock()
 	return c.Conn.Close()
@@ -116,11 +121,11 @@ func (c *patientConn) Close() error {
 // drop ends the connection that a call came over.
 func (p *patience) drop(ctx context.Context) {
 	from, ok := peer.FromContext(ctx)
-	if !ok || from.Addr == nil {
+	if !ok || from.Addr == nil || from.LocalAddr == nil {
 		return
 	}
 	p.mu.Lock()
-	conn := p.open[from.Addr.String()]
+	conn := p.open[endsOf(from.LocalAddr, from.Addr)]
 	p.mu.Unlock()
 	if conn != nil {
 		_ = conn.Close() // its reader says what there is to say

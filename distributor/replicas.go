@@ -36,6 +36,8 @@ const (
 	peerWindow = 16 << 20
 	// loadWait is how long a call of another replica waits until this one, which leads by then, has read the store.
 	loadWait = 5 * time.Second
+	// loadPause is how often such a call looks: a whole fleet may wait.
+	loadPause = 100 * time.Millisecond
 	// dropPause is how long a client's connection stays after its call was refused, so that it hears why.
 	dropPause = 100 * time.Millisecond
 	// copyInterval is how often a replica that does not lead looks for modules that nodes need and it has not.
@@ -267,7 +269,7 @@ func (r *replicas) callOfReplica(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	waiting, cancel := context.WithTimeout(stream.Context(), loadWait)
 	defer cancel()
-	if err := await(waiting, func() error {
+	if err := awaitEvery(waiting, loadPause, func() error {
 		if !r.leads() {
 			return errors.New("not yet")
 		}

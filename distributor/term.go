@@ -48,8 +48,12 @@ func newTerms(cfg Config, tlsConfig *tls.Config, sc service.Config, metrics prom
 
 // upkeep keeps the room of the store while a term lasts; embedded is nil where etcd runs elsewhere.
 func (t *terms) upkeep(ctx context.Context, one *term, embedded *store.Embedded) {
-	one.store.Upkeep(ctx, embedded, t.log.With("part", "store"), func(r store.Room) { t.room.Store(&r) })
-	t.room.Store(nil) // another one's business now
+	var last *store.Room
+	one.store.Upkeep(ctx, embedded, t.log.With("part", "store"), func(r store.Room) {
+		last = &r
+		t.room.Store(last)
+	})
+	t.room.CompareAndSwap(last, nil) // another one's business now
 }
 
 // term is one service with the protocols over it, from a start until the process stops or another replica leads.

@@ -115,8 +115,10 @@ func answer(check func() error) http.HandlerFunc {
 const readyPause = 5 * time.Millisecond
 
 // await waits until ready gives nil.
-func await(ctx context.Context, ready func() error) error {
-	t := time.NewTicker(readyPause)
+func await(ctx context.Context, ready func() error) error { return awaitEvery(ctx, readyPause, ready) }
+
+func awaitEvery(ctx context.Context, every time.Duration, ready func() error) error {
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for ready() != nil {
 		select {

@@ -70,6 +70,13 @@ func (s *served) goesOn(t *testing.T, name, first, later, digest string) {
 		t.Errorf("what was pushed before the backup: %v, %v; want %s", artifact.Module.Digest, err, digest)
 	}
 
+	if ref, err = registry.ParseReference(s.http + "/partial/tmp:pins"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Resolve(t.Context(), ref); err != nil {
+		t.Error(err)
+	}
+
 	startFollower(t, s.grpc, "n1", "prod")
 	pushModule(t, s.http+"/filters/"+name+":1.0.0", name)
 	beginRollout(t, c, name, newRelease(t, c, name, replicasName+"/filters/"+name+":1.0.0"), "prod", &waftv1.Wave{Percent: 100})
@@ -84,6 +91,7 @@ func TestBackupIsRestored(t *testing.T) {
 	c := was.dial(t)
 	n := startFollower(t, was.grpc, "n1", "prod")
 	digest := pushModule(t, was.http+"/filters/first:1.0.0", "first")
+	pushModule(t, was.http+"/partial/tmp:pins", "names") // as the folders that a backup leaves out
 	first := newRelease(t, c, "first", replicasName+"/filters/first:1.0.0")
 	beginRollout(t, c, "first", first, "prod", &waftv1.Wave{Percent: 100})
 	ended(t, c, "first")

@@ -322,10 +322,22 @@ func (d *driver) promote(c *chain) error {
 	return nil
 }
 
+// formerly is the chain that was good before the one that is, and to which a way back leads. One that the node was taken back from is none: it proves itself
+// again, as any other.
+func formerly(r record) *chain {
+	if r.TakenBack {
+		return nil
+	}
+	return r.Before
+}
+
+// become makes a chain the good one.
+func (r *record) become(c *chain) { r.Before, r.Good, r.TakenBack = r.Good, c, c.is(formerly(*r)) }
+
 func (d *driver) keepGood(c *chain) error {
 	return d.state.change(func(r *record) {
 		if !c.is(r.Good) {
-			r.Before, r.Good = r.Good, c
+			r.become(c)
 		}
 		r.Trial = nil
 	})

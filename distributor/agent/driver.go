@@ -268,7 +268,7 @@ func (d *driver) situation(now time.Time) situation {
 	have, _ := d.fetcher.state()
 	s := situation{
 		now: now, parent: !d.config.Beside,
-		desired: r.Desired, good: r.Good, formerly: r.Before, trial: d.trial,
+		desired: r.Desired, good: r.Good, formerly: formerly(r), trial: d.trial,
 		slots: slotNames(d.version.Number, r.Slots), upSince: d.host.upSince(), build: d.version.Build, blocked: d.blocked(seen),
 		have:     have,
 		preloads: d.preloads(seen), loaded: d.loaded, slotOnly: d.config.SlotOnly,

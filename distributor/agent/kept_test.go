@@ -136,3 +136,15 @@ func TestOneCopyOfAModuleIsDamaged(t *testing.T) {
 		})
 	}
 }
+
+// A way back leads to what was good before; what it led away from is tried again as any other chain is.
+func TestFormerlyGood(t *testing.T) {
+	a, b := &chain{Hash: "sha256:a"}, &chain{Hash: "sha256:b"}
+	var r record
+	for i, step := range []struct{ good, formerly *chain }{{a, nil}, {b, a}, {a, nil}, {b, a}, {a, nil}} {
+		r.become(step.good)
+		if got := formerly(r); got != step.formerly {
+			t.Errorf("step %d, %s is good: formerly %v, want %v", i, step.good.Hash, got, step.formerly)
+		}
+	}
+}

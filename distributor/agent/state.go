@@ -46,6 +46,8 @@ type record struct {
 	// Good is last-known-good; Before is the one before it, whose modules a rollback needs.
 	Good   *chain `json:"good,omitempty"`
 	Before *chain `json:"before,omitempty"`
+	// TakenBack: the node was taken back from Before to Good, which had been good before it.
+	TakenBack bool `json:"takenBack,omitempty"`
 	// Trial serves, proved, and is not good yet; Proved is when it was proved. Zero: not known, as with an agent before this one.
 	Trial  *chain    `json:"trial,omitempty"`
 	Proved time.Time `json:"proved,omitzero"`

@@ -15,6 +15,8 @@ const (
 	// handshakeTimeout bounds the TLS handshake of one that connects, and maxHandshakes how many there are at once: strangers reach the port, too.
 	handshakeTimeout = 5 * time.Second
 	maxHandshakes    = 64
+	// maxOfHost is how many of these one address may have, so that a stranger does not keep replicas out.
+	maxOfHost = 16
 	// peerDialTimeout bounds an attempt to connect to another replica. They are close to each other.
 	peerDialTimeout = 2 * time.Second
 	// peerHeaderTimeout is how long another replica may take to begin an answer; the registry may have to fetch a module first.
@@ -33,9 +35,14 @@ type Listener struct {
 	port       net.Listener
 	config     *tls.Config
 	grpc, http *queue
-	busy       chan struct{}
 	closed     chan struct{}
-	close      sync.Once
+
+	mu sync.Mutex
+	// busy are the handshakes under way, busyOf those of each address.
+	busy   int
+	busyOf map[string]int
+
+	close sync.Once
 }
 
 // Listen makes it of a TCP listener, which it closes.
@@ -44,7 +51,7 @@ func (m *Member) Listen(port net.Listener) *Listener {
 	queueOf := func() *queue { return &queue{conns: make(chan net.Conn), closed: closed, addr: port.Addr()} }
 	l := &Listener{
 		port: port, config: m.identity.config(m.knows, protocolHTTP2, protocolHTTP1), closed: closed,
-		grpc: queueOf(), http: queueOf(), busy: make(chan struct{}, maxHandshakes),
+		grpc: queueOf(), http: queueOf(), busyOf: map[string]int{},
 	}
 	l.grpc.listener, l.http.listener = l, l
 	return l
@@ -72,16 +79,46 @@ func (l *Listener) Serve() error {
 			}
 			return err
 		}
-		select {
-		case l.busy <- struct{}{}:
-			go func() {
-				defer func() { <-l.busy }()
-				l.take(conn)
-			}()
-		default:
+		if !l.enter(conn) {
 			_ = conn.Close() // replicas try again; strangers need no answer
+			continue
 		}
+		go func() {
+			defer l.leave(conn)
+			l.take(conn)
+		}()
 	}
+}
+
+// enter counts a connection whose handshake begins; false where there are too many.
+func (l *Listener) enter(conn net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	host := hostOf(conn)
+	if l.busy >= maxHandshakes || l.busyOf[host] >= maxOfHost {
+		return false
+	}
+	l.busy++
+	l.busyOf[host]++
+	return true
+}
+
+func (l *Listener) leave(conn net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	host := hostOf(conn)
+	l.busy--
+	if l.busyOf[host]--; l.busyOf[host] == 0 {
+		delete(l.busyOf, host)
+	}
+}
+
+func hostOf(conn net.Conn) string {
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 // take proves who has connected, and gives the connection to the server that speaks its protocol.

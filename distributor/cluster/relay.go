@@ -147,7 +147,7 @@ func (r *Relay) open(ctx context.Context, method string, md metadata.MD, here fu
 				return stream, up, end, nil
 			}
 			end()
-			if status.Code(err) != codes.Unavailable {
+			if status.Code(err) != codes.Unavailable && up.done.Err() == nil {
 				return nil, nil, nil, err
 			}
 			last = err
@@ -184,8 +184,16 @@ func (r *Relay) Handle(method string, stream grpc.ServerStream, md metadata.MD, 
 	defer end()
 	asked := make(chan error, 1)
 	go func() { asked <- pass(stream, leader) }()
-	answered := make(chan error, 1)
-	go func() { answered <- answer(leader, stream) }()
+	type outcome struct {
+		err error
+		// over: the leader has ended the call.
+		over bool
+	}
+	answered := make(chan outcome, 1)
+	go func() {
+		over, err := answer(leader, stream)
+		answered <- outcome{err, over}
+	}()
 	begun, draining, turn := time.Now(), r.draining, (<-chan time.Time)(nil)
 	for {
 		select {
@@ -203,8 +211,11 @@ func (r *Relay) Handle(method string, stream grpc.ServerStream, md metadata.MD, 
 				return true, err
 			}
 			asked = nil // the client has said all it had to say
-		case err := <-answered:
-			stream.SetTrailer(leader.Trailer())
+		case out := <-answered:
+			err := out.err
+			if out.over {
+				stream.SetTrailer(leader.Trailer()) // it may be read only then
+			}
 			if up.done.Err() != nil && err != nil {
 				err = status.Error(codes.Unavailable, "another replica leads now; connect again")
 			}
@@ -234,26 +245,27 @@ func pass(from grpc.ServerStream, to grpc.ClientStream) error {
 	}
 }
 
-// answer carries the leader's messages to the client; nil when the leader has ended the call in order.
-func answer(from grpc.ClientStream, to grpc.ServerStream) error {
+// answer carries the leader's messages to the client; nil when the leader has ended the call in order. over says whether the leader has ended it, and not the
+// client.
+func answer(from grpc.ClientStream, to grpc.ServerStream) (over bool, err error) {
 	header, err := from.Header()
 	if err == nil && header != nil {
 		err = to.SendHeader(header)
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 	for {
 		var f Frame
 		if err := from.RecvMsg(&f); err != nil {
 			if errors.Is(err, io.EOF) {
-				return nil
+				return true, nil
 			}
-			return err
+			return true, err
 		}
 		if err := to.SendMsg(&f); err != nil {
 			f.free()
-			return err
+			return false, err
 		}
 	}
 }

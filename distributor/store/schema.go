@@ -12,18 +12,20 @@ import (
 // schemaVersion is the layout of keys and values that this version of waft reads and writes.
 const schemaVersion = 4
 
-// migration brings the data from one version to the next. It must do no harm when it is run again after it was cut short.
-type migration func(ctx context.Context, client *clientv3.Client) error
+// migration brings the data from one version to the next. It must do no harm when it is run again after it was cut short. Each of its transactions holds only
+// while the store is at the version that it comes from, which still says: a process that was halted in the middle must not go on when another one has done it
+// and written since.
+type migration func(ctx context.Context, client *clientv3.Client, still clientv3.Cmp) error
 
 // migrations[n-1] leads from version n to n+1.
 var migrations = []migration{packedRollouts, sealedAudit, releasesWithResources}
 
 // packedRollouts leads to version 2, in which rollouts are stored as rolloutValue has them. Those of version 1 are read as they are; the version
 // keeps them from a waft that would find no nodes in those of today.
-func packedRollouts(context.Context, *clientv3.Client) error { return nil }
+func packedRollouts(context.Context, *clientv3.Client, clientv3.Cmp) error { return nil }
 
 // sealedAudit leads to version 3, in which each entry of the audit log holds the hash of the one before. It seals those that are there, as they are.
-func sealedAudit(ctx context.Context, client *clientv3.Client) error {
+func sealedAudit(ctx context.Context, client *clientv3.Client, still clientv3.Cmp) error {
 	var head model.AuditHead
 	for from := audit; ; {
 		got, err := client.Get(ctx, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(audit)), clientv3.WithLimit(maxBatch))
@@ -54,20 +56,31 @@ func sealedAudit(ctx context.Context, client *clientv3.Client) error {
 			ops[i] = clientv3.OpPut(key, value)
 			from = key + "\x00"
 		}
-		if _, err := client.Txn(ctx).Then(ops...).Commit(); err != nil {
-			return failed("audit", err)
+		if err := stillThen(ctx, client, still, ops...); err != nil {
+			return err
 		}
 	}
 	if head == (model.AuditHead{}) {
 		return nil
 	}
 	// The sequence of the last entry had a key of its own.
-	_, err := client.Txn(ctx).Then(clientv3.OpPut(headKey, head.String()), clientv3.OpDelete(prefix+"sequence")).Commit()
-	return failed("audit", err)
+	return stillThen(ctx, client, still, clientv3.OpPut(headKey, head.String()), clientv3.OpDelete(prefix+"sequence"))
+}
+
+// stillThen is one transaction of a migration.
+func stillThen(ctx context.Context, client *clientv3.Client, still clientv3.Cmp, ops ...clientv3.Op) error {
+	answer, err := client.Txn(ctx).If(still).Then(ops...).Commit()
+	if err != nil {
+		return failed("store", err)
+	}
+	if !answer.Succeeded {
+		return &model.Error{Kind: model.ErrUnavailable, Object: "store", Message: "another process has brought it to its schema meanwhile", Next: "try again"}
+	}
+	return nil
 }
 
 // releasesWithResources leads to version 4, in which releases may have resources. The version keeps them from a waft that would render chains without.
-func releasesWithResources(context.Context, *clientv3.Client) error { return nil }
+func releasesWithResources(context.Context, *clientv3.Client, clientv3.Cmp) error { return nil }
 
 // schema is the value of schemaKey.
 type schema struct {
@@ -104,7 +117,7 @@ func migrate(ctx context.Context, client *clientv3.Client, version int, steps []
 		}
 		next := schema{Version: version}
 		if have.Version > 0 {
-			if err := steps[have.Version-1](ctx, client); err != nil {
+			if err := steps[have.Version-1](ctx, client, clientv3.Compare(clientv3.ModRevision(schemaKey), "=", revision)); err != nil {
 				return fmt.Errorf("migrate the store from schema version %d to %d: %w", have.Version, have.Version+1, err)
 			}
 			next.Version = have.Version + 1

@@ -42,13 +42,13 @@ func TestMigrations(t *testing.T) {
 	var ran []int
 	broken := errors.New("broken")
 	steps := []migration{
-		func(context.Context, *clientv3.Client) error { ran = append(ran, 1); return nil },
-		func(context.Context, *clientv3.Client) error { ran = append(ran, 2); return broken },
+		func(context.Context, *clientv3.Client, clientv3.Cmp) error { ran = append(ran, 1); return nil },
+		func(context.Context, *clientv3.Client, clientv3.Cmp) error { ran = append(ran, 2); return broken },
 	}
 	if _, err := open(t.Context(), client, 3, steps); !errors.Is(err, broken) || !strings.Contains(err.Error(), "from schema version 2 to 3") {
 		t.Fatalf("error is %v, want the broken step's", err)
 	}
-	steps[1] = func(ctx context.Context, client *clientv3.Client) error {
+	steps[1] = func(ctx context.Context, client *clientv3.Client, _ clientv3.Cmp) error {
 		ran = append(ran, 2)
 		_, err := client.Put(ctx, prefix+"test", "migrated")
 		return err
@@ -99,10 +99,16 @@ func TestAuditLogIsSealed(t *testing.T) {
 	}
 	whole := client.KV
 	client.KV = &cutShort{KV: whole, left: 2}
-	if err := sealedAudit(t.Context(), client); err == nil {
+	before := clientv3.Compare(clientv3.CreateRevision(schemaKey), ">", 0)
+	if err := sealedAudit(t.Context(), client, before); err == nil {
 		t.Error("no error although it was cut short")
 	}
 	client.KV = whole
+	// Another process has done it, and the one that was halted goes on.
+	late := clientv3.Compare(clientv3.ModRevision(schemaKey), "=", 1<<40)
+	if err := sealedAudit(t.Context(), client, late); !errors.Is(err, model.ErrUnavailable) {
+		t.Errorf("too late: %v", err)
+	}
 	s, err := Open(t.Context(), client)
 	if err != nil {
 		t.Fatal(err)

@@ -58,6 +58,14 @@ func (c condition) roomy() bool { return c.quota == 0 || c.bytes < c.quota/100*r
 // all of it is tried again. embedded is the member in this process, nil where etcd runs elsewhere.
 func (s *Store) Upkeep(ctx context.Context, embedded *Embedded, log *slog.Logger, tell func(Room)) {
 	u := newUpkeep(s.client, embedded, log)
+	if embedded == nil {
+		// Another one may have led a moment ago, and a member may still do what it asked for.
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(upkeepInterval):
+		}
+	}
 	t := time.NewTicker(upkeepInterval)
 	defer t.Stop()
 	for {
