@@ -375,8 +375,9 @@ func (s *Set) CheckLists(message string, lists []model.ListKey) error {
 			}
 			md = fd.Message()
 		}
-		if key := md.Fields().ByJSONName(l.Key); key == nil || key.IsList() || key.Message() != nil {
-			return fmt.Errorf("%s: %s has no field %s that is a string, a number, a boolean or an enum", l.Path, md.FullName(), l.Key)
+		// Numbers and enums may be spelled in several ways in JSON, and items of one key would pass for different ones.
+		if key := md.Fields().ByJSONName(l.Key); key == nil || key.IsList() || key.Kind() != protoreflect.StringKind && key.Kind() != protoreflect.BoolKind {
+			return fmt.Errorf("%s: %s has no field %s that is a string or a boolean", l.Path, md.FullName(), l.Key)
 		}
 	}
 	return nil

@@ -170,7 +170,7 @@ func TestEnvoysResourcesAreLinked(t *testing.T) {
 
 func TestCheckLists(t *testing.T) {
 	s := flags(t)
-	for path, want := range map[string]string{"rules by ruleName": "", "rules by percent": "", "rules by rule_name": "no field rule_name", "enabled by x": "no message", "rule by x": "no field rule", "maxAge by seconds": "no list", "rules.x by y": "[]"} {
+	for path, want := range map[string]string{"rules by ruleName": "", "rules by percent": "a string or a boolean", "rules by rule_name": "no field rule_name", "enabled by x": "no message", "rule by x": "no field rule", "maxAge by seconds": "no list", "rules.x by y": "[]"} {
 		p, key, _ := strings.Cut(path, " by ")
 		err := s.CheckLists("acme.flags.v1.Flag", []model.ListKey{{Path: p, Key: key}})
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

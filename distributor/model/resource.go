@@ -18,6 +18,10 @@ const (
 	// MaxReleaseResources is the size of the bodies of a release, or of a layer's collection, together, in bytes. What the store takes of that depends
 	// on how well it compresses, and is told when it is written.
 	MaxReleaseResources = 4 << 20
+	// MaxFields is how many fields a resource may have that layers can give one by one, those of messages within it among them and those in lists not, and
+	// MaxFieldPaths how many bytes their paths may have together: it is kept of each which layer it comes from.
+	MaxFields     = 20_000
+	MaxFieldPaths = 4 << 20
 	// MaxReleaseCollections is how many collections a release may give resources of, and a chain may have.
 	MaxReleaseCollections = 64
 )

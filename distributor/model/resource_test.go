@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -95,6 +96,16 @@ func TestValidateResources(t *testing.T) {
 		{"twice", func(r *Release) { r.Resources[1].Name = "b" }, []string{"spec.resources[1].name"}},
 		{"both", func(r *Release) { r.Resources[0].Opaque = []byte{1} }, []string{"spec.resources[0].spec"}},
 		{"no object", func(r *Release) { r.Resources[0].Fields = json.RawMessage("[]") }, []string{"spec.resources[0].spec"}},
+		{"too many fields", func(r *Release) {
+			var b strings.Builder
+			for i := range MaxFields + 1 {
+				fmt.Fprintf(&b, `,"f%d":1`, i)
+			}
+			r.Resources[0].Fields = json.RawMessage("{" + b.String()[1:] + "}")
+		}, []string{"spec.resources[0].spec"}},
+		{"paths too long", func(r *Release) {
+			r.Resources[0].Fields = json.RawMessage(`{"` + strings.Repeat("x", MaxResource/2) + `":{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1}}`)
+		}, []string{"spec.resources[0].spec"}},
 		{"no digest", func(r *Release) { r.Resources[0].Descriptors = "x" }, []string{"spec.resources[0].descriptors"}},
 		{"too large", func(r *Release) { r.Resources[2].Opaque = make([]byte, MaxResource+1) }, []string{"spec.resources[2].spec"}},
 		{"too large together", func(r *Release) {

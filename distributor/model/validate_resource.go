@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -140,9 +141,33 @@ func ValidateResource(object, at string, r ResourceSpec) error {
 			problems = append(problems, configError(object, at+"spec", err))
 		} else if canonical[0] != '{' {
 			problems = append(problems, Invalidf(object, at+"spec", "write the message's fields", "it is not an object"))
+		} else if n, paths := countFields(canonical); n > MaxFields || paths > MaxFieldPaths {
+			problems = append(problems, Invalidf(object, at+"spec", "split it, or give it as an opaque message", "it has %d fields with paths of %d bytes, more than %d or %d", n, paths, MaxFields, MaxFieldPaths))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// countFields counts what MaxFields and MaxFieldPaths bound, of JSON that is well formed.
+func countFields(text json.RawMessage) (fields, paths int) {
+	var value any
+	if json.Unmarshal(text, &value) != nil {
+		return 0, 0
+	}
+	var count func(value any, path int)
+	count = func(value any, path int) {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return
+		}
+		for name, inner := range object {
+			at := path + 1 + len(name)
+			fields, paths = fields+1, paths+at
+			count(inner, at)
+		}
+	}
+	count(value, 0)
+	return fields, paths
 }
 
 // validateResources checks those of a release together with the declarations that came with them.

@@ -266,7 +266,12 @@ func (s *Service) apply(ctx context.Context, actor Actor, draft ApplyDraft, writ
 	var applied Applied
 	var declarations []model.DeclaredCollection
 	var entries []model.AuditEntry
+	declared := map[string]bool{}
 	for _, d := range draft.Declarations {
+		if declared[d.Name] {
+			return Applied{}, model.Invalidf("collection/"+d.Name, "metadata.name", "declare each collection once", "stands there twice")
+		}
+		declared[d.Name] = true
 		one, err := t.declare(ctx, d)
 		if err != nil {
 			return Applied{}, err

@@ -323,6 +323,9 @@ func TestDeclaringCollections(t *testing.T) {
 		_, err := declare(test.spec)
 		wantError(t, name, err, model.ErrInvalid, test.says...)
 	}
+	twice := service.CollectionDraft{CollectionSpec: model.CollectionSpec{Name: "toggles"}}
+	_, err = svc.ApplyResources(t.Context(), alice, service.ApplyDraft{Declarations: []service.CollectionDraft{twice, twice}})
+	wantError(t, "twice", err, model.ErrInvalid, "twice")
 	_, err = declare(flags, service.ResourceDraft{Collection: "flags", Name: "x", Body: raw(`{"@type":"type.googleapis.com/acme.Rule"}`)})
 	wantError(t, "another type", err, model.ErrInvalid, "declared to hold acme.Flag")
 }

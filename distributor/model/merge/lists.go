@@ -14,6 +14,9 @@ const (
 	patchDelete = "delete"
 )
 
+// maxKey bounds a key of a list's item as JSON, in bytes: it stands in the path of each field of the item.
+const maxKey = 1024
+
 // keyOf is the member by which a list is merged; empty for one that is replaced.
 func (o laying) keyOf(p place) string {
 	for _, l := range o.lists {
@@ -46,7 +49,7 @@ func (o laying) applyItems(p place, key string, target, patch []any) (any, error
 		for i, k := range under {
 			at := fmt.Sprintf("%s[%s=%s]", p.at, key, k)
 			if _, told := o.origins[at]; !told {
-				earlier.replace(at, target[i])
+				earlier.note(at, target[i])
 			}
 		}
 	}
@@ -69,7 +72,7 @@ func (o laying) applyItems(p place, key string, target, patch []any) (any, error
 			if err != nil {
 				return nil, err
 			}
-			o.replace(inside.at, first)
+			o.note(inside.at, first)
 			merged = append(merged, first)
 			continue
 		}
@@ -145,6 +148,9 @@ func keysOf(p place, key string, items []any) ([]string, error) {
 			text = quote(v)
 		default:
 			return nil, model.Invalidf("", fmt.Sprintf("%s[%d].%s", p.at, i, key), "give it a string, a number or a boolean", "the list is merged by it, and this item has none")
+		}
+		if len(text) > maxKey {
+			return nil, model.Invalidf("", fmt.Sprintf("%s[%d].%s", p.at, i, key), "shorten it", "the list is merged by it, and it has %d bytes, more than %d", len(text), maxKey)
 		}
 		if seen[text] {
 			return nil, model.Invalidf("", fmt.Sprintf("%s[%d].%s", p.at, i, key), "give each item once", "the list is merged by it, and %s stands there already", text)

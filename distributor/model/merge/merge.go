@@ -163,20 +163,28 @@ func (o laying) apply(p place, target, patch any) (any, error) {
 	}
 	object, ok := patch.(map[string]any)
 	if !ok {
-		o.replace(p.at, patch)
+		if holds(target) {
+			o.forget(p.at)
+		}
+		o.note(p.at, patch)
 		return patch, nil
 	}
 	merged, ok := target.(map[string]any)
 	if !ok {
-		o.forget(p.at)
+		if holds(target) {
+			o.forget(p.at)
+		}
 		merged = map[string]any{}
 	}
 	o.origins[p.at] = o.layer
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		inside := p.member(name)
 		if object[name] == nil {
+			if holds(merged[name]) {
+				o.forget(inside.at)
+			}
+			delete(o.origins, inside.at)
 			delete(merged, name)
-			o.forget(inside.at)
 			continue
 		}
 		value, err := o.apply(inside, merged[name], object[name])
@@ -188,22 +196,37 @@ func (o laying) apply(p place, target, patch any) (any, error) {
 	return merged, nil
 }
 
+// holds says whether there may be origins below a value's own.
+func holds(value any) bool {
+	switch value.(type) {
+	case map[string]any, []any:
+		return true
+	}
+	return false
+}
+
 // replace notes that a value comes from the layer, whole.
 func (o laying) replace(path string, value any) {
 	o.forget(path)
+	o.note(path, value)
+}
+
+// note does so where no origin is below the path. Replacing each member by itself would look through all origins for each.
+func (o laying) note(path string, value any) {
 	o.origins[path] = o.layer
 	if object, ok := value.(map[string]any); ok {
 		for name, inner := range object {
-			o.replace(member(path, name), inner)
+			o.note(member(path, name), inner)
 		}
 	}
 }
 
-// forget drops a path and all below it.
+// forget drops a path and all below it, which takes a look at every origin.
 func (o laying) forget(path string) {
 	delete(o.origins, path)
+	members, items := path+".", path+"["
 	for at := range o.origins {
-		if strings.HasPrefix(at, path+".") || strings.HasPrefix(at, path+"[") {
+		if strings.HasPrefix(at, members) || strings.HasPrefix(at, items) {
 			delete(o.origins, at)
 		}
 	}

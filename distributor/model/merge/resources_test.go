@@ -185,6 +185,13 @@ func TestConfigsAreMergedByKey(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)
 	}
+
+	long := layers["team/pay"]
+	long.Filters[0].Config = config(`{"rules":[{"path":"/` + strings.Repeat("x", 1024) + `"}]}`)
+	layers["team/pay"] = sealed(t, long)
+	if _, err := merge.Render(layers); err == nil || !strings.Contains(err.Error(), "1027 bytes") {
+		t.Errorf("a key that is too long: %v", err)
+	}
 }
 
 // anything is a random value of a few members, so that layers meet.
