@@ -22,6 +22,11 @@ const (
 	MaxSet = 512 << 10
 	// maxFiles is how many files it may have.
 	maxFiles = 4096
+	// maxNames is how many bytes the full names of all that it declares may have together: each is kept, and holds those of what it stands in. A set of
+	// MaxSet that somebody has written has a tenth of it.
+	maxNames = 16 << 20
+	// maxNesting is how deep messages may stand in one another.
+	maxNesting = 32
 )
 
 // Set is the messages of some files. It does not change, and may be used concurrently. The zero value is not usable: see Linked and Parse.
@@ -67,6 +72,9 @@ func Parse(text []byte) (*Set, error) {
 		}
 		given[f.GetName()] = true
 	}
+	if err := boundNames(&files); err != nil {
+		return nil, err
+	}
 	whole, err := withImports(&files)
 	if err != nil {
 		return nil, err
@@ -97,6 +105,76 @@ func Parse(text []byte) (*Set, error) {
 	}
 	slices.SortFunc(s.own, func(a, b Message) int { return strings.Compare(a.Name, b.Name) })
 	return s, nil
+}
+
+// boundNames looks at what a set declares before anything is made of it.
+func boundNames(files *descriptorpb.FileDescriptorSet) error {
+	total := 0
+	names := func(in int, of ...string) error {
+		for _, n := range of {
+			if total += in + 1 + len(n); total > maxNames {
+				return fmt.Errorf("the full names of what it declares have more than %d bytes; use shorter ones", maxNames)
+			}
+		}
+		return nil
+	}
+	fields := func(in int, all []*descriptorpb.FieldDescriptorProto) error {
+		for _, f := range all {
+			if err := names(in, f.GetName()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	enums := func(in int, all []*descriptorpb.EnumDescriptorProto) error {
+		for _, e := range all {
+			if err := names(in, e.GetName()); err != nil {
+				return err
+			}
+			for _, v := range e.GetValue() {
+				if err := names(in, v.GetName()); err != nil { // values stand beside their enum
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	var messages func(in, depth int, all []*descriptorpb.DescriptorProto) error
+	messages = func(in, depth int, all []*descriptorpb.DescriptorProto) error {
+		if len(all) > 0 && depth > maxNesting {
+			return fmt.Errorf("its messages stand in one another more than %d deep", maxNesting)
+		}
+		for _, m := range all {
+			at := in + 1 + len(m.GetName())
+			err := errors.Join(names(in, m.GetName()), fields(at, m.GetField()), fields(at, m.GetExtension()), enums(at, m.GetEnumType()))
+			for _, o := range m.GetOneofDecl() {
+				err = errors.Join(err, names(at, o.GetName()))
+			}
+			if err != nil {
+				return err
+			}
+			if err := messages(at, depth+1, m.GetNestedType()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, f := range files.GetFile() {
+		in := len(f.GetPackage())
+		if err := errors.Join(messages(in, 1, f.GetMessageType()), enums(in, f.GetEnumType()), fields(in, f.GetExtension())); err != nil {
+			return err
+		}
+		for _, s := range f.GetService() {
+			err := names(in, s.GetName())
+			for _, m := range s.GetMethod() {
+				err = errors.Join(err, names(in+1+len(s.GetName()), m.GetName()))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Set) add(messages protoreflect.MessageDescriptors, file []byte) {

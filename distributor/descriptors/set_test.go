@@ -3,6 +3,7 @@ package descriptors
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -175,6 +176,28 @@ func TestCheckLists(t *testing.T) {
 		err := s.CheckLists("acme.flags.v1.Flag", []model.ListKey{{Path: p, Key: key}})
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+// A set that would take gigabytes to keep is refused before anything is made of it.
+func TestParseBoundsNames(t *testing.T) {
+	long := &descriptorpb.FileDescriptorProto{Name: proto.String("long.proto"), Package: proto.String(strings.Repeat("x", 200<<10))}
+	for i := range 20_000 {
+		long.MessageType = append(long.MessageType, &descriptorpb.DescriptorProto{Name: proto.String(fmt.Sprintf("M%d", i))})
+	}
+	deep := &descriptorpb.FileDescriptorProto{Name: proto.String("deep.proto")}
+	for range 40 {
+		m := &descriptorpb.DescriptorProto{Name: proto.String("M"), NestedType: deep.MessageType}
+		deep.MessageType = []*descriptorpb.DescriptorProto{m}
+	}
+	for want, file := range map[string]*descriptorpb.FileDescriptorProto{"full names": long, "deep": deep} {
+		raw, err := proto.Marshal(&descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{file}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(raw); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %.200v", want, err)
 		}
 	}
 }
