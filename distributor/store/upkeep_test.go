@@ -81,6 +81,11 @@ func TestFullEtcd(t *testing.T) {
 			fill(t, s, c.others)
 			u := newUpkeep(client, nil, slog.New(slog.DiscardHandler))
 			room, err := u.round(t.Context())
+			// A member that is behind compacts later than it is asked, and is seen to in the next round.
+			for late := time.Now().Add(time.Minute); err == nil && room.Full && !c.full && time.Now().Before(late); {
+				time.Sleep(50 * time.Millisecond)
+				room, err = u.round(t.Context())
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
