@@ -44,7 +44,11 @@ type condition struct {
 
 // wasteful says whether a member is to be defragmented: for what lies idle in its file, or, while etcd is full, for anything that does.
 func (c condition) wasteful(full bool, now time.Time) bool {
-	if now.Sub(c.defragmented) < defragmentPause {
+	pause := defragmentPause
+	if full {
+		pause = upkeepInterval / 2 // it may have been done before the member had thrown its past away
+	}
+	if now.Sub(c.defragmented) < pause {
 		return false
 	}
 	idle := c.bytes - c.used
