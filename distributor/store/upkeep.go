@@ -42,7 +42,8 @@ type condition struct {
 	defragmented       time.Time
 }
 
-// wasteful says whether a member is to be defragmented: for what lies idle in its file, or, while etcd is full, for anything that does.
+// wasteful says whether a member is to be defragmented: for what lies idle in its file, or while etcd is full. What a member has just thrown away it may count
+// as in use until it writes again, which it does not while it is full.
 func (c condition) wasteful(full bool, now time.Time) bool {
 	pause := defragmentPause
 	if full {
@@ -52,7 +53,7 @@ func (c condition) wasteful(full bool, now time.Time) bool {
 		return false
 	}
 	idle := c.bytes - c.used
-	return idle > wasteBytes && idle > c.bytes/2 || full && idle > 0
+	return full || idle > wasteBytes && idle > c.bytes/2
 }
 
 // roomy says whether a member has room again. One that does not say how large its file may become is believed to: it raises the alarm again where it has not.
