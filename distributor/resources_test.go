@@ -20,7 +20,7 @@ const resourceFile = `
 apiVersion: waft.dev/v1
 kind: Collection
 metadata: {name: envoy/endpoints}
-spec: {lists: [{path: endpoints, key: priority}]}
+spec: {lists: [{path: policy.dropOverloads, key: category}]}
 ---
 apiVersion: waft.dev/v1
 kind: Resource
