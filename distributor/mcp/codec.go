@@ -5,13 +5,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/encoded"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -118,20 +118,9 @@ func encodeSplit(out *waftv1.Chain, c *model.NodeChain) {
 	}
 }
 
-// maxEncodedBytes bounds the resources that encoder keeps.
-const maxEncodedBytes = 32 << 20
-
 // encoder turns resources into the bytes of the field Resources.resources and keeps those that nodes share, so that a
-// filter that goes to a thousand nodes is encoded once and copied after that. It may be used concurrently.
-type encoder struct {
-	// making is held while something is encoded that nodes share: a thousand that are told at once must not make it a thousand times. It is taken before mu.
-	making sync.Mutex
-
-	mu sync.Mutex
-	// young and old are two generations: what is used moves to young; when young is full it becomes old, and old goes.
-	young, old map[string][]byte
-	youngBytes int
-}
+// filter that goes to a thousand nodes is encoded once and copied after that. The zero value is ready. It may be used concurrently.
+type encoder struct{ kept encoded.Cache }
 
 // shared names what a resource says when nodes can share it, or is empty. Version covers all that is in a filter or a
 // module but the reference, which is for people, and all of a resource that is a user's own; a chain belongs to one node.
@@ -155,17 +144,13 @@ func shared(collection string, r model.Resource) string {
 
 // field is the resource as it stands in a message Resources: tag, length and bytes.
 func (e *encoder) field(collection string, r model.Resource) ([]byte, error) {
-	key := shared(collection, r)
-	if key != "" {
-		if b := e.get(key); b != nil {
-			return b, nil
-		}
-		e.making.Lock()
-		defer e.making.Unlock()
-		if b := e.get(key); b != nil {
-			return b, nil // somebody else was first
-		}
+	if key := shared(collection, r); key != "" {
+		return e.kept.Get(key, func() ([]byte, error) { return encodeField(collection, r) })
 	}
+	return encodeField(collection, r)
+}
+
+func encodeField(collection string, r model.Resource) ([]byte, error) {
 	msg, err := encode(collection, r)
 	if err != nil {
 		return nil, err
@@ -175,44 +160,8 @@ func (e *encoder) field(collection string, r model.Resource) ([]byte, error) {
 		return nil, fmt.Errorf("resource %q of %s: %w", r.Name, collection, err)
 	}
 	b := protowire.AppendTag(make([]byte, 0, len(raw)+8), fieldResources, protowire.BytesType)
-	b = protowire.AppendBytes(b, raw)
-	if key != "" {
-		e.put(key, b)
-	}
-	return b, nil
+	return protowire.AppendBytes(b, raw), nil
 }
 
 // fieldResources is the number of Resources.resources.
 const fieldResources = 3
-
-func (e *encoder) get(key string) []byte {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	b := e.young[key]
-	if b == nil {
-		if b = e.old[key]; b != nil {
-			e.keep(key, b)
-		}
-	}
-	return b
-}
-
-func (e *encoder) put(key string, b []byte) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.keep(key, b)
-}
-
-// keep is called with mu held.
-func (e *encoder) keep(key string, b []byte) {
-	if e.youngBytes+len(b) > maxEncodedBytes/2 {
-		e.old, e.young, e.youngBytes = e.young, nil, 0
-	}
-	if e.young == nil {
-		e.young = map[string][]byte{}
-	}
-	if e.young[key] == nil {
-		e.youngBytes += len(key) + len(b)
-	}
-	e.young[key] = b
-}

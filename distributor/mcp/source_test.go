@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/encoded"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -556,7 +557,7 @@ func TestNodesShareEncodedFilters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(e.young) + len(e.old); n > maxEncodedBytes>>20 {
+	if n := e.kept.Len(); n > encoded.MaxCached>>20 {
 		t.Errorf("%d MiB kept", n)
 	}
 	if _, err := e.field(filtersName, model.Resource{Name: "x"}); err == nil {

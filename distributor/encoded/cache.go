@@ -1,0 +1,73 @@
+package encoded
+
+import "sync"
+
+// MaxCached bounds what a Cache keeps, in bytes, keys included.
+const MaxCached = 32 << 20
+
+// Cache keeps encodings that many messages share, by what they say, so that what goes to a thousand nodes is encoded once. What was not used for longest goes
+// first. The zero value is ready. It may be used concurrently.
+type Cache struct {
+	// making is held while something is encoded: a thousand nodes that are told at once must not have it encoded a thousand times. It is taken before mu.
+	making sync.Mutex
+
+	mu sync.Mutex
+	// young and old are two generations: what is used moves to young; when young is full it becomes old, and old goes.
+	young, old map[string][]byte
+	youngBytes int
+}
+
+// Get gives what is kept by a key. Where there is nothing, encode makes it, for all who wait for it, and it is kept; its error is Get's, and is not. The bytes
+// must not be changed.
+func (c *Cache) Get(key string, encode func() ([]byte, error)) ([]byte, error) {
+	if b := c.find(key); b != nil {
+		return b, nil
+	}
+	c.making.Lock()
+	defer c.making.Unlock()
+	if b := c.find(key); b != nil {
+		return b, nil // somebody else was first
+	}
+	b, err := encode()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep(key, b)
+	return b, nil
+}
+
+// Len is how many encodings are kept.
+func (c *Cache) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.young) + len(c.old)
+}
+
+func (c *Cache) find(key string) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.young[key]
+	if b == nil {
+		if b = c.old[key]; b != nil {
+			c.keep(key, b)
+		}
+	}
+	return b
+}
+
+// keep is called with mu held.
+func (c *Cache) keep(key string, b []byte) {
+	size := len(key) + len(b)
+	if c.youngBytes+size > MaxCached/2 {
+		c.old, c.young, c.youngBytes = c.young, nil, 0
+	}
+	if c.young == nil {
+		c.young = map[string][]byte{}
+	}
+	if c.young[key] == nil {
+		c.youngBytes += size
+	}
+	c.young[key] = b
+}
