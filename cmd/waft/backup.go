@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,43 +53,31 @@ Not in it are keys, certificates and policy files: keep DATA/tls, and what the f
 	return cmd
 }
 
-// saveBackup writes what the distributor sends, and reads it as a restore does.
-func saveBackup(ctx context.Context, c *api.Client, path string) (_ backup.Header, _ backup.End, err error) {
+// saveBackup writes what the distributor sends, and reads it as a restore does. The file is its owner's alone: configurations are in it.
+func saveBackup(ctx context.Context, c *api.Client, path string) (h backup.Header, end backup.End, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.Backups.Backup(ctx, &waftv1.BackupRequest{})
 	if err != nil {
-		return backup.Header{}, backup.End{}, err
+		return h, end, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return backup.Header{}, backup.End{}, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	err = writeWhole(path, 0o600, func(f *os.File) error {
+		sent := &received{stream: stream}
+		from := io.TeeReader(sent, f)
+		h, end, err = backup.Read(from, backup.Parts{
+			Key:  func(string, []byte) error { return nil },
+			File: func(_ string, _ int64, content io.Reader) error { _, err := io.Copy(io.Discard, content); return err },
+		})
+		if sent.err != nil {
+			return sent.err // why it was cut short
 		}
-	}()
-	sent := &received{stream: stream}
-	from := io.TeeReader(sent, f)
-	h, end, err := backup.Read(from, backup.Parts{
-		Key:  func(string, []byte) error { return nil },
-		File: func(_ string, _ int64, content io.Reader) error { _, err := io.Copy(io.Discard, content); return err },
+		if err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, from) // tar pads its end
+		return err
 	})
-	if sent.err != nil {
-		return h, end, sent.err // why it was cut short
-	}
-	if err != nil {
-		return h, end, err
-	}
-	// tar pads its end.
-	if _, err := io.Copy(io.Discard, from); err != nil {
-		return h, end, err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return h, end, err
-	}
-	return h, end, os.Rename(f.Name(), path)
+	return h, end, err
 }
 
 // received is a stream of parts as a reader.

@@ -49,7 +49,7 @@ into one file: a tar of an OCI image layout, which other tools read as well. The
 			}
 			bar := newBar(cmd.ErrOrStderr(), "export "+filepath.Base(file))
 			var told registry.Bundle
-			err = writeWhole(file, func(f *os.File) (err error) {
+			err = writeWhole(file, 0o644, func(f *os.File) (err error) {
 				told, err = client.Export(cmd.Context(), refs, f, bar.progress)
 				return err
 			})
@@ -145,7 +145,7 @@ func bundleRows(t *table, b registry.Bundle) {
 }
 
 // writeWhole has a file written that is there when it is whole, and only then.
-func writeWhole(path string, write func(*os.File) error) error {
+func writeWhole(path string, mode os.FileMode, write func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".waft-*")
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func writeWhole(path string, write func(*os.File) error) error {
 	if err = write(f); err == nil {
 		err = f.Sync()
 	}
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+	if err := errors.Join(err, f.Chmod(mode), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
