@@ -125,44 +125,32 @@ func (t *terms) current() (*term, error) {
 
 // What follows is the current service's, for those parts of the process that outlive it.
 
-func (t *terms) counts() (service.Counts, error) {
-	one, err := t.current()
-	if err != nil {
-		return service.Counts{}, err
-	}
-	return one.svc.Counts()
-}
+func (t *terms) counts() (service.Counts, error) { return ask(t, (*service.Service).Counts) }
 
 func (t *terms) release(ctx context.Context, ref string) (model.Release, error) {
-	one, err := t.current()
-	if err != nil {
-		return model.Release{}, err
-	}
-	return one.svc.GetRelease(ctx, ref)
+	return ask(t, func(s *service.Service) (model.Release, error) { return s.GetRelease(ctx, ref) })
 }
 
 func (t *terms) descriptors(ctx context.Context, digest string) ([]byte, error) {
-	one, err := t.current()
-	if err != nil {
-		return nil, err
-	}
-	return one.svc.Descriptors(ctx, digest)
+	return ask(t, func(s *service.Service) ([]byte, error) { return s.Descriptors(ctx, digest) })
 }
 
 func (t *terms) needed(ctx context.Context) ([]model.Module, error) {
-	one, err := t.current()
-	if err != nil {
-		return nil, err
-	}
-	return one.svc.Needed(ctx)
+	return ask(t, func(s *service.Service) ([]model.Module, error) { return s.Needed(ctx) })
 }
 
 func (t *terms) ready() error {
+	_, err := ask(t, func(s *service.Service) (struct{}, error) { return struct{}{}, s.Ready() })
+	return err
+}
+
+func ask[T any](t *terms, question func(*service.Service) (T, error)) (T, error) {
 	one, err := t.current()
 	if err != nil {
-		return err
+		var none T
+		return none, err
 	}
-	return one.svc.Ready()
+	return question(one.svc)
 }
 
 // fetched tells that an Envoy has fetched a module.
