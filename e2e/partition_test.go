@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -89,6 +88,16 @@ func (w *wire) pass(client net.Conn, to string, ended <-chan struct{}) {
 	both.Wait()
 }
 
+// readiness is the status of /readyz; 0 where there is no answer.
+func (s *served) readiness() int {
+	resp, err := http.Get("http://" + s.http + "/readyz")
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
+
 // A replica that leads and is cut off from etcd, while clients still reach it, leads no more; a member of etcd that the others cannot reach does not matter.
 // Neither stops deliveries for more than 5 s. When the network is whole again, so is the cluster.
 func TestReplicasSurvivePartitions(t *testing.T) {
@@ -156,15 +165,7 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 	if first.leads() {
 		t.Error("a replica that has not heard of etcd says that it leads")
 	}
-	wait(t, "the one that is cut off says that it is not ready", time.Minute, func() bool {
-		resp, err := http.Get("http://" + first.http + "/readyz")
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		_, _ = io.Copy(io.Discard, resp.Body)
-		return resp.StatusCode == http.StatusServiceUnavailable
-	})
+	wait(t, "the one that is cut off says that it is not ready", time.Minute, func() bool { return first.readiness() == http.StatusServiceUnavailable })
 
 	etcd[0].cut.Store(true)
 	deliver("member")
@@ -173,15 +174,7 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 	for _, w := range wires[first] {
 		w.cut.Store(false)
 	}
-	wait(t, "the one that was cut off is there again", time.Minute, func() bool {
-		resp, err := http.Get("http://" + first.http + "/readyz")
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		_, _ = io.Copy(io.Discard, resp.Body)
-		return resp.StatusCode == http.StatusOK
-	})
+	wait(t, "the one that was cut off is there again", time.Minute, func() bool { return first.readiness() == http.StatusOK })
 	deliver("healed")
 	for env, of := range byEnv {
 		for _, n := range of {
