@@ -88,9 +88,6 @@ func (b *bench) run(ctx context.Context, to io.Writer, out string) error {
 	if _, err := os.Stat(b.server); err != nil {
 		return fmt.Errorf("%w; run `make bench-fanout`, which builds it", err)
 	}
-	if err := raiseFiles(); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}

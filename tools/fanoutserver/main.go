@@ -70,9 +70,6 @@ func main() {
 }
 
 func run(name string, s settings, listen, profile string) error {
-	if err := raiseFiles(); err != nil {
-		return err
-	}
 	open, ok := map[string]func(context.Context, settings) (server, error){"waft": openWaft, "go-control-plane": openPeer}[name]
 	if !ok {
 		return fmt.Errorf("no server is called %q; there are waft and go-control-plane", name)
@@ -218,13 +215,3 @@ func used() (usage, error) {
 }
 
 func seconds(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
-
-// raiseFiles lets the process have as many open files as it may.
-func raiseFiles() error {
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return err
-	}
-	l.Cur = l.Max
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
-}
