@@ -53,7 +53,7 @@ test-envoys: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/en
 
 .PHONY: e2e
 e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
-	WAFT_ROGUES=all $(GO) test -count 1 -timeout 30m -v ./e2e
+	WAFT_E2E=all $(GO) test -count 1 -timeout 30m -v ./e2e
 
 .PHONY: interop
 interop: interop-rust interop-prometheus interop-tokens interop-mcp interop-istio interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, tokens, Istio's ends of MCP and its client, clients and registries for artifacts
@@ -132,7 +132,7 @@ faults: ## Fetch and publish under 1,000 random schedules of a registry that fai
 
 .PHONY: rogues
 rogues: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Roll out filters that do wrong at run time, each kind on every Envoy version (half an hour)
-	@for v in $(CONFORMANCE_VERSIONS); do echo "Envoy $$v"; WAFT_ROGUES=all ENVOY=$(CURDIR)/.cache/envoy/$$v/envoy/_bin/envoy $(GO) test -count 1 -timeout 20m -run 'TestRogues|TestEnvoyThatDoesNotAnswer' -v ./e2e || exit 1; done
+	@for v in $(CONFORMANCE_VERSIONS); do echo "Envoy $$v"; WAFT_E2E=all ENVOY=$(CURDIR)/.cache/envoy/$$v/envoy/_bin/envoy $(GO) test -count 1 -timeout 20m -run 'TestRogues|TestEnvoyThatDoesNotAnswer' -v ./e2e || exit 1; done
 
 .PHONY: chaos
 chaos: envoy ## Run 10 schedules of faults against a fleet under load, from seed SEED (default 1); figures go to bench/out/chaos.json (half an hour)

@@ -151,6 +151,7 @@ func awaitRequests(t *testing.T, load *fleet.Load, node, period string) {
 
 // An Envoy that was left and that the next agent would start otherwise is ended, not doubled: two would share the port.
 func TestAgentWithOtherFlagsStartsEnvoyAnew(t *testing.T) {
+	onlyInFull(t)
 	f := startFleet(t, 0)
 	f.AgentFlags = []string{"--leave-envoy", "--trial", "1s"}
 	n, err := f.StartAgent("n1", "env=test")

@@ -173,6 +173,7 @@ func TestCohortTakesBack(t *testing.T) {
 
 // A rollout that is aborted leaves what is under test as it is; so does a node that starts while the distributor is away; and an undo takes it back.
 func TestCohortIsKept(t *testing.T) {
+	onlyInFull(t)
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "old", "stamp", `{value: old}`), `[{percent: 100}]`)
@@ -205,6 +206,7 @@ func TestCohortIsKept(t *testing.T) {
 
 // On Envoy 1.39 two chains run side by side, and nothing counts them apart: a gate cannot tell. Envoy 1.36 is passed over.
 func TestCohortOnOlderEnvoys(t *testing.T) {
+	onlyInFull(t)
 	var binaries []string
 	for _, number := range []envoy.Number{{Major: 1, Minor: 39, Patch: 3}, {Major: 1, Minor: 36, Patch: 4}} {
 		binary, err := envoy.FindVersion(number)

@@ -20,7 +20,7 @@ var rogues = []struct {
 	found []string
 	// restarts: Envoy does not survive it.
 	restarts bool
-	// always: it is tried in each run of the tests; the others where WAFT_ROGUES is all, which `make e2e` and `make rogues` set.
+	// always: it is tried in each run of the tests; the others by `make e2e` and `make rogues` only.
 	always bool
 }{
 	{always: true, name: "traps", config: `{value: bad, does: trap, every: 10}`, gates: `[{reloads: {max: 0}}]`, found: []string{"gate reloads"}},
@@ -56,8 +56,8 @@ func TestRogues(t *testing.T) {
 	defer load.Stop()
 	for _, rogue := range rogues {
 		t.Run(rogue.name, func(t *testing.T) {
-			if !rogue.always && os.Getenv("WAFT_ROGUES") != "all" {
-				t.Skip("WAFT_ROGUES is not all; make e2e, make rogues")
+			if !rogue.always {
+				onlyInFull(t)
 			}
 			before, err := f.Read(t.Context())
 			if err != nil {
@@ -98,11 +98,9 @@ func TestRogues(t *testing.T) {
 }
 
 // An Envoy whose main thread hangs answers nobody that asks how it is; as one that is stopped does. Its agent starts it again, on what it served.
-// It takes a minute and more, so only make rogues runs it (WAFT_ROGUES=all).
+// It takes a minute and more.
 func TestEnvoyThatDoesNotAnswerIsStartedAgain(t *testing.T) {
-	if os.Getenv("WAFT_ROGUES") != "all" {
-		t.Skip("WAFT_ROGUES is not all; make rogues")
-	}
+	onlyInFull(t)
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/rogue")
 	rollOut(t, f, "first", rogueRelease(t, f, "good", `{value: good}`, ""), `[{percent: 100}]`)
