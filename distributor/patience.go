@@ -24,6 +24,8 @@ const patientPart = 128 << 10
 // the messages of gRPC find, each of which waits for a window. It may be used concurrently.
 type patience struct {
 	limit time.Duration
+	// keepalive finds clients that are not there any more.
+	keepalive keepalive
 
 	mu sync.Mutex
 	// open are the connections by both addresses: a client may use one of its ports for both of ours.
@@ -36,7 +38,7 @@ type ends struct{ local, remote string }
 func endsOf(local, remote net.Addr) ends { return ends{local.String(), remote.String()} }
 
 func newPatience(limit time.Duration) *patience {
-	return &patience{limit: limit, open: map[ends]net.Conn{}}
+	return &patience{limit: limit, keepalive: clientKeepalive, open: map[ends]net.Conn{}}
 }
 
 // listener gives connections with deadlines.
@@ -53,6 +55,7 @@ func (l patientListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = l.patience.keepalive.set(c) // one that has ended already has its reader say so
 	conn := &patientConn{Conn: c, patience: l.patience}
 	l.patience.mu.Lock()
 	defer l.patience.mu.Unlock()

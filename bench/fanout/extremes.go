@@ -51,7 +51,7 @@ const (
 	largeBytes = 1 << 20
 	stormNodes = 10_000
 	stormLimit = 2 * time.Minute
-	// idleFor is more than twice api.KeepaliveTime.
+	// idleFor is more than twice the silence after which TCP asks whether a node is there.
 	idleFor = 45 * time.Second
 )
 

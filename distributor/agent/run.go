@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -24,7 +25,12 @@ import (
 
 // Times of the connection to the distributor.
 const (
-	keepaliveTime    = 20 * time.Second
+	// A distributor whose machine is gone is found by TCP: the kernel asks after tcpSilent, again every tcpAgain, and gives up when nothing has come for
+	// keepaliveTimeout since. A question by HTTP/2 would have to be answered by the distributor itself, for every node of the fleet; asked every
+	// keepaliveTime it is for what TCP cannot see, a process that hangs.
+	tcpSilent        = 20 * time.Second
+	tcpAgain         = 5 * time.Second
+	keepaliveTime    = 5 * time.Minute
 	keepaliveTimeout = 10 * time.Second
 	connectTimeout   = 10 * time.Second
 	// reconnectMax bounds the pause between two attempts to reach the distributor, for the connection and for each stream on
@@ -268,7 +274,13 @@ func dial(config Config) (*grpc.ClientConn, error) {
 	patience.MaxDelay = reconnectMax
 	conn, err := grpc.NewClient(config.Server,
 		grpc.WithTransportCredentials(creds),
+		// It bounds, too, what TCP may leave unacknowledged, which is keepaliveTimeout.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+				Enable: true, Idle: tcpSilent, Interval: tcpAgain, Count: int(keepaliveTimeout / tcpAgain),
+			}}).DialContext(ctx, "tcp", address)
+		}),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: patience, MinConnectTimeout: connectTimeout}),
 		grpc.WithStaticStreamWindowSize(windowBytes), grpc.WithStaticConnWindowSize(windowBytes),
 	)

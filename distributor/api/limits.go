@@ -27,10 +27,13 @@ const (
 	// WindowBytes is what the server takes of a stream, and of a connection, before it has been read. It is fixed: gRPC finds a window of its own by a
 	// ping for every message that comes alone, as the reports of nodes do, and that is more work than the report.
 	WindowBytes = 256 << 10
-	// KeepaliveTime is how long a connection may be silent before the other side is asked whether it is there, and
-	// KeepaliveTimeout how long it may take to answer. Together they bound how late a dead peer is noticed.
-	KeepaliveTime    = 20 * time.Second
+	// KeepaliveTime is how long a connection may be silent before the other side is asked, by HTTP/2, whether it is there, and KeepaliveTimeout how long it
+	// may take to answer. Machines and ways that are gone are found by TCP, sooner and for nothing; this finds what TCP cannot see: a process that hangs,
+	// and what is behind a proxy.
+	KeepaliveTime    = 5 * time.Minute
 	KeepaliveTimeout = 10 * time.Second
+	// ClientKeepaliveTime is KeepaliveTime of clients of the API: there are few, and people wait for them.
+	ClientKeepaliveTime = 20 * time.Second
 	// MinKeepaliveTime is the most often that a client may ask.
 	MinKeepaliveTime = 5 * time.Second
 
