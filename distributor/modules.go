@@ -31,7 +31,9 @@ type modules struct {
 	dir    string
 	// own are this distributor's names: what is in its own registry is read there.
 	own []string
-	log *slog.Logger
+	// inlineHost is the one of these names by which modules are kept that were given as bytes.
+	inlineHost string
+	log        *slog.Logger
 
 	// fetched is what there is of images from other registries.
 	fetched fetched
@@ -86,6 +88,9 @@ func openModules(client *registry.Client, dir string, own []string, log *slog.Lo
 		client: client, dir: filepath.Join(dir, "artifacts"), own: own, log: log, sources: map[string]artifact{},
 		fetched: fetched{names: map[string]*repository{}}, pinned: pinned{cache: client.Cache(), count: map[registry.Digest]int{}},
 		grown: make(chan struct{}, 1),
+	}
+	if len(own) > 0 {
+		m.inlineHost = own[0]
 	}
 	if err := client.Cache().Pin(pinFetching); err != nil { // what an earlier life was fetching
 		return nil, err

@@ -104,11 +104,13 @@ var verbs = map[service.Verb]access.Action{
 	service.VerbDeleteResource:    access.WriteResource,
 	service.VerbDeclareCollection: access.WriteResource,
 	service.VerbRegisterTypes:     access.WriteResource,
+
+	service.VerbInlineModule: access.Push,
 }
 
 // May is service.Roles'.
 func (p *permissions) May(ctx context.Context, act service.Act) error {
-	err := p.decide(identityOf(ctx), verbs[act.Verb], access.Object{Layer: act.Layer, StartedBy: act.StartedBy}, request{call: string(act.Verb) + " " + act.Object})
+	err := p.decide(identityOf(ctx), verbs[act.Verb], access.Object{Layer: act.Layer, StartedBy: act.StartedBy, Repository: act.Repository}, request{call: string(act.Verb) + " " + act.Object})
 	return about(act.Object, err)
 }
 

@@ -253,7 +253,9 @@ func (r *replicas) call(_ any, stream grpc.ServerStream) error {
 			return err
 		}
 		md := metadata.Pairs(relayedMetadata, string(said))
-		md.Append(api.MetadataActor, metadata.ValueFromIncomingContext(ctx, api.MetadataActor)...)
+		for _, passedOn := range [...]string{api.MetadataActor, mcp.MetadataModules} {
+			md.Append(passedOn, metadata.ValueFromIncomingContext(ctx, passedOn)...)
+		}
 		if handled, err := r.relay.Handle(method, stream, md, r.leads); handled {
 			if errors.Is(err, cluster.ErrNoLeader) && !r.member.In() {
 				// A client would try again by the same connection, for ever; by another one it may reach a replica that can help.

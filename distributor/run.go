@@ -121,6 +121,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(cfg.Names) > 0 {
+		mods.inlineHost = names[len(names)-len(cfg.Names)] // which others know, such as a mesh that pulls it
+	}
 	courier.known, mods.evidence, mods.copies = mods.read, courier, crowd != nil
 	policy := &guard{file: cfg.TrustPolicy, evidence: courier}
 	if cfg.TrustPolicy != nil {

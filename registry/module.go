@@ -31,6 +31,8 @@ type Module struct {
 	// PullBack reads each artifact back, as Client.PullBack does, when everything of it is in the registry and no tag names it
 	// yet. When that fails, the push does, and the tags stay where they were.
 	PullBack bool
+	// Untagged: no tag is written, so that what was pushed is found by its digest alone. The reference's tag, where it has one, does not count.
+	Untagged bool
 	// BeforeTag is called with each artifact when everything of it is in the registry and no tag names it yet, so that it can
 	// be signed, or something attached to it, before anybody finds it. An error ends the push, and the tags stay where they
 	// were. Nil: nothing.

@@ -103,6 +103,9 @@ func (c *Client) PushLayouts(ctx context.Context, ref Reference, m Module, layou
 			}
 		}
 	}
+	if m.Untagged {
+		return artifacts, nil
+	}
 	for i, p := range slices.Backward(plans) {
 		if _, err := c.putManifest(ctx, op, refs[i], refs[i].Tag, p.image); err != nil {
 			return nil, err

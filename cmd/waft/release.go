@@ -37,20 +37,28 @@ func newReleaseCreate() *cobra.Command {
 	var server serverFlags
 	var out output
 	var file, reason string
+	var inline []string
 	cmd := &cobra.Command{
 		Use:   "create -f FILE",
 		Short: "Resolve, verify, validate and store a release",
 		Long: `Create resolves every module reference to a digest, fetches and verifies the bytes, and validates each filter's
 configuration against its module's schema. Nothing is stored unless all of that succeeds. A release never changes:
-creating the same content again returns the release that is there.`,
-		Example: "  waft release create -f release.yaml --reason 'CVE fix in authz'",
-		Args:    exactArgs(),
+creating the same content again returns the release that is there.
+
+With --inline a module comes with the release instead of out of a registry: the distributor keeps it in its own, as
+inline/LAYER/FILTER, by its digest, and what access and trust policies say of that repository holds for it.`,
+		Example: `  waft release create -f release.yaml --reason 'CVE fix in authz'
+  waft release create -f release.yaml --inline authz=dist/authz.wasm`,
+		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
 			}
 			release := &waftv1.Release{}
 			if err := readDocument(cmd, file, release); err != nil {
+				return err
+			}
+			if err := inlineModules(release, inline); err != nil {
 				return err
 			}
 			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
@@ -71,6 +79,7 @@ creating the same content again returns the release that is there.`,
 	out.flag(cmd)
 	fileFlag(cmd, &file)
 	reasonFlag(cmd, &reason)
+	cmd.Flags().StringArrayVar(&inline, "inline", nil, "FILTER=FILE.wasm: give this filter the module in a file (repeatable; at most 6,000,000 bytes in all)")
 	return cmd
 }
 

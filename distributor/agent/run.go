@@ -108,7 +108,7 @@ func Run(ctx context.Context, config Config) error {
 	})
 	sink, err := mcp.NewSink(mcp.SinkConfig{
 		Conn: conn, Node: config.Node, Labels: config.Labels,
-		Collections: collections[:], More: inbox.more, Held: inbox.held(), Apply: inbox.apply, Log: config.Log, MaxBackoff: reconnectMax,
+		Collections: collections[:], More: inbox.more, FetchesModules: true, Held: inbox.held(), Apply: inbox.apply, Log: config.Log, MaxBackoff: reconnectMax,
 		OnState: func(s mcp.SinkState) {
 			if s.Connected {
 				fetcher.hurry() // the modules come from the same distributor

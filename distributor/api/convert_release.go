@@ -84,6 +84,10 @@ func filterDrafts(object, path string, filters []*waftv1.FilterSpec) ([]service.
 			return nil, model.Invalidf(object, at+".failurePolicy", "give FAIL_RELOAD, FAIL_CLOSED or FAIL_OPEN", "%d is no failure policy", f.GetFailurePolicy())
 		}
 		d := service.FilterDraft{Name: f.GetName(), Module: f.GetModule(), Phase: phase, Priority: f.Priority, FailurePolicy: policy}
+		var err error
+		if d.Inline, err = inlineDraft(object, at+".inline", f.GetInline()); err != nil {
+			return nil, err
+		}
 		if f.GetConfig() != nil {
 			config, err := protojson.Marshal(f.GetConfig())
 			if err != nil {
@@ -141,6 +145,7 @@ func ReleaseOf(r *waftv1.Release) (model.Release, error) {
 				m := resolved[0].GetModule()
 				f.Module = &model.Module{
 					Reference: d.Module, Artifact: m.GetArtifact(), Digest: m.GetDigest(), Size: m.GetSize(), Envoys: resolved[0].GetEnvoys(), Lists: listKeys(resolved[0].GetLists()),
+					Inline: resolved[0].GetInline(),
 				}
 				resolved = resolved[1:]
 			}
@@ -172,7 +177,7 @@ func filterProtos(filters []model.FilterSpec, status *waftv1.ReleaseStatus) ([]*
 		if f.Module != nil {
 			p.Module = f.Module.Reference
 			status.Modules = append(status.Modules, &waftv1.ResolvedModule{
-				Filter: f.Name, Module: moduleProto(*f.Module), Envoys: f.Module.Envoys, Lists: listKeyProtos(f.Module.Lists),
+				Filter: f.Name, Module: moduleProto(*f.Module), Envoys: f.Module.Envoys, Lists: listKeyProtos(f.Module.Lists), Inline: f.Module.Inline,
 			})
 		}
 		if f.Config != nil {

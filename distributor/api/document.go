@@ -360,6 +360,8 @@ func (w *walker) single(n *yaml.Node, fd protoreflect.FieldDescriptor, path stri
 		return s, err
 	case protoreflect.EnumKind:
 		return w.enum(n, fd.Enum(), path, depth)
+	case protoreflect.BytesKind:
+		return w.bytes(n, path, depth)
 	}
 	n, leave, err := w.enter(n, path, depth)
 	if err != nil {

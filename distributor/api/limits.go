@@ -3,8 +3,8 @@ package api
 import "time"
 
 const (
-	// MaxMessageBytes bounds one message to the gRPC API, and a REST body.
-	MaxMessageBytes = 4 << 20
+	// MaxMessageBytes bounds one message to the gRPC API, and a REST body. A release with modules inline is the largest there is.
+	MaxMessageBytes = 8 << 20
 	// MaxAnswerBytes bounds one message from it: a rollout of MaxNodes nodes at its largest.
 	MaxAnswerBytes = 64 << 20
 	// maxListBytes is what a page of a list is kept to, by giving fewer items than were asked for; one item may be more.

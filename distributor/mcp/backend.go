@@ -17,6 +17,8 @@ type backend interface {
 	watch(id string) (changed <-chan struct{}, cancel func())
 	// accepted tells that the node has accepted the chain of that hash: received, decoded, verified and stored.
 	accepted(id, hash string)
+	// module gives the bytes of a module. They may be shared, and are not changed.
+	module(ctx context.Context, m model.Module) ([]byte, error)
 	// refused tells that the node could not take a collection.
 	refused(id, collection, reason string)
 }

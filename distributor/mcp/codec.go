@@ -30,12 +30,14 @@ var policies = map[model.FailurePolicy]waftv1.FailurePolicy{
 	model.FailOpen:   waftv1.FailurePolicy_FAIL_OPEN,
 }
 
-// encode is a resource of the model as a resource of MCP.
-func encode(collection string, r model.Resource) (*mcpv1.Resource, error) {
+// encode is a resource of the model as a resource of MCP. module are the bytes of a filter's module that the sink is to have inline; nil: it fetches them.
+func encode(collection string, r model.Resource, module []byte) (*mcpv1.Resource, error) {
 	var body proto.Message
 	switch {
 	case r.Filter != nil:
-		body = encodeFilter(r.Filter)
+		filter := encodeFilter(r.Filter)
+		filter.Inline = module
+		body = filter
 	case r.Chain != nil:
 		body = encodeChain(r.Chain)
 	case r.Prefetch != nil:
@@ -120,7 +122,11 @@ func encodeSplit(out *waftv1.Chain, c *model.NodeChain) {
 
 // encoder turns resources into the bytes of the field Resources.resources and keeps those that nodes share, so that a
 // filter that goes to a thousand nodes is encoded once and copied after that. The zero value is ready. It may be used concurrently.
-type encoder struct{ kept encoded.Cache }
+type encoder struct {
+	kept encoded.Cache
+	// inlined are filters with the bytes of their modules.
+	inlined encoded.Cache
+}
 
 // shared names what a resource says when nodes can share it, or is empty. Version covers all that is in a filter or a
 // module but the reference, which is for people, and all of a resource that is a user's own; a chain belongs to one node.
@@ -145,13 +151,13 @@ func shared(collection string, r model.Resource) string {
 // field is the resource as it stands in a message Resources: tag, length and bytes.
 func (e *encoder) field(collection string, r model.Resource) ([]byte, error) {
 	if key := shared(collection, r); key != "" {
-		return e.kept.Get(key, func() ([]byte, error) { return encodeField(collection, r) })
+		return e.kept.Get(key, func() ([]byte, error) { return encodeField(collection, r, nil) })
 	}
-	return encodeField(collection, r)
+	return encodeField(collection, r, nil)
 }
 
-func encodeField(collection string, r model.Resource) ([]byte, error) {
-	msg, err := encode(collection, r)
+func encodeField(collection string, r model.Resource, module []byte) ([]byte, error) {
+	msg, err := encode(collection, r, module)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -34,6 +35,10 @@ func (b fed) collections(ctx context.Context, id string) ([]model.Collection, er
 }
 
 func (b fed) watch(id string) (<-chan struct{}, func()) { return b.feed.Watch(id) }
+
+func (fed) module(context.Context, model.Module) ([]byte, error) {
+	return nil, errors.New("a feed has no modules")
+}
 
 func (fed) accepted(string, string) {}
 

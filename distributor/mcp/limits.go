@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// MaxResourcesBytes bounds one message from a source to a sink; a sink refuses a larger one. A message carries
-	// configuration and digests, never the bytes of modules.
-	MaxResourcesBytes = 16 << 20
+	// MaxResourcesBytes bounds one message from a source to a sink; a sink refuses a larger one. A message carries configuration and digests, and the bytes of
+	// those modules that releases were given inline, to a sink that does not fetch: a node may have such releases of four layers.
+	MaxResourcesBytes = 32 << 20
 	// MaxRequestBytes bounds one message from a sink to a source.
 	MaxRequestBytes = 1 << 20
 	// MaxCollections bounds how many collections a sink may ask for on one stream: waft's own, and twice those that a chain may have.

@@ -27,6 +27,10 @@ func (b served) collections(ctx context.Context, id string) ([]model.Collection,
 
 func (b served) watch(id string) (<-chan struct{}, func()) { return b.Watch(id) }
 
+func (b served) module(ctx context.Context, m model.Module) ([]byte, error) {
+	return b.ModuleBytes(ctx, m)
+}
+
 func (b served) accepted(id, hash string) { b.Offered(id, hash) }
 
 func (b served) refused(id, collection, reason string) { b.Refused(id, collection, reason) }

@@ -15,6 +15,7 @@ import (
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -34,6 +35,9 @@ type SinkConfig struct {
 	// More, when set, names further collections, in any order: it is called when a stream opens, and after each update that Apply has taken. One that
 	// is new is asked for at once; one that is named no longer, when the next stream opens, is not. It is never called while Apply runs.
 	More func() []string
+	// FetchesModules: the sink gets modules by their digests, so that filters come without the bytes of those that releases were given inline. A SinkServer, whose
+	// source opens the stream, cannot say so, and is sent them.
+	FetchesModules bool
 	// FullState asks for whole collections instead of changes.
 	FullState bool
 	// Held is what the sink holds from an earlier life, by collection, of More's, too: it is offered to the source as
@@ -182,6 +186,9 @@ func (s *Sink) state(st SinkState) {
 func (s *Sink) stream(ctx context.Context) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if s.cfg.FetchesModules {
+		ctx = metadata.AppendToOutgoingContext(ctx, MetadataModules, ModulesByDigest)
+	}
 	stream, err := mcpv1.NewResourceSourceClient(s.cfg.Conn).EstablishResourceStream(ctx, grpc.MaxCallRecvMsgSize(MaxResourcesBytes))
 	if err != nil {
 		return false, err

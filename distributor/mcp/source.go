@@ -66,6 +66,8 @@ type streamOfNode struct {
 	node          string
 	subscriptions map[string]*subscription
 	nonces        uint64
+	// byDigest: the sink fetches modules, and needs none inline.
+	byDigest bool
 	// told is the version of the chain that the backend was last told of as accepted; see tell.
 	told string
 }
@@ -82,7 +84,7 @@ func (s *Source) serve(stream exchange, only string) error {
 	defer s.metrics.clients.WithLabelValues(string(componentSource)).Dec()
 
 	requests, failed := s.receive(ctx, stream)
-	n := &streamOfNode{source: s, stream: stream, subscriptions: map[string]*subscription{}}
+	n := &streamOfNode{source: s, stream: stream, subscriptions: map[string]*subscription{}, byDigest: byDigest(ctx)}
 
 	// The first request says whose stream it is.
 	var first *mcpv1.RequestResources
@@ -386,9 +388,9 @@ func (n *streamOfNode) send(sub *subscription, c model.Collection) error {
 	// The resources are bytes already, shared with other streams; protobuf takes fields in any order.
 	parts := append(make([][]byte, 0, 1+len(ch.resources)), own)
 	for _, r := range ch.resources {
-		b, err := n.source.encoder.field(c.Name, r)
+		b, err := n.field(c.Name, r)
 		if err != nil {
-			return status.Errorf(codes.Internal, "%v", err)
+			return err
 		}
 		parts = append(parts, b)
 	}

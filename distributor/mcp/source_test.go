@@ -36,6 +36,8 @@ type table struct {
 	// asked receives once for each call of collections.
 	asked chan struct{}
 	fail  error
+	// read is how often a module was read.
+	read int
 }
 
 func newTable() *table {
@@ -60,6 +62,17 @@ type tableSession chan struct{}
 
 func (s tableSession) Done() <-chan struct{} { return s }
 func (s tableSession) Close()                {}
+
+// module gives the digest that it was asked for as bytes.
+func (b *table) module(_ context.Context, m model.Module) ([]byte, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.read++
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	return []byte("bytes of " + m.Digest), nil
+}
 
 func (b *table) refused(id, collection, reason string) {
 	b.mu.Lock()

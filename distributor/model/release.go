@@ -46,6 +46,9 @@ type Module struct {
 	Envoys []string `json:"envoys,omitempty"`
 	// Lists are the lists of its configuration that are merged by key, by the schema in its manifest; all others are replaced whole.
 	Lists []ListKey `json:"lists,omitempty"`
+	// Inline: the release was given the bytes themselves, and sinks that do not fetch modules are sent them. It takes no part in any hash: by a reference it
+	// would be the same module.
+	Inline bool `json:"inline,omitempty"`
 }
 
 // FilterSpec is one filter as a layer's release gives it. A field that is not set (nil, or the empty string) says

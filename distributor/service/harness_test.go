@@ -57,6 +57,18 @@ func (l *library) Schema(_ context.Context, m model.Module) ([]byte, error) {
 	return l.schemas[m.Digest], nil
 }
 
+func (l *library) Keep(_ context.Context, m service.InlineModule) (string, error) {
+	reference := "waft.example/" + m.Repository() + "@" + model.Digest(m.Manifest)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.modules[reference] = model.Module{Artifact: model.Digest(m.Manifest), Digest: model.Digest(m.Wasm), Size: int64(len(m.Wasm))}
+	return reference, l.failure
+}
+
+func (l *library) Bytes(context.Context, model.Module) ([]byte, error) {
+	return nil, errors.New("there are none here")
+}
+
 func (l *library) add(reference, schema string, envoys ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

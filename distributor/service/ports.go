@@ -76,6 +76,11 @@ type Modules interface {
 	// Schema returns the JSON Schema of the configuration of a module that was resolved before, or nil when it has none. It
 	// reads the copy on disk, and the registry only where that is gone.
 	Schema(ctx context.Context, module model.Module) ([]byte, error)
+	// Keep puts a module that was given as bytes where Resolve finds it, and gives its reference, which has a digest: the same one each time for the same module.
+	// What no Envoy can load, and what its manifest does not describe, is ErrInvalid. Whether the module is trusted is for Resolve to say.
+	Keep(ctx context.Context, module InlineModule) (reference string, err error)
+	// Bytes are those of a module that was resolved before, verified. They may be shared, and are not to be changed.
+	Bytes(ctx context.Context, module model.Module) ([]byte, error)
 }
 
 // Gates reads gates whose answer is elsewhere. An implementation may be used concurrently.

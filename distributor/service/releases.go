@@ -13,8 +13,10 @@ import (
 type FilterDraft struct {
 	// Name is required, a DNS label.
 	Name string
-	// Module is a reference, resolved to digests when the release is created. Empty: another layer gives the module.
-	Module        string
+	// Module is a reference, resolved to digests when the release is created. Empty: another layer gives the module, or Inline does.
+	Module string
+	// Inline is the module itself; nil: there is none.
+	Inline        *InlineDraft
 	Phase         model.Phase
 	Priority      *int32
 	FailurePolicy model.FailurePolicy
@@ -105,7 +107,13 @@ func (s *Service) createRelease(ctx context.Context, actor Actor, draft ReleaseD
 	if err := model.ValidateRelease(release); err != nil {
 		return model.Release{}, err
 	}
-	resolver := &resolver{service: s, object: object, known: map[string]model.Module{}}
+	if err := checkInline(object, draft); err != nil {
+		return model.Release{}, err
+	}
+	if err := s.mayInline(ctx, object, release.Layer, draft); err != nil {
+		return model.Release{}, err
+	}
+	resolver := &resolver{service: s, object: object, layer: release.Layer, known: map[string]model.Module{}}
 	if err := resolver.resolve(ctx, "spec.filters", draft.Filters, release.Filters); err != nil {
 		return model.Release{}, err
 	}
@@ -146,6 +154,7 @@ func unresolved(drafts []FilterDraft) []model.FilterSpec {
 type resolver struct {
 	service *Service
 	object  string
+	layer   model.Layer
 	known   map[string]model.Module
 }
 
@@ -167,30 +176,39 @@ func (r *resolver) filter(ctx context.Context, at string, draft FilterDraft, spe
 		}
 		spec.Config = config
 	}
-	if draft.Module == "" {
-		return nil
-	}
-	module, err := r.module(ctx, at+".module", draft.Name, draft.Module)
-	if err != nil {
+	module, err := r.given(ctx, at, draft)
+	if err != nil || module == nil {
 		return err
 	}
-	spec.Module = &module
+	spec.Module = module
 	if spec.Config == nil {
 		// Another layer may give the configuration; the rendered chain is checked before a rollout starts.
 		return nil
 	}
-	schema, err := r.service.schemas.of(ctx, module)
+	schema, err := r.service.schemas.of(ctx, *module)
 	if err != nil {
-		return r.failed(at+".module", draft.Name, draft.Module, err)
+		return r.failed(at+".module", draft.Name, module.Reference, err)
 	}
 	bad, err := fit(schema, spec.Config)
 	if err != nil {
 		return model.Invalidf(r.object, at+".config", "give JSON", "%v", err)
 	}
 	if bad != nil {
-		return misfitError(r.object, at+".config"+bad.path, module, bad.why)
+		return misfitError(r.object, at+".config"+bad.path, *module, bad.why)
 	}
 	return nil
+}
+
+// given is the module that a draft gives, by a reference or as it is; nil where it gives none.
+func (r *resolver) given(ctx context.Context, at string, draft FilterDraft) (*model.Module, error) {
+	if draft.Inline != nil {
+		return r.inline(ctx, at+".inline", draft)
+	}
+	if draft.Module == "" {
+		return nil, nil
+	}
+	module, err := r.module(ctx, at+".module", draft.Name, draft.Module)
+	return &module, err
 }
 
 func (r *resolver) module(ctx context.Context, field, filter, reference string) (model.Module, error) {

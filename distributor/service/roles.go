@@ -22,9 +22,11 @@ type Act struct {
 	Layer model.Layer
 	// StartedBy is who started a rollout that there is already; empty for others.
 	StartedBy string
+	// Repository is the one that an inline module is written to; empty for others.
+	Repository string
 }
 
-// Verb is what is done. But for VerbExposeFilter, which is done beside another, it is the Action of the audit entry.
+// Verb is what is done. But for VerbExposeFilter and VerbInlineModule, which are done beside another, it is the Action of the audit entry.
 type Verb string
 
 // The verbs.
@@ -48,6 +50,8 @@ const (
 	VerbDeleteResource    Verb = "resource.delete"
 	VerbDeclareCollection Verb = "collection.declare"
 	VerbRegisterTypes     Verb = "types.register"
+	// VerbInlineModule is done beside VerbCreateRelease, and has no entry of its own: a module that is given as bytes is written to a repository as by a push.
+	VerbInlineModule Verb = "module.inline"
 )
 
 // Verbs are all of them.
@@ -56,6 +60,7 @@ func Verbs() []Verb {
 		VerbCreateRelease, VerbStartRollout, VerbPauseRollout, VerbResumeRollout, VerbPromoteRollout, VerbApproveRollout, VerbAbortRollout, VerbUndoRollout,
 		VerbDisableFilter, VerbExposeFilter, VerbEnableFilter, VerbRetryNode, VerbReleaseNode,
 		VerbApplyResource, VerbDeleteResource, VerbDeclareCollection, VerbRegisterTypes,
+		VerbInlineModule,
 	}
 }
 

@@ -310,6 +310,8 @@ type FilterSpec struct {
 	Priority      *int32          `protobuf:"varint,4,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	FailurePolicy FailurePolicy   `protobuf:"varint,5,opt,name=failure_policy,json=failurePolicy,proto3,enum=waft.v1.FailurePolicy" json:"failure_policy,omitempty"`
 	Config        *structpb.Value `protobuf:"bytes,6,opt,name=config,proto3" json:"config,omitempty"`
+	// The module itself, in the place of a reference. It is kept in the distributor's registry, as inline/LAYER/NAME, and read back as a reference to that.
+	Inline        *InlineModule `protobuf:"bytes,7,opt,name=inline,proto3" json:"inline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -386,6 +388,68 @@ func (x *FilterSpec) GetConfig() *structpb.Value {
 	return nil
 }
 
+func (x *FilterSpec) GetInline() *InlineModule {
+	if x != nil {
+		return x.Inline
+	}
+	return nil
+}
+
+// InlineModule is a module as bytes.
+type InlineModule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What waft build writes as NAME.wasm. All of one release's together have at most 6,000,000 bytes.
+	Wasm []byte `protobuf:"bytes,1,opt,name=wasm,proto3" json:"wasm,omitempty"`
+	// What it writes as NAME.json. Left out: what the module itself tells, and its configuration is not checked.
+	Manifest      *structpb.Value `protobuf:"bytes,2,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InlineModule) Reset() {
+	*x = InlineModule{}
+	mi := &file_waft_v1_release_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InlineModule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InlineModule) ProtoMessage() {}
+
+func (x *InlineModule) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_release_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InlineModule.ProtoReflect.Descriptor instead.
+func (*InlineModule) Descriptor() ([]byte, []int) {
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *InlineModule) GetWasm() []byte {
+	if x != nil {
+		return x.Wasm
+	}
+	return nil
+}
+
+func (x *InlineModule) GetManifest() *structpb.Value {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
 // ReleaseResource is a resource of a release.
 type ReleaseResource struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -399,7 +463,7 @@ type ReleaseResource struct {
 
 func (x *ReleaseResource) Reset() {
 	*x = ReleaseResource{}
-	mi := &file_waft_v1_release_proto_msgTypes[5]
+	mi := &file_waft_v1_release_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +475,7 @@ func (x *ReleaseResource) String() string {
 func (*ReleaseResource) ProtoMessage() {}
 
 func (x *ReleaseResource) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[5]
+	mi := &file_waft_v1_release_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +488,7 @@ func (x *ReleaseResource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResource.ProtoReflect.Descriptor instead.
 func (*ReleaseResource) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReleaseResource) GetCollection() string {
@@ -468,7 +532,7 @@ type ReleaseStatus struct {
 
 func (x *ReleaseStatus) Reset() {
 	*x = ReleaseStatus{}
-	mi := &file_waft_v1_release_proto_msgTypes[6]
+	mi := &file_waft_v1_release_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +544,7 @@ func (x *ReleaseStatus) String() string {
 func (*ReleaseStatus) ProtoMessage() {}
 
 func (x *ReleaseStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[6]
+	mi := &file_waft_v1_release_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +557,7 @@ func (x *ReleaseStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseStatus.ProtoReflect.Descriptor instead.
 func (*ReleaseStatus) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReleaseStatus) GetHash() string {
@@ -558,7 +622,7 @@ type ResolvedResource struct {
 
 func (x *ResolvedResource) Reset() {
 	*x = ResolvedResource{}
-	mi := &file_waft_v1_release_proto_msgTypes[7]
+	mi := &file_waft_v1_release_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +634,7 @@ func (x *ResolvedResource) String() string {
 func (*ResolvedResource) ProtoMessage() {}
 
 func (x *ResolvedResource) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[7]
+	mi := &file_waft_v1_release_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +647,7 @@ func (x *ResolvedResource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedResource.ProtoReflect.Descriptor instead.
 func (*ResolvedResource) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ResolvedResource) GetDescriptors() string {
@@ -617,7 +681,7 @@ type DeclaredLists struct {
 
 func (x *DeclaredLists) Reset() {
 	*x = DeclaredLists{}
-	mi := &file_waft_v1_release_proto_msgTypes[8]
+	mi := &file_waft_v1_release_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +693,7 @@ func (x *DeclaredLists) String() string {
 func (*DeclaredLists) ProtoMessage() {}
 
 func (x *DeclaredLists) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[8]
+	mi := &file_waft_v1_release_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +706,7 @@ func (x *DeclaredLists) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclaredLists.ProtoReflect.Descriptor instead.
 func (*DeclaredLists) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{8}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeclaredLists) GetCollection() string {
@@ -669,7 +733,7 @@ type TakenCollection struct {
 
 func (x *TakenCollection) Reset() {
 	*x = TakenCollection{}
-	mi := &file_waft_v1_release_proto_msgTypes[9]
+	mi := &file_waft_v1_release_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +745,7 @@ func (x *TakenCollection) String() string {
 func (*TakenCollection) ProtoMessage() {}
 
 func (x *TakenCollection) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[9]
+	mi := &file_waft_v1_release_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +758,7 @@ func (x *TakenCollection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakenCollection.ProtoReflect.Descriptor instead.
 func (*TakenCollection) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{9}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TakenCollection) GetName() string {
@@ -718,14 +782,16 @@ type ResolvedModule struct {
 	// Envoy profiles that can load it, by its manifest; empty when it has none.
 	Envoys []string `protobuf:"bytes,3,rep,name=envoys,proto3" json:"envoys,omitempty"`
 	// The lists of its configuration that are merged by key, by the schema in its manifest.
-	Lists         []*ListKey `protobuf:"bytes,4,rep,name=lists,proto3" json:"lists,omitempty"`
+	Lists []*ListKey `protobuf:"bytes,4,rep,name=lists,proto3" json:"lists,omitempty"`
+	// It was given as bytes: sinks of MCP that fetch no modules are sent them.
+	Inline        bool `protobuf:"varint,5,opt,name=inline,proto3" json:"inline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResolvedModule) Reset() {
 	*x = ResolvedModule{}
-	mi := &file_waft_v1_release_proto_msgTypes[10]
+	mi := &file_waft_v1_release_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +803,7 @@ func (x *ResolvedModule) String() string {
 func (*ResolvedModule) ProtoMessage() {}
 
 func (x *ResolvedModule) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[10]
+	mi := &file_waft_v1_release_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +816,7 @@ func (x *ResolvedModule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvedModule.ProtoReflect.Descriptor instead.
 func (*ResolvedModule) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{10}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResolvedModule) GetFilter() string {
@@ -781,6 +847,13 @@ func (x *ResolvedModule) GetLists() []*ListKey {
 	return nil
 }
 
+func (x *ResolvedModule) GetInline() bool {
+	if x != nil {
+		return x.Inline
+	}
+	return false
+}
+
 type CreateReleaseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Release       *Release               `protobuf:"bytes,1,opt,name=release,proto3" json:"release,omitempty"`
@@ -791,7 +864,7 @@ type CreateReleaseRequest struct {
 
 func (x *CreateReleaseRequest) Reset() {
 	*x = CreateReleaseRequest{}
-	mi := &file_waft_v1_release_proto_msgTypes[11]
+	mi := &file_waft_v1_release_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +876,7 @@ func (x *CreateReleaseRequest) String() string {
 func (*CreateReleaseRequest) ProtoMessage() {}
 
 func (x *CreateReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[11]
+	mi := &file_waft_v1_release_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +889,7 @@ func (x *CreateReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateReleaseRequest.ProtoReflect.Descriptor instead.
 func (*CreateReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{11}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateReleaseRequest) GetRelease() *Release {
@@ -843,7 +916,7 @@ type GetReleaseRequest struct {
 
 func (x *GetReleaseRequest) Reset() {
 	*x = GetReleaseRequest{}
-	mi := &file_waft_v1_release_proto_msgTypes[12]
+	mi := &file_waft_v1_release_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +928,7 @@ func (x *GetReleaseRequest) String() string {
 func (*GetReleaseRequest) ProtoMessage() {}
 
 func (x *GetReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[12]
+	mi := &file_waft_v1_release_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +941,7 @@ func (x *GetReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetReleaseRequest.ProtoReflect.Descriptor instead.
 func (*GetReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{12}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetReleaseRequest) GetRef() string {
@@ -890,7 +963,7 @@ type ListReleasesRequest struct {
 
 func (x *ListReleasesRequest) Reset() {
 	*x = ListReleasesRequest{}
-	mi := &file_waft_v1_release_proto_msgTypes[13]
+	mi := &file_waft_v1_release_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +975,7 @@ func (x *ListReleasesRequest) String() string {
 func (*ListReleasesRequest) ProtoMessage() {}
 
 func (x *ListReleasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[13]
+	mi := &file_waft_v1_release_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +988,7 @@ func (x *ListReleasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReleasesRequest.ProtoReflect.Descriptor instead.
 func (*ListReleasesRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{13}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListReleasesRequest) GetName() string {
@@ -950,7 +1023,7 @@ type ListReleasesResponse struct {
 
 func (x *ListReleasesResponse) Reset() {
 	*x = ListReleasesResponse{}
-	mi := &file_waft_v1_release_proto_msgTypes[14]
+	mi := &file_waft_v1_release_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1035,7 @@ func (x *ListReleasesResponse) String() string {
 func (*ListReleasesResponse) ProtoMessage() {}
 
 func (x *ListReleasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_release_proto_msgTypes[14]
+	mi := &file_waft_v1_release_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1048,7 @@ func (x *ListReleasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReleasesResponse.ProtoReflect.Descriptor instead.
 func (*ListReleasesResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_release_proto_rawDescGZIP(), []int{14}
+	return file_waft_v1_release_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListReleasesResponse) GetReleases() []*Release {
@@ -1016,7 +1089,7 @@ const file_waft_v1_release_proto_rawDesc = "" +
 	"\adisable\x18( \x01(\v2\x10.waft.v1.DisableR\adisable\"N\n" +
 	"\aDisable\x12\x16\n" +
 	"\x06filter\x18\x01 \x01(\tR\x06filter\x12+\n" +
-	"\x11pass_unauthorized\x18\x02 \x01(\bR\x10passUnauthorized\"\xfb\x01\n" +
+	"\x11pass_unauthorized\x18\x02 \x01(\bR\x10passUnauthorized\"\xaa\x02\n" +
 	"\n" +
 	"FilterSpec\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -1024,8 +1097,12 @@ const file_waft_v1_release_proto_rawDesc = "" +
 	"\x05phase\x18\x03 \x01(\x0e2\x0e.waft.v1.PhaseR\x05phase\x12\x1f\n" +
 	"\bpriority\x18\x04 \x01(\x05H\x00R\bpriority\x88\x01\x01\x12=\n" +
 	"\x0efailure_policy\x18\x05 \x01(\x0e2\x16.waft.v1.FailurePolicyR\rfailurePolicy\x12.\n" +
-	"\x06config\x18\x06 \x01(\v2\x16.google.protobuf.ValueR\x06configB\v\n" +
-	"\t_priority\"q\n" +
+	"\x06config\x18\x06 \x01(\v2\x16.google.protobuf.ValueR\x06config\x12-\n" +
+	"\x06inline\x18\a \x01(\v2\x15.waft.v1.InlineModuleR\x06inlineB\v\n" +
+	"\t_priority\"V\n" +
+	"\fInlineModule\x12\x12\n" +
+	"\x04wasm\x18\x01 \x01(\fR\x04wasm\x122\n" +
+	"\bmanifest\x18\x02 \x01(\v2\x16.google.protobuf.ValueR\bmanifest\"q\n" +
 	"\x0fReleaseResource\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tR\n" +
@@ -1053,12 +1130,13 @@ const file_waft_v1_release_proto_rawDesc = "" +
 	"\x05lists\x18\x02 \x03(\v2\x10.waft.v1.ListKeyR\x05lists\"?\n" +
 	"\x0fTakenCollection\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"\x94\x01\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\xac\x01\n" +
 	"\x0eResolvedModule\x12\x16\n" +
 	"\x06filter\x18\x01 \x01(\tR\x06filter\x12*\n" +
 	"\x06module\x18\x02 \x01(\v2\x12.waft.v1.ModuleRefR\x06module\x12\x16\n" +
 	"\x06envoys\x18\x03 \x03(\tR\x06envoys\x12&\n" +
-	"\x05lists\x18\x04 \x03(\v2\x10.waft.v1.ListKeyR\x05lists\"Z\n" +
+	"\x05lists\x18\x04 \x03(\v2\x10.waft.v1.ListKeyR\x05lists\x12\x16\n" +
+	"\x06inline\x18\x05 \x01(\bR\x06inline\"Z\n" +
 	"\x14CreateReleaseRequest\x12*\n" +
 	"\arelease\x18\x01 \x01(\v2\x10.waft.v1.ReleaseR\arelease\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"%\n" +
@@ -1090,64 +1168,67 @@ func file_waft_v1_release_proto_rawDescGZIP() []byte {
 	return file_waft_v1_release_proto_rawDescData
 }
 
-var file_waft_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_waft_v1_release_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_waft_v1_release_proto_goTypes = []any{
 	(*Release)(nil),               // 0: waft.v1.Release
 	(*ReleaseMetadata)(nil),       // 1: waft.v1.ReleaseMetadata
 	(*ReleaseSpec)(nil),           // 2: waft.v1.ReleaseSpec
 	(*Disable)(nil),               // 3: waft.v1.Disable
 	(*FilterSpec)(nil),            // 4: waft.v1.FilterSpec
-	(*ReleaseResource)(nil),       // 5: waft.v1.ReleaseResource
-	(*ReleaseStatus)(nil),         // 6: waft.v1.ReleaseStatus
-	(*ResolvedResource)(nil),      // 7: waft.v1.ResolvedResource
-	(*DeclaredLists)(nil),         // 8: waft.v1.DeclaredLists
-	(*TakenCollection)(nil),       // 9: waft.v1.TakenCollection
-	(*ResolvedModule)(nil),        // 10: waft.v1.ResolvedModule
-	(*CreateReleaseRequest)(nil),  // 11: waft.v1.CreateReleaseRequest
-	(*GetReleaseRequest)(nil),     // 12: waft.v1.GetReleaseRequest
-	(*ListReleasesRequest)(nil),   // 13: waft.v1.ListReleasesRequest
-	(*ListReleasesResponse)(nil),  // 14: waft.v1.ListReleasesResponse
-	(Phase)(0),                    // 15: waft.v1.Phase
-	(FailurePolicy)(0),            // 16: waft.v1.FailurePolicy
-	(*structpb.Value)(nil),        // 17: google.protobuf.Value
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*ListKey)(nil),               // 19: waft.v1.ListKey
-	(*ModuleRef)(nil),             // 20: waft.v1.ModuleRef
+	(*InlineModule)(nil),          // 5: waft.v1.InlineModule
+	(*ReleaseResource)(nil),       // 6: waft.v1.ReleaseResource
+	(*ReleaseStatus)(nil),         // 7: waft.v1.ReleaseStatus
+	(*ResolvedResource)(nil),      // 8: waft.v1.ResolvedResource
+	(*DeclaredLists)(nil),         // 9: waft.v1.DeclaredLists
+	(*TakenCollection)(nil),       // 10: waft.v1.TakenCollection
+	(*ResolvedModule)(nil),        // 11: waft.v1.ResolvedModule
+	(*CreateReleaseRequest)(nil),  // 12: waft.v1.CreateReleaseRequest
+	(*GetReleaseRequest)(nil),     // 13: waft.v1.GetReleaseRequest
+	(*ListReleasesRequest)(nil),   // 14: waft.v1.ListReleasesRequest
+	(*ListReleasesResponse)(nil),  // 15: waft.v1.ListReleasesResponse
+	(Phase)(0),                    // 16: waft.v1.Phase
+	(FailurePolicy)(0),            // 17: waft.v1.FailurePolicy
+	(*structpb.Value)(nil),        // 18: google.protobuf.Value
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*ListKey)(nil),               // 20: waft.v1.ListKey
+	(*ModuleRef)(nil),             // 21: waft.v1.ModuleRef
 }
 var file_waft_v1_release_proto_depIdxs = []int32{
 	1,  // 0: waft.v1.Release.metadata:type_name -> waft.v1.ReleaseMetadata
 	2,  // 1: waft.v1.Release.spec:type_name -> waft.v1.ReleaseSpec
-	6,  // 2: waft.v1.Release.status:type_name -> waft.v1.ReleaseStatus
+	7,  // 2: waft.v1.Release.status:type_name -> waft.v1.ReleaseStatus
 	4,  // 3: waft.v1.ReleaseSpec.filters:type_name -> waft.v1.FilterSpec
 	4,  // 4: waft.v1.ReleaseSpec.overrides:type_name -> waft.v1.FilterSpec
-	5,  // 5: waft.v1.ReleaseSpec.resources:type_name -> waft.v1.ReleaseResource
-	5,  // 6: waft.v1.ReleaseSpec.resource_overrides:type_name -> waft.v1.ReleaseResource
+	6,  // 5: waft.v1.ReleaseSpec.resources:type_name -> waft.v1.ReleaseResource
+	6,  // 6: waft.v1.ReleaseSpec.resource_overrides:type_name -> waft.v1.ReleaseResource
 	3,  // 7: waft.v1.ReleaseSpec.disable:type_name -> waft.v1.Disable
-	15, // 8: waft.v1.FilterSpec.phase:type_name -> waft.v1.Phase
-	16, // 9: waft.v1.FilterSpec.failure_policy:type_name -> waft.v1.FailurePolicy
-	17, // 10: waft.v1.FilterSpec.config:type_name -> google.protobuf.Value
-	17, // 11: waft.v1.ReleaseResource.spec:type_name -> google.protobuf.Value
-	18, // 12: waft.v1.ReleaseStatus.created_at:type_name -> google.protobuf.Timestamp
-	10, // 13: waft.v1.ReleaseStatus.modules:type_name -> waft.v1.ResolvedModule
-	7,  // 14: waft.v1.ReleaseStatus.resources:type_name -> waft.v1.ResolvedResource
-	8,  // 15: waft.v1.ReleaseStatus.declared:type_name -> waft.v1.DeclaredLists
-	9,  // 16: waft.v1.ReleaseStatus.taken:type_name -> waft.v1.TakenCollection
-	19, // 17: waft.v1.DeclaredLists.lists:type_name -> waft.v1.ListKey
-	20, // 18: waft.v1.ResolvedModule.module:type_name -> waft.v1.ModuleRef
-	19, // 19: waft.v1.ResolvedModule.lists:type_name -> waft.v1.ListKey
-	0,  // 20: waft.v1.CreateReleaseRequest.release:type_name -> waft.v1.Release
-	0,  // 21: waft.v1.ListReleasesResponse.releases:type_name -> waft.v1.Release
-	11, // 22: waft.v1.ReleaseService.CreateRelease:input_type -> waft.v1.CreateReleaseRequest
-	12, // 23: waft.v1.ReleaseService.GetRelease:input_type -> waft.v1.GetReleaseRequest
-	13, // 24: waft.v1.ReleaseService.ListReleases:input_type -> waft.v1.ListReleasesRequest
-	0,  // 25: waft.v1.ReleaseService.CreateRelease:output_type -> waft.v1.Release
-	0,  // 26: waft.v1.ReleaseService.GetRelease:output_type -> waft.v1.Release
-	14, // 27: waft.v1.ReleaseService.ListReleases:output_type -> waft.v1.ListReleasesResponse
-	25, // [25:28] is the sub-list for method output_type
-	22, // [22:25] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	16, // 8: waft.v1.FilterSpec.phase:type_name -> waft.v1.Phase
+	17, // 9: waft.v1.FilterSpec.failure_policy:type_name -> waft.v1.FailurePolicy
+	18, // 10: waft.v1.FilterSpec.config:type_name -> google.protobuf.Value
+	5,  // 11: waft.v1.FilterSpec.inline:type_name -> waft.v1.InlineModule
+	18, // 12: waft.v1.InlineModule.manifest:type_name -> google.protobuf.Value
+	18, // 13: waft.v1.ReleaseResource.spec:type_name -> google.protobuf.Value
+	19, // 14: waft.v1.ReleaseStatus.created_at:type_name -> google.protobuf.Timestamp
+	11, // 15: waft.v1.ReleaseStatus.modules:type_name -> waft.v1.ResolvedModule
+	8,  // 16: waft.v1.ReleaseStatus.resources:type_name -> waft.v1.ResolvedResource
+	9,  // 17: waft.v1.ReleaseStatus.declared:type_name -> waft.v1.DeclaredLists
+	10, // 18: waft.v1.ReleaseStatus.taken:type_name -> waft.v1.TakenCollection
+	20, // 19: waft.v1.DeclaredLists.lists:type_name -> waft.v1.ListKey
+	21, // 20: waft.v1.ResolvedModule.module:type_name -> waft.v1.ModuleRef
+	20, // 21: waft.v1.ResolvedModule.lists:type_name -> waft.v1.ListKey
+	0,  // 22: waft.v1.CreateReleaseRequest.release:type_name -> waft.v1.Release
+	0,  // 23: waft.v1.ListReleasesResponse.releases:type_name -> waft.v1.Release
+	12, // 24: waft.v1.ReleaseService.CreateRelease:input_type -> waft.v1.CreateReleaseRequest
+	13, // 25: waft.v1.ReleaseService.GetRelease:input_type -> waft.v1.GetReleaseRequest
+	14, // 26: waft.v1.ReleaseService.ListReleases:input_type -> waft.v1.ListReleasesRequest
+	0,  // 27: waft.v1.ReleaseService.CreateRelease:output_type -> waft.v1.Release
+	0,  // 28: waft.v1.ReleaseService.GetRelease:output_type -> waft.v1.Release
+	15, // 29: waft.v1.ReleaseService.ListReleases:output_type -> waft.v1.ListReleasesResponse
+	27, // [27:30] is the sub-list for method output_type
+	24, // [24:27] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_release_proto_init() }
@@ -1164,7 +1245,7 @@ func file_waft_v1_release_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_release_proto_rawDesc), len(file_waft_v1_release_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -270,6 +270,8 @@ type Filter struct {
 	// Among filters of one phase the higher priority comes first; then the name decides.
 	Priority      int32         `protobuf:"varint,5,opt,name=priority,proto3" json:"priority,omitempty"`
 	FailurePolicy FailurePolicy `protobuf:"varint,6,opt,name=failure_policy,json=failurePolicy,proto3,enum=waft.v1.FailurePolicy" json:"failure_policy,omitempty"`
+	// The module's bytes, where the release was given them inline, and the sink does not fetch modules by their digest. They have module.digest, and module.size.
+	Inline        []byte `protobuf:"bytes,7,opt,name=inline,proto3" json:"inline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -344,6 +346,13 @@ func (x *Filter) GetFailurePolicy() FailurePolicy {
 		return x.FailurePolicy
 	}
 	return FailurePolicy_FAILURE_POLICY_UNSPECIFIED
+}
+
+func (x *Filter) GetInline() []byte {
+	if x != nil {
+		return x.Inline
+	}
+	return nil
 }
 
 // FilterVersion names one version of a filter resource.
@@ -922,14 +931,15 @@ const file_waft_v1_resources_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
 	"\bartifact\x18\x02 \x01(\tR\bartifact\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x12\n" +
-	"\x04size\x18\x04 \x01(\x03R\x04size\"\xe1\x01\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\"\xf9\x01\n" +
 	"\x06Filter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
 	"\x06module\x18\x02 \x01(\v2\x12.waft.v1.ModuleRefR\x06module\x12\x16\n" +
 	"\x06config\x18\x03 \x01(\fR\x06config\x12$\n" +
 	"\x05phase\x18\x04 \x01(\x0e2\x0e.waft.v1.PhaseR\x05phase\x12\x1a\n" +
 	"\bpriority\x18\x05 \x01(\x05R\bpriority\x12=\n" +
-	"\x0efailure_policy\x18\x06 \x01(\x0e2\x16.waft.v1.FailurePolicyR\rfailurePolicy\"=\n" +
+	"\x0efailure_policy\x18\x06 \x01(\x0e2\x16.waft.v1.FailurePolicyR\rfailurePolicy\x12\x16\n" +
+	"\x06inline\x18\a \x01(\fR\x06inline\"=\n" +
 	"\rFilterVersion\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\"\x81\x01\n" +
