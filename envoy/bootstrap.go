@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -302,29 +301,12 @@ func (c BootstrapConfig) edge() (*listenerv3.Listener, error) {
 		if manager.AccessLog, err = counts(); err != nil {
 			return nil, err
 		}
+		manager.AccessLogOptions = logOptions()
 	}
 	if duration := limit(c.MaxStreamDuration, DefaultMaxStreamDuration); duration != nil {
 		manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{MaxStreamDuration: duration}
 	}
 	return listener(statPrefix, or(c.Listen, DefaultAddress), manager)
-}
-
-// DeniedStat counts the requests that the connection manager with the slot answered 401 or 403, where
-// Number.CountsDenied says so.
-const DeniedStat = "waft.denied"
-
-// RequestsStat counts all of them, where a connection manager that is not from a bootstrap of this package counts DeniedStat: a counter that has
-// counted nothing does not exist, so DeniedStat alone does not tell whether it would. Such a bootstrap counts them by cohort (CohortRequestsStat).
-const RequestsStat = "waft.requests"
-
-// counts are access logs that count and write nothing.
-func counts() ([]*accesslogv3.AccessLog, error) {
-	denied, err := countLog(DeniedStat, answeredDenied())
-	if err != nil {
-		return nil, err
-	}
-	cohort, err := countCohort()
-	return append([]*accesslogv3.AccessLog{denied}, cohort...), err
 }
 
 func (c BootstrapConfig) preload() (*listenerv3.Listener, error) {

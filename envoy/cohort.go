@@ -5,9 +5,7 @@ import (
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	statslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stats/v3"
 	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
 	skipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/matcher/action/v3"
 	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
@@ -18,7 +16,6 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // Cohort is a part of the requests. Exactly one of Header and Percent is set; the zero value is no cohort.
@@ -166,67 +163,4 @@ func extension(name string, config proto.Message) (*xdscorev3.TypedExtensionConf
 		return nil, fmt.Errorf("render %s: %w", config.ProtoReflect().Descriptor().FullName(), err)
 	}
 	return &xdscorev3.TypedExtensionConfig{Name: name, TypedConfig: packed}, nil
-}
-
-// Counters of the requests of the connection manager with the slot, apart for those of a cohort and for the others, where Number.CountsDenied says so:
-// all, those answered 5xx, and those answered 401 or 403. Each is the name before CohortTag and CohortIn, or CohortTag alone.
-const (
-	CohortRequestsStat = RequestsStat
-	CohortErrorsStat   = "waft.errors"
-	CohortDeniedStat   = DeniedStat
-	CohortTag          = ".cohort."
-	CohortIn           = cohortIn
-)
-
-// countCohort are access logs that count, and write nothing.
-func countCohort() ([]*accesslogv3.AccessLog, error) {
-	var logs []*accesslogv3.AccessLog
-	for _, of := range []struct {
-		stat   string
-		filter *accesslogv3.AccessLogFilter
-	}{
-		{CohortRequestsStat, nil},
-		{CohortErrorsStat, answered(accesslogv3.ComparisonFilter_GE, 500)},
-		{CohortDeniedStat, answeredDenied()},
-	} {
-		log, err := countLog(of.stat, of.filter, &statslogv3.Config_Tag{Name: "cohort", ValueFormat: "%FILTER_STATE(" + cohortState + ":PLAIN)%"})
-		if err != nil {
-			return nil, err
-		}
-		logs = append(logs, log)
-	}
-	return logs, nil
-}
-
-// statsScope stands before the name of each counter of countLog.
-const statsScope = "waft"
-
-// countLog is an access log that counts the requests that a filter lets through (nil: all) and writes nothing.
-func countLog(stat string, filter *accesslogv3.AccessLogFilter, tags ...*statslogv3.Config_Tag) (*accesslogv3.AccessLog, error) {
-	counter, err := anypb.New(&statslogv3.Config{
-		StatsScope: &typev3.Scope{Prefix: statsScope},
-		Counters:   []*statslogv3.Config_Counter{{Stat: &statslogv3.Config_Stat{Name: stat[len(statsScope)+1:], Tags: tags}, ValueFixed: wrapperspb.UInt64(1)}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("render the access log: %w", err)
-	}
-	return &accesslogv3.AccessLog{Name: "envoy.access_loggers.stats", Filter: filter, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: counter}}, nil
-}
-
-// answeredDenied lets through the requests that were answered 401 or 403.
-func answeredDenied() *accesslogv3.AccessLogFilter {
-	equal := accesslogv3.ComparisonFilter_EQ
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{
-		OrFilter: &accesslogv3.OrFilter{Filters: []*accesslogv3.AccessLogFilter{answered(equal, 401), answered(equal, 403)}},
-	}}
-}
-
-func answered(op accesslogv3.ComparisonFilter_Op, status uint32) *accesslogv3.AccessLogFilter {
-	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{StatusCodeFilter: &accesslogv3.StatusCodeFilter{
-		Comparison: &accesslogv3.ComparisonFilter{
-			Op: op,
-			// Envoy wants a runtime key, with which the value could be overridden; nobody does.
-			Value: &corev3.RuntimeUInt32{DefaultValue: status, RuntimeKey: fmt.Sprintf("waft.answered_%d", status)},
-		},
-	}}}
 }

@@ -14,6 +14,9 @@ func drawPlan(t *table, p *waftv1.RolloutPlan) {
 		for _, n := range w.GetNodes() {
 			t.row(fmt.Sprint(i+1), n.GetNode(), chainName(n.GetFrom()), chainName(n.GetTo()), noteOf(cohortText(w.GetCohort()), noteOf(n.GetReason(), n.GetLess())))
 		}
+		for _, note := range w.GetNotes() {
+			t.row(fmt.Sprint(i+1), "–", "", "", note)
+		}
 		if len(w.GetNodes()) == 0 {
 			t.row(fmt.Sprint(i+1), "–", "", "", "takes no node")
 		}

@@ -48,7 +48,7 @@ const (
 // statsOfHealth selects what health is read from.
 func statsOfHealth(statPrefix string) string {
 	return `http\.` + regexp.QuoteMeta(statPrefix) + `\.downstream_rq_(total|idle_timeout|time)$|server\.worker_\d+\.watchdog_miss$|` +
-		`wasm\.[^.]+\.vm_reload_(success|failure)$|wasm\.envoy\.wasm\.runtime\.v8\.active$|server\.memory_physical_size$|wasmcustom\.waft\.panics\.`
+		`wasm\.[^.]+(` + regexp.QuoteMeta(envoy.CohortSuffix) + `)?\.vm_reload_(success|failure)$|wasm\.envoy\.wasm\.runtime\.v8\.active$|server\.memory_physical_size$|wasmcustom\.waft\.panics\.`
 }
 
 // healthOf reads health out of statistics, but for what needs more than one reading.
@@ -71,6 +71,30 @@ func healthOf(stats envoy.Stats, manager string) health {
 		}
 	}
 	return h
+}
+
+// cohortHealthOf is what is known of a cohort's requests alone, and of the filters that only it meets; false where Envoy does not measure it. Access logs time
+// every request, whichever chain it takes, so that there is a histogram once one has ended.
+func cohortHealthOf(stats envoy.Stats) (health, bool) {
+	const cohort = envoy.CohortTag + envoy.CohortIn
+	h := health{stuck: stats.Values[envoy.CohortStuckStat+cohort], latency: latencyOf(stats.Histograms[envoy.CohortTimeStat+cohort])}
+	measured := false
+	for name := range stats.Histograms {
+		measured = measured || strings.HasPrefix(name, envoy.CohortTimeStat+envoy.CohortTag)
+	}
+	for name, value := range stats.Values {
+		switch {
+		case strings.HasPrefix(name, envoy.CohortStuckStat+envoy.CohortTag):
+			measured = true
+		case strings.HasPrefix(name, panicsPrefix) && strings.HasSuffix(name, envoy.CohortSuffix):
+			h.panics += value
+		case strings.HasPrefix(name, wasmPrefix) && strings.HasSuffix(name, envoy.CohortSuffix+reloadSuffix):
+			h.reloads += value
+		case strings.HasPrefix(name, wasmPrefix) && strings.HasSuffix(name, envoy.CohortSuffix+failureSuffix):
+			h.reloadFailures += value
+		}
+	}
+	return h, measured
 }
 
 // latencyOf puts Envoy's buckets, whose bounds its operator may have chosen, into those of a report, each into the first that reaches as far.

@@ -82,6 +82,8 @@ func TestHealthOfStatistics(t *testing.T) {
 		"wasm.authz.vm_reload_success": 1, "wasm.stamp.vm_reload_success": 2, "wasm.authz.vm_reload": 64, "wasm.authz.vm_reload_failure": 4, "wasm.authz.vm_reload_backoff": 64,
 		"wasm.envoy.wasm.runtime.v8.active": 3, "wasm.envoy.wasm.runtime.v8.created": 64, "server.memory_physical_size": 1000, "server.memory_allocated": 64,
 		"wasmcustom.waft.panics.authz": 5, "wasmcustom.waft.requests.authz": 64,
+		"wasm.authz.cohort.vm_reload_success": 7, "wasm.authz.cohort.vm_reload_failure": 8, "wasm.authz.cohort.vm_reload": 64, "wasmcustom.waft.panics.authz.cohort": 9,
+		"waft.stuck.cohort.in": 6, "waft.stuck.cohort.": 64,
 	}
 	asked := envoy.Stats{Values: map[string]int64{}, Histograms: map[string]envoy.Histogram{"http.edge.downstream_rq_time": {Buckets: []envoy.Bucket{{UpperBound: 5, Cumulative: 6}, {UpperBound: 3600000, Cumulative: 6}}}}}
 	filter := regexp.MustCompile(statsOfAllThat(envoy.DefaultStatPrefix))
@@ -90,12 +92,18 @@ func TestHealthOfStatistics(t *testing.T) {
 			asked.Values[name] = value
 		}
 	}
-	want := health{begun: 100, ended: 2, misses: 3, reloads: 3, reloadFailures: 4, panics: 5, footprint: footprint{vms: 3, memory: 1000}, latency: model.Latency{2: 6}}
-	if got := observe(asked, envoy.DefaultStatPrefix).health; got != want {
-		t.Errorf("got  %+v\nwant %+v", got, want)
+	want := health{begun: 100, ended: 2, misses: 3, reloads: 10, reloadFailures: 12, panics: 14, footprint: footprint{vms: 3, memory: 1000}, latency: model.Latency{2: 6}}
+	// A chain's health is of all its filters, the cohort's of those that only it meets.
+	asked.Histograms["waft.time.cohort.in"] = envoy.Histogram{Buckets: []envoy.Bucket{{UpperBound: 10, Cumulative: 2}, {UpperBound: 3600000, Cumulative: 2}}}
+	cohort := health{stuck: 6, reloads: 7, reloadFailures: 8, panics: 9, latency: model.Latency{3: 2}}
+	if o := observe(asked, envoy.DefaultStatPrefix); o.health != want || o.cohortHealth != cohort || !o.measured || !o.told {
+		t.Errorf("got  %+v, and of the cohort %+v, %v, %v\nwant %+v, %+v", o.health, o.cohortHealth, o.measured, o.told, want, cohort)
 	}
-	if !filter.MatchString("http.edge.downstream_rq_time") {
+	if !filter.MatchString("http.edge.downstream_rq_time") || !filter.MatchString("waft.time.cohort.in") {
 		t.Error("latency is not asked for")
+	}
+	if o := observe(envoy.Stats{Values: map[string]int64{"waft.requests.cohort.in": 9}}, envoy.DefaultStatPrefix); o.measured || !o.told {
+		t.Error("an Envoy with the bootstrap of an older agent times no cohort")
 	}
 }
 

@@ -121,6 +121,8 @@ func (m *meter) cohort(c *chain) *counts {
 		now.seen = now.requests
 	}
 	now.seen = min(max(now.seen, 0), now.requests)
+	now.health = m.last.cohortHealth.since(m.base.cohortHealth, 0, footprint{})
+	now.health.Known = m.last.measured
 	now = m.keptCohort.plus(now)
 	return &now
 }

@@ -42,6 +42,9 @@ type observation struct {
 	// cohort are the requests that took the chain under test, where Envoy tells them apart (told).
 	cohort counts
 	told   bool
+	// cohortHealth is the part of health that is the cohort's, where Envoy measures that apart (measured).
+	cohortHealth health
+	measured     bool
 	// settledCohort are those of cohort that had completed countTime ago or longer, as settled.
 	settledCohort counts
 	// settled is how many requests had completed countTime ago or longer: those that the filters' counters, which lag, must show by now.
@@ -87,7 +90,7 @@ func managerPrefix(statPrefix string) string { return "http." + statPrefix + "."
 // statsOfAllThat selects what an observation is read from.
 func statsOfAllThat(statPrefix string) string {
 	return `^(extension_config_discovery\.http_filter\.waft|http\.` + regexp.QuoteMeta(statPrefix) +
-		`\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|server\.uptime$|wasmcustom\.waft\.requests\.|waft\.(requests|denied)$|waft\.(requests|errors|denied)\.cohort\.|` + statsOfHealth(statPrefix) + `)`
+		`\.downstream_rq_(completed|5xx|active)$|server\.worker_\d+\.watchdog_mega_miss$|server\.uptime$|wasmcustom\.waft\.requests\.|waft\.(requests|denied)$|waft\.(requests|errors|denied|stuck|time)\.cohort\.|` + statsOfHealth(statPrefix) + `)`
 }
 
 // observe reads an observation out of statistics.
@@ -119,8 +122,8 @@ func observe(stats envoy.Stats, statPrefix string) observation {
 			o.slots[of] = seen
 		} else if filter, ok := strings.CutPrefix(name, seenPrefix); ok {
 			o.seen[filter] = value
-		} else if strings.HasPrefix(name, envoy.CohortRequestsStat+envoy.CohortTag) {
-			o.told = true // each request is counted, whichever chain it takes
+		} else if strings.HasPrefix(name, envoy.CohortRequestsStat+envoy.CohortTag) || strings.HasPrefix(name, envoy.CohortStuckStat+envoy.CohortTag) {
+			o.told = true // each request is counted, whichever chain it takes, once it is answered, or is not
 		} else if strings.HasPrefix(name, workerPrefix) && strings.HasSuffix(name, hangSuffix) {
 			o.hangs += value
 		}
@@ -134,6 +137,7 @@ func observe(stats envoy.Stats, statPrefix string) observation {
 	_, some := stats.Values[envoy.DeniedStat]
 	o.deniedKnown = o.told || all || some
 	o.health = healthOf(stats, manager)
+	o.cohortHealth, o.measured = cohortHealthOf(stats)
 	o.cohort = counts{
 		requests: stats.Values[envoy.CohortRequestsStat+envoy.CohortTag+envoy.CohortIn],
 		errors:   stats.Values[envoy.CohortErrorsStat+envoy.CohortTag+envoy.CohortIn],

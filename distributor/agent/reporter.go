@@ -92,6 +92,9 @@ func (r *reporter) setStatistics(hash string, since, at time.Time, c counts, coh
 	}
 	if cohort != nil {
 		r.statistics.Cohort = &waftv1.CohortStatistics{Requests: cohort.requests, Errors: cohort.errors, Denied: cohort.denied, SeenByFilters: cohort.seen}
+		if cohort.health.Known {
+			r.statistics.Cohort.Health = healthProto(cohort.health)
+		}
 	}
 	r.dirtyStatistics = true
 }

@@ -189,6 +189,13 @@ func TestMeterOfACohort(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 	}
+	// What is known of it beside its answers needs no filter to show it, and begins with the chain.
+	measured := at(205, 105, 205)
+	measured.measured, measured.cohortHealth, measured.health = true, health{stuck: 3, panics: 2, latency: model.Latency{4: 7}}, health{stuck: 99, panics: 98}
+	m.follow(c, measured)
+	if got, want := m.cohort(c).health, (model.Health{Known: true, Stuck: 3, Panics: 2, Latency: model.Latency{4: 7}}); got != want {
+		t.Errorf("its health: %+v, want %+v", got, want)
+	}
 	mute := at(105, 105, 105)
 	mute.told = false
 	m.follow(c, mute)

@@ -26,6 +26,10 @@ func TestCohortStatistics(t *testing.T) {
 	if want := (model.CohortStatistics{Known: true, Requests: 4, Errors: 3, Denied: 2, Seen: 1}); err != nil || told.Cohort != want || !told.DeniedKnown {
 		t.Errorf("got %+v, %v; want %+v", told, err, want)
 	}
+	health := &waftv1.Statistics{Cohort: &waftv1.CohortStatistics{Health: &waftv1.Health{Stuck: 3, Panics: 2, Latency: []int64{0, 1}}}}
+	if got, err := statisticsModel("n", health); err != nil || got.Cohort.Health != (model.Health{Known: true, Stuck: 3, Panics: 2, Latency: model.Latency{1: 1}}) || told.Cohort.Health.Known {
+		t.Errorf("got %+v, %v", got.Cohort, err)
+	}
 	if mute, err := statisticsModel("n", &waftv1.Statistics{Requests: 9}); err != nil || mute.Cohort.Known || mute.DeniedKnown {
 		t.Errorf("got %+v, %v", mute, err)
 	}

@@ -115,12 +115,16 @@ func statisticsModel(node string, s *waftv1.Statistics) (model.Statistics, error
 	if err != nil {
 		return model.Statistics{}, err
 	}
+	cohort, err := healthModel(node, s.GetCohort().GetHealth())
+	if err != nil {
+		return model.Statistics{}, err
+	}
 	out := model.Statistics{
 		Chain: s.GetHash(), Requests: s.GetRequests(), Errors: s.GetErrors(), Denied: s.GetDenied(), Seen: s.GetSeenByFilters(), At: timeModel(s.GetAt()), Health: health, Values: values,
 		DeniedKnown: s.GetDeniedKnown(),
 	}
 	if c := s.GetCohort(); c != nil {
-		out.Cohort = model.CohortStatistics{Known: true, Requests: c.GetRequests(), Errors: c.GetErrors(), Denied: c.GetDenied(), Seen: c.GetSeenByFilters()}
+		out.Cohort = model.CohortStatistics{Known: true, Requests: c.GetRequests(), Errors: c.GetErrors(), Denied: c.GetDenied(), Seen: c.GetSeenByFilters(), Health: cohort}
 	}
 	return out, nil
 }

@@ -8,7 +8,7 @@ import (
 func planProto(p service.RolloutPlan) *waftv1.RolloutPlan {
 	out := &waftv1.RolloutPlan{Release: p.Release.String(), LeftOut: plannedNodes(p.LeftOut), PassedOver: plannedNodes(p.PassedOver), WaitsFor: p.WaitsFor, Frozen: p.Frozen}
 	for i, w := range p.Waves {
-		out.Waves = append(out.Waves, &waftv1.PlannedWave{Nodes: plannedNodes(w), Cohort: cohortProto(p.Cohorts[i])})
+		out.Waves = append(out.Waves, &waftv1.PlannedWave{Nodes: plannedNodes(w), Cohort: cohortProto(p.Cohorts[i]), Notes: p.Notes[i]})
 	}
 	for _, c := range p.Changes {
 		change := &waftv1.ChainChange{From: c.From, To: c.To}

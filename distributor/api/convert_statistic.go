@@ -12,14 +12,14 @@ func statisticGateModel(g *waftv1.StatisticGate) *model.StatisticGate {
 	if g == nil {
 		return nil
 	}
-	return &model.StatisticGate{Name: g.GetName(), Statistics: maps.Clone(g.GetStatistics()), Expression: g.GetExpression(), Once: g.GetOnce()}
+	return &model.StatisticGate{Name: g.GetName(), Statistics: maps.Clone(g.GetStatistics()), Expression: g.GetExpression(), Once: g.GetOnce(), WholeNode: g.GetWholeNode()}
 }
 
 func statisticGateProto(g *model.StatisticGate) *waftv1.StatisticGate {
 	if g == nil {
 		return nil
 	}
-	return &waftv1.StatisticGate{Name: g.Name, Statistics: maps.Clone(g.Statistics), Expression: g.Expression, Once: g.Once}
+	return &waftv1.StatisticGate{Name: g.Name, Statistics: maps.Clone(g.Statistics), Expression: g.Expression, Once: g.Once, WholeNode: g.WholeNode}
 }
 
 // valuesModel takes the statistics that a node was asked for; what it was not asked for may be among them, and is bounded.

@@ -46,6 +46,49 @@ func TestValidateCohorts(t *testing.T) {
 	}
 }
 
+// TestValidateCohortGates: a gate in a wave with a cohort judges the cohort, or is refused.
+func TestValidateCohortGates(t *testing.T) {
+	of := func(whole bool, names ...string) GateSpec {
+		g := StatisticGate{Statistics: map[string]string{}, Expression: "nodes > 0", WholeNode: whole}
+		for i, name := range names {
+			g.Statistics[string(rune('a'+i))] = name
+		}
+		return GateSpec{Statistic: &g}
+	}
+	for _, test := range []struct {
+		name  string
+		gate  GateSpec
+		field string
+	}{
+		{"errors", GateSpec{ErrorRatio: &ErrorRatioGate{}}, ""},
+		{"stuck", GateSpec{Stuck: &StuckGate{}}, ""},
+		{"reloads", GateSpec{Reloads: &ReloadsGate{}}, ""},
+		{"watchdog", GateSpec{Watchdog: &WatchdogGate{}}, ""},
+		{"latency against others", GateSpec{Comparison: &ComparisonGate{Of: ComparedLatency}}, ""},
+		{"errors against others", GateSpec{Comparison: &ComparisonGate{Of: ComparedErrors}}, ""},
+		{"stuck against others", GateSpec{Comparison: &ComparisonGate{Of: ComparedStuck}}, "comparison/stuck"},
+		{"growth", GateSpec{Growth: &GrowthGate{MaxVMs: new(int64)}}, "growth"},
+		{"statistics of the cohort", of(false, "waft.errors.cohort.in", "wasmcustom.waft.requests.authz.cohort", "wasm.authz.cohort.vm_reload_success"), ""},
+		{"the others' requests", of(false, "waft.errors.cohort."), "statistic"},
+		{"all requests", of(false, "waft.errors.cohort.in", "http.edge.downstream_rq_5xx"), "statistic"},
+		{"a filter outside of the cohort", of(false, "wasmcustom.waft.requests.authz"), "statistic"},
+		{"a metric of a filter, which both chains may have", of(false, "wasmcustom.orders_total"), "statistic"},
+		{"all requests, on purpose", of(true, "http.edge.downstream_rq_5xx"), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			waves := []WaveSpec{{Nodes: 1, Cohort: Cohort{Percent: 5}, Gates: []GateSpec{test.gate}}, {Percent: 100}}
+			err := ValidateWaves("rollout/r", "spec.waves", waves)
+			if want := "spec.waves[0].gates[0]." + test.field; test.field == "" && err != nil || test.field != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%v, want %q", err, test.field)
+			}
+			waves[0].Cohort = Cohort{}
+			if err := ValidateWaves("rollout/r", "spec.waves", waves); err != nil {
+				t.Errorf("without a cohort: %v", err)
+			}
+		})
+	}
+}
+
 func TestSplitHash(t *testing.T) {
 	seen := map[string]string{}
 	for name, hash := range map[string]string{

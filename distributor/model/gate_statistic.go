@@ -17,6 +17,8 @@ type StatisticGate struct {
 	Expression string `json:"expression"`
 	// Once must hold before Expression is judged, such as increase.orders > 100.0; until then the gate cannot tell. Empty: it is judged at once.
 	Once string `json:"once,omitempty"`
+	// WholeNode: in a wave with a cohort it is judged although statistics of it are not told apart by cohort (ToldByCohort).
+	WholeNode bool `json:"wholeNode,omitempty"`
 }
 
 // StatisticReading is what a StatisticGate is judged by.

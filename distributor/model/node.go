@@ -108,4 +108,7 @@ type CohortStatistics struct {
 	Denied   int64 `json:"denied,omitempty"`
 	// Seen is what that filter counted of them which counted the fewest, among those that only the cohort meets.
 	Seen int64 `json:"seen,omitempty"`
+	// Health is what can be said of them apart: Stuck, Latency, and Reloads, ReloadFailures and Panics of the filters that only the cohort meets; the rest of
+	// it is zero. Stuck counts those that have waited for the patience at any time: it does not fall. Not Known: Envoy was started by what did not count it.
+	Health Health `json:"health,omitzero"`
 }

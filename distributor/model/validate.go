@@ -168,6 +168,7 @@ func ValidateWaves(object, field string, waves []WaveSpec) error {
 			validateDuration(object, at+".soak", w.Soak, MaxSoak),
 			validateDuration(object, at+".deadline", w.Deadline, MaxDeadline),
 			validateGates(object, at+".gates", w.Gates),
+			validateCohortGates(object, at, w),
 		)
 		reached.Nodes, reached.Percent = max(reached.Nodes, w.Nodes), max(reached.Percent, w.Percent)
 	}

@@ -33,7 +33,43 @@ func told(p *model.NodeProgress, s *model.Statistics) (*model.Statistics, bool) 
 		return s, true
 	}
 	c := s.Cohort
-	return &model.Statistics{Chain: s.Chain, At: s.At, Requests: c.Requests, Errors: c.Errors, Denied: c.Denied, DeniedKnown: c.Known, Seen: c.Seen}, c.Known
+	return &model.Statistics{Chain: s.Chain, At: s.At, Requests: c.Requests, Errors: c.Errors, Denied: c.Denied, DeniedKnown: c.Known, Seen: c.Seen, Health: c.Health}, c.Known
+}
+
+// notByCohort says why a gate of the current wave cannot judge; empty where it can. A rollout with such a gate is refused, and may have been started before it
+// was.
+func (m *machine) notByCohort(g model.GateSpec) string {
+	if m.waveSpec().Cohort == (model.Cohort{}) {
+		return ""
+	}
+	return g.NotByCohort()
+}
+
+// cohortNotes are what a person should know of the gates of the current wave, where it has a cohort.
+func (m *machine) cohortNotes() []string {
+	if m.waveSpec().Cohort == (model.Cohort{}) {
+		return nil
+	}
+	var notes []string
+	for _, g := range m.waveSpec().Gates {
+		if note := cmp.Or(g.NotByCohort(), g.CohortNote()); note != "" {
+			notes = append(notes, note)
+		}
+	}
+	return notes
+}
+
+// cohortLess is what the current wave's gates cannot tell of a node whose Envoy does not count a cohort's requests apart; empty for none.
+func (m *machine) cohortLess(v *NodeView) string {
+	if m.waveSpec().Cohort == (model.Cohort{}) || v.CannotTell == "" {
+		return ""
+	}
+	for _, g := range m.waveSpec().Gates {
+		if !g.Elsewhere() && g.Approval == nil && g.Watchdog == nil {
+			return v.CannotTell + ": gates cannot tell its cohort from the other requests, and pause the rollout"
+		}
+	}
+	return ""
 }
 
 // untold says why nothing can be said of the traffic; empty where it can.

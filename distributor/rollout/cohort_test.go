@@ -148,7 +148,20 @@ func TestCohortPassesOver(t *testing.T) {
 
 // TestCohortIsJudgedByItsRequests: the other requests of a node neither hide what the release does, nor count against it.
 func TestCohortIsJudgedByItsRequests(t *testing.T) {
-	gates := []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{Max: 0.1, MinSamples: 10}}, {DeniedRatio: &model.DeniedRatioGate{Max: 0.1, MinSamples: 10}}, {Coverage: &model.CoverageGate{Min: 0.9, MinSamples: 10}}}
+	gates := []model.GateSpec{
+		{ErrorRatio: &model.ErrorRatioGate{Max: 0.1, MinSamples: 10}}, {DeniedRatio: &model.DeniedRatioGate{Max: 0.1, MinSamples: 10}},
+		{Coverage: &model.CoverageGate{Min: 0.9, MinSamples: 10}}, {Stuck: &model.StuckGate{Max: 0.1, MinSamples: 10}}, {Reloads: &model.ReloadsGate{Max: 1}},
+		{Watchdog: &model.WatchdogGate{Max: 1}}, {Growth: &model.GrowthGate{MaxVMs: new(int64)}},
+		{Comparison: &model.ComparisonGate{Of: model.ComparedStuck, MaxIncrease: 1, MinSamples: 1}},
+		{Comparison: &model.ComparisonGate{Of: model.ComparedLatency, MinSamples: 10}},
+	}
+	const stuck, reloads, watchdog, growth, comparedStuck, comparedLatency = 3, 4, 5, 6, 7, 8
+	with := func(s model.CohortStatistics, h model.Health) model.CohortStatistics {
+		h.Known = true
+		s.Health = h
+		return s
+	}
+	slow, fast := model.Latency{9: 20}, model.Latency{2: 10000}
 	known := func(requests, errors, denied, seen int64) model.CohortStatistics {
 		return model.CohortStatistics{Known: true, Requests: requests, Errors: errors, Denied: denied, Seen: seen}
 	}
@@ -168,6 +181,21 @@ func TestCohortIsJudgedByItsRequests(t *testing.T) {
 		{"it cannot tell: errors", model.Statistics{Requests: 10000, Seen: 10000}, 0, model.VerdictInconclusive},
 		{"it cannot tell: denied", model.Statistics{Requests: 10000, Seen: 10000}, 1, model.VerdictInconclusive},
 		{"it cannot tell: coverage", model.Statistics{Requests: 10000, Seen: 10000}, 2, model.VerdictInconclusive},
+		{"the cohort waits", model.Statistics{Requests: 10000, Health: model.Health{Known: true}, Cohort: with(known(10, 0, 0, 10), model.Health{Stuck: 10})}, stuck, model.VerdictFail},
+		{"the others wait", model.Statistics{Requests: 10000, Health: model.Health{Known: true, Stuck: 9000}, Cohort: with(known(20, 0, 0, 20), model.Health{})}, stuck, model.VerdictPass},
+		{"too few of the cohort to wait", model.Statistics{Requests: 10000, Health: model.Health{Known: true}, Cohort: with(known(9, 0, 0, 9), model.Health{})}, stuck, model.VerdictInconclusive},
+		{"it cannot tell who waits", model.Statistics{Requests: 10000, Health: model.Health{Known: true}, Cohort: known(20, 0, 0, 20)}, stuck, model.VerdictInconclusive},
+		{"it cannot tell: stuck", model.Statistics{Requests: 10000, Health: model.Health{Known: true}}, stuck, model.VerdictInconclusive},
+		{"the cohort's filters trap", model.Statistics{Health: model.Health{Known: true}, Cohort: with(known(1, 0, 0, 1), model.Health{Reloads: 1, Panics: 1})}, reloads, model.VerdictFail},
+		{"the others' filters trap", model.Statistics{Health: model.Health{Known: true, Reloads: 5}, Cohort: with(known(1, 0, 0, 1), model.Health{})}, reloads, model.VerdictPass},
+		{"it cannot tell: reloads", model.Statistics{Health: model.Health{Known: true}}, reloads, model.VerdictInconclusive},
+		{"workers are all of Envoy's", model.Statistics{Health: model.Health{Known: true, Misses: 2}}, watchdog, model.VerdictFail},
+		{"workers are in time", model.Statistics{Health: model.Health{Known: true}}, watchdog, model.VerdictPass},
+		{"memory is of both chains", model.Statistics{Health: model.Health{Known: true, VMs: 1, VMsBefore: 1}}, growth, model.VerdictInconclusive},
+		{"what waits is counted otherwise", model.Statistics{Requests: 100, Health: model.Health{Known: true}, Cohort: with(known(20, 0, 0, 20), model.Health{})}, comparedStuck, model.VerdictInconclusive},
+		{"the cohort is slow", model.Statistics{Requests: 10000, Health: model.Health{Known: true, Latency: fast}, Cohort: with(known(20, 0, 0, 20), model.Health{Latency: slow})}, comparedLatency, model.VerdictFail},
+		{"the others are slow", model.Statistics{Requests: 10000, Health: model.Health{Known: true, Latency: slow}, Cohort: with(known(20, 0, 0, 20), model.Health{Latency: model.Latency{2: 20}})}, comparedLatency, model.VerdictPass},
+		{"it cannot tell: latency", model.Statistics{Requests: 10000, Health: model.Health{Known: true, Latency: slow}}, comparedLatency, model.VerdictInconclusive},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1, Cohort: fifth, Soak: time.Minute, Gates: gates[test.gate : test.gate+1]}, model.WaveSpec{Percent: 100})
@@ -175,6 +203,11 @@ func TestCohortIsJudgedByItsRequests(t *testing.T) {
 			n := d.fleet.nodes[d.first()]
 			test.stats.Chain = n.Serving
 			n.Stats = test.stats
+			for id, other := range d.fleet.nodes {
+				if id != d.first() {
+					other.Lately = model.Statistics{Requests: 10000, Health: model.Health{Known: true, Latency: fast}}
+				}
+			}
 			d.look(time.Minute)
 			switch d.look(SampleGrace); test.want {
 			case model.VerdictFail:
@@ -229,6 +262,30 @@ func TestCohortPassesOverWhoForgets(t *testing.T) {
 	for id, n := range d.fleet.nodes {
 		if n.Assigned != after || n.Split != (model.NodeSplit{}) {
 			t.Errorf("%s has %v beside %v", id, n.Assigned, n.Split)
+		}
+	}
+}
+
+// TestPlanSaysWhatACohortHides: what the gates of a wave with a cohort cannot tell apart, and on which nodes they can tell nothing, is in the plan.
+func TestPlanSaysWhatACohortHides(t *testing.T) {
+	gates := []model.GateSpec{
+		{ErrorRatio: &model.ErrorRatioGate{Max: 0.1}}, {Watchdog: &model.WatchdogGate{}},
+		{Statistic: &model.StatisticGate{Statistics: map[string]string{"a": "server.total_connections"}, WholeNode: true}},
+	}
+	d := newDrive(t, newFleet(2), model.WaveSpec{Percent: 100, Cohort: fifth, Gates: gates}, model.WaveSpec{Percent: 100, Gates: gates})
+	d.fleet.nodes["n1"].CannotTell = "it runs Envoy 1.39.3"
+	plan, err := Plan(d.r, d.fleet.observe(d.r).Nodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Notes) != 2 || len(plan.Notes[0]) != 2 || !strings.Contains(plan.Notes[0][0], "watchdog") || !strings.Contains(plan.Notes[0][1], "both chains") || len(plan.Notes[1]) != 0 {
+		t.Errorf("the notes are %q", plan.Notes)
+	}
+	for wave, nodes := range plan.Waves {
+		for _, n := range nodes {
+			if want := wave == 0 && n.ID == "n1"; strings.Contains(n.Less, "it runs Envoy 1.39.3") != want {
+				t.Errorf("wave %d, %s: %q", wave, n.ID, n.Less)
+			}
 		}
 	}
 }

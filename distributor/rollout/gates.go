@@ -27,7 +27,10 @@ func (m *machine) readGates() []model.GateReading {
 			patients = m.patients()
 		}
 		reading := model.GateReading{Gate: g.Name(), At: m.now}
+		notByCohort := m.notByCohort(g)
 		switch {
+		case notByCohort != "":
+			reading.Verdict, reading.Detail = model.VerdictInconclusive, "it cannot judge a cohort: "+notByCohort
 		case g.ErrorRatio != nil:
 			reading.Verdict, reading.Detail = errorRatio(*g.ErrorRatio, moved)
 		case g.DeniedRatio != nil:
@@ -143,11 +146,6 @@ type traffic struct {
 }
 
 func (t *traffic) add(s *model.Statistics) {
-	t.addAnswers(s)
-	t.addHealth(s)
-}
-
-func (t *traffic) addAnswers(s *model.Statistics) {
 	t.requests += max(s.Requests, 0)
 	t.errors += max(s.Errors, 0)
 	t.denied += max(s.Denied, 0)
@@ -155,10 +153,6 @@ func (t *traffic) addAnswers(s *model.Statistics) {
 	if s.Requests > 0 && !s.DeniedKnown {
 		t.undenied++
 	}
-}
-
-// addHealth adds what is known of all the node's requests, whichever chain they took: Envoy does not tell by chain which got no answer.
-func (t *traffic) addHealth(s *model.Statistics) {
 	if !s.Health.Known {
 		t.unmeasured++
 		return
@@ -206,9 +200,8 @@ func (m *machine) trafficOf(statistics func(*model.NodeProgress, *NodeView) *mod
 			}
 			continue
 		}
-		t.addHealth(stats)
 		if counts, known := told(p, stats); known {
-			t.addAnswers(counts)
+			t.add(counts)
 		} else {
 			t.mute++
 		}
@@ -248,7 +241,7 @@ func ratio(of model.Compared, t traffic, most float64, samples int64) (model.Gat
 	if t.nodes == 0 {
 		return model.VerdictPass, unchanged
 	}
-	if untold := t.untoldOf(of); untold != "" {
+	if untold := t.untold(); untold != "" {
 		return model.VerdictInconclusive, untold
 	}
 	p := partOf(of, t)
@@ -260,14 +253,6 @@ func ratio(of model.Compared, t traffic, most float64, samples int64) (model.Gat
 		return model.VerdictFail, detail
 	}
 	return t.passes(of, detail)
-}
-
-// untoldOf is untold, of what only some requests are known of; every request is one that was begun, whichever part it is of.
-func (t traffic) untoldOf(of model.Compared) string {
-	if of == model.ComparedStuck {
-		return ""
-	}
-	return t.untold()
 }
 
 // passes passes what all the nodes have counted.
@@ -332,11 +317,11 @@ func comparison(g model.ComparisonGate, moved, others traffic) (model.GateVerdic
 	if others.nodes == 0 {
 		return model.VerdictInconclusive, "no node of the target is left to compare with: leave the gate out of the last wave"
 	}
+	if untold := moved.untold(); untold != "" {
+		return model.VerdictInconclusive, "of the moved nodes: " + untold
+	}
 	if g.Of == model.ComparedLatency {
 		return latency(g, moved, others)
-	}
-	if untold := moved.untoldOf(g.Of); untold != "" {
-		return model.VerdictInconclusive, "of the moved nodes: " + untold
 	}
 	ours, theirs := partOf(g.Of, moved), partOf(g.Of, others)
 	if few := tooFew(ours.whole, g.MinSamples, model.DefaultComparisonSamples); few != "" {

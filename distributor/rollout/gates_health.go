@@ -12,6 +12,8 @@ type patient struct {
 	node string
 	// health that is not Known is that of a node which has not said anything of the chain yet, or whose agent does not measure it.
 	health model.Health
+	// release is that of the requests that took the release, and of the filters that only they meet; it is health where that is every request.
+	release model.Health
 }
 
 // patients are the counted nodes that were moved to another chain, by id. A node whose chain stays the same proves nothing about the release.
@@ -25,6 +27,8 @@ func (m *machine) patients() []patient {
 		one := patient{node: m.seated[i].id}
 		if stats := &m.seated[i].view.Stats; stats.Chain == p.Chain {
 			one.health = stats.Health
+			counts, _ := told(p, stats)
+			one.release = counts.Health
 		}
 		all = append(all, one)
 	}
@@ -34,11 +38,14 @@ func (m *machine) patients() []patient {
 // notMeasured is why nothing is known of a node.
 const notMeasured = ": it has not reported yet, or not for long enough, or its agent is older than the gate"
 
+func ofNode(p patient) model.Health    { return p.health }
+func ofRelease(p patient) model.Health { return p.release }
+
 // silence says of which nodes nothing is known; empty for none.
-func silence(patients []patient) string {
+func silence(patients []patient, health func(patient) model.Health) string {
 	var ids []string
 	for _, p := range patients {
-		if !p.health.Known {
+		if !health(p).Known {
 			ids = append(ids, p.node)
 		}
 	}
@@ -80,23 +87,23 @@ func (t traffic) measuredAll(detail string) (model.GateVerdict, string) {
 
 // watchdog counts how often workers were late.
 func watchdog(g model.WatchdogGate, patients []patient) (model.GateVerdict, string) {
-	return incidents(patients, g.Max, "workers were late %d times (watchdog_miss)", func(h model.Health) int64 { return h.Misses })
+	return incidents(patients, g.Max, "workers were late %d times (watchdog_miss)", ofNode, func(h model.Health) int64 { return h.Misses })
 }
 
-// reloads counts VMs that had to be loaded again, and panics that the sdk caught.
+// reloads counts VMs that had to be loaded again, and panics that the sdk caught; of a cohort, those of the filters that only it meets.
 func reloads(g model.ReloadsGate, patients []patient) (model.GateVerdict, string) {
-	return incidents(patients, g.Max, "VMs were loaded again, or a panic was caught in one, %d times", func(h model.Health) int64 { return h.Reloads + h.Panics })
+	return incidents(patients, g.Max, "VMs were loaded again, or a panic was caught in one, %d times", ofRelease, func(h model.Health) int64 { return h.Reloads + h.Panics })
 }
 
 // incidents compares how often something has happened, on all the nodes, with the most allowed.
-func incidents(patients []patient, most int64, what string, of func(model.Health) int64) (model.GateVerdict, string) {
+func incidents(patients []patient, most int64, what string, health func(patient) model.Health, of func(model.Health) int64) (model.GateVerdict, string) {
 	if len(patients) == 0 {
 		return model.VerdictPass, unchanged
 	}
 	var total int64
 	var where []string
 	for _, p := range patients {
-		if n := of(p.health); n > 0 {
+		if n := of(health(p)); n > 0 {
 			total += n
 			where = append(where, fmt.Sprintf("%s %d", p.node, n))
 		}
@@ -108,7 +115,7 @@ func incidents(patients []patient, most int64, what string, of func(model.Health
 	if total > most {
 		return model.VerdictFail, detail
 	}
-	if silent := silence(patients); silent != "" {
+	if silent := silence(patients, health); silent != "" {
 		return model.VerdictInconclusive, silent
 	}
 	return model.VerdictPass, detail
@@ -122,7 +129,7 @@ func growth(g model.GrowthGate, patients []patient, over bool) (model.GateVerdic
 	if !over {
 		return model.VerdictInconclusive, "it is judged at the end of the soak"
 	}
-	if silent := silence(patients); silent != "" {
+	if silent := silence(patients, ofNode); silent != "" {
 		return model.VerdictInconclusive, silent
 	}
 	var readings, faults, unknown, late []string

@@ -68,7 +68,7 @@ func TestGrowth(t *testing.T) {
 	with := func(change func(*model.Health)) []patient {
 		h := well
 		change(&h)
-		return []patient{{"a", well}, {"b", h}}
+		return []patient{{node: "a", health: well}, {node: "b", health: h}}
 	}
 	for _, test := range []struct {
 		name     string
@@ -78,7 +78,7 @@ func TestGrowth(t *testing.T) {
 		words    string
 	}{
 		{"nothing changes", gate, nil, model.VerdictPass, "changes nothing"},
-		{"as much as may be", gate, []patient{{"a", well}}, model.VerdictPass, "a has 64 MiB more memory (164 MiB, before it was 100 MiB), the most allowed is 64 MiB, a has 5 VMs"},
+		{"as much as may be", gate, []patient{{node: "a", health: well}}, model.VerdictPass, "a has 64 MiB more memory (164 MiB, before it was 100 MiB), the most allowed is 64 MiB, a has 5 VMs"},
 		{"one node with a byte more", gate, with(func(h *model.Health) { h.Memory++ }), model.VerdictFail, "b has 64 MiB more"},
 		{"one node with a VM more", gate, with(func(h *model.Health) { h.VMs++ }), model.VerdictFail, "b has 6 VMs, before it had 3"},
 		{"less is no growth", gate, with(func(h *model.Health) { h.Memory, h.VMs = mib, 0 }), model.VerdictPass, ""},

@@ -14,6 +14,8 @@ type Planned struct {
 	Waves [][]PlannedNode
 	// Cohorts are those of the waves, in the same order; zero: all requests.
 	Cohorts []model.Cohort
+	// Notes are what the gates of the waves, in the same order, cannot tell apart by cohort.
+	Notes [][]string
 	// PassedOver are the nodes that waves with a cohort would pass over, since they cannot run two chains side by side, by id.
 	PassedOver []PlannedNode
 	// LeftOut are the nodes of the target that no wave would take, by id.
@@ -27,7 +29,8 @@ type PlannedNode struct {
 	Reason string
 	// From and To are the hashes of the chains that it runs, empty for none, and would run.
 	From, To string
-	// Less is what is not known of it, or not done for it, since it has no agent; empty for a node that has one, or is left out.
+	// Less is what is not known of it, or not done for it, since it has no agent, or its Envoy does not tell a cohort's requests apart; empty for one that is left
+	// out.
 	Less string
 }
 
@@ -53,7 +56,7 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 			}
 			m.set(c.view.ID, p)
 			one := PlannedNode{ID: c.view.ID, Reason: p.Reason, From: from, To: p.Chain}
-			if c.view.Unproved {
+			if one.Less = m.cohortLess(c.view); c.view.Unproved {
 				one.Less = m.less()
 			}
 			taken = append(taken, one)
@@ -62,6 +65,7 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 			passed[id] = reason
 		}
 		plan.Waves, plan.Cohorts = append(plan.Waves, taken), append(plan.Cohorts, m.waveSpec().Cohort)
+		plan.Notes = append(plan.Notes, m.cohortNotes())
 	}
 	for _, id := range slices.Sorted(maps.Keys(passed)) {
 		plan.PassedOver = append(plan.PassedOver, m.leftOut(id, passed[id]))

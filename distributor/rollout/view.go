@@ -29,6 +29,8 @@ type NodeView struct {
 	RowChain string
 	// CannotSplit says why the node cannot run two chains side by side; empty when it can. Such a node waits for a wave without a cohort.
 	CannotSplit string
+	// CannotTell says why the node's Envoy does not count the requests of a cohort apart; empty when it does, or that is not known.
+	CannotTell string
 	// Given: the node was given a release of some layer at least once.
 	Given bool
 	// TargetChain is the hash of the chain rendered with the release that ReleaseFor names for the node, for all requests, CurrentChain that

@@ -167,6 +167,10 @@ func parseProfile(name string) (profile, bool) {
 	return profile{major, minor}, err == nil
 }
 
+func (p profile) before(other profile) bool {
+	return p.major < other.major || p.major == other.major && p.minor < other.minor
+}
+
 // loadsWhatLoadsOn says whether the other version is this one or an older one.
 func (p profile) loadsWhatLoadsOn(name string) bool {
 	other, ok := parseProfile(name)

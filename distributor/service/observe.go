@@ -83,7 +83,7 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, progress *
 	if !since.IsZero() {
 		view.Lately = n.lately.read(since, view.Stats, came)
 	}
-	view.CannotSplit = o.cannotSplit
+	view.CannotSplit, view.CannotTell = o.cannotSplit, o.cannotTell
 	if !o.gives {
 		return stays
 	}

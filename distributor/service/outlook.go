@@ -31,8 +31,9 @@ type outlook struct {
 	target  model.Chain
 	modules []model.Module
 	gives   bool
-	// unloadable says why it cannot be given target, cannotSplit why it cannot run two chains; empty where they can.
-	unloadable, cannotSplit string
+	// unloadable says why it cannot be given target, cannotSplit why it cannot run two chains, cannotTell why it does not count their requests apart; empty
+	// where they can.
+	unloadable, cannotSplit, cannotTell string
 	// failed says why it cannot be rendered; empty where it can.
 	failed string
 
@@ -67,7 +68,7 @@ func (s *Service) workOut(e *entry, n *node, progress *model.NodeProgress) outlo
 	o := outlook{of: e, version: n.version, from: progress.From, fromGiven: progress.FromGiven}
 	o.assigned, o.given = n.row.Assigned[e.state.Layer], len(n.row.Assigned) > 0
 	if testsSomewhere(e.state) {
-		o.cannotSplit = cannotSplit(n.row, e.state.Layer)
+		o.cannotSplit, o.cannotTell = cannotSplit(n.row, e.state.Layer), cannotTell(n.row)
 	}
 	var release model.ReleaseID
 	if release, o.gives = rollout.ReleaseFor(e.state, n.row.ID); !o.gives {

@@ -65,7 +65,7 @@ func cannotSplit(row model.Node, layer model.Layer) string {
 	switch {
 	case !model.Given(row.Assigned):
 		return "it has no chain yet for its other requests"
-	case known && (version.major < splitsSince.major || version.major == splitsSince.major && version.minor < splitsSince.minor):
+	case known && version.before(splitsSince):
 		return fmt.Sprintf("it runs Envoy %s, and two chains side by side need %d.%d or later", row.EnvoyVersion, splitsSince.major, splitsSince.minor)
 	case !row.Splits && row.AgentVersion != "":
 		return fmt.Sprintf("its agent, %s, does not say that it can run two chains side by side: use a newer one", row.AgentVersion)
@@ -73,6 +73,18 @@ func cannotSplit(row model.Node, layer model.Layer) string {
 		return "its sink does not say that it can run two chains side by side"
 	case beside(row.Split, layer) != (model.NodeSplit{}):
 		return fmt.Sprintf("%s take %s of layer %s already: undo that first", row.Split.Cohort, row.Split.Release, row.Split.Layer)
+	}
+	return ""
+}
+
+// tellsSince is the first version of Envoy that counts the requests of a cohort apart.
+var tellsSince = profile{1, 40}
+
+// cannotTell says why a node's Envoy does not count the requests of a cohort apart; empty when it does, or that is not known.
+func cannotTell(row model.Node) string {
+	version, known := parseProfile("envoy-" + row.EnvoyVersion)
+	if known && version.before(tellsSince) {
+		return fmt.Sprintf("it runs Envoy %s, and only %d.%d and later count a cohort's requests apart", row.EnvoyVersion, tellsSince.major, tellsSince.minor)
 	}
 	return ""
 }

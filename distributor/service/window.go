@@ -36,7 +36,7 @@ func (w *window) read(since time.Time, latest model.Statistics, came time.Time) 
 	if now, was := latest.Cohort, w.base.Cohort; now.Known {
 		out.Cohort = model.CohortStatistics{
 			Known: true, Requests: max(now.Requests-was.Requests, 0), Errors: max(now.Errors-was.Errors, 0),
-			Denied: max(now.Denied-was.Denied, 0), Seen: max(now.Seen-was.Seen, 0),
+			Denied: max(now.Denied-was.Denied, 0), Seen: max(now.Seen-was.Seen, 0), Health: now.Health.Since(was.Health),
 		}
 	}
 	return out

@@ -3,11 +3,13 @@ package pushed
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
 )
 
 // Limits of what is read out of a flush.
@@ -46,6 +48,9 @@ type Reading struct {
 	values map[string]sample
 	// latency is of the requests that completed since the flush before: Envoy pushes histograms of the interval, whatever it does with counters.
 	latency model.Latency
+	// cohort is that of the cohort's requests, and timed: Envoy keeps it apart.
+	cohort model.Latency
+	timed  bool
 }
 
 // sample is a counter, or a gauge.
@@ -137,6 +142,14 @@ func (r *Reading) metric(name string, metric []byte, asked []string) error {
 			return err
 		}
 		r.latency = r.latency.Plus(latency)
+	case histogram != nil && strings.HasPrefix(full, envoy.CohortTimeStat+envoy.CohortTag):
+		latency, err := latencyOf(histogram)
+		if err != nil {
+			return err
+		}
+		if r.timed = true; full == envoy.CohortTimeStat+envoy.CohortTag+envoy.CohortIn {
+			r.cohort = r.cohort.Plus(latency)
+		}
 	case one != nil && countable(one.value, full):
 		if _, has := r.values[full]; has || len(r.values) < maxRead {
 			r.values[full] = *one
@@ -234,5 +247,5 @@ func (r *Reading) join(other Reading) {
 			r.values[name] = v
 		}
 	}
-	r.latency = r.latency.Plus(other.latency)
+	r.latency, r.cohort, r.timed = r.latency.Plus(other.latency), r.cohort.Plus(other.cohort), r.timed || other.timed
 }

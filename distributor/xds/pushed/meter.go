@@ -16,6 +16,9 @@ type meter struct {
 	// asked are the names that were asked for in the flush before.
 	asked   []string
 	latency model.Latency
+	// cohortLatency is that of the cohort's requests; timed: Envoy keeps it apart.
+	cohortLatency model.Latency
+	timed         bool
 	// requests is what had been served by the flush before, and cohort to the cohort: the filters' own counters, which lag, must show that by now.
 	requests int64
 	cohort   model.CohortStatistics
@@ -71,7 +74,7 @@ func (m *meter) follow(r Reading, of Chain, asked []string, now time.Time) model
 		m.tracks[name] = t
 	}
 	m.asked = asked
-	m.latency = m.latency.Plus(r.latency)
+	m.latency, m.cohortLatency, m.timed = m.latency.Plus(r.latency), m.cohortLatency.Plus(r.cohort), m.timed || r.timed
 	return m.statistics(of, asked, now)
 }
 
@@ -94,8 +97,8 @@ func (m *meter) statistics(of Chain, asked []string, now time.Time) model.Statis
 	for name := range m.tracks {
 		ends := func(suffix string) bool { return strings.HasSuffix(name, suffix) }
 		switch {
-		case strings.HasPrefix(name, envoy.CohortRequestsStat+envoy.CohortTag):
-			told = true // each request is counted, whichever chain it takes
+		case strings.HasPrefix(name, envoy.CohortRequestsStat+envoy.CohortTag), strings.HasPrefix(name, envoy.CohortStuckStat+envoy.CohortTag):
+			told = true // each request is counted, whichever chain it takes, once it is answered, or is not
 		case strings.HasPrefix(name, panicsPrefix):
 			stats.Health.Panics += m.increase(name)
 		case strings.HasPrefix(name, workerPrefix) && ends(missSuffix):
@@ -129,6 +132,8 @@ func (m *meter) statistics(of Chain, asked []string, now time.Time) model.Statis
 func (m *meter) cohortOf(of Chain) model.CohortStatistics {
 	tag := envoy.CohortTag + envoy.CohortIn
 	before := m.cohort
+	// Whether a request is stuck and how long it took is known without the filters.
+	before.Health = m.cohortHealth(tag)
 	m.cohort = model.CohortStatistics{
 		Known: true, Requests: m.increase(envoy.CohortRequestsStat + tag), Errors: m.increase(envoy.CohortErrorsStat + tag), Denied: m.increase(envoy.CohortDeniedStat + tag),
 	}
@@ -139,6 +144,22 @@ func (m *meter) cohortOf(of Chain) model.CohortStatistics {
 	}
 	before.Seen = min(max(before.Seen, 0), before.Requests)
 	return before
+}
+
+// cohortHealth is what Envoy and the filters that only the cohort meets say of its requests.
+func (m *meter) cohortHealth(tag string) model.Health {
+	health := model.Health{Known: m.timed, Stuck: m.increase(envoy.CohortStuckStat + tag), Latency: m.cohortLatency}
+	for name := range m.tracks {
+		switch {
+		case strings.HasPrefix(name, panicsPrefix) && strings.HasSuffix(name, envoy.CohortSuffix):
+			health.Panics += m.increase(name)
+		case strings.HasPrefix(name, wasmPrefix) && strings.HasSuffix(name, envoy.CohortSuffix+reloadSuffix):
+			health.Reloads += m.increase(name)
+		case strings.HasPrefix(name, wasmPrefix) && strings.HasSuffix(name, envoy.CohortSuffix+failureSuffix):
+			health.ReloadFailures += m.increase(name)
+		}
+	}
+	return health
 }
 
 // seen is what that filter counted that counted the least, among the filters of those sides; -1 where none counts.

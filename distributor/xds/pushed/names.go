@@ -76,8 +76,13 @@ func wanted(name string, asked []string) bool {
 	case completedStat, errorsStat, begunStat, idleStat, timeStat, versionStat, reloadStat, uptimeStat, memoryStat, vmsStat, envoy.RequestsStat, envoy.DeniedStat:
 		return true
 	}
-	for _, prefix := range []string{seenPrefix, panicsPrefix, envoy.CohortRequestsStat + envoy.CohortTag, envoy.CohortErrorsStat + envoy.CohortTag, envoy.CohortDeniedStat + envoy.CohortTag} {
+	for _, prefix := range []string{seenPrefix, panicsPrefix} {
 		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	for _, stat := range []string{envoy.CohortRequestsStat, envoy.CohortErrorsStat, envoy.CohortDeniedStat, envoy.CohortStuckStat, envoy.CohortTimeStat} {
+		if strings.HasPrefix(name, stat+envoy.CohortTag) {
 			return true
 		}
 	}

@@ -319,6 +319,41 @@ func TestCohortIsCounted(t *testing.T) {
 	}
 }
 
+// What the cohort waits for, and the traps of filters that only it meets, are told apart where Envoy times its requests.
+func TestCohortIsMeasured(t *testing.T) {
+	split := good
+	split.Split, split.Filters = true, []Filter{{ID: "f", Side: model.SideRest}, {ID: "f" + envoy.CohortSuffix, Side: model.SideCohort}}
+	const tag = envoy.CohortTag + envoy.CohortIn
+	of := func(timed bool) model.Health {
+		var m meter
+		read := func(times int) Reading {
+			r := Reading{timed: timed, values: map[string]sample{}, cohort: model.Latency{3: int64(times)}}
+			for name, v := range map[string]int{
+				envoy.CohortRequestsStat + tag: 10 * times, envoy.CohortStuckStat + tag: 3 * times, envoy.CohortStuckStat + envoy.CohortTag: 50 * times,
+				panicsPrefix + "f": 60 * times, panicsPrefix + "f.cohort": 4 * times, wasmPrefix + "f" + reloadSuffix: 70 * times, wasmPrefix + "f.cohort" + reloadSuffix: 5 * times,
+				wasmPrefix + "f.cohort" + failureSuffix: 6 * times,
+			} {
+				r.values[name] = sample{value: float64(v), counter: true}
+			}
+			return r
+		}
+		m.follow(read(1), split, nil, time.Time{})
+		return m.follow(read(2), split, nil, time.Time{}).Cohort.Health
+	}
+	want := model.Health{Known: true, Stuck: 3, Panics: 4, Reloads: 5, ReloadFailures: 6, Latency: model.Latency{3: 2}}
+	if got := of(true); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if of(false).Known {
+		t.Error("an Envoy that times no cohort says how it does")
+	}
+	for _, name := range []string{envoy.CohortStuckStat + tag, envoy.CohortTimeStat + tag} {
+		if !wanted(name, nil) || !readable(name, nil) {
+			t.Errorf("%s is not read", name)
+		}
+	}
+}
+
 // Requests that wait on and on are stuck; those that a busy node always has are not.
 func TestStuck(t *testing.T) {
 	p := &pushes{t: t, of: good}

@@ -2,7 +2,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"github.com/waft-project/waft/sdk"
 )
@@ -19,6 +21,10 @@ type Config struct {
 	Refuse bool `json:"refuse,omitempty"`
 	// Hang makes each request loop without end, on which Envoy's watchdog ends Envoy.
 	Hang bool `json:"hang,omitempty"`
+	// PauseEvery so many requests one waits for an hour; 0: none.
+	PauseEvery int `json:"pauseEvery,omitempty"`
+	// Trap makes each request end the VM.
+	Trap bool `json:"trap,omitempty"`
 }
 
 func init() { sdk.Register(configure) }
@@ -29,6 +35,7 @@ type stamp struct {
 	config *Config
 	seen   int
 	failed sdk.Counter
+	hog    [][]byte
 }
 
 func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
@@ -46,12 +53,30 @@ func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 }
 
 // NewHandler returns the filter itself: it keeps nothing per stream.
-func (s *stamp) NewHandler() sdk.Handler { return s }
+func (s *stamp) NewHandler() sdk.Handler {
+	if s.config.PauseEvery > 0 {
+		return pausing{s}
+	}
+	return s
+}
+
+// pausing has some requests wait.
+type pausing struct{ *stamp }
+
+func (p pausing) OnRequestHeaders(ctx context.Context, _ *sdk.Request) sdk.Action {
+	if p.seen++; p.seen%p.config.PauseEvery == 0 {
+		_ = sdk.Sleep(ctx, time.Hour) // it ends with the request
+	}
+	return sdk.Continue
+}
 
 // OnRequestHeaders fails some requests where it was told to.
 func (s *stamp) OnRequestHeaders(r *sdk.Request) sdk.Action {
 	for s.config.Hang {
 		s.seen++
+	}
+	for s.config.Trap {
+		s.hog = append(s.hog, make([]byte, 1<<20)) // until there is no memory, which Go does not survive
 	}
 	if s.config.FailEvery > 0 {
 		s.seen++

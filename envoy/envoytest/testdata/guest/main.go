@@ -84,6 +84,8 @@ func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 		_ = proxywasm.ReplaceHttpRequestHeader("x-request-id", "tampered")
 	case "trap":
 		panic("the guest panics in a request on purpose")
+	case "pause":
+		return types.ActionPause
 	case "hang":
 		for {
 		}

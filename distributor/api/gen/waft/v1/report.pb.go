@@ -881,6 +881,9 @@ type CohortStatistics struct {
 	Denied   int64                  `protobuf:"varint,3,opt,name=denied,proto3" json:"denied,omitempty"`
 	// The lowest of the filters that only the cohort meets; where there are none, all its requests.
 	SeenByFilters int64 `protobuf:"varint,4,opt,name=seen_by_filters,json=seenByFilters,proto3" json:"seen_by_filters,omitempty"`
+	// What can be told of them apart: stuck (those that have waited for seconds at any time, so that it does not fall), latency, and reloads, reload_failures and
+	// panics of the filters that only the cohort meets. Absent where the node cannot tell.
+	Health        *Health `protobuf:"bytes,5,opt,name=health,proto3" json:"health,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -941,6 +944,13 @@ func (x *CohortStatistics) GetSeenByFilters() int64 {
 		return x.SeenByFilters
 	}
 	return 0
+}
+
+func (x *CohortStatistics) GetHealth() *Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
 }
 
 // EnvoyRestarted says that Envoy came up again, and why it went where that is known.
@@ -1078,12 +1088,13 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\rmemory_before\x18\n" +
 	" \x01(\x03R\fmemoryBefore\x12\x1a\n" +
 	"\bresident\x18\v \x01(\bR\bresident\x12\x18\n" +
-	"\alatency\x18\f \x03(\x03R\alatency\"\x86\x01\n" +
+	"\alatency\x18\f \x03(\x03R\alatency\"\xaf\x01\n" +
 	"\x10CohortStatistics\x12\x1a\n" +
 	"\brequests\x18\x01 \x01(\x03R\brequests\x12\x16\n" +
 	"\x06errors\x18\x02 \x01(\x03R\x06errors\x12\x16\n" +
 	"\x06denied\x18\x03 \x01(\x03R\x06denied\x12&\n" +
-	"\x0fseen_by_filters\x18\x04 \x01(\x03R\rseenByFilters\"T\n" +
+	"\x0fseen_by_filters\x18\x04 \x01(\x03R\rseenByFilters\x12'\n" +
+	"\x06health\x18\x05 \x01(\v2\x0f.waft.v1.HealthR\x06health\"T\n" +
 	"\x0eEnvoyRestarted\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason*x\n" +
@@ -1146,15 +1157,16 @@ var file_waft_v1_report_proto_depIdxs = []int32{
 	8,  // 11: waft.v1.Statistics.health:type_name -> waft.v1.Health
 	12, // 12: waft.v1.Statistics.values:type_name -> waft.v1.Statistics.ValuesEntry
 	9,  // 13: waft.v1.Statistics.cohort:type_name -> waft.v1.CohortStatistics
-	14, // 14: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
-	7,  // 15: waft.v1.Statistics.ValuesEntry.value:type_name -> waft.v1.StatisticValue
-	1,  // 16: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
-	2,  // 17: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
-	17, // [17:18] is the sub-list for method output_type
-	16, // [16:17] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	8,  // 14: waft.v1.CohortStatistics.health:type_name -> waft.v1.Health
+	14, // 15: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
+	7,  // 16: waft.v1.Statistics.ValuesEntry.value:type_name -> waft.v1.StatisticValue
+	1,  // 17: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
+	2,  // 18: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
+	18, // [18:19] is the sub-list for method output_type
+	17, // [17:18] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_report_proto_init() }

@@ -1256,7 +1256,9 @@ type StatisticGate struct {
 	// others are doubles.
 	Expression string `protobuf:"bytes,3,opt,name=expression,proto3" json:"expression,omitempty"`
 	// What must hold before the expression is judged; until then the gate cannot tell.
-	Once          string `protobuf:"bytes,4,opt,name=once,proto3" json:"once,omitempty"`
+	Once string `protobuf:"bytes,4,opt,name=once,proto3" json:"once,omitempty"`
+	// In a wave with a cohort: it is judged although not all of the statistics are those of the cohort alone.
+	WholeNode     bool `protobuf:"varint,5,opt,name=whole_node,json=wholeNode,proto3" json:"whole_node,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1317,6 +1319,13 @@ func (x *StatisticGate) GetOnce() string {
 		return x.Once
 	}
 	return ""
+}
+
+func (x *StatisticGate) GetWholeNode() bool {
+	if x != nil {
+		return x.WholeNode
+	}
+	return false
 }
 
 type RolloutStatus struct {
@@ -2008,7 +2017,9 @@ type PlannedWave struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Nodes []*PlannedNode         `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	// Which requests take the release; absent: all.
-	Cohort        *Cohort `protobuf:"bytes,11,opt,name=cohort,proto3" json:"cohort,omitempty"`
+	Cohort *Cohort `protobuf:"bytes,11,opt,name=cohort,proto3" json:"cohort,omitempty"`
+	// What its gates cannot tell apart by cohort.
+	Notes         []string `protobuf:"bytes,12,rep,name=notes,proto3" json:"notes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2057,6 +2068,13 @@ func (x *PlannedWave) GetCohort() *Cohort {
 	return nil
 }
 
+func (x *PlannedWave) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
 type PlannedNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -2065,7 +2083,7 @@ type PlannedNode struct {
 	// Hashes of the chain that it runs now, which is empty for none, and of the one that it would run.
 	From string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
 	To   string `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
-	// What is not known of it, or not done for it, since it has no agent; empty for a node that has one.
+	// What is not known of it, or not done for it, since it has no agent, or since its Envoy does not tell a cohort's requests from the others; else empty.
 	Less          string `protobuf:"bytes,5,opt,name=less,proto3" json:"less,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2734,7 +2752,7 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\vWebhookGate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x14\n" +
-	"\x05every\x18\x03 \x01(\tR\x05every\"\xde\x01\n" +
+	"\x05every\x18\x03 \x01(\tR\x05every\"\xfd\x01\n" +
 	"\rStatisticGate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12F\n" +
 	"\n" +
@@ -2743,7 +2761,9 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\n" +
 	"expression\x18\x03 \x01(\tR\n" +
 	"expression\x12\x12\n" +
-	"\x04once\x18\x04 \x01(\tR\x04once\x1a=\n" +
+	"\x04once\x18\x04 \x01(\tR\x04once\x12\x1d\n" +
+	"\n" +
+	"whole_node\x18\x05 \x01(\bR\twholeNode\x1a=\n" +
 	"\x0fStatisticsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcf\x03\n" +
@@ -2809,10 +2829,11 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x06frozen\x18\x05 \x01(\tR\x06frozen\x12.\n" +
 	"\achanges\x18\x06 \x03(\v2\x14.waft.v1.ChainChangeR\achanges\x125\n" +
 	"\vpassed_over\x18\x10 \x03(\v2\x14.waft.v1.PlannedNodeR\n" +
-	"passedOver\"b\n" +
+	"passedOver\"x\n" +
 	"\vPlannedWave\x12*\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x14.waft.v1.PlannedNodeR\x05nodes\x12'\n" +
-	"\x06cohort\x18\v \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"q\n" +
+	"\x06cohort\x18\v \x01(\v2\x0f.waft.v1.CohortR\x06cohort\x12\x14\n" +
+	"\x05notes\x18\f \x03(\tR\x05notes\"q\n" +
 	"\vPlannedNode\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
