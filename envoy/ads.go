@@ -48,6 +48,9 @@ type ADS struct {
 	Address, Modules string
 	// Delta: only what changes is sent (incremental xDS). False: state of the world.
 	Delta bool
+	// Dynamic has Envoy ask the server for its listeners and clusters, too, and for all that they refer to: the bootstrap has no listener of its own but the one
+	// that loads modules (Preload), and Envoy listens when it is given listeners. An Envoy before 1.39 can be such a one, too; it is given no filters.
+	Dynamic bool
 	// Labels of the node.
 	Labels map[string]string
 	// TLS to both; nil: none.
@@ -76,8 +79,11 @@ func (c BootstrapConfig) checkADS() error {
 		return fmt.Errorf("%w: statistics every %s are too often; %s is the least", ErrInvalid, c.ADS.Statistics, MinStatistics)
 	case c.StatPrefix != "" && c.StatPrefix != DefaultStatPrefix && c.ADS.Statistics != 0:
 		return fmt.Errorf("%w: a server that is pushed statistics knows those of the connection manager %s, not of %s", ErrInvalid, DefaultStatPrefix, c.StatPrefix)
-	case !c.Number.HasFilterChain():
+	case !c.Number.HasFilterChain() && !c.ADS.Dynamic:
 		return fmt.Errorf("%w: Envoy %s has no slot for a whole chain; from a server only 1.39 and later take theirs", ErrInvalid, c.Number)
+	}
+	if c.ADS.Dynamic {
+		return c.checkDynamic()
 	}
 	return nil
 }
@@ -92,14 +98,24 @@ func (a *ADS) apply(b *bootstrapv3.Bootstrap) error {
 		ApiType: api, TransportApiVersion: corev3.ApiVersion_V3, SetNodeOnFirstMessageOnly: true,
 		GrpcServices: []*corev3.GrpcService{{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: ADSCluster}}}},
 	}}
+	if a.Dynamic {
+		a.dynamic(b)
+	}
+	said := a.metadata(b)
 	if len(a.Labels) > 0 {
 		labels := map[string]any{}
 		for k, v := range a.Labels {
 			labels[k] = v
 		}
-		metadata, err := structpb.NewStruct(map[string]any{MetadataLabels: labels})
+		if said == nil {
+			said = map[string]any{}
+		}
+		said[MetadataLabels] = labels
+	}
+	if len(said) > 0 {
+		metadata, err := structpb.NewStruct(said)
 		if err != nil {
-			return fmt.Errorf("%w: labels of the node: %w", ErrInvalid, err)
+			return fmt.Errorf("%w: metadata of the node: %w", ErrInvalid, err)
 		}
 		b.Node.Metadata = metadata
 	}

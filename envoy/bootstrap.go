@@ -171,15 +171,18 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 	if err != nil {
 		return nil, err
 	}
-	edge, err := c.edge()
-	if err != nil {
-		return nil, err
+	var listeners []*listenerv3.Listener
+	if c.ADS == nil || !c.ADS.Dynamic {
+		edge, err := c.edge()
+		if err != nil {
+			return nil, err
+		}
+		listeners = append(listeners, edge)
 	}
 	clusters, err := c.clusters()
 	if err != nil {
 		return nil, err
 	}
-	listeners := []*listenerv3.Listener{edge}
 	var dynamic *bootstrapv3.Bootstrap_DynamicResources
 	if c.waits() {
 		listeners = nil

@@ -25,10 +25,12 @@ func newBootstrap() *cobra.Command {
 		Long: `Bootstrap prints what an Envoy (1.39 or later) starts from that has no agent beside it: it asks the distributor for its chain by
 aggregated discovery (ADS), fetches the modules by digest from the distributor's HTTP port, and listens once it has accepted its first
 chain. It pushes its statistics to the distributor, for the gates of rollouts. Such a node is staged like any other, and gets less: no
-probe, no last good chain after a restart. docs/dialects.md has the whole list.`,
+probe, no last good chain after a restart. With --dynamic its listeners, routes, clusters, endpoints and secrets come from releases, too.
+docs/dialects.md has the whole list.`,
 		Example: `  waft bootstrap --node edge-1 --label env=prod --server waft.example:7070 --modules waft.example:7071 --ca /etc/waft/ca.pem \
     --listen 0.0.0.0:10000 --upstream 127.0.0.1:8080 --out bootstrap.json
-  envoy -c bootstrap.json`,
+  envoy -c bootstrap.json
+  waft bootstrap --node edge-2 --dynamic --delta --server waft.example:7070 --modules waft.example:7071 --ca /etc/waft/ca.pem --out bootstrap.json`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
@@ -38,8 +40,11 @@ probe, no last good chain after a restart. docs/dialects.md has the whole list.`
 			if config.Number, err = numberOf(cmd, number, envoyPath); err != nil {
 				return err
 			}
+			config.Preload = config.Number.HasFilterChain() || !config.ADS.Dynamic
 			switch {
-			case config.Upstream == "":
+			case config.ADS.Dynamic && config.Listen != "":
+				return usagef("--listen and --dynamic exclude each other: the listeners come from releases")
+			case config.Upstream == "" && !config.ADS.Dynamic:
 				return usagef("--upstream is missing: say which service stands behind Envoy")
 			case insecure && tls != (api.ClientTLS{}):
 				return usagef("--insecure and files for TLS exclude each other; leave out one of them")
@@ -76,6 +81,7 @@ probe, no last good chain after a restart. docs/dialects.md has the whole list.`
 	f.StringVar(&config.ADS.Address, "server", defaultServer, "the distributor's gRPC address")
 	f.StringVar(&config.ADS.Modules, "modules", "127.0.0.1:7071", "the distributor's HTTP address, where modules are fetched")
 	f.BoolVar(&config.ADS.Delta, "delta", false, "incremental xDS (delta) instead of the state of the world")
+	f.BoolVar(&config.ADS.Dynamic, "dynamic", false, "take listeners and clusters, and all that they refer to, from releases; with --upstream they may refer to the cluster "+envoy.UpstreamCluster)
 	f.DurationVar(&config.ADS.Statistics, "statistics-interval", envoy.DefaultStatistics, "how often Envoy pushes its statistics to the distributor; 0 for never: gates then know nothing of its requests")
 	f.BoolVar(&config.ADS.OnlyJudged, "only-gate-statistics", false, "have Envoy keep no other statistics than those that gates read: less to push, and less for everybody else")
 	f.BoolVar(&insecure, "insecure", false, "speak to the distributor without TLS")
