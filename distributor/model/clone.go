@@ -59,6 +59,7 @@ func (n Node) Clone() Node {
 	n.Assigned = maps.Clone(n.Assigned)
 	n.Ledger = n.Ledger.Clone()
 	n.Isolated = clonePointer(n.Isolated)
+	n.Takes.Collections, n.Takes.Clusters = slices.Clone(n.Takes.Collections), slices.Clone(n.Takes.Clusters)
 	return n
 }
 

@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ChainState is the ledger's word for how far a rendered chain has come on a node, in this order.
 type ChainState string
@@ -53,6 +56,8 @@ type Node struct {
 	Splits bool `json:"splits,omitempty"`
 	// Resources: its sink keeps the resources of a chain and runs the chain only with all of them, as it says itself.
 	Resources bool `json:"resources,omitempty"`
+	// Takes is what an Envoy without an agent asks for, as its bootstrap says.
+	Takes Takes `json:"takes,omitzero"`
 	// Generation rises by one whenever Assigned or Split changes.
 	Generation int64 `json:"generation"`
 	// Ledger is about the chain that Assigned and Split render to.
@@ -72,6 +77,22 @@ type Node struct {
 	AwayFor time.Duration `json:"awayFor,omitempty"`
 	// Replica is the distributor that vouches for it.
 	Replica string `json:"replica,omitempty"`
+}
+
+// Takes is what an Envoy that is asked over ADS says of its bootstrap. The zero value is one that asks for the slots of its filters, and for nothing else.
+type Takes struct {
+	// Collections are those of Envoy's resources that its bootstrap asks for, sorted: envoy/listeners, envoy/clusters. What these then refer to is asked for, too.
+	Collections []string `json:"collections,omitempty"`
+	// Clusters are the names of those that it has of its own, sorted. No resource may be called so, and any may refer to one.
+	Clusters []string `json:"clusters,omitempty"`
+}
+
+// IsZero says whether it asks for nothing.
+func (t Takes) IsZero() bool { return len(t.Collections) == 0 && len(t.Clusters) == 0 }
+
+// Equal says whether both are the same.
+func (t Takes) Equal(other Takes) bool {
+	return slices.Equal(t.Collections, other.Collections) && slices.Equal(t.Clusters, other.Clusters)
 }
 
 // Isolation is why a node is left alone.

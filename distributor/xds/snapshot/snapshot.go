@@ -1,0 +1,179 @@
+package snapshot
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
+)
+
+// Kind is one type of resource. The order of the kinds is the one in which they are sent.
+type Kind int
+
+// The kinds. Clusters and Listeners are asked for as a whole, the others by name.
+const (
+	Clusters Kind = iota
+	Endpoints
+	Secrets
+	Extensions
+	Listeners
+	Routes
+	// Kinds is how many there are.
+	Kinds
+)
+
+var kinds = [Kinds]struct{ collection, url string }{
+	Clusters:   {"envoy/clusters", envoy.ClusterURL},
+	Endpoints:  {"envoy/endpoints", envoy.EndpointsURL},
+	Secrets:    {"envoy/secrets", envoy.SecretURL},
+	Extensions: {"envoy/extensions", envoy.ExtensionConfigURL},
+	Listeners:  {"envoy/listeners", envoy.ListenerURL},
+	Routes:     {"envoy/routes", envoy.RouteURL},
+}
+
+// URL is the type in discovery.
+func (k Kind) URL() string { return kinds[k].url }
+
+// Collection is the name of the collection that holds such resources.
+func (k Kind) Collection() string { return kinds[k].collection }
+
+// whole says whether Envoy asks for all there are, and not by name.
+func (k Kind) whole() bool { return k == Clusters || k == Listeners }
+
+// KindOf is the kind of a type in discovery; false where there is none.
+func KindOf(url string) (Kind, bool) {
+	for k, one := range kinds {
+		if one.url == url {
+			return Kind(k), true
+		}
+	}
+	return 0, false
+}
+
+func kindOfCollection(name string) (Kind, bool) {
+	for k, one := range kinds {
+		if one.collection == name {
+			return Kind(k), true
+		}
+	}
+	return 0, false
+}
+
+// Resource is one resource. It is not changed once made, and nodes share it.
+type Resource struct {
+	Kind          Kind
+	Name, Version string
+	// Bytes are the message; nil for one of which Envoy has only said that it holds it.
+	Bytes []byte
+	// Needs is what it refers to; nil where Bytes is.
+	Needs []envoy.Reference
+}
+
+// key is as in model.ResourceSpec.
+func (r *Resource) key() string { return r.Kind.Collection() + ":" + r.Name }
+
+// Snapshot is what a chain has for Envoy itself. It is not changed once made, and nodes share it.
+type Snapshot struct {
+	by [Kinds]map[string]*Resource
+	// list are the same, by name.
+	list [Kinds][]*Resource
+	// others are the collections that are not Envoy's, sorted.
+	others []string
+}
+
+// New reads the resources of a chain. Errors are of kind model.ErrInvalid: Envoy could not read one.
+func New(resources []model.RenderedResource) (*Snapshot, error) {
+	s := &Snapshot{}
+	for k := range s.by {
+		s.by[k] = map[string]*Resource{}
+	}
+	for _, one := range resources {
+		kind, is := kindOfCollection(one.Collection)
+		if !is {
+			if !slices.Contains(s.others, one.Collection) {
+				s.others = append(s.others, one.Collection)
+			}
+			continue
+		}
+		r := &Resource{Kind: kind, Name: one.Name, Version: one.Version, Bytes: one.Bytes}
+		name, needs, err := envoy.References(kind.URL(), one.Bytes)
+		if err != nil {
+			return nil, model.Invalidf("resource/"+r.key(), "spec", "correct it in a layer that gives it", "%v", err)
+		}
+		if name != one.Name {
+			return nil, model.Invalidf("resource/"+r.key(), "spec", "write "+one.Name+" into the message", "Envoy would know it as %q", name)
+		}
+		if r.Needs = needs; needs == nil {
+			r.Needs = []envoy.Reference{}
+		}
+		s.by[kind][one.Name] = r
+	}
+	slices.Sort(s.others)
+	for k := range s.by {
+		s.list[k] = sorted(s.by[k])
+	}
+	return s, nil
+}
+
+// HoldsSlot says whether one of its listeners takes the filters of the chain.
+func (s *Snapshot) HoldsSlot() bool {
+	for _, r := range s.list[Listeners] {
+		if slices.ContainsFunc(r.Needs, func(n envoy.Reference) bool { return n.URL == envoy.ExtensionConfigURL && n.Name == envoy.SlotName }) {
+			return true
+		}
+	}
+	return false
+}
+
+// sorted are the resources of a kind by name.
+func sorted(of map[string]*Resource) []*Resource {
+	out := make([]*Resource, 0, len(of))
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		out = append(out, of[name])
+	}
+	return out
+}
+
+// versionOf is the version of some resources together: the hash of their names and versions.
+func versionOf(of map[string]*Resource) string {
+	var b strings.Builder
+	for _, r := range sorted(of) {
+		fmt.Fprintf(&b, "%q %q\n", r.Name, r.Version)
+	}
+	return model.Digest([]byte(b.String()))
+}
+
+// Cache remembers the snapshots that were made last, by the hash of the chain, which says all that is in it. The zero value is ready. It may be used
+// concurrently.
+type Cache struct {
+	mu   sync.Mutex
+	made [maxMade]struct {
+		of  string
+		is  *Snapshot
+		err error
+	}
+	next int
+}
+
+// maxMade is how many are remembered: during a rollout those before and after it, for each set of layers that nodes have.
+const maxMade = 16
+
+// Of is New for the resources of the chain with that hash.
+func (c *Cache) Of(hash string, resources func() []model.RenderedResource) (*Snapshot, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range c.made {
+		if one.of == hash && hash != "" {
+			return one.is, one.err
+		}
+	}
+	at := &c.made[c.next]
+	c.next = (c.next + 1) % maxMade
+	at.of = hash
+	at.is, at.err = New(resources())
+	return at.is, at.err
+}
