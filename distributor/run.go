@@ -28,6 +28,7 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/store"
+	"github.com/waft-project/waft/distributor/xds/snapshot"
 	"github.com/waft-project/waft/registry"
 )
 
@@ -153,7 +154,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		roles = permitted
 	}
 	led, err := newTerms(cfg, tlsConfig, service.Config{
-		Modules: mods, Trust: policy, Roles: roles, Messages: messages{}, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
+		Modules: mods, Trust: policy, Roles: roles, Messages: messages{}, Snapshots: &snapshot.Checker{}, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
 		ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases,
 	}, metrics)

@@ -118,12 +118,16 @@ func hasAll(chain model.Chain, digests map[string]struct{}) bool {
 	return true
 }
 
-// cannotRun says why a node cannot be given a chain; empty when it can. A sink that does not keep resources would run the filters of a release without what they were tested with.
-func cannotRun(row model.Node, chain model.Chain) string {
-	if len(chain.Resources) > 0 && !row.Resources {
-		return fmt.Sprintf("the chain has %d resources, and its sink does not say that it keeps any", len(chain.Resources))
+// cannotRun says why a node cannot be given a chain, and what to do; empty when it can. A sink that does not keep resources would run the filters of a release without what they were
+// tested with.
+func (s *Service) cannotRun(row model.Node, chain model.Chain) (why, next string) {
+	if err := s.misfit(row, chain); err != nil {
+		return err.Error(), nextMisfit
 	}
-	return unloadable(row.EnvoyVersion, chain)
+	if len(chain.Resources) > 0 && !row.Resources && row.Dialect != model.DialectADS {
+		return fmt.Sprintf("the chain has %d resources, and its sink does not say that it keeps any", len(chain.Resources)), nextUnloadable
+	}
+	return unloadable(row.EnvoyVersion, chain), nextUnloadable
 }
 
 // unloadable says why an Envoy of that version cannot load a chain, by the manifests of its modules; empty when it can, or

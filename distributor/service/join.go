@@ -288,5 +288,6 @@ func (s *Service) mayRun(ctx context.Context, row model.Node, assigned map[model
 	if verdict != nil {
 		return verdict.Error(), nil
 	}
-	return cannotRun(row, chain), nil
+	why, _ := s.cannotRun(row, chain)
+	return why, nil
 }

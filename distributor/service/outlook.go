@@ -96,6 +96,7 @@ func (s *Service) workOut(e *entry, n *node, progress *model.NodeProgress) outlo
 		o.failed = fmt.Sprintf("the chain it would run cannot be rendered: %v", err)
 		return o
 	}
-	o.target, o.modules, o.unloadable = chain, modulesOf(chain), cannotRun(n.row, chain)
+	o.target, o.modules = chain, modulesOf(chain)
+	o.unloadable, _ = s.cannotRun(n.row, chain)
 	return o
 }

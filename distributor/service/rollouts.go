@@ -238,10 +238,9 @@ func (s *Service) admitNode(e *entry, n *node, unchecked map[string]model.Chain)
 	if verdict != nil {
 		return about(verdict, "correct the release of the layer at fault, and create it again")
 	}
-	if why := cannotRun(n.row, chain); why != "" {
+	if why, next := s.cannotRun(n.row, chain); why != "" {
 		return &model.Error{Kind: model.ErrInvalid, Object: object, Field: "spec.target.selector",
-			Message: fmt.Sprintf("node/%s cannot load %s: %s", n.row.ID, release, why),
-			Next:    "build the module for that Envoy (waft check says what it lacks), upgrade the node's Envoy or its agent, or leave the node out by the selector"}
+			Message: fmt.Sprintf("node/%s cannot load %s: %s", n.row.ID, release, why), Next: next}
 	}
 	return nil
 }

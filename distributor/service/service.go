@@ -35,6 +35,8 @@ type Config struct {
 	Modules Modules
 	// Messages understands the types of resources; nil: none is known, and all are opaque.
 	Messages Messages
+	// Snapshots looks at what Envoys over ADS are given of resources; nil: they are given none.
+	Snapshots Snapshots
 	// Gates reads gates whose answer is elsewhere; nil: there are none, and a rollout with one is refused.
 	Gates Gates
 	// Expressions judges gates on statistics; nil: a rollout with one is refused.
@@ -108,6 +110,7 @@ type Service struct {
 	store           Store
 	modules         Modules
 	messages        Messages
+	snapshots       Snapshots
 	gates           Gates
 	expressions     Expressions
 	freeze          func() []model.FreezeWindow
@@ -211,6 +214,9 @@ func New(config Config) (*Service, error) {
 	}
 	if s.messages = config.Messages; s.messages == nil {
 		s.messages = noMessages{}
+	}
+	if s.snapshots = config.Snapshots; s.snapshots == nil {
+		s.snapshots = noSnapshots{}
 	}
 	if s.gates == nil {
 		s.gates = noGates{}

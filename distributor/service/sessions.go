@@ -46,6 +46,8 @@ type NodeHello struct {
 	// Resources is as in model.Node. Of a stream of collections it is that the node may ask for them, and it counts while no report stream of the node
 	// has said anything.
 	Resources bool
+	// Takes is as in model.Node. Read of report streams only.
+	Takes model.Takes
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
 	// one, so that a store that was set back to a backup is not taken for old news.
 	Generation int64
@@ -205,6 +207,9 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	}
 	if (hello.Reports || !n.row.Reports) && n.row.Resources != hello.Resources {
 		n.row.Resources, changed = hello.Resources, true
+	}
+	if hello.Reports && !n.row.Takes.Equal(hello.Takes) {
+		n.row.Takes, changed = hello.Takes, true
 	}
 	if hello.Generation > n.row.Generation {
 		s.log.Warn("node has seen a newer generation than the store; going on from the node's",
