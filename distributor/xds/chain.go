@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/xds/snapshot"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -20,6 +21,8 @@ type chain struct {
 	filters    []filter
 	// split: a cohort of the requests meets other filters than the others.
 	split bool
+	// resources are what the release has for Envoy itself; nil only in tests.
+	resources *snapshot.Snapshot
 }
 
 // chains remembers the chains that were made last, so that nodes which are given the same resource have the same chain in memory. The zero value is ready. It
@@ -31,13 +34,19 @@ type chains struct {
 		is *chain
 	}
 	next int
+	// snapshots are by hash: chains with resources are made for each node.
+	snapshots snapshot.Cache
 }
 
 // maxChains is how many are remembered.
 const maxChains = 16
 
 // of is the chain of a resource, which is told by its place in memory: nobody changes it.
-func (c *chains) of(given *model.NodeChain) (*chain, error) {
+func (c *chains) of(given *model.NodeChain, collections []model.Collection) (*chain, error) {
+	resources, err := c.snapshots.Of(given.Hash, func() []model.RenderedResource { return resourcesIn(collections) })
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, one := range c.made {
@@ -49,6 +58,7 @@ func (c *chains) of(given *model.NodeChain) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
+	made.resources = resources
 	c.made[c.next].of, c.made[c.next].is = given, made
 	c.next = (c.next + 1) % maxChains
 	return made, nil
@@ -84,8 +94,23 @@ func (c *chains) chainOf(id string, collections []model.Collection) (*chain, []s
 	if given == nil {
 		return nil, prefetch, nil
 	}
-	made, err := c.of(given)
+	made, err := c.of(given, collections)
 	return made, prefetch, err
+}
+
+// resourcesIn are those of collections that are not waft's own.
+func resourcesIn(collections []model.Collection) []model.RenderedResource {
+	var out []model.RenderedResource
+	for _, one := range collections {
+		for _, r := range one.Resources {
+			if r.Any == nil {
+				continue
+			}
+			named := model.ResourceSpec{Collection: one.Name, Name: r.Name, ResourceBody: model.ResourceBody{Type: r.Any.Type}}
+			out = append(out, model.RenderedResource{ResourceSpec: named, Version: r.Version, Bytes: r.Any.Bytes})
+		}
+	}
+	return out
 }
 
 func newChain(given *model.NodeChain) (*chain, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/xds/snapshot"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -27,6 +28,10 @@ type memory struct {
 	refused []refusal
 	// retry is the directive that was followed last.
 	retry int64
+	// client is what is known of its resources; nil for one that asks for none.
+	client *snapshot.Client
+	// whole is the version of the chain that it runs all of: its filters, and its resources.
+	whole string
 }
 
 type refusal struct{ version, step, reason string }
@@ -114,6 +119,9 @@ const (
 func (d *desk) begin(build, held string) {
 	if d.build != build {
 		d.build, d.refused = build, nil
+		if d.client != nil {
+			d.client.Forgive()
+		}
 	}
 	if held == "" {
 		d.has = nil
@@ -182,7 +190,10 @@ func (d *desk) subscribe(names []string) {
 func (d *desk) assign(c *chain, now time.Time) {
 	d.want = c
 	if c != nil && d.held == c.hash {
-		d.chain, d.last = c, c
+		d.chain = c
+		if d.client == nil {
+			d.last = c
+		}
 		d.know(c.filters, true, now)
 	}
 	d.aim()
@@ -248,6 +259,9 @@ func (d *desk) fetched(digest string, now time.Time) {
 
 // forgive has the version that is wanted offered again although it was refused. Where it is not known yet what is wanted, that is any version.
 func (d *desk) forgive() {
+	if d.client != nil {
+		d.client.Forgive()
+	}
 	d.refused = slices.DeleteFunc(d.refused, func(r refusal) bool { return d.want == nil || r.version == d.want.hash })
 	d.attempt = attempt{}
 	d.aim()
@@ -276,7 +290,7 @@ func (d *desk) next(now time.Time) *offer {
 		return nil
 	}
 	g := d.goal()
-	if g == nil || d.held == g.hash {
+	if g == nil || d.held == g.hash || !d.needsSlot(g) {
 		if d.slots[envoy.PreloadSlotName] && d.preloaded != emptied {
 			return &offer{slot: envoy.PreloadSlotName, version: emptied}
 		}
@@ -292,7 +306,7 @@ func (d *desk) next(now time.Time) *offer {
 		o.slot, o.filters = envoy.PreloadSlotName, a.fresh[:a.loaded+1]
 		o.version = fmt.Sprintf("%s#%d", g.hash, len(o.filters))
 	}
-	if !d.slots[o.slot] {
+	if !d.slots[o.slot] || o.slot == envoy.SlotName && !d.made(g) {
 		return nil
 	}
 	o.missing = d.missing(o.filters, now)
@@ -333,7 +347,10 @@ func (d *desk) accept(now time.Time) {
 		}
 		return
 	}
-	d.held, d.chain, d.last = o.chain.hash, o.chain, o.chain
+	d.held, d.chain = o.chain.hash, o.chain
+	if d.client == nil {
+		d.last = o.chain
+	}
 	d.assign(d.want, now)
 }
 
@@ -404,20 +421,29 @@ func (d *desk) wake(now time.Time) time.Time {
 
 // report is where the node stands.
 func (d *desk) report(now time.Time) service.ChainReport {
-	r := service.ChainReport{Serving: d.held}
+	r := service.ChainReport{Serving: d.whole}
+	if d.client == nil {
+		r.Serving = d.held
+	}
 	if d.want == nil {
 		return r
 	}
 	refused, isRefused := d.refusalOf(d.want.hash)
-	a := &d.attempt
+	a, spoilt := &d.attempt, d.rejected()
 	switch {
 	case d.unfit != "":
 		r.State, r.Step, r.Reason, r.Final = model.ChainRejected, stepReceive, d.unfit, true
+	case spoilt != "":
+		r.State, r.Step, r.Reason, r.Final = model.ChainRejected, stepResources, spoilt, true
+	case d.client != nil && d.lacks(d.want) == "":
+		r.State, r.Step, r.Reason = model.ChainLoaded, stepSwap, acceptedAll
+	case d.client != nil && d.held == d.want.hash || d.client != nil && a.offered && !isRefused && !d.needsSlot(d.want):
+		r.State, r.Step, r.Reason = model.ChainFetched, stepResources, d.lacks(d.want)
 	case d.held == d.want.hash:
 		r.State, r.Step, r.Reason = model.ChainLoaded, stepSwap, accepted
 	case isRefused:
 		r.State, r.Step, r.Reason, r.Final = model.ChainRejected, refused.step, refused.reason, true
-	case len(a.fresh) > 0 && a.loaded == len(a.fresh):
+	case d.client == nil && len(a.fresh) > 0 && a.loaded == len(a.fresh):
 		r.State, r.Step, r.Reason = model.ChainLoaded, stepLoad, a.reason
 	case a.offered && len(d.missing(d.want.filters, now)) == 0:
 		r.State, r.Step, r.Reason = model.ChainFetched, stepFetch, a.reason
@@ -425,6 +451,9 @@ func (d *desk) report(now time.Time) service.ChainReport {
 		r.State, r.Step, r.Reason = model.ChainOffered, stepReceive, a.reason
 	default:
 		return r // it was said nothing of it yet
+	}
+	if d.client != nil && r.Reason == "" {
+		r.Reason = d.lacks(d.want)
 	}
 	r.Chain, r.Generation = d.want.hash, d.want.generation
 	return r

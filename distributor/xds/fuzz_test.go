@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/xds/snapshot"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -66,6 +67,21 @@ func (w *fuzzWire) send(o *offer, held string, resource []byte, nonce string) er
 	w.last = nonce
 	if r, ok := m.(*discoveryv3.DeltaDiscoveryResponse); ok && len(r.GetRemovedResources()) > 0 {
 		w.t.Error("a resource is removed")
+	}
+	return nil
+}
+
+func (w *fuzzWire) sendResources(o *snapshot.Offer, held string, fields [][]byte, nonce string) error {
+	raw, err := proto.Marshal(resourcesOf(o, versionOf(o, held), fields, nonce, w.delta))
+	if err != nil {
+		w.t.Errorf("what is sent is no message: %v", err)
+	}
+	var m proto.Message = &discoveryv3.DiscoveryResponse{}
+	if w.delta {
+		m = &discoveryv3.DeltaDiscoveryResponse{}
+	}
+	if err := proto.Unmarshal(raw, m); err != nil {
+		w.t.Errorf("what is sent is no message: %v", err)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package xds
 
-import "time"
+import (
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+)
 
 // Limits of what an Envoy may say.
 const (
@@ -14,6 +18,10 @@ const (
 	MaxReasonBytes = 4 << 10
 	// MaxNames bounds the resource names of one request.
 	MaxNames = 256
+	// MaxResourceNames bounds those of other types than that of the slots, and the versions of resources that it says it holds.
+	MaxResourceNames = model.MaxResources + 256
+	// MaxTakes bounds the names of collections, and of clusters, that it says its bootstrap has.
+	MaxTakes = 256
 	// MaxVersionBytes bounds one version that Envoy says it holds.
 	MaxVersionBytes = 512
 	// MaxPushes bounds the messages of statistics of one stream in a second, and MaxPushesAtOnce those at once: a flush may be several. One that sends more

@@ -23,7 +23,7 @@ const (
 	labelZone    = "zone"
 )
 
-// helloOf reads who an Envoy is. The second result says why it can be given no chain; empty when it can.
+// helloOf reads who an Envoy is. The second result says why it can be given no filters; empty when it can.
 func helloOf(n *corev3.Node) (service.NodeHello, string, error) {
 	var none service.NodeHello
 	switch id := n.GetId(); {
@@ -36,7 +36,11 @@ func helloOf(n *corev3.Node) (service.NodeHello, string, error) {
 	if err != nil {
 		return none, "", err
 	}
-	hello := service.NodeHello{ID: n.GetId(), Labels: labels, Reports: true, Dialect: model.DialectADS}
+	takes, err := takesOf(n)
+	if err != nil {
+		return none, "", err
+	}
+	hello := service.NodeHello{ID: n.GetId(), Labels: labels, Reports: true, Dialect: model.DialectADS, Takes: takes}
 	build := n.GetUserAgentBuildVersion()
 	if n.GetUserAgentName() != "envoy" || build == nil {
 		return hello, "", nil // another client of the protocol: nothing is known of what it can load

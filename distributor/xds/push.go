@@ -188,8 +188,11 @@ func (r *record) asks() ([]string, bool) {
 
 // serves is what the node has accepted, as far as it is known; r.mu is held.
 func (r *record) serves() pushed.Chain {
-	c := r.memory.chain
-	if c == nil || c.hash != r.memory.held {
+	c, held := r.memory.chain, r.memory.held
+	if r.memory.client != nil {
+		c, held = r.memory.last, r.memory.whole
+	}
+	if c == nil || c.hash != held {
 		return pushed.Chain{}
 	}
 	of := pushed.Chain{Hash: c.hash, Split: c.split}

@@ -117,13 +117,13 @@ func (s *Server) open(n *stream, row model.Node, unfit string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.streams == 0 && len(r.memory.refused) == 0 {
-		r.memory = memory{build: row.EnvoyBuild, retry: row.Retry, last: r.memory.last}
-		if l := row.Ledger; l.State == model.ChainRejected && l.Final {
+		r.memory = memory{build: row.EnvoyBuild, retry: row.Retry, last: r.memory.last, client: r.memory.client, whole: row.Serving}
+		if l := row.Ledger; l.State == model.ChainRejected && l.Final && (l.Step != stepResources || r.memory.client == nil) {
 			r.memory.refused = []refusal{{l.Chain, l.Step, l.Reason}}
 		}
 	}
 	r.streams++
-	n.record, n.desk = r, &desk{memory: &r.memory, unfit: unfit}
+	n.record, n.desk, n.slotless = r, &desk{memory: &r.memory, unfit: unfit}, unfit
 }
 
 // close takes it back. What a node holds it says again; what it rejected, and accepted before, it does not.

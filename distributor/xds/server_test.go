@@ -19,9 +19,9 @@ func opened(t *testing.T, s *Server, id, held string) *stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &stream{server: s, wire: &fuzzWire{t: t}, id: id, session: session, sent: make(chan string, maxSent)}
+	n := &stream{server: s, wire: &fuzzWire{t: t}, id: id, session: session, sent: make(chan string, maxSent), build: "build"}
 	s.open(n, model.Node{}, "")
-	if err := n.begin("build", request{whole: true, names: []string{serves, loads}, held: held}); err != nil {
+	if err := n.begin(request{typeURL: envoy.ExtensionConfigURL, whole: true, names: []string{serves, loads}, held: held}); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -64,7 +64,7 @@ func TestOlderStreamTouchesNothing(t *testing.T) {
 	// One that begins only after another has taken its place does not get the record.
 	late := &stream{server: s, id: "n", session: older.session, sent: make(chan string, 1)}
 	s.open(late, model.Node{}, "")
-	if err := late.begin("build", request{}); status.Code(err) != codes.Aborted || newer.record.owner != newer {
+	if err := late.begin(request{}); status.Code(err) != codes.Aborted || newer.record.owner != newer {
 		t.Errorf("it began: %v", err)
 	}
 }

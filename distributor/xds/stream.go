@@ -14,6 +14,7 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/xds/internal/streams"
+	"github.com/waft-project/waft/distributor/xds/snapshot"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -28,8 +29,16 @@ type stream struct {
 	// nonce is that of the latest response; nonces counts them.
 	nonce  string
 	nonces uint64
-	// names are what Envoy asks for.
+	// kindNonce are those of the latest responses with resources.
+	kindNonce [snapshot.Kinds]string
+	// names are what Envoy asks for of slots and other extensions.
 	names []string
+	// takes is what its bootstrap asks for, as it says itself; slotless says why it can be given no filters, empty where it can.
+	takes    model.Takes
+	slotless string
+	// begun: it has asked for slots.
+	begun bool
+	build string
 	// said is the latest report.
 	said service.ChainReport
 	// sent receives the digests of modules that the node was sent while this is the owner of its record.
@@ -64,16 +73,16 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 	defer session.Close()
 	changed, cancel := s.backend.watch(hello.ID)
 	defer cancel()
-	n := &stream{server: s, wire: w, id: hello.ID, session: session, sent: make(chan string, maxSent)}
+	n := &stream{server: s, wire: w, id: hello.ID, session: session, sent: make(chan string, maxSent), takes: hello.Takes, build: hello.EnvoyBuild}
 	s.open(n, row, unfit)
 	defer s.close(n)
 	s.log.Debug("Envoy connected", "node", hello.ID, "version", hello.EnvoyVersion, "dialect", w.kind(), "holds", first.held)
 	defer s.log.Debug("Envoy disconnected", "node", hello.ID)
 
-	if row.Serving != "" && first.held == "" {
+	if row.Serving != "" && !first.holds() {
 		session.EnvoyRestarted("it asks anew and holds no chain")
 	}
-	if err := n.begin(hello.EnvoyBuild, *first); err != nil {
+	if err := n.begin(*first); err != nil {
 		return err
 	}
 
@@ -121,7 +130,7 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 }
 
 // begin makes the stream the owner of its node's record. One whose session another has taken the place of comes too late.
-func (n *stream) begin(build string, first request) error {
+func (n *stream) begin(first request) error {
 	n.record.mu.Lock()
 	defer n.record.mu.Unlock()
 	select {
@@ -130,10 +139,39 @@ func (n *stream) begin(build string, first request) error {
 	default:
 	}
 	n.record.owner, n.record.wanted = n, service.Directive{}
-	n.desk.begin(build, first.held)
+	d := n.desk
+	if len(n.takes.Collections) == 0 {
+		d.client = nil
+	} else {
+		if d.client == nil {
+			d.client = &snapshot.Client{}
+		}
+		d.client.Reset(n.wire.encoding())
+		if !first.holds() {
+			d.client.Forget()
+			d.whole = ""
+		}
+	}
+	if first.typeURL == envoy.ExtensionConfigURL {
+		n.beginSlots(first)
+		return nil
+	}
+	d.slots = nil
+	if !first.holds() {
+		d.begin(n.build, "")
+	}
+	if kind, is := snapshot.KindOf(first.typeURL); is && d.client != nil {
+		n.askFor(kind, first)
+	}
+	return nil
+}
+
+// beginSlots takes the first request for slots; the record is locked.
+func (n *stream) beginSlots(first request) {
+	n.begun = true
+	n.desk.begin(n.build, first.held)
 	n.ask(first)
 	n.desk.preloaded = first.preloaded
-	return nil
 }
 
 // enter locks the record, unless a newer stream of the node owns it. Who entered unlocks it.
@@ -173,7 +211,7 @@ func (s *Server) first(ctx context.Context, w wire, requests <-chan request, fai
 			if named == nil {
 				named = &req
 			}
-			if req.typeURL == envoy.ExtensionConfigURL {
+			if answers(named.node, req.typeURL) {
 				if req.node == nil {
 					req.node = named.node
 				}
@@ -198,7 +236,8 @@ func (n *stream) request(req request) error {
 	if id := req.node.GetId(); id != "" && id != n.id {
 		return status.Errorf(codes.InvalidArgument, "node.id changed from %q to %.253q; a stream belongs to one node", n.id, id)
 	}
-	if req.typeURL != envoy.ExtensionConfigURL {
+	resources, is := snapshot.KindOf(req.typeURL)
+	if is = is && len(n.takes.Collections) > 0; !is && req.typeURL != envoy.ExtensionConfigURL {
 		s.unanswered(n.wire, req)
 		return nil
 	}
@@ -206,6 +245,18 @@ func (n *stream) request(req request) error {
 		return err
 	}
 	defer n.record.mu.Unlock()
+	switch {
+	case req.typeURL != envoy.ExtensionConfigURL:
+		n.resource(resources, req)
+		return nil
+	case !n.begun:
+		n.beginSlots(req)
+		return nil
+	case is && n.desk.client.IsPending(resources) && req.nonce == n.kindNonce[resources]:
+		n.answer(resources, req)
+		n.ask(req)
+		return nil
+	}
 	answered := n.desk.pending != nil && req.nonce == n.nonce
 	switch {
 	case answered && req.refused != nil:
@@ -252,6 +303,9 @@ func (n *stream) ask(req request) {
 		}
 	}
 	n.desk.subscribe(n.names)
+	if n.desk.client != nil {
+		n.askFor(snapshot.Extensions, req)
+	}
 }
 
 // assign reads what the node is to run.
@@ -268,11 +322,26 @@ func (n *stream) assign(ctx context.Context) error {
 		return err
 	}
 	n.desk.assign(c, time.Now())
+	n.desk.unfit = n.misfit(c)
 	n.record.mu.Unlock()
 	// Without an agent nothing is fetched before a wave moves the node: the chain before goes on until all of the new one is there, so a wave has nothing to
 	// wait for.
 	n.session.Fetched(prefetch)
 	return nil
+}
+
+// misfit says why this Envoy cannot be given a chain; empty where it can.
+func (n *stream) misfit(c *chain) string {
+	if c == nil {
+		return n.slotless
+	}
+	if err := c.resources.Check(n.takes); err != nil {
+		return err.Error()
+	}
+	if n.slotless != "" && n.desk.needsSlot(c) {
+		return n.slotless
+	}
+	return ""
 }
 
 func (n *stream) fetched(digest string) error {
@@ -303,14 +372,36 @@ func (n *stream) step() (time.Time, error) {
 	if err := n.enter(); err != nil {
 		return time.Time{}, err
 	}
-	o, held := n.desk.next(now), n.desk.held
+	supplied := n.desk.supply(now)
+	if supplied != nil {
+		n.nonces++
+		n.kindNonce[supplied.Kind] = strconv.FormatUint(n.nonces, 10)
+		if supplied.Kind == snapshot.Extensions {
+			n.nonce = n.kindNonce[supplied.Kind]
+		}
+	}
+	var o *offer
+	held := n.desk.held
+	if n.desk.client == nil || !n.desk.client.IsPending(snapshot.Extensions) {
+		o = n.desk.next(now)
+	}
 	if o != nil {
 		n.desk.sent(o)
 		n.nonces++
 		n.nonce = strconv.FormatUint(n.nonces, 10)
 	}
+	n.desk.settle()
 	report, wake := n.desk.report(now), n.desk.wake(now)
+	if n.desk.client != nil {
+		wake = sooner(wake, n.desk.client.Wake())
+	}
 	n.record.mu.Unlock()
+	if supplied != nil {
+		if err := n.sendResources(supplied, held); err != nil {
+			return wake, err
+		}
+		wake = now // there may be more of another kind
+	}
 	if o != nil {
 		resource, err := n.server.encoder.field(o, n.wire.encoding())
 		if err != nil {
@@ -329,4 +420,24 @@ func (n *stream) step() (time.Time, error) {
 		n.session.Chain(report)
 	}
 	return wake, nil
+}
+
+// sendResources sends an offer of resources; held is what the serving slot holds.
+func (n *stream) sendResources(o *snapshot.Offer, held string) error {
+	fields, err := n.server.encoder.resourceFields(o, n.wire.encoding())
+	if err != nil {
+		return status.Errorf(codes.Internal, "node %s: %v", n.id, err)
+	}
+	nonce := n.kindNonce[o.Kind]
+	n.server.log.Debug("resources", "node", n.id, "collection", o.Kind.Collection(), "version", o.Version, "resources", len(o.Resources), "removed", len(o.Removed), "nonce", nonce)
+	n.server.metrics.offers.WithLabelValues(n.wire.kind()).Inc()
+	return n.wire.sendResources(o, held, fields, nonce)
+}
+
+// sooner is the earlier of two times; zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/encoded"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/xds/snapshot"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -23,6 +24,8 @@ type wire interface {
 	recv() (request, error)
 	// send sends one offer whose resource is encoded; held is what the serving slot holds.
 	send(o *offer, held string, resource []byte, nonce string) error
+	// sendResources sends resources that are encoded.
+	sendResources(o *snapshot.Offer, held string, fields [][]byte, nonce string) error
 	encoding() (delta bool)
 }
 
@@ -38,7 +41,13 @@ type request struct {
 	names, dropped []string
 	// held and preloaded are the versions that Envoy says it holds; read of a first request only.
 	held, preloaded string
+	// version is that of the whole, and versions those of resources, that Envoy says it holds when it first asks for a type.
+	version  string
+	versions map[string]string
 }
+
+// holds says whether Envoy says that it holds anything of the type.
+func (r request) holds() bool { return r.version != "" || len(r.versions) > 0 }
 
 // sotw is a stream of the state of the world.
 type sotw struct {
@@ -59,7 +68,7 @@ func (w sotw) recv() (request, error) {
 func requestOf(req *discoveryv3.DiscoveryRequest) request {
 	return request{
 		node: req.GetNode(), typeURL: req.GetTypeUrl(), nonce: req.GetResponseNonce(), refused: req.GetErrorDetail(),
-		whole: true, names: req.GetResourceNames(), held: heldBy(req.GetVersionInfo()),
+		whole: true, names: req.GetResourceNames(), held: heldBy(req.GetVersionInfo()), version: req.GetVersionInfo(),
 	}
 }
 
@@ -143,7 +152,7 @@ func deltaRequestOf(req *discoveryv3.DeltaDiscoveryRequest) request {
 	r := request{
 		node: req.GetNode(), typeURL: req.GetTypeUrl(), nonce: req.GetResponseNonce(), refused: req.GetErrorDetail(),
 		names: req.GetResourceNamesSubscribe(), dropped: req.GetResourceNamesUnsubscribe(),
-		held: ownVersion(req.GetInitialResourceVersions()[envoy.SlotName]),
+		held: ownVersion(req.GetInitialResourceVersions()[envoy.SlotName]), versions: req.GetInitialResourceVersions(),
 	}
 	if next := req.GetInitialResourceVersions()[envoy.PreloadSlotName]; len(next) <= MaxVersionBytes {
 		r.preloaded = next
@@ -161,8 +170,20 @@ func deltaResponseOf(o *offer, held string, resource []byte, nonce string) *enco
 
 // check says what is too much in a request.
 func (r request) check() error {
-	if n := len(r.names) + len(r.dropped); n > MaxNames {
-		return fmt.Errorf("a request names %d resources; the limit is %d", n, MaxNames)
+	limit := MaxNames
+	if r.typeURL != envoy.ExtensionConfigURL {
+		limit = MaxResourceNames
+	}
+	if n := len(r.names) + len(r.dropped); n > limit {
+		return fmt.Errorf("a request names %d resources; the limit is %d", n, limit)
+	}
+	if n := len(r.versions); n > MaxResourceNames {
+		return fmt.Errorf("a request says of %d resources that they are there; the limit is %d", n, MaxResourceNames)
+	}
+	for name, version := range r.versions {
+		if len(name) > model.MaxResourceName || len(version) > MaxVersionBytes {
+			return fmt.Errorf("a name or version of a resource that is there has more than %d or %d bytes", model.MaxResourceName, MaxVersionBytes)
+		}
 	}
 	return nil
 }

@@ -33,6 +33,8 @@ type table struct {
 	mu      sync.Mutex
 	row     model.Node
 	current *model.NodeChain
+	// others are collections beside waft's own.
+	others  []model.Collection
 	hellos  []service.NodeHello
 	session *tableSession
 	// changed are those of the streams, each with a receipt at its beginning, as the service gives it.
@@ -103,7 +105,7 @@ func (b *table) collections(_ context.Context, id string) ([]model.Collection, e
 	if b.current == nil {
 		return nil, nil
 	}
-	return []model.Collection{{Name: model.CollectionChains, Resources: []model.Resource{{Name: id, Chain: b.current}}}}, nil
+	return append([]model.Collection{{Name: model.CollectionChains, Resources: []model.Resource{{Name: id, Chain: b.current}}}}, b.others...), nil
 }
 
 func (b *table) watch(string) (<-chan struct{}, func()) {
@@ -116,7 +118,10 @@ func (b *table) watch(string) (<-chan struct{}, func()) {
 }
 
 // set gives the node a chain of filters, written name=module.
-func (b *table) set(hash string, filters ...string) {
+func (b *table) set(hash string, filters ...string) { b.setAll(hash, nil, filters...) }
+
+// setAll gives it resources, too.
+func (b *table) setAll(hash string, others []model.Collection, filters ...string) {
 	c := &model.NodeChain{Chain: model.Chain{Hash: hashOf(hash)}, Generation: 1}
 	for _, text := range filters {
 		name, module, _ := strings.Cut(text, "=")
@@ -126,7 +131,7 @@ func (b *table) set(hash string, filters ...string) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.current = c
+	b.current, b.others = c, others
 	for _, changed := range b.changed {
 		select {
 		case changed <- struct{}{}:
