@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,8 @@ type bareEnvoy struct {
 	*fleet.Node
 	process *envoy.Process
 	dir     string
+	// binary is another Envoy than that of the tests; empty: that.
+	binary string
 }
 
 // startBare starts one from what `waft bootstrap` prints.
@@ -74,7 +77,7 @@ func (b *bareEnvoy) edit(t *testing.T, change func(bootstrap map[string]any)) {
 
 func (b *bareEnvoy) start(t *testing.T) {
 	t.Helper()
-	p, err := envoy.Start(t.Context(), envoy.Binary{Path: envoyBinary}, envoy.ProcessConfig{
+	p, err := envoy.Start(t.Context(), envoy.Binary{Path: cmp.Or(b.binary, envoyBinary)}, envoy.ProcessConfig{
 		Dir: b.dir, BootstrapPath: filepath.Join(b.dir, "ads.json"), LogLevel: "warning", Args: []string{"--use-dynamic-base-id"},
 	})
 	if err != nil {
