@@ -107,6 +107,9 @@ type Config struct {
 	Drain time.Duration
 	// Patience is how long a client may take to read a part of what it is sent, before its connection is ended. 0: DefaultPatience.
 	Patience time.Duration
+	// RequestsPerSecond is how many calls and requests one client may make in a second, and StreamsPerClient how many streams it may have open. 0:
+	// DefaultRequestsPerSecond, DefaultStreamsPerClient; negative: any number.
+	RequestsPerSecond, StreamsPerClient int
 	// Log takes what an operator should know. Nil: nothing is logged.
 	Log *slog.Logger
 	// Started, when set, is called once when everything is served, with the addresses that were bound.
@@ -163,6 +166,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
+	}
+	if c.RequestsPerSecond == 0 {
+		c.RequestsPerSecond = DefaultRequestsPerSecond
+	}
+	if c.StreamsPerClient == 0 {
+		c.StreamsPerClient = DefaultStreamsPerClient
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = DefaultCacheBytes

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func (p *permissions) route(pattern string, next http.Handler) http.Handler {
 				// The server inside decides, since it knows what the route becomes, and answers in the words of the API.
 				r, done := p.tickets.issue(r, id)
 				defer done()
-				next.ServeHTTP(rw, r)
+				next.ServeHTTP(rw, r.WithContext(withIdentity(r.Context(), id)))
 				return
 			}
 		case access.ByRegistry:
@@ -56,6 +57,7 @@ func (p *permissions) route(pattern string, next http.Handler) http.Handler {
 			refuse(rw, r, err)
 			return
 		}
+		r = r.WithContext(withIdentity(r.Context(), id))
 		if node := r.Header.Get(envoy.NodeHeader); node != "" && p.file.Policy().Decide(id, access.Connect, access.Object{Node: node}, time.Now()) != nil {
 			r = r.Clone(r.Context()) // the module is served, and nobody is told that this node has it
 			r.Header.Del(envoy.NodeHeader)
@@ -108,6 +110,14 @@ func refuse(rw http.ResponseWriter, r *http.Request, err error) {
 	}
 	if errors.Is(err, model.ErrUnavailable) {
 		status, code = http.StatusServiceUnavailable, "UNAVAILABLE"
+	}
+	if errors.Is(err, model.ErrExhausted) {
+		status, code = http.StatusTooManyRequests, "TOOMANYREQUESTS"
+		after := time.Second
+		if told, ok := errors.AsType[*throttled](err); ok {
+			after = told.after
+		}
+		rw.Header().Set("Retry-After", strconv.Itoa(seconds(after)))
 	}
 	switch {
 	case strings.HasPrefix(r.URL.Path, apiPrefix):

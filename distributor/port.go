@@ -29,15 +29,15 @@ func NewPort(certificates TLS, log *slog.Logger) (*Port, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return newPort(tlsConfig, api.ServerOptions(log), newPatience(DefaultPatience), nil), nil
+	return newPort(tlsConfig, api.ServerOptions(log), newPatience(DefaultPatience), nil, nil), nil
 }
 
-// newPort is the port for those outside; tlsConfig is nil where TLS is off, permitted where there is no access policy.
-func newPort(tlsConfig *tls.Config, options []grpc.ServerOption, slow *patience, permitted *permissions) *Port {
+// newPort is the port for those outside; tlsConfig is nil where TLS is off, permitted where there is no access policy, limits where there are none.
+func newPort(tlsConfig *tls.Config, options []grpc.ServerOption, slow *patience, permitted *permissions, limits *throttle) *Port {
 	if tlsConfig != nil {
 		options = slices.Concat(options, []grpc.ServerOption{grpc.Creds(credentials.NewTLS(permitted.forGRPC(tlsConfig)))})
 	}
-	options = slices.Concat(options, slow.interceptors(), permitted.interceptors(permitted.calling), permitted.door())
+	options = slices.Concat(options, slow.interceptors(), limits.before(), permitted.interceptors(permitted.calling), limits.behind(), permitted.door())
 	return &Port{Server: grpc.NewServer(options...), slow: slow}
 }
 

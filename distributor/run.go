@@ -184,7 +184,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(crowd.call))
 	}
 	inside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.redeem))...) // for REST, inside the process
-	outside := newPort(tlsConfig, options, slow, permitted)
+	limits, err := newThrottle(cfg.RequestsPerSecond, cfg.StreamsPerClient, metrics)
+	if err != nil {
+		return err
+	}
+	outside := newPort(tlsConfig, options, slow, permitted, limits)
 	if only != nil {
 		only.api.Register(inside)
 		only.register(outside)
@@ -207,7 +211,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	port := web{
 		rest: gateway, registry: embedded, modules: mods, evidence: courier, metrics: metrics,
-		permissions: permitted, certificate: cfg.TLS.ClientCA != "" && permitted == nil,
+		permissions: permitted, throttle: limits, certificate: cfg.TLS.ClientCA != "" && permitted == nil,
 		alive: func() error { return storeRuns(etcd) }, ready: led.ready,
 	}
 	needed, lookAgain := led.needed, settleInterval

@@ -23,6 +23,8 @@ type web struct {
 	permissions *permissions
 	// certificate: clients show one, except for health. Where there are permissions, they ask for whatever proves who a client is.
 	certificate bool
+	// throttle bounds what one client may ask; nil: nothing does.
+	throttle *throttle
 }
 
 // route is a pattern of http.ServeMux, and what serves it. Each has a row in the table of package access.
@@ -56,11 +58,11 @@ func (w web) forReplicas() http.Handler {
 func (w web) handler() http.Handler {
 	closed := http.NewServeMux()
 	for _, r := range w.routes() {
-		closed.Handle(r.pattern, w.permissions.route(r.pattern, r.handler))
+		closed.Handle(r.pattern, w.permissions.route(r.pattern, w.throttle.counted(r.handler)))
 	}
 
 	open := http.NewServeMux()
-	open.Handle("/", w.needCertificate(closed))
+	open.Handle("/", w.throttle.door(w.needCertificate(closed)))
 	open.HandleFunc("/healthz", answer(w.alive))
 	open.HandleFunc("/readyz", answer(w.ready))
 	return open

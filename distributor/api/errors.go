@@ -31,6 +31,7 @@ var kinds = [...]struct {
 	{model.ErrPrecondition, codes.FailedPrecondition, "PRECONDITION"},
 	{model.ErrUnauthenticated, codes.Unauthenticated, "UNAUTHENTICATED"},
 	{model.ErrDenied, codes.PermissionDenied, "DENIED"},
+	{model.ErrExhausted, codes.ResourceExhausted, "EXHAUSTED"},
 	{model.ErrUnavailable, codes.Unavailable, "UNAVAILABLE"},
 	{context.Canceled, codes.Canceled, "CANCELED"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_EXCEEDED"},

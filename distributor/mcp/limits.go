@@ -14,6 +14,12 @@ const (
 	MaxRequestBytes = 1 << 20
 	// MaxCollections bounds how many collections a sink may ask for on one stream: waft's own, and twice those that a chain may have.
 	MaxCollections = 3 + 2*model.MaxReleaseCollections
+	// MaxHeld bounds how many resources of a collection a sink may say that it holds: as many as four layers may give a node of one.
+	MaxHeld = 4 * model.MaxResources
+	// MaxHeldBytes bounds what a sink may say that it holds, of all collections of a stream, with the memory that remembering takes.
+	MaxHeldBytes = 4 << 20
+	// heldOverhead is what an entry of a map of two strings takes beside their bytes.
+	heldOverhead = 64
 	// MaxNodeIDBytes bounds the id of a node.
 	MaxNodeIDBytes = 253
 	// MaxLabels bounds how many annotations of a sink are taken as labels.

@@ -292,7 +292,7 @@ func FuzzRequest(f *testing.F) {
 				return
 			}
 			_, _, _ = nodeOf(req.GetSinkNode())
-			kind, offer := s.take(req)
+			kind, offer := s.take(req, MaxHeldBytes)
 			if (kind == answerACK || kind == answerNACK) != (offer != nil) {
 				t.Fatalf("answer %d with offer %v", kind, offer)
 			}

@@ -254,7 +254,7 @@ func (n *streamOfNode) request(ctx context.Context, req *mcpv1.RequestResources)
 		}
 		sub = &subscription{collection: name}
 	}
-	kind, offer := sub.take(req)
+	kind, offer := sub.take(req, n.room(sub))
 	switch kind {
 	case answerFirst:
 		n.subscriptions[name] = sub // not before: an answer to nothing asks for nothing
@@ -272,6 +272,17 @@ func (n *streamOfNode) request(ctx context.Context, req *mcpv1.RequestResources)
 		s.backend.refused(n.node, name, clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes))
 	}
 	return n.push(ctx, name)
+}
+
+// room is how many bytes the sink may still say that it holds, beside what it has said of the other collections.
+func (n *streamOfNode) room(but *subscription) int {
+	room := MaxHeldBytes
+	for _, sub := range n.subscriptions {
+		if sub != but {
+			room -= sub.claimed
+		}
+	}
+	return room
 }
 
 // collectionLabel keeps sinks from filling the metrics with names of their own: all collections of users are one.

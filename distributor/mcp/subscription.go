@@ -16,6 +16,8 @@ type subscription struct {
 	incremental bool
 	// held is what the sink is known to hold, name → version; nil when that is not known.
 	held map[string]string
+	// claimed is how many bytes of held are the sink's own word; what it was sent since then is not.
+	claimed int
 	// pending is the message that waits for its answer; nil when none does.
 	pending *offer
 	// answered is true once the first request was answered and the answer accepted or refused.
@@ -50,17 +52,15 @@ const (
 	answerStale // about a nonce that is not awaited: ignored
 )
 
-// take reads a request. The offer is the one that an ACK or a NACK is about.
-func (s *subscription) take(req *mcpv1.RequestResources) (answer, *offer) {
+// take reads a request. The offer is the one that an ACK or a NACK is about. room is how many bytes the sink may still say that it holds, of all collections of its
+// stream.
+func (s *subscription) take(req *mcpv1.RequestResources, room int) (answer, *offer) {
 	nonce := req.GetResponseNonce()
 	if nonce == "" && req.GetErrorDetail() == nil {
 		// The sink starts anew: what it holds is what it says it holds.
 		*s = subscription{collection: s.collection, incremental: req.GetIncremental()}
 		if req.GetIncremental() {
-			s.held = maps.Clone(req.GetInitialResourceVersions())
-			if s.held == nil {
-				s.held = map[string]string{}
-			}
+			s.claim(req.GetInitialResourceVersions(), room)
 		}
 		return answerFirst, nil
 	}
@@ -75,7 +75,24 @@ func (s *subscription) take(req *mcpv1.RequestResources) (answer, *offer) {
 		return answerNACK, done
 	}
 	s.held, s.accepted, s.refused = done.versions, done.version, ""
+	s.claimed = 0
 	return answerACK, done
+}
+
+// claim takes what a sink says that it holds. What no sink can hold that was sent to it by this protocol, since it would fit into no node's chain, is not
+// remembered: such a sink is sent the whole collection.
+func (s *subscription) claim(versions map[string]string, room int) {
+	size := 0
+	for name, version := range versions {
+		size += len(name) + len(version) + heldOverhead
+	}
+	if len(versions) > MaxHeld || size > room {
+		return
+	}
+	s.claimed = size
+	if s.held = maps.Clone(versions); s.held == nil {
+		s.held = map[string]string{}
+	}
 }
 
 // next says whether the collection, as it is now, is to be sent, and what of it.

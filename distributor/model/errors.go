@@ -21,6 +21,8 @@ var (
 	ErrUnauthenticated = errors.New("not authenticated")
 	// ErrDenied: who asks may not do this.
 	ErrDenied = errors.New("denied")
+	// ErrExhausted: who asks has asked more than one may; the same later succeeds.
+	ErrExhausted = errors.New("too much")
 	// ErrUnavailable: something that waft depends on did not answer; trying again may help.
 	ErrUnavailable = errors.New("unavailable")
 )

@@ -490,26 +490,8 @@ func (s *Service) ListCollections(ctx context.Context, layer model.Layer, collec
 		}
 		return []model.LayerCollection{c}, "", nil
 	}
-	var found []model.LayerCollection
-	for {
-		read, err := s.store.ListCollections(ctx, layer, after, limit+1)
-		if err != nil {
-			return nil, "", err
-		}
-		for _, c := range read {
-			if collection != "" && c.Name != collection {
-				continue
-			}
-			if len(found) == limit {
-				last := found[limit-1]
-				return found, afterToken(string(last.Layer) + "\n" + last.Name), nil
-			}
-			found = append(found, c)
-		}
-		if len(read) <= limit {
-			return found, "", nil
-		}
-		last := read[len(read)-1]
-		after = string(last.Layer) + "\n" + last.Name
-	}
+	p := collectionPage{limit: limit, collection: collection, read: func(after string, n int) ([]model.LayerCollection, error) {
+		return s.store.ListCollections(ctx, layer, after, n)
+	}}
+	return p.from(after)
 }
