@@ -19,7 +19,7 @@ type Port struct {
 	slow *patience
 }
 
-// NewPort makes the port that Run opens, without an access policy and with nothing behind it yet, so that what the port itself costs can be measured
+// NewPort makes the port that Run opens, without an access policy, bounds on clients and arrivals, and with nothing behind it yet, so that what the port itself costs can be measured
 // (bench-fanout). Certificates are those that Config has; the zero value switches TLS off. Log may be nil.
 func NewPort(certificates TLS, log *slog.Logger) (*Port, error) {
 	tlsConfig, err := certificates.server()
@@ -29,15 +29,15 @@ func NewPort(certificates TLS, log *slog.Logger) (*Port, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return newPort(tlsConfig, api.ServerOptions(log), newPatience(DefaultPatience), nil, nil), nil
+	return newPort(tlsConfig, api.ServerOptions(log), newPatience(DefaultPatience), nil, nil, nil), nil
 }
 
-// newPort is the port for those outside; tlsConfig is nil where TLS is off, permitted where there is no access policy, limits where there are none.
-func newPort(tlsConfig *tls.Config, options []grpc.ServerOption, slow *patience, permitted *permissions, limits *throttle) *Port {
+// newPort is the port for those outside; tlsConfig is nil where TLS is off, permitted where there is no access policy, limits and admitted where there are none.
+func newPort(tlsConfig *tls.Config, options []grpc.ServerOption, slow *patience, permitted *permissions, limits *throttle, admitted *admission) *Port {
 	if tlsConfig != nil {
-		options = slices.Concat(options, []grpc.ServerOption{grpc.Creds(credentials.NewTLS(permitted.forGRPC(tlsConfig)))})
+		options = slices.Concat(options, []grpc.ServerOption{grpc.Creds(admitted.credentials(credentials.NewTLS(permitted.forGRPC(tlsConfig))))})
 	}
-	options = slices.Concat(options, slow.interceptors(), limits.before(), permitted.interceptors(permitted.calling), limits.behind(), permitted.door())
+	options = slices.Concat(options, slow.interceptors(), limits.before(), permitted.interceptors(permitted.calling), limits.behind(), admitted.interceptors(), permitted.door())
 	return &Port{Server: grpc.NewServer(options...), slow: slow}
 }
 

@@ -11,13 +11,18 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/distributor/api"
@@ -246,7 +251,13 @@ func (r *replicas) call(_ any, stream grpc.ServerStream) error {
 	ctx := stream.Context()
 	for {
 		if calls := r.calls.Load(); calls != nil {
-			return calls.Handle(method, stream)
+			err := calls.Handle(method, stream)
+			if errors.Is(err, model.ErrUnavailable) || status.Code(err) == codes.Unavailable {
+				if r.calls.Load() != calls {
+					cluster.HandedOver(ctx) // all streams hear at once that this replica leads no more
+				}
+			}
+			return err
 		}
 		said, err := json.Marshal(relayed{Replica: r.member.Self().Name, Identity: identityOf(ctx)})
 		if err != nil {
@@ -256,7 +267,7 @@ func (r *replicas) call(_ any, stream grpc.ServerStream) error {
 		for _, passedOn := range [...]string{api.MetadataActor, mcp.MetadataModules} {
 			md.Append(passedOn, metadata.ValueFromIncomingContext(ctx, passedOn)...)
 		}
-		if handled, err := r.relay.Handle(method, stream, md, r.leads); handled {
+		if handled, err := r.relay.Handle(method, single(method), stream, md, r.leads); handled {
 			if errors.Is(err, cluster.ErrNoLeader) && !r.member.In() {
 				// A client would try again by the same connection, for ever; by another one it may reach a replica that can help.
 				time.AfterFunc(dropPause, func() { r.slow.drop(ctx) })
@@ -264,6 +275,21 @@ func (r *replicas) call(_ any, stream grpc.ServerStream) error {
 			return err
 		}
 	}
+}
+
+// single says whether a method has one answer to one message.
+func single(method string) bool {
+	service, name, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+	if err != nil {
+		return false
+	}
+	of, ok := d.(protoreflect.ServiceDescriptor)
+	if !ok {
+		return false
+	}
+	m := of.Methods().ByName(protoreflect.Name(name))
+	return m != nil && !m.IsStreamingClient() && !m.IsStreamingServer()
 }
 
 // callOfReplica answers a gRPC call that comes by another replica. It is not passed on: two replicas that take each other for the leader would do so for ever.

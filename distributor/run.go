@@ -188,7 +188,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	outside := newPort(tlsConfig, options, slow, permitted, limits)
+	admitted, err := newAdmission(metrics)
+	if err != nil {
+		return err
+	}
+	outside := newPort(tlsConfig, options, slow, permitted, limits, admitted)
 	if only != nil {
 		only.api.Register(inside)
 		only.register(outside)
@@ -235,6 +239,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:    slog.NewLogLogger(log.With("part", "http").Handler(), slog.LevelDebug), // what strangers do is no error of ours
 		BaseContext: func(net.Listener) context.Context { return background },
+		ConnState:   admitted.connState,
 	}
 
 	// 7. All of it together, until ctx ends or a part fails.

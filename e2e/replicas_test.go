@@ -25,6 +25,7 @@ import (
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/waft-project/waft/distributor/api"
@@ -297,11 +298,25 @@ type follower struct {
 
 func startFollower(t *testing.T, address, id, env string) *follower {
 	t.Helper()
-	client, err := api.Dial(api.ClientConfig{Address: address, Insecure: true, Actor: id})
+	return startFollowerBy(t, api.ClientConfig{Address: address, Insecure: true, Actor: id}, id, env)
+}
+
+// startFollowerBy starts one that connects as it is told.
+func startFollowerBy(t *testing.T, by api.ClientConfig, id, env string) *follower {
+	t.Helper()
+	client, err := api.Dial(by)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	transport := insecure.NewCredentials()
+	if !by.Insecure {
+		cfg, err := by.TLS.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport = credentials.NewTLS(cfg)
+	}
+	conn, err := grpc.NewClient(by.Address, grpc.WithTransportCredentials(transport))
 	if err != nil {
 		t.Fatal(err)
 	}

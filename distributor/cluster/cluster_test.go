@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -230,11 +231,32 @@ func TestStrangersAtThePort(t *testing.T) {
 	}
 }
 
+// slowHealth answers about one service when it is told to.
+type slowHealth struct {
+	*health.Server
+	asked, answer chan struct{}
+}
+
+// Check is healthpb.HealthServer's.
+func (s *slowHealth) Check(ctx context.Context, req *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	if req.GetService() != "slow" {
+		return s.Server.Check(ctx, req)
+	}
+	close(s.asked)
+	select {
+	case <-s.answer:
+		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // Calls of any kind cross, with metadata, errors and their details; they end with the leadership, and those that begin meanwhile wait for the next.
 func TestRelay(t *testing.T) {
 	etcd := etcdtest.Start(t, 1)
 	calls := &Calls{}
-	healthpb.RegisterHealthServer(calls, health.NewServer())
+	slow := &slowHealth{Server: health.NewServer(), asked: make(chan struct{}), answer: make(chan struct{})}
+	healthpb.RegisterHealthServer(calls, slow)
 	serve := func(j **joined) func(context.Context) error {
 		return func(ctx context.Context) error {
 			server := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
@@ -264,7 +286,7 @@ func TestRelay(t *testing.T) {
 	defer func() { cancel(); <-followed }()
 	front := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 		method, _ := grpc.MethodFromServerStream(stream)
-		_, err := relay.Handle(method, stream, metadata.Pairs("said", "by the relay"), func() bool { return false })
+		_, err := relay.Handle(method, strings.HasSuffix(method, "/Check"), stream, metadata.Pairs("said", "by the relay"), func() bool { return false })
 		return err
 	}))
 	port, err := net.Listen("tcp", "127.0.0.1:0")
@@ -310,23 +332,38 @@ func TestRelay(t *testing.T) {
 	}
 	view(t, follower, "b leads", leaderIs("b"))
 
-	// Streams end one after the other when the replica stops.
+	// Streams end one after the other when the replica stops; a call that is under way is answered, however long that takes.
+	answered := make(chan error, 1)
+	go func() {
+		_, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: "slow"})
+		answered <- err
+	}()
+	<-slow.asked
 	if stream, err = client.Watch(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stream.Recv(); err != nil {
 		t.Fatal(err)
 	}
+	begun := time.Now()
 	relay.Drain()
 	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
 		t.Errorf("the stream ends with %v", err)
+	}
+	if took := time.Since(begun); took > finishing+drainage+time.Second {
+		t.Errorf("the stream ends after %v", took)
+	}
+	time.Sleep(time.Until(begun.Add(finishing + drainage))) // as long as any stream may last
+	close(slow.answer)
+	if err := <-answered; err != nil {
+		t.Errorf("a call that was under way ends with %v", err)
 	}
 	stop()
 
 	// Where nobody leads, a call is told so, after as long as there may be nobody.
 	b.leave()
 	view(t, follower, "b has gone", func(v View) bool { return v.Leader.Name != "b" })
-	begun := time.Now()
+	begun = time.Now()
 	if _, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unavailable || time.Since(begun) < leaderWait {
 		t.Errorf("without a leader, after %v: %v", time.Since(begun), err)
 	}

@@ -27,8 +27,10 @@ const (
 	leaderPause = 50 * time.Millisecond
 	// handover is over how long streams end whose leader has gone, so that their sinks do not all come back at once.
 	handover = time.Second
+	// drainage is over how long they end while this replica stops: they are served until then, so that nobody is in a hurry.
+	drainage = 4 * time.Second
 	// finishing is how long a call may take in any case while this replica stops.
-	finishing = 2 * time.Second
+	finishing = 2 * time.Second // of a stream; a call with one answer takes as long as it takes
 	// A connection to the leader carries the streams of a whole fleet.
 	streamWindow     = 1 << 20
 	connectionWindow = 16 << 20
@@ -171,8 +173,12 @@ var errHere = errors.New("this replica leads")
 // ErrNoLeader is what calls end with where no replica leads that this one can reach.
 var ErrNoLeader = status.Error(codes.Unavailable, "no replica leads, or the one that does cannot be reached; try again in a moment")
 
-// Handle passes a call on, with this metadata. handled is false, and nothing was done, where this replica leads by now, which here says.
-func (r *Relay) Handle(method string, stream grpc.ServerStream, md metadata.MD, here func() bool) (handled bool, err error) {
+// HandedOver waits as a stream does that ends with a leadership, at a replica or at one that led: each for another while, or until ctx ends.
+func HandedOver(ctx context.Context) { pause(ctx, rand.N(handover)) }
+
+// Handle passes a call on, with this metadata. handled is false, and nothing was done, where this replica leads by now, which here says. single says that the call
+// has one answer: then a stop waits for it.
+func (r *Relay) Handle(method string, single bool, stream grpc.ServerStream, md metadata.MD, here func() bool) (handled bool, err error) {
 	ctx := stream.Context()
 	leader, up, end, err := r.open(ctx, method, md, here)
 	if errors.Is(err, errHere) {
@@ -198,8 +204,11 @@ func (r *Relay) Handle(method string, stream grpc.ServerStream, md metadata.MD, 
 	for {
 		select {
 		case <-draining:
-			// A call that has just begun may be about to be answered, unlike a stream.
-			draining, turn = nil, time.After(rand.N(handover)+max(finishing-time.Since(begun), 0))
+			draining = nil
+			if !single {
+				// What has just begun may be about to be answered.
+				turn = time.After(rand.N(drainage) + max(finishing-time.Since(begun), 0))
+			}
 		case <-turn:
 			end()
 			<-answered
@@ -221,7 +230,7 @@ func (r *Relay) Handle(method string, stream grpc.ServerStream, md metadata.MD, 
 			}
 			if status.Code(err) == codes.Unavailable {
 				// The leader has gone, or stops: this is said to all its streams at once.
-				pause(ctx, rand.N(handover))
+				HandedOver(ctx)
 			}
 			return true, err
 		}

@@ -3,7 +3,10 @@ package mcp
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"time"
+
+	"google.golang.org/grpc/metadata"
 )
 
 // backoff gives the pauses between attempts of the end that dials.
@@ -34,4 +37,21 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// pushbackKey is the trailer by which gRPC's servers say when to come again, in milliseconds:
+// https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback
+const pushbackKey = "grpc-retry-pushback-ms"
+
+// maxRest bounds what a source may ask for by that.
+const maxRest = time.Minute
+
+// restAsked is for how long whoever has ended a stream asks to be left alone; 0 where nothing is said.
+func restAsked(trailer metadata.MD) time.Duration {
+	for _, text := range trailer.Get(pushbackKey) {
+		if ms, err := strconv.ParseInt(text, 10, 32); err == nil && ms > 0 {
+			return min(time.Duration(ms)*time.Millisecond, maxRest)
+		}
+	}
+	return 0
 }

@@ -160,14 +160,14 @@ func (s *Sink) Run(ctx context.Context) error {
 		if attempt > 0 {
 			s.metrics.reconnections.WithLabelValues(string(componentSink)).Inc()
 		}
-		answered, err := s.stream(ctx)
+		answered, rest, err := s.stream(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if answered {
 			pauses.reset()
 		}
-		wait := pauses.next()
+		wait := max(pauses.next(), rest)
 		s.log.Warn("lost the source", "node", s.cfg.Node, "error", err, "retry_in", wait)
 		s.state(SinkState{Err: err, RetryIn: wait})
 		if err := sleep(ctx, wait); err != nil {
@@ -182,8 +182,8 @@ func (s *Sink) state(st SinkState) {
 	}
 }
 
-// stream opens one stream and serves it until it breaks. answered says whether the source sent anything.
-func (s *Sink) stream(ctx context.Context) (answered bool, err error) {
+// stream opens one stream and serves it until it breaks. answered says whether the source sent anything, and rest for how long it asks to be left alone.
+func (s *Sink) stream(ctx context.Context) (answered bool, rest time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if s.cfg.FetchesModules {
@@ -191,9 +191,13 @@ func (s *Sink) stream(ctx context.Context) (answered bool, err error) {
 	}
 	stream, err := mcpv1.NewResourceSourceClient(s.cfg.Conn).EstablishResourceStream(ctx, grpc.MaxCallRecvMsgSize(MaxResourcesBytes))
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
-	return s.exchange(ctx, stream)
+	answered, err = s.exchange(ctx, stream)
+	if ctx.Err() == nil {
+		rest = restAsked(stream.Trailer()) // the stream has ended, and with it its trailer has come
+	}
+	return answered, rest, err
 }
 
 // sinkExchange is a stream as a sink uses it, whichever end opened it.
