@@ -105,6 +105,10 @@ var rules = []rule{
 		allowed: only(true, append(generated, "distributor/agent", "distributor/mcp$", "distributor/model", "distributor/descriptors", "registry", "envoy")...), direct: true,
 	},
 	{
+		why: "8: client talks to the distributor by its public protocols only", about: folder("client"),
+		allowed: only(true, append(generated, "client", "distributor/mcp$", "distributor/model")...), direct: true,
+	},
+	{
 		why: "5: descriptors imports model, and envoy for the messages that it links", about: folder("distributor/descriptors"),
 		allowed: only(true, "distributor/descriptors", "distributor/model", "envoy"), direct: true,
 	},
@@ -248,6 +252,12 @@ func TestImportRulesBite(t *testing.T) {
 		{"distributor/agent", at("distributor/service"), false},
 		{"distributor/agent", at("distributor/api"), false},
 		{"distributor/agent", at("distributor/mcp"), true},
+		{"client", at("distributor/mcp"), true},
+		{"client", at("distributor/service"), false},
+		{"client", at("distributor/api"), false},
+		{"client", at("distributor/agent"), false},
+		{"client", at("envoy"), false},
+		{"client", at("registry"), false},
 		{"envoy", at("sdk/manifest"), false},
 		{"distributor/api", "github.com/envoyproxy/go-control-plane/envoy/config/core/v3", false},
 		{"distributor", at("distributor/store"), true},
@@ -270,5 +280,27 @@ func TestImportRulesBite(t *testing.T) {
 	g := map[string][]string{at("filters/a"): {at("sdk")}, at("sdk"): {at("registry")}}
 	if way := chain(g, rules[0], at("filters/a")); !slices.Equal(way, []string{at("filters/a"), at("sdk"), at("registry")}) {
 		t.Errorf("the way is %v", way)
+	}
+}
+
+// heavy are the modules that an application must not be linked with for its flags' sake, however the client comes to them.
+var heavy = []string{
+	"go.etcd.io/", "github.com/envoyproxy/", "github.com/tetratelabs/wazero", "oras.land/", "github.com/distribution/", "github.com/sigstore/", "cel.dev/",
+	"github.com/spf13/", "go.opentelemetry.io/", module + "/envoy", module + "/registry", module + "/distributor/store", module + "/distributor/agent", module + "/distributor/xds",
+}
+
+func TestClientIsLight(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./client").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(out))
+	if !slices.Contains(packages, module+"/distributor/mcp") {
+		t.Errorf("what the client imports is not read: %q", packages)
+	}
+	for _, pkg := range packages {
+		if slices.ContainsFunc(heavy, func(prefix string) bool { return strings.HasPrefix(pkg, prefix) }) {
+			t.Errorf("an application that imports client is linked with %s", pkg)
+		}
 	}
 }

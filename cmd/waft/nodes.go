@@ -139,10 +139,15 @@ func drawNode(t *table, n *waftv1.Node) {
 	t.row("node", n.GetId())
 	t.row("labels", labelsOf(n.GetLabels()))
 	t.row("presence", n.GetPresence())
-	t.row("envoy", dash(n.GetEnvoyVersion())+" "+n.GetEnvoyBuild())
-	if n.GetDialect() == model.DialectADS {
+	switch n.GetDialect() {
+	case model.DialectApplication:
+		t.row("application", dash(n.GetAgentVersion()))
+		t.row("takes", strings.Join(n.GetCollections(), ", "))
+	case model.DialectADS:
+		t.row("envoy", dash(n.GetEnvoyVersion())+" "+n.GetEnvoyBuild())
 		t.row("agent", "none: Envoy asks over ADS")
-	} else {
+	default:
+		t.row("envoy", dash(n.GetEnvoyVersion())+" "+n.GetEnvoyBuild())
 		t.row("agent", dash(n.GetAgentVersion()))
 	}
 	for _, r := range n.GetReleases() {

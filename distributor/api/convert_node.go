@@ -31,7 +31,7 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 	out := &waftv1.Node{
 		Id: n.ID, Labels: n.Labels, EnvoyVersion: n.EnvoyVersion, EnvoyBuild: n.EnvoyBuild, AgentVersion: n.AgentVersion,
 		Presence: string(n.Presence), LastSeen: timeProto(n.LastSeen), Chain: n.Chain, Serving: n.Serving, Previous: n.Previous,
-		Reports: n.Reports, Dialect: n.Dialect,
+		Reports: n.Reports, Dialect: n.Dialect, Collections: n.Collections,
 	}
 	for _, layer := range slices.Sorted(maps.Keys(n.Assigned)) {
 		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: n.Assigned[layer].String()})
@@ -75,10 +75,14 @@ func AuditEntry(e *waftv1.AuditEntry) model.AuditEntry {
 }
 
 func helloModel(h *waftv1.Hello) service.NodeHello {
-	return service.NodeHello{
+	hello := service.NodeHello{
 		ID: h.GetNode(), Labels: h.GetLabels(), Reports: true, EnvoyVersion: h.GetEnvoyVersion(), EnvoyBuild: h.GetEnvoyBuild(),
 		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(), Splits: h.GetSplits(), Resources: h.GetResources(),
 	}
+	if h.GetApplication() {
+		hello.Dialect, hello.Collections = model.DialectApplication, h.GetCollections()
+	}
+	return hello
 }
 
 func chainReport(node string, c *waftv1.ChainReport) (service.ChainReport, error) {

@@ -22,6 +22,10 @@ const (
 // with it is proved by nobody, so its ledger ends at ChainLoaded, and Node.Serving is what it accepted.
 const DialectADS = "ads"
 
+// DialectApplication is that of an application which takes collections itself, by package client: it has no Envoy, runs no filters, and says itself
+// what it serves.
+const DialectApplication = "application"
+
 // LedgerEntry is what a node said of one rendered chain, with the times at which it first said so.
 type LedgerEntry struct {
 	Chain  string     `json:"chain"`
@@ -46,7 +50,7 @@ type Node struct {
 	AgentVersion string            `json:"agentVersion,omitempty"`
 	// Reports is true for a sink that sends reports (an agent), or of which the distributor itself can tell as much. Others never get past ChainOffered.
 	Reports bool `json:"reports,omitempty"`
-	// Dialect is what a sink that reports speaks: empty for an agent, DialectADS for an Envoy that has none.
+	// Dialect is what a sink that reports speaks: empty for an agent, DialectADS for an Envoy that has none, DialectApplication.
 	Dialect string `json:"dialect,omitempty"`
 	// Assigned is what rollouts gave it, by layer; only a rollout changes it. Nil: never given anything, so it waits.
 	Assigned map[Layer]ReleaseID `json:"assigned,omitempty"`
@@ -58,6 +62,8 @@ type Node struct {
 	Resources bool `json:"resources,omitempty"`
 	// Takes is what an Envoy without an agent asks for, as its bootstrap says.
 	Takes Takes `json:"takes,omitzero"`
+	// Collections are those that an application takes, sorted; nil for other sinks. They are never changed, only replaced.
+	Collections []string `json:"collections,omitempty"`
 	// Generation rises by one whenever Assigned or Split changes.
 	Generation int64 `json:"generation"`
 	// Ledger is about the chain that Assigned and Split render to.

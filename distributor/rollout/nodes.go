@@ -132,6 +132,8 @@ func (m *machine) failure(s *seat) string {
 		return refusal(v)
 	case says(v, p.Chain, model.ChainDegraded):
 		return because("serves it degraded", v.Ledger.Reason)
+	case v.Restarts > p.Restarts && v.Application:
+		return "ended and was started again after it was moved"
 	case v.Restarts > p.Restarts:
 		return "had its Envoy restart after it was moved"
 	case p.Chain != p.FromChain && v.Stats.Chain == p.Chain && ailing(&v.Stats.Health) != "":

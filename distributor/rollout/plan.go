@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -29,8 +30,8 @@ type PlannedNode struct {
 	Reason string
 	// From and To are the hashes of the chains that it runs, empty for none, and would run.
 	From, To string
-	// Less is what is not known of it, or not done for it, since it has no agent, or its Envoy does not tell a cohort's requests apart; empty for one that is left
-	// out.
+	// Less is what is not known of it, or not done for it, since it has no agent, or its Envoy does not tell a cohort's requests apart, or what an application
+	// does not take; empty for one that is left out.
 	Less string
 }
 
@@ -56,7 +57,7 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 			}
 			m.set(c.view.ID, p)
 			one := PlannedNode{ID: c.view.ID, Reason: p.Reason, From: from, To: p.Chain}
-			if one.Less = m.cohortLess(c.view); c.view.Unproved {
+			if one.Less = cmp.Or(c.view.Partly, m.cohortLess(c.view)); c.view.Unproved {
 				one.Less = m.less()
 			}
 			taken = append(taken, one)

@@ -21,6 +21,10 @@ type NodeView struct {
 	// Unproved: it has no agent. What it serves it has accepted and loaded, and nobody proves more; statistics of it are those that its Envoy pushes, if it
 	// does.
 	Unproved bool
+	// Application: it is an application, and has no Envoy.
+	Application bool
+	// Partly says what of the release is not for it, since it does not ask for it; empty where all of it is.
+	Partly string
 	// Assigned is the release of the rollout's layer in the node's row; zero for none.
 	Assigned model.ReleaseID
 	// Split is the release under test in the node's row, of whatever layer; zero for none.
@@ -46,7 +50,7 @@ type NodeView struct {
 	Serving string
 	// Fetched: all modules of TargetChain are on the node, verified.
 	Fetched bool
-	// Restarts counts the restarts of its Envoy that the caller knows of. It only rises, but may begin again from zero when
+	// Restarts counts the restarts of its Envoy, or of an application, that the caller knows of. It only rises, but may begin again from zero when
 	// the distributor restarts.
 	Restarts int
 	// Stats are the latest statistics; read only when they are about the chain in question.

@@ -127,6 +127,9 @@ func (s *Service) cannotRun(row model.Node, chain model.Chain) (why, next string
 	if len(chain.Resources) > 0 && !row.Resources && row.Dialect != model.DialectADS {
 		return fmt.Sprintf("the chain has %d resources, and its sink does not say that it keeps any", len(chain.Resources)), nextUnloadable
 	}
+	if reason := noFilters(row, chain); reason != "" {
+		return reason, nextNoFilters
+	}
 	return unloadable(row.EnvoyVersion, chain), nextUnloadable
 }
 

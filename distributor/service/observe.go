@@ -67,7 +67,7 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, progress *
 	stays := n.connected() && o.of == e // how long it is silent changes with the time
 	*view = rollout.NodeView{
 		ID: n.row.ID, Labels: n.row.Labels,
-		Connected: n.connected(), Reports: n.row.Reports, Unproved: n.row.Dialect == model.DialectADS,
+		Connected: n.connected(), Reports: n.row.Reports, Unproved: n.row.Dialect == model.DialectADS, Application: n.row.Dialect == model.DialectApplication,
 		Assigned: o.assigned, Given: o.given,
 		Split:        n.row.Split,
 		CurrentChain: n.chain.Hash,
@@ -96,6 +96,7 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, progress *
 		return stays
 	}
 	view.TargetChain = o.target.Hash
+	view.Partly = o.partly
 	view.Fetched = o.hasFetched(n.fetched)
 	if !progress.MovedAt.IsZero() {
 		// It was checked before it was moved. It is assigned when the row is durable: until then the rollout does not go on.

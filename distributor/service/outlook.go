@@ -34,6 +34,8 @@ type outlook struct {
 	// unloadable says why it cannot be given target, cannotSplit why it cannot run two chains, cannotTell why it does not count their requests apart; empty
 	// where they can.
 	unloadable, cannotSplit, cannotTell string
+	// partly says what of target is not for it; empty where all of it is.
+	partly string
 	// failed says why it cannot be rendered; empty where it can.
 	failed string
 
@@ -96,7 +98,7 @@ func (s *Service) workOut(e *entry, n *node, progress *model.NodeProgress) outlo
 		o.failed = fmt.Sprintf("the chain it would run cannot be rendered: %v", err)
 		return o
 	}
-	o.target, o.modules = chain, modulesOf(chain)
+	o.target, o.modules, o.partly = chain, modulesOf(chain), partly(n.row, chain)
 	o.unloadable, _ = s.cannotRun(n.row, chain)
 	return o
 }

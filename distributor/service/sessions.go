@@ -48,6 +48,8 @@ type NodeHello struct {
 	Resources bool
 	// Takes is as in model.Node. Read of report streams only.
 	Takes model.Takes
+	// Collections are as in model.Node. Read of report streams only.
+	Collections []string
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
 	// one, so that a store that was set back to a backup is not taken for old news.
 	Generation int64
@@ -117,6 +119,9 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 		if len(value) > maxVersion {
 			return nil, model.Invalidf(object, field, "shorten it", "is longer than %d bytes", maxVersion)
 		}
+	}
+	if err := checkCollections(object, hello.Collections); err != nil {
+		return nil, err
 	}
 
 	s.enter()
@@ -196,8 +201,16 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	if hello.Reports && n.row.Dialect != hello.Dialect {
 		n.row.Dialect, changed = hello.Dialect, true
 	}
-	if hello.Reports && hello.Dialect != "" && n.row.AgentVersion != "" {
-		n.row.AgentVersion, changed = "", true // it had an agent before
+	switch {
+	case hello.Reports && hello.Dialect == model.DialectApplication:
+		changed = introduceApplication(&n.row, hello) || changed
+	case hello.Reports:
+		if n.row.Collections != nil {
+			n.row.Collections, changed = nil, true
+		}
+		if hello.Dialect != "" && n.row.AgentVersion != "" {
+			n.row.AgentVersion, changed = "", true // it had an agent before
+		}
 	}
 	if hello.Reports && n.row.Splits != hello.Splits {
 		n.row.Splits, changed = hello.Splits, true

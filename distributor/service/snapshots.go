@@ -23,6 +23,7 @@ func (noSnapshots) Misfit(model.Chain, model.Takes) error {
 // What to do about a node that cannot be given a chain.
 const (
 	nextUnloadable = "build the module for that Envoy (waft check says what it lacks), upgrade the node's Envoy or its agent, or leave the node out by the selector"
+	nextNoFilters  = "take the filters out of the release, or leave the node out by the selector"
 	nextMisfit     = "correct the release, or the bootstrap (see docs/dialects.md), or leave the node out by the selector"
 )
 

@@ -63,6 +63,8 @@ var splitsSince = profile{1, 39}
 func cannotSplit(row model.Node, layer model.Layer) string {
 	version, known := parseProfile("envoy-" + row.EnvoyVersion)
 	switch {
+	case row.Dialect == model.DialectApplication:
+		return "it is an application: there are no requests that filters choose among"
 	case !model.Given(row.Assigned):
 		return "it has no chain yet for its other requests"
 	case known && version.before(splitsSince):

@@ -51,10 +51,13 @@ type Node struct {
 	Disabled []*DisabledFilter `protobuf:"bytes,40,rep,name=disabled,proto3" json:"disabled,omitempty"`
 	// Set when a rollback failed on it: no wave takes it until it is released.
 	Isolated *Isolation `protobuf:"bytes,41,opt,name=isolated,proto3" json:"isolated,omitempty"`
-	// What a sink that reports speaks: empty for an agent; ads for an Envoy without one, of which is known what it has accepted, and no more.
+	// What a sink that reports speaks: empty for an agent; ads for an Envoy without one, of which is known what it has accepted, and no more;
+	// application for one that takes resources and runs no filters. agent_version is then the application's own.
 	Dialect string `protobuf:"bytes,42,opt,name=dialect,proto3" json:"dialect,omitempty"`
 	// The filters and resources of the chain that it is to run, with the layers that their fields come from. Only in the answer to GetNode.
-	Rendered      []*Rendered `protobuf:"bytes,43,rep,name=rendered,proto3" json:"rendered,omitempty"`
+	Rendered []*Rendered `protobuf:"bytes,43,rep,name=rendered,proto3" json:"rendered,omitempty"`
+	// The collections that an application takes.
+	Collections   []string `protobuf:"bytes,44,rep,name=collections,proto3" json:"collections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,6 +214,13 @@ func (x *Node) GetDialect() string {
 func (x *Node) GetRendered() []*Rendered {
 	if x != nil {
 		return x.Rendered
+	}
+	return nil
+}
+
+func (x *Node) GetCollections() []string {
+	if x != nil {
+		return x.Collections
 	}
 	return nil
 }
@@ -1152,7 +1162,7 @@ var File_waft_v1_node_proto protoreflect.FileDescriptor
 
 const file_waft_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\xe1\x05\n" +
+	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\x83\x06\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x06labels\x18\x02 \x03(\v2\x19.waft.v1.Node.LabelsEntryR\x06labels\x12#\n" +
@@ -1173,7 +1183,8 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\bdisabled\x18( \x03(\v2\x17.waft.v1.DisabledFilterR\bdisabled\x12.\n" +
 	"\bisolated\x18) \x01(\v2\x12.waft.v1.IsolationR\bisolated\x12\x18\n" +
 	"\adialect\x18* \x01(\tR\adialect\x12-\n" +
-	"\brendered\x18+ \x03(\v2\x11.waft.v1.RenderedR\brendered\x1a9\n" +
+	"\brendered\x18+ \x03(\v2\x11.waft.v1.RenderedR\brendered\x12 \n" +
+	"\vcollections\x18, \x03(\tR\vcollections\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x01\n" +

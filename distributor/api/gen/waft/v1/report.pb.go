@@ -300,7 +300,12 @@ type Hello struct {
 	// It takes a Chain with a split. Without that no release is given to a part of the node's requests.
 	Splits bool `protobuf:"varint,16,opt,name=splits,proto3" json:"splits,omitempty"`
 	// It keeps the resources of a Chain, and runs the chain only with all of them. Without that no release with resources is given to the node.
-	Resources     bool `protobuf:"varint,17,opt,name=resources,proto3" json:"resources,omitempty"`
+	Resources bool `protobuf:"varint,17,opt,name=resources,proto3" json:"resources,omitempty"`
+	// It is an application, which takes resources and runs no filters, and there is no Envoy: no release with filters is given to it. A distributor that does
+	// not know of it takes it for an agent, and gives it one; the application then rejects the chain.
+	Application bool `protobuf:"varint,20,opt,name=application,proto3" json:"application,omitempty"`
+	// The collections that an application asks for. Those of other collections in its chain are not for it.
+	Collections   []string `protobuf:"bytes,21,rep,name=collections,proto3" json:"collections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -389,6 +394,20 @@ func (x *Hello) GetResources() bool {
 		return x.Resources
 	}
 	return false
+}
+
+func (x *Hello) GetApplication() bool {
+	if x != nil {
+		return x.Application
+	}
+	return false
+}
+
+func (x *Hello) GetCollections() []string {
+	if x != nil {
+		return x.Collections
+	}
+	return nil
 }
 
 // Fetched lists the digests of the modules (sha256:HEX), out of those asked for by waft/v1/prefetch and waft/v1/filters,
@@ -1025,7 +1044,7 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\x05retry\x18\x02 \x01(\x03R\x05retry\x12\x1e\n" +
 	"\n" +
 	"statistics\x18\x03 \x03(\tR\n" +
-	"statistics\"\xcb\x02\n" +
+	"statistics\"\x8f\x03\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x122\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1a.waft.v1.Hello.LabelsEntryR\x06labels\x12#\n" +
@@ -1037,7 +1056,9 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"generation\x18\x06 \x01(\x03R\n" +
 	"generation\x12\x16\n" +
 	"\x06splits\x18\x10 \x01(\bR\x06splits\x12\x1c\n" +
-	"\tresources\x18\x11 \x01(\bR\tresources\x1a9\n" +
+	"\tresources\x18\x11 \x01(\bR\tresources\x12 \n" +
+	"\vapplication\x18\x14 \x01(\bR\vapplication\x12 \n" +
+	"\vcollections\x18\x15 \x03(\tR\vcollections\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +

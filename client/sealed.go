@@ -1,0 +1,134 @@
+package client
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+const (
+	// sealedFormat is raised when an older client could not read the record. Fields may be added without.
+	sealedFormat = 1
+	// previousSuffix names the copy of a file before its last write.
+	previousSuffix = ".previous"
+)
+
+// errTorn means that a file is not what was written: cut off, changed, or of a later format.
+var errTorn = errors.New("file is damaged")
+
+// sealed is a JSON document with a checksum of its content.
+type sealed struct {
+	Format   int             `json:"format"`
+	Checksum string          `json:"checksum"`
+	Content  json.RawMessage `json:"content"`
+}
+
+// writeSealed replaces the file at path, and keeps what was there as path.previous, unless that is damaged.
+func writeSealed(path string, content any) error {
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	document, err := json.Marshal(sealed{Format: sealedFormat, Checksum: model.Digest(raw), Content: raw})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if before, err := readBounded(path); err == nil && unseal(before, nil) == nil {
+		if err := replaceFile(path+previousSuffix, before); err != nil {
+			return err
+		}
+	}
+	return replaceFile(path, append(document, '\n'))
+}
+
+// readSealed reads the file at path into content, or the copy before it. damaged says what could not be read; content is untouched when nothing could, or there is
+// nothing.
+func readSealed(path string, content any) (damaged error) {
+	for _, candidate := range []string{path, path + previousSuffix} {
+		document, err := readBounded(candidate)
+		if err == nil {
+			err = unseal(document, content)
+		}
+		if err == nil {
+			return damaged
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			damaged = errors.Join(damaged, fmt.Errorf("read %s: %w", candidate, err))
+		}
+	}
+	return damaged
+}
+
+// unseal checks a document and decodes its content; nil content only checks.
+func unseal(document []byte, content any) error {
+	var s sealed
+	if err := json.Unmarshal(document, &s); err != nil {
+		return fmt.Errorf("%w: %w", errTorn, err)
+	}
+	if s.Format > sealedFormat {
+		return fmt.Errorf("%w: format %d is later than this client's, %d", errTorn, s.Format, sealedFormat)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, s.Content); err != nil || model.Digest(compact.Bytes()) != s.Checksum {
+		return fmt.Errorf("%w: its checksum does not fit", errTorn)
+	}
+	if content == nil {
+		return nil
+	}
+	if err := json.Unmarshal(s.Content, content); err != nil {
+		return fmt.Errorf("%w: %w", errTorn, err)
+	}
+	return nil
+}
+
+// readBounded reads a file of at most maxFileBytes.
+func readBounded(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // read only
+	content, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
+	if err == nil && len(content) > maxFileBytes {
+		err = fmt.Errorf("%w: larger than %d bytes", errTorn, maxFileBytes)
+	}
+	return content, err
+}
+
+// replaceFile replaces the file at path by rename: a reader, and whoever comes after the machine has stopped, finds the old content or the new.
+func replaceFile(path string, content []byte) (err error) {
+	temporary, err := os.CreateTemp(filepath.Dir(path), temporaryPrefix+"*")
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(temporary.Name()) // the first error is the one that tells
+		}
+	}()
+	_, err = temporary.Write(content)
+	if err == nil {
+		err = temporary.Sync()
+	}
+	if err = errors.Join(err, temporary.Close()); err == nil {
+		err = os.Rename(temporary.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", path, err)
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", path, err)
+	}
+	defer func() { _ = folder.Close() }() // read only
+	if err := folder.Sync(); err != nil {
+		return fmt.Errorf("flush the folder of %s: %w", path, err)
+	}
+	return nil
+}

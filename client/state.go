@@ -1,0 +1,220 @@
+package client
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protodelim"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/mcp"
+	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// Names in Config.StateDir.
+const (
+	recordFile      = "state.json"
+	lockFile        = "lock"
+	snapshotsFolder = "snapshots"
+	temporaryPrefix = ".new-"
+)
+
+// ErrLocked means that another client runs on the same state folder.
+var ErrLocked = errors.New("another client uses this state folder")
+
+// record is what a client must not forget. What it points to is never changed, only replaced.
+type record struct {
+	// Open: a client runs, or has ended without Close.
+	Open bool `json:"open,omitempty"`
+	// Generation is the highest of a chain that was seen.
+	Generation int64 `json:"generation,omitempty"`
+	// Good is last-known-good, Before the one before it. Trial is served, and not good yet.
+	Good   *kept `json:"good,omitempty"`
+	Before *kept `json:"before,omitempty"`
+	Trial  *kept `json:"trial,omitempty"`
+	// Refused is a chain in whose trial the application ended.
+	Refused *refusal `json:"refused,omitempty"`
+	// Retry is the last value of ReportResponse.retry that was acted on.
+	Retry int64 `json:"retry,omitempty"`
+}
+
+// kept is a snapshot on disk.
+type kept struct {
+	Hash       string `json:"hash"`
+	Generation int64  `json:"generation"`
+	// Digest of its file, which is named by it.
+	Digest string `json:"digest"`
+}
+
+// refusal is a chain that is not taken, as it was given once.
+type refusal struct {
+	Hash       string `json:"hash"`
+	Generation int64  `json:"generation"`
+	// Version of the application that says so; another one is asked anew.
+	Version string `json:"version,omitempty"`
+	Step    string `json:"step"`
+	Reason  string `json:"reason"`
+}
+
+// stateFolder is Config.StateDir, locked. Its methods may be called concurrently.
+type stateFolder struct {
+	dir  string
+	lock *os.File
+
+	mu     sync.Mutex
+	record record
+}
+
+// openState makes, locks and reads the folder. damaged says what could not be read and was passed over.
+func openState(dir string) (s *stateFolder, damaged, err error) {
+	if err := os.MkdirAll(filepath.Join(dir, snapshotsFolder), 0o700); err != nil {
+		return nil, nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	lock, err := lockFolder(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	s = &stateFolder{dir: dir, lock: lock}
+	damaged = readSealed(filepath.Join(dir, recordFile), &s.record)
+	return s, damaged, nil
+}
+
+// close gives the lock back.
+func (s *stateFolder) close() error { return s.lock.Close() }
+
+// read is the record; what it points to is read-only.
+func (s *stateFolder) read() record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.record
+}
+
+// change writes a changed record to disk, and only then takes it. Nothing is written when nothing changes.
+func (s *stateFolder) change(change func(*record)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.record
+	if change(&next); next == s.record {
+		return nil
+	}
+	if err := writeSealed(filepath.Join(s.dir, recordFile), next); err != nil {
+		return fmt.Errorf("keep the client's state: %w", err)
+	}
+	s.record = next
+	return nil
+}
+
+func (s *stateFolder) snapshotPath(digest string) string {
+	return filepath.Join(s.dir, snapshotsFolder, strings.TrimPrefix(digest, "sha256:"))
+}
+
+// put writes a snapshot to disk; raw is the chain as it came.
+func (s *stateFolder) put(raw *mcpv1.Resource, snapshot *Snapshot) (*kept, error) {
+	var content bytes.Buffer
+	messages := []*mcpv1.Resources{{Collection: model.CollectionChains, Resources: []*mcpv1.Resource{raw}}}
+	for _, collection := range slices.Sorted(maps.Keys(snapshot.sets)) {
+		one := &mcpv1.Resources{Collection: collection}
+		for _, name := range snapshot.names(collection) {
+			one.Resources = append(one.Resources, snapshot.sets[collection][name].resource)
+		}
+		messages = append(messages, one)
+	}
+	for _, message := range messages {
+		if _, err := protodelim.MarshalTo(&content, message); err != nil {
+			return nil, fmt.Errorf("keep chain %s: %w", snapshot.hash, err)
+		}
+	}
+	k := &kept{Hash: snapshot.hash, Generation: snapshot.generation, Digest: model.Digest(content.Bytes())}
+	if _, err := s.content(k); err == nil {
+		return k, nil // it is there
+	}
+	return k, replaceFile(s.snapshotPath(k.Digest), content.Bytes())
+}
+
+// content is the file of a snapshot, verified.
+func (s *stateFolder) content(k *kept) ([]byte, error) {
+	if err := model.ValidateDigest("chain "+k.Hash, "digest", k.Digest); err != nil { // it becomes part of a path
+		return nil, fmt.Errorf("%w: %w", errTorn, err)
+	}
+	content, err := readBounded(s.snapshotPath(k.Digest))
+	if err != nil {
+		return nil, err
+	}
+	if have := model.Digest(content); have != k.Digest {
+		return nil, fmt.Errorf("%w: %s has the digest %s", errTorn, s.snapshotPath(k.Digest), have)
+	}
+	return content, nil
+}
+
+// get reads a snapshot of the collections that are taken now, whole, and the chain as it came.
+func (s *stateFolder) get(k *kept, subs []Subscription) (*Snapshot, *mcpv1.Resource, error) {
+	content, err := s.content(k)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := offer{sets: map[string]set{}, broken: map[string]map[versioned]string{}}
+	taken := map[string]Subscription{}
+	names := make([]string, 0, len(subs))
+	for _, sub := range subs {
+		taken[sub.Name()], names = sub, append(names, sub.Name())
+	}
+	reader := bytes.NewReader(content)
+	for {
+		var one mcpv1.Resources
+		if err := (protodelim.UnmarshalOptions{MaxSize: maxFileBytes}).UnmarshalFrom(reader, &one); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, nil, fmt.Errorf("read chain %s: %w", k.Hash, err)
+		}
+		if sub, ok := taken[one.GetCollection()]; ok {
+			o.sets[one.GetCollection()], o.broken[one.GetCollection()] = decodeSet(sub, one.GetResources(), nil)
+		} else if one.GetCollection() == model.CollectionChains && len(one.GetResources()) == 1 {
+			o.raw, o.chain = one.GetResources()[0], new(waftv1.Chain)
+			if err := mcp.Body(o.raw, o.chain); err != nil {
+				return nil, nil, fmt.Errorf("read chain %s: %w", k.Hash, err)
+			}
+		}
+	}
+	if o.chain.GetHash() != k.Hash {
+		return nil, nil, fmt.Errorf("%w: it holds chain %q, not %s", errTorn, o.chain.GetHash(), k.Hash)
+	}
+	switch a := assemble(o, names); {
+	case a.refused != "":
+		return nil, nil, fmt.Errorf("chain %s: %s", k.Hash, a.refused)
+	case len(a.missing) > 0:
+		return nil, nil, fmt.Errorf("chain %s was kept without %s, which was not taken then", k.Hash, strings.Join(a.missing, ", "))
+	default:
+		return a.complete, o.raw, nil
+	}
+}
+
+// sweep removes snapshots that the record does not name, and files that were never finished.
+func (s *stateFolder) sweep() error {
+	r := s.read()
+	needed := map[string]bool{}
+	for _, k := range []*kept{r.Good, r.Before, r.Trial} {
+		if k != nil {
+			needed[filepath.Base(s.snapshotPath(k.Digest))] = true
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, snapshotsFolder))
+	for _, entry := range entries {
+		if !needed[entry.Name()] {
+			err = errors.Join(err, os.Remove(filepath.Join(s.dir, snapshotsFolder, entry.Name())))
+		}
+	}
+	left, globErr := filepath.Glob(filepath.Join(s.dir, temporaryPrefix+"*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return errors.Join(err, globErr)
+}
