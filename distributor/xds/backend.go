@@ -15,6 +15,8 @@ type backend interface {
 	connect(ctx context.Context, hello service.NodeHello) (session, error)
 	// collections is what the node is to have now.
 	collections(ctx context.Context, id string) ([]model.Collection, error)
+	// lately is what the node had, or was to have, before that, as far as it is known, the latest first.
+	lately(ctx context.Context, id string) ([][]model.Collection, error)
 	// watch gives a channel that receives after the node's collections may have changed; several changes may be one receipt. It is closed when the backend
 	// stops.
 	watch(id string) (changed <-chan struct{}, cancel func())

@@ -64,6 +64,8 @@ type desk struct {
 	attempt attempt
 	// pending is the offer that waits for its answer.
 	pending *offer
+	// lately are snapshots that the node had before.
+	lately []*snapshot.Snapshot
 }
 
 // attempt is how far the goal has come.

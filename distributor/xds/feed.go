@@ -34,6 +34,8 @@ func (b fed) collections(ctx context.Context, id string) ([]model.Collection, er
 	return b.feed.Collections(ctx, id)
 }
 
+func (fed) lately(context.Context, string) ([][]model.Collection, error) { return nil, nil }
+
 func (b fed) watch(id string) (<-chan struct{}, func()) { return b.feed.Watch(id) }
 
 // unreported is a session that nobody knows of.

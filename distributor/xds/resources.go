@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -108,6 +109,26 @@ func (n *stream) askFor(kind snapshot.Kind, req request) {
 	c.AskAlso(kind, noSlots(req.names), req.dropped)
 }
 
+// lookBack reads, once, what the node may have been sent before by another distributor, or by this one before it was started anew. An Envoy that is sent changes says
+// itself what it holds.
+func (n *stream) lookBack(ctx context.Context) error {
+	if n.looked || len(n.takes.Collections) == 0 || n.wire.encoding() {
+		return nil
+	}
+	n.looked = true
+	before, err := n.server.backend.lately(ctx, n.id)
+	if err != nil {
+		return err
+	}
+	for _, collections := range before {
+		c, _, err := n.server.chains.chainOf(n.id, collections)
+		if err == nil && c != nil {
+			n.lately = append(n.lately, c.resources)
+		}
+	}
+	return nil
+}
+
 // noSlots are names without those of waft's slots.
 func noSlots(names []string) []string {
 	var own []string
@@ -140,6 +161,12 @@ func (d *desk) supply(now time.Time) *snapshot.Offer {
 		d.client.Aim(g.resources)
 	case d.held == "" && !d.client.HoldsAny():
 		d.client.Aim(nil)
+	}
+	for _, before := range d.lately {
+		if !d.client.Unknown() {
+			break
+		}
+		d.client.Recall(before)
 	}
 	o := d.client.Next(snapshot.Gate{Swapped: g != nil && d.swapped(g), SlotBusy: d.pending != nil}, now)
 	if o != nil {

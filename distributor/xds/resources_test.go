@@ -426,3 +426,21 @@ func TestFiltersAmongResources(t *testing.T) {
 	h.ack(envoy.RouteURL)
 	b.stands(t, model.ChainLoaded, "two")
 }
+
+// An Envoy of the state of the world says only under which version it holds its clusters. A server that never saw it finds out by what the node had before, so that
+// nothing is removed that is in use.
+func TestEnvoyFromAnotherServer(t *testing.T) {
+	b := newTable()
+	_, conn := run(t, b)
+	h := openWire(t, conn, false, dynamicNode())
+	reachAll(b, h)
+	chain := []model.Resource{{Name: "n", Chain: b.current}}
+	b.before = [][]model.Collection{append([]model.Collection{{Name: model.CollectionChains, Resources: chain}}, b.others...)}
+	b.row.Serving = hashOf("one")
+	_, another := run(t, b)
+	again := openWire(t, another, false, dynamicNode())
+	again.version = h.version
+	b.setAll("two", described("c:b", "r:r>b", "l:l>r"))
+	again.ask(envoy.ClusterURL)
+	again.want(envoy.ClusterURL, names("a", "b"), nil) // and not b alone
+}

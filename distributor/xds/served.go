@@ -34,6 +34,10 @@ func (b served) collections(ctx context.Context, id string) ([]model.Collection,
 	return b.service.Collections(ctx, id)
 }
 
+func (b served) lately(ctx context.Context, id string) ([][]model.Collection, error) {
+	return b.service.Lately(ctx, id)
+}
+
 func (b served) watch(id string) (<-chan struct{}, func()) { return b.service.Watch(id) }
 
 // reporting is a session of the service.

@@ -36,6 +36,9 @@ type stream struct {
 	// takes is what its bootstrap asks for, as it says itself; slotless says why it can be given no filters, empty where it can.
 	takes    model.Takes
 	slotless string
+	// lately are snapshots that the node had before, the latest first; read when it is first known what it is to have.
+	lately []*snapshot.Snapshot
+	looked bool
 	// begun: it has asked for slots.
 	begun bool
 	build string
@@ -318,9 +321,13 @@ func (n *stream) assign(ctx context.Context) error {
 	if err != nil {
 		return status.Errorf(codes.Internal, "node %s: %v", n.id, err)
 	}
+	if err := n.lookBack(ctx); err != nil {
+		return err
+	}
 	if err := n.enter(); err != nil {
 		return err
 	}
+	n.desk.lately = n.lately
 	n.desk.assign(c, time.Now())
 	n.desk.unfit = n.misfit(c)
 	n.record.mu.Unlock()

@@ -34,7 +34,9 @@ type table struct {
 	row     model.Node
 	current *model.NodeChain
 	// others are collections beside waft's own.
-	others  []model.Collection
+	others []model.Collection
+	// before is what lately gives.
+	before  [][]model.Collection
 	hellos  []service.NodeHello
 	session *tableSession
 	// changed are those of the streams, each with a receipt at its beginning, as the service gives it.
@@ -106,6 +108,12 @@ func (b *table) collections(_ context.Context, id string) ([]model.Collection, e
 		return nil, nil
 	}
 	return append([]model.Collection{{Name: model.CollectionChains, Resources: []model.Resource{{Name: id, Chain: b.current}}}}, b.others...), nil
+}
+
+func (b *table) lately(context.Context, string) ([][]model.Collection, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.before, nil
 }
 
 func (b *table) watch(string) (<-chan struct{}, func()) {

@@ -153,6 +153,32 @@ func (c *Client) recognize(k Kind) {
 	}
 }
 
+// Unknown says whether it holds clusters or listeners of which only the version is known.
+func (c *Client) Unknown() bool { return c.of[Clusters].claimed != "" || c.of[Listeners].claimed != "" }
+
+// Recall takes what it may have been sent before, by another server: a snapshot, or the clusters of that and of the one that it is to hold, on the way from one to the
+// other. What has the version that it says it holds is what it holds.
+func (c *Client) Recall(before *Snapshot) {
+	if c.target == nil {
+		return
+	}
+	for _, k := range [...]Kind{Clusters, Listeners} {
+		s := &c.of[k]
+		for _, guess := range [...]map[string]*Resource{before.by[k], over(before.by[k], c.target.by[k]), over(c.target.by[k], before.by[k])} {
+			if s.claimed != "" && versionOf(guess) == s.claimed {
+				s.held, s.version, s.claimed = guess, s.claimed, ""
+			}
+		}
+	}
+}
+
+// over is both, where the second goes before the first.
+func over(a, b map[string]*Resource) map[string]*Resource {
+	both := maps.Clone(a)
+	maps.Copy(both, b)
+	return both
+}
+
 // wantedOf is what it is to hold of a kind as far as it asks for it.
 func (c *Client) wantedOf(k Kind) map[string]*Resource {
 	if k.whole() {
