@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -223,6 +224,19 @@ func TestEnvoyThatIsGivenEverything(t *testing.T) {
 			testDynamic(t, f, envoyBinary, "1", "2", flags...)
 		})
 	}
+}
+
+// An Envoy that has no slot for filters takes releases without.
+func TestOlderEnvoyThatIsGivenEverything(t *testing.T) {
+	onlyInFull(t)
+	oldest, err := envoy.FindVersion(envoy.Number{Major: 1, Minor: 36, Patch: 4})
+	if errors.Is(err, envoy.ErrNotFound) {
+		t.Skip("Envoy 1.36.4 is not here; `make envoys` fetches it")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	testDynamic(t, startFleet(t, 0), oldest.Path, "", "", "--delta")
 }
 
 // testDynamic is the whole of it; stamps are those of the filters, empty for an Envoy that has no slot.

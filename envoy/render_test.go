@@ -46,6 +46,12 @@ func TestRenderRefuses(t *testing.T) {
 		{"a filter of connections twice", func(c *envoy.BootstrapConfig) {
 			c.TCP, c.Inline, c.DirectResponse, c.Upstream, c.Default = true, true, nil, "127.0.0.1:1", []envoy.WasmFilter{filter, filter}
 		}, "two filters named a"},
+		{"listeners of its own beside those of a server", func(c *envoy.BootstrapConfig) {
+			c.SlotDir, c.DirectResponse, c.Listen, c.ADS = "", nil, "127.0.0.1:1", &envoy.ADS{Address: "127.0.0.1:1", Modules: "127.0.0.1:2", Dynamic: true}
+		}, "none of its own"},
+		{"limits of streams beside listeners of a server", func(c *envoy.BootstrapConfig) {
+			c.SlotDir, c.DirectResponse, c.MaxStreamDuration, c.ADS = "", nil, 1, &envoy.ADS{Address: "127.0.0.1:1", Modules: "127.0.0.1:2", Dynamic: true}
+		}, "stand in the listeners"},
 		{"a filter twice", func(c *envoy.BootstrapConfig) { c.Default = []envoy.WasmFilter{filter, filter} }, "two filters named a"},
 		{"a filter without a module", func(c *envoy.BootstrapConfig) { c.Default = []envoy.WasmFilter{{Name: "a"}} }, "filter a"},
 		{"a filter with two modules", func(c *envoy.BootstrapConfig) {

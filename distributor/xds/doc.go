@@ -9,13 +9,17 @@
 // a module that does not load. So a rejection is not believed at once where a module may have been missing; see desk.
 //
 // Invariants:
-//   - At most one response is unanswered on a stream, so a slow reader holds one message and no more.
+//   - At most one response of a type is unanswered on a stream, so a slow reader holds a few messages and no more.
 //   - A version that Envoy rejected for good is not sent to it again, on whatever stream, unless a person asks (waft nodes retry).
 //   - An Envoy that serves nothing while its version is refused is given the chain that it accepted last, where that is remembered.
 //   - What is known of a node is changed by its newest stream alone.
-//   - Nothing is ever removed: a node that has nothing to run is sent nothing. An Envoy without its slot's chain would answer 500 to everything.
+//   - No slot is ever emptied: a node that has nothing to run is sent nothing. An Envoy without its slot's chain would answer 500 to everything.
 //   - Each distinct resource is encoded once, not once a node.
 //   - desk decides and does no I/O; streams of both kinds only translate.
+//
+// An Envoy whose bootstrap says so is given listeners, routes, clusters, endpoints, secrets and other extensions, too. In which order is decided by package
+// snapshot, and the two go hand in hand: filters are swapped when the clusters are there, and before listeners and routes are changed. A chain is loaded when Envoy
+// has accepted all of it.
 //
 // Beside that, Envoys push their statistics (envoy.service.metrics.v3.MetricsService), which package pushed reads, of nodes whose statistics the service asks
 // for.

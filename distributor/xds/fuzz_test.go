@@ -106,9 +106,16 @@ func FuzzRequests(f *testing.F) {
 	seed(true, &discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: envoy.ExtensionConfigURL, ResourceNamesSubscribe: []string{serves, loads}},
 		&discoveryv3.DeltaDiscoveryRequest{TypeUrl: envoy.ExtensionConfigURL, ResponseNonce: "1", ResourceNamesUnsubscribe: []string{serves}, ResourceNamesSubscribe: []string{serves}})
 	seed(true, &discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: envoy.ExtensionConfigURL, ResourceNamesSubscribe: []string{serves}, InitialResourceVersions: map[string]string{serves: hashOf("one")}})
+	all := dynamicNode()
+	seed(false, &discoveryv3.DiscoveryRequest{Node: all, TypeUrl: envoy.ClusterURL}, &discoveryv3.DiscoveryRequest{TypeUrl: envoy.EndpointsURL, ResourceNames: []string{"a"}},
+		&discoveryv3.DiscoveryRequest{TypeUrl: envoy.EndpointsURL, ResourceNames: []string{"a"}, ResponseNonce: "2"}, &discoveryv3.DiscoveryRequest{TypeUrl: envoy.ClusterURL, ResponseNonce: "1"},
+		&discoveryv3.DiscoveryRequest{TypeUrl: envoy.ListenerURL, VersionInfo: "x"}, &discoveryv3.DiscoveryRequest{TypeUrl: envoy.RouteURL, ResourceNames: []string{"r", "s"}})
+	seed(true, &discoveryv3.DeltaDiscoveryRequest{Node: all, TypeUrl: envoy.ClusterURL, InitialResourceVersions: map[string]string{"a": "x", "old": "y"}},
+		&discoveryv3.DeltaDiscoveryRequest{TypeUrl: envoy.EndpointsURL, ResourceNamesSubscribe: []string{"a"}, ResourceNamesUnsubscribe: []string{"a"}},
+		&discoveryv3.DeltaDiscoveryRequest{TypeUrl: envoy.ExtensionConfigURL, ResourceNamesSubscribe: []string{serves, "mine"}}, &discoveryv3.DeltaDiscoveryRequest{TypeUrl: envoy.ClusterURL, ResponseNonce: "1"})
 	f.Fuzz(func(t *testing.T, delta bool, data []byte) {
 		b := newTable()
-		b.set("one", "a=1", "b=2")
+		b.setAll("one", described("c:a", "r:r>a", "L:l>r"), "a=1", "b=2")
 		s := newServer(t.Context(), b, nil, nil)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
