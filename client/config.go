@@ -42,7 +42,7 @@ type Config struct {
 
 	// Accept, when set, is asked before a release is taken. An error, or a panic, rejects it: the application goes on with what it has, the rollout is told the
 	// error's text, and takes the release back. It is called for one snapshot at a time, while Client.Snapshot is still the one before, and must only look at
-	// it. A release that was accepted once is not asked about again at a start. ctx ends after AcceptTimeout, and when the client is closed.
+	// it. What was last-known-good once is not asked about again. ctx ends after AcceptTimeout, and when the client is closed, which waits for it.
 	Accept func(ctx context.Context, s *Snapshot) error
 	// AcceptTimeout is how long that may take. Zero: DefaultAcceptTimeout.
 	AcceptTimeout time.Duration

@@ -122,12 +122,7 @@ func replaceFile(path string, content []byte) (err error) {
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", path, err)
 	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("replace %s: %w", path, err)
-	}
-	defer func() { _ = folder.Close() }() // read only
-	if err := folder.Sync(); err != nil {
+	if err := flushFolder(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("flush the folder of %s: %w", path, err)
 	}
 	return nil

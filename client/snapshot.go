@@ -59,7 +59,7 @@ func (s *Snapshot) Releases() []Release {
 	return s.releases
 }
 
-// Replaced is closed when the client has a newer snapshot. Of one that is only being asked about (Config.Accept), and of nil, it never is.
+// Replaced is closed when the client has a newer snapshot. Of nil it never is.
 func (s *Snapshot) Replaced() <-chan struct{} {
 	if s == nil {
 		return nil

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -192,7 +193,11 @@ func (c *Client) ask(ctx context.Context, s *Snapshot) (err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.AcceptTimeout)
 	defer cancel()
-	return c.cfg.Accept(ctx, s)
+	err = c.cfg.Accept(ctx, s)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("the application's check took longer than %s: %w", c.cfg.AcceptTimeout, err)
+	}
+	return err
 }
 
 // take keeps a snapshot on disk, and then serves it.

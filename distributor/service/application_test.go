@@ -24,7 +24,7 @@ func TestApplications(t *testing.T) {
 	hello := service.NodeHello{
 		ID: "app", Labels: map[string]string{"kind": "app"}, Reports: true, AgentVersion: "1.0", Resources: true, Dialect: model.DialectApplication, Collections: []string{"x", "flags", "x"},
 	}
-	s.sim(hello)
+	s.known(s.sim(hello))
 	_, err := svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: "r1", Release: "both", Selector: "kind=app"})
 	wantError(t, "filters", err, model.ErrInvalid, "node/app", "an application, which runs no filters", "filter")
 	plan, err := svc.PlanRollout(t.Context(), alice, service.RolloutDraft{Name: "r2", Release: "flags", Selector: "kind=app"})

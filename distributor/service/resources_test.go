@@ -395,8 +395,7 @@ func TestResourcesGoToSinksThatKeepThem(t *testing.T) {
 	hello := func(id string, resources bool) service.NodeHello {
 		return service.NodeHello{ID: id, Labels: map[string]string{"node": id}, Reports: true, EnvoyVersion: "1.40.0", AgentVersion: "v9", Resources: resources}
 	}
-	s.sim(hello("keeps", true))
-	s.sim(hello("lacks", false))
+	s.known(s.sim(hello("keeps", true)), s.sim(hello("lacks", false)))
 	_, err = svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: "r1", Release: "flags", Selector: "node=lacks"})
 	wantError(t, "a sink that keeps none", err, model.ErrInvalid, "node/lacks", "does not say that it keeps any")
 	if _, err := s.try("r2", release.ID.String(), "node=keeps", model.WaveSpec{Percent: 100}); err != nil {

@@ -15,3 +15,6 @@ func lockFolder(path string) (*os.File, error) {
 	}
 	return lock, nil
 }
+
+// flushFolder does nothing: a folder cannot be flushed here.
+func flushFolder(string) error { return nil }
