@@ -28,6 +28,8 @@ type Client struct {
 	current   atomic.Pointer[Snapshot]
 	connected atomic.Pointer[mcp.SinkState]
 	rejected  atomic.Pointer[refusal]
+	// baseline is nil where nobody counts.
+	baseline atomic.Pointer[baseline]
 
 	inbox    *inbox
 	reporter *reporter
@@ -66,6 +68,7 @@ func Start(ctx context.Context, cfg Config) (*Client, error) {
 			Node: cfg.Node, Labels: cfg.Labels, AgentVersion: cfg.Version, Generation: c.inbox.generation(), Resources: true, Application: true, Collections: c.takes,
 		}
 	})
+	c.reporter.statistics = c.statistics
 	raw := c.resume()
 	c.inbox = newInbox(cfg, state, c.current.Load())
 	sink, err := mcp.NewSink(mcp.SinkConfig{

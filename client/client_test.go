@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -506,4 +508,68 @@ func TestConfigIsChecked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Errors of the application itself fail the gate on them, and the release is taken back.
+func TestErrorRatio(t *testing.T) {
+	s := newSite(t)
+	cfg := s.config("app-1")
+	var requests, errs atomic.Int64
+	cfg.Counts = func() client.Counts { return client.Counts{Requests: requests.Load(), Errors: errs.Load()} }
+	c := s.open(cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { // visitors of the application, all of whom one flag turns away
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if is(c.Snapshot()) == "erring" {
+					errs.Add(1)
+				}
+				requests.Add(1)
+			}
+		}
+	})
+	const waves = "[{percent: 100, soak: 1s, gates: [{errorRatio: {max: 0.01, minSamples: 20}}]}]"
+	s.bring("first", s.release("one", value("off")))
+	s.roll("second", s.release("two", value("on")), waves)
+	s.await("second", "Done")
+	s.roll("third", s.release("three", value("erring")), waves)
+	if back := s.await("third", "RolledBack").GetStatus().String(); !strings.Contains(back, "errorRatio") {
+		t.Errorf("the rollout does not say why: %v", back)
+	}
+	s.has(c, "on")
+}
+
+// What the disk does not take is not served, and is tried again; the ledger says what holds it up.
+func TestDiskThatTakesNothing(t *testing.T) {
+	s := newSite(t)
+	cfg := s.config("app-1")
+	c := s.open(cfg)
+	s.bring("first", s.release("one", value("off")))
+	folder := filepath.Join(cfg.StateDir, "snapshots")
+	if err := os.Rename(folder, folder+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	s.roll("second", s.release("two", value("on")), "[{percent: 100, soak: 0s}]")
+	s.eventually("the ledger to say why", func() string {
+		if n := s.node("app-1"); n.GetLedger().GetState() != waftv1.ChainState_LOADED || !strings.Contains(n.GetLedger().GetReason(), "cannot be kept on disk") {
+			return n.String()
+		}
+		return ""
+	})
+	if got := is(c.Snapshot()); got != "off" {
+		t.Errorf("it serves %q, which is not on disk", got)
+	}
+	if err := os.Rename(folder+".gone", folder); err != nil {
+		t.Fatal(err)
+	}
+	s.await("second", "Done")
+	s.has(c, "on")
 }

@@ -50,6 +50,10 @@ type Config struct {
 	// Zero: DefaultTrial; negative: a release is good at once. The first one always is: there is nothing to go back to.
 	Trial time.Duration
 
+	// Counts, when set, says what the application has answered since it was started. It is asked while a rollout needs it, every few seconds, so that the gate
+	// errorRatio can judge; without it that gate pauses the rollout. It must not block, and may be called concurrently.
+	Counts func() Counts
+
 	// Log; nil logs nowhere.
 	Log *slog.Logger
 }

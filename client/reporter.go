@@ -20,6 +20,8 @@ type reporter struct {
 	log  *slog.Logger
 	// hello makes the first message of a stream.
 	hello func() *waftv1.Hello
+	// statistics are what was counted by now; nil: nothing is.
+	statistics func() *waftv1.Statistics
 	// asked receives after the distributor has said something.
 	asked chan struct{}
 	wake  chan struct{}
@@ -29,6 +31,8 @@ type reporter struct {
 	said      bool
 	restarted *waftv1.EnvoyRestarted
 	retry     int64
+	// interval is how often the distributor wants statistics; zero: not at all.
+	interval time.Duration
 }
 
 func newReporter(conn grpc.ClientConnInterface, log *slog.Logger, hello func() *waftv1.Hello) *reporter {
@@ -62,6 +66,13 @@ func (r *reporter) retries() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.retry
+}
+
+// wanted is how often the distributor wants statistics.
+func (r *reporter) wanted() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.interval
 }
 
 // run keeps a stream open until ctx ends.
@@ -108,7 +119,7 @@ func (r *reporter) stream(ctx context.Context) (answered bool, err error) {
 				return
 			}
 			r.mu.Lock()
-			r.retry = max(r.retry, response.GetRetry())
+			r.retry, r.interval = max(r.retry, response.GetRetry()), response.GetStatisticsInterval().AsDuration()
 			r.mu.Unlock()
 			notify(heard)
 			notify(r.asked)
@@ -118,8 +129,12 @@ func (r *reporter) stream(ctx context.Context) (answered bool, err error) {
 		return false, <-lost // what ended the stream; Send itself says only EOF
 	}
 	r.mu.Lock()
-	r.said = false
+	r.said, r.interval = false, 0
 	r.mu.Unlock()
+	ticker := time.NewTicker(time.Hour)
+	defer ticker.Stop()
+	ticker.Stop() // until the distributor says how often
+	var interval time.Duration
 	for {
 		for _, request := range r.due() {
 			if stream.Send(request) != nil {
@@ -133,6 +148,16 @@ func (r *reporter) stream(ctx context.Context) (answered bool, err error) {
 			return answered, err
 		case <-heard:
 			answered = true
+			if wanted := r.wanted(); wanted != interval {
+				if ticker.Stop(); wanted > 0 {
+					ticker.Reset(wanted)
+				}
+				interval = wanted
+			}
+		case <-ticker.C:
+			if counted := r.statistics(); counted != nil && stream.Send(&waftv1.ReportRequest{Report: &waftv1.ReportRequest_Statistics{Statistics: counted}}) != nil {
+				return answered, <-lost
+			}
 		case <-r.wake:
 		}
 	}

@@ -33,8 +33,6 @@ type site struct {
 	secured bool
 	stop    func()
 	api     *api.Client
-	// applications are how many were made.
-	applications int
 }
 
 func newSite(t *testing.T) *site {
@@ -49,7 +47,7 @@ func (s *site) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	started, done := make(chan distributor.Addresses, 1), make(chan error, 1)
 	cfg := distributor.Config{
-		Data: s.data, Insecure: !s.secured, GRPC: s.address, HTTP: "127.0.0.1:0", StartGrace: time.Millisecond,
+		Data: s.data, Insecure: !s.secured, GRPC: s.address, HTTP: "127.0.0.1:0", StartGrace: time.Millisecond, StatisticsInterval: 100 * time.Millisecond,
 		Started: func(a distributor.Addresses) { started <- a },
 	}
 	go func() { done <- distributor.Run(ctx, cfg) }()

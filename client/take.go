@@ -81,6 +81,7 @@ func (c *Client) resume() *mcpv1.Resource {
 	}
 	if served != nil {
 		c.current.Store(served)
+		c.begin(served.hash)
 		c.stand(stepServe, waftv1.ChainState_SERVING, served.hash, served.generation, "", false)
 	}
 	c.taker.retried = r.Retry
@@ -217,6 +218,7 @@ func (c *Client) take(raw *mcpv1.Resource, s *Snapshot) error {
 	}
 	before := c.current.Swap(s)
 	close(before.replaced)
+	c.begin(s.hash)
 	c.sweep()
 	return nil
 }
