@@ -30,6 +30,8 @@ const (
 const (
 	// DefaultDrain is how long a stop waits for calls that are under way.
 	DefaultDrain = 10 * time.Second
+	// DefaultConnectionAge is how long a connection to one of several replicas lasts: of 10,000 nodes some five a second find another one.
+	DefaultConnectionAge = 30 * time.Minute
 	// DefaultCacheBytes is how much the copies of modules on the disk may take.
 	DefaultCacheBytes = 10 << 30
 	// DefaultForgetNodesAfter is how long a node may be away before its row is removed, and DefaultKeepReleases how many releases of a name stay
@@ -110,6 +112,9 @@ type Config struct {
 	// RequestsPerSecond is how many calls and requests one client may make in a second, and StreamsPerClient how many streams it may have open. 0:
 	// DefaultRequestsPerSecond, DefaultStreamsPerClient; negative: any number.
 	RequestsPerSecond, StreamsPerClient int
+	// ConnectionAge is how long a connection of a client to one of several replicas lasts, a tenth more or less, so that clients spread anew over the replicas there
+	// are. 0: DefaultConnectionAge; negative: as long as the client likes. Without Etcd there is nowhere to go, and it does not count.
+	ConnectionAge time.Duration
 	// Log takes what an operator should know. Nil: nothing is logged.
 	Log *slog.Logger
 	// Started, when set, is called once when everything is served, with the addresses that were bound.
@@ -172,6 +177,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.StreamsPerClient == 0 {
 		c.StreamsPerClient = DefaultStreamsPerClient
+	}
+	if c.ConnectionAge == 0 {
+		c.ConnectionAge = DefaultConnectionAge
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = DefaultCacheBytes

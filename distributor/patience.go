@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 )
@@ -39,6 +40,20 @@ func endsOf(local, remote net.Addr) ends { return ends{local.String(), remote.St
 
 func newPatience(limit time.Duration) *patience {
 	return &patience{limit: limit, keepalive: clientKeepalive, open: map[ends]net.Conn{}}
+}
+
+// count is how many connections are open.
+func (p *patience) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.open)
+}
+
+// register shows that.
+func (p *patience) register(r prometheus.Registerer) error {
+	return r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "waft_connections", Help: "Connections of clients that are open, of both ports."}, func() float64 {
+		return float64(p.count())
+	}))
 }
 
 // listener gives connections with deadlines.

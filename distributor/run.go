@@ -176,12 +176,15 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	healthServer.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
 
 	slow := newPatience(cfg.Patience)
+	if err := slow.register(metrics); err != nil {
+		return err
+	}
 	if crowd != nil {
 		crowd.slow = slow
 	}
 	options := api.ServerOptions(log.With("part", "grpc"))
 	if crowd != nil {
-		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(crowd.call))
+		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(crowd.call), aging(cfg.ConnectionAge))
 	}
 	inside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.redeem))...) // for REST, inside the process
 	limits, err := newThrottle(cfg.RequestsPerSecond, cfg.StreamsPerClient, metrics)

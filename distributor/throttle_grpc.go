@@ -88,6 +88,12 @@ func (t *throttle) behind() []grpc.ServerOption {
 				return handle(srv, stream)
 			}
 			client := caller(stream.Context())
+			if single(info.FullMethod) { // where there are replicas, all calls come this way
+				if err := t.request(portGRPC, client); err != nil {
+					return t.said(err, stream.SetTrailer)
+				}
+				return handle(srv, stream)
+			}
 			if err := t.open(portGRPC, client); err != nil {
 				return t.said(err, stream.SetTrailer)
 			}

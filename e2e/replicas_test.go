@@ -179,9 +179,9 @@ type served struct {
 }
 
 // startReplica starts one over that etcd, and is done when it serves.
-func startReplica(t *testing.T, endpoints []string, name string) *served {
+func startReplica(t *testing.T, endpoints []string, name string, flags ...string) *served {
 	t.Helper()
-	return startServe(t, filepath.Join(t.TempDir(), "data"), name, "--etcd", strings.Join(endpoints, ","), "--peer", "127.0.0.1:0")
+	return startServe(t, filepath.Join(t.TempDir(), "data"), name, append([]string{"--etcd", strings.Join(endpoints, ","), "--peer", "127.0.0.1:0"}, flags...)...)
 }
 
 // startServe starts a distributor with that data folder.

@@ -109,6 +109,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.IntVar(&config.KeepReleases, "keep-releases", distributor.DefaultKeepReleases, "how many releases of each name to keep although no node, rollout or undo needs them, at least 1; negative: all")
 	f.IntVar(&config.RequestsPerSecond, "requests-per-second", distributor.DefaultRequestsPerSecond, "how many calls and requests one client may make in a second, twenty seconds' worth at once; negative: any number")
 	f.IntVar(&config.StreamsPerClient, "streams-per-client", distributor.DefaultStreamsPerClient, "how many streams one client may have open: a certificate, a token, or else an address; negative: any number")
+	f.DurationVar(&config.ConnectionAge, "connection-age", distributor.DefaultConnectionAge, "with --etcd: end a client's connection when it is so old, a tenth more or less, so that clients spread anew over the replicas; negative: never")
 	f.StringVar(&policyFile, "trust-policy", "", "a trust policy, in YAML: what it refuses goes into no release; read anew when it changes, or on SIGHUP")
 	f.StringVar(&config.Replica, "replica", "", "this distributor's name in the rows of nodes (default: the machine's)")
 	f.StringVar(&addressesFile, "addresses-file", "", "write the addresses that were bound to this file, as JSON, once everything is served")
