@@ -35,9 +35,10 @@ const (
 	// DefaultCacheBytes is how much the copies of modules on the disk may take.
 	DefaultCacheBytes = 10 << 30
 	// DefaultForgetNodesAfter is how long a node may be away before its row is removed, and DefaultKeepReleases how many releases of a name stay
-	// although nothing needs them.
+	// although nothing needs them; DefaultKeepRollouts is how many rollouts do.
 	DefaultForgetNodesAfter = service.DefaultForgetNodesAfter
 	DefaultKeepReleases     = service.DefaultKeepReleases
+	DefaultKeepRollouts     = service.DefaultKeepRollouts
 	// startTimeout bounds the start of the store's member.
 	startTimeout = 60 * time.Second
 	// headerTimeout bounds the reading of a request's header, and idleTimeout an idle HTTP connection.
@@ -88,9 +89,10 @@ type Config struct {
 	// CacheBytes is how much the copies of modules on the disk may take, and of the images they were fetched in. Those of modules
 	// that nodes run, are to run or may have to go back to stay whatever they take. 0: DefaultCacheBytes; negative: any amount.
 	CacheBytes int64
-	// ForgetNodesAfter and KeepReleases say what is kept of nodes that are away and of old releases, see service.Config.
+	// ForgetNodesAfter, KeepReleases and KeepRollouts say what is kept of nodes that are away, of old releases and of ended rollouts, see service.Config.
 	ForgetNodesAfter time.Duration
 	KeepReleases     int
+	KeepRollouts     int
 	// Sinks are those that wait to be dialled, each with a node id of its own: this distributor is their MCP client. It proves itself with
 	// TLS.Cert, and wants a certificate for the host of their address; with Insecure there is no TLS.
 	Sinks []SinkAddress

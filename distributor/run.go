@@ -156,7 +156,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	led, err := newTerms(cfg, tlsConfig, service.Config{
 		Modules: mods, Trust: policy, Roles: roles, Messages: messages{}, Snapshots: &snapshot.Checker{}, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
-		ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases,
+		ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases, KeepRollouts: cfg.KeepRollouts,
 	}, metrics)
 	if err != nil {
 		return err

@@ -58,6 +58,7 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"import x.tar --to a.example/b:1", []string{"leave out the tag"}},
 		{"nodes list -o xml", []string{"xml", "table, json or yaml"}},
 		{"serve --keep-releases 0", []string{"--keep-releases 0", "at least 1", "negative"}},
+		{"serve --keep-rollouts 0", []string{"--keep-rollouts 0", "at least 1", "negative"}},
 		{"build --loop-guard 5", []string{"--loop-guard 5", "from 1000 to 2147483647, or 0 for none"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {

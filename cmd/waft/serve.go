@@ -42,6 +42,9 @@ access policy by which that operator may do everything and nodes are nodes. waft
 			if config.KeepReleases == 0 {
 				return usagef("--keep-releases 0: a release would be gone before it is rolled out; keep at least 1, or all with a negative number")
 			}
+			if config.KeepRollouts == 0 {
+				return usagef("--keep-rollouts 0: a rollout would be gone as soon as it ends; keep at least 1, or all with a negative number")
+			}
 			if config.Mirrors, err = parseMirrors(mirrors); err != nil {
 				return err
 			}
@@ -110,6 +113,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.IntVar(&config.RequestsPerSecond, "requests-per-second", distributor.DefaultRequestsPerSecond, "how many calls and requests one client may make in a second, twenty seconds' worth at once; negative: any number")
 	f.IntVar(&config.StreamsPerClient, "streams-per-client", distributor.DefaultStreamsPerClient, "how many streams one client may have open: a certificate, a token, or else an address; negative: any number")
 	f.DurationVar(&config.ConnectionAge, "connection-age", distributor.DefaultConnectionAge, "with --etcd: end a client's connection when it is so old, a tenth more or less, so that clients spread anew over the replicas; negative: never")
+	f.IntVar(&config.KeepRollouts, "keep-rollouts", distributor.DefaultKeepRollouts, "how many rollouts to keep although no node, undo or node that joins needs them, at least 1; negative: all")
 	f.StringVar(&policyFile, "trust-policy", "", "a trust policy, in YAML: what it refuses goes into no release; read anew when it changes, or on SIGHUP")
 	f.StringVar(&config.Replica, "replica", "", "this distributor's name in the rows of nodes (default: the machine's)")
 	f.StringVar(&addressesFile, "addresses-file", "", "write the addresses that were bound to this file, as JSON, once everything is served")

@@ -24,18 +24,13 @@ func collectable(releases []model.ReleaseID, needed map[model.ReleaseID]struct{}
 // grantable are the releases that a node that joins may be given: those of rollouts that stand, newest first. Of those for the same nodes in the same layer
 // the newest two count, since the newest may be undone.
 func grantable(rollouts []model.Rollout, stands func(model.Rollout) bool) []model.ReleaseID {
-	type like struct {
-		layer      model.Layer
-		selector   string
-		unreported bool
-	}
 	var out []model.ReleaseID
-	seen := map[like]int{}
+	seen := map[alike]int{}
 	for _, r := range rollouts {
 		if r.Undoes != "" || r.Layer.Disables() != "" || !stands(r) {
 			continue
 		}
-		key := like{r.Layer, r.Spec.Selector, r.Spec.IncludeUnreported}
+		key := alikeOf(r)
 		if seen[key]++; seen[key] <= 2 {
 			out = append(out, r.Spec.Release)
 		}

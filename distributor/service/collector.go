@@ -17,6 +17,8 @@ const (
 	DefaultForgetNodesAfter = 90 * 24 * time.Hour
 	// DefaultKeepReleases is how many releases of a name are kept whether anything needs them or not.
 	DefaultKeepReleases = 20
+	// DefaultKeepRollouts is how many rollouts are kept whether anything needs them or not.
+	DefaultKeepRollouts = 500
 	// DefaultCollectEvery is how often is looked for what may go.
 	DefaultCollectEvery = time.Hour
 	// awayWrites is in how many looks a node's time away is written; a distributor that is killed forgets no more of it.
@@ -40,6 +42,9 @@ func (s *Service) collectLoop(ctx context.Context) {
 		last = now
 		if err := s.collectReleases(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("old releases were not removed; it is tried again", "after", s.collectEvery, "error", err)
+		}
+		if err := s.collectRollouts(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("old rollouts were not removed; it is tried again", "after", s.collectEvery, "error", err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package service_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -148,4 +149,84 @@ func (s *site) releaseWith(name, config string) {
 	if _, err := svc.CreateRelease(s.t.Context(), alice, service.ReleaseDraft{Name: name, Filters: []service.FilterDraft{{Name: "filter", Module: "good:1", Config: raw(config)}}}); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// Ended rollouts go when no node has what they gave; the audit, the name, what can be undone and what nodes that join are given stay.
+func TestOldRolloutsAreCollected(t *testing.T) {
+	s, nodes := settled(t, 2) // first, of one
+	for i := range 4 {
+		s.releaseWith("edge", fmt.Sprintf(`{"n":%d}`, i))
+		s.begin(fmt.Sprintf("r%d", i), "edge", all)
+		s.reach(fmt.Sprintf("r%d", i), model.RolloutDone)
+	}
+	svc, _ := s.service()
+	if _, err := svc.Undo(t.Context(), alice, "r3"); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("r3-undo", model.RolloutDone)
+	s.stop()
+	s.config = func(c *service.Config) { c.CollectEvery, c.KeepReleases, c.KeepRollouts = 10*time.Millisecond, 1, 1 }
+	s.start()
+	s.known(nodes...)
+	svc, _ = s.service()
+	names := func() []string {
+		list, _, err := svc.ListRollouts(t.Context(), service.Page{Size: 50})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, r := range list {
+			names = append(names, r.Name)
+		}
+		return names
+	}
+	// r3-undo is the newest, and without it r3 would count again. r2 runs, and r1 is what is left when it is undone; r3, which was undone, is newer than both.
+	// The first is the newest of those for its selector.
+	want := []string{"r3-undo", "r3", "r2", "r1", "first"}
+	s.eventually("the old ones are gone", func() bool { return slices.Equal(names(), want) })
+	s.look(3)
+	if got := names(); !slices.Equal(got, want) {
+		t.Errorf("left are %v, want %v", got, want)
+	}
+	if entries, _, err := svc.ListAudit(t.Context(), "rollout/r0", service.Page{}); err != nil || len(entries) < 2 || entries[0].Action != "rollout.collect" {
+		t.Errorf("the audit has %+v, %v", entries, err)
+	}
+	_, err := svc.GetRollout(t.Context(), "r0")
+	wantKind(t, err, model.ErrNotFound, "waft audit rollout/r0")
+	_, err = svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: "r0", Release: "edge", Waves: []model.WaveSpec{all}})
+	wantKind(t, err, model.ErrExists, "removed")
+	s.kill()
+	svc = s.start()
+	s.known(nodes...)
+	if _, err := svc.Undo(t.Context(), alice, "r2"); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("r2-undo", model.RolloutDone)
+	joined := s.node("joined")
+	s.serve("good:1", joined)
+}
+
+// An undo whose name was that of a rollout which is gone takes another.
+func TestAnUndoFindsAName(t *testing.T) {
+	s, nodes := settled(t, 1)
+	for _, name := range []string{"second-undo", "second"} {
+		s.releaseWith("edge", `{"of":"`+name+`"}`)
+		s.begin(name, "edge", all)
+		s.reach(name, model.RolloutDone)
+	}
+	gone, _, err := s.store.GetRollout(t.Context(), "second-undo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	if err := s.store.DeleteRollout(t.Context(), gone.Name, gone.Sequence, model.AuditEntry{Actor: "somebody", Action: "rollout.collect", Object: "rollout/" + gone.Name}); err != nil {
+		t.Fatal(err)
+	}
+	svc := s.start()
+	s.known(nodes...)
+	r, err := svc.Undo(t.Context(), alice, "second")
+	if err != nil || r.Name != "second-undo-2" {
+		t.Fatalf("%q, %v", r.Name, err)
+	}
+	s.reach(r.Name, model.RolloutDone)
 }

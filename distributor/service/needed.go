@@ -98,17 +98,12 @@ func (s *Service) inUse(ctx context.Context) (map[model.ReleaseID]struct{}, erro
 
 // inUseByWhatIsRead is inUse, as far as what ended rollouts have done is known, and names those of which it is not; mu is held.
 func (s *Service) inUseByWhatIsRead() (map[model.ReleaseID]struct{}, []string) {
-	needed := map[model.ReleaseID]struct{}{}
-	given := map[inLayer]struct{}{}
+	needed, given := map[model.ReleaseID]struct{}{}, map[inLayer]struct{}{}
 	for _, n := range s.nodes {
-		for layer, id := range n.row.Assigned {
-			needed[id] = struct{}{}
-			given[inLayer{layer, id}] = struct{}{}
-		}
-		if split := n.row.Split; split != (model.NodeSplit{}) {
-			needed[split.Release] = struct{}{}
-			given[inLayer{split.Layer, split.Release}] = struct{}{}
-		}
+		hasOf(n.row, given)
+	}
+	for has := range given {
+		needed[has.id] = struct{}{}
 	}
 	for _, e := range s.active {
 		for _, id := range e.releases() {
@@ -141,6 +136,16 @@ func (s *Service) inUseByWhatIsRead() (map[model.ReleaseID]struct{}, []string) {
 type inLayer struct {
 	layer model.Layer
 	id    model.ReleaseID
+}
+
+// hasOf adds the releases that a row gives its node.
+func hasOf(row model.Node, given map[inLayer]struct{}) {
+	for layer, id := range row.Assigned {
+		given[inLayer{layer, id}] = struct{}{}
+	}
+	if split := row.Split; split != (model.NodeSplit{}) {
+		given[inLayer{split.Layer, split.Release}] = struct{}{}
+	}
 }
 
 // effect is what an ended rollout has done: which releases it gave to nodes, and which ones they had before it.

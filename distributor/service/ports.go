@@ -25,7 +25,7 @@ type Store interface {
 	// DeleteRelease removes a release, with its audit entry, or returns ErrNotFound.
 	DeleteRelease(ctx context.Context, id model.ReleaseID, audit model.AuditEntry) error
 
-	// CreateRollout stores a rollout whose name is free, gives it a Sequence greater than any before, and returns it with
+	// CreateRollout stores a rollout whose name no other has or had, gives it a Sequence greater than any before, and returns it with
 	// its revision, or ErrExists.
 	CreateRollout(ctx context.Context, rollout model.Rollout, audit []model.AuditEntry) (model.Rollout, int64, error)
 	// UpdateRollout replaces a rollout if its revision is still the one given, and returns the new revision; ErrConflict
@@ -35,6 +35,8 @@ type Store interface {
 	GetRollout(ctx context.Context, name string) (model.Rollout, int64, error)
 	// ListRollouts returns rollouts, newest first, in pages as ListReleases does; the cursor is a Sequence.
 	ListRollouts(ctx context.Context, cursor int64, limit int) ([]model.Rollout, int64, error)
+	// DeleteRollout removes a rollout of that Sequence, with its audit entry, or returns ErrNotFound. Its name is not free again.
+	DeleteRollout(ctx context.Context, name string, sequence int64, audit model.AuditEntry) error
 
 	// ListCollections returns what layers have stored of collections, by layer and name, beginning after the key given (LAYER and name with a newline between; empty: from the
 	// first); those of one layer, or all when layer is empty.

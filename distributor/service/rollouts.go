@@ -266,7 +266,7 @@ func firstFew(ids []string) string {
 
 // nameTaken names who has it; mu is held.
 func (s *Service) nameTaken(name string) error {
-	err := &model.Error{Kind: model.ErrExists, Object: "rollout/" + name, Field: "metadata.name", Message: "the name is taken",
+	err := &model.Error{Kind: model.ErrExists, Object: "rollout/" + name, Field: "metadata.name", Message: "the name is taken, by one that was removed since",
 		Next: "choose another: names of rollouts are unique for ever, so that history stays readable"}
 	if e := s.find(name); e != nil {
 		err.Message = fmt.Sprintf("the name is taken by the rollout of %s that %s started at %s (%s)",
@@ -307,6 +307,11 @@ func (s *Service) create(ctx context.Context, r model.Rollout, audit []model.Aud
 	if errors.Is(err, model.ErrUnavailable) {
 		s.unsure[r.Name] = struct{}{}
 		s.drive.wake(failedDelay)
+	}
+	if errors.Is(err, model.ErrExists) {
+		s.mu.Lock()
+		s.namesGone[r.Name] = struct{}{}
+		s.mu.Unlock()
 	}
 	return stored, revision, err
 }
@@ -359,7 +364,7 @@ func (s *Service) makeSure(ctx context.Context) {
 }
 
 func errNoRollout(name string) error {
-	return &model.Error{Kind: model.ErrNotFound, Object: "rollout/" + name, Message: "no such rollout", Next: "see waft rollout list"}
+	return &model.Error{Kind: model.ErrNotFound, Object: "rollout/" + name, Message: "no such rollout", Next: "see waft rollout list; of one that was removed, waft audit rollout/" + name + " says what it did"}
 }
 
 // GetRollout returns a rollout, or model.ErrNotFound. It is shared and must not be changed.

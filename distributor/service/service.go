@@ -62,6 +62,8 @@ type Config struct {
 	ForgetNodesAfter time.Duration
 	// KeepReleases is how many releases of a name stay although nothing needs them; 0 means DefaultKeepReleases, negative all.
 	KeepReleases int
+	// KeepRollouts is how many rollouts stay although nothing needs them; 0 means DefaultKeepRollouts, negative all.
+	KeepRollouts int
 	// CollectEvery is how often is looked for what may be removed; 0 means DefaultCollectEvery.
 	CollectEvery time.Duration
 	// Decided, when set, is told of each decision about a rollout that the fleet called for. The drive loop calls it and waits for it.
@@ -123,6 +125,7 @@ type Service struct {
 	startGrace      time.Duration
 	forgetAfter     time.Duration
 	keepReleases    int
+	keepRollouts    int
 	collectEvery    time.Duration
 
 	// commands carries what operators ask for to the drive loop.
@@ -135,6 +138,8 @@ type Service struct {
 	schemas *schemas
 	// asking are the questions to gates that are under way.
 	asking sync.WaitGroup
+	// namesGone are names that the store says are taken, although no rollout of that name may be in memory: it was removed. As far as somebody has tried.
+	namesGone map[string]struct{}
 	// unsure are rollouts that may be in the store although storing them failed; the drive loop's own.
 	unsure map[string]struct{}
 	// decided is Config.Decided; wrote is what the step that is being taken has waited for the store, spent what the decisions of the round took
@@ -190,23 +195,24 @@ func New(config Config) (*Service, error) {
 	s := &Service{
 		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
 		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
-		forgetAfter: config.ForgetNodesAfter, keepReleases: config.KeepReleases, collectEvery: config.CollectEvery, decided: config.Decided,
+		forgetAfter: config.ForgetNodesAfter, keepReleases: config.KeepReleases, keepRollouts: config.KeepRollouts, collectEvery: config.CollectEvery, decided: config.Decided,
 		commands:  make(chan func(context.Context)),
 		stopped:   make(chan struct{}),
 		drive:     newWaker(),
 		ledger:    newWaker(),
 		hub:       newHub(),
 		directing: make(chan struct{}, 1), undirected: map[*node]struct{}{},
-		unsure:   map[string]struct{}{},
-		nodes:    map[string]*node{},
-		releases: map[model.ReleaseID]model.Release{},
-		sets:     map[string]MessageSet{},
-		effects:  map[string]effect{},
-		chains:   map[string]rendered{},
-		verdicts: map[string]error{},
-		dirty:    map[*node]struct{}{},
-		joiners:  map[*node]struct{}{},
-		gone:     map[string]model.Node{},
+		unsure:    map[string]struct{}{},
+		nodes:     map[string]*node{},
+		releases:  map[model.ReleaseID]model.Release{},
+		sets:      map[string]MessageSet{},
+		effects:   map[string]effect{},
+		namesGone: map[string]struct{}{},
+		chains:    map[string]rendered{},
+		verdicts:  map[string]error{},
+		dirty:     map[*node]struct{}{},
+		joiners:   map[*node]struct{}{},
+		gone:      map[string]model.Node{},
 	}
 	s.schemas = newSchemas(config.Modules)
 	if s.expressions = config.Expressions; s.expressions == nil {
@@ -247,6 +253,9 @@ func New(config Config) (*Service, error) {
 	}
 	if s.keepReleases == 0 {
 		s.keepReleases = DefaultKeepReleases
+	}
+	if s.keepRollouts == 0 {
+		s.keepRollouts = DefaultKeepRollouts
 	}
 	if s.collectEvery == 0 {
 		s.collectEvery = DefaultCollectEvery

@@ -66,10 +66,19 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 	if err != nil {
 		return model.Rollout{}, err
 	}
-	return s.start(ctx, actor, "undo", false, func(now time.Time) (model.Rollout, error) {
-		return s.undo(actor, undone, now)
-	})
+	for again := 0; ; again++ {
+		r, err := s.start(ctx, actor, "undo", false, func(now time.Time) (model.Rollout, error) {
+			return s.undo(actor, undone, now)
+		})
+		if !errors.Is(err, model.ErrExists) || again == maxNamesTried {
+			return r, err
+		}
+		// The name that it chose is that of one that was removed, which is known now.
+	}
 }
+
+// maxNamesTried bounds how many names of rollouts that were removed an undo comes upon.
+const maxNamesTried = 20
 
 // exposes says whether to take the rollout back lets unauthorized requests pass again: it puts a filter back that guards. mu is held.
 func (s *Service) exposes(r model.Rollout) bool {
@@ -176,7 +185,8 @@ func (s *Service) undoName(name string) string {
 func (s *Service) free(name func(number string) string) string {
 	number := ""
 	for i := 2; ; i++ {
-		if candidate := name(number); s.find(candidate) == nil {
+		candidate := name(number)
+		if _, gone := s.namesGone[candidate]; !gone && s.find(candidate) == nil {
 			return candidate
 		}
 		number = fmt.Sprintf("-%d", i)

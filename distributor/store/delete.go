@@ -53,3 +53,20 @@ func (s *Store) DeleteRelease(ctx context.Context, id model.ReleaseID, entry mod
 	})
 	return err
 }
+
+// DeleteRollout removes a rollout that has ended, with an audit entry; model.ErrNotFound when there is none. Its name stays taken.
+func (s *Store) DeleteRollout(ctx context.Context, name string, sequence int64, entry model.AuditEntry) error {
+	object := "rollout/" + name
+	_, err := s.commit(ctx, []model.AuditEntry{entry}, func(int64) (change, error) {
+		return change{
+			object:     object,
+			conditions: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(rollouts+name), ">", 0)},
+			lost:       notFound(object),
+			ops: []clientv3.Op{
+				clientv3.OpDelete(rollouts + name), clientv3.OpDelete(ordered(rolloutOrder, sequence)),
+				clientv3.OpPut(rolloutsGone+name, ""),
+			},
+		}, nil
+	})
+	return err
+}

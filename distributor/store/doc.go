@@ -11,6 +11,7 @@
 //	release-names/NAME/SEQ      HASH, for lists of one name
 //	rollouts/NAME               a rollout (rolloutValue), replaced by compare-and-swap on its mod revision
 //	rollout-order/SEQ           NAME
+//	rollouts-gone/NAME          nothing: a rollout that was removed, whose name stays taken
 //	nodes/ID                    the row of a node
 //	collections/LAYER/NAME      what a layer has stored of a collection, both escaped; replaced by compare-and-swap
 //	declarations/NAME           the declaration of a collection, replaced likewise

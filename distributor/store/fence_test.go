@@ -63,7 +63,10 @@ func TestFenceThatIsGone(t *testing.T) {
 				_, _, err := s.CreateRollout(t.Context(), model.Rollout{Name: "two", Wave: -1}, []model.AuditEntry{{Object: "rollout/two"}})
 				return err
 			},
-			"a deletion":      func() error { return s.DeleteNodes(t.Context(), []string{"n"}, nil) },
+			"a deletion": func() error { return s.DeleteNodes(t.Context(), []string{"n"}, nil) },
+			"a rollout's end": func() error {
+				return s.DeleteRollout(t.Context(), rollout.Name, rollout.Sequence, model.AuditEntry{Object: "rollout/one"})
+			},
 			"a release's end": func() error { return s.DeleteRelease(t.Context(), release.ID, model.AuditEntry{Object: "release/r"}) },
 		} {
 			if err := write(); !errors.Is(err, model.ErrUnavailable) {

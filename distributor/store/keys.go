@@ -19,6 +19,7 @@ const (
 	releaseNames   = prefix + "release-names/"
 	rollouts       = prefix + "rollouts/"
 	rolloutOrder   = prefix + "rollout-order/"
+	rolloutsGone   = prefix + "rollouts-gone/"
 	nodes          = prefix + "nodes/"
 	audit          = prefix + "audit/"
 	auditObjects   = prefix + "audit-objects/"

@@ -9,7 +9,7 @@ import (
 )
 
 // CreateRollout stores a rollout whose name is free, with the sequence of its audit entry as its own, and returns it with
-// its revision; model.ErrExists when the name is taken. It needs an audit entry.
+// its revision; model.ErrExists when the name is taken, also by one that was deleted. It needs an audit entry.
 func (s *Store) CreateRollout(ctx context.Context, rollout model.Rollout, entries []model.AuditEntry) (model.Rollout, int64, error) {
 	object := "rollout/" + rollout.Name
 	if len(entries) == 0 {
@@ -22,9 +22,12 @@ func (s *Store) CreateRollout(ctx context.Context, rollout model.Rollout, entrie
 			return change{}, err
 		}
 		return change{
-			object:     object,
-			conditions: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(rollouts+rollout.Name), "=", 0)},
-			lost:       &model.Error{Kind: model.ErrExists, Object: object, Message: "the name is taken", Next: "choose another"},
+			object: object,
+			conditions: []clientv3.Cmp{
+				clientv3.Compare(clientv3.CreateRevision(rollouts+rollout.Name), "=", 0),
+				clientv3.Compare(clientv3.CreateRevision(rolloutsGone+rollout.Name), "=", 0),
+			},
+			lost: &model.Error{Kind: model.ErrExists, Object: object, Message: "the name is taken", Next: "choose another"},
 			ops: []clientv3.Op{
 				clientv3.OpPut(rollouts+rollout.Name, value),
 				clientv3.OpPut(ordered(rolloutOrder, sequence), rollout.Name),

@@ -60,3 +60,33 @@ func releaseDeleted(t *testing.T, s service.Store) {
 		t.Errorf("created again, it is not the newest: %v", err)
 	}
 }
+
+func rolloutDeleted(t *testing.T, s service.Store) {
+	made := map[string]model.Rollout{}
+	for _, name := range []string{"one", "two", "three"} {
+		r, _, err := s.CreateRollout(t.Context(), model.Rollout{Name: name, Phase: model.RolloutDone}, []model.AuditEntry{audit("rollout.start", "rollout/"+name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[name] = r
+	}
+	end := audit("rollout.collect", "rollout/two")
+	if err := s.DeleteRollout(t.Context(), "two", made["two"].Sequence, end); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.GetRollout(t.Context(), "two"); !errors.Is(err, model.ErrNotFound) {
+		t.Errorf("it is still there: %v", err)
+	}
+	if list, _, err := s.ListRollouts(t.Context(), 0, 10); err != nil || len(list) != 2 || list[0].Name != "three" || list[1].Name != "one" {
+		t.Errorf("the list has %v, %v", list, err)
+	}
+	if entries, _, err := s.ListAudit(t.Context(), "rollout/two", 0, 10); err != nil || len(entries) != 2 || entries[0].Action != end.Action {
+		t.Errorf("the audit has %v, %v", entries, err)
+	}
+	if err := s.DeleteRollout(t.Context(), "two", made["two"].Sequence, end); !errors.Is(err, model.ErrNotFound) {
+		t.Errorf("once more: %v", err)
+	}
+	if _, _, err := s.CreateRollout(t.Context(), model.Rollout{Name: "two"}, []model.AuditEntry{audit("rollout.start", "rollout/two")}); !errors.Is(err, model.ErrExists) {
+		t.Errorf("its name is free again: %v", err)
+	}
+}

@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) service.Store) {
 		{"a batch has its limit", nodeBatch},
 		{"rows of nodes are deleted", nodesDeleted},
 		{"a release is deleted, and is in no list", releaseDeleted},
+		{"a rollout is deleted, is in no list, and leaves its name taken", rolloutDeleted},
 		{"collections come back as they were, by layer and name", collectionsRoundTrip},
 		{"collections are replaced by whoever saw them last, together", collectionsSwap},
 		{"descriptor sets are registered, and kept", typesRoundTrip},
