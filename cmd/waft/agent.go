@@ -88,6 +88,8 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 	f.StringVar(&tls.Cert, "cert", "", "PEM file of the agent's certificate")
 	f.StringVar(&tls.Key, "key", "", "PEM file of its key")
 	f.StringVar(&policyFile, "trust-policy", "", "the node's own trust policy, in YAML: what it refuses is not given to Envoy; read anew when it changes, or on SIGHUP")
+	f.StringArrayVar(&config.SecretDirs, "secret-dir", nil, "a folder whose files configurations may name as secrets (may repeat; default: none may be named)")
+	f.StringArrayVar(&config.SecretEnv, "secret-env", nil, "a prefix of the environment variables that configurations may name as secrets (may repeat; default: none)")
 	f.StringVar(&config.StateDir, "state", defaultState, "the agent's own folder: modules, chains, the bootstrap")
 	f.StringVar(&config.ResourcesDir, "resources", "", "where the resources of the release that serves are shown to applications (default: resources/ of --state)")
 	f.StringVar(&config.Admin, "admin", "", "Envoy's admin address (default, as Envoy's parent: a free port of loopback)")

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -172,6 +174,9 @@ func drawNode(t *table, n *waftv1.Node) {
 	l := n.GetLedger()
 	if l.GetReason() != "" {
 		t.row("reason", l.GetReason())
+	}
+	for _, ref := range slices.Sorted(maps.Keys(l.GetSecrets())) {
+		t.row("secret", ref+"  version "+l.GetSecrets()[ref])
 	}
 	for _, step := range []struct {
 		name string

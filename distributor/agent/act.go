@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -204,6 +205,22 @@ type probed struct {
 	alone   map[string]envoy.Verdict // by filter.content
 }
 
+// redacted is what was found without the values of secrets: it is kept, and reported.
+func (p probed) redacted(r *redactor) probed {
+	clean := func(v envoy.Verdict) envoy.Verdict {
+		v.Reasons = slices.Clone(v.Reasons)
+		for i, reason := range v.Reasons {
+			v.Reasons[i] = r.redact(reason)
+		}
+		return v
+	}
+	alone := make(map[string]envoy.Verdict, len(p.alone))
+	for content, v := range p.alone {
+		alone[content] = clean(v)
+	}
+	return probed{verdict: clean(p.verdict), alone: alone}
+}
+
 // probe is a job: what would Envoy say? The chain holds only the filters that this build has not accepted yet. One that it rejects is looked
 // at filter by filter, where one may be left out: Envoy rejects the whole chain, and only says in its log for which of them.
 func (d *driver) probe(ctx context.Context, c *chain) (probed, error) {
@@ -332,7 +349,13 @@ func formerly(r record) *chain {
 }
 
 // become makes a chain the good one.
-func (r *record) become(c *chain) { r.Before, r.Good, r.TakenBack = r.Good, c, c.is(formerly(*r)) }
+func (r *record) become(c *chain) {
+	if r.Good != nil && r.Good.Hash == c.Hash && len(c.Secrets) > 0 {
+		r.Good = c // only its secrets are others: a rollback needs the chain before
+		return
+	}
+	r.Before, r.Good, r.TakenBack = r.Good, c, c.is(formerly(*r))
+}
 
 func (d *driver) keepGood(c *chain) error {
 	return d.state.change(func(r *record) {

@@ -39,6 +39,8 @@ type chain struct {
 	Resources []heldResource
 	// Split is nil for a chain that every request takes.
 	Split *split
+	// Secrets are those whose values stand in the filters' configurations; none in a chain as the distributor sends it, whose configurations name them. See fill.
+	Secrets []heldSecret
 }
 
 // filter is one filter of a chain.

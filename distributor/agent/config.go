@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -104,6 +105,11 @@ type Config struct {
 	// that the distributor sends is taken.
 	TrustPolicy *trust.File
 
+	// SecretDirs are the folders whose files a release may name as secrets, SecretEnv the prefixes of the environment variables that it may. Whoever may have a release run on
+	// this node can read what is allowed here. Empty: none is allowed.
+	SecretDirs []string
+	SecretEnv  []string
+
 	// Log; nil logs nowhere.
 	Log *slog.Logger
 }
@@ -122,6 +128,14 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("make %s absolute: %w", *path, err)
 		}
 		*path = absolute
+	}
+	c.SecretDirs = slices.Clone(c.SecretDirs)
+	for i, dir := range c.SecretDirs {
+		absolute, err := filepath.Abs(dir)
+		if err != nil {
+			return c, fmt.Errorf("make %s absolute: %w", dir, err)
+		}
+		c.SecretDirs[i] = absolute
 	}
 	if c.Cluster == "" {
 		c.Cluster = DefaultCluster
@@ -147,6 +161,12 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// within says whether a path is a folder, or below it.
+func within(dir, path string) bool {
+	relative, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(relative)
+}
+
 // check says what is wrong with a configuration, and which field.
 func (c Config) check() error {
 	if err := model.ValidateNodeID("node", "node", c.Node); err != nil {
@@ -170,6 +190,10 @@ func (c Config) check() error {
 		}
 	}
 	switch {
+	case slices.Contains(c.SecretEnv, ""):
+		return fmt.Errorf("%w: secrets: an empty prefix allows every environment variable; name one", ErrInvalid)
+	case slices.ContainsFunc(c.SecretDirs, func(dir string) bool { return dir == "/" || within(dir, c.StateDir) || within(c.StateDir, dir) }):
+		return fmt.Errorf("%w: secrets: %v allows all files, or those of the agent itself; name a folder that holds secrets and nothing else", ErrInvalid, c.SecretDirs)
 	case c.StateDir == "":
 		return fmt.Errorf("%w: state: name a folder for the agent's state", ErrInvalid)
 	case c.Envoy.Path == "":

@@ -41,10 +41,12 @@ type step string
 const (
 	stepFetch step = "fetch"
 	stepTrust step = "trust"
-	stepProbe step = "probe"
-	stepLoad  step = "load"
-	stepSwap  step = "swap"
-	stepServe step = "serve"
+	// stepSecrets: what its configurations name as secrets is put into them.
+	stepSecrets step = "secrets"
+	stepProbe   step = "probe"
+	stepLoad    step = "load"
+	stepSwap    step = "swap"
+	stepServe   step = "serve"
 )
 
 // trial is a chain that was put into the slots and is not good yet.
@@ -97,6 +99,10 @@ type situation struct {
 	have map[string]bool
 	// trust is what the node's policy says of the desired chain.
 	trust judgement
+	// unfilled: the desired chain is as it came, because the secrets that it names are not known. lacksSecret says why; empty: not yet. Where desired is what runs already,
+	// with the secrets that it has, lacksSecret says why it has no newer ones.
+	unfilled    bool
+	lacksSecret string
 	// verdict of the probe on the desired chain; nil: not probed. probeAfter: not before.
 	verdict    *envoy.Verdict
 	probeAfter time.Time
@@ -322,6 +328,9 @@ func decideDesired(s situation) action {
 	// is never left without.
 	if s.trust.state != trusted {
 		return action{}
+	}
+	if s.unfilled {
+		return action{} // who reads them says when they are there
 	}
 	if s.verdict != nil && s.verdict.Outcome == envoy.Rejected {
 		return action{}

@@ -99,6 +99,9 @@ func TestDecide(t *testing.T) {
 			s.desired, s.good, s.host, s.verdict, s.trust.state = newChain(), nil, down, accepted, distrusted
 		}, want: wait},
 		{name: "not before an inconclusive probe may be tried again", change: func(s *situation) { s.desired, s.probeAfter = newChain(), noon.Add(time.Second) }, want: wait, until: noon.Add(time.Second)},
+		{name: "a secret of it is missing: wait", change: func(s *situation) { s.desired, s.unfilled = newChain(), true }, want: wait},
+		{name: "a secret has another value: it is probed with that", change: func(s *situation) { *s = keyed() }, want: probe, chain: goodHash},
+		{name: "a secret is gone: what serves goes on", change: func(s *situation) { *s = keyed(); s.desired, s.lacksSecret = s.good, "no file" }, want: wait},
 		{name: "the probe rejects it: never again", change: func(s *situation) { s.desired, s.verdict = newChain(), rejected }, want: wait},
 		{name: "the probe accepts it: load", change: func(s *situation) { s.desired, s.verdict = newChain(), accepted }, want: load, chain: newHash},
 		{name: "loaded: swap", change: func(s *situation) { s.desired, s.verdict, s.loaded = newChain(), accepted, newHash }, want: swap, chain: newHash},

@@ -7,6 +7,7 @@
 //	assemble          the chain with all the filters it names, at the versions it names
 //	fetch             modules by digest from the distributor into a cache on disk, verified
 //	trust             the node's own policy, where it has one: signatures, and the chain rendered again from signed releases
+//	secrets           the values that the configurations name are put into them, from files and variables of this machine
 //	probe             envoy --mode validate, once for each Envoy build and rendered hash
 //	pre-load          new modules into the slot waft-next, one at a time, while the old chain serves
 //	swap              the slot's file, replaced by rename
@@ -32,12 +33,13 @@
 //   - A chain is taken with all its filters and resources, at the versions that it names, or not at all.
 //   - A chain that is older than the last one seen never wins.
 //   - What the node's policy refuses reaches no Envoy, not even to be probed; what serves already is not taken away by it.
+//   - The value of a secret is in what Envoy reads, in state.json beside the chain that it stands in, and nowhere else; no log and no report has it.
 //   - The probe's rejection is final for that Envoy build and rendered hash. Everything else is tried again, with backoff.
 //   - One Envoy runs for a state folder: one that an earlier agent left (Config.LeaveEnvoy) is taken over, or ended before another is started.
 //   - Neither the distributor nor the registry is needed to go on serving, or to start.
 //   - Modules reach Envoy as files, named by digest, in a folder that only the agent's user can reach.
 //
-// On disk, in Config.StateDir: state.json (and state.json.previous), verdicts.json, modules/, slots/, envoy/, trust/, good/, bodies/, resources/.
+// On disk, in Config.StateDir: state.json (and state.json.previous), verdicts.json, modules/, slots/, envoy/, trust/, good/, secrets.key, bodies/, resources/.
 //
 // The package talks to the distributor by its public protocols only: it imports mcp (the sink), api/gen, model, registry and
 // envoy, and nothing else of the distributor.

@@ -56,7 +56,12 @@ type driver struct {
 	host     *host
 	reporter *reporter
 	// guard decides by the node's policy; nil: there is none.
-	guard *guard
+	guard   *guard
+	secrets *secrets
+	// filled is filledFrom with its secrets, as they were at filledTurn.
+	filled     filled
+	filledFrom *chain
+	filledTurn int
 
 	trial    *trial
 	refusals map[string]*refusalCount
@@ -131,6 +136,7 @@ func (d *driver) run(ctx context.Context) error {
 		case <-d.inbox.changed:
 		case <-d.fetcher.changed:
 		case <-d.guard.changed():
+		case <-d.secrets.changed:
 		case <-d.host.news:
 		case <-d.reporter.answered:
 		case r := <-d.results:
@@ -277,7 +283,15 @@ func (d *driver) situation(now time.Time) situation {
 	}
 	if r.Desired != nil {
 		s.trust = d.guard.judge(r.Desired, r.Retry, now)
-		s.desired, s.leftOut = without(r.Desired, d.version, d.verdicts)
+		switch full := d.fillDesired(r.Desired); {
+		case full.chain != nil:
+			s.desired, s.leftOut = without(full.chain, d.version, d.verdicts)
+		default:
+			s.lacksSecret = full.trouble
+			if s.desired = older(r.Desired, d.trial, r.Good); s.desired == nil {
+				s.desired, s.unfilled = r.Desired, true
+			}
+		}
 		version := s.desired.version()
 		s.verdict = d.verdicts.of(d.version.Build, version)
 		s.misfit = misfit(d.version.Number, r.Slots, r.Desired)
@@ -348,6 +362,8 @@ func (d *driver) want() {
 	}
 	d.fetcher.want(wanted)
 	d.guard.want(r.Desired, r.Good, r.Before, r.Trial)
+	d.secrets.want(r.Desired)
+	d.secrets.redactor.learnFrom(r.Good, r.Before, r.Trial)
 }
 
 func registryDigests(of map[string]int64) []registry.Digest {
@@ -374,7 +390,11 @@ func (d *driver) heed() {
 		return
 	}
 	d.log.Info("trying the chain again, as asked", "chain", r.Desired.Hash)
-	if err := d.verdicts.forget(d.version.Build, r.Desired); err != nil {
+	asked := r.Desired
+	if full := d.fillDesired(r.Desired); full.chain != nil {
+		asked = full.chain // verdicts are of what Envoy was given
+	}
+	if err := d.verdicts.forget(d.version.Build, asked); err != nil {
 		d.log.Error("a verdict cannot be forgotten on disk", "error", err)
 	}
 	maps.DeleteFunc(d.refusals, func(version string, _ *refusalCount) bool { return strings.HasPrefix(version, r.Desired.Hash) })
@@ -428,6 +448,7 @@ func (d *driver) finishProbe(r result) {
 		d.log.Warn("the probe found nothing out; trying again", "chain", r.job.hash, "reason", d.probeTrouble, "retry_in", time.Until(d.probeAfter))
 		return
 	}
+	r.probed = r.redacted(d.secrets.redactor)
 	d.log.Info("probed", "chain", r.job.hash, "outcome", r.verdict.Outcome, "reason", r.verdict.Reason(), "took", r.verdict.Took)
 	if err := d.verdicts.keep(d.version.Build, r.job.chain, r.probed, time.Now()); err != nil {
 		d.log.Error("a verdict cannot be kept on disk; it will be found again", "error", err)

@@ -29,6 +29,8 @@ const (
 type reporter struct {
 	conn grpc.ClientConnInterface
 	log  *slog.Logger
+	// redact takes the values of secrets out of what is said.
+	redact func(string) string
 	// hello makes the first message of a stream.
 	hello func() *waftv1.Hello
 	// answered receives after a response has come.
@@ -50,8 +52,8 @@ type reporter struct {
 	heard                         bool
 }
 
-func newReporter(conn grpc.ClientConnInterface, log *slog.Logger, hello func() *waftv1.Hello) *reporter {
-	return &reporter{conn: conn, log: log, hello: hello, answered: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+func newReporter(conn grpc.ClientConnInterface, log *slog.Logger, redact func(string) string, hello func() *waftv1.Hello) *reporter {
+	return &reporter{conn: conn, log: log, redact: redact, hello: hello, answered: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 }
 
 // setFetched gives the whole list of digests that are on disk.
@@ -68,8 +70,9 @@ func (r *reporter) setFetched(have map[string]bool) {
 // setStanding says how far the desired chain has come.
 func (r *reporter) setStanding(s standing, at time.Time) {
 	report := &waftv1.ChainReport{
-		Hash: s.hash, State: s.state, Reason: s.reason, Final: s.final, Step: string(s.step),
+		Hash: s.hash, State: s.state, Reason: r.redact(s.reason), Final: s.final, Step: string(s.step),
 		At: timestamppb.New(at), ServingHash: s.serving, Generation: s.generation,
+		Secrets: parseVersions(s.secrets),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,7 +106,7 @@ func (r *reporter) setStatistics(hash string, since, at time.Time, c counts, coh
 func (r *reporter) addRestart(at time.Time, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.restarts = append(r.restarts, &waftv1.EnvoyRestarted{At: timestamppb.New(at), Reason: reason})
+	r.restarts = append(r.restarts, &waftv1.EnvoyRestarted{At: timestamppb.New(at), Reason: r.redact(reason)})
 	if len(r.restarts) > maxRestarts {
 		r.restarts = r.restarts[1:]
 	}

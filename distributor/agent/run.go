@@ -52,6 +52,10 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 
+	// Nothing is logged before what must not be.
+	redactor := new(redactor)
+	config.Log = slog.New(redactor.handler(config.Log.Handler()))
+
 	// What an earlier life left on disk.
 	version, err := envoyVersion(ctx, config)
 	if err != nil && ctx.Err() != nil {
@@ -65,6 +69,12 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	defer func() { _ = state.close() }() // the process's end would give the lock back as well
+	left := state.read()
+	redactor.learnFrom(left.Good, left.Before, left.Trial)
+	secrets, err := newSecrets(config, redactor, state.path(secretKeyFile))
+	if err != nil {
+		return err
+	}
 	verdicts, err := openVerdicts(state.path(verdictsFile))
 	if err != nil {
 		config.Log.Warn("verdicts of the probe are damaged, and will be found again", "error", err)
@@ -100,10 +110,10 @@ func Run(ctx context.Context, config Config) error {
 	kept := &kept{dir: state.path(keptFolder), cache: cache}
 	fetcher := newFetcher(fetchModule(config, modules, kept))
 	host := newHost(config)
-	reporter := newReporter(conn, config.Log, func() *waftv1.Hello {
+	reporter := newReporter(conn, config.Log, redactor.redact, func() *waftv1.Hello {
 		return &waftv1.Hello{
 			Node: config.Node, Labels: config.Labels, AgentVersion: config.Version, Generation: state.read().Generation,
-			EnvoyVersion: version.Number.String(), EnvoyBuild: version.Build, Splits: version.Number.HasFilterChain(), Resources: true,
+			EnvoyVersion: version.Number.String(), EnvoyBuild: version.Build, Splits: version.Number.HasFilterChain(), Resources: true, Secrets: true,
 		}
 	})
 	sink, err := mcp.NewSink(mcp.SinkConfig{
@@ -122,7 +132,7 @@ func Run(ctx context.Context, config Config) error {
 	driver := &driver{
 		config: config, log: config.Log, version: version, state: state, inbox: inbox,
 		files: &files{config: config, number: version.Number, cache: cache, kept: kept}, cache: cache,
-		fetcher: fetcher, verdicts: verdicts, host: host, reporter: reporter, guard: guard,
+		fetcher: fetcher, verdicts: verdicts, host: host, reporter: reporter, guard: guard, secrets: secrets,
 		refusals: map[string]*refusalCount{}, results: make(chan result),
 	}
 
@@ -134,6 +144,7 @@ func Run(ctx context.Context, config Config) error {
 	running.Go(func() { _ = sink.Run(ctx) }) // ends with ctx only
 	running.Go(func() { fetcher.run(ctx) })
 	running.Go(func() { guard.run(ctx) })
+	running.Go(func() { secrets.run(ctx) })
 	running.Go(func() {
 		checkModules(ctx, cache, config.Log)
 		tend(ctx, state, kept, fetcher, config.Log)

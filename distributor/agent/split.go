@@ -39,6 +39,7 @@ type onDisk struct {
 	Resources  []heldResource `json:"resources,omitempty"`
 	Split      *splitOnDisk   `json:"split,omitempty"`
 	Lacks      *lackOnDisk    `json:"lacks,omitempty"`
+	Secrets    *secretsOnDisk `json:"secrets,omitempty"`
 	// LeftOut is how agents wrote it that kept such a chain under the hash of the whole one; it is only read.
 	LeftOut []string `json:"leftOut,omitempty"`
 }
@@ -47,6 +48,12 @@ type onDisk struct {
 type lackOnDisk struct {
 	Hash    string   `json:"hash"`
 	LeftOut []string `json:"leftOut"`
+}
+
+// secretsOnDisk are the hash of the chain, whatever its secrets are, and the secrets in it.
+type secretsOnDisk struct {
+	Hash    string       `json:"hash"`
+	Secrets []heldSecret `json:"secrets"`
 }
 
 type splitOnDisk struct {
@@ -60,6 +67,9 @@ func (c chain) MarshalJSON() ([]byte, error) {
 	d := onDisk{Hash: c.version(), Generation: c.Generation, Filters: c.Filters, Releases: c.Releases, Resources: c.Resources}
 	if len(c.LeftOut) > 0 {
 		d.Lacks = &lackOnDisk{Hash: c.Hash, LeftOut: c.LeftOut}
+	}
+	if len(c.Secrets) > 0 {
+		d.Secrets = &secretsOnDisk{Hash: c.Hash, Secrets: c.Secrets}
 	}
 	if c.Split != nil {
 		d.Hash, d.Filters = c.Split.Rest, c.side(model.SideRest)
@@ -77,6 +87,9 @@ func (c *chain) UnmarshalJSON(data []byte) error {
 	*c = chain{Hash: d.Hash, Generation: d.Generation, Filters: d.Filters, LeftOut: d.LeftOut, Releases: d.Releases, Resources: d.Resources}
 	if d.Lacks != nil {
 		c.Hash, c.LeftOut = d.Lacks.Hash, d.Lacks.LeftOut
+	}
+	if d.Secrets != nil {
+		c.Hash, c.Secrets = d.Secrets.Hash, d.Secrets.Secrets
 	}
 	if d.Split != nil {
 		c.Hash, c.Filters, c.Split = d.Split.Hash, d.Split.Filters, &d.Split.split

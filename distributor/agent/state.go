@@ -25,6 +25,7 @@ const (
 	envoyFolder   = "envoy"
 	trustFolder   = "trust"
 	keptFolder    = "good"
+	secretKeyFile = "secrets.key"
 	bodiesFolder  = "bodies"
 	// resourcesFolder is Config.ResourcesDir where that is not said.
 	resourcesFolder = "resources"

@@ -9,12 +9,16 @@ import (
 	"github.com/waft-project/waft/envoy"
 )
 
-// version names what is in the slots, and becomes their version_text: the hash, and what is left out. Two chains with the same are the same.
+// version names what is in the slots, and becomes their version_text: the hash, what is left out, and the versions of its secrets. Two chains with the same are the same.
 func (c *chain) version() string {
-	if len(c.LeftOut) == 0 {
-		return c.Hash
+	version := c.Hash
+	if len(c.LeftOut) > 0 {
+		version += " without " + strings.Join(c.LeftOut, ",")
 	}
-	return c.Hash + " without " + strings.Join(c.LeftOut, ",")
+	if secrets := c.secretsVersion(); secrets != "" {
+		version += " with secrets " + secrets
+	}
+	return version
 }
 
 // optional says whether the node may run the chain without the filter when it does not load: its policy is to be passed over when it fails,

@@ -50,7 +50,7 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 			Chain: l.Chain, State: stateProto(l.State), Reason: l.Reason, Step: l.Step, Final: l.Final,
 			OfferedAt: timeProto(l.Times[model.ChainOffered]), FetchedAt: timeProto(l.Times[model.ChainFetched]),
 			LoadedAt: timeProto(l.Times[model.ChainLoaded]), ServingAt: timeProto(l.Times[model.ChainServing]),
-			RejectedAt: timeProto(l.Times[model.ChainRejected]),
+			RejectedAt: timeProto(l.Times[model.ChainRejected]), Secrets: l.Secrets,
 		}
 		if l.State == model.ChainDegraded && out.Ledger.ServingAt == nil {
 			out.Ledger.ServingAt = timeProto(l.Times[model.ChainDegraded])
@@ -77,7 +77,7 @@ func AuditEntry(e *waftv1.AuditEntry) model.AuditEntry {
 func helloModel(h *waftv1.Hello) service.NodeHello {
 	hello := service.NodeHello{
 		ID: h.GetNode(), Labels: h.GetLabels(), Reports: true, EnvoyVersion: h.GetEnvoyVersion(), EnvoyBuild: h.GetEnvoyBuild(),
-		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(), Splits: h.GetSplits(), Resources: h.GetResources(),
+		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(), Splits: h.GetSplits(), Resources: h.GetResources(), Secrets: h.GetSecrets(),
 	}
 	if h.GetApplication() {
 		hello.Dialect, hello.Collections = model.DialectApplication, h.GetCollections()
@@ -95,10 +95,31 @@ func chainReport(node string, c *waftv1.ChainReport) (service.ChainReport, error
 			return service.ChainReport{}, model.Invalidf("node/"+node, field, "send the hash of a chain, sha256:HEX", "%d bytes are no hash", len(hash))
 		}
 	}
+	secrets, err := secretVersions(node, c.GetSecrets())
+	if err != nil {
+		return service.ChainReport{}, err
+	}
 	return service.ChainReport{
-		Chain: c.GetHash(), State: state, Reason: c.GetReason(), Final: c.GetFinal(), Step: c.GetStep(),
+		Secrets: secrets,
+		Chain:   c.GetHash(), State: state, Reason: c.GetReason(), Final: c.GetFinal(), Step: c.GetStep(),
 		Serving: c.GetServingHash(), Generation: c.GetGeneration(),
 	}, nil
+}
+
+// secretVersions checks what a node says of its secrets: it goes into the node's row, whose size is bounded.
+func secretVersions(node string, secrets map[string]string) (map[string]string, error) {
+	if n := len(secrets); n > model.MaxChainSecrets {
+		return nil, model.Invalidf("node/"+node, "chain.secrets", "send those of the chain", "%d secrets are more than %d", n, model.MaxChainSecrets)
+	}
+	for ref, version := range secrets {
+		if len(ref) > service.MaxReportSecret || len(version) > service.MaxReportStep {
+			return nil, model.Invalidf("node/"+node, "chain.secrets", "send what names a secret, and a short version", "%d and %d bytes are too many", len(ref), len(version))
+		}
+	}
+	if len(secrets) == 0 {
+		return nil, nil
+	}
+	return secrets, nil
 }
 
 func statisticsModel(node string, s *waftv1.Statistics) (model.Statistics, error) {

@@ -18,7 +18,7 @@ type served struct{ *service.Service }
 
 func (b served) connect(ctx context.Context, id string, labels map[string]string) (session, error) {
 	// A sink says nothing of Envoy: where there is an agent, its report stream does. Any sink may ask for the collections of resources.
-	return b.Connect(ctx, service.NodeHello{ID: id, Labels: labels, Resources: true})
+	return b.Connect(ctx, service.NodeHello{ID: id, Labels: labels, Resources: true, Secrets: true})
 }
 
 func (b served) collections(ctx context.Context, id string) ([]model.Collection, error) {

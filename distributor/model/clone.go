@@ -66,7 +66,7 @@ func (n Node) Clone() Node {
 
 // Clone is a copy that shares nothing with e.
 func (e LedgerEntry) Clone() LedgerEntry {
-	e.Times = maps.Clone(e.Times)
+	e.Times, e.Secrets = maps.Clone(e.Times), maps.Clone(e.Secrets)
 	return e
 }
 

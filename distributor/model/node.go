@@ -35,6 +35,9 @@ type LedgerEntry struct {
 	// Final: the rejection holds for this Envoy build and chain, and the chain is not offered again.
 	Final bool                     `json:"final,omitempty"`
 	Times map[ChainState]time.Time `json:"times,omitempty"`
+	// Secrets are the versions of the secrets that the node has put into the chain, by what names them (SecretRef.String). They reveal nothing of the values. It is
+	// not changed once it is there.
+	Secrets map[string]string `json:"secrets,omitempty"`
 }
 
 // AfterNone is Node.After of a node that came before all rollouts.
@@ -64,6 +67,8 @@ type Node struct {
 	Takes Takes `json:"takes,omitzero"`
 	// Collections are those that an application takes, sorted; nil for other sinks. They are never changed, only replaced.
 	Collections []string `json:"collections,omitempty"`
+	// Secrets: its sink puts secrets in the place of what names them in a filter's configuration, as it says itself.
+	Secrets bool `json:"secrets,omitempty"`
 	// Generation rises by one whenever Assigned or Split changes.
 	Generation int64 `json:"generation"`
 	// Ledger is about the chain that Assigned and Split render to.

@@ -44,10 +44,18 @@ func ValidateRelease(r Release) error {
 		problems = append(problems, Invalidf(object, "spec.filters", "split the release by layer", "%d filters and overrides are more than %d", n, MaxFilters))
 	}
 	size := 0
+	secrets := map[SecretRef]bool{}
 	for _, filters := range [][]FilterSpec{r.Filters, r.Overrides} {
 		for _, f := range filters {
 			size += len(f.Config)
+			uses, _ := Secrets(f.Config) // what is wrong with one was said above
+			for _, use := range uses {
+				secrets[use.Ref] = true
+			}
 		}
+	}
+	if len(secrets) > MaxChainSecrets {
+		problems = append(problems, Invalidf(object, "spec", "name fewer", "the configs name %d secrets, more than %d", len(secrets), MaxChainSecrets))
 	}
 	if size > MaxRelease {
 		problems = append(problems, Invalidf(object, "spec", "shorten the configs", "the configs have %d bytes together, more than %d", size, MaxRelease))
@@ -132,7 +140,8 @@ func validateConfig(object, at string, config []byte) error {
 	if _, err := Canonical(config); err != nil {
 		return configError(object, at, err)
 	}
-	return nil
+	_, err := validateSecrets(object, at, config)
+	return err
 }
 
 // ValidateRolloutSpec checks what a person asked for, with the release resolved; object names it in the errors

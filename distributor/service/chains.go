@@ -130,6 +130,9 @@ func (s *Service) cannotRun(row model.Node, chain model.Chain) (why, next string
 	if reason := noFilters(row, chain); reason != "" {
 		return reason, nextNoFilters
 	}
+	if !row.Secrets && chain.NamesSecret() {
+		return "a configuration of the chain names a secret, and its sink does not say that it puts any in", nextUnfilled
+	}
 	return unloadable(row.EnvoyVersion, chain), nextUnloadable
 }
 

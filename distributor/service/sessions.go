@@ -23,6 +23,8 @@ const (
 	MaxReportHash = len("sha256:") + 64
 	// MaxReportStep is how many bytes of a step are kept.
 	MaxReportStep = 64
+	// MaxReportSecret is how many bytes what names a secret may have: its kind, a colon and the longest path.
+	MaxReportSecret = 8 + model.MaxSecretFile
 	// maxGeneration is the highest generation that a node is believed to have seen.
 	maxGeneration = math.MaxInt64 / 2
 )
@@ -50,6 +52,8 @@ type NodeHello struct {
 	Takes model.Takes
 	// Collections are as in model.Node. Read of report streams only.
 	Collections []string
+	// Secrets is as in model.Node; of a stream of collections as Resources is.
+	Secrets bool
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
 	// one, so that a store that was set back to a backup is not taken for old news.
 	Generation int64
@@ -81,12 +85,20 @@ type ChainReport struct {
 	Reason string
 	// Final: the rejection holds for this Envoy build and chain.
 	Final bool
-	// Step that said so: fetch, probe, load, swap, serve.
+	// Step that said so: fetch, trust, secrets, probe, load, swap, serve.
 	Step string
 	// Serving is the hash of the chain that Envoy serves now; empty when none.
 	Serving string
 	// Generation of the assignment that the report is about; 0 when the node cannot tell.
 	Generation int64
+	// Secrets are as in model.LedgerEntry.
+	Secrets map[string]string
+}
+
+// Equal says whether both say the same.
+func (r ChainReport) Equal(o ChainReport) bool {
+	return r.Chain == o.Chain && r.State == o.State && r.Reason == o.Reason && r.Final == o.Final && r.Step == o.Step &&
+		r.Serving == o.Serving && r.Generation == o.Generation && maps.Equal(r.Secrets, o.Secrets)
 }
 
 // Session is one stream of one node. Its methods may be called concurrently, and do nothing once it is closed. A second
@@ -224,6 +236,9 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	if hello.Reports && !n.row.Takes.Equal(hello.Takes) {
 		n.row.Takes, changed = hello.Takes, true
 	}
+	if (hello.Reports || !n.row.Reports) && n.row.Secrets != hello.Secrets {
+		n.row.Secrets, changed = hello.Secrets, true
+	}
 	if hello.Generation > n.row.Generation {
 		s.log.Warn("node has seen a newer generation than the store; going on from the node's",
 			"node", n.row.ID, "seen", hello.Generation, "stored", n.row.Generation)
@@ -289,11 +304,11 @@ func (s *Service) report(n *node, report ChainReport) {
 func (s *Service) record(n *node, report ChainReport) bool {
 	old := n.row.Ledger
 	// A reason comes with the states on the way, too: why a node is slow is what an operator asks of a rollout that is stuck.
-	entry := model.LedgerEntry{Chain: old.Chain, State: report.State, Step: report.Step, Reason: report.Reason, Times: old.Times}
+	entry := model.LedgerEntry{Chain: old.Chain, State: report.State, Step: report.Step, Reason: report.Reason, Times: old.Times, Secrets: report.Secrets}
 	if report.State == model.ChainRejected || report.State == model.ChainDegraded {
 		entry.Final = report.Final
 	}
-	if entry.State == old.State && entry.Step == old.Step && entry.Reason == old.Reason && entry.Final == old.Final {
+	if entry.State == old.State && entry.Step == old.Step && entry.Reason == old.Reason && entry.Final == old.Final && maps.Equal(entry.Secrets, old.Secrets) {
 		return false
 	}
 	if _, said := old.Times[report.State]; !said {

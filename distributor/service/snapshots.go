@@ -24,6 +24,7 @@ func (noSnapshots) Misfit(model.Chain, model.Takes) error {
 const (
 	nextUnloadable = "build the module for that Envoy (waft check says what it lacks), upgrade the node's Envoy or its agent, or leave the node out by the selector"
 	nextNoFilters  = "take the filters out of the release, or leave the node out by the selector"
+	nextUnfilled   = "upgrade the agent of the node, give the node one, write the value in the place of the secret, or leave the node out by the selector"
 	nextMisfit     = "correct the release, or the bootstrap (see docs/dialects.md), or leave the node out by the selector"
 )
 

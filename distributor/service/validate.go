@@ -113,6 +113,11 @@ func fit(schema *jsonschema.Schema, config json.RawMessage) (*misfit, error) {
 		}
 		return validate(schema, map[string]any{})
 	}
+	// What names a secret stands for a string.
+	config, err := model.ReplaceSecrets(config, unknown)
+	if err != nil {
+		return nil, err
+	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(config))
 	if err != nil {
 		return nil, err
@@ -128,6 +133,9 @@ func validate(schema *jsonschema.Schema, value any) (*misfit, error) {
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
 		return nil, err
+	}
+	if invalid = withoutUnknown(invalid, value); invalid == nil {
+		return nil, nil
 	}
 	leaf := deepest(invalid)
 	unit := leaf.BasicOutput()
@@ -185,6 +193,9 @@ func plainKey(key string) bool {
 // that would let requests past an AUTHN or AUTHZ filter. A nil error with a nil verdict is a chain that may run; an error
 // says that it could not be checked.
 func (s *Service) checkChain(ctx context.Context, chain model.Chain) (verdict, err error) {
+	if n := countSecrets(chain); n > model.MaxChainSecrets {
+		return model.Invalidf("chain", "filters", "name fewer in the releases of its layers", "its configurations name %d secrets, more than %d", n, model.MaxChainSecrets), nil
+	}
 	for _, f := range chain.Filters {
 		object := "filter/" + f.Name
 		if f.Module == nil {

@@ -422,7 +422,7 @@ func (n *stream) step() (time.Time, error) {
 			return wake, err
 		}
 	}
-	if report != n.said {
+	if !report.Equal(n.said) {
 		n.said = report
 		n.session.Chain(report)
 	}

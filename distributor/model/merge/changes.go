@@ -82,11 +82,11 @@ func resourceFields(r model.ResourceSpec) map[string]string {
 	return fields
 }
 
-// flatten puts the leaves of a JSON value into a map by their paths. An empty object or list is a leaf.
+// flatten puts the leaves of a JSON value into a map by their paths. An empty object or list is a leaf, and so is what names a secret.
 func flatten(path string, value any, into map[string]string) {
 	switch v := value.(type) {
 	case map[string]any:
-		if len(v) > 0 {
+		if len(v) > 0 && !model.IsSecret(v) {
 			for key, child := range v {
 				flatten(member(path, key), child, into)
 			}

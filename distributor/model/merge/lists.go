@@ -96,6 +96,9 @@ func (o laying) first(p place, value any) (any, error) {
 	}
 	switch v := value.(type) {
 	case map[string]any:
+		if model.IsSecret(v) {
+			return value, nil
+		}
 		out := make(map[string]any, len(v))
 		for name, child := range v {
 			var err error

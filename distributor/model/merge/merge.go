@@ -161,7 +161,7 @@ func (o laying) apply(p place, target, patch any) (any, error) {
 			return o.applyItems(p, key, under, items)
 		}
 	}
-	object, ok := patch.(map[string]any)
+	object, ok := members(patch)
 	if !ok {
 		if holds(target) {
 			o.forget(p.at)
@@ -169,7 +169,7 @@ func (o laying) apply(p place, target, patch any) (any, error) {
 		o.note(p.at, patch)
 		return patch, nil
 	}
-	merged, ok := target.(map[string]any)
+	merged, ok := members(target)
 	if !ok {
 		if holds(target) {
 			o.forget(p.at)
@@ -196,6 +196,12 @@ func (o laying) apply(p place, target, patch any) (any, error) {
 	return merged, nil
 }
 
+// members are those of an object; false for what is none. What names a secret stands for a string, and is never merged with anything.
+func members(value any) (map[string]any, bool) {
+	object, ok := value.(map[string]any)
+	return object, ok && !model.IsSecret(value)
+}
+
 // holds says whether there may be origins below a value's own.
 func holds(value any) bool {
 	switch value.(type) {
@@ -214,7 +220,7 @@ func (o laying) replace(path string, value any) {
 // note does so where no origin is below the path. Replacing each member by itself would look through all origins for each.
 func (o laying) note(path string, value any) {
 	o.origins[path] = o.layer
-	if object, ok := value.(map[string]any); ok {
+	if object, ok := members(value); ok {
 		for name, inner := range object {
 			o.note(member(path, name), inner)
 		}

@@ -1,4 +1,5 @@
-// A filter for the tests of package envoy and of the agent. Its configuration is the word that says how it misbehaves.
+// A filter for the tests of package envoy and of the agent. Its configuration is the word that says how it misbehaves; one that begins with
+// gossip is said aloud, and refused.
 package main
 
 import (
@@ -31,6 +32,10 @@ var hog [][]byte
 func (p *plugin) OnPluginStart(int) types.OnPluginStartStatus {
 	if config, err := proxywasm.GetPluginConfiguration(); err == nil {
 		p.config = strings.Trim(string(config), `"`)
+	}
+	if strings.HasPrefix(p.config, "gossip") {
+		proxywasm.LogCritical("the guest refuses the configuration " + p.config)
+		return types.OnPluginStartStatusFailed
 	}
 	switch p.config {
 	case "refuse":

@@ -475,17 +475,19 @@ func (x *NodeSplit) GetCohort() *Cohort {
 }
 
 type LedgerEntry struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Chain         string                 `protobuf:"bytes,1,opt,name=chain,proto3" json:"chain,omitempty"`
-	State         ChainState             `protobuf:"varint,2,opt,name=state,proto3,enum=waft.v1.ChainState" json:"state,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	Step          string                 `protobuf:"bytes,4,opt,name=step,proto3" json:"step,omitempty"`
-	Final         bool                   `protobuf:"varint,5,opt,name=final,proto3" json:"final,omitempty"`
-	OfferedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=offered_at,json=offeredAt,proto3" json:"offered_at,omitempty"`
-	FetchedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=fetched_at,json=fetchedAt,proto3" json:"fetched_at,omitempty"`
-	LoadedAt      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=loaded_at,json=loadedAt,proto3" json:"loaded_at,omitempty"`
-	ServingAt     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=serving_at,json=servingAt,proto3" json:"serving_at,omitempty"`
-	RejectedAt    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=rejected_at,json=rejectedAt,proto3" json:"rejected_at,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Chain      string                 `protobuf:"bytes,1,opt,name=chain,proto3" json:"chain,omitempty"`
+	State      ChainState             `protobuf:"varint,2,opt,name=state,proto3,enum=waft.v1.ChainState" json:"state,omitempty"`
+	Reason     string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Step       string                 `protobuf:"bytes,4,opt,name=step,proto3" json:"step,omitempty"`
+	Final      bool                   `protobuf:"varint,5,opt,name=final,proto3" json:"final,omitempty"`
+	OfferedAt  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=offered_at,json=offeredAt,proto3" json:"offered_at,omitempty"`
+	FetchedAt  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=fetched_at,json=fetchedAt,proto3" json:"fetched_at,omitempty"`
+	LoadedAt   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=loaded_at,json=loadedAt,proto3" json:"loaded_at,omitempty"`
+	ServingAt  *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=serving_at,json=servingAt,proto3" json:"serving_at,omitempty"`
+	RejectedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=rejected_at,json=rejectedAt,proto3" json:"rejected_at,omitempty"`
+	// As in ChainReport.
+	Secrets       map[string]string `protobuf:"bytes,11,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,6 +588,13 @@ func (x *LedgerEntry) GetServingAt() *timestamppb.Timestamp {
 func (x *LedgerEntry) GetRejectedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.RejectedAt
+	}
+	return nil
+}
+
+func (x *LedgerEntry) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
 	}
 	return nil
 }
@@ -1205,7 +1214,7 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"c\n" +
 	"\tNodeSplit\x12-\n" +
 	"\arelease\x18\x01 \x01(\v2\x13.waft.v1.ReleaseRefR\arelease\x12'\n" +
-	"\x06cohort\x18\x02 \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"\xb7\x03\n" +
+	"\x06cohort\x18\x02 \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"\xb0\x04\n" +
 	"\vLedgerEntry\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\tR\x05chain\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.waft.v1.ChainStateR\x05state\x12\x16\n" +
@@ -1221,7 +1230,11 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"serving_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tservingAt\x12;\n" +
 	"\vrejected_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"rejectedAt\" \n" +
+	"rejectedAt\x12;\n" +
+	"\asecrets\x18\v \x03(\v2!.waft.v1.LedgerEntry.SecretsEntryR\asecrets\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\" \n" +
 	"\x0eGetNodeRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"j\n" +
 	"\x10ListNodesRequest\x12\x1a\n" +
@@ -1283,7 +1296,7 @@ func file_waft_v1_node_proto_rawDescGZIP() []byte {
 	return file_waft_v1_node_proto_rawDescData
 }
 
-var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_waft_v1_node_proto_goTypes = []any{
 	(*Node)(nil),                  // 0: waft.v1.Node
 	(*Rendered)(nil),              // 1: waft.v1.Rendered
@@ -1302,51 +1315,53 @@ var file_waft_v1_node_proto_goTypes = []any{
 	(*GetVersionRequest)(nil),     // 14: waft.v1.GetVersionRequest
 	(*GetVersionResponse)(nil),    // 15: waft.v1.GetVersionResponse
 	nil,                           // 16: waft.v1.Node.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*ReleaseRef)(nil),            // 18: waft.v1.ReleaseRef
-	(*DisabledFilter)(nil),        // 19: waft.v1.DisabledFilter
-	(*Cohort)(nil),                // 20: waft.v1.Cohort
-	(ChainState)(0),               // 21: waft.v1.ChainState
+	nil,                           // 17: waft.v1.LedgerEntry.SecretsEntry
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*ReleaseRef)(nil),            // 19: waft.v1.ReleaseRef
+	(*DisabledFilter)(nil),        // 20: waft.v1.DisabledFilter
+	(*Cohort)(nil),                // 21: waft.v1.Cohort
+	(ChainState)(0),               // 22: waft.v1.ChainState
 }
 var file_waft_v1_node_proto_depIdxs = []int32{
 	16, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
-	17, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	18, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
+	18, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	19, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
 	5,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
 	4,  // 4: waft.v1.Node.split:type_name -> waft.v1.NodeSplit
-	19, // 5: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
+	20, // 5: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
 	3,  // 6: waft.v1.Node.isolated:type_name -> waft.v1.Isolation
 	1,  // 7: waft.v1.Node.rendered:type_name -> waft.v1.Rendered
 	2,  // 8: waft.v1.Rendered.fields:type_name -> waft.v1.RenderedField
-	17, // 9: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
-	18, // 10: waft.v1.NodeSplit.release:type_name -> waft.v1.ReleaseRef
-	20, // 11: waft.v1.NodeSplit.cohort:type_name -> waft.v1.Cohort
-	21, // 12: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
-	17, // 13: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
-	17, // 14: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
-	17, // 15: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
-	17, // 16: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
-	17, // 17: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
-	0,  // 18: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
-	17, // 19: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
-	11, // 20: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
-	6,  // 21: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
-	7,  // 22: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
-	9,  // 23: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
-	10, // 24: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
-	12, // 25: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
-	14, // 26: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
-	0,  // 27: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
-	8,  // 28: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
-	0,  // 29: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
-	0,  // 30: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
-	13, // 31: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
-	15, // 32: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	18, // 9: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
+	19, // 10: waft.v1.NodeSplit.release:type_name -> waft.v1.ReleaseRef
+	21, // 11: waft.v1.NodeSplit.cohort:type_name -> waft.v1.Cohort
+	22, // 12: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
+	18, // 13: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
+	18, // 14: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
+	18, // 15: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
+	18, // 16: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
+	18, // 17: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
+	17, // 18: waft.v1.LedgerEntry.secrets:type_name -> waft.v1.LedgerEntry.SecretsEntry
+	0,  // 19: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
+	18, // 20: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	11, // 21: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
+	6,  // 22: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
+	7,  // 23: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
+	9,  // 24: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
+	10, // 25: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
+	12, // 26: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
+	14, // 27: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
+	0,  // 28: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
+	8,  // 29: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
+	0,  // 30: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
+	0,  // 31: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
+	13, // 32: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
+	15, // 33: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
+	28, // [28:34] is the sub-list for method output_type
+	22, // [22:28] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_node_proto_init() }
@@ -1363,7 +1378,7 @@ func file_waft_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_node_proto_rawDesc), len(file_waft_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -36,9 +36,10 @@ const (
 	ChainState_LOADED ChainState = 3
 	// Envoy serves requests with it, proved by its statistics.
 	ChainState_SERVING ChainState = 4
-	// As SERVING, and not as it should be: without a filter that may be left out, or with what the node's policy no longer trusts.
+	// As SERVING, and not as it should be: without a filter that may be left out, with what the node's policy no longer trusts, or with a secret that is not
+	// there any more.
 	ChainState_DEGRADED ChainState = 5
-	// Envoy, the probe or the node's trust policy refused it; the node goes on with the chain it had.
+	// Envoy, the probe or the node's trust policy refused it, or a secret that it names is not on the node; the node goes on with the chain it had.
 	ChainState_REJECTED ChainState = 6
 )
 
@@ -305,7 +306,9 @@ type Hello struct {
 	// not know of it takes it for an agent, and gives it one; the application then rejects the chain.
 	Application bool `protobuf:"varint,20,opt,name=application,proto3" json:"application,omitempty"`
 	// The collections that an application asks for. Those of other collections in its chain are not for it.
-	Collections   []string `protobuf:"bytes,21,rep,name=collections,proto3" json:"collections,omitempty"`
+	Collections []string `protobuf:"bytes,21,rep,name=collections,proto3" json:"collections,omitempty"`
+	// It puts secrets in the place of what names them in a filter's configuration. Without that no chain that names any is given to the node.
+	Secrets       bool `protobuf:"varint,18,opt,name=secrets,proto3" json:"secrets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +413,13 @@ func (x *Hello) GetCollections() []string {
 	return nil
 }
 
+func (x *Hello) GetSecrets() bool {
+	if x != nil {
+		return x.Secrets
+	}
+	return false
+}
+
 // Fetched lists the digests of the modules (sha256:HEX), out of those asked for by waft/v1/prefetch and waft/v1/filters,
 // that are on the node's disk, verified. It is the whole list each time.
 type Fetched struct {
@@ -466,12 +476,14 @@ type ChainReport struct {
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// True when the rejection is final for this Envoy build and hash (the probe reproduced it). Others are tried again.
 	Final bool `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`
-	// Which step said so: fetch, trust, probe, load, swap, serve.
+	// Which step said so: fetch, trust, secrets, probe, load, swap, serve.
 	Step string                 `protobuf:"bytes,5,opt,name=step,proto3" json:"step,omitempty"`
 	At   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
 	// The chain Envoy serves now; empty when none.
-	ServingHash   string `protobuf:"bytes,7,opt,name=serving_hash,json=servingHash,proto3" json:"serving_hash,omitempty"`
-	Generation    int64  `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
+	ServingHash string `protobuf:"bytes,7,opt,name=serving_hash,json=servingHash,proto3" json:"serving_hash,omitempty"`
+	Generation  int64  `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The versions of the secrets that stand in the chain, by what names them (file:PATH, env:NAME). They reveal nothing of the values.
+	Secrets       map[string]string `protobuf:"bytes,9,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -560,6 +572,13 @@ func (x *ChainReport) GetGeneration() int64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *ChainReport) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
 }
 
 // Statistics are counts since the node began to serve the chain. They only rise; a new chain starts from zero.
@@ -1044,7 +1063,7 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\x05retry\x18\x02 \x01(\x03R\x05retry\x12\x1e\n" +
 	"\n" +
 	"statistics\x18\x03 \x03(\tR\n" +
-	"statistics\"\x8f\x03\n" +
+	"statistics\"\xa9\x03\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x122\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1a.waft.v1.Hello.LabelsEntryR\x06labels\x12#\n" +
@@ -1058,12 +1077,13 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\x06splits\x18\x10 \x01(\bR\x06splits\x12\x1c\n" +
 	"\tresources\x18\x11 \x01(\bR\tresources\x12 \n" +
 	"\vapplication\x18\x14 \x01(\bR\vapplication\x12 \n" +
-	"\vcollections\x18\x15 \x03(\tR\vcollections\x1a9\n" +
+	"\vcollections\x18\x15 \x03(\tR\vcollections\x12\x18\n" +
+	"\asecrets\x18\x12 \x01(\bR\asecrets\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +
 	"\aFetched\x12\x18\n" +
-	"\adigests\x18\x01 \x03(\tR\adigests\"\xfd\x01\n" +
+	"\adigests\x18\x01 \x03(\tR\adigests\"\xf6\x02\n" +
 	"\vChainReport\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.waft.v1.ChainStateR\x05state\x12\x16\n" +
@@ -1074,7 +1094,11 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\fserving_hash\x18\a \x01(\tR\vservingHash\x12\x1e\n" +
 	"\n" +
 	"generation\x18\b \x01(\x03R\n" +
-	"generation\"\xfe\x03\n" +
+	"generation\x12;\n" +
+	"\asecrets\x18\t \x03(\v2!.waft.v1.ChainReport.SecretsEntryR\asecrets\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfe\x03\n" +
 	"\n" +
 	"Statistics\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x12\x1a\n" +
@@ -1145,7 +1169,7 @@ func file_waft_v1_report_proto_rawDescGZIP() []byte {
 }
 
 var file_waft_v1_report_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waft_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_waft_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_waft_v1_report_proto_goTypes = []any{
 	(ChainState)(0),               // 0: waft.v1.ChainState
 	(*ReportRequest)(nil),         // 1: waft.v1.ReportRequest
@@ -1159,9 +1183,10 @@ var file_waft_v1_report_proto_goTypes = []any{
 	(*CohortStatistics)(nil),      // 9: waft.v1.CohortStatistics
 	(*EnvoyRestarted)(nil),        // 10: waft.v1.EnvoyRestarted
 	nil,                           // 11: waft.v1.Hello.LabelsEntry
-	nil,                           // 12: waft.v1.Statistics.ValuesEntry
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	nil,                           // 12: waft.v1.ChainReport.SecretsEntry
+	nil,                           // 13: waft.v1.Statistics.ValuesEntry
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_waft_v1_report_proto_depIdxs = []int32{
 	3,  // 0: waft.v1.ReportRequest.hello:type_name -> waft.v1.Hello
@@ -1169,25 +1194,26 @@ var file_waft_v1_report_proto_depIdxs = []int32{
 	5,  // 2: waft.v1.ReportRequest.chain:type_name -> waft.v1.ChainReport
 	6,  // 3: waft.v1.ReportRequest.statistics:type_name -> waft.v1.Statistics
 	10, // 4: waft.v1.ReportRequest.restarted:type_name -> waft.v1.EnvoyRestarted
-	13, // 5: waft.v1.ReportResponse.statistics_interval:type_name -> google.protobuf.Duration
+	14, // 5: waft.v1.ReportResponse.statistics_interval:type_name -> google.protobuf.Duration
 	11, // 6: waft.v1.Hello.labels:type_name -> waft.v1.Hello.LabelsEntry
 	0,  // 7: waft.v1.ChainReport.state:type_name -> waft.v1.ChainState
-	14, // 8: waft.v1.ChainReport.at:type_name -> google.protobuf.Timestamp
-	14, // 9: waft.v1.Statistics.since:type_name -> google.protobuf.Timestamp
-	14, // 10: waft.v1.Statistics.at:type_name -> google.protobuf.Timestamp
-	8,  // 11: waft.v1.Statistics.health:type_name -> waft.v1.Health
-	12, // 12: waft.v1.Statistics.values:type_name -> waft.v1.Statistics.ValuesEntry
-	9,  // 13: waft.v1.Statistics.cohort:type_name -> waft.v1.CohortStatistics
-	8,  // 14: waft.v1.CohortStatistics.health:type_name -> waft.v1.Health
-	14, // 15: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
-	7,  // 16: waft.v1.Statistics.ValuesEntry.value:type_name -> waft.v1.StatisticValue
-	1,  // 17: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
-	2,  // 18: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
-	18, // [18:19] is the sub-list for method output_type
-	17, // [17:18] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	15, // 8: waft.v1.ChainReport.at:type_name -> google.protobuf.Timestamp
+	12, // 9: waft.v1.ChainReport.secrets:type_name -> waft.v1.ChainReport.SecretsEntry
+	15, // 10: waft.v1.Statistics.since:type_name -> google.protobuf.Timestamp
+	15, // 11: waft.v1.Statistics.at:type_name -> google.protobuf.Timestamp
+	8,  // 12: waft.v1.Statistics.health:type_name -> waft.v1.Health
+	13, // 13: waft.v1.Statistics.values:type_name -> waft.v1.Statistics.ValuesEntry
+	9,  // 14: waft.v1.Statistics.cohort:type_name -> waft.v1.CohortStatistics
+	8,  // 15: waft.v1.CohortStatistics.health:type_name -> waft.v1.Health
+	15, // 16: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
+	7,  // 17: waft.v1.Statistics.ValuesEntry.value:type_name -> waft.v1.StatisticValue
+	1,  // 18: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
+	2,  // 19: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
+	19, // [19:20] is the sub-list for method output_type
+	18, // [18:19] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_report_proto_init() }
@@ -1208,7 +1234,7 @@ func file_waft_v1_report_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_report_proto_rawDesc), len(file_waft_v1_report_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+// maxFilledConfig bounds a configuration with its secrets in it, in bytes: one secret may stand in many places.
+const maxFilledConfig = 1 << 20
+
+// heldSecret is a secret whose value stands in the filters of a chain.
+type heldSecret struct {
+	// Ref is what names it.
+	Ref     string `json:"ref"`
+	Version string `json:"version"`
+	Value   string `json:"value"`
+}
+
+// filled is a chain with the values of its secrets in it. Where those cannot be had, chain is nil, and trouble says why; both are empty while it is not known.
+type filled struct {
+	chain   *chain
+	trouble string
+}
+
+// fill puts secrets into a chain; one that names none is itself. The error names the filter, the place, the secret, and where it was looked for.
+func (s *secrets) fill(c *chain, known map[model.SecretRef]secretState) filled {
+	out := *c
+	out.Filters = slices.Clone(c.Filters)
+	held := map[string]heldSecret{}
+	waits := false
+	for i, f := range c.Filters {
+		room := maxFilledConfig - len(f.Config)
+		config, err := model.ReplaceSecrets(f.Config, func(use model.SecretUse) (string, error) {
+			at := fmt.Sprintf("filter %s, config%s: secret %s", f.Name, use.Path, use.Ref)
+			state, wanted := known[use.Ref]
+			switch {
+			case !wanted && len(known) >= model.MaxChainSecrets:
+				return "", fmt.Errorf("%s: the chain names more than %d secrets; name fewer in its releases", at, model.MaxChainSecrets)
+			case state.trouble != "":
+				return "", fmt.Errorf("%s: %s", at, state.trouble)
+			case state.value == "":
+				waits = true
+				return "", nil
+			}
+			if room -= len(state.value); room < 0 {
+				return "", fmt.Errorf("%s: with its secrets the configuration has more than %d bytes; name fewer in it", at, maxFilledConfig)
+			}
+			held[use.Ref.String()] = heldSecret{Ref: use.Ref.String(), Version: s.version(use.Ref, state.value), Value: state.value}
+			return state.value, nil
+		})
+		if err != nil {
+			return filled{trouble: err.Error()}
+		}
+		out.Filters[i].Config = config
+	}
+	switch {
+	case waits:
+		return filled{}
+	case len(held) == 0:
+		return filled{chain: c}
+	}
+	for _, ref := range sorted(held) {
+		out.Secrets = append(out.Secrets, held[ref])
+	}
+	return filled{chain: &out}
+}
+
+// secretsVersion is one version of all secrets in the chain; empty where there are none.
+func (c *chain) secretsVersion() string {
+	if len(c.Secrets) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	for _, s := range c.Secrets {
+		fmt.Fprintf(h, "%d:%s=%s,", len(s.Ref), s.Ref, s.Version)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// secretVersions are the versions of all secrets in the chain, by what names them, as JSON, which can be compared; empty where there are none.
+func (c *chain) secretVersions() string {
+	if c == nil || len(c.Secrets) == 0 {
+		return ""
+	}
+	versions := make(map[string]string, len(c.Secrets))
+	for _, s := range c.Secrets {
+		versions[s.Ref] = s.Version
+	}
+	text, err := json.Marshal(versions)
+	if err != nil {
+		return "" // strings: it cannot be
+	}
+	return string(text)
+}
+
+// parseVersions is what secretVersions wrote.
+func parseVersions(text string) map[string]string {
+	var versions map[string]string
+	if text != "" && json.Unmarshal([]byte(text), &versions) != nil {
+		return nil
+	}
+	return versions
+}
+
+// older is the chain that runs, or the good one, where that is the chain c with other values of its secrets: without those that c names now the node goes on with what it
+// has. Nil: neither is.
+func older(c *chain, trial *trial, good *chain) *chain {
+	if trial != nil && trial.chain.Hash == c.Hash && len(trial.chain.Secrets) > 0 {
+		return trial.chain
+	}
+	if good != nil && good.Hash == c.Hash && len(good.Secrets) > 0 {
+		return good
+	}
+	return nil
+}
+
+// fillDesired is the desired chain of a situation with its secrets; the last result stays as long as nothing that it rests on has changed.
+func (d *driver) fillDesired(c *chain) filled {
+	known, turn := d.secrets.all()
+	if c != d.filledFrom || turn != d.filledTurn {
+		before := d.filled.trouble
+		d.filled, d.filledFrom, d.filledTurn = d.secrets.fill(c, known), c, turn
+		if now := d.filled.trouble; now != "" && now != before {
+			d.log.Warn("a secret cannot be put into the chain", "chain", c.Hash, "reason", now)
+		}
+	}
+	return d.filled
+}
+
+// reasonReading is what holds a chain up whose secrets were not read yet.
+const reasonReading = "its secrets are being read"

@@ -1,0 +1,226 @@
+package model
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Limits of secrets.
+const (
+	// MaxSecret is the size of a secret's value, in bytes.
+	MaxSecret = 64 << 10
+	// MaxSecretFile is the length of the path of a secret's file, in bytes, and MaxSecretEnv that of a variable's name.
+	MaxSecretFile = 256
+	MaxSecretEnv  = 128
+	// MaxChainSecrets is how many secrets the filters of a chain, or of a release, may name, each counted once.
+	MaxChainSecrets = 64
+)
+
+// SecretMember is the only member of an object that stands for a secret in a filter's configuration, where a string may stand:
+//
+//	{"$secret": {"file": "/etc/waft/secrets/token"}}
+//
+// What a release, its hash, a rendered chain and the audit log hold is that object. Its value is put in its place on the node.
+const SecretMember = "$secret"
+
+// SecretRef names a secret. Exactly one of its fields is set. It is comparable.
+type SecretRef struct {
+	// File is the absolute path of a file of the node.
+	File string `json:"file,omitempty"`
+	// Env is an environment variable of the node's agent.
+	Env string `json:"env,omitempty"`
+}
+
+// String is file:PATH or env:NAME; it stands in ledgers, logs and reasons.
+func (r SecretRef) String() string {
+	if r.File != "" {
+		return "file:" + r.File
+	}
+	return "env:" + r.Env
+}
+
+// check says what is wrong with a reference, and what to write; both are empty for a good one. What is wrong never tells more of it than names: whoever mistook
+// the syntax may have put the value there.
+func (r SecretRef) check() (problem, next string) {
+	const filePath, envName = "write the absolute path of a file, without . and ..", "write the name of a variable: letters, digits and _"
+	switch {
+	case r == SecretRef{}:
+		return "it names no secret", `write {"file": PATH} or {"env": NAME}`
+	case r.File != "" && r.Env != "":
+		return "it names more than one secret", "leave all but one out"
+	case len(r.File) > MaxSecretFile:
+		return fmt.Sprintf("the path has %d bytes, more than %d", len(r.File), MaxSecretFile), filePath
+	case r.File != "" && (r.File[0] != '/' || path.Clean(r.File) != r.File || r.File == "/" || strings.ContainsFunc(r.File, unprintable)):
+		return "the path is not absolute, or holds what a path should not", filePath
+	case len(r.Env) > MaxSecretEnv:
+		return fmt.Sprintf("the variable's name has %d bytes, more than %d", len(r.Env), MaxSecretEnv), envName
+	case r.Env != "" && !variable(r.Env):
+		return "what it gives is no name of a variable", envName
+	}
+	return "", ""
+}
+
+func unprintable(c rune) bool { return c < ' ' || c == 0x7f || c == '\uFFFD' }
+
+func variable(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c != '_' && (!alphanumeric(c) || i == 0 && c >= '0' && c <= '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// IsSecret says whether a value decoded from JSON is meant to stand for a secret; ParseSecret says whether it does.
+func IsSecret(value any) bool {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return false
+	}
+	_, is := object[SecretMember]
+	return is
+}
+
+// ParseSecret reads the object that stands for a secret. Errors are *Error, about a field named at.
+func ParseSecret(at string, value any) (SecretRef, error) {
+	const next = `write {"` + SecretMember + `": {"file": PATH}} or {"` + SecretMember + `": {"env": NAME}}, and nothing beside it`
+	object, _ := value.(map[string]any)
+	named, ok := object[SecretMember].(map[string]any)
+	if !ok || len(object) != 1 {
+		return SecretRef{}, Invalidf("", at, next, "this is not how a secret is named")
+	}
+	var ref SecretRef
+	for member, given := range named {
+		var into *string
+		switch member {
+		case "file":
+			into = &ref.File
+		case "env":
+			into = &ref.Env
+		default:
+			return SecretRef{}, Invalidf("", at, next, "a secret is not named by %q", shorten(member))
+		}
+		text, ok := given.(string)
+		if !ok || text == "" {
+			return SecretRef{}, Invalidf("", at+"."+SecretMember+"."+member, next, "it is not a string, or an empty one")
+		}
+		*into = text
+	}
+	if problem, next := ref.check(); problem != "" {
+		return SecretRef{}, Invalidf("", at+"."+SecretMember, next, "%s", problem)
+	}
+	return ref, nil
+}
+
+// SecretUse is one place of a configuration that names a secret.
+type SecretUse struct {
+	// Path of it: .issuer, .rules[0].token; empty where the whole configuration is the secret.
+	Path string
+	Ref  SecretRef
+}
+
+// Secrets are the places of a configuration that name secrets, in no particular order; none where it is no JSON. Errors are *Error of kind ErrInvalid: something that
+// is meant to name a secret does not.
+func Secrets(config []byte) ([]SecretUse, error) {
+	var uses []SecretUse
+	_, err := ReplaceSecrets(config, func(use SecretUse) (string, error) {
+		uses = append(uses, use)
+		return "", nil
+	})
+	return uses, err
+}
+
+// ReplaceSecrets is a configuration with strings in the place of what names secrets. One that names none is returned as it is, and so is what is no JSON. Errors are
+// those of ParseSecret and of value, as they are.
+func ReplaceSecrets(config []byte, value func(SecretUse) (string, error)) ([]byte, error) {
+	// A member's name may be written with escapes.
+	if !bytes.Contains(config, []byte(SecretMember)) && !bytes.Contains(config, []byte(`\u`)) {
+		return config, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(config))
+	decoder.UseNumber() // numbers stay as they are written
+	var document any
+	if decoder.Decode(&document) != nil || decoder.More() {
+		return config, nil
+	}
+	replaced := false
+	document, err := replaceSecrets("", document, func(use SecretUse) (string, error) {
+		replaced = true
+		return value(use)
+	})
+	if err != nil || !replaced {
+		return config, err
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(document); err != nil {
+		return nil, fmt.Errorf("write a configuration with its secrets: %w", err) // strings, numbers and what holds them: it cannot be
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+}
+
+func replaceSecrets(at string, value any, with func(SecretUse) (string, error)) (any, error) {
+	switch v := value.(type) {
+	case map[string]any:
+		if IsSecret(v) {
+			ref, err := ParseSecret(at, v)
+			if err != nil {
+				return nil, err
+			}
+			return with(SecretUse{Path: at, Ref: ref})
+		}
+		for name, child := range v {
+			inner, err := replaceSecrets(memberPath(at, name), child, with)
+			if err != nil {
+				return nil, err
+			}
+			v[name] = inner
+		}
+	case []any:
+		for i, child := range v {
+			inner, err := replaceSecrets(fmt.Sprintf("%s[%d]", at, i), child, with)
+			if err != nil {
+				return nil, err
+			}
+			v[i] = inner
+		}
+	}
+	return value, nil
+}
+
+func memberPath(at, name string) string {
+	if name == "" || strings.ContainsAny(name, `.[]"' `) {
+		return fmt.Sprintf("%s[%q]", at, name)
+	}
+	return at + "." + name
+}
+
+// NamesSecret says whether a configuration in canonical form, as releases and rendered chains hold them, names any secret.
+func NamesSecret(canonical []byte) bool {
+	return bytes.Contains(canonical, []byte(`"`+SecretMember+`":`))
+}
+
+// NamesSecret says whether a filter of the chain names any.
+func (c Chain) NamesSecret() bool {
+	for _, f := range c.Filters {
+		if NamesSecret(f.Config) {
+			return true
+		}
+	}
+	return false
+}
+
+// validateSecrets checks what names secrets in a configuration, and gives them.
+func validateSecrets(object, at string, config []byte) ([]SecretUse, error) {
+	uses, err := Secrets(config)
+	if told, ok := err.(*Error); ok {
+		said := *told
+		said.Object, said.Field = object, at+told.Field
+		return nil, &said
+	}
+	return uses, err
+}
