@@ -44,7 +44,9 @@ func openShops(t *testing.T, f *fleet.Fleet, ids ...string) []*shop {
 		shops = append(shops, s)
 	}
 	if err := fleet.WaitFor(t.Context(), "the shops to connect", rolloutLimit, func(ctx context.Context) error {
-		var list struct{ Nodes []struct{ Presence, Dialect string } }
+		var list struct {
+			Nodes []struct{ Presence, Dialect string }
+		}
 		if err := f.JSON(ctx, &list, "nodes", "list"); err != nil {
 			return err
 		}
