@@ -50,12 +50,9 @@ func takesOf(n *corev3.Node) (model.Takes, error) {
 }
 
 // answers says whether an Envoy that says so of itself is answered about a type of resource.
-func answers(n *corev3.Node, url string) bool {
-	if url == envoy.ExtensionConfigURL {
-		return true
-	}
-	_, is := snapshot.KindOf(url)
-	return is && len(n.GetMetadata().GetFields()[envoy.MetadataCollections].GetListValue().GetValues()) > 0
+func answers(t model.Takes, url string) bool {
+	kind, is := snapshot.KindOf(url)
+	return url == envoy.ExtensionConfigURL || is && kind.AskedBy(t)
 }
 
 // resource takes a request for resources of a kind; the record is locked.

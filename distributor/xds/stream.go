@@ -214,7 +214,11 @@ func (s *Server) first(ctx context.Context, w wire, requests <-chan request, fai
 			if named == nil {
 				named = &req
 			}
-			if answers(named.node, req.typeURL) {
+			takes, err := takesOf(named.node)
+			if err != nil {
+				return nil, err
+			}
+			if answers(takes, req.typeURL) {
 				if req.node == nil {
 					req.node = named.node
 				}
@@ -240,7 +244,7 @@ func (n *stream) request(req request) error {
 		return status.Errorf(codes.InvalidArgument, "node.id changed from %q to %.253q; a stream belongs to one node", n.id, id)
 	}
 	resources, is := snapshot.KindOf(req.typeURL)
-	if is = is && len(n.takes.Collections) > 0; !is && req.typeURL != envoy.ExtensionConfigURL {
+	if is = is && len(n.takes.Collections) > 0; !answers(n.takes, req.typeURL) {
 		s.unanswered(n.wire, req)
 		return nil
 	}

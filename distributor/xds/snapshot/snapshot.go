@@ -44,6 +44,12 @@ func (k Kind) Collection() string { return kinds[k].collection }
 // whole says whether Envoy asks for all there are, and not by name.
 func (k Kind) whole() bool { return k == Clusters || k == Listeners }
 
+// AskedBy says whether an Envoy that says this of its bootstrap is answered about the kind: what is asked for as a whole it must say, what is asked for by name follows
+// from that.
+func (k Kind) AskedBy(t model.Takes) bool {
+	return len(t.Collections) > 0 && (!k.whole() || slices.Contains(t.Collections, k.Collection()))
+}
+
 // KindOf is the kind of a type in discovery; false where there is none.
 func KindOf(url string) (Kind, bool) {
 	for k, one := range kinds {
