@@ -12,6 +12,9 @@ import (
 // to the API; and those of all layers that a node has, into one to a sink.
 const MaxInlineBytes = 6_000_000
 
+// InlineRepositories is what the names of the repositories begin with that inline modules are kept in.
+const InlineRepositories = "inline"
+
 // InlineDraft is a module as bytes, as a person gives it.
 type InlineDraft struct {
 	// Wasm is the module.
@@ -28,7 +31,9 @@ type InlineModule struct {
 }
 
 // Repository is the one that it is kept in, so that access and trust policies can tell layers and filters apart.
-func (m InlineModule) Repository() string { return "inline/" + string(m.Layer) + "/" + m.Filter }
+func (m InlineModule) Repository() string {
+	return InlineRepositories + "/" + string(m.Layer) + "/" + m.Filter
+}
 
 // ModuleBytes are the bytes of a module that a release names, verified. They may be shared, and are not to be changed. Errors are those of Modules.Bytes.
 func (s *Service) ModuleBytes(ctx context.Context, module model.Module) ([]byte, error) {

@@ -1,0 +1,304 @@
+package distributor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/registry"
+)
+
+// inlineGrace is for how long an inline module stays that no release names: it may have been refused for want of a signature, and be signed now.
+const inlineGrace = 24 * time.Hour
+
+// layout is where distribution's filesystem driver keeps things, below the registry's folder:
+// https://distribution.github.io/distribution/spec/api and registry/storage/paths.go there.
+const layout = "docker/registry/v2"
+
+// sweepInline removes the inline modules that no release names any more from the embedded registry, with what is attached to them. It is done before anything is
+// served, so that nobody pushes meanwhile. What was pushed is never touched, nor is a blob that any other repository has, or that anything left in its own names.
+func sweepInline(dir string, named map[string]bool, now time.Time, log *slog.Logger) error {
+	root := filepath.Join(dir, filepath.FromSlash(layout))
+	var repositories []string
+	err := filepath.WalkDir(filepath.Join(root, "repositories", service.InlineRepositories), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if d.Name() == "_manifests" {
+			repositories = append(repositories, filepath.Dir(path))
+		}
+		if strings.HasPrefix(d.Name(), "_") {
+			return filepath.SkipDir
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // there never was one
+	}
+	if err != nil {
+		return err
+	}
+	for _, repository := range repositories {
+		swept := inlineRepository{root: root, dir: repository}
+		if err := swept.read(); err != nil {
+			return fmt.Errorf("%s: %w", repository, err)
+		}
+		gone := swept.unneeded(named, now)
+		if len(gone) == 0 {
+			continue
+		}
+		if err := swept.remove(gone); err != nil {
+			return fmt.Errorf("%s: %w", repository, err)
+		}
+		log.Info("removed inline modules that no release names", "repository", strings.TrimPrefix(repository, filepath.Join(root, "repositories")+string(filepath.Separator)), "manifests", len(gone))
+	}
+	return nil
+}
+
+// inlineRepository is a repository of inline modules, as it is on the disk.
+type inlineRepository struct {
+	root, dir string
+	manifests map[registry.Digest]storedManifest
+	// tags are the manifests that tags name.
+	tags map[string]registry.Digest
+}
+
+// storedManifest is what counts of a manifest, of whatever kind.
+type storedManifest struct {
+	pushed time.Time
+	// names are the blobs and manifests that it names.
+	names []registry.Digest
+	// subject is what it is attached to; empty for an image.
+	subject registry.Digest
+	image   bool
+}
+
+// read reads which manifests there are.
+func (r *inlineRepository) read() error {
+	r.manifests, r.tags = map[registry.Digest]storedManifest{}, map[string]registry.Digest{}
+	revisions := filepath.Join(r.dir, "_manifests", "revisions", "sha256")
+	entries, err := os.ReadDir(revisions)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		link, err := os.Stat(filepath.Join(revisions, e.Name(), "link"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed
+		}
+		if err != nil {
+			return err
+		}
+		digest, err := registry.ParseDigest("sha256:" + e.Name())
+		if err != nil {
+			return err
+		}
+		m, err := r.manifest(digest)
+		if err != nil {
+			return fmt.Errorf("manifest %s: %w", digest, err)
+		}
+		m.pushed = link.ModTime()
+		r.manifests[digest] = m
+	}
+	tags, err := os.ReadDir(filepath.Join(r.dir, "_manifests", "tags"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range tags {
+		current, err := os.ReadFile(filepath.Join(r.dir, "_manifests", "tags", e.Name(), "current", "link"))
+		if err != nil {
+			return err
+		}
+		r.tags[e.Name()] = registry.Digest(strings.TrimSpace(string(current)))
+	}
+	return nil
+}
+
+func (r *inlineRepository) manifest(digest registry.Digest) (storedManifest, error) {
+	text, err := os.ReadFile(filepath.Join(r.blob(digest), "data"))
+	if err != nil {
+		return storedManifest{}, err
+	}
+	var m struct {
+		Config, Subject   *registry.Descriptor
+		Layers, Manifests []registry.Descriptor
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		return storedManifest{}, err
+	}
+	s := storedManifest{image: m.Subject == nil && m.Manifests == nil}
+	if m.Config != nil {
+		m.Layers = append(m.Layers, *m.Config)
+	}
+	for _, d := range append(m.Layers, m.Manifests...) {
+		if _, err := registry.ParseDigest(string(d.Digest)); err == nil { // what is named otherwise is left where it is
+			s.names = append(s.names, d.Digest)
+		}
+	}
+	if m.Subject != nil {
+		s.subject = m.Subject.Digest
+	}
+	return s, nil
+}
+
+// blob is the folder of a blob.
+func (r *inlineRepository) blob(digest registry.Digest) string {
+	return filepath.Join(r.root, "blobs", "sha256", digest.Hex()[:2], digest.Hex())
+}
+
+// unneeded are the images that no release names and that nobody has just pushed, and all that is attached to them. An image with a tag of its own was pushed there
+// by somebody, and stays.
+func (r *inlineRepository) unneeded(named map[string]bool, now time.Time) map[registry.Digest]bool {
+	gone := map[registry.Digest]bool{}
+	tagged := map[registry.Digest]bool{}
+	for tag, digest := range r.tags {
+		if !strings.HasPrefix(tag, attachedPrefix) {
+			tagged[digest] = true
+		}
+	}
+	for digest, m := range r.manifests {
+		if m.image && !strings.HasPrefix(r.tagOf(digest), attachedPrefix) && !named[string(digest)] && !tagged[digest] && now.Sub(m.pushed) >= inlineGrace {
+			gone[digest] = true
+		}
+	}
+	for digest, m := range r.manifests {
+		if gone[m.subject] {
+			gone[digest] = true
+		}
+	}
+	for tag, digest := range r.tags {
+		if hex, ok := strings.CutPrefix(tag, attachedPrefix); ok {
+			hex, _, _ = strings.Cut(hex, ".")
+			if gone[registry.Digest("sha256:"+hex)] {
+				gone[digest] = true
+			}
+		}
+	}
+	for digest, m := range r.manifests {
+		// An older list of what was attached.
+		if !m.image && m.subject == "" && len(m.names) > 0 && !slices.ContainsFunc(m.names, func(d registry.Digest) bool { return !gone[d] }) {
+			gone[digest] = true
+		}
+	}
+	return gone
+}
+
+// attachedPrefix begins the tags under which registries keep what is attached to an image (OCI's fallback for referrers, and cosign's signatures).
+const attachedPrefix = "sha256-"
+
+// tagOf is a tag that names a manifest; empty where none does.
+func (r *inlineRepository) tagOf(digest registry.Digest) string {
+	for tag, of := range r.tags {
+		if of == digest {
+			return tag
+		}
+	}
+	return ""
+}
+
+// remove takes manifests out of the repository, and the blobs that nothing else has.
+func (r *inlineRepository) remove(gone map[registry.Digest]bool) error {
+	for tag, digest := range r.tags {
+		if gone[digest] {
+			if err := os.RemoveAll(filepath.Join(r.dir, "_manifests", "tags", tag)); err != nil {
+				return err
+			}
+		}
+	}
+	kept, candidates := map[registry.Digest]bool{}, map[registry.Digest]bool{}
+	for digest, m := range r.manifests {
+		if gone[digest] {
+			candidates[digest] = true
+		}
+		for _, name := range m.names {
+			if gone[digest] {
+				candidates[name] = true
+			} else {
+				kept[name] = true
+			}
+		}
+	}
+	for digest := range gone {
+		if err := os.RemoveAll(filepath.Join(r.dir, "_manifests", "revisions", "sha256", digest.Hex())); err != nil {
+			return err
+		}
+	}
+	for digest := range candidates {
+		if kept[digest] || !gone[digest] && r.isManifest(digest) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(r.dir, "_layers", "sha256", digest.Hex())); err != nil {
+			return err
+		}
+		elsewhere, err := r.elsewhere(digest)
+		if err != nil {
+			return err
+		}
+		if !elsewhere {
+			if err := os.RemoveAll(r.blob(digest)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isManifest says whether it is one of this repository.
+func (r *inlineRepository) isManifest(digest registry.Digest) bool {
+	_, is := r.manifests[digest]
+	return is
+}
+
+// elsewhere says whether any repository still has a blob, as a layer or as a manifest.
+func (r *inlineRepository) elsewhere(digest registry.Digest) (found bool, err error) {
+	err = filepath.WalkDir(filepath.Join(r.root, "repositories"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() || !strings.HasPrefix(d.Name(), "_") {
+			return err
+		}
+		for _, at := range [...]string{filepath.Join(path, "sha256", digest.Hex()), filepath.Join(path, "revisions", "sha256", digest.Hex())} {
+			if _, err := os.Stat(filepath.Join(at, "link")); err == nil {
+				found = true
+				return fs.SkipAll
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		return fs.SkipDir
+	})
+	return found, err
+}
+
+// namedArtifacts are those of the modules of all releases that there are.
+func namedArtifacts(ctx context.Context, list func(ctx context.Context, name string, cursor int64, limit int) ([]model.Release, int64, error)) (map[string]bool, error) {
+	named := map[string]bool{}
+	for cursor := int64(0); ; {
+		releases, next, err := list(ctx, "", cursor, namedStep)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range releases {
+			for _, f := range append(r.Filters, r.Overrides...) {
+				if f.Module != nil {
+					named[f.Module.Artifact] = true
+				}
+			}
+		}
+		if next == 0 {
+			return named, nil
+		}
+		cursor = next
+	}
+}
+
+// namedStep is how many releases are read at once for that.
+const namedStep = 100
