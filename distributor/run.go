@@ -193,7 +193,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	options := api.ServerOptions(log.With("part", "grpc"))
 	if crowd != nil {
-		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(crowd.call), aging(cfg.ConnectionAge))
+		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(crowd.call))
 	}
 	inside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.redeem))...) // for REST, inside the process
 	limits, err := newThrottle(cfg.RequestsPerSecond, cfg.StreamsPerClient, metrics)
@@ -203,6 +203,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	admitted, err := newAdmission(metrics)
 	if err != nil {
 		return err
+	}
+	if crowd != nil {
+		options = append(options, aging(cfg.ConnectionAge)) // of clients; REST's own way inside stays
 	}
 	outside := newPort(tlsConfig, options, slow, permitted, limits, admitted)
 	if only != nil {

@@ -150,10 +150,7 @@ func newRolloutStatus() *cobra.Command {
 // followRollout prints what happens to a rollout as it happens, below that on a terminal how it stands, and the whole of it at its end. It
 // fails unless the rollout ended as Done.
 func followRollout(ctx context.Context, cmd *cobra.Command, c *api.Client, name string, out *output) error {
-	stream, err := c.Rollouts.WatchRollout(ctx, &waftv1.WatchRolloutRequest{Name: name})
-	if err != nil {
-		return err
-	}
+	watch := &rolloutWatch{client: c, name: name}
 	type received struct {
 		rollout *waftv1.Rollout
 		err     error
@@ -161,7 +158,7 @@ func followRollout(ctx context.Context, cmd *cobra.Command, c *api.Client, name 
 	states := make(chan received)
 	go func() {
 		for {
-			r, err := stream.Recv()
+			r, err := watch.next(ctx)
 			select {
 			case states <- received{r, err}:
 			case <-ctx.Done():
