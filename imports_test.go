@@ -102,7 +102,7 @@ var rules = []rule{
 	},
 	{
 		why: "5: the agent talks to the distributor by its public protocols only", about: folder("distributor/agent"),
-		allowed: only(true, append(generated, "distributor/agent", "distributor/mcp$", "distributor/model", "distributor/descriptors", "registry", "envoy")...), direct: true,
+		allowed: only(true, append(generated, "distributor/agent", "distributor/mcp$", "distributor/model", "distributor/descriptors", "distributor/certfile", "registry", "envoy")...), direct: true,
 	},
 	{
 		why: "8: client talks to the distributor by its public protocols only", about: folder("client"),
@@ -121,6 +121,7 @@ var rules = []rule{
 		},
 		allowed: func(pkg string) bool { return !strings.HasPrefix(pkg, "github.com/envoyproxy/go-control-plane/") }, direct: true,
 	},
+	{why: "6: certfile imports nothing of the project", about: folder("distributor/certfile"), allowed: only(true, "distributor/certfile")},
 	{why: "6: cluster imports model and nothing else of the project", about: folder("distributor/cluster"), allowed: only(true, "distributor/cluster", "distributor/model")},
 	{why: "6: backup imports model and nothing else of the project", about: folder("distributor/backup"), allowed: only(true, "distributor/backup", "distributor/model")},
 	{why: "5: encoded stands alone", about: folder("distributor/encoded"), allowed: only(true, "distributor/encoded")},

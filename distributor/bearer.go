@@ -2,7 +2,6 @@ package distributor
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -15,17 +14,6 @@ import (
 
 // authorizationKey is the header, and the metadata, with a token.
 const authorizationKey = "authorization"
-
-// forGRPC has TLS take clients without a certificate where there is an access policy: they may have a token, and who has neither is told so, which a
-// broken handshake cannot.
-func (p *permissions) forGRPC(cfg *tls.Config) *tls.Config {
-	if p == nil || cfg.ClientCAs == nil {
-		return cfg
-	}
-	cfg = cfg.Clone()
-	cfg.ClientAuth = tls.VerifyClientCertIfGiven
-	return cfg
-}
 
 // issuers verify tokens, and keep the keys of each issuer for as long as the policy has it as it is. They may be used concurrently.
 type issuers struct {

@@ -1,9 +1,6 @@
 package distributor
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -216,37 +213,6 @@ func (c Config) checkReplicas() error {
 		}
 	}
 	return nil
-}
-
-// server reads the files; nil when TLS is off.
-func (t TLS) server() (*tls.Config, error) {
-	if t == (TLS{}) {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read the certificate %s and its key %s: %w", t.Cert, t.Key, err)
-	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
-	if t.ClientCA != "" {
-		if cfg.ClientCAs, err = readCertificates(t.ClientCA); err != nil {
-			return nil, err
-		}
-		cfg.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return cfg, nil
-}
-
-func readCertificates(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read certificate authorities: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", file)
-	}
-	return pool, nil
 }
 
 // ownNames are all names, HOST:PORT, by which the HTTP port that was bound may be called.

@@ -1,7 +1,6 @@
 package distributor
 
 import (
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"slices"
@@ -22,20 +21,21 @@ type Port struct {
 // NewPort makes the port that Run opens, without an access policy, bounds on clients and arrivals, and with nothing behind it yet, so that what the port itself costs can be measured
 // (bench-fanout). Certificates are those that Config has; the zero value switches TLS off. Log may be nil.
 func NewPort(certificates TLS, log *slog.Logger) (*Port, error) {
-	tlsConfig, err := certificates.server()
-	if err != nil {
-		return nil, err
-	}
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return newPort(tlsConfig, api.ServerOptions(log), newPatience(DefaultPatience), nil, nil, nil), nil
+	opened, err := certificates.open(log)
+	if err != nil {
+		return nil, err
+	}
+	return newPort(opened, api.ServerOptions(log), newPatience(DefaultPatience), nil, nil, nil), nil
 }
 
-// newPort is the port for those outside; tlsConfig is nil where TLS is off, permitted where there is no access policy, limits and admitted where there are none.
-func newPort(tlsConfig *tls.Config, options []grpc.ServerOption, slow *patience, permitted *permissions, limits *throttle, admitted *admission) *Port {
-	if tlsConfig != nil {
-		options = slices.Concat(options, []grpc.ServerOption{grpc.Creds(admitted.credentials(credentials.NewTLS(permitted.forGRPC(tlsConfig))))})
+// newPort is the port for those outside; shown is nil where TLS is off, permitted where there is no access policy, limits and admitted where there are none.
+func newPort(shown *certificates, options []grpc.ServerOption, slow *patience, permitted *permissions, limits *throttle, admitted *admission) *Port {
+	if shown != nil {
+		// Where there is an access policy clients may have a token, and who has neither is told so, which a broken handshake cannot.
+		options = slices.Concat(options, []grpc.ServerOption{grpc.Creds(admitted.credentials(credentials.NewTLS(shown.server(permitted != nil))))})
 	}
 	options = slices.Concat(options, slow.interceptors(), limits.before(), permitted.interceptors(permitted.calling), limits.behind(), admitted.interceptors(), permitted.door())
 	return &Port{Server: grpc.NewServer(options...), slow: slow}

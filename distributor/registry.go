@@ -16,6 +16,7 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // the driver of its configuration
 	"github.com/sirupsen/logrus"
 
+	"github.com/waft-project/waft/distributor/certfile"
 	"github.com/waft-project/waft/registry"
 )
 
@@ -114,11 +115,11 @@ func newClient(ctx context.Context, cfg Config, cache *registry.Cache, names []s
 	others.ResponseHeaderTimeout = registry.HeaderTimeout
 	others.DisableCompression = true
 	if cfg.RegistryCA != "" {
-		pool, err := readCertificates(cfg.RegistryCA)
+		authorities, err := certfile.OpenAuthorities(cfg.RegistryCA, cfg.Log)
 		if err != nil {
 			return nil, err
 		}
-		others.TLSClientConfig.RootCAs = pool
+		others.TLSClientConfig.RootCAs = authorities.Pool() // until the next start: HTTP/2, which registries speak, has one for all connections
 	}
 	self := &toSelf{inside: serveInside(ctx, embedded), others: others}
 	self.own = func(host string) bool { return slices.Contains(names, host) }

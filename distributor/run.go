@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/waft-project/waft/distributor/api"
+	"github.com/waft-project/waft/distributor/certfile"
 	"github.com/waft-project/waft/distributor/cluster"
 	"github.com/waft-project/waft/distributor/encoded"
 	"github.com/waft-project/waft/distributor/gates"
@@ -41,7 +42,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	tlsConfig, err := cfg.TLS.server()
+	shown, err := openCertificates(cfg, cfg.Log.With("part", "tls"))
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		if cfg, err = cfg.withCertificates(log.With("part", "access")); err != nil {
 			return err
 		}
-		if tlsConfig, err = cfg.TLS.server(); err != nil {
+		if shown, err = openCertificates(cfg, log.With("part", "tls")); err != nil {
 			return err
 		}
 	}
@@ -154,6 +155,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err = registerCertificates(metrics, shown.lives()); err != nil {
+		return err
+	}
+	if shown != nil {
+		go certfile.Warn(background, log.With("part", "tls"), shown.lives())
+	}
 	decided, err := newDecisions(metrics)
 	if err != nil {
 		return err
@@ -162,7 +169,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if permitted != nil {
 		roles = permitted
 	}
-	led, err := newTerms(cfg, tlsConfig, service.Config{
+	led, err := newTerms(cfg, shown, service.Config{
 		Modules: mods, Trust: policy, Roles: roles, Messages: messages{}, Snapshots: &snapshot.Checker{}, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
 		ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases, KeepRollouts: cfg.KeepRollouts,
@@ -207,7 +214,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if crowd != nil {
 		options = append(options, aging(cfg.ConnectionAge)) // of clients; REST's own way inside stays
 	}
-	outside := newPort(tlsConfig, options, slow, permitted, limits, admitted)
+	outside := newPort(shown, options, slow, permitted, limits, admitted)
 	if only != nil {
 		only.api.Register(inside)
 		only.register(outside)
@@ -290,7 +297,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
 	running.Go(func() error {
-		return serveErr("HTTP", httpServer.Serve(httpTLS(slow.listener(httpListener), tlsConfig)))
+		return serveErr("HTTP", httpServer.Serve(httpTLS(slow.listener(httpListener), shown)))
 	})
 	if etcd != nil {
 		running.Go(func() error {
@@ -307,7 +314,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			return nil // it stops before it has started
 		}
 		healthServer.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
-		log.Info("serving", "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String(), "tls", tlsConfig != nil, "data", cfg.Data)
+		log.Info("serving", "grpc", grpcListener.Addr().String(), "http", httpListener.Addr().String(), "tls", shown != nil, "data", cfg.Data)
 		if cfg.Started != nil {
 			cfg.Started(Addresses{GRPC: grpcListener.Addr().String(), HTTP: httpListener.Addr().String()})
 		}
@@ -377,16 +384,11 @@ func portError(port, address string, err error) error {
 
 // httpTLS puts TLS before the listener. Health is asked without a certificate, so TLS takes one that is given, and
 // web.needCertificate asks for it.
-func httpTLS(l net.Listener, cfg *tls.Config) net.Listener {
-	if cfg == nil {
+func httpTLS(l net.Listener, shown *certificates) net.Listener {
+	if shown == nil {
 		return l
 	}
-	cfg = cfg.Clone()
-	cfg.NextProtos = []string{"http/1.1"}
-	if cfg.ClientCAs != nil {
-		cfg.ClientAuth = tls.VerifyClientCertIfGiven
-	}
-	return tls.NewListener(l, cfg)
+	return tls.NewListener(l, shown.server(true, "http/1.1"))
 }
 
 func serveErr(port string, err error) error {

@@ -2,16 +2,15 @@ package distributor
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/waft-project/waft/distributor/certfile"
 	"github.com/waft-project/waft/distributor/mcp"
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -58,8 +57,8 @@ type sinks struct {
 	conns  map[string]*grpc.ClientConn
 }
 
-// openSinks makes the connections; nothing is dialled yet. ours is this distributor's TLS as a server, nil when it is off.
-func openSinks(cfg Config, ours *tls.Config, source *mcp.Source, log *slog.Logger) (*sinks, error) {
+// openSinks makes the connections; nothing is dialled yet. ours are this distributor's certificates, nil when TLS is off.
+func openSinks(cfg Config, ours *certificates, source *mcp.Source, log *slog.Logger) (*sinks, error) {
 	s := &sinks{source: source, log: log, conns: map[string]*grpc.ClientConn{}}
 	if len(cfg.Sinks) == 0 {
 		return s, nil
@@ -69,15 +68,7 @@ func openSinks(cfg Config, ours *tls.Config, source *mcp.Source, log *slog.Logge
 		warnPlain(cfg.Sinks, log)
 	}
 	if ours != nil {
-		theirs := &tls.Config{MinVersion: ours.MinVersion, Certificates: ours.Certificates}
-		if cfg.SinkCA != "" {
-			pool, err := readCertificates(cfg.SinkCA)
-			if err != nil {
-				return nil, err
-			}
-			theirs.RootCAs = pool
-		}
-		transport = credentials.NewTLS(theirs)
+		transport = certfile.Transport(ours.client)
 	}
 	for _, sink := range cfg.Sinks {
 		conn, err := grpc.NewClient(sink.Address,

@@ -2,7 +2,6 @@ package distributor
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -21,9 +20,9 @@ import (
 
 // terms make a term each time that this process comes to lead, and say which one there is. What they hold outlives each of them. They may be used concurrently.
 type terms struct {
-	cfg       Config
-	tlsConfig *tls.Config
-	log       *slog.Logger
+	cfg   Config
+	shown *certificates
+	log   *slog.Logger
 	// service is all of its configuration but the store.
 	service    service.Config
 	mcpMetrics *mcp.Metrics
@@ -34,8 +33,8 @@ type terms struct {
 	room atomic.Pointer[store.Room]
 }
 
-func newTerms(cfg Config, tlsConfig *tls.Config, sc service.Config, metrics prometheus.Registerer) (*terms, error) {
-	t := &terms{cfg: cfg, tlsConfig: tlsConfig, log: cfg.Log, service: sc}
+func newTerms(cfg Config, shown *certificates, sc service.Config, metrics prometheus.Registerer) (*terms, error) {
+	t := &terms{cfg: cfg, shown: shown, log: cfg.Log, service: sc}
 	var err error
 	if t.mcpMetrics, err = mcp.NewMetrics(metrics); err != nil {
 		return nil, err
@@ -84,7 +83,7 @@ func (t *terms) make(st *store.Store) (*term, error) {
 	one.discovery = xds.NewServer(one.ended, svc, t.xdsMetrics, t.log.With("part", "xds"))
 	one.source = mcp.NewSource(one.ended, svc, t.mcpMetrics, t.log.With("part", "mcp"))
 	one.mesh = istio.NewServer(one.ended, svc, t.log.With("part", "istio"))
-	if one.sinks, err = openSinks(t.cfg, t.tlsConfig, one.source, t.log.With("part", "mcp")); err != nil {
+	if one.sinks, err = openSinks(t.cfg, t.shown, one.source, t.log.With("part", "mcp")); err != nil {
 		one.end()
 		return nil, err
 	}

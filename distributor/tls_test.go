@@ -1,6 +1,7 @@
 package distributor_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,13 +10,19 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 
 	"github.com/waft-project/waft/distributor"
 	"github.com/waft-project/waft/distributor/api"
@@ -144,5 +151,81 @@ func TestTLSWithClientCertificates(t *testing.T) {
 		t.Errorf("TLS 1.3: %v", err)
 	} else {
 		conn.Close()
+	}
+}
+
+// A certificate and the authorities of clients are replaced while the distributor runs: both ports show and take the new ones, who is connected stays so, and
+// the metrics say until when it is good.
+func TestCertificatesAreRenewed(t *testing.T) {
+	servers, clients, later := newAuthority(t, "servers"), newAuthority(t, "clients"), newAuthority(t, "later")
+	serverCert, serverKey := servers.issue("waft")
+	clientCert, clientKey := clients.issue("ann")
+	laterCert, laterKey := later.issue("bob")
+	s := start(t, distributor.Config{Data: t.TempDir(), TLS: distributor.TLS{Cert: serverCert, Key: serverKey, ClientCA: clients.file}})
+	ann := api.ClientTLS{CA: servers.file, Cert: clientCert, Key: clientKey}
+	bob := api.ClientTLS{CA: servers.file, Cert: laterCert, Key: laterKey}
+
+	// shown is the certificate of the connection that a call goes over.
+	shown := func(c *api.Client) ([]byte, error) {
+		var p peer.Peer
+		if _, err := c.Version.GetVersion(t.Context(), &waftv1.GetVersionRequest{}, grpc.Peer(&p)); err != nil {
+			return nil, err
+		}
+		return p.AuthInfo.(credentials.TLSInfo).State.PeerCertificates[0].Raw, nil
+	}
+	dial := func(files api.ClientTLS) *api.Client {
+		c, err := api.Dial(api.ClientConfig{Address: s.GRPC, TLS: files})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	connected := dial(ann)
+	before, err := shown(connected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shown(dial(bob)); err == nil {
+		t.Fatal("a client of an authority that is not known is served")
+	}
+
+	servers.issue("waft") // into the same files
+	pem, err := os.ReadFile(later.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(clients.file, pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var after []byte
+	eventually(t, "gRPC shows the new certificate to a client of the new authority", func() bool {
+		after, err = shown(dial(bob))
+		return err == nil && !bytes.Equal(after, before)
+	})
+	cfg, err := bob.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}}
+	answer, err := web.Get("https://" + s.HTTP + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(answer.Body)
+	_ = answer.Body.Close()
+	if err != nil || !bytes.Equal(answer.TLS.PeerCertificates[0].Raw, after) {
+		t.Errorf("HTTP shows another certificate than gRPC: %v", err)
+	}
+	for _, name := range []string{"tls-cert", "client-ca"} {
+		if !strings.Contains(string(text), `waft_certificate_not_after_seconds{certificate="`+name+`"} 1.`) {
+			t.Errorf("the metrics do not say when %s ends", name)
+		}
+	}
+	if still, err := shown(connected); err != nil || !bytes.Equal(still, before) {
+		t.Errorf("who was connected is not any more: %v", err)
+	}
+	if _, err := shown(dial(ann)); err == nil {
+		t.Error("a client of the authority before is served")
 	}
 }

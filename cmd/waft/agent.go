@@ -42,7 +42,7 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 				return err
 			}
 			if tls != (api.ClientTLS{}) {
-				if config.TLS, err = tls.Config(); err != nil {
+				if config.TLS, err = reloadingTLS(cmd.Context(), tls, log); err != nil {
 					return err
 				}
 			}

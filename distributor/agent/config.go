@@ -49,8 +49,8 @@ type Config struct {
 	Server string
 	// Modules is host:port of the distributor's HTTP port, where modules are served by digest.
 	Modules string
-	// TLS is for both. Nil with Insecure false: the system's authorities.
-	TLS *tls.Config
+	// TLS is for both. It is asked for at each connection, so that a certificate may be renewed. Nil with Insecure false: the system's authorities.
+	TLS func() *tls.Config
 	// Insecure speaks plain text to both.
 	Insecure bool
 

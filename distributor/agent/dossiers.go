@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waft-project/waft/distributor/certfile"
 	"github.com/waft-project/waft/distributor/descriptors"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/registry"
@@ -58,7 +59,7 @@ func newDossiers(config Config, dir string) (*dossiers, error) {
 	if config.Insecure {
 		scheme = "http"
 	} else if config.TLS != nil {
-		transport.TLSClientConfig = config.TLS.Clone()
+		transport.DialTLSContext = certfile.DialTLS(config.TLS)
 	}
 	return &dossiers{
 		dir: dir, base: (&url.URL{Scheme: scheme, Host: config.Modules, Path: evidencePath}).String(), log: config.Log,

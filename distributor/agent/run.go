@@ -13,11 +13,11 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/certfile"
 	"github.com/waft-project/waft/distributor/mcp"
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/registry"
@@ -277,9 +277,9 @@ func dial(config Config) (*grpc.ClientConn, error) {
 	if !config.Insecure {
 		settings := config.TLS
 		if settings == nil {
-			settings = &tls.Config{MinVersion: tls.VersionTLS12}
+			settings = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
 		}
-		creds = credentials.NewTLS(settings)
+		creds = certfile.Transport(settings)
 	}
 	patience := backoff.DefaultConfig
 	patience.MaxDelay = reconnectMax
@@ -315,7 +315,7 @@ func moduleClient(config Config, cache *registry.Cache) (*registry.Client, error
 			return nil, errors.New("agent: the default transport is not of package net/http")
 		}
 		transport = transport.Clone()
-		transport.TLSClientConfig = config.TLS.Clone()
+		transport.DialTLSContext = certfile.DialTLS(config.TLS)
 		transport.Proxy = nil // the distributor is named by its address
 		transport.ResponseHeaderTimeout = registry.HeaderTimeout
 		settings.Transport = transport

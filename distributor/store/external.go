@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -107,7 +108,15 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 			if err != nil {
 				return cfg, fmt.Errorf("read the certificate %s and its key %s: %w", e.Cert, e.Key, err)
 			}
-			cfg.TLS.Certificates = []tls.Certificate{cert}
+			// A new one is shown to the connections that are made from then on; while the files cannot be used, as between the writes of both, the last that could.
+			var last atomic.Pointer[tls.Certificate]
+			last.Store(&cert)
+			cfg.TLS.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				if now, err := tls.LoadX509KeyPair(e.Cert, e.Key); err == nil {
+					last.Store(&now)
+				}
+				return last.Load(), nil
+			}
 		}
 	}
 	if e.PasswordFile != "" {

@@ -1,0 +1,70 @@
+package certfile
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// Server has a server's TLS show the certificate, and ask clients for one of the authorities (nil: for none), as the files are at each handshake.
+// What else base says stays; it must not be changed afterwards.
+func Server(base *tls.Config, pair *Pair, clients *Authorities) *tls.Config {
+	base = base.Clone()
+	base.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.Certificate(), nil }
+	if clients == nil {
+		return base
+	}
+	base.ClientCAs = clients.Pool()
+	outer := base.Clone()
+	// The keys of session tickets are those of outer, for as long as it stands.
+	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := base.Clone()
+		now.ClientCAs = clients.Pool()
+		return now, nil
+	}
+	return outer
+}
+
+// Client is the TLS for one connection to a server that one of the authorities vouches for (nil: those of the system), to which the certificate is shown (nil:
+// none), as the files are now.
+func Client(base *tls.Config, pair *Pair, servers *Authorities) *tls.Config {
+	now := base.Clone()
+	if servers != nil {
+		now.RootCAs = servers.Pool()
+	}
+	if pair != nil {
+		now.Certificates = []tls.Certificate{*pair.Certificate()}
+	}
+	return now
+}
+
+// Transport is gRPC's TLS of a client with a configuration that is asked for at each handshake.
+func Transport(now func() *tls.Config) credentials.TransportCredentials {
+	return transport{credentials.NewTLS(now()), now}
+}
+
+type transport struct {
+	credentials.TransportCredentials
+	now func() *tls.Config
+}
+
+func (t transport) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return credentials.NewTLS(t.now()).ClientHandshake(ctx, authority, conn)
+}
+
+func (t transport) Clone() credentials.TransportCredentials {
+	return transport{t.TransportCredentials.Clone(), t.now}
+}
+
+// dialTimeout bounds a connection with its handshake.
+const dialTimeout = 30 * time.Second
+
+// DialTLS is that of an http.Transport with a configuration that is asked for at each handshake. It offers no protocol but HTTP/1.1.
+func DialTLS(now func() *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: now()}).DialContext(ctx, network, address)
+	}
+}
