@@ -219,6 +219,9 @@ func clustersOf(ctx context.Context, b *bareEnvoy, names ...string) (string, err
 func TestEnvoyThatIsGivenEverything(t *testing.T) {
 	for kind, flags := range map[string][]string{"ads": nil, "delta": {"--delta"}} {
 		t.Run(kind, func(t *testing.T) {
+			if kind == "ads" {
+				onlyInFull(t)
+			}
 			f := startFleet(t, 0)
 			publish(t, f, "./e2e/filters/stamp")
 			testDynamic(t, f, envoyBinary, "1", "2", flags...)

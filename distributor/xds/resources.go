@@ -66,6 +66,9 @@ func (n *stream) resource(kind snapshot.Kind, req request) {
 func (n *stream) answer(kind snapshot.Kind, req request) bool {
 	s, label, c := n.server, n.wire.kind(), n.desk.client
 	answered := c.IsPending(kind) && req.nonce == n.kindNonce[kind]
+	if answered && n.suspect {
+		n.suspect, n.restarted = false, true
+	}
 	switch {
 	case answered && req.refused != nil:
 		s.metrics.nacks.WithLabelValues(label).Inc()
@@ -95,6 +98,7 @@ func (n *stream) askFor(kind snapshot.Kind, req request) {
 			version = "" // it is that of the slots
 		}
 		c.Claim(kind, version, withoutSlots(req.versions))
+		n.suspect = n.suspect && !req.holds()
 	}
 	if req.whole {
 		c.Ask(kind, noSlots(req.names))

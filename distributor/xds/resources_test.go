@@ -444,3 +444,38 @@ func TestEnvoyFromAnotherServer(t *testing.T) {
 	again.ask(envoy.ClusterURL)
 	again.want(envoy.ClusterURL, names("a", "b"), nil) // and not b alone
 }
+
+// A new process asks for one type after the other, as it is answered; one that goes on asks for all at once, and may hold nothing of the first.
+func TestRestartWithResources(t *testing.T) {
+	for name, holds := range map[string]bool{"new": false, "goes on": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newTable()
+			b.row = model.Node{Serving: hashOf("one")}
+			b.setAll("two", described("c:a", "r:r>a", "l:l>r"))
+			_, conn := run(t, b)
+			h := openWire(t, conn, true, dynamicNode())
+			h.ask(envoy.ClusterURL)
+			if holds {
+				if err := h.delta.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: envoy.ListenerURL, InitialResourceVersions: map[string]string{"old": "x"}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.want(envoy.ClusterURL, names("a"), nil)
+			h.ask(envoy.EndpointsURL, "a")
+			h.want(envoy.EndpointsURL, names("a"), nil)
+			h.ack(envoy.EndpointsURL)
+			h.ack(envoy.ClusterURL)
+			if !holds {
+				h.ask(envoy.ListenerURL)
+				h.want(envoy.ListenerURL, names("l"), nil)
+			} else {
+				h.want(envoy.ListenerURL, names("l"), names("old"))
+			}
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if (b.restarts == 1) == holds {
+				t.Errorf("it is taken to have restarted %d times", b.restarts)
+			}
+		})
+	}
+}

@@ -39,6 +39,9 @@ type stream struct {
 	// lately are snapshots that the node had before, the latest first; read when it is first known what it is to have.
 	lately []*snapshot.Snapshot
 	looked bool
+	// suspect: it may be a new process, since it has not said yet that it holds anything, and restarted: it is one, and that is to be told. One that goes on asks for
+	// all at once, before it answers anything, and one by one it may hold nothing.
+	suspect, restarted bool
 	// begun: it has asked for slots.
 	begun bool
 	build string
@@ -82,9 +85,8 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 	s.log.Debug("Envoy connected", "node", hello.ID, "version", hello.EnvoyVersion, "dialect", w.kind(), "holds", first.held)
 	defer s.log.Debug("Envoy disconnected", "node", hello.ID)
 
-	if row.Serving != "" && !first.holds() {
-		session.EnvoyRestarted("it asks anew and holds no chain")
-	}
+	n.suspect = row.Serving != "" && !first.holds()
+	n.restarted = n.suspect && len(n.takes.Collections) == 0
 	if err := n.begin(*first); err != nil {
 		return err
 	}
@@ -171,7 +173,7 @@ func (n *stream) begin(first request) error {
 
 // beginSlots takes the first request for slots; the record is locked.
 func (n *stream) beginSlots(first request) {
-	n.begun = true
+	n.begun, n.suspect = true, n.suspect && !first.holds()
 	n.desk.begin(n.build, first.held)
 	n.ask(first)
 	n.desk.preloaded = first.preloaded
@@ -403,10 +405,15 @@ func (n *stream) step() (time.Time, error) {
 	}
 	n.desk.settle()
 	report, wake := n.desk.report(now), n.desk.wake(now)
+	restarted := n.restarted
+	n.restarted = false
 	if n.desk.client != nil {
 		wake = sooner(wake, n.desk.client.Wake())
 	}
 	n.record.mu.Unlock()
+	if restarted {
+		n.session.EnvoyRestarted("it asks anew and holds no chain")
+	}
 	if supplied != nil {
 		if err := n.sendResources(supplied, held); err != nil {
 			return wake, err

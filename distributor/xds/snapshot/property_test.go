@@ -31,7 +31,6 @@ type fakeEnvoy struct {
 	has         [Kinds]map[string]*Resource
 	names       [Kinds]map[string]bool
 	nonce       [Kinds]int
-	begun       [Kinds]bool
 	// warming are clusters that wait for their endpoints; what they replace serves meanwhile. cold are names of endpoints that it rejected and has none of.
 	warming  map[string]*Resource
 	cold     map[string]bool
