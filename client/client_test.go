@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -269,6 +270,7 @@ func TestStartsFromDisk(t *testing.T) {
 		"the record":            {[]string{record}, []string{"on", "off"}}, // the record before may be the one of the snapshot before
 		"the record and before": {[]string{record, record + ".previous"}, []string{""}},
 		"all snapshots":         {snapshots, []string{""}},
+		"a value has changed":   {nil, []string{"off"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "state")
@@ -278,6 +280,9 @@ func TestStartsFromDisk(t *testing.T) {
 			for _, path := range tc.torn {
 				rel, _ := filepath.Rel(cfg.StateDir, path)
 				tear(t, filepath.Join(dir, rel))
+			}
+			if name == "a value has changed" {
+				change(t, filepath.Join(dir, "snapshots", filepath.Base(newest)), "\x1a\x02on", "\x1a\x02no")
 			}
 			again := cfg
 			again.StateDir = dir
@@ -297,6 +302,18 @@ func TestStartsFromDisk(t *testing.T) {
 	s.start()
 	s.has(again, "on")
 	s.stands("app-1", waftv1.ChainState_SERVING)
+}
+
+// change puts other bytes in the place of some of a file.
+func change(t *testing.T, path, from, to string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil || strings.Count(string(text), from) != 1 {
+		t.Fatalf("%s has %q not once; %v", path, from, err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), from, to, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // crashed is the state folder as a client leaves it whose process ends at once.
@@ -343,15 +360,45 @@ func TestCrashOnTrial(t *testing.T) {
 		t.Errorf("the rollout does not say why: %v", back.GetStatus())
 	}
 	s.stands("app-1", waftv1.ChainState_SERVING)
-	// Another version of the application is asked anew.
-	newer := after
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	newer.Version = "2.0"
-	c = s.begin(newer)
-	s.bring("third", s.release("two", value("deadly")))
+}
+
+// What ended one version of an application is tried again by the next, whichever of them starts first after that.
+func TestNewerVersionAfterCrashOnTrial(t *testing.T) {
+	s := newSite(t)
+	cfg := s.config("app-1")
+	cfg.Trial = time.Hour
+	c := s.open(cfg)
+	s.bring("first", s.release("one", value("off")))
+	s.bring("second", s.release("two", value("deadly")))
 	s.has(c, "deadly")
+	after, fresh := crashed(t, cfg), crashed(t, cfg)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := s.begin(after)
+	s.stands("app-1", waftv1.ChainState_REJECTED)
+	s.eventually("its client to say so", func() string {
+		if st := again.Status(); st.Rejected == "" || !strings.Contains(st.Reason, "without closing its client") {
+			return fmt.Sprintf("%+v", st)
+		}
+		return ""
+	})
+	both := crashed(t, after)
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, left := range map[string]client.Config{"after the crash": fresh, "after a start of the old one": both} {
+		left.Version = "2.0"
+		newer := s.begin(left)
+		s.has(newer, "deadly")
+		s.stands("app-1", waftv1.ChainState_SERVING)
+		if err := newer.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // An application that crashed after its trial has what it had, and the rollout hears that it was started again.

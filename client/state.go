@@ -35,6 +35,8 @@ var ErrLocked = errors.New("another client uses this state folder")
 type record struct {
 	// Open: a client runs, or has ended without Close.
 	Open bool `json:"open,omitempty"`
+	// Version is that of the application whose client it is.
+	Version string `json:"version,omitempty"`
 	// Generation is the highest of a chain that was seen.
 	Generation int64 `json:"generation,omitempty"`
 	// Good is last-known-good, Before the one before it. Trial is served, and not good yet.

@@ -40,7 +40,7 @@ func (c *Client) resume() *mcpv1.Resource {
 	crashed := r.Open
 	if crashed && r.Trial != nil {
 		r.Refused = &refusal{
-			Hash: r.Trial.Hash, Generation: r.Trial.Generation, Version: c.cfg.Version, Step: stepTrial,
+			Hash: r.Trial.Hash, Generation: r.Trial.Generation, Version: r.Version, Step: stepTrial,
 			Reason: fmt.Sprintf("the application ended within %s of taking it, without closing its client; it goes on with what it had before", c.cfg.Trial),
 		}
 		c.log.Error("the application ended while a release was on trial, which is rejected; waft nodes retry tries it again", "chain", r.Trial.Hash)
@@ -49,33 +49,11 @@ func (c *Client) resume() *mcpv1.Resource {
 	if r.Refused != nil && r.Refused.Version != c.cfg.Version {
 		r.Refused = nil
 	}
-	var served *Snapshot
-	var raw *mcpv1.Resource
-	for _, from := range []**kept{&r.Trial, &r.Good, &r.Before} {
-		k := *from
-		if k == nil {
-			continue
-		}
-		var err error
-		if served, raw, err = c.state.get(k, c.cfg.Collections); err == nil {
-			break
-		}
-		c.log.Error("a release on disk cannot be used; going on with the one before, if there is any", "chain", k.Hash, "error", err)
-		if *from = nil; from == &r.Good {
-			r.Good, r.Before = r.Before, nil
-			if r.Good != nil {
-				if served, raw, err = c.state.get(r.Good, c.cfg.Collections); err == nil {
-					break
-				}
-				c.log.Error("the release before cannot be used either", "chain", r.Good.Hash, "error", err)
-				r.Good = nil
-			}
-		}
-	}
+	served, raw := c.best(&r)
 	if r.Trial != nil {
 		c.taker.trialEnds = time.Now().Add(c.cfg.Trial)
 	}
-	r.Open = true
+	r.Open, r.Version = true, c.cfg.Version
 	if err := c.state.change(func(old *record) { *old = r }); err != nil {
 		c.log.Warn("the client's state cannot be written; nothing new is taken before it can", "error", err)
 	}
@@ -92,6 +70,30 @@ func (c *Client) resume() *mcpv1.Resource {
 		c.reporter.restart("the application ended without closing its client")
 	}
 	return raw
+}
+
+// best is the newest snapshot on disk that can be used, and its chain as it came; what cannot be is taken out of the record. Nil: there is none.
+func (c *Client) best(r *record) (*Snapshot, *mcpv1.Resource) {
+	usable := func(k *kept) (*Snapshot, *mcpv1.Resource) {
+		s, raw, err := c.state.get(k, c.cfg.Collections)
+		if err != nil {
+			c.log.Error("a release on disk cannot be used; going on with the one before, if there is any", "chain", k.Hash, "error", err)
+		}
+		return s, raw
+	}
+	if r.Trial != nil {
+		if s, raw := usable(r.Trial); s != nil {
+			return s, raw
+		}
+		r.Trial = nil
+	}
+	for r.Good != nil {
+		if s, raw := usable(r.Good); s != nil {
+			return s, raw
+		}
+		r.Good, r.Before = r.Before, nil
+	}
+	return nil, nil
 }
 
 // run takes releases until ctx ends.
