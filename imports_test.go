@@ -106,7 +106,7 @@ var rules = []rule{
 	},
 	{
 		why: "8: client talks to the distributor by its public protocols only", about: folder("client"),
-		allowed: only(true, append(generated, "client", "distributor/mcp$", "distributor/model")...), direct: true,
+		allowed: only(true, append(generated, "client", "distributor/mcp$", "distributor/model", "distributor/certfile")...), direct: true,
 	},
 	{
 		why: "5: descriptors imports model, and envoy for the messages that it links", about: folder("distributor/descriptors"),

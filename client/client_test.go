@@ -462,7 +462,7 @@ func TestIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, err := client.LoadTLS(ca.CA(), files.Cert, files.Key)
+	settings, err := client.LoadTLS(ca.CA(), files.Cert, files.Key, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -485,7 +485,7 @@ func TestIdentity(t *testing.T) {
 		t.Error("it was given something under another's name")
 	}
 	for _, bad := range [][3]string{{"", "x", "y"}, {files.Key, files.Cert, files.Key}, {"x", files.Cert, files.Key}} {
-		if _, err := client.LoadTLS(bad[0], bad[1], bad[2]); err == nil {
+		if _, err := client.LoadTLS(bad[0], bad[1], bad[2], nil); err == nil {
 			t.Errorf("%q are taken", bad)
 		}
 	}

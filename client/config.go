@@ -29,8 +29,9 @@ type Config struct {
 
 	// Servers are the gRPC addresses of the distributor's replicas, host:port. One of them is used at a time, beginning with any; the next when it is away.
 	Servers []string
-	// TLS says whom the application trusts, and has its certificate; see LoadTLS. Nil with Insecure false: the system's authorities, and no certificate.
-	TLS *tls.Config
+	// TLS says whom the application trusts, and has its certificate; see LoadTLS. It is asked for at each connection. Nil with Insecure false: the system's
+	// authorities, and no certificate.
+	TLS func() *tls.Config
 	// Insecure speaks plain text, to whoever answers.
 	Insecure bool
 
@@ -94,8 +95,8 @@ func (c Config) prepared() (Config, error) {
 		seen[s.Name()] = true
 	}
 	c.Labels, c.Servers, c.Collections = maps.Clone(c.Labels), slices.Clone(c.Servers), slices.Clone(c.Collections)
-	if c.TLS != nil {
-		c.TLS = c.TLS.Clone()
+	if c.TLS == nil {
+		c.TLS = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
 	}
 	if c.AcceptTimeout <= 0 {
 		c.AcceptTimeout = DefaultAcceptTimeout

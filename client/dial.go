@@ -2,18 +2,18 @@ package client
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
+
+	"github.com/waft-project/waft/distributor/certfile"
 )
 
 // dial makes the connection for MCP and reports. It is made when the first stream opens, and again for ever: to the first of the servers that answers, in an order
@@ -21,11 +21,7 @@ import (
 func dial(cfg Config) (*grpc.ClientConn, error) {
 	creds := insecure.NewCredentials()
 	if !cfg.Insecure {
-		settings := cfg.TLS
-		if settings == nil {
-			settings = &tls.Config{MinVersion: tls.VersionTLS12}
-		}
-		creds = credentials.NewTLS(settings)
+		creds = certfile.Transport(cfg.TLS)
 	}
 	var state resolver.State
 	for _, i := range rand.Perm(len(cfg.Servers)) {

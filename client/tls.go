@@ -2,39 +2,28 @@ package client
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
-	"os"
+	"log/slog"
+
+	"github.com/waft-project/waft/distributor/certfile"
 )
 
-// LoadTLS is a Config.TLS from PEM files: the authorities of ca (empty: the system's) are trusted, and the application shows the certificate in cert with the key
-// in key, which say which node it may be. These two are read anew for each connection, so that a certificate that is replaced, as those of SPIFFE are every
-// hour or so, is used from the next connection on. An error says which file cannot be used.
-func LoadTLS(ca, cert, key string) (*tls.Config, error) {
-	load := func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("certificate of the application, %s with the key %s: %w", cert, key, err)
-		}
-		return &pair, nil
+// LoadTLS is a Config.TLS from PEM files: the authorities of ca (empty: the system's) vouch for the distributor, and the application shows the certificate in cert,
+// whose key is in key, which says which node it may be. The files are looked at for each connection, so that what is replaced, as those of SPIFFE are every hour or
+// so, counts from the next one on, and those that stand go on; what cannot be used then is logged, and leaves in use what was there. An error says which file cannot
+// be used now. log may be nil.
+func LoadTLS(ca, cert, key string, log *slog.Logger) (func() *tls.Config, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
-	if _, err := load(); err != nil {
+	pair, err := certfile.OpenPair(cert, key, log)
+	if err != nil {
 		return nil, err
 	}
-	settings := &tls.Config{
-		MinVersion:           tls.VersionTLS12,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() },
+	var servers *certfile.Authorities
+	if ca != "" {
+		if servers, err = certfile.OpenAuthorities(ca, log); err != nil {
+			return nil, err
+		}
 	}
-	if ca == "" {
-		return settings, nil
-	}
-	text, err := os.ReadFile(ca)
-	if err != nil {
-		return nil, fmt.Errorf("authorities of the distributor: %w", err)
-	}
-	settings.RootCAs = x509.NewCertPool()
-	if !settings.RootCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("authorities of the distributor: %s has no certificate in PEM", ca)
-	}
-	return settings, nil
+	return func() *tls.Config { return certfile.Client(&tls.Config{MinVersion: tls.VersionTLS12}, pair, servers) }, nil
 }
