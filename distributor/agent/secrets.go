@@ -100,20 +100,25 @@ func (s *secrets) run(ctx context.Context) {
 	ticker := time.NewTicker(secretsEvery)
 	defer ticker.Stop()
 	for {
-		s.readAll()
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			s.readAll(false)
 		case <-s.wake:
+			s.readAll(true)
 		}
 	}
 }
 
-func (s *secrets) readAll() {
+// readAll reads every secret, or only those of which nothing is known.
+func (s *secrets) readAll(fresh bool) {
 	s.mu.Lock()
 	wanted := maps.Clone(s.known)
 	s.mu.Unlock()
+	if fresh {
+		maps.DeleteFunc(wanted, func(_ model.SecretRef, state secretState) bool { return state != secretState{} })
+	}
 	for ref := range wanted {
 		value, err := s.sources.read(ref)
 		if err == nil {

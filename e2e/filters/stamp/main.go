@@ -4,6 +4,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/waft-project/waft/sdk"
@@ -11,7 +13,7 @@ import (
 
 // Config is the plugin configuration.
 type Config struct {
-	// Value of the response header.
+	// Value of the response header. One that begins with gossip is refused, and said aloud.
 	Value string `json:"value"`
 	// Header is its name; empty: x-stamp.
 	Header string `json:"header,omitempty"`
@@ -41,6 +43,9 @@ type stamp struct {
 func configure(p *sdk.Plugin, config *Config) (sdk.Filter, error) {
 	if config.Refuse {
 		return nil, errors.New("stamp: told to refuse its configuration")
+	}
+	if strings.HasPrefix(config.Value, "gossip") {
+		return nil, fmt.Errorf("stamp: told to refuse the value %q", config.Value)
 	}
 	if config.Header == "" {
 		config.Header = "x-stamp"
