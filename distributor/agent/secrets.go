@@ -86,13 +86,13 @@ func (s *secrets) want(c *chain) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	maps.DeleteFunc(s.known, func(ref model.SecretRef, _ secretState) bool { return !wanted[ref] })
 	for ref := range wanted {
 		if _, there := s.known[ref]; !there && len(s.known) < model.MaxChainSecrets {
 			s.known[ref] = secretState{}
 			notify(s.wake)
 		}
 	}
-	maps.DeleteFunc(s.known, func(ref model.SecretRef, _ secretState) bool { return !wanted[ref] })
 }
 
 // run reads until ctx ends.

@@ -204,6 +204,25 @@ func TestFill(t *testing.T) {
 	}
 }
 
+// A chain may name as many secrets as the one before did, and all of them others.
+func TestOtherSecrets(t *testing.T) {
+	s := &secrets{wake: make(chan struct{}, 1), known: map[model.SecretRef]secretState{}}
+	naming := func(prefix string) *chain {
+		c := &chain{Hash: newHash}
+		for i := range model.MaxChainSecrets {
+			c.Filters = append(c.Filters, filter{Name: "f", Config: fmt.Appendf(nil, `{"$secret":{"env":"%s%d"}}`, prefix, i)})
+		}
+		return c
+	}
+	s.want(naming("A"))
+	s.want(naming("B"))
+	if known, _ := s.all(); len(known) != model.MaxChainSecrets {
+		t.Errorf("%d secrets are read", len(known))
+	} else if got := s.fill(naming("B"), known); got.trouble != "" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A rollback needs the chain before, not the one with the secrets before.
 func TestAnotherSecretIsNoOtherChain(t *testing.T) {
 	before, was, is := newChain(), goodChain(), goodChain()
