@@ -89,7 +89,7 @@ func (c BootstrapConfig) checkADS() error {
 }
 
 // apply makes the bootstrap one that asks the server.
-func (a *ADS) apply(b *bootstrapv3.Bootstrap) error {
+func (a *ADS) apply(b *bootstrapv3.Bootstrap, number Number) error {
 	api := corev3.ApiConfigSource_GRPC
 	if a.Delta {
 		api = corev3.ApiConfigSource_DELTA_GRPC
@@ -138,7 +138,7 @@ func (a *ADS) apply(b *bootstrapv3.Bootstrap) error {
 		return err
 	}
 	b.StaticResources.Clusters = append(b.StaticResources.Clusters, stream, modules)
-	return a.push(b)
+	return a.push(b, number)
 }
 
 func explicit(config *httpv3.HttpProtocolOptions_ExplicitHttpConfig) *httpv3.HttpProtocolOptions_ExplicitHttpConfig_ {

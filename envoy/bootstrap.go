@@ -216,7 +216,7 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 		DynamicResources:       dynamic,
 	}
 	if c.ADS != nil {
-		if err := c.ADS.apply(bootstrap); err != nil {
+		if err := c.ADS.apply(bootstrap, c.Number); err != nil {
 			return nil, err
 		}
 	}

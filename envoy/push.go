@@ -24,18 +24,22 @@ const (
 
 // push has Envoy push its statistics (envoy.service.metrics.v3.MetricsService) over the connection by which it asks for its chain. Counters are totals, so
 // that a message that is lost loses nothing; summaries, which no gate reads, are left out.
-func (a *ADS) push(b *bootstrapv3.Bootstrap) error {
+func (a *ADS) push(b *bootstrapv3.Bootstrap, number Number) error {
 	if a.OnlyJudged {
 		b.StatsConfig = &metricsv3.StatsConfig{StatsMatcher: &metricsv3.StatsMatcher{StatsMatcher: &metricsv3.StatsMatcher_InclusionList{InclusionList: judgedStats()}}}
 	}
 	if a.Statistics == 0 {
 		return nil
 	}
+	batch := uint32(pushBatch)
+	if !number.HasFilterChain() { // an older one does not know of batches
+		batch = 0
+	}
 	sink, err := anypb.New(&metricsv3.MetricsServiceConfig{
 		GrpcService:         &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: ADSCluster}}},
 		TransportApiVersion: corev3.ApiVersion_V3,
 		HistogramEmitMode:   metricsv3.HistogramEmitMode_HISTOGRAM,
-		BatchSize:           pushBatch,
+		BatchSize:           batch,
 	})
 	if err != nil {
 		return fmt.Errorf("render the sink of statistics: %w", err)
