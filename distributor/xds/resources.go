@@ -97,7 +97,7 @@ func (n *stream) askFor(kind snapshot.Kind, req request) {
 		if kind == snapshot.Extensions {
 			version = "" // it is that of the slots
 		}
-		c.Claim(kind, version, withoutSlots(req.versions))
+		c.Claim(kind, version, withoutSlots(req.versions), time.Now())
 		n.suspect = n.suspect && !req.holds()
 	}
 	if req.whole {

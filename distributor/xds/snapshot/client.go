@@ -30,6 +30,10 @@ type Client struct {
 	refused     []Refusal
 	// drains are clusters that stand in listeners which were replaced or removed, with the time until which their connections may go on.
 	drains map[string]time.Time
+	// stranger is when it came with what another server gave it, whose listeners may be draining; zero: it did not.
+	stranger time.Time
+	// awaited is what clusters refer to that it may have been sent over the stream before, and may be waiting for.
+	awaited []*Resource
 	// settled is since when nothing is left to do but to remove clusters; zero: something is.
 	settled time.Time
 	wake    time.Time
@@ -51,6 +55,8 @@ type side struct {
 	again map[string]bool
 	// pending is the offer that waits for its answer.
 	pending *Offer
+	// lost is an offer of the stream before whose answer never came: Envoy may have accepted it.
+	lost *Offer
 	// limit is how many changes the next offer may have; 0: any number.
 	limit int
 }
@@ -93,7 +99,15 @@ func (c *Client) Reset(incremental bool) {
 	c.incremental, c.settled = incremental, time.Time{}
 	for k := range c.of {
 		s := &c.of[k]
-		s.asked, s.names, s.pending, s.limit, s.claimed, s.again = false, nil, nil, 0, "", nil
+		if o := s.pending; o != nil {
+			s.lost = o
+			for _, r := range o.changed {
+				if Kind(k) == Endpoints { // a cluster may be waiting for them
+					c.sendAgain(Endpoints, r.Name)
+				}
+			}
+		}
+		s.asked, s.names, s.pending, s.limit, s.claimed = false, nil, nil, 0, ""
 	}
 }
 
@@ -102,19 +116,36 @@ func (c *Client) Forget() {
 	for k := range c.of {
 		c.of[k] = side{asked: c.of[k].asked, names: c.of[k].names}
 	}
-	c.drains = nil
+	c.drains, c.awaited, c.stranger = nil, nil, time.Time{}
 }
 
 // Claim takes what it says it holds of a kind when it first asks for it on a stream: the version of the whole, or that of each resource where discovery is
 // incremental.
-func (c *Client) Claim(k Kind, version string, each map[string]string) {
+func (c *Client) Claim(k Kind, version string, each map[string]string, now time.Time) {
 	s := &c.of[k]
+	lost := s.lost
+	s.lost = nil
+	if k == Clusters && lost != nil {
+		c.warm(lost)
+		c.awaited = append(slices.Clip(c.awaited), lost.with...)
+	}
+	if k == Listeners && lost != nil {
+		c.drain(lost, now)
+	}
+	if k.whole() && lost == nil && s.version == "" && (version != "" || len(each) > 0) {
+		c.stranger = now
+	}
 	if !c.incremental {
 		switch {
 		case version == "":
 			s.held, s.version, s.maybe = nil, "", nil
+		case lost != nil && version == lost.Version:
+			s.held, s.version = lost.after, version
 		case version != s.version:
-			s.held, s.version, s.claimed = nil, "", version
+			s.held, s.version = nil, ""
+			if k != Endpoints { // clusters may be waiting for them, whatever it had before
+				s.claimed = version
+			}
 		}
 		return
 	}
@@ -124,7 +155,13 @@ func (c *Client) Claim(k Kind, version string, each map[string]string) {
 			held[name] = before
 			continue
 		}
-		held[name] = &Resource{Kind: k, Name: name, Version: version}
+		if lost != nil && lost.after[name] != nil && lost.after[name].Version == version {
+			held[name] = lost.after[name]
+			continue
+		}
+		if k != Endpoints { // likewise
+			held[name] = &Resource{Kind: k, Name: name, Version: version}
+		}
 	}
 	s.held, s.version, s.maybe = held, "", nil
 	if len(held) > 0 {
@@ -352,16 +389,17 @@ func (c *Client) change(k Kind) *Offer {
 
 // wantedNow is what the client is to be sent of a kind: what it is to hold, and what it has to have before it answers.
 func (c *Client) wantedNow(k Kind) []*Resource {
-	all, pending := c.target.list[k], c.of[Clusters].pending
-	if pending == nil {
-		return all
+	all, awaited := c.target.list[k], c.awaited
+	if pending := c.of[Clusters].pending; pending != nil {
+		awaited = append(slices.Clip(awaited), pending.with...)
 	}
-	for _, r := range pending.with {
-		if r.Kind == k && c.target.by[k][r.Name] == nil {
-			all = append(slices.Clip(all), r)
+	var more []*Resource
+	for _, r := range slices.Backward(awaited) { // the later ones count
+		if r.Kind == k && c.target.by[k][r.Name] == nil && !slices.ContainsFunc(more, func(m *Resource) bool { return m.Name == r.Name }) {
+			more = append(more, r)
 		}
 	}
-	return all
+	return append(slices.Clip(all), more...)
 }
 
 // offer is one that changes and removes these.
@@ -466,6 +504,9 @@ func (c *Client) removal(g Gate, now time.Time) *Offer {
 		if until := c.drains[name]; until.After(at) {
 			at = until
 		}
+		if until := c.stranger.Add(DrainTime); !c.stranger.IsZero() && until.After(at) {
+			at = until
+		}
 		if !at.After(now) {
 			gone = append(gone, name)
 			continue
@@ -505,9 +546,17 @@ func (c *Client) Sent(o *Offer) {
 	s.pending = o
 	for _, r := range o.changed {
 		delete(s.again, r.Name)
-		// Envoy warms a cluster that has changed, and for that waits to be sent its endpoints, though it has them.
+	}
+	if o.Kind == Clusters {
+		c.warm(o)
+	}
+}
+
+// warm has the endpoints of the clusters that an offer changes sent again: Envoy waits for them, though it has them.
+func (c *Client) warm(o *Offer) {
+	for _, r := range o.changed {
 		for _, n := range r.Needs {
-			if o.Kind == Clusters && n.URL == envoy.EndpointsURL && c.of[Endpoints].names[n.Name] {
+			if n.URL == envoy.EndpointsURL && c.of[Endpoints].held[n.Name] != nil {
 				c.sendAgain(Endpoints, n.Name)
 			}
 		}
@@ -525,6 +574,9 @@ func (c *Client) Accept(k Kind, now time.Time) {
 		c.drain(o, now)
 	}
 	s.pending, s.version, s.claimed = nil, o.Version, ""
+	if k == Clusters {
+		c.awaited = nil
+	}
 	if k.whole() {
 		s.held = o.after
 	} else { // it may have let go of some meanwhile
