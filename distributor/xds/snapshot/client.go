@@ -20,6 +20,9 @@ const (
 // maxRefusals is how many rejected resources are remembered of a node.
 const maxRefusals = 256
 
+// maxAwaited is how much is remembered of what clusters may be waiting for that were sent over streams which ended.
+const maxAwaited = 4096
+
 // Client is what is known of one Envoy: what it asks for, what it holds, and what it was sent and has not answered yet. The zero value is one that has not asked
 // for anything. What it holds outlives the stream; see Reset.
 type Client struct {
@@ -127,6 +130,9 @@ func (c *Client) Claim(k Kind, version string, each map[string]string, now time.
 	s.lost = nil
 	if k == Clusters && lost != nil {
 		c.warm(lost)
+		if len(c.awaited) > maxAwaited {
+			c.awaited = nil // it goes on without when it has waited for long enough
+		}
 		c.awaited = append(slices.Clip(c.awaited), lost.with...)
 	}
 	if k == Listeners && lost != nil {
@@ -182,11 +188,17 @@ func (c *Client) recognize(k Kind) {
 		}
 		return
 	}
+	var known map[string]*Resource
 	for name, r := range s.held {
 		if t := c.target.by[k][name]; r.Bytes == nil && t != nil && t.Version == r.Version {
-			s.held = maps.Clone(s.held)
-			s.held[name] = t
+			if known == nil {
+				known = maps.Clone(s.held)
+			}
+			known[name] = t
 		}
+	}
+	if known != nil {
+		s.held = known
 	}
 }
 
@@ -263,16 +275,20 @@ func (c *Client) AskAlso(k Kind, names, dropped []string) {
 		c.recognize(k)
 		return
 	}
+	gone := make(map[string]bool, len(dropped))
+	for _, name := range dropped {
+		gone[name] = true
+	}
 	all := make([]string, 0, len(s.names)+len(names))
 	for name := range s.names {
-		if !slices.Contains(dropped, name) {
+		if !gone[name] {
 			all = append(all, name)
 		}
 	}
 	before := len(all)
 	var twice []string
 	for _, name := range names {
-		if s.names[name] && slices.Contains(all[:before], name) {
+		if s.names[name] && !gone[name] {
 			twice = append(twice, name)
 		}
 		all = append(all, name)
