@@ -32,7 +32,7 @@ func TestStuck(t *testing.T) {
 func TestIncidents(t *testing.T) {
 	node := func(id string, h model.Health) patient {
 		h.Known = true
-		return patient{node: id, health: h}
+		return patient{node: id, health: h, release: h}
 	}
 	for _, test := range []struct {
 		name              string

@@ -204,7 +204,7 @@ func (w *world) cohorts() []model.WaveSpec {
 	for share := 1 + w.tests.IntN(40); share < 100 && len(waves) < 4; share += 1 + w.tests.IntN(60) {
 		wave := model.WaveSpec{Percent: 1 + w.tests.IntN(100), Cohort: model.Cohort{Percent: share}, Soak: time.Duration(w.tests.IntN(20)) * time.Second}
 		if w.tests.IntN(3) == 0 {
-			wave.Gates = w.gates()
+			wave.Gates = slices.DeleteFunc(w.gates(), func(g model.GateSpec) bool { return g.NotByCohort() != "" })
 		}
 		waves = append(waves, wave)
 	}
@@ -360,7 +360,7 @@ func (w *world) requests(n *NodeView, percentFailed int64) {
 	n.Stats.Seen += more
 	n.Stats.Health.Latency[2] += more
 	if n.Split != (model.NodeSplit{}) && w.rand.IntN(8) > 0 {
-		n.Stats.Cohort = model.CohortStatistics{Known: true, Requests: n.Stats.Requests, Errors: n.Stats.Errors, Seen: n.Stats.Seen}
+		n.Stats.Cohort = model.CohortStatistics{Known: true, Requests: n.Stats.Requests, Errors: n.Stats.Errors, Seen: n.Stats.Seen, Health: n.Stats.Health}
 	}
 	n.Lately.Requests += more
 	n.Lately.Health.Known = true
@@ -665,8 +665,8 @@ func (c *checker) evidence(was, next model.Rollout, observe Observe) {
 			if !p.Uncounted && v.Stats.Chain == p.Chain && p.Chain != p.FromChain && v.Stats.Health.Hangs > 0 {
 				c.t.Fatalf("wave %d is complete, and a worker hangs on %s", i, id)
 			}
-			if v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
-				incidents += v.Stats.Health.Reloads
+			if of, _ := told(&p, &v.Stats); v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
+				incidents += of.Health.Reloads
 			}
 			if stats, known := told(&p, &v.Stats); known && v.Stats.Chain == p.Chain && p.Chain != p.FromChain {
 				requests += stats.Requests
