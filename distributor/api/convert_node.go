@@ -31,7 +31,7 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 	out := &waftv1.Node{
 		Id: n.ID, Labels: n.Labels, EnvoyVersion: n.EnvoyVersion, EnvoyBuild: n.EnvoyBuild, AgentVersion: n.AgentVersion,
 		Presence: string(n.Presence), LastSeen: timeProto(n.LastSeen), Chain: n.Chain, Serving: n.Serving, Previous: n.Previous,
-		Reports: n.Reports, Dialect: n.Dialect, Collections: n.Collections,
+		Reports: n.Reports, Dialect: n.Dialect, Collections: n.Takes.Collections,
 	}
 	for _, layer := range slices.Sorted(maps.Keys(n.Assigned)) {
 		out.Releases = append(out.Releases, &waftv1.ReleaseRef{Layer: string(layer), Release: n.Assigned[layer].String()})
@@ -80,7 +80,8 @@ func helloModel(h *waftv1.Hello) service.NodeHello {
 		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(), Splits: h.GetSplits(), Resources: h.GetResources(), Secrets: h.GetSecrets(),
 	}
 	if h.GetApplication() {
-		hello.Dialect, hello.Collections = model.DialectApplication, h.GetCollections()
+		hello.Dialect = model.DialectApplication
+		hello.Takes.Collections = slices.Compact(slices.Sorted(slices.Values(h.GetCollections())))
 	}
 	return hello
 }

@@ -60,7 +60,6 @@ func (n Node) Clone() Node {
 	n.Ledger = n.Ledger.Clone()
 	n.Isolated = clonePointer(n.Isolated)
 	n.Takes.Collections, n.Takes.Clusters = slices.Clone(n.Takes.Collections), slices.Clone(n.Takes.Clusters)
-	n.Collections = slices.Clone(n.Collections)
 	return n
 }
 

@@ -63,10 +63,8 @@ type Node struct {
 	Splits bool `json:"splits,omitempty"`
 	// Resources: its sink keeps the resources of a chain and runs the chain only with all of them, as it says itself.
 	Resources bool `json:"resources,omitempty"`
-	// Takes is what an Envoy without an agent asks for, as its bootstrap says.
+	// Takes is what it asks for, as it says itself; zero for an agent, which takes all there is.
 	Takes Takes `json:"takes,omitzero"`
-	// Collections are those that an application takes, sorted; nil for other sinks. They are never changed, only replaced.
-	Collections []string `json:"collections,omitempty"`
 	// Secrets: its sink puts secrets in the place of what names them in a filter's configuration, as it says itself.
 	Secrets bool `json:"secrets,omitempty"`
 	// Generation rises by one whenever Assigned or Split changes.
@@ -90,11 +88,12 @@ type Node struct {
 	Replica string `json:"replica,omitempty"`
 }
 
-// Takes is what an Envoy that is asked over ADS says of its bootstrap. The zero value is one that asks for the slots of its filters, and for nothing else.
+// Takes is what a node without an agent asks for: an application, or an Envoy over ADS. The zero value of the latter is one that asks for the slots of its filters, and for
+// nothing else. It is never changed, only replaced.
 type Takes struct {
-	// Collections are those of Envoy's resources that its bootstrap asks for, sorted: envoy/listeners, envoy/clusters. What these then refer to is asked for, too.
+	// Collections are sorted, each once. Of an Envoy they are those that its bootstrap asks for, envoy/listeners and envoy/clusters; what these then refer to is asked for, too.
 	Collections []string `json:"collections,omitempty"`
-	// Clusters are the names of those that it has of its own, sorted. No resource may be called so, and any may refer to one.
+	// Clusters are the names of those that an Envoy has of its own, sorted. No resource may be called so, and any may refer to one.
 	Clusters []string `json:"clusters,omitempty"`
 }
 

@@ -8,14 +8,13 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// introduceApplication takes over what an application says of itself, and says whether that changed its row. What an agent or an Envoy of that id said before is
-// forgotten; mu is held.
+// introduceApplication takes over which version of it an application says it is, and says whether that changed its row. What an agent or an Envoy of that id said before
+// is forgotten; mu is held.
 func introduceApplication(row *model.Node, hello NodeHello) bool {
-	collections := slices.Compact(slices.Sorted(slices.Values(hello.Collections)))
-	if row.EnvoyVersion == "" && row.EnvoyBuild == "" && row.AgentVersion == hello.AgentVersion && slices.Equal(row.Collections, collections) {
+	if row.EnvoyVersion == "" && row.EnvoyBuild == "" && row.AgentVersion == hello.AgentVersion {
 		return false
 	}
-	row.EnvoyVersion, row.EnvoyBuild, row.AgentVersion, row.Collections = "", "", hello.AgentVersion, collections
+	row.EnvoyVersion, row.EnvoyBuild, row.AgentVersion = "", "", hello.AgentVersion
 	return true
 }
 
@@ -51,7 +50,7 @@ func partly(row model.Node, chain model.Chain) string {
 	}
 	var others []string
 	for i := range chain.Resources {
-		if name := chain.Resources[i].Collection; !slices.Contains(row.Collections, name) && !slices.Contains(others, name) {
+		if name := chain.Resources[i].Collection; !slices.Contains(row.Takes.Collections, name) && !slices.Contains(others, name) {
 			others = append(others, name)
 		}
 	}

@@ -22,7 +22,7 @@ func TestApplications(t *testing.T) {
 		}
 	}
 	hello := service.NodeHello{
-		ID: "app", Labels: map[string]string{"kind": "app"}, Reports: true, AgentVersion: "1.0", Resources: true, Dialect: model.DialectApplication, Collections: []string{"x", "flags", "x"},
+		ID: "app", Labels: map[string]string{"kind": "app"}, Reports: true, AgentVersion: "1.0", Resources: true, Dialect: model.DialectApplication, Takes: model.Takes{Collections: []string{"flags", "x"}},
 	}
 	s.known(s.sim(hello))
 	_, err := svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: "r1", Release: "both", Selector: "kind=app"})
@@ -39,7 +39,7 @@ func TestApplications(t *testing.T) {
 		Waves: []model.WaveSpec{{Percent: 100, Cohort: model.Cohort{Percent: 5}}, {Percent: 100}}})
 	wantError(t, "a cohort", err, model.ErrPrecondition, "node/app", "it is an application")
 
-	_, err = svc.Connect(t.Context(), service.NodeHello{ID: "bad", Reports: true, Dialect: model.DialectApplication, Collections: []string{"waft/v1/chains"}})
+	_, err = svc.Connect(t.Context(), service.NodeHello{ID: "bad", Reports: true, Dialect: model.DialectApplication, Takes: model.Takes{Collections: []string{"waft/v1/chains"}}})
 	wantError(t, "a collection of waft's own", err, model.ErrInvalid, "node/bad", "collections")
 }
 
@@ -48,13 +48,13 @@ func TestApplicationThatWasAnAgent(t *testing.T) {
 	svc := newSite(t).start()
 	for _, hello := range []service.NodeHello{
 		{ID: "a", Reports: true, AgentVersion: "agent", EnvoyVersion: "1.40.0", EnvoyBuild: "b"},
-		{ID: "a", Reports: true, Dialect: model.DialectApplication, Collections: []string{"flags"}},
-		{ID: "a", Reports: true, Dialect: model.DialectApplication, AgentVersion: "2.0", Collections: []string{"flags", "settings"}},
+		{ID: "a", Reports: true, Dialect: model.DialectApplication, Takes: model.Takes{Collections: []string{"flags"}}},
+		{ID: "a", Reports: true, Dialect: model.DialectApplication, AgentVersion: "2.0", Takes: model.Takes{Collections: []string{"flags", "settings"}}},
 		{ID: "a", Reports: true, AgentVersion: "agent", EnvoyVersion: "1.40.0"},
 	} {
 		connect(t, svc, hello)
 		n := status(t, svc, "a")
-		if n.Dialect != hello.Dialect || n.AgentVersion != hello.AgentVersion || n.EnvoyVersion != hello.EnvoyVersion || len(n.Collections) != len(hello.Collections) {
+		if n.Dialect != hello.Dialect || n.AgentVersion != hello.AgentVersion || n.EnvoyVersion != hello.EnvoyVersion || !n.Takes.Equal(hello.Takes) {
 			t.Errorf("after %+v it is %+v", hello, n)
 		}
 	}

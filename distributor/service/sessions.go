@@ -50,8 +50,6 @@ type NodeHello struct {
 	Resources bool
 	// Takes is as in model.Node. Read of report streams only.
 	Takes model.Takes
-	// Collections are as in model.Node. Read of report streams only.
-	Collections []string
 	// Secrets is as in model.Node; of a stream of collections as Resources is.
 	Secrets bool
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
@@ -132,8 +130,10 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 			return nil, model.Invalidf(object, field, "shorten it", "is longer than %d bytes", maxVersion)
 		}
 	}
-	if err := checkCollections(object, hello.Collections); err != nil {
-		return nil, err
+	if hello.Dialect == model.DialectApplication {
+		if err := checkCollections(object, hello.Takes.Collections); err != nil {
+			return nil, err
+		}
 	}
 
 	s.enter()
@@ -216,13 +216,8 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	switch {
 	case hello.Reports && hello.Dialect == model.DialectApplication:
 		changed = introduceApplication(&n.row, hello) || changed
-	case hello.Reports:
-		if n.row.Collections != nil {
-			n.row.Collections, changed = nil, true
-		}
-		if hello.Dialect != "" && n.row.AgentVersion != "" {
-			n.row.AgentVersion, changed = "", true // it had an agent before
-		}
+	case hello.Reports && hello.Dialect != "" && n.row.AgentVersion != "":
+		n.row.AgentVersion, changed = "", true // it had an agent before
 	}
 	if hello.Reports && n.row.Splits != hello.Splits {
 		n.row.Splits, changed = hello.Splits, true

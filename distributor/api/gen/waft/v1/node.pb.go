@@ -56,7 +56,7 @@ type Node struct {
 	Dialect string `protobuf:"bytes,42,opt,name=dialect,proto3" json:"dialect,omitempty"`
 	// The filters and resources of the chain that it is to run, with the layers that their fields come from. Only in the answer to GetNode.
 	Rendered []*Rendered `protobuf:"bytes,43,rep,name=rendered,proto3" json:"rendered,omitempty"`
-	// The collections that an application takes.
+	// The collections that an application takes, or that the bootstrap of an Envoy without an agent asks for.
 	Collections   []string `protobuf:"bytes,44,rep,name=collections,proto3" json:"collections,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
