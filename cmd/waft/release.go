@@ -7,7 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -203,13 +203,18 @@ func drawRelease(t *table, r *waftv1.Release) {
 
 func newReleaseDiff() *cobra.Command {
 	var server serverFlags
+	var out output
 	cmd := &cobra.Command{
 		Use:     "diff A B",
 		Short:   "Show what changes from one release to another, field by field",
 		Example: "  waft release diff edge-auth@sha256:3f1c edge-auth@sha256:9a40",
 		Args:    exactArgs("A", "B"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
 			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				found := releaseDiff{A: args[0], B: args[1]}
 				var sides [2]map[string]string
 				for i, ref := range args {
 					r, err := c.Releases.GetRelease(ctx, &waftv1.GetReleaseRequest{Ref: ref})
@@ -218,20 +223,51 @@ func newReleaseDiff() *cobra.Command {
 					}
 					sides[i] = comparable(r)
 				}
-				for _, line := range diff(sides[0], sides[1]) {
-					fmt.Fprintln(cmd.OutOrStdout(), line)
-				}
-				return nil
+				found.Changes = diff(sides[0], sides[1])
+				return out.print(cmd.OutOrStdout(), found, func(t *table) {
+					for _, c := range found.Changes {
+						for _, line := range c.lines() {
+							t.row(line)
+						}
+					}
+				})
 			})
 		},
 	}
 	server.flags(cmd)
+	out.flag(cmd)
 	return cmd
 }
 
-// comparable is what a release says, as path → value, with filters by name and modules by digest.
+// releaseDiff is what release diff prints.
+type releaseDiff struct {
+	A       string        `json:"a"`
+	B       string        `json:"b"`
+	Changes []valueChange `json:"changes"`
+}
+
+// valueChange is a field in which two releases, or two resources, differ; A or B is nil where it is absent.
+type valueChange struct {
+	Path string          `json:"path"`
+	A    json.RawMessage `json:"a,omitempty"`
+	B    json.RawMessage `json:"b,omitempty"`
+}
+
+// lines are what is only in A (-), only in B (+), and what differs (both).
+func (c valueChange) lines() []string {
+	var lines []string
+	if c.A != nil {
+		lines = append(lines, "- "+c.Path+": "+string(c.A))
+	}
+	if c.B != nil {
+		lines = append(lines, "+ "+c.Path+": "+string(c.B))
+	}
+	return lines
+}
+
+// comparable is what a release says, as path → JSON value, with filters by name and modules by digest.
 func comparable(r *waftv1.Release) map[string]string {
-	out := map[string]string{"layer": r.GetMetadata().GetLayer()}
+	out := map[string]string{"layer": strconv.Quote(r.GetMetadata().GetLayer())}
 	add := func(kind string, filters []*waftv1.FilterSpec) {
 		for _, f := range filters {
 			for path, value := range flatten(kind+"."+f.GetName(), mustJSON(f)) {
@@ -251,38 +287,36 @@ func comparable(r *waftv1.Release) map[string]string {
 	addAll("resources", r.GetSpec().GetResources())
 	addAll("resourceOverrides", r.GetSpec().GetResourceOverrides())
 	for _, m := range r.GetStatus().GetModules() {
-		out["modules."+m.GetFilter()+".sha256"] = m.GetModule().GetDigest()
+		out["modules."+m.GetFilter()+".sha256"] = strconv.Quote(m.GetModule().GetDigest())
 	}
 	return out
 }
 
-// diff lists what is only in a (-), only in b (+), and what differs (both), by path.
-func diff(a, b map[string]string) []string {
-	paths := make([]string, 0, len(a)+len(b))
-	for p := range a {
-		paths = append(paths, p)
-	}
-	for p := range b {
-		if _, both := a[p]; !both {
-			paths = append(paths, p)
+// diff lists what differs, by path. Values are JSON.
+func diff(a, b map[string]string) []valueChange {
+	paths := map[string]bool{}
+	for _, side := range []map[string]string{a, b} {
+		for p := range side {
+			paths[p] = true
 		}
 	}
-	sort.Strings(paths)
-	var lines []string
-	for _, p := range paths {
+	changes := []valueChange{}
+	for _, p := range slices.Sorted(maps.Keys(paths)) {
 		va, inA := a[p]
 		vb, inB := b[p]
 		if inA && inB && va == vb {
 			continue
 		}
+		c := valueChange{Path: p}
 		if inA {
-			lines = append(lines, "- "+p+": "+va)
+			c.A = json.RawMessage(va)
 		}
 		if inB {
-			lines = append(lines, "+ "+p+": "+vb)
+			c.B = json.RawMessage(vb)
 		}
+		changes = append(changes, c)
 	}
-	return lines
+	return changes
 }
 
 // flatten turns JSON into path → value.

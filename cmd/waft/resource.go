@@ -251,8 +251,10 @@ func diffResources(ctx context.Context, c *api.Client, w io.Writer, resources []
 		if err != nil {
 			return err
 		}
-		for _, line := range diff(a, b) {
-			fmt.Fprintln(w, printable(line))
+		for _, c := range diff(a, b) {
+			for _, line := range c.lines() {
+				fmt.Fprintln(w, printable(line))
+			}
 		}
 		return nil
 	}
