@@ -304,6 +304,112 @@ func TestStartsFromDisk(t *testing.T) {
 	s.stands("app-1", waftv1.ChainState_SERVING)
 }
 
+// What one version of an application cannot use, or the disk does not give just now, is still there for the next start that can.
+func TestUnusableStaysOnDisk(t *testing.T) {
+	s := newSite(t)
+	cfg := s.config("app-1")
+	cfg.Trial = time.Hour
+	const setting = `  - {collection: settings, name: site, spec: {"@type": type.googleapis.com/google.protobuf.StringValue, value: "a"}}`
+	c := s.open(cfg)
+	s.bring("first", s.release("one", value("off"), setting))
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good := crashed(t, cfg)
+	cfg.Trial = -1
+	c = s.open(cfg)
+	s.bring("second", s.release("two", value("on"), setting))
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	both := crashed(t, cfg)
+	cfg, good.Trial = good, time.Hour
+	c = s.begin(cfg)
+	s.has(c, "on")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	onTrial := crashed(t, cfg)
+	s.stop()
+	otherType := func(cfg *client.Config) {
+		cfg.Version, cfg.Collections = "2.0", []client.Subscription{client.Collection[*wrapperspb.BoolValue]("flags")}
+	}
+	newCollection := func(cfg *client.Config) {
+		cfg.Version, cfg.Collections = "2.0", append(slices.Clone(cfg.Collections), client.Collection[*wrapperspb.StringValue]("settings"))
+	}
+	for name, tc := range map[string]struct {
+		state client.Config
+		other func(*client.Config)
+		// unread are in the place of the files of snapshots while the other version runs.
+		unread bool
+		want   string
+	}{
+		"another type":                        {both, otherType, false, "on"},
+		"a new collection":                    {both, newCollection, false, "on"},
+		"the disk fails":                      {both, func(*client.Config) {}, true, "on"},
+		"another type, with one on trial":     {onTrial, otherType, false, "off"}, // what is on trial comes again
+		"a new collection, with one on trial": {onTrial, newCollection, false, "off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := crashed(t, tc.state)
+			other := cfg
+			tc.other(&other)
+			folder := filepath.Join(cfg.StateDir, "snapshots")
+			files, err := os.ReadDir(folder)
+			if err != nil || len(files) != 2 {
+				t.Fatalf("there are %v, %v", files, err)
+			}
+			if tc.unread {
+				if err := os.Rename(folder, folder+".aside"); err != nil {
+					t.Fatal(err)
+				}
+				for _, file := range files { // a folder can be opened, and not read
+					if err := os.MkdirAll(filepath.Join(folder, file.Name()), 0o700); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for range 2 {
+				c, err := client.Start(t.Context(), other)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.Snapshot().Chain() != "" {
+					t.Errorf("the other version can use %s", c.Snapshot().Chain())
+				}
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if tc.unread {
+				if err := errors.Join(os.RemoveAll(folder), os.Rename(folder+".aside", folder)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, want := range []string{tc.want, "off"} {
+				c, err := client.Start(t.Context(), cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := is(c.Snapshot()); got != want {
+					t.Errorf("it starts with %q, want %q", got, want)
+				}
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+				for _, file := range files { // and the one before is there, too
+					path := filepath.Join(folder, file.Name())
+					if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), "two@sha256") {
+						if err := os.Truncate(path, 1); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
 // change puts other bytes in the place of some of a file.
 func change(t *testing.T, path, from, to string) {
 	t.Helper()

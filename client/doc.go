@@ -26,6 +26,7 @@
 //   - A snapshot is one release whole, over all collections of the client, and never changes. Reading one takes no lock.
 //   - What cannot be decoded, is refused by Accept or has filters is not taken, and is reported as rejected; what was there before stays.
 //   - A release is on disk before it is served. A file that is torn is never read: the one before it is.
+//   - What was good once is not forgotten because it cannot be used now: the next start, or another version of the application, may read it.
 //   - A release that is older than the last one seen never wins.
 //   - Neither a distributor nor its network is needed to start with what was there before, or to go on.
 //   - When Close returns nothing of the client runs any more.

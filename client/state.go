@@ -39,7 +39,7 @@ type record struct {
 	Version string `json:"version,omitempty"`
 	// Generation is the highest of a chain that was seen.
 	Generation int64 `json:"generation,omitempty"`
-	// Good is last-known-good, Before the one before it. Trial is served, and not good yet.
+	// Good is last-known-good, Before the one before it; neither need be of use to the application as it is now. Trial is served, and not good yet.
 	Good   *kept `json:"good,omitempty"`
 	Before *kept `json:"before,omitempty"`
 	Trial  *kept `json:"trial,omitempty"`

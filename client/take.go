@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -72,28 +73,36 @@ func (c *Client) resume() *mcpv1.Resource {
 	return raw
 }
 
-// best is the newest snapshot on disk that can be used, and its chain as it came; what cannot be is taken out of the record. Nil: there is none.
+// best is the newest snapshot on disk that can be used, and its chain as it came; nil: there is none. A good one that is damaged or gone is taken out of the record.
+// One that only this application cannot read, or that the disk does not give just now, stays there for a start that can. What is on trial is served, or is on trial no
+// more: it was not good yet, and the distributor has it.
 func (c *Client) best(r *record) (*Snapshot, *mcpv1.Resource) {
-	usable := func(k *kept) (*Snapshot, *mcpv1.Resource) {
+	usable := func(k *kept) (s *Snapshot, raw *mcpv1.Resource, lost bool) {
+		if k == nil {
+			return nil, nil, false
+		}
 		s, raw, err := c.state.get(k, c.cfg.Collections)
 		if err != nil {
 			c.log.Error("a release on disk cannot be used; going on with the one before, if there is any", "chain", k.Hash, "error", err)
 		}
+		return s, raw, errors.Is(err, errTorn) || errors.Is(err, os.ErrNotExist)
+	}
+	if s, raw, _ := usable(r.Trial); s != nil {
 		return s, raw
 	}
-	if r.Trial != nil {
-		if s, raw := usable(r.Trial); s != nil {
-			return s, raw
-		}
-		r.Trial = nil
+	r.Trial = nil
+	s, raw, lost := usable(r.Good)
+	if s != nil {
+		return s, raw
 	}
-	for r.Good != nil {
-		if s, raw := usable(r.Good); s != nil {
-			return s, raw
-		}
+	s, raw, beforeLost := usable(r.Before)
+	if beforeLost {
+		r.Before = nil
+	}
+	if lost {
 		r.Good, r.Before = r.Before, nil
 	}
-	return nil, nil
+	return s, raw
 }
 
 // run takes releases until ctx ends.
