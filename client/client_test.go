@@ -507,6 +507,60 @@ func TestNewerVersionAfterCrashOnTrial(t *testing.T) {
 	}
 }
 
+// What only the version before had as good is new to a version of an application: it is asked, and may go back to what it started with. What it started with is not.
+func TestNewerVersionIsAskedAnew(t *testing.T) {
+	s := newSite(t)
+	cfg := s.config("app-1")
+	c := s.open(cfg)
+	off, on := s.release("one", value("off")), s.release("two", value("on"))
+	s.bring("first", off)
+	s.bring("second", on)
+	s.has(c, "on")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	picky := crashed(t, cfg)
+	picky.Version, picky.Trial, picky.Accept = "2.0", time.Hour, refuses("off")
+	c = s.open(picky)
+	s.roll("third", off, `[{percent: 100, soak: 10m}]`)
+	if back := s.await("third", "RolledBack"); !strings.Contains(back.GetStatus().String(), "which this application cannot do") {
+		t.Errorf("the rollout does not say why: %v", back.GetStatus())
+	}
+	s.has(c, "on")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fragile := crashed(t, cfg)
+	fragile.Version, fragile.Trial = "3.0", time.Hour
+	var asked sync.Map
+	fragile.Accept = func(_ context.Context, s *client.Snapshot) error {
+		asked.Store(is(s), true)
+		return nil
+	}
+	c = s.open(fragile)
+	s.roll("fourth", off, `[{percent: 100, soak: 10m}]`)
+	s.await("fourth", "Soaking")
+	s.has(c, "off")
+	after := crashed(t, fragile)
+	if _, err := s.api.Rollouts.UndoRollout(t.Context(), &waftv1.UndoRolloutRequest{Name: "fourth", Reason: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	s.has(c, "on")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := asked.Load("off"); !ok {
+		t.Error("it was not asked about what its predecessor had")
+	}
+	if _, ok := asked.Load("on"); ok {
+		t.Error("it was asked about what it started with")
+	}
+	after.Servers = []string{deadAddress(t)}
+	if got := is(s.begin(after).Snapshot()); got != "on" {
+		t.Errorf("after a crash on trial with what its predecessor had it has %q", got)
+	}
+}
+
 // An application that crashed after its trial has what it had, and the rollout hears that it was started again.
 func TestCrashAfterTrial(t *testing.T) {
 	s := newSite(t)

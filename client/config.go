@@ -24,7 +24,8 @@ type Config struct {
 	Node string
 	// Labels are what targets of rollouts select it by.
 	Labels map[string]string
-	// Version is the application's own, for people; and what rejects a release in its trial is asked anew in another version. May be empty.
+	// Version is the application's own, for people; and another version is asked anew about what this one rejected in a trial, and about what only this one had as
+	// good. May be empty: all are the same version then.
 	Version string
 
 	// Servers are the gRPC addresses of the distributor's replicas, host:port. One of them is used at a time, beginning with any; the next when it is away.
@@ -43,12 +44,12 @@ type Config struct {
 
 	// Accept, when set, is asked before a release is taken. An error, or a panic, rejects it: the application goes on with what it has, the rollout is told the
 	// error's text, and takes the release back. It is called for one snapshot at a time, while Client.Snapshot is still the one before, and must only look at
-	// it. What was last-known-good once is not asked about again. ctx ends after AcceptTimeout, and when the client is closed, which waits for it.
+	// it. What was last-known-good once for the same Version, and what it started with, is not asked about again. ctx ends after AcceptTimeout, and when the client is closed, which waits for it.
 	Accept func(ctx context.Context, s *Snapshot) error
 	// AcceptTimeout is how long that may take. Zero: DefaultAcceptTimeout.
 	AcceptTimeout time.Duration
 	// Trial is how long the application must go on with a release before it is last-known-good. One that ends before without Close rejects it at its next start.
-	// Zero: DefaultTrial; negative: a release is good at once. The first one always is: there is nothing to go back to.
+	// Zero: DefaultTrial; negative: a release is good at once. The first one always is: there is nothing to go back to. So is one to which the same Version goes back.
 	Trial time.Duration
 
 	// Counts, when set, says what the application has answered since it was started. It is asked while a rollout needs it, every few seconds, so that the gate

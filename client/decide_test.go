@@ -77,20 +77,27 @@ func TestAssemble(t *testing.T) {
 
 // What a chain is on disk after it was taken; first, then each with the ones before.
 func TestTaken(t *testing.T) {
-	a, b, c := &kept{Hash: "a"}, &kept{Hash: "b"}, &kept{Hash: "c"}
+	a, b, c := &kept{Hash: "a", Digest: "1"}, &kept{Hash: "b", Digest: "2"}, &kept{Hash: "c", Digest: "3"}
+	olderA, olderB := &kept{Hash: "a", Digest: "1", Version: "old"}, &kept{Hash: "b", Digest: "2", Version: "old"}
+	partA := &kept{Hash: "a", Digest: "4", Version: "old"} // of fewer collections
 	for name, tc := range map[string]struct {
 		before record
 		take   *kept
 		trials bool
 		want   record
 	}{
-		"the first is good":                  {record{}, a, true, record{Good: a}},
-		"the next is on trial":               {record{Good: a}, b, true, record{Good: a, Trial: b}},
-		"without trials it is good":          {record{Good: a}, b, false, record{Good: b, Before: a}},
-		"another one on trial":               {record{Good: a, Trial: b}, c, true, record{Good: a, Trial: c}},
-		"taken back while it was on trial":   {record{Good: a, Before: c, Trial: b}, a, true, record{Good: a, Before: c}},
-		"taken back to what was good before": {record{Good: a, Before: b}, b, true, record{Good: b, Before: a}},
-		"taken back past what was on trial":  {record{Good: a, Before: b, Trial: c}, b, true, record{Good: b, Before: a}},
+		"the first is good":                          {record{}, a, true, record{Good: a}},
+		"the next is on trial":                       {record{Good: a}, b, true, record{Good: a, Trial: b}},
+		"without trials it is good":                  {record{Good: a}, b, false, record{Good: b, Before: a}},
+		"another one on trial":                       {record{Good: a, Trial: b}, c, true, record{Good: a, Trial: c}},
+		"taken back while it was on trial":           {record{Good: a, Before: c, Trial: b}, a, true, record{Good: a, Before: c}},
+		"taken back to what was good before":         {record{Good: a, Before: b}, b, true, record{Good: b, Before: a}},
+		"taken back past what was on trial":          {record{Good: a, Before: b, Trial: c}, b, true, record{Good: b, Before: a}},
+		"what the version before had before":         {record{Good: a, Before: olderB}, b, true, record{Good: a, Before: olderB, Trial: b}},
+		"the same without trials":                    {record{Good: a, Before: olderB}, b, false, record{Good: b, Before: a}},
+		"what it goes back to anyhow":                {record{Good: olderA, Before: b}, a, true, record{Good: a, Before: b}},
+		"with collections that no version has taken": {record{Good: partA, Before: b}, a, true, record{Good: partA, Before: b, Trial: a}},
+		"the same of them without trials":            {record{Good: partA, Before: b}, a, false, record{Good: a, Before: b}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := taken(tc.before, tc.take, tc.trials); got != tc.want {

@@ -55,6 +55,22 @@ type kept struct {
 	Generation int64  `json:"generation"`
 	// Digest of its file, which is named by it.
 	Digest string `json:"digest"`
+	// Version of the application that ran with it last.
+	Version string `json:"version,omitempty"`
+}
+
+// of is the same, as another version of the application has it.
+func (k *kept) of(version string) *kept {
+	next := *k
+	if next.Version = version; next == *k {
+		return k
+	}
+	return &next
+}
+
+// ran says whether it is a chain with which that version of the application ran last; nil is none.
+func (k *kept) ran(hash, version string) bool {
+	return k != nil && k.Hash == hash && k.Version == version
 }
 
 // refusal is a chain that is not taken, as it was given once.

@@ -75,7 +75,7 @@ func (c *Client) resume() *mcpv1.Resource {
 
 // best is the newest snapshot on disk that can be used, and its chain as it came; nil: there is none. A good one that is damaged or gone is taken out of the record.
 // One that only this application cannot read, or that the disk does not give just now, stays there for a start that can. What is on trial is served, or is on trial no
-// more: it was not good yet, and the distributor has it.
+// more: it was not good yet, and the distributor has it. What is served is this version's from now on.
 func (c *Client) best(r *record) (*Snapshot, *mcpv1.Resource) {
 	usable := func(k *kept) (s *Snapshot, raw *mcpv1.Resource, lost bool) {
 		if k == nil {
@@ -88,14 +88,19 @@ func (c *Client) best(r *record) (*Snapshot, *mcpv1.Resource) {
 		return s, raw, errors.Is(err, errTorn) || errors.Is(err, os.ErrNotExist)
 	}
 	if s, raw, _ := usable(r.Trial); s != nil {
+		r.Trial = r.Trial.of(c.cfg.Version)
 		return s, raw
 	}
 	r.Trial = nil
 	s, raw, lost := usable(r.Good)
 	if s != nil {
+		r.Good = r.Good.of(c.cfg.Version)
 		return s, raw
 	}
 	s, raw, beforeLost := usable(r.Before)
+	if s != nil {
+		r.Before = r.Before.of(c.cfg.Version)
+	}
 	if beforeLost {
 		r.Before = nil
 	}
@@ -186,10 +191,10 @@ func (c *Client) step(ctx context.Context) (again time.Time) {
 	return c.taker.trialEnds
 }
 
-// known says whether a chain was good once, so that nobody is asked about it again.
+// known says whether a chain was good once for this version of the application, so that it is not asked about it again.
 func (c *Client) known(hash string) bool {
 	r := c.state.read()
-	return r.Good != nil && r.Good.Hash == hash || r.Before != nil && r.Before.Hash == hash
+	return r.Good.ran(hash, c.cfg.Version) || r.Before.ran(hash, c.cfg.Version)
 }
 
 // ask asks the application whether it takes a snapshot. A panic of its check is a no.
@@ -218,9 +223,8 @@ func (c *Client) take(raw *mcpv1.Resource, s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := c.state.change(func(r *record) {
-		*r = taken(*r, k, c.cfg.Trial > 0)
-	}); err != nil {
+	k = k.of(c.cfg.Version)
+	if err := c.state.change(func(r *record) { *r = taken(*r, k, c.cfg.Trial > 0) }); err != nil {
 		return err
 	}
 	c.taker.trialEnds = time.Time{}
@@ -234,18 +238,21 @@ func (c *Client) take(raw *mcpv1.Resource, s *Snapshot) error {
 	return nil
 }
 
-// taken is a record after a snapshot was taken: on trial, unless it was good before, or there is none to go back to.
+// taken is a record after a snapshot was taken: on trial, unless it was good before for this version of the application, or there is none other to go back to.
 func taken(r record, k *kept, trials bool) record {
-	switch {
-	case r.Good == nil:
-		r.Good, r.Trial = k, nil
-	case r.Good.Hash == k.Hash:
-		r.Good, r.Trial = k, nil
-	case r.Before != nil && r.Before.Hash == k.Hash, !trials:
-		r.Good, r.Before, r.Trial = k, r.Good, nil
-	default:
-		r.Trial = k
+	if !trials || r.Good == nil || r.Good.Digest == k.Digest || r.Good.ran(k.Hash, k.Version) || r.Before.ran(k.Hash, k.Version) {
+		return proven(r, k)
 	}
+	r.Trial = k
+	return r
+}
+
+// proven is a record in which a snapshot is last-known-good. What was that before is Before, unless it is the same chain.
+func proven(r record, k *kept) record {
+	if r.Good != nil && r.Good.Hash != k.Hash {
+		r.Before = r.Good
+	}
+	r.Good, r.Trial = k, nil
 	return r
 }
 
@@ -255,7 +262,7 @@ func (c *Client) endTrial() time.Time {
 	if t.trialEnds.IsZero() || time.Now().Before(t.trialEnds) {
 		return t.trialEnds
 	}
-	if err := c.state.change(func(r *record) { r.Good, r.Before, r.Trial = r.Trial, r.Good, nil }); err != nil {
+	if err := c.state.change(func(r *record) { *r = proven(*r, r.Trial) }); err != nil {
 		t.trialEnds = time.Now().Add(storeRetryMax)
 		c.log.Error("that a release is good cannot be kept on disk", "error", err, "retry_in", storeRetryMax)
 		return t.trialEnds
