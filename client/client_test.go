@@ -471,6 +471,58 @@ func TestCrashOnTrial(t *testing.T) {
 	}
 }
 
+// unwritable has a client read its record, and not write it, until the function that it returns is called.
+func unwritable(t *testing.T, cfg client.Config) (writable func()) {
+	t.Helper()
+	previous := filepath.Join(cfg.StateDir, "state.json.previous")
+	if err := errors.Join(os.RemoveAll(previous), os.MkdirAll(filepath.Join(previous, "in the way"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if err := os.RemoveAll(previous); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What an application must not forget of its start is on disk as soon as the disk takes anything.
+func TestDiskThatTakesNothingAtStart(t *testing.T) {
+	s := newSite(t)
+	cfg := s.config("app-1")
+	cfg.Trial = time.Hour
+	c := s.open(cfg)
+	s.bring("first", s.release("one", value("off")))
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	writable := unwritable(t, cfg)
+	c = s.open(cfg)
+	writable()
+	s.roll("second", s.release("two", value("deadly")), `[{percent: 100, soak: 10m}]`)
+	s.await("second", "Soaking")
+	s.has(c, "deadly")
+	after := crashed(t, cfg)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	after.Servers = []string{deadAddress(t)} // nothing but its own record tells it
+	writable = unwritable(t, after)
+	for range 2 {
+		c, err := client.Start(t.Context(), after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := c.Status(); is(c.Snapshot()) != "off" || !strings.Contains(st.Reason, "without closing its client") {
+			t.Errorf("after a crash on trial it has %q, %+v", is(c.Snapshot()), st)
+		}
+		writable()
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What ended one version of an application is tried again by the next, whichever of them starts first after that.
 func TestNewerVersionAfterCrashOnTrial(t *testing.T) {
 	s := newSite(t)

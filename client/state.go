@@ -90,6 +90,8 @@ type stateFolder struct {
 
 	mu     sync.Mutex
 	record record
+	// unwritten: a write has failed since the last that did not, and the disk may have another record.
+	unwritten bool
 }
 
 // openState makes, locks and reads the folder. damaged says what could not be read and was passed over.
@@ -121,13 +123,34 @@ func (s *stateFolder) change(change func(*record)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := s.record
-	if change(&next); next == s.record {
-		return nil
-	}
-	if err := writeSealed(filepath.Join(s.dir, recordFile), next); err != nil {
-		return fmt.Errorf("keep the client's state: %w", err)
+	change(&next)
+	if err := s.write(next); err != nil {
+		return err
 	}
 	s.record = next
+	return nil
+}
+
+// note takes a changed record at once, and writes it to disk. One that the disk does not take is written by the next change or note.
+func (s *stateFolder) note(change func(*record)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.record
+	change(&next)
+	err := s.write(next)
+	s.record = next
+	return err
+}
+
+// write has a record on disk; mu is held.
+func (s *stateFolder) write(r record) error {
+	if r == s.record && !s.unwritten {
+		return nil
+	}
+	err := writeSealed(filepath.Join(s.dir, recordFile), r)
+	if s.unwritten = err != nil; s.unwritten {
+		return fmt.Errorf("keep the client's state: %w", err)
+	}
 	return nil
 }
 

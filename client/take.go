@@ -55,7 +55,7 @@ func (c *Client) resume() *mcpv1.Resource {
 		c.taker.trialEnds = time.Now().Add(c.cfg.Trial)
 	}
 	r.Open, r.Version = true, c.cfg.Version
-	if err := c.state.change(func(old *record) { *old = r }); err != nil {
+	if err := c.state.note(func(old *record) { *old = r }); err != nil {
 		c.log.Warn("the client's state cannot be written; nothing new is taken before it can", "error", err)
 	}
 	if served != nil {
