@@ -83,7 +83,7 @@ type refusal struct {
 	Reason  string `json:"reason"`
 }
 
-// stateFolder is Config.StateDir, locked. Its methods may be called concurrently.
+// stateFolder is Config.StateDir, locked. Its methods may be called concurrently, but put and sweep, which one goroutine calls.
 type stateFolder struct {
 	dir  string
 	lock *os.File
@@ -238,9 +238,11 @@ func (s *stateFolder) get(k *kept, subs []Subscription) (*Snapshot, *mcpv1.Resou
 	}
 }
 
-// sweep removes snapshots that the record does not name, and files that were never finished.
+// sweep removes snapshots that the record does not name, and files that were never finished. It must not be called during put.
 func (s *stateFolder) sweep() error {
-	r := s.read()
+	s.mu.Lock() // what is being written to is not finished yet
+	defer s.mu.Unlock()
+	r := s.record
 	needed := map[string]bool{}
 	for _, k := range []*kept{r.Good, r.Before, r.Trial} {
 		if k != nil {
