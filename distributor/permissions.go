@@ -18,6 +18,8 @@ type permissions struct {
 	tickets tickets
 	issuers issuers
 	log     *slog.Logger
+	// warnings are how often the log may still be told of each client.
+	warnings budgets
 }
 
 // redeem is tickets.redeem.
@@ -29,7 +31,7 @@ func newPermissions(file *access.File, log *slog.Logger) *permissions {
 	if file == nil {
 		return nil
 	}
-	return &permissions{file: file, log: log}
+	return &permissions{file: file, log: log, warnings: budgets{rate: warningsPerSecond, burst: warningsAtOnce}}
 }
 
 // watch says in the log when the policy's file has changed, or cannot be used, until ctx ends.
@@ -64,12 +66,18 @@ func (p *permissions) decide(id access.Identity, a access.Action, o access.Objec
 // maxLoggedCall bounds what is logged of a call, in bytes: a path may be as long as headers may be.
 const maxLoggedCall = 256
 
+// Refusals that are warned of, of one client: so many in a second, once warningsAtOnce were. The others are logged as those of reads are.
+const (
+	warningsPerSecond = 1
+	warningsAtOnce    = 100
+)
+
 // logged writes down who was refused what. Requests that would have changed something are worth a warning; the others are not, and nor are those of strangers, since
 // anybody can make as many as they like. Neither goes into the audit log, which is for what has happened: what is refused must not fill the store.
 func (p *permissions) logged(id access.Identity, a access.Action, r request, err error) error {
 	if err != nil {
 		level := slog.LevelDebug
-		if a.Writes() && id.Known() {
+		if a.Writes() && id.Known() && p.warnings.take(id.Name) == 0 {
 			level = slog.LevelWarn
 		}
 		p.log.Log(context.Background(), level, "denied", "who", id.Name, "action", string(a), "call", clipped(r.call), "from", r.from, "reason", err.Error())

@@ -48,8 +48,8 @@ func (p *permissions) interceptors(identify func(context.Context) (access.Identi
 }
 
 // door refuses the calls of those who may make none, by their certificates, before their messages are read. A token takes time to verify, and the door must
-// not wait; the interceptors read it.
-func (p *permissions) door() []grpc.ServerOption {
+// not wait; the interceptors read it. What is refused here counts for whoever limits say it is of, as what comes further does.
+func (p *permissions) door(limits *throttle) []grpc.ServerOption {
 	if p == nil {
 		return nil
 	}
@@ -59,13 +59,17 @@ func (p *permissions) door() []grpc.ServerOption {
 			return ctx, nil
 		}
 		id, err := p.calling(ctx)
-		if err != nil {
-			return nil, api.ToStatus(p.logged(id, action, callOf(ctx, call.FullMethodName), err))
+		if err == nil {
+			err = p.file.Policy().Admits(id, action, time.Now())
 		}
-		if err := p.admit(id, action, callOf(ctx, call.FullMethodName)); err != nil {
-			return nil, api.ToStatus(err)
+		if err == nil {
+			return ctx, nil
 		}
-		return ctx, nil
+		said := limits.refused(ctx, err)
+		if said == err { // who is not heard any more does not fill the log, either
+			_ = p.logged(id, action, callOf(ctx, call.FullMethodName), err)
+		}
+		return nil, api.ToStatus(said)
 	})}
 }
 

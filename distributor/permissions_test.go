@@ -67,6 +67,29 @@ func ownPermissions(t *testing.T, log io.Writer) *permissions {
 	return newPermissions(policy, slog.New(slog.NewTextHandler(log, nil)))
 }
 
+// What is refused again and again fills no log, and keeps what is refused to others not out of it.
+func TestWarningsAreBounded(t *testing.T) {
+	var log strings.Builder
+	p := ownPermissions(t, &log)
+	warned := func(who string, times int) int {
+		t.Helper()
+		log.Reset()
+		id := access.Identity{Name: who, Certificate: []string{who}}
+		for range times {
+			if p.decide(id, access.MoveRollout, access.Object{Layer: "global"}, request{call: "x"}) == nil {
+				t.Fatal("it is allowed")
+			}
+		}
+		return strings.Count(log.String(), "level=WARN msg=denied")
+	}
+	if n := warned("cn:mad", 10*warningsAtOnce); n < warningsAtOnce || n > 2*warningsAtOnce {
+		t.Errorf("%d refusals are warned of, want about %d", n, warningsAtOnce)
+	}
+	if n := warned("cn:other", 1); n != 1 {
+		t.Errorf("of another one, %d refusals are warned of", n)
+	}
+}
+
 // A stream ends with its first message after what its client was proved by has expired, although the policy is the same.
 func TestStreamsEndWithTheirProof(t *testing.T) {
 	p := ownPermissions(t, io.Discard)

@@ -37,7 +37,7 @@ func newPort(shown *certificates, options []grpc.ServerOption, slow *patience, p
 		// Where there is an access policy clients may have a token, and who has neither is told so, which a broken handshake cannot.
 		options = slices.Concat(options, []grpc.ServerOption{grpc.Creds(admitted.credentials(credentials.NewTLS(shown.server(permitted != nil))))})
 	}
-	options = slices.Concat(options, slow.interceptors(), limits.before(), permitted.interceptors(permitted.calling), limits.behind(), admitted.interceptors(), permitted.door())
+	options = slices.Concat(options, slow.interceptors(), limits.before(), permitted.interceptors(permitted.calling), limits.behind(), admitted.interceptors(), permitted.door(limits))
 	return &Port{Server: grpc.NewServer(options...), slow: slow}
 }
 

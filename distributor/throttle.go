@@ -33,10 +33,11 @@ const (
 
 // throttle bounds what one client may ask of a port. It may be used concurrently; nil bounds nothing.
 type throttle struct {
-	// requests and openings are what clients may still do; streams how many they have open.
-	requests, openings budgets
-	most               int
-	refusals           *prometheus.CounterVec
+	// requests and openings are what clients may still do; failures how often they may still be refused for other reasons; streams how many they have open.
+	// Failures are apart from requests, so that a fleet with one certificate that fetches as fast as it may can open streams still.
+	requests, openings, failures budgets
+	most                         int
+	refusals                     *prometheus.CounterVec
 
 	mu      sync.Mutex
 	streams map[string]int
@@ -52,6 +53,7 @@ func newThrottle(perSecond, streams int, metrics prometheus.Registerer) (*thrott
 	}
 	t := &throttle{
 		requests: budgets{rate: rate.Limit(perSecond), burst: throttleBurst * perSecond},
+		failures: budgets{rate: rate.Limit(perSecond), burst: throttleBurst * perSecond},
 		openings: budgets{rate: rate.Limit(openingsPerSecond * perSecond), burst: streams},
 		most:     streams, streams: map[string]int{},
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -94,18 +96,22 @@ func (t *throttle) request(port, client string) error {
 	return t.judge(port, limitRequests, client, t.requests.take(client))
 }
 
-// spent is the error of request where that would refuse, and takes nothing.
-func (t *throttle) spent(port, client string) error {
+// spent says that whoever comes has to wait: it was refused too often, or has no certificate, and its address has used up what it may. It takes nothing.
+func (t *throttle) spent(port string, v *visit) error {
 	if t == nil {
 		return nil
 	}
-	return t.judge(port, limitRequests, client, t.requests.wait(client))
+	wait := t.failures.wait(v.at)
+	if !v.certified {
+		wait = max(wait, t.requests.wait(v.at))
+	}
+	return t.judge(port, limitRequests, v.at, wait)
 }
 
-// fail takes a request of a client that was refused for other reasons: who is refused again and again is not heard for ever.
+// fail takes in that a client was refused for other reasons: who is refused again and again is not heard for ever.
 func (t *throttle) fail(client string) {
 	if t != nil {
-		t.requests.take(client)
+		t.failures.take(client)
 	}
 }
 

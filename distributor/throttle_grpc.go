@@ -31,13 +31,16 @@ type visitKey struct{}
 
 // visit is one call or request on its way in.
 type visit struct {
-	// at is the client by its address.
+	// at is the client by its connection: whom its certificate is of, and where it has none, its address. So whoever shows a certificate pays itself for what it is
+	// refused, and not those at its address.
 	at string
+	// certified: it has a certificate.
+	certified bool
 	// taken: it was counted, for whoever it turned out to be of.
 	taken bool
 }
 
-// before stands before whoever finds out who calls, and behind what turns errors into statuses: who has used up an address hears so before a token is verified.
+// before stands before whoever finds out who calls, and behind what turns errors into statuses: who has to wait hears so before a token is verified.
 func (t *throttle) before() []grpc.ServerOption {
 	if t == nil {
 		return nil
@@ -106,45 +109,50 @@ func (t *throttle) behind() []grpc.ServerOption {
 	}
 }
 
-// enter refuses the calls from an address that has used up what it may, where a certificate does not say whose they are.
+// enter refuses the calls of who has to wait, by its connection.
 func (t *throttle) enter(ctx context.Context) (context.Context, *visit, error) {
-	v := &visit{}
-	from, ok := peer.FromContext(ctx)
-	if ok && from.Addr != nil {
-		v.at = addressed(from.Addr.String())
-	}
-	if certificateName(from) == "" {
-		if err := t.spent(portGRPC, v.at); err != nil {
-			return ctx, v, err
-		}
+	v := connected(ctx)
+	if err := t.spent(portGRPC, v); err != nil {
+		return ctx, v, err
 	}
 	return context.WithValue(ctx, visitKey{}, v), v, nil
 }
 
-// leave counts a call that nobody else has counted for its address.
+// leave counts a call that nobody else has counted for its connection.
 func (t *throttle) leave(v *visit) {
 	if !v.taken {
 		t.fail(v.at)
 	}
 }
 
-// certificateName is whom a connection's certificate is of; empty where there is none.
-func certificateName(from *peer.Peer) string {
-	if from == nil {
-		return ""
+// refused counts a call that is refused before enter, and gives the error that it is refused with: another one, where its client has to wait.
+func (t *throttle) refused(ctx context.Context, err error) error {
+	v := connected(ctx)
+	if spent := t.spent(portGRPC, v); spent != nil {
+		return spent
 	}
-	info, ok := from.AuthInfo.(credentials.TLSInfo)
-	if !ok {
-		return ""
-	}
-	id, err := certified(&info.State)
-	if err != nil {
-		return ""
-	}
-	return id.Name
+	t.fail(v.at)
+	return err
 }
 
-// caller is the client that makes a call: by who it is, or else by its address. The call is counted by whoever asks.
+// connected is a visit by the connection that a call comes by.
+func connected(ctx context.Context) *visit {
+	from, ok := peer.FromContext(ctx)
+	if !ok {
+		return &visit{}
+	}
+	if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
+		if id, err := certified(&info.State); err == nil && id.Known() {
+			return &visit{at: id.Name, certified: true}
+		}
+	}
+	if from.Addr == nil {
+		return &visit{}
+	}
+	return &visit{at: addressed(from.Addr.String())}
+}
+
+// caller is the client that makes a call: by who it is, or else by its connection. The call is counted by whoever asks.
 func caller(ctx context.Context) string {
 	v, _ := ctx.Value(visitKey{}).(*visit)
 	if v == nil {
@@ -153,10 +161,6 @@ func caller(ctx context.Context) string {
 	v.taken = true
 	if id := identityOf(ctx); id.Known() {
 		return id.Name
-	}
-	from, _ := peer.FromContext(ctx)
-	if name := certificateName(from); name != "" {
-		return name
 	}
 	return v.at
 }

@@ -12,11 +12,12 @@ func (t *throttle) door(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{at: addressed(r.RemoteAddr)}
-		if id, err := certified(r.TLS); err != nil || !id.Known() {
-			if err := t.spent(portHTTP, v.at); err != nil {
-				refuse(w, r, err)
-				return
-			}
+		if id, err := certified(r.TLS); err == nil && id.Known() {
+			v.at, v.certified = id.Name, true
+		}
+		if err := t.spent(portHTTP, v); err != nil {
+			refuse(w, r, err)
+			return
 		}
 		defer t.leave(v)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
@@ -29,11 +30,7 @@ func (t *throttle) counted(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		client := caller(r.Context())
-		if id, err := certified(r.TLS); err == nil && id.Known() && !identityOf(r.Context()).Known() {
-			client = id.Name
-		}
-		if err := t.request(portHTTP, client); err != nil {
+		if err := t.request(portHTTP, caller(r.Context())); err != nil {
 			refuse(w, r, err)
 			return
 		}

@@ -3,6 +3,7 @@ package distributor_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -99,9 +100,54 @@ func TestThrottledEverywhere(t *testing.T) {
 	}
 }
 
-// Clients are told apart by who they are, so that one that asks too often keeps nobody else from asking, from the same address.
-func TestThrottledByIdentity(t *testing.T) {
-	g := &guarded{clients: newAuthority(t, "clients"), servers: newAuthority(t, "servers"), file: filepath.Join(t.TempDir(), "access.yaml")}
+// Whoever shows a certificate and is refused again and again, for whatever reason, is not heard for ever, and pays for it itself: the others at its address are heard.
+func TestThrottledWhereItIsRefused(t *testing.T) {
+	g := startThrottled(t)
+	const create, version = "/waft.v1.ReleaseService/CreateRelease", "/waft.v1.VersionService/GetVersion"
+	nonsense := http.Header{"Authorization": {"Bearer nonsense"}}
+	for what, tc := range map[string]struct {
+		client  string
+		refused func(v *visitor) (spent bool)
+	}{
+		"a push": {"viewer", func(v *visitor) bool {
+			code, _ := v.ask(t, http.MethodPost, "/v2/filters/authz/blobs/uploads/", "", nil)
+			return code == http.StatusTooManyRequests
+		}},
+		"a release": {"approver", func(v *visitor) bool { return v.call(t, create, false) == codes.ResourceExhausted }},
+		"a bad token over HTTP": {nodeOne, func(v *visitor) bool {
+			code, _ := v.ask(t, http.MethodGet, "/v1/nodes", "", nonsense)
+			return code == http.StatusTooManyRequests
+		}},
+		"a bad token over gRPC": {"publisher", func(v *visitor) bool {
+			ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer nonsense")
+			return status.Code(v.conn.Invoke(ctx, version, &waftv1.GetVersionRequest{}, &waftv1.GetVersionResponse{})) == codes.ResourceExhausted
+		}},
+		"a name that the policy does not have": {stranger, func(v *visitor) bool { return v.call(t, version, false) == codes.ResourceExhausted }},
+	} {
+		v := g.visitor(t, tc.client)
+		exhausted(t, what, func() bool { return tc.refused(v) })
+	}
+	// All of those were refused more often than an address may be; whoever shows nothing is told what is amiss still.
+	other := g.visitor(t, nobody)
+	for range 3 {
+		if code, body := other.ask(t, http.MethodGet, "/v1/nodes", "", nil); code != http.StatusUnauthorized {
+			t.Errorf("a client without a certificate at that address: %d %s", code, body)
+		}
+		if code := other.call(t, version, false); code != codes.Unauthenticated {
+			t.Errorf("a client without a certificate at that address, over gRPC: %v", code)
+		}
+	}
+	if code := g.visitor(t, "operator").call(t, version, false); code != codes.OK {
+		t.Errorf("another client: %v", code)
+	}
+	// Nor is who shows nothing heard for ever.
+	exhausted(t, "no certificate", func() bool { return other.call(t, version, false) == codes.ResourceExhausted })
+}
+
+// startThrottled serves whom the tests' access policy knows, each a request in a second and two streams.
+func startThrottled(t *testing.T) *guarded {
+	t.Helper()
+	g := &guarded{clients: newAuthority(t, "clients"), servers: newAuthority(t, "servers"), file: filepath.Join(t.TempDir(), "access.yaml"), log: &lockedBuffer{}}
 	g.write(t, accessPolicy)
 	policy, err := access.Open(g.file)
 	if err != nil {
@@ -110,7 +156,14 @@ func TestThrottledByIdentity(t *testing.T) {
 	cert, key := g.servers.issue("waft")
 	g.server = start(t, distributor.Config{
 		Data: t.TempDir(), TLS: distributor.TLS{Cert: cert, Key: key, ClientCA: g.clients.file}, Access: policy, RequestsPerSecond: 1, StreamsPerClient: 2,
+		Log: slog.New(slog.NewTextHandler(g.log, nil)),
 	})
+	return g
+}
+
+// Clients are told apart by who they are, so that one that asks too often keeps nobody else from asking, from the same address.
+func TestThrottledByIdentity(t *testing.T) {
+	g := startThrottled(t)
 	const version = "/waft.v1.VersionService/GetVersion"
 	mad, other := g.visitor(t, "viewer"), g.visitor(t, "operator")
 	exhausted(t, "the mad one", func() bool { return mad.call(t, version, false) == codes.ResourceExhausted })

@@ -36,11 +36,22 @@ func TestThrottle(t *testing.T) {
 	if !ok || !errors.Is(err, model.ErrExhausted) || told.after <= 0 || told.after > time.Second {
 		t.Errorf("one more: %v", err)
 	}
-	if err := limits.spent(portGRPC, "a"); err == nil {
-		t.Error("it is not spent")
+	if err := limits.spent(portGRPC, &visit{at: "a"}); !errors.Is(err, model.ErrExhausted) {
+		t.Errorf("an address that has used up what it may: %v", err)
+	}
+	if err := limits.spent(portGRPC, &visit{at: "a", certified: true}); err != nil {
+		t.Errorf("a certificate that was never refused for another reason: %v", err)
+	}
+	for range throttleBurst {
+		limits.fail("a")
+	}
+	for _, certified := range []bool{false, true} {
+		if err := limits.spent(portGRPC, &visit{at: "a", certified: certified}); !errors.Is(err, model.ErrExhausted) {
+			t.Errorf("it was refused too often, and is heard: %v", err)
+		}
 	}
 	for _, other := range []string{"b", "c"} {
-		if err := limits.spent(portGRPC, other); err != nil {
+		if err := limits.spent(portGRPC, &visit{at: other}); err != nil {
 			t.Error(err)
 		}
 	}
