@@ -36,7 +36,7 @@ var savedFolders = []string{registryFolder, modulesFolder}
 // begin with an underscore, as no repository's does.
 func unsaved(path string) bool {
 	switch path {
-	case "modules/partial", "modules/tmp", "modules/pins", "modules/lock":
+	case "modules/partial", "modules/tmp", "modules/pins", "modules/lock", registryFolder + "/" + storesFile, registryFolder + "/" + storesFile + ".new":
 		return true
 	}
 	return strings.HasPrefix(path, registryFolder+"/") && filepath.Base(path) == "_uploads"

@@ -15,6 +15,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/store"
 	"github.com/waft-project/waft/registry"
 )
 
@@ -25,12 +26,39 @@ const inlineGrace = 24 * time.Hour
 // https://distribution.github.io/distribution/spec/api and registry/storage/paths.go there.
 const layout = "docker/registry/v2"
 
-// sweepInline removes the inline modules that no release names any more from the embedded registry, with what is attached to them. It is done before anything is
-// served, so that nobody pushes meanwhile. What was pushed is never touched, nor is a blob that any other repository has, or that anything left in its own names.
-func sweepInline(dir string, named map[string]bool, now time.Time, log *slog.Logger) error {
-	root := filepath.Join(dir, filepath.FromSlash(layout))
-	var repositories []string
-	err := filepath.WalkDir(filepath.Join(root, "repositories", service.InlineRepositories), func(path string, d fs.DirEntry, err error) error {
+// sweepUnneeded sweeps the embedded registry in a folder where the store can say what is needed: it has releases that name modules, and the registry was used with
+// no other one. A store without any may be one that was made since the real one was not found.
+func sweepUnneeded(ctx context.Context, dir string, st *store.Store, log *slog.Logger) error {
+	identity, err := st.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	named, err := namedArtifacts(ctx, st.ListReleases)
+	if err != nil {
+		return err
+	}
+	only, err := usedWith(dir, identity, named)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !only:
+		if kept, err := inlineArtifacts(dir); err != nil || len(kept) == 0 {
+			return err
+		}
+		log.Warn("inline modules that no release names stay: the registry was used with other stores, too, whose releases may name them", "stores", filepath.Join(dir, storesFile),
+			"next", "where only this store is left, delete that file, and restart")
+		return nil
+	case len(named) == 0:
+		return nil
+	}
+	return sweepInline(dir, named, time.Now(), log)
+}
+
+// inlineFolders are the folders of the repositories of inline modules.
+func inlineFolders(dir string) (repositories []string, err error) {
+	root := filepath.Join(dir, filepath.FromSlash(layout), "repositories", service.InlineRepositories)
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return err
 		}
@@ -43,8 +71,16 @@ func sweepInline(dir string, named map[string]bool, now time.Time, log *slog.Log
 		return nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // there never was one
+		return nil, nil // there never was one
 	}
+	return repositories, err
+}
+
+// sweepInline removes the inline modules that no release names any more from the embedded registry, with what is attached to them. It is done before anything is
+// served, so that nobody pushes meanwhile. What was pushed is never touched, nor is a blob that any other repository has, or that anything left in its own names.
+func sweepInline(dir string, named map[string]bool, now time.Time, log *slog.Logger) error {
+	root := filepath.Join(dir, filepath.FromSlash(layout))
+	repositories, err := inlineFolders(dir)
 	if err != nil {
 		return err
 	}

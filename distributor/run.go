@@ -93,16 +93,16 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	defer httpListener.Close()
 
 	// 4. The embedded registry, and the modules that come out of it and of others.
-	if st != nil {
-		named, err := namedArtifacts(starting, st.ListReleases)
-		if err != nil {
-			return err
-		}
-		if err := sweepInline(filepath.Join(cfg.Data, "registry"), named, time.Now(), log.With("part", "registry")); err != nil {
-			log.Warn("inline modules that no release names cannot be removed", "error", err)
-		}
+	pushed := filepath.Join(cfg.Data, registryFolder)
+	if st == nil {
+		_, err = usedWith(pushed, storeElsewhere, nil)
+	} else if err = sweepUnneeded(starting, pushed, st, log.With("part", "registry")); errors.Is(err, model.ErrUnavailable) {
+		return err
 	}
-	embedded, err := newRegistry(background, filepath.Join(cfg.Data, "registry"), log.With("part", "registry"))
+	if err != nil {
+		log.Warn("it cannot be found out which inline modules no release names, or they cannot be removed", "error", err)
+	}
+	embedded, err := newRegistry(background, pushed, log.With("part", "registry"))
 	if err != nil {
 		return err
 	}

@@ -103,6 +103,17 @@ func digestOf(b []byte) string {
 // push publishes a module with a manifest.
 func push(t *testing.T, reference string, wasm []byte, schema string) {
 	t.Helper()
+	pushModule(t, reference, wasm, schema, false)
+}
+
+// pushUntagged pushes a module without a tag, as inline ones are kept, and gives the digest of its artifact.
+func pushUntagged(t *testing.T, repository string, wasm []byte) string {
+	t.Helper()
+	return pushModule(t, repository, wasm, schema, true)
+}
+
+func pushModule(t *testing.T, reference string, wasm []byte, schema string, untagged bool) string {
+	t.Helper()
 	client, err := registry.NewClient(registry.Config{PlainHTTP: []string{"127.0.0.1", "localhost"}})
 	if err != nil {
 		t.Fatal(err)
@@ -118,12 +129,13 @@ func push(t *testing.T, reference string, wasm []byte, schema string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.Push(t.Context(), ref, registry.Module{
-		Content: bytes.NewReader(wasm), Size: int64(len(wasm)), Name: "f", Version: "1.0.0", ABIVersions: []string{manifest.ABI021}, Manifest: raw,
+	pushed, err := client.Push(t.Context(), ref, registry.Module{
+		Content: bytes.NewReader(wasm), Size: int64(len(wasm)), Name: "f", Version: "1.0.0", ABIVersions: []string{manifest.ABI021}, Manifest: raw, Untagged: untagged,
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(pushed.Digest)
 }
 
 func exists(t *testing.T, reference string) error {

@@ -21,6 +21,8 @@
 //	audit-head                  SEQ:HASH of the last audit entry; sequences of all kinds are those of the entries
 //	audit-objects/OBJECT/SEQ    empty, for lists of one object
 //
+// Beside them, /waft/store is what tells this store from others (Store.Identity).
+//
 // # Invariants
 //
 //   - A change and its audit entries are one transaction, and the sequence of each entry is given in it, so the log has no

@@ -1,0 +1,76 @@
+package distributor
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/waft-project/waft/registry"
+)
+
+// storesFile, in the registry's folder, has a line for each store that was used with the registry. Whether a module is needed only they can say, all of them; so where
+// there was more than one, nothing is swept. It is in no backup: what is restored has another store.
+const storesFile = "stores"
+
+// Stores that are known by no identity of their own.
+const (
+	// storeElsewhere is whichever --etcd named.
+	storeElsewhere = "--etcd"
+	// storeBefore is one that was there before anything was written down, and whose releases the store that is there now does not have.
+	storeBefore = "unknown"
+)
+
+// usedWith notes that the embedded registry in a folder is used with a store, and says whether it never was with another one. named are the artifacts that the releases
+// of the store name: where nothing is noted yet, and there are inline modules, the store is theirs if it knows one of them.
+func usedWith(dir, store string, named map[string]bool) (only bool, err error) {
+	file := filepath.Join(dir, storesFile)
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	stores := strings.Fields(string(text))
+	if len(stores) == 0 {
+		kept, err := inlineArtifacts(dir)
+		if err != nil {
+			return false, err
+		}
+		if len(kept) > 0 && !slices.ContainsFunc(kept, func(d registry.Digest) bool { return named[string(d)] }) {
+			stores = append(stores, storeBefore)
+		}
+	}
+	if !slices.Contains(stores, store) {
+		stores = append(stores, store)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return false, err
+		}
+		if err := os.WriteFile(file+".new", []byte(strings.Join(stores, "\n")+"\n"), 0o600); err != nil {
+			return false, err
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			return false, err
+		}
+	}
+	return len(stores) == 1, nil
+}
+
+// inlineArtifacts are the manifests in all repositories of inline modules.
+func inlineArtifacts(dir string) ([]registry.Digest, error) {
+	repositories, err := inlineFolders(dir)
+	if err != nil {
+		return nil, err
+	}
+	var all []registry.Digest
+	for _, repository := range repositories {
+		entries, err := os.ReadDir(filepath.Join(repository, "_manifests", "revisions", "sha256"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, e := range entries {
+			all = append(all, registry.Digest("sha256:"+e.Name()))
+		}
+	}
+	return all, nil
+}
