@@ -38,6 +38,16 @@ func (c *Cache) Get(key string, encode func() ([]byte, error)) ([]byte, error) {
 	return b, nil
 }
 
+// Find gives what is kept by a key; nil where there is nothing. The bytes must not be changed.
+func (c *Cache) Find(key string) []byte { return c.find(key) }
+
+// Keep keeps an encoding by a key. It must not be changed any more. It is for what takes long to make: whoever waits for that in Get keeps all others waiting.
+func (c *Cache) Keep(key string, b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep(key, b)
+}
+
 // Len is how many encodings are kept.
 func (c *Cache) Len() int {
 	c.mu.Lock()

@@ -125,7 +125,7 @@ func encodeSplit(out *waftv1.Chain, c *model.NodeChain) {
 type encoder struct {
 	kept encoded.Cache
 	// inlined are filters with the bytes of their modules.
-	inlined encoded.Cache
+	inlined inlined
 }
 
 // shared names what a resource says when nodes can share it, or is empty. Version covers all that is in a filter or a
