@@ -19,6 +19,8 @@ type backend interface {
 	accepted(id, hash string)
 	// module gives the bytes of a module. They may be shared, and are not changed.
 	module(ctx context.Context, m model.Module) ([]byte, error)
+	// fetches says whether the node is known to fetch modules, whatever the sink of its stream says.
+	fetches(id string) bool
 	// refused tells that the node could not take a collection.
 	refused(id, collection, reason string)
 }

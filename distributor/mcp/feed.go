@@ -40,6 +40,8 @@ func (fed) module(context.Context, model.Module) ([]byte, error) {
 	return nil, errors.New("a feed has no modules")
 }
 
+func (fed) fetches(string) bool { return false }
+
 func (fed) accepted(string, string) {}
 
 func (fed) refused(string, string, string) {}

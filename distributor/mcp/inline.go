@@ -21,7 +21,8 @@ import (
 // it; a source that does not know of it passes over it.
 const MetadataModules = "waft-modules"
 
-// ModulesByDigest says that a sink fetches modules by their digests, so that it is not sent the bytes of those that releases were given inline.
+// ModulesByDigest says that a sink fetches modules by their digests, so that it is not sent the bytes of those that releases were given inline. Agents that are older
+// than this do not say so, and fetch; the backend knows of them.
 const ModulesByDigest = "by-digest"
 
 const (
@@ -39,7 +40,7 @@ func byDigest(ctx context.Context) bool {
 // field is a resource as it stands in a message to the sink: with the bytes of its module where the release was given them so, and the sink does not fetch.
 func (n *streamOfNode) field(collection string, r model.Resource) ([]byte, error) {
 	e := &n.source.encoder
-	if n.byDigest || r.Filter == nil || r.Filter.Module == nil || !r.Filter.Module.Inline {
+	if r.Filter == nil || r.Filter.Module == nil || !r.Filter.Module.Inline || n.byDigest || n.source.backend.fetches(n.node) {
 		b, err := e.field(collection, r)
 		if err != nil {
 			return nil, status.Errorf(codes.Internal, "%v", err)

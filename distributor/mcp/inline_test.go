@@ -56,6 +56,25 @@ func TestInlineModules(t *testing.T) {
 	}
 }
 
+// An agent fetches also where it is one from before inline modules, which does not say so: it may take no message that has them.
+func TestAgentThatDoesNotSayThatItFetches(t *testing.T) {
+	b := newTable()
+	c := filters("a", "1")
+	c.Resources[0].Filter.Module.Inline = true
+	b.set(c)
+	b.agents = map[string]bool{"node-1": true}
+	conn, _, _ := serve(t, b)
+	w := open(t, conn)
+	w.first(filtersName)
+	f := &waftv1.Filter{}
+	if err := Body(w.want(filtersName, "1", false, []string{"a", "1"}).GetResources()[0], f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.GetInline()) > 0 || b.read > 0 {
+		t.Errorf("it is sent %q, read %d times", f.GetInline(), b.read)
+	}
+}
+
 // A Sink says that it fetches where it is told to.
 func TestSinkFetchesModules(t *testing.T) {
 	for name, fetches := range map[string]bool{"it fetches": true, "it does not": false} {

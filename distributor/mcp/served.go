@@ -31,6 +31,8 @@ func (b served) module(ctx context.Context, m model.Module) ([]byte, error) {
 	return b.ModuleBytes(ctx, m)
 }
 
+func (b served) fetches(id string) bool { return b.FetchesModules(id) }
+
 func (b served) accepted(id, hash string) { b.Offered(id, hash) }
 
 func (b served) refused(id, collection, reason string) { b.Refused(id, collection, reason) }

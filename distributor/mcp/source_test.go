@@ -38,6 +38,8 @@ type table struct {
 	fail  error
 	// read is how often a module was read.
 	read int
+	// agents are the nodes that have one.
+	agents map[string]bool
 }
 
 func newTable() *table {
@@ -72,6 +74,12 @@ func (b *table) module(_ context.Context, m model.Module) ([]byte, error) {
 		return nil, b.fail
 	}
 	return []byte("bytes of " + m.Digest), nil
+}
+
+func (b *table) fetches(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.agents[id]
 }
 
 func (b *table) refused(id, collection, reason string) {

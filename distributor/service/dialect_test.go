@@ -16,5 +16,15 @@ func TestDialectOfANode(t *testing.T) {
 		if n := status(t, svc, "a"); n.Dialect != hello.Dialect || n.AgentVersion != hello.AgentVersion || !n.Reports {
 			t.Errorf("after %+v it is %+v", hello, n)
 		}
+		if got := svc.FetchesModules("a"); got != (hello.Dialect == "") {
+			t.Errorf("after %+v it fetches modules: %v", hello, got)
+		}
+	}
+	connect(t, svc, service.NodeHello{ID: "app", Reports: true, AgentVersion: "1.0.0", Dialect: model.DialectApplication})
+	connect(t, svc, service.NodeHello{ID: "sink"})
+	for _, other := range []string{"app", "sink", "nobody"} {
+		if svc.FetchesModules(other) {
+			t.Errorf("%s is taken for an agent", other)
+		}
 	}
 }

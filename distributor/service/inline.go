@@ -40,6 +40,14 @@ func (s *Service) ModuleBytes(ctx context.Context, module model.Module) ([]byte,
 	return s.modules.Bytes(ctx, module)
 }
 
+// FetchesModules says whether a node gets modules by their digests: it has an agent, of whatever version. What is not known of a node yet is not so.
+func (s *Service) FetchesModules(nodeID string) bool {
+	s.enter()
+	defer s.leave()
+	n := s.nodes[nodeID]
+	return n != nil && n.row.Reports && n.row.Dialect == "" && n.row.AgentVersion != ""
+}
+
 // inlines goes through the filters of a draft that give their module as bytes, and where each stands.
 func inlines(draft ReleaseDraft, each func(at string, d FilterDraft) error) error {
 	for _, list := range []struct {
