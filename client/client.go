@@ -42,7 +42,8 @@ type Client struct {
 }
 
 // Start opens the state folder, and begins to keep the collections up to date until ctx ends or the client is closed. It does not wait for a distributor: what was
-// last known to be good is in Snapshot when it returns. Errors are ErrInvalid, ErrLocked, and those of a folder that cannot be made.
+// last known to be good is in Snapshot when it returns. Errors are ErrInvalid, ErrLocked, and those of a folder that cannot be made or
+// whose record cannot be read, though it may be whole.
 //
 // The application must Close the client when it ends as it should: one that does not looks like one that crashed.
 func Start(ctx context.Context, cfg Config) (*Client, error) {

@@ -471,6 +471,57 @@ func TestCrashOnTrial(t *testing.T) {
 	}
 }
 
+// A record that the disk does not give just now is not taken for none, which would be written over it.
+func TestRecordThatCannotBeRead(t *testing.T) {
+	s := newSite(t)
+	cfg := s.config("app-1")
+	c := s.open(cfg)
+	s.bring("first", s.release("one", value("off")))
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	record := filepath.Join(cfg.StateDir, "state.json")
+	for name, gone := range map[string][]string{
+		"both":         {record, record + ".previous"},
+		"the only one": {record},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "the only one" {
+				if err := os.Remove(record + ".previous"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, path := range gone { // a folder can be opened, and not read
+				if err := errors.Join(os.Rename(path, path+".aside"), os.Mkdir(path, 0o700)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c, err := client.Start(t.Context(), cfg)
+			if err == nil {
+				t.Errorf("it starts with %q", is(c.Snapshot()))
+				_ = c.Close() // it cannot be written either
+			} else if errors.Is(err, client.ErrLocked) || errors.Is(err, client.ErrInvalid) || !strings.Contains(err.Error(), record) {
+				t.Errorf("it says %v", err)
+			}
+			for _, path := range gone {
+				if err := errors.Join(os.Remove(path), os.Rename(path+".aside", path)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c, err = client.Start(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			if got := is(c.Snapshot()); got != "off" {
+				t.Errorf("when it can be read again it starts with %q", got)
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // unwritable has a client read its record, and not write it, until the function that it returns is called.
 func unwritable(t *testing.T, cfg client.Config) (writable func()) {
 	t.Helper()

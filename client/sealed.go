@@ -47,22 +47,26 @@ func writeSealed(path string, content any) error {
 	return replaceFile(path, append(document, '\n'))
 }
 
-// readSealed reads the file at path into content, or the copy before it. damaged says what could not be read; content is untouched when nothing could, or there is
-// nothing.
-func readSealed(path string, content any) (damaged error) {
+// readSealed reads the file at path into content, or the copy before it. damaged says what could not be read and was passed over; content is untouched when there is
+// nothing. err is that nothing could be read, and that this may be otherwise at another time: what is written now would take the place of what is there.
+func readSealed(path string, content any) (damaged, err error) {
+	var unread error
 	for _, candidate := range []string{path, path + previousSuffix} {
 		document, err := readBounded(candidate)
 		if err == nil {
 			err = unseal(document, content)
 		}
-		if err == nil {
-			return damaged
-		}
-		if !errors.Is(err, os.ErrNotExist) {
+		switch {
+		case err == nil:
+			return errors.Join(damaged, unread), nil
+		case errors.Is(err, os.ErrNotExist):
+		case errors.Is(err, errTorn):
 			damaged = errors.Join(damaged, fmt.Errorf("read %s: %w", candidate, err))
+		default:
+			unread = errors.Join(unread, fmt.Errorf("read %s: %w", candidate, err))
 		}
 	}
-	return damaged
+	return damaged, unread
 }
 
 // unseal checks a document and decodes its content; nil content only checks.

@@ -33,24 +33,24 @@ func TestSealed(t *testing.T) {
 				t.Fatal(err)
 			}
 			var r record
-			if damaged := readSealed(path, &r); !errors.Is(damaged, errTorn) || r.Generation != 1 {
+			if damaged, err := readSealed(path, &r); err != nil || !errors.Is(damaged, errTorn) || r.Generation != 1 {
 				t.Errorf("it reads %+v, %v", r, damaged)
 			}
 			if err := writeSealed(path, record{Generation: 3}); err != nil {
 				t.Fatal(err)
 			}
-			if damaged := readSealed(path, &r); damaged != nil || r.Generation != 3 {
+			if damaged, err := readSealed(path, &r); err != nil || damaged != nil || r.Generation != 3 {
 				t.Errorf("written anew, it reads %+v, %v", r, damaged)
 			}
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
-			if damaged := readSealed(path, &r); damaged != nil || r.Generation != 1 {
+			if damaged, err := readSealed(path, &r); err != nil || damaged != nil || r.Generation != 1 {
 				t.Errorf("gone, it reads %+v, %v", r, damaged)
 			}
 		})
 	}
-	if damaged := readSealed(filepath.Join(t.TempDir(), recordFile), &record{}); damaged != nil {
+	if damaged, err := readSealed(filepath.Join(t.TempDir(), recordFile), &record{}); err != nil || damaged != nil {
 		t.Errorf("nothing is damaged: %v", damaged)
 	}
 }

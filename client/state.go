@@ -104,7 +104,10 @@ func openState(dir string) (s *stateFolder, damaged, err error) {
 		return nil, nil, err
 	}
 	s = &stateFolder{dir: dir, lock: lock}
-	damaged = readSealed(filepath.Join(dir, recordFile), &s.record)
+	damaged, err = readSealed(filepath.Join(dir, recordFile), &s.record)
+	if err != nil {
+		return nil, damaged, errors.Join(fmt.Errorf("the record of what was last-known-good may be whole, and is not written over; make it readable, or remove it: %w", err), lock.Close())
+	}
 	return s, damaged, nil
 }
 
