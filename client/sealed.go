@@ -30,7 +30,7 @@ type sealed struct {
 }
 
 // writeSealed replaces the file at path, and keeps what was there as path.previous, unless that is damaged.
-func writeSealed(path string, content any) error {
+func writeSealed[T any](path string, content T) error {
 	raw, err := json.Marshal(content)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -39,7 +39,7 @@ func writeSealed(path string, content any) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if before, err := readBounded(path); err == nil && unseal(before, nil) == nil {
+	if before, err := readBounded(path); err == nil && unseal(before, new(T)) == nil {
 		if err := replaceFile(path+previousSuffix, before); err != nil {
 			return err
 		}
@@ -49,15 +49,17 @@ func writeSealed(path string, content any) error {
 
 // readSealed reads the file at path into content, or the copy before it. damaged says what could not be read and was passed over; content is untouched when there is
 // nothing. err is that nothing could be read, and that this may be otherwise at another time: what is written now would take the place of what is there.
-func readSealed(path string, content any) (damaged, err error) {
+func readSealed[T any](path string, content *T) (damaged, err error) {
 	var unread error
 	for _, candidate := range []string{path, path + previousSuffix} {
+		var read T // whole, or not at all
 		document, err := readBounded(candidate)
 		if err == nil {
-			err = unseal(document, content)
+			err = unseal(document, &read)
 		}
 		switch {
 		case err == nil:
+			*content = read
 			return errors.Join(damaged, unread), nil
 		case errors.Is(err, os.ErrNotExist):
 		case errors.Is(err, errTorn):
@@ -69,7 +71,7 @@ func readSealed(path string, content any) (damaged, err error) {
 	return damaged, unread
 }
 
-// unseal checks a document and decodes its content; nil content only checks.
+// unseal checks a document and decodes its content, of which a part may be there after an error.
 func unseal(document []byte, content any) error {
 	var s sealed
 	if err := json.Unmarshal(document, &s); err != nil {
@@ -81,9 +83,6 @@ func unseal(document []byte, content any) error {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, s.Content); err != nil || model.Digest(compact.Bytes()) != s.Checksum {
 		return fmt.Errorf("%w: its checksum does not fit", errTorn)
-	}
-	if content == nil {
-		return nil
 	}
 	if err := json.Unmarshal(s.Content, content); err != nil {
 		return fmt.Errorf("%w: %w", errTorn, err)

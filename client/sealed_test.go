@@ -2,10 +2,13 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/waft-project/waft/distributor/model"
 )
 
 // A record that is not as it was written is passed over for the one before, whatever is wrong with it, and does not take the place of that one.
@@ -17,6 +20,10 @@ func TestSealed(t *testing.T) {
 		"a later format":  func(text string) string { return strings.Replace(text, `"format":1`, `"format":2`, 1) },
 		"something else":  func(string) string { return "[]" },
 		"of another type": func(string) string { return `{"format":1,"content":5}` },
+		"of another shape": func(string) string {
+			const content = `{"retry":5,"generation":"two"}`
+			return fmt.Sprintf(`{"format":1,"checksum":%q,"content":%s}`, model.Digest([]byte(content)), content)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), recordFile)
@@ -33,7 +40,7 @@ func TestSealed(t *testing.T) {
 				t.Fatal(err)
 			}
 			var r record
-			if damaged, err := readSealed(path, &r); err != nil || !errors.Is(damaged, errTorn) || r.Generation != 1 {
+			if damaged, err := readSealed(path, &r); err != nil || !errors.Is(damaged, errTorn) || r != (record{Generation: 1}) {
 				t.Errorf("it reads %+v, %v", r, damaged)
 			}
 			if err := writeSealed(path, record{Generation: 3}); err != nil {
