@@ -87,7 +87,7 @@ func (i *inbox) takeChain(resources []*mcpv1.Resource) error {
 	}
 	if mine.GetGeneration() > i.highest {
 		i.highest = mine.GetGeneration()
-		if err := i.state.change(func(r *record) { r.Generation = i.highest }); err != nil {
+		if err := i.state.note(func(r *record) { r.Generation = i.highest }); err != nil {
 			i.log.Warn("the newest generation that was seen is not on disk", "error", err)
 		}
 	}

@@ -1,8 +1,17 @@
 package client
 
 import (
+	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
+
+	"google.golang.org/protobuf/types/known/anypb"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/distributor/model"
 )
 
 // What is swept while the record is written is not what it is being written to.
@@ -33,5 +42,52 @@ func TestSweepWhileTheRecordIsWritten(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// What the disk did not take of what a client has seen and was asked for is there after the next write.
+func TestNotesAreWrittenLater(t *testing.T) {
+	dir := t.TempDir()
+	s, damaged, err := openState(dir)
+	if err != nil || damaged != nil {
+		t.Fatal(damaged, err)
+	}
+	hash := model.Digest(nil)
+	if err := s.change(func(r *record) { r.Open, r.Refused = true, &refusal{Hash: hash} }); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Node: "app-1", Log: slog.New(slog.DiscardHandler)}
+	c := &Client{cfg: cfg, log: cfg.Log, state: s, reporter: newReporter(nil, cfg.Log, nil), inbox: newInbox(cfg, s, &Snapshot{})}
+	c.taker.refused = s.record.Refused
+	inTheWay := filepath.Join(dir, recordFile+previousSuffix)
+	if err := os.MkdirAll(filepath.Join(inTheWay, "a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	body, err := anypb.New(&waftv1.Chain{Hash: hash, Generation: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.inbox.takeChain([]*mcpv1.Resource{{Metadata: &mcpv1.Metadata{Name: "app-1"}, Body: body}}); err != nil {
+		t.Fatal(err)
+	}
+	c.forgive()
+	c.reporter.retry = 7
+	c.retry()
+	if err := os.RemoveAll(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.state.change(func(r *record) { r.Open = false }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	s, damaged, err = openState(dir)
+	if err != nil || damaged != nil {
+		t.Fatal(damaged, err)
+	}
+	defer s.close()
+	if want := (record{Generation: 5, Retry: 7}); s.record != want {
+		t.Errorf("the record is %+v, want %+v", s.record, want)
 	}
 }

@@ -286,7 +286,7 @@ func (c *Client) retry() {
 	}
 	c.taker.refused, c.taker.retried = nil, asked
 	c.rejected.Store(nil)
-	if err := c.state.change(func(r *record) { r.Retry, r.Refused = asked, nil }); err != nil {
+	if err := c.state.note(func(r *record) { r.Retry, r.Refused = asked, nil }); err != nil {
 		c.log.Warn("that a chain is to be tried again is not on disk", "error", err)
 	}
 }
@@ -312,7 +312,7 @@ func (c *Client) forgive() {
 	}
 	c.taker.refused = nil
 	c.rejected.Store(nil)
-	if err := c.state.change(func(r *record) { r.Refused = nil }); err != nil {
+	if err := c.state.note(func(r *record) { r.Refused = nil }); err != nil {
 		c.log.Warn("that a chain is rejected no longer is not on disk", "error", err)
 	}
 }
