@@ -26,11 +26,13 @@ type reporter struct {
 	asked chan struct{}
 	wake  chan struct{}
 
-	mu        sync.Mutex
-	latest    *waftv1.ChainReport
-	said      bool
-	restarted *waftv1.EnvoyRestarted
-	retry     int64
+	mu     sync.Mutex
+	latest *waftv1.ChainReport
+	said   bool
+	retry  int64
+	// restarted is kept until a stream on which it was said, restartSaid, was answered: a distributor that stops may have taken none of it.
+	restarted             *waftv1.EnvoyRestarted
+	restartSaid, answered bool
 	// interval is how often the distributor wants statistics; zero: not at all.
 	interval time.Duration
 }
@@ -103,6 +105,7 @@ func (r *reporter) run(ctx context.Context) {
 func (r *reporter) stream(ctx context.Context) (answered bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	r.again() // the first answer may come at any time after that
 	stream, err := waftv1.NewReportServiceClient(r.conn).Report(ctx)
 	if err != nil {
 		return false, err
@@ -120,6 +123,8 @@ func (r *reporter) stream(ctx context.Context) (answered bool, err error) {
 			}
 			r.mu.Lock()
 			r.retry, r.interval = max(r.retry, response.GetRetry()), response.GetStatisticsInterval().AsDuration()
+			r.answered = true
+			r.settle()
 			r.mu.Unlock()
 			notify(heard)
 			notify(r.asked)
@@ -128,9 +133,6 @@ func (r *reporter) stream(ctx context.Context) (answered bool, err error) {
 	if stream.Send(&waftv1.ReportRequest{Report: &waftv1.ReportRequest_Hello{Hello: r.hello()}}) != nil {
 		return false, <-lost // what ended the stream; Send itself says only EOF
 	}
-	r.mu.Lock()
-	r.said, r.interval = false, 0
-	r.mu.Unlock()
 	ticker := time.NewTicker(time.Hour)
 	defer ticker.Stop()
 	ticker.Stop() // until the distributor says how often
@@ -163,14 +165,29 @@ func (r *reporter) stream(ctx context.Context) (answered bool, err error) {
 	}
 }
 
+// again has the latest said once more, on a new stream.
+func (r *reporter) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.said, r.restartSaid, r.answered, r.interval = false, false, false, 0
+}
+
+// settle forgets a restart that was told to a distributor that answers, for it counts each that it is told; mu is held.
+func (r *reporter) settle() {
+	if r.restartSaid && r.answered {
+		r.restarted = nil
+	}
+}
+
 // due takes what is to be said now.
 func (r *reporter) due() []*waftv1.ReportRequest {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var due []*waftv1.ReportRequest
-	if r.restarted != nil {
+	if r.restarted != nil && !r.restartSaid {
 		due = append(due, &waftv1.ReportRequest{Report: &waftv1.ReportRequest_Restarted{Restarted: r.restarted}})
-		r.restarted = nil
+		r.restartSaid = true
+		r.settle()
 	}
 	if r.latest != nil && !r.said {
 		due = append(due, &waftv1.ReportRequest{Report: &waftv1.ReportRequest_Chain{Chain: r.latest}})
