@@ -288,7 +288,11 @@ func (d *driver) situation(now time.Time) situation {
 			s.desired, s.leftOut = without(full.chain, d.version, d.verdicts)
 		default:
 			s.lacksSecret = full.trouble
-			if s.desired = older(r.Desired, d.trial, r.Good); s.desired == nil {
+			before := r.Before
+			if full.trouble == "" {
+				before = nil // nothing is gone back to with an old value that may have another in a moment
+			}
+			if s.desired = older(r.Desired, d.trial, r.Good, before); s.desired == nil {
 				s.desired, s.unfilled = r.Desired, true
 			}
 		}

@@ -107,14 +107,17 @@ func parseVersions(text string) map[string]string {
 	return versions
 }
 
-// older is the chain that runs, or the good one, where that is the chain c with other values of its secrets: without those that c names now the node goes on with what it
-// has. Nil: neither is.
-func older(c *chain, trial *trial, good *chain) *chain {
-	if trial != nil && trial.chain.Hash == c.Hash && len(trial.chain.Secrets) > 0 {
-		return trial.chain
+// older is the chain c with the values that its secrets had when the node ran it last, so that the node can go on with it, or back to it, without those that c names now. The
+// trial's come first, then those of the good chain, then those of the one before, to which a rollback leads. Nil: the node has none.
+func older(c *chain, trial *trial, good, before *chain) *chain {
+	had := []*chain{good, before}
+	if trial != nil {
+		had = []*chain{trial.chain, good, before}
 	}
-	if good != nil && good.Hash == c.Hash && len(good.Secrets) > 0 {
-		return good
+	for _, h := range had {
+		if h != nil && h.Hash == c.Hash && len(h.Secrets) > 0 {
+			return h
+		}
 	}
 	return nil
 }
