@@ -30,9 +30,11 @@ func TestOlder(t *testing.T) {
 		{name: "without values", good: newChain(), before: newChain()},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := older(newChain(), test.trial, test.good, test.before)
-			if (got == nil) != (test.want == "") || got != nil && got.Secrets[0].Version != test.want {
-				t.Errorf("%+v, want secrets of version %q", got, test.want)
+			given := newChain()
+			given.Generation = 7
+			got := older(given, test.trial, test.good, test.before)
+			if (got == nil) != (test.want == "") || got != nil && (got.Secrets[0].Version != test.want || got.Generation != given.Generation) {
+				t.Errorf("%+v, want secrets of version %q, of the chain that was given now", got, test.want)
 			}
 		})
 	}
@@ -60,7 +62,8 @@ func TestRollbackWithoutTheSecret(t *testing.T) {
 		t.Fatalf("the source's hashes differ: %s, %s", back, first)
 	}
 	r := s.await(first, waftv1.ChainState_DEGRADED)
-	if r.GetStep() != "secrets" || !strings.Contains(r.GetReason(), "there is no file "+path) || r.GetServingHash() != first {
+	// A report of an earlier generation is stale to a distributor.
+	if r.GetGeneration() != 3 || r.GetStep() != "secrets" || !strings.Contains(r.GetReason(), "there is no file "+path) || r.GetServingHash() != first {
 		t.Errorf("report %v", r)
 	}
 	answers(t, config.Listen, "x-one", "horse-battery-1")
