@@ -10,8 +10,14 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// maxFilledConfig bounds a configuration with its secrets in it, in bytes: one secret may stand in many places.
-const maxFilledConfig = 1 << 20
+// Limits of what is filled, in bytes: one secret may stand in many places, and what escapes it makes it longer.
+const (
+	// maxFilledConfig bounds a configuration with its secrets in it.
+	maxFilledConfig = 1 << 20
+	// maxFilledChain bounds all of a chain that have secrets in them together, and the values, as JSON writes them. The state holds three such chains, and is bounded itself:
+	// see sealedLimit.
+	maxFilledChain = 4 << 20
+)
 
 // heldSecret is a secret whose value stands in the filters of a chain.
 type heldSecret struct {
@@ -33,9 +39,11 @@ func (s *secrets) fill(c *chain, known map[model.SecretRef]secretState) filled {
 	out.Filters = slices.Clone(c.Filters)
 	held := map[string]heldSecret{}
 	waits := false
+	size := 0
 	for i, f := range c.Filters {
-		room := maxFilledConfig - len(f.Config)
+		room, uses := maxFilledConfig-len(f.Config), 0
 		config, err := model.ReplaceSecrets(f.Config, func(use model.SecretUse) (string, error) {
+			uses++
 			at := fmt.Sprintf("filter %s, config%s: secret %s", f.Name, use.Path, use.Ref)
 			state, wanted := known[use.Ref]
 			switch {
@@ -50,11 +58,23 @@ func (s *secrets) fill(c *chain, known map[model.SecretRef]secretState) filled {
 			if room -= len(state.value); room < 0 {
 				return "", fmt.Errorf("%s: with its secrets the configuration has more than %d bytes; name fewer in it", at, maxFilledConfig)
 			}
+			if _, again := held[use.Ref.String()]; !again {
+				size += encodedLen(state.value)
+			}
 			held[use.Ref.String()] = heldSecret{Ref: use.Ref.String(), Version: s.version(use.Ref, state.value), Value: state.value}
 			return state.value, nil
 		})
 		if err != nil {
 			return filled{trouble: err.Error()}
+		}
+		if uses > 0 {
+			if size += len(config); len(config) > maxFilledConfig {
+				return filled{trouble: fmt.Sprintf("filter %s: with its secrets the configuration has more than %d bytes as JSON; name fewer in it", f.Name, maxFilledConfig)}
+			}
+			if size > maxFilledChain {
+				return filled{trouble: fmt.Sprintf("filter %s: with it the configurations of the chain that name secrets, and the values of those, have more than %d bytes as JSON together; "+
+					"name fewer, in fewer places", f.Name, maxFilledChain)}
+			}
 		}
 		out.Filters[i].Config = config
 	}
@@ -68,6 +88,15 @@ func (s *secrets) fill(c *chain, known map[model.SecretRef]secretState) filled {
 		out.Secrets = append(out.Secrets, held[ref])
 	}
 	return filled{chain: &out}
+}
+
+// encodedLen is how long a value is as JSON writes it.
+func encodedLen(value string) int {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return 0 // a string: it cannot be
+	}
+	return len(text)
 }
 
 // secretsVersion is one version of all secrets in the chain; empty where there are none.

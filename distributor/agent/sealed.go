@@ -14,13 +14,16 @@ import (
 
 // Limits of sealed files.
 const (
-	// sealedLimit is how large one may be when it is read.
+	// sealedLimit is how large one may be, when it is read and when it is written.
 	sealedLimit = 64 << 20
 	// sealedFormat is raised when an older agent could not read a file. Fields may be added without.
 	sealedFormat = 1
 	// previousSuffix names the copy of the file before the last write.
 	previousSuffix = ".previous"
 )
+
+// errTooLarge means that a content cannot be sealed: what was written could not be read again.
+var errTooLarge = errors.New("too large to be kept")
 
 // errTorn means that a file is not what was written: cut off, changed, or of a later format.
 var errTorn = errors.New("file is damaged")
@@ -33,7 +36,7 @@ type sealed struct {
 }
 
 // writeSealed replaces the file at path, and keeps what was there as path.previous. A reader finds the old content or the
-// new, whenever the machine stops.
+// new, whenever the machine stops. What readSealed would not take is refused, with errTooLarge, and what is there stays.
 func writeSealed(path string, content any) error {
 	raw, err := json.Marshal(content)
 	if err != nil {
@@ -43,13 +46,16 @@ func writeSealed(path string, content any) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	if document = append(document, '\n'); len(document) > sealedLimit {
+		return fmt.Errorf("write %s: %w: %d bytes, more than %d; have this node run smaller configurations", path, errTooLarge, len(document), sealedLimit)
+	}
 	// What is there may itself be damaged; it must not take the place of a sound copy.
-	if current, err := os.ReadFile(path); err == nil && unseal(current, nil) == nil {
+	if current, err := readBounded(path); err == nil && unseal(current, nil) == nil {
 		if err := envoy.ReplaceFile(path+previousSuffix, current); err != nil {
 			return err
 		}
 	}
-	return envoy.ReplaceFile(path, append(document, '\n'))
+	return envoy.ReplaceFile(path, document)
 }
 
 // readSealed reads the file at path into content, or the copy before it when the file is damaged or gone. It reports where

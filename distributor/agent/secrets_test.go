@@ -194,11 +194,59 @@ func TestFill(t *testing.T) {
 		"gone":            {`{"$secret":{"env":"A"}}`, map[model.SecretRef]secretState{a: {value: "old", trouble: "not set"}}, "not set"},
 		"no name of one":  {`{"x":{"$secret":{"vault":"A"}}}`, nil, "not named by \"vault\""},
 		"too much of one": {`[` + strings.Repeat(`{"$secret":{"env":"A"}},`, 32) + `0]`, map[model.SecretRef]secretState{a: {value: strings.Repeat("x", model.MaxSecret)}}, "more than 1048576 bytes"},
+		"longer as JSON":  {`[` + strings.Repeat(`{"$secret":{"env":"A"}},`, 4) + `0]`, map[model.SecretRef]secretState{a: {value: strings.Repeat("\x01", model.MaxSecret)}}, "more than 1048576 bytes as JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := s.fill(&chain{Hash: newHash, Filters: []filter{{Name: "f", Config: []byte(test.config)}}}, test.known)
 			if got.chain != nil || (got.trouble == "") != (test.want == "") || !strings.Contains(got.trouble, test.want) {
 				t.Errorf("%+v, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// The chains that a node holds at most, with as much of secrets in them as is taken, are there again when the agent starts. More is refused before anything serves with it.
+func TestStateHoldsWhatIsFilled(t *testing.T) {
+	s := &secrets{key: []byte("key")}
+	ref := model.SecretRef{Env: "A"}
+	naming := func(filters, times int) *chain {
+		c := &chain{Hash: newHash}
+		for i := range filters {
+			c.Filters = append(c.Filters, filter{Name: fmt.Sprint("f", i), Config: []byte(`[` + strings.Repeat(`{"$secret":{"env":"A"}},`, times) + `0]`)})
+		}
+		return c
+	}
+	for name, value := range map[string]string{"plain": strings.Repeat("x", 3<<10), "escaped where it stands": strings.Repeat("\x01", 3<<10), "escaped where it is kept": strings.Repeat("<", 3<<10)} {
+		t.Run(name, func(t *testing.T) {
+			known := map[model.SecretRef]secretState{ref: {value: value}}
+			if got := s.fill(naming(maxFilters-1, 50), known); got.chain != nil || !strings.Contains(got.trouble, "more than 4194304 bytes as JSON together; name fewer") {
+				t.Fatalf("filled with %q, %v", got.trouble, got.chain != nil)
+			}
+			var most *chain
+			for filters := 1; ; filters++ {
+				got := s.fill(naming(filters, 50), known)
+				if got.chain == nil {
+					break
+				}
+				most = got.chain
+			}
+			dir := t.TempDir()
+			state, _, err := openState(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := state.change(func(r *record) { r.Good, r.Before, r.Trial = most, most, most }); err != nil {
+				t.Fatal(err)
+			}
+			if err := state.close(); err != nil {
+				t.Fatal(err)
+			}
+			again, damaged, err := openState(dir)
+			if err != nil || damaged != nil || !again.read().Good.is(most) {
+				t.Fatalf("after a restart: %v, %v", damaged, err)
+			}
+			if err := again.close(); err != nil {
+				t.Fatal(err)
 			}
 		})
 	}
@@ -363,7 +411,7 @@ func FuzzFill(f *testing.F) {
 			t.Errorf("filled what names no secret as it should: %s", config)
 		case err == nil && len(uses) == 0 && (got.chain == nil || string(got.chain.Filters[0].Config) != string(config)):
 			t.Errorf("a configuration without secrets was changed: %s", config)
-		case got.chain != nil && len(got.chain.Filters[0].Config) > maxFilledConfig+6*len(value)+len(config)*6:
+		case got.chain != nil && len(uses) > 0 && len(got.chain.Filters[0].Config) > maxFilledConfig:
 			t.Errorf("%d bytes", len(got.chain.Filters[0].Config))
 		case got.chain != nil:
 			if left, err := model.Secrets(got.chain.Filters[0].Config); err != nil || len(left) > 0 {

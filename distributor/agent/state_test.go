@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
@@ -72,6 +73,27 @@ func TestSealedFileSurvivesATornWrite(t *testing.T) {
 	var content struct{ N int }
 	if from, err := readSealed(path, &content); from != "" || !errors.Is(err, errTorn) {
 		t.Errorf("both damaged: from %q, %v", from, err)
+	}
+}
+
+// What could not be read again is not written, and does not take the place of what can.
+func TestSealedFileIsNeverTooLarge(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	if err := writeSealed(path, "sound"); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeSealed(path, strings.Repeat("x", sealedLimit)); !errors.Is(err, errTooLarge) {
+		t.Errorf("written: %v", err)
+	}
+	var content string
+	if from, err := readSealed(path, &content); err != nil || from != path || content != "sound" {
+		t.Errorf("%d bytes from %q, %v", len(content), from, err)
+	}
+	var most int
+	for most = sealedLimit; writeSealed(path, strings.Repeat("x", most)) != nil; most -= 64 { // what seals it takes some
+	}
+	if from, err := readSealed(path, &content); err != nil || from != path || len(content) != most {
+		t.Errorf("the largest that is written is not read: %d bytes from %q, %v", len(content), from, err)
 	}
 }
 
