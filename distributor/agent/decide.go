@@ -103,6 +103,8 @@ type situation struct {
 	// with the secrets that it has, lacksSecret says why it has no newer ones.
 	unfilled    bool
 	lacksSecret string
+	// spoilt says why desired is what the node has, and not the chain with the new values of its secrets; empty: it has no other. See spoilt.
+	spoilt string
 	// verdict of the probe on the desired chain; nil: not probed. probeAfter: not before.
 	verdict    *envoy.Verdict
 	probeAfter time.Time

@@ -286,6 +286,10 @@ func (d *driver) situation(now time.Time) situation {
 		switch full := d.fillDesired(r.Desired); {
 		case full.chain != nil:
 			s.desired, s.leftOut = without(full.chain, d.version, d.verdicts)
+			had := older(r.Desired, d.trial, r.Good, nil)
+			if s.spoilt = spoilt(full.chain, s.desired, had, d.version, d.verdicts); s.spoilt != "" {
+				s.desired, s.leftOut = had, ""
+			}
 		default:
 			s.lacksSecret = full.trouble
 			before := r.Before

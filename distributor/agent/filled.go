@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/envoy"
 )
 
 // Limits of what is filled, in bytes: one secret may stand in many places, and what escapes it makes it longer.
@@ -151,6 +153,30 @@ func older(c *chain, trial *trial, good, before *chain) *chain {
 		}
 	}
 	return nil
+}
+
+// spoilt says why the new values of a chain's secrets are not taken, where the node could run it with them only without a filter that it has now: full is the chain with
+// them, rest what it could run of it, had what it has of that chain. Only a rollout takes a filter out of a node, wave by wave. Empty: they are taken; so they are where the
+// filter would not load with the values before either.
+func spoilt(full, rest, had *chain, version envoy.Version, verdicts *verdicts) string {
+	if had == nil || len(rest.LeftOut) == 0 {
+		return ""
+	}
+	if today, _ := without(had, version, verdicts); len(today.LeftOut) > len(had.LeftOut) {
+		return ""
+	}
+	var reasons []string
+	for _, f := range full.Filters {
+		if !slices.Contains(rest.LeftOut, f.Name) || slices.Contains(had.LeftOut, f.Name) {
+			continue
+		}
+		reason := "it does not load"
+		if verdict := verdicts.of(version.Build, f.content()); verdict != nil {
+			reason = verdict.Reason()
+		}
+		reasons = append(reasons, fmt.Sprintf("filter %s: %s", f.Name, reason))
+	}
+	return strings.Join(reasons, "; ")
 }
 
 // fillDesired is the desired chain of a situation with its secrets; the last result stays as long as nothing that it rests on has changed.

@@ -66,6 +66,8 @@ func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
 		r.state, r.step, r.reason = waftv1.ChainState_DEGRADED, stepTrust, s.trust.reason
 	case inUse && r.serving == d.Hash && s.lacksSecret != "":
 		r.state, r.step, r.reason = waftv1.ChainState_DEGRADED, stepSecrets, "it serves with the secrets that it had: "+s.lacksSecret
+	case inUse && r.serving == d.Hash && s.spoilt != "":
+		r.state, r.step, r.reason = waftv1.ChainState_DEGRADED, stepProbe, "it serves with the secrets that it had, and the new ones were rejected: "+s.spoilt
 	case rotating && s.verdict != nil && s.verdict.Outcome == envoy.Rejected:
 		r.state, r.step, r.reason = waftv1.ChainState_DEGRADED, stepProbe, "it serves with the secrets that it had, and the new ones were rejected: "+s.verdict.Reason()
 	case rotating && s.refusal != nil:
