@@ -270,8 +270,9 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 	}
 	d.position = d.host.log.Position()
 	var same map[string]bool
+	var from *chain
 	if d.trial == nil || !d.trial.proved.IsZero() {
-		from := d.runningChain()
+		from = d.runningChain()
 		same = sameSlots(d.version.Number, d.state.read().Slots, from, c)
 		// It must be what Envoy runs, and not only what was written.
 		maps.DeleteFunc(same, func(slot string, _ bool) bool { return before.slots[slot].version != from.version() })
@@ -294,7 +295,7 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 		}
 		d.listening = true
 	}
-	next := &trial{chain: c, since: time.Now(), epoch: before.epoch, before: before, same: same}
+	next := &trial{chain: c, since: time.Now(), epoch: before.epoch, before: before, from: from, same: same}
 	if d.trial.pending() {
 		next.inherited = d.trial.inherited
 	}

@@ -58,6 +58,8 @@ type trial struct {
 	epoch int
 	// before is the last observation before that; the zero value when Envoy started with it.
 	before observation
+	// from is the chain that was in the slots, and proved to serve; nil: it is not known.
+	from *chain
 	// same are the slots in which Envoy sees no difference to the chain that was there and served.
 	same map[string]bool
 	// inherited is that of an earlier life of the agent; see pending.
@@ -362,8 +364,8 @@ func decideDesired(s situation) action {
 		return action{}
 	case s.preloads && s.loaded != d.version() && !d.is(s.good): // back to the good chain the short way
 		return action{kind: load, chain: d}
-	case s.trial != nil && !d.is(s.good):
-		// What the node had is what it goes back to, however short its trial was.
+	case s.trial != nil && s.trial.chain.Hash != d.Hash && !d.is(s.good):
+		// What the node had is what it goes back to, however short its trial was. The same chain with other values of its secrets begins its trial anew.
 		return action{kind: promote, chain: s.trial.chain}
 	}
 	return action{kind: swap, chain: d}

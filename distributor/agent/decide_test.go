@@ -289,6 +289,11 @@ func TestDecide(t *testing.T) {
 			s.desired, s.trial, s.seen = &chain{Hash: "sha256:newer"}, onTrial(), seeing(1, newHash, 2, 0)
 			s.verdict, s.loaded = accepted, "sha256:newer"
 		}, want: promote, chain: newHash},
+		{name: "a secret has another value in the trial, loaded: nothing has become good", change: func(s *situation) {
+			s.desired, s.trial, s.verdict = newChain(), onTrial(), accepted
+			s.trial.chain.Secrets, s.desired.Secrets = []heldSecret{{Ref: "env:A", Version: "1"}}, []heldSecret{{Ref: "env:A", Version: "2"}}
+			s.seen, s.loaded = seeing(1, s.trial.chain.version(), 2, 0), s.desired.version()
+		}, want: swap, chain: newHash},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := settled()

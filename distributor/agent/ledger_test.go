@@ -56,6 +56,12 @@ func TestStand(t *testing.T) {
 			want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_DEGRADED, step: stepSecrets, reason: "it serves with the secrets that it had: no file", secrets: `{"env:A":"1"}`, serving: goodHash}},
 		{name: "a secret has another value", change: func(s *situation) { *s = keyed() },
 			want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_SERVING, step: stepServe, secrets: `{"env:A":"1"}`, serving: goodHash}},
+		{name: "which takes the place of one on trial", change: func(s *situation) {
+			was, is := newChain(), newChain()
+			was.Secrets, is.Secrets = []heldSecret{{Ref: "env:A", Version: "1"}}, []heldSecret{{Ref: "env:A", Version: "2"}}
+			s.desired, s.trial, s.verdict = is, &trial{chain: is, from: was, since: noon, epoch: 1, before: seeing(1, was.version(), 2, 0)}, accepted
+			s.seen = seeing(1, was.version(), 2, 0)
+		}, want: standing{state: waftv1.ChainState_SERVING, step: stepServe, secrets: `{"env:A":"1"}`, serving: newHash}},
 		{name: "which the probe rejects", change: func(s *situation) { *s = keyed(); s.verdict = rejected },
 			want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_DEGRADED, step: stepProbe,
 				reason: "it serves with the secrets that it had, and the new ones were rejected: no", secrets: `{"env:A":"1"}`, serving: goodHash}},
