@@ -1,17 +1,14 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -26,46 +23,70 @@ const (
 	redactedLine = 8
 )
 
-// redactor replaces the values of secrets in what leaves the node as words: reasons and log lines. It finds them as they are, by lines, cut off, and as Go, JSON,
-// protobuf's text, base64 and URLs write them. What a filter makes of a value, such as its hash, it does not know. Its methods may be used concurrently; the zero value knows
-// no value.
+// redactor replaces the values of secrets in what leaves the node as words: reasons and log lines. It finds them as they are, by lines, cut off, as base64, and as Go, JSON,
+// protobuf's text and URLs write them, and those of each other; see unescape. What a filter makes of a value, such as its hash, it does not know. Its methods may be used
+// concurrently; the zero value knows no value.
 type redactor struct {
-	mu     sync.Mutex
-	values map[string]string // value → what stands in its place
+	mu     sync.RWMutex
+	values map[string]*learned // by value
 	order  []string
-	// forms are made of values, the longest heads first; nil while there are none.
-	forms atomic.Pointer[[]forms]
+	// plain are looked for in a text as it is, loose in what unescape makes of it.
+	plain, loose needles
 }
 
-// forms are ways in which values may stand in a text that begin alike, and what stands in their place then.
-type forms struct {
-	head, with string
-	texts      []string
+// learned is a value: what stands in its place, and what is looked for.
+type learned struct {
+	with         string
+	plain, loose []string
+}
+
+// needles are looked for by how they begin.
+type needles struct {
+	byHead map[string][]needle
+	// lengths counts the heads of each length, first those that begin with a byte: most places of a text are none.
+	lengths [redactedHead + 1]int
+	first   [256]int
+}
+
+type needle struct {
+	text string
+	of   *learned
 }
 
 // learn has a value replaced from now on.
 func (r *redactor) learn(ref model.SecretRef, value string) { r.learnAs(ref.String(), value) }
 
 func (r *redactor) learnAs(ref, value string) {
-	if value == "" {
+	if value == "" || r.knows(value) {
 		return
 	}
+	l := learnedOf(ref, value) // takes longest, and holds nobody up
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, known := r.values[value]; known {
 		return
 	}
 	if r.values == nil {
-		r.values = map[string]string{}
+		r.values = map[string]*learned{}
 	}
 	if len(r.order) >= redactedValues {
+		oldest := r.values[r.order[0]]
+		r.plain.remove(oldest, oldest.plain)
+		r.loose.remove(oldest, oldest.loose)
 		delete(r.values, r.order[0])
 		r.order = r.order[1:]
 	}
-	r.values[value] = "[secret " + ref + "]"
+	r.values[value] = l
 	r.order = append(r.order, value)
-	all := formsOf(r.values)
-	r.forms.Store(&all)
+	r.plain.add(l, l.plain)
+	r.loose.add(l, l.loose)
+}
+
+func (r *redactor) knows(value string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	_, known := r.values[value]
+	return known
 }
 
 // learnFrom has the values in chains replaced; nil ones are none.
@@ -80,116 +101,138 @@ func (r *redactor) learnFrom(chains ...*chain) {
 	}
 }
 
-// redact is the text without the values.
-func (r *redactor) redact(text string) string {
-	if all := r.forms.Load(); all != nil {
-		for _, f := range *all {
-			text = f.cutOut(text)
+// learnedOf is what is looked for of a value.
+func learnedOf(ref, value string) *learned {
+	l := &learned{with: "[secret " + ref + "]", plain: []string{value}}
+	if strings.ContainsAny(value, "\r\n") {
+		for line := range strings.Lines(value) {
+			if line = strings.TrimRight(line, "\r\n"); len(line) >= redactedLine {
+				l.plain = append(l.plain, line)
+			}
 		}
 	}
-	return text
+	for _, text := range l.plain {
+		for _, written := range []string{text, base64.StdEncoding.EncodeToString([]byte(text)), base64.URLEncoding.EncodeToString([]byte(text))} {
+			if written = unescape(written).text; written != "" {
+				l.loose = append(l.loose, written)
+			}
+		}
+	}
+	for _, texts := range []*[]string{&l.plain, &l.loose} {
+		slices.Sort(*texts)
+		*texts = slices.Compact(*texts)
+	}
+	return l
 }
 
-// cutOut replaces what the text has of the forms, as much as any of them has in common with it.
-func (f forms) cutOut(text string) string {
-	at := strings.Index(text, f.head)
-	if at < 0 {
+func head(text string) string { return text[:min(len(text), redactedHead)] }
+
+func (n *needles) add(l *learned, texts []string) {
+	if n.byHead == nil {
+		n.byHead = map[string][]needle{}
+	}
+	for _, text := range texts {
+		at := head(text)
+		if len(n.byHead[at]) == 0 {
+			n.lengths[len(at)]++
+			n.first[at[0]]++
+		}
+		n.byHead[at] = append(n.byHead[at], needle{text, l})
+	}
+}
+
+func (n *needles) remove(l *learned, texts []string) {
+	done := map[string]bool{}
+	for _, text := range texts {
+		at := head(text)
+		if done[at] {
+			continue
+		}
+		done[at] = true
+		n.byHead[at] = slices.DeleteFunc(n.byHead[at], func(one needle) bool { return one.of == l })
+		if len(n.byHead[at]) == 0 {
+			delete(n.byHead, at)
+			n.lengths[len(at)]--
+			n.first[at[0]]--
+		}
+	}
+}
+
+// found is a part of a text in which a value stands, and what is to stand there.
+type found struct {
+	from, to int
+	with     string
+}
+
+// in finds what a text has of the needles, as far as it goes. Parts may overlap.
+func (n *needles) in(u unescaped, add func(found)) {
+	text := u.text
+	for i := range len(text) {
+		if n.first[text[i]] == 0 {
+			continue
+		}
+		most, with := 0, ""
+		for length, heads := range n.lengths {
+			if heads == 0 || i+length > len(text) {
+				continue
+			}
+			for _, one := range n.byHead[text[i:i+length]] {
+				if same := alike(one.text, text[i:]); same > most {
+					most, with = same, one.of.with
+				}
+			}
+		}
+		if most > 0 {
+			from, to := u.span(i, i+most)
+			add(found{from, to, with})
+		}
+	}
+}
+
+// redact is the text without the values. What stands in their place is not looked at again.
+func (r *redactor) redact(text string) string {
+	var parts []found
+	r.mu.RLock()
+	if len(r.values) > 0 {
+		add := func(f found) { parts = append(parts, f) }
+		r.plain.in(unescaped{text: text}, add)
+		r.loose.in(unescape(text), add)
+	}
+	r.mu.RUnlock()
+	if len(parts) == 0 {
 		return text
 	}
+	slices.SortStableFunc(parts, func(a, b found) int { return cmp.Or(a.from-b.from, b.to-a.to) })
 	var b strings.Builder
-	for ; at >= 0; at = strings.Index(text, f.head) {
-		b.WriteString(text[:at])
-		b.WriteString(f.with)
-		text = text[at:]
-		end := 0
-		for _, one := range f.texts {
-			end = max(end, alike(one, text))
+	done := 0
+	for i := 0; i < len(parts); {
+		whole := parts[i]
+		longest := whole
+		for i++; i < len(parts) && parts[i].from < whole.to; i++ {
+			whole.to = max(whole.to, parts[i].to)
+			if next := parts[i]; next.to-next.from > longest.to-longest.from {
+				longest = next
+			}
 		}
-		text = text[end:]
+		b.WriteString(text[done:whole.from])
+		b.WriteString(longest.with)
+		done = whole.to
 	}
-	b.WriteString(text)
+	b.WriteString(text[done:])
 	return b.String()
 }
 
 // alike is how many bytes two texts begin with that are the same.
 func alike(a, b string) int {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
+	const block = 256 // compared at once
+	end, n := min(len(a), len(b)), 0
+	for n+block <= end && a[n:n+block] == b[n:n+block] {
+		n += block
+	}
+	for n < end && a[n] == b[n] {
 		n++
 	}
 	return n
-}
-
-// formsOf are the forms of all values by what they begin with, the longest first.
-func formsOf(values map[string]string) []forms {
-	byHead := map[string]forms{}
-	for _, value := range sorted(values) {
-		for _, text := range textsOf(value) {
-			head := text[:min(len(text), redactedHead)]
-			f, there := byHead[head]
-			if !there {
-				f = forms{head: head, with: values[value]}
-			}
-			if !slices.Contains(f.texts, text) {
-				f.texts = append(f.texts, text)
-			}
-			byHead[head] = f
-		}
-	}
-	all := make([]forms, 0, len(byHead))
-	for _, head := range sorted(byHead) {
-		all = append(all, byHead[head])
-	}
-	slices.SortStableFunc(all, func(a, b forms) int { return len(b.head) - len(a.head) })
-	return all
-}
-
-// textsOf are the ways in which a value may stand in a log.
-func textsOf(value string) []string {
-	plain := []string{value}
-	if strings.ContainsAny(value, "\r\n") {
-		for line := range strings.Lines(value) {
-			if line = strings.TrimRight(line, "\r\n"); len(line) >= redactedLine {
-				plain = append(plain, line)
-			}
-		}
-	}
-	var texts []string
-	for _, v := range plain {
-		texts = append(texts, v, quoted(strconv.Quote(v)), quoted(strconv.QuoteToASCII(v)), textProto(v), url.QueryEscape(v), url.PathEscape(v))
-		if text, err := json.Marshal(v); err == nil {
-			texts = append(texts, quoted(string(text)))
-		}
-		texts = append(texts, base64.StdEncoding.EncodeToString([]byte(v)), base64.RawStdEncoding.EncodeToString([]byte(v)),
-			base64.URLEncoding.EncodeToString([]byte(v)), base64.RawURLEncoding.EncodeToString([]byte(v)))
-	}
-	return texts
-}
-
-// quoted is what stands between the quotes.
-func quoted(text string) string { return text[1 : len(text)-1] }
-
-// textProto is a string as protobuf's text format escapes it.
-func textProto(value string) string {
-	var b strings.Builder
-	for i := range len(value) {
-		switch c := value[i]; {
-		case c == '\n':
-			b.WriteString(`\n`)
-		case c == '\r':
-			b.WriteString(`\r`)
-		case c == '\t':
-			b.WriteString(`\t`)
-		case c == '"' || c == '\'' || c == '\\':
-			b.WriteByte('\\')
-			b.WriteByte(c)
-		case c < ' ' || c >= 0x7f:
-			fmt.Fprintf(&b, `\%03o`, c)
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // handler is a log's handler that says no values.
