@@ -17,6 +17,9 @@ import (
 const (
 	// redactedValues is how many values are looked for; the oldest that were learned go first.
 	redactedValues = 4 * model.MaxChainSecrets
+	// redactedLeast is how long a value is at least that is looked for, in bytes: shorter ones stand in words and numbers that have nothing to do with them, and a log without those
+	// would say nothing any more.
+	redactedLeast = 4
 	// redactedHead is how many bytes of a longer value are enough to find it by: logs cut what is long, and what has been found is replaced as far as it goes.
 	redactedHead = 16
 	// redactedLine is how long a line of a value is at least that is looked for by itself, in bytes: logs are written in lines.
@@ -53,11 +56,11 @@ type needle struct {
 	of   *learned
 }
 
-// learn has a value replaced from now on.
+// learn has a value replaced from now on, unless it is shorter than redactedLeast.
 func (r *redactor) learn(ref model.SecretRef, value string) { r.learnAs(ref.String(), value) }
 
 func (r *redactor) learnAs(ref, value string) {
-	if value == "" || r.knows(value) {
+	if len(value) < redactedLeast || r.knows(value) {
 		return
 	}
 	l := learnedOf(ref, value) // takes longest, and holds nobody up

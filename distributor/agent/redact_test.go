@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -27,7 +28,9 @@ func TestRedact(t *testing.T) {
 	r.learn(model.SecretRef{Env: "PEM"}, pem)
 	r.learn(model.SecretRef{Env: "ODD"}, odd)
 	r.learn(model.SecretRef{Env: "LONG"}, long)
-	r.learn(model.SecretRef{Env: "SHORT"}, "x7")
+	r.learn(model.SecretRef{Env: "SHORT"}, "x7-9")
+	r.learn(model.SecretRef{Env: "TOO_SHORT"}, "num")
+	r.learn(model.SecretRef{Env: "WORD"}, "secret")
 	r.learn(model.SecretRef{Env: "PLUS"}, "xy>>>xy>>>?")
 	r.learn(model.SecretRef{Env: "HEX"}, "x41-password-of-it")
 	r.learn(model.SecretRef{Env: "EARLIER"}, "hunter-of-the-")
@@ -47,7 +50,9 @@ func TestRedact(t *testing.T) {
 		"behind a backslash":         {`CORP\x41-password-of-it`, `CORP\[secret env:HEX]`},
 		"one begins within another":  {`hunter-of-the-hunter-of-them`, `[secret env:LATER]`},
 		"plain":                      {"a " + odd + " b", "a [secret env:ODD] b"},
-		"twice":                      {"x7x7", "[secret env:SHORT][secret env:SHORT]"},
+		"twice":                      {"x7-9x7-9", "[secret env:SHORT][secret env:SHORT]"},
+		"too short":                  {"a number", "a number"},
+		"what stands in its place":   {"a secret, and x7-9", "a [secret env:WORD], and [secret env:SHORT]"},
 		"JSON":                       {string(asJSON), `"[secret env:ODD]"`},
 		"Go":                         {fmt.Sprintf("%q", odd), `"[secret env:ODD]"`},
 		"ASCII":                      {fmt.Sprintf("%+q", odd), `"[secret env:ODD]"`},
@@ -76,6 +81,26 @@ func TestRedactedLog(t *testing.T) {
 		slog.Group("in", "side", "hunter22"), "list", []string{"hunter22"}, "number", 22)
 	if text := out.String(); strings.Contains(text, "hunter22") || strings.Count(text, "[secret env:A]") != 6 || !strings.Contains(text, "group.number=22") {
 		t.Errorf("logged %s", text)
+	}
+}
+
+// As many secrets as a chain may name, as large as they may be, hold nobody up; and a line does not grow with how many there are.
+func TestRedactorOfLargeSecrets(t *testing.T) {
+	var r redactor
+	line := strings.Repeat("eight words of one letter each: a b c d e f g h. ", 4)
+	began := time.Now()
+	for i := range model.MaxChainSecrets {
+		r.learn(model.SecretRef{Env: "LARGE"}, fmt.Sprintf("%04d", i)+strings.Repeat("\"large\"\n", (model.MaxSecret-4)/8))
+		r.learn(model.SecretRef{Env: "LETTER"}, string(rune('a'+i%8)))
+	}
+	if took := time.Since(began); took > 10*time.Second { // it was half a minute, and is a tenth of a second
+		t.Errorf("took %s to learn them", took)
+	}
+	if got := r.redact(line); got != line {
+		t.Errorf("%q", got)
+	}
+	if got := r.redact(fmt.Sprintf("%q", `0007"large"`+"\n\"large\"; more")); got != `"[secret env:LARGE]; more"` {
+		t.Errorf("%q", got)
 	}
 }
 
