@@ -8,8 +8,8 @@ import (
 
 // Snapshots looks at the resources of a chain that are for Envoy itself. An implementation may be used concurrently.
 type Snapshots interface {
-	// Misfit says why an Envoy over ADS that asks for these cannot be given the resources of a chain: what refers to nothing, what nothing asks for, what Envoy could not
-	// read. nil: it can. It is called often, with few distinct chains.
+	// Misfit says why an Envoy over ADS that asks for these cannot be given a chain: what of its resources refers to nothing, what nothing asks for, what Envoy could not
+	// read, and filters that none of its listeners runs. nil: it can. It is called often, with few distinct chains.
 	Misfit(chain model.Chain, takes model.Takes) error
 }
 
@@ -28,9 +28,9 @@ const (
 	nextMisfit     = "correct the release, or the bootstrap (see docs/dialects.md), or leave the node out by the selector"
 )
 
-// misfit says why an Envoy over ADS cannot be given the resources of a chain; nil where it can.
+// misfit says why an Envoy over ADS cannot be given a chain; nil where it can. One that takes no resources runs filters in its own listener.
 func (s *Service) misfit(row model.Node, chain model.Chain) error {
-	if row.Dialect != model.DialectADS || len(chain.Resources) == 0 {
+	if row.Dialect != model.DialectADS || len(chain.Resources) == 0 && (len(chain.Filters) == 0 || len(row.Takes.Collections) == 0) {
 		return nil
 	}
 	return s.snapshots.Misfit(chain, row.Takes)

@@ -29,7 +29,7 @@ func TestReleasesForEnvoysOverADS(t *testing.T) {
 	s := newSite(t)
 	s.config = func(c *service.Config) { c.Messages, c.Snapshots = readers{}, &snapshot.Checker{} }
 	svc := s.start()
-	for _, draft := range []service.ReleaseDraft{routed("whole", "shop", staticCluster("shop")), routed("gone", "nowhere"), routed("legacy", "legacy")} {
+	for _, draft := range []service.ReleaseDraft{routed("whole", "shop", staticCluster("shop")), routed("gone", "nowhere"), routed("legacy", "legacy"), {Name: "filters", Filters: []service.FilterDraft{{Name: "filter", Module: "good:1"}}}} {
 		if _, err := svc.CreateRelease(t.Context(), alice, draft); err != nil {
 			t.Fatal(err)
 		}
@@ -49,6 +49,10 @@ func TestReleasesForEnvoysOverADS(t *testing.T) {
 	}
 	wantError(t, "a route to nowhere", plan("gone", "dynamic"), model.ErrInvalid, "node/dynamic", "envoy/routes:main", "spec.virtualHosts[0].routes[0].route.cluster", "nowhere", "docs/dialects.md")
 	wantError(t, "an Envoy that does not ask", plan("whole", "static"), model.ErrInvalid, "node/static", "envoy/clusters:shop", "--dynamic")
+	wantError(t, "filters that no listener runs", plan("filters", "dynamic"), model.ErrInvalid, "node/dynamic", "envoy/listeners", "slot waft", "docs/dialects.md")
+	if err := plan("filters", "static"); err != nil {
+		t.Errorf("filters for an Envoy with a listener of its own: %v", err)
+	}
 	if n := status(t, svc, "dynamic"); !n.Takes.Equal(takes) {
 		t.Errorf("the node is %+v", n)
 	}

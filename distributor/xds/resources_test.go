@@ -368,19 +368,22 @@ func TestReconnectWithResources(t *testing.T) {
 // A release that is not whole, or is not for this Envoy, is refused before anything of it is sent.
 func TestMisfitOnTheWire(t *testing.T) {
 	for name, test := range map[string]struct {
-		node *corev3.Node
-		of   []model.Collection
-		want string
+		node    *corev3.Node
+		of      []model.Collection
+		filters []string
+		want    string
 	}{
-		"no cluster":   {dynamicNode(), described("r:r>gone", "l:l>r"), "there is no cluster gone"},
-		"not declared": {nodeOf("n"), described("c:a", "r:r>a", "l:l>r"), "does not ask for envoy/clusters"},
+		"no cluster":   {node: dynamicNode(), of: described("r:r>gone", "l:l>r"), want: "there is no cluster gone"},
+		"no listener":  {node: dynamicNode(), filters: []string{"f=1"}, want: "it has filters, and no listener that runs them"},
+		"no slot":      {node: dynamicNode(), of: described("c:a", "r:r>a", "l:l>r"), filters: []string{"f=1"}, want: "none of these holds the slot waft"},
+		"not declared": {node: nodeOf("n"), of: described("c:a", "r:r>a", "l:l>r"), want: "does not ask for envoy/clusters"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newTable()
 			_, conn := run(t, b)
 			h := openWire(t, conn, true, test.node)
 			h.ask(envoy.ExtensionConfigURL, serves)
-			b.setAll("one", test.of)
+			b.setAll("one", test.of, test.filters...)
 			b.stands(t, model.ChainRejected, "")
 			if r := b.reports[len(b.reports)-1]; !strings.Contains(r.Reason, test.want) || !r.Final {
 				t.Errorf("the report is %+v", r)

@@ -348,7 +348,7 @@ func (n *stream) misfit(c *chain) string {
 	if c == nil {
 		return n.slotless
 	}
-	if err := c.resources.Check(n.takes); err != nil {
+	if err := c.resources.Check(n.takes, len(c.filters) > 0); err != nil {
 		return err.Error()
 	}
 	if n.slotless != "" && n.desk.needsSlot(c) {

@@ -12,14 +12,14 @@ import (
 // Checker says which chains an Envoy over ADS can be given. The zero value is ready. It may be used concurrently.
 type Checker struct{ cache Cache }
 
-// Misfit says why an Envoy that asks for these collections cannot be given the resources of a chain, with the first thing that is wrong: an error of kind
-// model.ErrInvalid that names the resource, the field and what to do. nil: it can.
+// Misfit says why an Envoy that asks for these collections cannot be given a chain, with the first thing that is wrong of its resources, or that its filters would run
+// nowhere: an error of kind model.ErrInvalid that names the resource, the field and what to do. nil: it can.
 func (c *Checker) Misfit(chain model.Chain, takes model.Takes) error {
 	s, err := c.cache.Of(chain.Hash, func() []model.RenderedResource { return chain.Resources })
 	if err != nil {
 		return err
 	}
-	return s.Check(takes)
+	return s.Check(takes, len(chain.Filters) > 0)
 }
 
 // ownName says whether a name is waft's own: its slots, its clusters, its listeners.
@@ -28,11 +28,14 @@ func ownName(name string) bool {
 	return is && (rest == "" || rest[0] == '-' || rest[0] == '.')
 }
 
-// Check says what is wrong with the snapshot for an Envoy that asks for these collections.
+// Check says what is wrong with the snapshot for an Envoy that asks for these collections; filters: its chain has filters, too.
 //
 // What refers to something by aggregated discovery must find it, and what is asked for by name must be asked for. A cluster that is named must be in the
 // snapshot, or be one that the Envoy has from its bootstrap, as it says itself. What stands in an Any of a type that waft does not know is not seen.
-func (s *Snapshot) Check(takes model.Takes) error {
+//
+// An Envoy that asks for listeners runs filters in those of the snapshot and nowhere else, so one of them must hold the slot: else requests would be served that
+// meet no filter, or, where there is no listener at all, none would be.
+func (s *Snapshot) Check(takes model.Takes, filters bool) error {
 	if len(s.others) > 0 {
 		return model.Invalidf("resource/"+s.others[0], "collection", "give it to nodes with an agent, by a release of its own", "an Envoy without an agent takes resources of Envoy's own collections only")
 	}
@@ -67,6 +70,11 @@ func (s *Snapshot) Check(takes model.Takes) error {
 					"nothing in the release asks for it by aggregated discovery, and the bootstrap does not say that it does (node.metadata.%s)", envoy.MetadataCollections)
 			}
 		}
+	}
+	if filters && Listeners.AskedBy(takes) && !s.HoldsSlot() {
+		return model.Invalidf("chain", Listeners.Collection(),
+			fmt.Sprintf("have a listener of the release take %s by config_discovery from ads, or take the filters out of the release", envoy.SlotName),
+			"it has filters, and no listener that runs them: this Envoy has its listeners from releases, and none of these holds the slot %s", envoy.SlotName)
 	}
 	return nil
 }

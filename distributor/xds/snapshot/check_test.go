@@ -52,29 +52,34 @@ func TestCheck(t *testing.T) {
 		return rest
 	}
 	for name, test := range map[string]struct {
-		of    []model.RenderedResource
-		takes model.Takes
+		of      []model.RenderedResource
+		takes   model.Takes
+		filters bool
 		// want is in the error; empty: there is none.
 		want []string
 	}{
-		"whole":          {of: all},
-		"nothing":        {},
-		"no routes":      {of: without("envoy/routes:r"), want: []string{"envoy/listeners:l", "spec.filterChains[0].filters[0].typedConfig.rds.routeConfigName", "envoy/routes:r"}},
-		"no listener":    {of: without("envoy/listeners:l"), want: []string{"envoy/routes:r", "nothing in the release asks for it"}},
-		"no cluster":     {of: []model.RenderedResource{route("r", "", "gone"), listener("l", "", "r")}, want: []string{"envoy/routes:r", "spec.virtualHosts[0].routes[0].route.cluster", "gone", envoy.MetadataClusters}},
-		"no endpoints":   {of: without("envoy/endpoints:c"), want: []string{"envoy/clusters:c", "envoy/endpoints:c"}},
-		"endpoints only": {of: []model.RenderedResource{endpoints("c", "")}, want: []string{"envoy/endpoints:c", "nothing in the release"}},
-		"no secret":      {of: without("envoy/secrets:s"), want: []string{"envoy/listeners:secure", "tlsCertificateSdsSecretConfigs[0].name", "envoy/secrets:s"}},
-		"secret only":    {of: []model.RenderedResource{secret("s", "")}, want: []string{"envoy/secrets:s"}},
-		"no extension":   {of: []model.RenderedResource{with("l", discovered("mine"))}, want: []string{"envoy/extensions:mine", "httpFilters[0].name"}},
-		"other slot":     {of: []model.RenderedResource{with("l", discovered(envoy.PreloadSlotName))}, want: []string{"waft-next", "waft's own"}},
-		"own cluster":    {of: []model.RenderedResource{staticCluster("waft-modules", "")}, want: []string{"envoy/clusters:waft-modules", "waft's own"}},
-		"to own cluster": {of: []model.RenderedResource{with("l", &tcpv3.TcpProxy{ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: "waft-ads"}})}, want: []string{"waft-ads", "waft's own"}},
-		"bootstrap's":    {of: []model.RenderedResource{staticCluster("own", "")}, want: []string{"envoy/clusters:own", "from its bootstrap"}},
-		"tcp":            {of: []model.RenderedResource{with("l", &tcpv3.TcpProxy{ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: "gone"}})}, want: []string{"envoy/listeners:l", "typedConfig.cluster", "gone"}},
-		"flags":          {of: []model.RenderedResource{{ResourceSpec: model.ResourceSpec{Collection: "flags", Name: "f"}}}, want: []string{"flags", "agent"}},
-		"not asked":      {of: all, takes: model.Takes{Collections: []string{"envoy/clusters"}, Clusters: []string{"own"}}, want: []string{"envoy/listeners:", "--dynamic", envoy.MetadataCollections}},
-		"bootstrap asks": {of: []model.RenderedResource{route("r", "", "own")}, takes: model.Takes{Collections: []string{"envoy/routes"}, Clusters: []string{"own"}}},
+		"whole":                   {of: all},
+		"nothing":                 {},
+		"filters":                 {of: all, filters: true},
+		"no listener for filters": {filters: true, want: []string{"chain", "envoy/listeners", "config_discovery", "slot waft"}},
+		"filters nowhere":         {of: without("envoy/listeners:slot"), filters: true, want: []string{"chain", "envoy/listeners", "slot waft"}},
+		"own listeners":           {of: []model.RenderedResource{staticCluster("c", "")}, takes: model.Takes{Collections: []string{"envoy/clusters"}}, filters: true},
+		"no routes":               {of: without("envoy/routes:r"), want: []string{"envoy/listeners:l", "spec.filterChains[0].filters[0].typedConfig.rds.routeConfigName", "envoy/routes:r"}},
+		"no listener":             {of: without("envoy/listeners:l"), want: []string{"envoy/routes:r", "nothing in the release asks for it"}},
+		"no cluster":              {of: []model.RenderedResource{route("r", "", "gone"), listener("l", "", "r")}, want: []string{"envoy/routes:r", "spec.virtualHosts[0].routes[0].route.cluster", "gone", envoy.MetadataClusters}},
+		"no endpoints":            {of: without("envoy/endpoints:c"), want: []string{"envoy/clusters:c", "envoy/endpoints:c"}},
+		"endpoints only":          {of: []model.RenderedResource{endpoints("c", "")}, want: []string{"envoy/endpoints:c", "nothing in the release"}},
+		"no secret":               {of: without("envoy/secrets:s"), want: []string{"envoy/listeners:secure", "tlsCertificateSdsSecretConfigs[0].name", "envoy/secrets:s"}},
+		"secret only":             {of: []model.RenderedResource{secret("s", "")}, want: []string{"envoy/secrets:s"}},
+		"no extension":            {of: []model.RenderedResource{with("l", discovered("mine"))}, want: []string{"envoy/extensions:mine", "httpFilters[0].name"}},
+		"other slot":              {of: []model.RenderedResource{with("l", discovered(envoy.PreloadSlotName))}, want: []string{"waft-next", "waft's own"}},
+		"own cluster":             {of: []model.RenderedResource{staticCluster("waft-modules", "")}, want: []string{"envoy/clusters:waft-modules", "waft's own"}},
+		"to own cluster":          {of: []model.RenderedResource{with("l", &tcpv3.TcpProxy{ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: "waft-ads"}})}, want: []string{"waft-ads", "waft's own"}},
+		"bootstrap's":             {of: []model.RenderedResource{staticCluster("own", "")}, want: []string{"envoy/clusters:own", "from its bootstrap"}},
+		"tcp":                     {of: []model.RenderedResource{with("l", &tcpv3.TcpProxy{ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: "gone"}})}, want: []string{"envoy/listeners:l", "typedConfig.cluster", "gone"}},
+		"flags":                   {of: []model.RenderedResource{{ResourceSpec: model.ResourceSpec{Collection: "flags", Name: "f"}}}, want: []string{"flags", "agent"}},
+		"not asked":               {of: all, takes: model.Takes{Collections: []string{"envoy/clusters"}, Clusters: []string{"own"}}, want: []string{"envoy/listeners:", "--dynamic", envoy.MetadataCollections}},
+		"bootstrap asks":          {of: []model.RenderedResource{route("r", "", "own")}, takes: model.Takes{Collections: []string{"envoy/routes"}, Clusters: []string{"own"}}},
 		"other type": {of: []model.RenderedResource{with("l", &hcmv3.HttpConnectionManager{RouteSpecifier: &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
 			Name: "x", RdsConfigSource: ads, ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: ads}},
 		}}})}, want: []string{"envoy/listeners:l", "does not serve"}},
@@ -84,7 +89,7 @@ func TestCheck(t *testing.T) {
 			if len(test.takes.Collections) == 0 {
 				test.takes = takesAll
 			}
-			err := newSnapshot(t, test.of...).Check(test.takes)
+			err := newSnapshot(t, test.of...).Check(test.takes, test.filters)
 			if (err == nil) != (len(test.want) == 0) || err != nil && !errors.Is(err, model.ErrInvalid) {
 				t.Fatalf("got %v, want %q", err, test.want)
 			}

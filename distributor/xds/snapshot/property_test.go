@@ -364,7 +364,7 @@ func walkWorld(t *testing.T, r *rand.Rand, incremental, faulty bool) {
 	aim := func() {
 		resources := someSnapshot(r)
 		target = newSnapshot(t, resources...)
-		if err := target.Check(takesAll); err != nil {
+		if err := target.Check(takesAll, false); err != nil {
 			t.Fatal(err)
 		}
 		if faulty && r.IntN(2) == 0 && len(resources) > 0 {
