@@ -16,7 +16,13 @@ func Present(v *NodeView) bool { return v.Connected || v.Silent <= SilenceGrace 
 
 // serves says whether a node has proved that it serves the whole chain.
 func serves(v *NodeView, chain string) bool {
-	return chain != "" && v.Serving == chain && !says(v, chain, model.ChainRejected) && !says(v, chain, model.ChainDegraded)
+	return chain != "" && v.Serving == chain && !says(v, chain, model.ChainRejected) && !says(v, chain, model.ChainDegraded) && confirms(v, chain)
+}
+
+// confirms says whether a node that names a chain as what it serves does so with its latest word on it. An agent proves what it serves. Of an Envoy without one that
+// is what it had accepted when it was asked last, and it may since have been sent parts of another chain; so it is to have said of this one that all of it is accepted.
+func confirms(v *NodeView, chain string) bool {
+	return !v.Unproved || says(v, chain, model.ChainLoaded) || says(v, chain, model.ChainServing)
 }
 
 // says tells whether the latest word of a node on a chain is state.

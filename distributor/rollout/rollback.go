@@ -169,7 +169,7 @@ func (m *machine) cameBack(p *model.NodeProgress, v *NodeView, known bool) (stat
 		return model.NodeFailed, "could not be assigned what it had", true
 	case !m.backInRow(p, v):
 		return model.NodeRollingBack, "", false
-	case p.FromChain == "" || serves(v, p.FromChain) || v.Serving == p.FromChain:
+	case p.FromChain == "" || v.Serving == p.FromChain && (!Present(v) || confirms(v, p.FromChain)):
 		// Degraded counts: that is how the node was before.
 		return model.NodeRolledBack, "", false
 	case p.Uncounted && (!v.Reports || !Present(v)):

@@ -42,6 +42,60 @@ func TestNodeWithoutAgent(t *testing.T) {
 	}
 }
 
+// What an Envoy without an agent says that it serves is what it had accepted before it was sent anything else. So it has come back, or come to what an undo gives it, when
+// it says of that chain itself that it has accepted all of it.
+func TestWithoutAgentServesWhatItConfirms(t *testing.T) {
+	const chain = "chain"
+	for name, test := range map[string]struct {
+		view NodeView
+		want bool
+	}{
+		"accepted":                    {NodeView{Unproved: true, Serving: chain, Ledger: model.LedgerEntry{Chain: chain, State: model.ChainLoaded}}, true},
+		"nothing said yet":            {NodeView{Unproved: true, Serving: chain, Ledger: model.LedgerEntry{Chain: chain}}, false},
+		"on the way":                  {NodeView{Unproved: true, Serving: chain, Ledger: model.LedgerEntry{Chain: chain, State: model.ChainFetched}}, false},
+		"loaded, another serves":      {NodeView{Unproved: true, Serving: "other", Ledger: model.LedgerEntry{Chain: chain, State: model.ChainLoaded}}, false},
+		"said of another":             {NodeView{Unproved: true, Serving: chain, Ledger: model.LedgerEntry{Chain: "other", State: model.ChainLoaded}}, false},
+		"an agent, nothing said yet":  {NodeView{Serving: chain, Ledger: model.LedgerEntry{Chain: chain}}, true},
+		"an agent, a lesser one says": {NodeView{Serving: chain, Ledger: model.LedgerEntry{Chain: chain, State: model.ChainDegraded}}, false},
+	} {
+		if got := serves(&test.view, chain); got != test.want {
+			t.Errorf("%s: serves is %v", name, got)
+		}
+	}
+}
+
+// A rollback waits for the word of the Envoy, whatever its row says that it serves.
+func TestWithoutAgentComesBack(t *testing.T) {
+	for name, test := range map[string]struct {
+		entry  model.LedgerEntry
+		silent bool
+		want   model.NodeState
+	}{
+		"sent it":             {entry: model.LedgerEntry{State: model.ChainFetched}, want: model.NodeRollingBack},
+		"has said nothing":    {want: model.NodeRollingBack},
+		"has accepted it":     {entry: model.LedgerEntry{State: model.ChainLoaded}, want: model.NodeRolledBack},
+		"has rejected it":     {entry: model.LedgerEntry{State: model.ChainRejected, Final: true}, want: model.NodeFailed},
+		"never left, is away": {silent: true, want: model.NodeRolledBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDrive(t, newFleet(1), model.WaveSpec{Percent: 100, Soak: time.Minute})
+			n := d.fleet.nodes["n1"]
+			n.Unproved = true
+			d.toMoving()
+			d.must(RollBack{by})
+			n.Serving, test.entry.Chain = chainOf(before), chainOf(before)
+			n.Ledger = test.entry
+			if test.silent {
+				n.Connected, n.Silent = false, time.Hour
+			}
+			d.look(time.Second)
+			if p := d.r.Nodes["n1"]; p.State != test.want {
+				t.Errorf("the node stands as %+v", p)
+			}
+		})
+	}
+}
+
 // A plan names the nodes that get less, and which gates can tell nothing of them.
 func TestPlanSaysWhatIsLess(t *testing.T) {
 	fleet := newFleet(2)

@@ -30,8 +30,10 @@ type memory struct {
 	retry int64
 	// client is what is known of its resources; nil for one that asks for none.
 	client *snapshot.Client
-	// whole is the version of the chain that it runs all of: its filters, and its resources.
+	// whole is the version of the chain that it runs all of: its filters, and its resources. Empty also while it has something of another.
 	whole string
+	// supplied are the versions of the chains that it was sent something of last, by kind.
+	supplied [snapshot.Kinds]string
 }
 
 type refusal struct{ version, step, reason string }
@@ -135,6 +137,9 @@ func (d *desk) begin(build, held string) {
 func (d *desk) hold(version string) {
 	if d.held = version; d.chain != nil && d.chain.hash != version {
 		d.chain = nil
+	}
+	if version != "" && version != d.whole {
+		d.whole = ""
 	}
 	offered := d.attempt
 	d.attempt = attempt{}
@@ -349,7 +354,9 @@ func (d *desk) accept(now time.Time) {
 		}
 		return
 	}
-	d.held, d.chain = o.chain.hash, o.chain
+	if d.held, d.chain = o.chain.hash, o.chain; d.held != d.whole {
+		d.whole = ""
+	}
 	if d.client == nil {
 		d.last = o.chain
 	}

@@ -74,10 +74,13 @@ func (n *stream) answer(kind snapshot.Kind, req request) bool {
 		s.metrics.nacks.WithLabelValues(label).Inc()
 		reason := streams.Clip(req.refused.GetMessage(), MaxReasonBytes)
 		s.log.Debug("Envoy rejected resources", "node", n.id, "collection", kind.Collection(), "reason", reason)
-		c.Reject(kind, reason, time.Now())
+		if c.Reject(kind, reason, time.Now()) {
+			n.desk.took(kind)
+		}
 	case answered:
 		s.metrics.acks.WithLabelValues(label).Inc()
 		c.Accept(kind, time.Now())
+		n.desk.took(kind)
 	case req.nonce != "" && req.nonce != n.kindNonce[kind]:
 		s.metrics.stale.WithLabelValues(label).Inc()
 		if req.whole && c.Asked(kind) {
@@ -172,9 +175,20 @@ func (d *desk) supply(now time.Time) *snapshot.Offer {
 	o := d.client.Next(snapshot.Gate{Swapped: g != nil && d.swapped(g), SlotBusy: d.pending != nil}, now)
 	if o != nil {
 		d.client.Sent(o)
-		d.attempt.offered = true
+		d.attempt.offered, d.supplied[o.Kind] = true, ""
+		if g != nil {
+			d.supplied[o.Kind] = g.hash
+		}
 	}
 	return o
+}
+
+// took takes that Envoy has, or may have, what it was sent last of a kind. With a listener or routes of another chain it does not run all of the one before any more,
+// whatever becomes of the rest.
+func (d *desk) took(k snapshot.Kind) {
+	if (k == snapshot.Listeners || k == snapshot.Routes) && d.supplied[k] != d.whole {
+		d.whole = ""
+	}
 }
 
 // swapped says whether the slot holds a chain, or is not asked for and all that can be loaded before is. An Envoy that starts does not ask for the slot before it has a

@@ -482,3 +482,71 @@ func TestRestartWithResources(t *testing.T) {
 		})
 	}
 }
+
+// While Envoy has something of one chain and something of another it runs all of neither: no chain is said to serve, and none is again before Envoy has accepted the last
+// part of it.
+func TestBetweenTwoChains(t *testing.T) {
+	bothWires(t, func(t *testing.T, b *table, _ *grpc.ClientConn, h *wireHand) {
+		one, two := described("c:a", "r:r>a", "L:l>r"), described("c:a", "r:r>a>two", "L:l>r>two")
+		b.setAll("one", one)
+		h.ask(envoy.ClusterURL)
+		h.want(envoy.ClusterURL, names("a"), nil)
+		h.ask(envoy.EndpointsURL, "a")
+		h.want(envoy.EndpointsURL, names("a"), nil)
+		h.ack(envoy.EndpointsURL)
+		h.ack(envoy.ClusterURL)
+		h.ask(envoy.ListenerURL)
+		h.want(envoy.ListenerURL, names("l"), nil)
+		h.ack(envoy.ListenerURL)
+		h.ask(envoy.ExtensionConfigURL, serves)
+		h.want(envoy.ExtensionConfigURL, names(serves), nil)
+		h.ack(envoy.ExtensionConfigURL)
+		h.ask(envoy.RouteURL, "r")
+		h.want(envoy.RouteURL, names("r"), nil)
+		h.ack(envoy.RouteURL)
+		b.stands(t, model.ChainLoaded, "one")
+
+		b.setAll("two", two, "f=1")
+		h.want(envoy.ExtensionConfigURL, names(serves), nil)
+		h.ack(envoy.ExtensionConfigURL)
+		h.want(envoy.ListenerURL, names("l"), nil)
+		b.stands(t, model.ChainFetched, "")
+		h.ack(envoy.ListenerURL)
+		h.want(envoy.RouteURL, names("r"), nil)
+		h.nack(envoy.RouteURL, "no such thing")
+		b.stands(t, model.ChainRejected, "")
+
+		b.setAll("one", one)
+		h.want(envoy.ExtensionConfigURL, names(serves), nil)
+		b.until(t, "the way back is said to have begun", func() bool { return b.reports[len(b.reports)-1].Chain == hashOf("one") })
+		b.stands(t, model.ChainFetched, "")
+		h.ack(envoy.ExtensionConfigURL)
+		h.want(envoy.ListenerURL, names("l"), nil)
+		b.stands(t, model.ChainFetched, "")
+		h.ack(envoy.ListenerURL)
+		b.stands(t, model.ChainLoaded, "one")
+	})
+}
+
+// The answer to a listener of another chain is lost with the stream: Envoy may serve with it.
+func TestBetweenTwoChainsOverStreams(t *testing.T) {
+	b := newTable()
+	_, conn := run(t, b)
+	h := openWire(t, conn, false, dynamicNode())
+	reachAll(b, h)
+	b.tell(func() { b.row.Serving = hashOf("one") })
+	b.setAll("two", described("c:a", "r:r>a", "l:l>r>two"))
+	h.want(envoy.ListenerURL, names("l"), nil)
+	b.setAll("one", described("c:a", "r:r>a", "l:l>r"))
+	again := openWire(t, conn, false, dynamicNode())
+	again.version = h.version
+	again.version[envoy.ListenerURL] = h.got[envoy.ListenerURL]
+	again.ask(envoy.ClusterURL)
+	b.until(t, "no chain is said to serve", func() bool { return b.reports[len(b.reports)-1].Serving == "" })
+	again.ask(envoy.EndpointsURL, "a")
+	again.ask(envoy.ListenerURL)
+	again.want(envoy.ListenerURL, names("l"), nil)
+	again.ask(envoy.RouteURL, "r")
+	again.ack(envoy.ListenerURL)
+	b.stands(t, model.ChainLoaded, "one")
+}

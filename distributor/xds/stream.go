@@ -45,7 +45,7 @@ type stream struct {
 	// begun: it has asked for slots.
 	begun bool
 	build string
-	// said is the latest report.
+	// said is the latest report; at first, what the row has.
 	said service.ChainReport
 	// sent receives the digests of modules that the node was sent while this is the owner of its record.
 	sent chan string
@@ -79,7 +79,7 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 	defer session.Close()
 	changed, cancel := s.backend.watch(hello.ID)
 	defer cancel()
-	n := &stream{server: s, wire: w, id: hello.ID, session: session, sent: make(chan string, maxSent), takes: hello.Takes, build: hello.EnvoyBuild}
+	n := &stream{server: s, wire: w, id: hello.ID, session: session, sent: make(chan string, maxSent), takes: hello.Takes, build: hello.EnvoyBuild, said: service.ChainReport{Serving: row.Serving}}
 	s.open(n, row, unfit)
 	defer s.close(n)
 	s.log.Debug("Envoy connected", "node", hello.ID, "version", hello.EnvoyVersion, "dialect", w.kind(), "holds", first.held)
@@ -150,6 +150,13 @@ func (n *stream) begin(first request) error {
 	} else {
 		if d.client == nil {
 			d.client = &snapshot.Client{}
+		}
+		// While it is between two chains its row names none that it serves, so what was known of its resources says whether there was a process before.
+		n.suspect = n.suspect || !first.holds() && d.client.HoldsAny()
+		for k := range snapshot.Kinds {
+			if d.client.IsPending(k) {
+				d.took(k)
+			}
 		}
 		d.client.Reset(n.wire.encoding())
 		if !first.holds() {

@@ -639,12 +639,12 @@ func (c *Client) drainsFrom(l *Resource, now time.Time) {
 }
 
 // Reject takes a NACK of the pending offer of a kind. Of several changes the next offer has the half; the one that is left is refused. What else was in the offer Envoy may
-// have taken or not.
-func (c *Client) Reject(k Kind, reason string, now time.Time) {
+// have taken or not; Reject says whether that is so.
+func (c *Client) Reject(k Kind, reason string, now time.Time) (partly bool) {
 	s := &c.of[k]
 	o := s.pending
 	if o == nil {
-		return
+		return false
 	}
 	s.pending = nil
 	if k == Listeners {
@@ -688,6 +688,7 @@ func (c *Client) Reject(k Kind, reason string, now time.Time) {
 			}
 		}
 	}
+	return len(o.changed) != 1 || len(o.gone) > 0
 }
 
 // isRefused says whether a resource was rejected in its version.
