@@ -59,6 +59,8 @@ type desk struct {
 	// slots are those that Envoy asks for; preloaded is the version in the one for loading, empty where it is not known.
 	slots     map[string]bool
 	preloaded string
+	// asksUntil is when the Envoy has asked for all that it has, on this stream.
+	asksUntil time.Time
 	// want is what it is to run; nil: nothing yet, so it is sent nothing.
 	want *chain
 	// unfit says why this Envoy can be given no chain at all.

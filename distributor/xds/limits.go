@@ -36,6 +36,8 @@ const (
 	fetchSettle = 200 * time.Millisecond
 	// startSettle is that pause where Envoy was asked to fetch modules when it started: an offer before it has all of them ends their fetch.
 	startSettle = time.Second
+	// askPause is how long an Envoy may take, from the beginning of a stream, to ask for all that it has. It asks at once.
+	askPause = 5 * time.Second
 	// startPause is how long an Envoy that starts may take to fetch a module when that is not seen. It compiles each before it reads the next.
 	startPause = 30 * time.Second
 	// fetchKept is for how long a module that was fetched is taken to be in Envoy's code cache, which drops what was not asked for in 24 hours.

@@ -172,7 +172,7 @@ func (d *desk) supply(now time.Time) *snapshot.Offer {
 		}
 		d.client.Recall(before)
 	}
-	o := d.client.Next(snapshot.Gate{Swapped: g != nil && d.swapped(g), SlotBusy: d.pending != nil}, now)
+	o := d.client.Next(snapshot.Gate{Swapped: g != nil && d.swapped(g, now), SlotBusy: d.pending != nil}, now)
 	if o != nil {
 		d.client.Sent(o)
 		d.attempt.offered, d.supplied[o.Kind] = true, ""
@@ -191,13 +191,24 @@ func (d *desk) took(k snapshot.Kind) {
 	}
 }
 
-// swapped says whether the slot holds a chain, or is not asked for and all that can be loaded before is. An Envoy that starts does not ask for the slot before it has a
-// listener with it.
-func (d *desk) swapped(c *chain) bool {
+// swapped says whether the slot holds a chain, or Envoy runs no filters yet and all that can be loaded before is. An Envoy that starts does not ask for the slot before it
+// has a listener with it. One that goes on under another stream asks for it, too, but later than for listeners and routes: what it has of listeners says that it will.
+func (d *desk) swapped(c *chain, now time.Time) bool {
 	if d.slots[envoy.SlotName] {
 		return d.held == c.hash
 	}
+	if holds, maybe := d.client.HoldsSlot(); holds || maybe && d.needsSlot(c) && now.Before(d.asksUntil) {
+		return false
+	}
 	return !d.slots[envoy.PreloadSlotName] || d.attempt.of != c.hash || d.attempt.loaded == len(d.attempt.fresh)
+}
+
+// slotWake is when an Envoy has asked for the slot if it will; zero: that is over.
+func (d *desk) slotWake(now time.Time) time.Time {
+	if d.slots[envoy.SlotName] || !d.asksUntil.After(now) {
+		return time.Time{}
+	}
+	return d.asksUntil
 }
 
 // made says whether a chain's clusters are there, which its filters may call.

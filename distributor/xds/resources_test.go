@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -210,6 +211,26 @@ func (h *wireHand) nack(url, why string) {
 	h.send(url, h.nonce[url], why)
 }
 
+// goOn asks for a type on a new stream, as an Envoy with incremental discovery that holds these of a chain.
+func (h *wireHand) goOn(url string, of []model.Collection, held ...string) {
+	h.t.Helper()
+	m := &discoveryv3.DeltaDiscoveryRequest{Node: h.node, TypeUrl: url, InitialResourceVersions: map[string]string{}}
+	for _, c := range of {
+		for _, r := range c.Resources {
+			if r.Any.Type == url && slices.Contains(held, r.Name) {
+				m.InitialResourceVersions[r.Name] = r.Version
+			}
+		}
+	}
+	if url != envoy.ClusterURL && url != envoy.ListenerURL {
+		m.ResourceNamesSubscribe, h.names[url], h.subscribed[url] = held, held, held
+	}
+	if err := h.delta.Send(m); err != nil {
+		h.t.Fatal(err)
+	}
+	h.node = nil
+}
+
 func names(of ...string) []string { return of }
 
 // whole are all resources of a type in the state of the world, or only those that have changed.
@@ -239,6 +260,28 @@ func reachAll(b *table, h *wireHand) {
 		r := b.reports[len(b.reports)-1]
 		return r.State == model.ChainFetched && strings.Contains(r.Reason, "envoy/routes")
 	})
+	h.ack(envoy.RouteURL)
+	b.stands(h.t, model.ChainLoaded, "one")
+}
+
+// reachFiltered takes an Envoy to run the release one: a listener l that holds the slot, with routes r to the cluster a.
+func reachFiltered(b *table, h *wireHand, one []model.Collection) {
+	h.t.Helper()
+	b.setAll("one", one)
+	h.ask(envoy.ClusterURL)
+	h.want(envoy.ClusterURL, names("a"), nil)
+	h.ask(envoy.EndpointsURL, "a")
+	h.want(envoy.EndpointsURL, names("a"), nil)
+	h.ack(envoy.EndpointsURL)
+	h.ack(envoy.ClusterURL)
+	h.ask(envoy.ListenerURL)
+	h.want(envoy.ListenerURL, names("l"), nil)
+	h.ack(envoy.ListenerURL)
+	h.ask(envoy.ExtensionConfigURL, serves)
+	h.want(envoy.ExtensionConfigURL, names(serves), nil)
+	h.ack(envoy.ExtensionConfigURL)
+	h.ask(envoy.RouteURL, "r")
+	h.want(envoy.RouteURL, names("r"), nil)
 	h.ack(envoy.RouteURL)
 	b.stands(h.t, model.ChainLoaded, "one")
 }
@@ -328,22 +371,7 @@ func TestReconnectWithResources(t *testing.T) {
 		again := openWire(t, conn, h.delta != nil, dynamicNode())
 		again.version = h.version
 		if h.delta != nil {
-			held := func(url, name string) {
-				for _, c := range described("c:a", "r:r>a", "l:l>r") {
-					for _, r := range c.Resources {
-						if r.Any.Type != url || r.Name != name {
-							continue
-						}
-						m := &discoveryv3.DeltaDiscoveryRequest{Node: again.node, TypeUrl: url, InitialResourceVersions: map[string]string{name: r.Version}}
-						if url == envoy.EndpointsURL || url == envoy.RouteURL {
-							m.ResourceNamesSubscribe = []string{name}
-						}
-						if err := again.delta.Send(m); err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
-			}
+			held := func(url, name string) { again.goOn(url, described("c:a", "r:r>a", "l:l>r"), name) }
 			held(envoy.ClusterURL, "a")
 			held(envoy.EndpointsURL, "a")
 			held(envoy.ListenerURL, "l")
@@ -488,23 +516,7 @@ func TestRestartWithResources(t *testing.T) {
 func TestBetweenTwoChains(t *testing.T) {
 	bothWires(t, func(t *testing.T, b *table, _ *grpc.ClientConn, h *wireHand) {
 		one, two := described("c:a", "r:r>a", "L:l>r"), described("c:a", "r:r>a>two", "L:l>r>two")
-		b.setAll("one", one)
-		h.ask(envoy.ClusterURL)
-		h.want(envoy.ClusterURL, names("a"), nil)
-		h.ask(envoy.EndpointsURL, "a")
-		h.want(envoy.EndpointsURL, names("a"), nil)
-		h.ack(envoy.EndpointsURL)
-		h.ack(envoy.ClusterURL)
-		h.ask(envoy.ListenerURL)
-		h.want(envoy.ListenerURL, names("l"), nil)
-		h.ack(envoy.ListenerURL)
-		h.ask(envoy.ExtensionConfigURL, serves)
-		h.want(envoy.ExtensionConfigURL, names(serves), nil)
-		h.ack(envoy.ExtensionConfigURL)
-		h.ask(envoy.RouteURL, "r")
-		h.want(envoy.RouteURL, names("r"), nil)
-		h.ack(envoy.RouteURL)
-		b.stands(t, model.ChainLoaded, "one")
+		reachFiltered(b, h, one)
 
 		b.setAll("two", two, "f=1")
 		h.want(envoy.ExtensionConfigURL, names(serves), nil)
@@ -549,4 +561,82 @@ func TestBetweenTwoChainsOverStreams(t *testing.T) {
 	again.ask(envoy.RouteURL, "r")
 	again.ack(envoy.ListenerURL)
 	b.stands(t, model.ChainLoaded, "one")
+}
+
+// An Envoy that goes on asks for clusters, listeners and routes before it asks for the slot. What it is sent of the new chain waits for the filters, also where only the
+// version of its listener is known.
+func TestFiltersFirstAfterReconnect(t *testing.T) {
+	one, two := described("c:a", "r:r>a", "L:l>r"), described("c:a", "r:r>a>two", "L:l>r>two")
+	for name, another := range map[string]bool{"the same server": false, "another server": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newTable()
+			_, conn := run(t, b)
+			h := openWire(t, conn, true, dynamicNode())
+			reachFiltered(b, h, one)
+			b.tell(func() { b.row.Serving = hashOf("one") })
+			b.setAll("two", two, "f=1")
+			h.want(envoy.ExtensionConfigURL, names(serves), nil) // and never answers
+			if another {
+				_, conn = run(t, b)
+			}
+			again := openWire(t, conn, true, dynamicNode())
+			again.goOn(envoy.ClusterURL, one, "a")
+			again.goOn(envoy.EndpointsURL, one, "a")
+			again.goOn(envoy.ListenerURL, one, "l")
+			again.goOn(envoy.RouteURL, one, "r")
+			slot := &discoveryv3.DeltaDiscoveryRequest{
+				TypeUrl: envoy.ExtensionConfigURL, ResourceNamesSubscribe: names(serves), InitialResourceVersions: map[string]string{serves: hashOf("one")},
+			}
+			if err := again.delta.Send(slot); err != nil {
+				t.Fatal(err)
+			}
+			if another { // it does not know what else the cluster may be waiting for
+				again.want(envoy.EndpointsURL, names("a"), nil)
+				again.ack(envoy.EndpointsURL)
+			}
+			again.want(envoy.ExtensionConfigURL, names(serves), nil)
+			again.ack(envoy.ExtensionConfigURL)
+			again.want(envoy.ListenerURL, names("l"), nil)
+			again.ack(envoy.ListenerURL)
+			again.want(envoy.RouteURL, names("r"), nil)
+			again.ack(envoy.RouteURL)
+			b.stands(t, model.ChainLoaded, "two")
+		})
+	}
+}
+
+// An Envoy whose listener is of a chain that is not known, and does not take filters, never asks for the slot. It is not waited for longer than it takes to ask.
+func TestSlotThatIsNotAskedFor(t *testing.T) {
+	resources := resourcesIn(described("c:a", "r:r>a", "L:l>r"))
+	snap, err := snapshot.New(resources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := resources[slices.IndexFunc(resources, func(r model.RenderedResource) bool { return r.Name == "l" })]
+	c := chainFor("two", "f=1")
+	c.resources = snap
+	start := time.Unix(1, 0)
+	for name, test := range map[string]struct {
+		claims map[string]string
+		after  time.Duration
+		want   bool
+	}{
+		"not known, at once":    {map[string]string{"l": "old"}, 0, false},
+		"not known, later":      {map[string]string{"l": "old"}, askPause, true},
+		"no listener":           {nil, 0, true},
+		"takes the slot, later": {map[string]string{"l": listener.Version}, askPause, false},
+	} {
+		client := &snapshot.Client{}
+		client.Reset(true)
+		client.Aim(snap)
+		client.Claim(snapshot.Listeners, "", test.claims, start)
+		client.AskAlso(snapshot.Listeners, nil, nil)
+		d := &desk{memory: &memory{client: client}, want: c, asksUntil: start.Add(askPause)}
+		if got := d.swapped(c, start.Add(test.after)); got != test.want {
+			t.Errorf("%s: the filters count as swapped: %v", name, got)
+		}
+		if wakes := !d.slotWake(start.Add(test.after)).IsZero(); wakes != (test.after == 0) {
+			t.Errorf("%s: it is looked at again: %v", name, wakes)
+		}
+	}
 }

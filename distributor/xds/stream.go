@@ -145,6 +145,7 @@ func (n *stream) begin(first request) error {
 	}
 	n.record.owner, n.record.wanted = n, service.Directive{}
 	d := n.desk
+	d.asksUntil = time.Now().Add(askPause)
 	if len(n.takes.Collections) == 0 {
 		d.client = nil
 	} else {
@@ -415,7 +416,7 @@ func (n *stream) step() (time.Time, error) {
 	restarted := n.restarted
 	n.restarted = false
 	if n.desk.client != nil {
-		wake = sooner(wake, n.desk.client.Wake())
+		wake = sooner(sooner(wake, n.desk.client.Wake()), n.desk.slotWake(now))
 	}
 	n.record.mu.Unlock()
 	if restarted {

@@ -90,7 +90,7 @@ type Offer struct {
 
 // Gate is what the decision depends on that is decided elsewhere.
 type Gate struct {
-	// Swapped: the slot holds the filters of the same chain, or Envoy does not ask for it yet. Until then neither listeners nor routes are changed: they
+	// Swapped: the slot holds the filters of the same chain, or Envoy has none yet. Until then neither listeners nor routes are changed: they
 	// would be reachable without the filters that they were released with.
 	Swapped bool
 	// SlotBusy: a response for a slot waits for its answer, and slots are extensions, too.
@@ -204,6 +204,16 @@ func (c *Client) recognize(k Kind) {
 
 // Unknown says whether it holds clusters or listeners of which only the version is known.
 func (c *Client) Unknown() bool { return c.of[Clusters].claimed != "" || c.of[Listeners].claimed != "" }
+
+// HoldsSlot says whether one of the listeners that it holds takes the filters of its chain; maybe: there are, or may be, listeners of which that is not known.
+func (c *Client) HoldsSlot() (holds, maybe bool) {
+	s := &c.of[Listeners]
+	maybe = !s.asked || s.claimed != "" || len(s.maybe) > 0
+	for _, r := range s.held {
+		holds, maybe = holds || r.takesSlot(), maybe || r.Bytes == nil
+	}
+	return holds, maybe
+}
 
 // Recall takes what it may have been sent before, by another server: a snapshot, or the clusters of that and of the one that it is to hold, on the way from one to the
 // other. What has the version that it says it holds is what it holds.

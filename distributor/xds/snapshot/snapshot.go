@@ -127,12 +127,12 @@ func New(resources []model.RenderedResource) (*Snapshot, error) {
 
 // HoldsSlot says whether one of its listeners takes the filters of the chain.
 func (s *Snapshot) HoldsSlot() bool {
-	for _, r := range s.list[Listeners] {
-		if slices.ContainsFunc(r.Needs, func(n envoy.Reference) bool { return n.URL == envoy.ExtensionConfigURL && n.Name == envoy.SlotName }) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.list[Listeners], (*Resource).takesSlot)
+}
+
+// takesSlot says whether a listener takes the filters of the chain.
+func (r *Resource) takesSlot() bool {
+	return slices.ContainsFunc(r.Needs, func(n envoy.Reference) bool { return n.URL == envoy.ExtensionConfigURL && n.Name == envoy.SlotName })
 }
 
 // sorted are the resources of a kind by name.
