@@ -16,10 +16,11 @@ const (
 	MaxLabelBytes = 1024
 	// MaxReasonBytes bounds what is kept of the reason of a NACK.
 	MaxReasonBytes = 4 << 10
-	// MaxNames bounds the resource names of one request.
+	// MaxNames bounds the names of slots in one request of an Envoy that takes no resources.
 	MaxNames = 256
-	// MaxResourceNames bounds those of other types than that of the slots, and the versions of resources that it says it holds.
-	MaxResourceNames = model.MaxResources + 256
+	// MaxResourceNames bounds those of resources, of one type, and the versions of those that it says it holds: those of two chains, while it is between them, and what
+	// is not of releases.
+	MaxResourceNames = 2*model.MaxResources + 256
 	// MaxTakes bounds the names of collections, and of clusters, that it says its bootstrap has.
 	MaxTakes = 256
 	// MaxVersionBytes bounds one version that Envoy says it holds.

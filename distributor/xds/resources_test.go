@@ -640,3 +640,57 @@ func TestSlotThatIsNotAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// A release may have many extensions, which are of the type of the slots, and Envoy asks for all of them in one request when it connects.
+func TestManyExtensions(t *testing.T) {
+	bothWires(t, func(t *testing.T, b *table, conn *grpc.ClientConn, h *wireHand) {
+		many := make([]string, 0, model.MaxResources+2)
+		for i := range model.MaxResources {
+			many = append(many, fmt.Sprintf("e%d", i))
+		}
+		many = append(many, loads, serves)
+		b.setAll("one", described("c:a", "r:r>a", "L:l>r"), "f=1")
+		h.ask(envoy.ClusterURL)
+		h.want(envoy.ClusterURL, names("a"), nil)
+		h.ask(envoy.EndpointsURL, "a")
+		h.want(envoy.EndpointsURL, names("a"), nil)
+		h.ack(envoy.EndpointsURL)
+		h.ack(envoy.ClusterURL)
+		h.ask(envoy.ExtensionConfigURL, many...)
+		h.want(envoy.ExtensionConfigURL, names(loads), nil) // the slots are seen, behind all the others
+
+		again := openWire(t, conn, h.delta != nil, dynamicNode()) // for an Envoy with a listener of its own it is the first request
+		again.ask(envoy.ExtensionConfigURL, many...)
+		again.want(envoy.ExtensionConfigURL, names(loads), nil)
+	})
+}
+
+// What an Envoy holds while it is between two chains are the resources of both.
+func TestLimitsOfARequest(t *testing.T) {
+	dynamic := model.Takes{Collections: []string{"envoy/clusters"}}
+	some := func(n int) []string { return make([]string, n) }
+	held := func(n int) map[string]string {
+		all := map[string]string{}
+		for i := range n {
+			all[fmt.Sprint(i)] = "v"
+		}
+		return all
+	}
+	for name, test := range map[string]struct {
+		of    request
+		takes model.Takes
+		ok    bool
+	}{
+		"two chains' clusters":  {request{typeURL: envoy.ClusterURL, versions: held(2 * model.MaxResources)}, dynamic, true},
+		"more clusters":         {request{typeURL: envoy.ClusterURL, versions: held(MaxResourceNames + 1)}, dynamic, false},
+		"two chains' endpoints": {request{typeURL: envoy.EndpointsURL, names: some(2 * model.MaxResources)}, dynamic, true},
+		"extensions":            {request{typeURL: envoy.ExtensionConfigURL, names: some(2 * model.MaxResources)}, dynamic, true},
+		"more extensions":       {request{typeURL: envoy.ExtensionConfigURL, names: some(MaxResourceNames), dropped: some(1)}, dynamic, false},
+		"slots":                 {request{typeURL: envoy.ExtensionConfigURL, names: some(MaxNames)}, model.Takes{}, true},
+		"more slots":            {request{typeURL: envoy.ExtensionConfigURL, names: some(MaxNames + 1)}, model.Takes{}, false},
+	} {
+		if err := test.of.check(test.takes); (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -218,15 +218,15 @@ func (s *Server) first(ctx context.Context, w wire, requests <-chan request, fai
 		case err := <-failed:
 			return nil, err
 		case req := <-requests:
-			if err := req.check(); err != nil {
-				return nil, status.Error(codes.InvalidArgument, err.Error())
-			}
 			if named == nil {
 				named = &req
 			}
 			takes, err := takesOf(named.node)
 			if err != nil {
 				return nil, err
+			}
+			if err := req.check(takes); err != nil {
+				return nil, status.Error(codes.InvalidArgument, err.Error())
 			}
 			if answers(takes, req.typeURL) {
 				if req.node == nil {
@@ -247,7 +247,7 @@ func (s *Server) unanswered(w wire, req request) {
 // request takes one request that is not the first.
 func (n *stream) request(req request) error {
 	s, kind := n.server, n.wire.kind()
-	if err := req.check(); err != nil {
+	if err := req.check(n.takes); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	if id := req.node.GetId(); id != "" && id != n.id {
@@ -305,7 +305,7 @@ func (n *stream) ask(req request) {
 		n.desk.subscribe(n.names)
 		for _, name := range req.names {
 			if !slices.Contains(n.names, name) {
-				if len(n.names) < MaxNames {
+				if len(n.names) < maxNames(envoy.ExtensionConfigURL, n.takes) {
 					n.names = append(n.names, name)
 				}
 				continue

@@ -168,12 +168,17 @@ func deltaResponseOf(o *offer, held string, resource []byte, nonce string) *enco
 	return around(deltaResponseType, versionInfo(o, held), resource, nonce)
 }
 
-// check says what is too much in a request.
-func (r request) check() error {
-	limit := MaxNames
-	if r.typeURL != envoy.ExtensionConfigURL {
-		limit = MaxResourceNames
+// maxNames bounds the names of a type that an Envoy may ask for. Slots are few, but extensions are of their type, of which a release may have many.
+func maxNames(url string, t model.Takes) int {
+	if url == envoy.ExtensionConfigURL && len(t.Collections) == 0 {
+		return MaxNames
 	}
+	return MaxResourceNames
+}
+
+// check says what is too much in a request of an Envoy that takes these.
+func (r request) check(t model.Takes) error {
+	limit := maxNames(r.typeURL, t)
 	if n := len(r.names) + len(r.dropped); n > limit {
 		return fmt.Errorf("a request names %d resources; the limit is %d", n, limit)
 	}
