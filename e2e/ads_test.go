@@ -138,6 +138,9 @@ func awaitNode(t *testing.T, f *fleet.Fleet, id, what string, holds func(bareNod
 func TestEnvoyWithoutAgent(t *testing.T) {
 	for kind, flags := range map[string][]string{"ads": nil, "delta": {"--delta"}} {
 		t.Run(kind, func(t *testing.T) {
+			if kind == "ads" {
+				onlyInFull(t)
+			}
 			f := startFleet(t, 0)
 			publish(t, f, "./e2e/filters/stamp", "./filters/headers")
 			b := startBare(t, f, "bare", f.Upstream(), flags...)

@@ -49,6 +49,7 @@ func TestCohortThatHangsIsTakenBack(t *testing.T) {
 
 // A filter that traps for its cohort's requests is counted by its own name; the filter outside of it does nothing of the kind.
 func TestCohortThatTrapsIsTakenBack(t *testing.T) {
+	onlyInFull(t)
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "old", "stamp", `{value: old}`), `[{percent: 100}]`)

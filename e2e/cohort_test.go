@@ -140,6 +140,7 @@ func TestCohort(t *testing.T) {
 
 // A release that fails the requests of its cohort, among many others that it does not touch, is taken back by them.
 func TestCohortTakesBack(t *testing.T) {
+	onlyInFull(t)
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "old", "stamp", `{value: old}`), `[{percent: 100}]`)

@@ -52,6 +52,7 @@ func TestDemo(t *testing.T) {
 
 // Interrupting the demo leaves no process and no file behind either.
 func TestDemoInterrupted(t *testing.T) {
+	onlyInFull(t)
 	temporary := t.TempDir()
 	cmd := exec.Command(waftBinary, "demo", "--envoy", envoyBinary)
 	cmd.Dir = root
