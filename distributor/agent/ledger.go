@@ -39,8 +39,8 @@ func (s situation) servingChain() *chain {
 	switch {
 	case t != nil && t.proved.IsZero() && t.epoch == seen.epoch && s.good != nil && t.before.serves(s.slots, s.good.version()):
 		return s.good // the chain before serves until the swap is proved
-	case t != nil && t.proved.IsZero() && t.epoch == seen.epoch && t.from != nil && t.before.serves(s.slots, t.from.version()):
-		return t.from // which may have been on trial itself
+	case t != nil && t.proved.IsZero() && t.epoch == seen.epoch && t.from != nil && t.from.Hash == t.chain.Hash && t.before.serves(s.slots, t.from.version()):
+		return t.from // the same with other values of its secrets, which was on trial itself
 	case t != nil && !t.proved.IsZero() && seen.serves(s.slots, t.chain.version()):
 		return t.chain
 	case t == nil && s.good != nil && seen.serves(s.slots, s.good.version()):

@@ -62,6 +62,10 @@ func TestStand(t *testing.T) {
 			s.desired, s.trial, s.verdict = is, &trial{chain: is, from: was, since: noon, epoch: 1, before: seeing(1, was.version(), 2, 0)}, accepted
 			s.seen = seeing(1, was.version(), 2, 0)
 		}, want: standing{state: waftv1.ChainState_SERVING, step: stepServe, secrets: `{"env:A":"1"}`, serving: newHash}},
+		{name: "back to the good one from one on trial: what serves meanwhile is not told", change: func(s *situation) {
+			s.trial = &trial{chain: goodChain(), from: newChain(), since: noon, epoch: 1, before: seeing(1, newHash, 2, 0)}
+			s.seen = seeing(1, newHash, 2, 0)
+		}, want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_LOADED, step: stepSwap}},
 		{name: "which the probe rejects", change: func(s *situation) { *s = keyed(); s.verdict = rejected },
 			want: standing{hash: goodHash, generation: 1, state: waftv1.ChainState_DEGRADED, step: stepProbe,
 				reason: "it serves with the secrets that it had, and the new ones were rejected: no", secrets: `{"env:A":"1"}`, serving: goodHash}},
