@@ -139,7 +139,8 @@ func parseVersions(text string) map[string]string {
 }
 
 // older is the chain c with the values that its secrets had when the node ran it last, so that the node can go on with it, or back to it, without those that c names now. The
-// trial's come first, then those of the good chain, then those of the one before, to which a rollback leads. It has the generation of c: a distributor passes over what is said of an earlier one. Nil: the node has none.
+// trial's come first, then those of the good chain, then those of the one before, to which a rollback leads. It has the generation of c: a distributor passes over what
+// is said of an earlier one. Nil: the node has none.
 func older(c *chain, trial *trial, good, before *chain) *chain {
 	had := []*chain{good, before}
 	if trial != nil {
