@@ -3,6 +3,7 @@ package xds
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -67,7 +68,8 @@ func (n *stream) answer(kind snapshot.Kind, req request) bool {
 	s, label, c := n.server, n.wire.kind(), n.desk.client
 	answered := c.IsPending(kind) && req.nonce == n.kindNonce[kind]
 	if answered && n.suspect {
-		n.suspect, n.restarted = false, true
+		n.suspect, n.restarted, n.desk.whole = false, true, ""
+		c.Forget()
 	}
 	switch {
 	case answered && req.refused != nil:
@@ -101,7 +103,8 @@ func (n *stream) askFor(kind snapshot.Kind, req request) {
 			version = "" // it is that of the slots
 		}
 		c.Claim(kind, version, withoutSlots(req.versions), time.Now())
-		n.suspect = n.suspect && !req.holds()
+		// A new process asks for listeners when it has its clusters.
+		n.suspect = n.suspect && !req.holds() && !(kind == snapshot.Listeners && c.Asked(snapshot.Clusters))
 	}
 	if req.whole {
 		c.Ask(kind, noSlots(req.names))
@@ -240,16 +243,20 @@ func (d *desk) lacks(c *chain) string {
 	return d.client.Missing(before)
 }
 
-// settle notes which chain Envoy runs all of.
-func (d *desk) settle() {
+// settle notes which chain Envoy runs all of; suspect: it has not said yet that it holds anything.
+func (d *desk) settle(suspect bool) {
 	if d.client == nil {
 		d.whole = d.held
 		return
 	}
-	if d.held == "" && !d.client.HoldsAny() {
+	g := d.goal()
+	bare := slices.ContainsFunc([]*chain{g, d.last}, func(c *chain) bool {
+		return c != nil && c.hash == d.whole && len(c.filters) == 0 && c.resources.Empty()
+	})
+	if g != nil && d.held == "" && !d.client.HoldsAny() && !suspect && !bare {
 		d.whole = ""
 	}
-	if g := d.goal(); g != nil && d.lacks(g) == "" {
+	if g != nil && d.lacks(g) == "" {
 		d.whole, d.last = g.hash, g
 	}
 }

@@ -694,3 +694,85 @@ func TestLimitsOfARequest(t *testing.T) {
 		}
 	}
 }
+
+// An Envoy with incremental discovery whose chain has no clusters, or nothing at all, says at first that it holds nothing. It is no new process, and serves what it served.
+func TestReconnectWithoutClusters(t *testing.T) {
+	node := func() *corev3.Node {
+		n := dynamicNode()
+		own, err := structpb.NewList([]any{"own"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Metadata.Fields[envoy.MetadataClusters] = structpb.NewListValue(own)
+		return n
+	}
+	for name, test := range map[string]struct {
+		of      []model.Collection
+		another bool
+	}{
+		"the same server":             {of: described("r:r>own", "l:l>r")},
+		"another server":              {of: described("r:r>own", "l:l>r"), another: true},
+		"nothing":                     {},
+		"nothing, and another server": {another: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newTable()
+			_, conn := run(t, b)
+			b.setAll("one", test.of)
+			h := openWire(t, conn, true, node())
+			h.ask(envoy.ClusterURL)
+			h.want(envoy.ClusterURL, nil, nil)
+			h.ack(envoy.ClusterURL)
+			h.ask(envoy.ListenerURL)
+			if test.of == nil {
+				h.want(envoy.ListenerURL, nil, nil)
+				h.ack(envoy.ListenerURL)
+			} else {
+				h.want(envoy.ListenerURL, names("l"), nil)
+				h.ack(envoy.ListenerURL)
+				h.ask(envoy.RouteURL, "r")
+				h.want(envoy.RouteURL, names("r"), nil)
+				h.ack(envoy.RouteURL)
+			}
+			b.stands(t, model.ChainLoaded, "one")
+			before := 0
+			b.tell(func() { b.row.Serving, before = hashOf("one"), len(b.reports) })
+			if test.another {
+				_, conn = run(t, b)
+			}
+			again := openWire(t, conn, true, node())
+			again.goOn(envoy.ClusterURL, test.of)
+			if test.of == nil {
+				again.goOn(envoy.ListenerURL, nil)
+				again.want(envoy.ClusterURL, nil, nil)
+				again.ack(envoy.ClusterURL)
+				again.want(envoy.ListenerURL, nil, nil)
+				again.ack(envoy.ListenerURL)
+			} else {
+				again.goOn(envoy.ListenerURL, test.of, "l")
+				again.goOn(envoy.RouteURL, test.of, "r")
+				again.want(envoy.ClusterURL, nil, nil)
+				again.ack(envoy.ClusterURL)
+			}
+			b.setAll("two", described("r:r>own>two", "l:l>r"))
+			if test.of == nil {
+				again.want(envoy.ListenerURL, names("l"), nil)
+				again.ack(envoy.ListenerURL)
+				again.ask(envoy.RouteURL, "r")
+			}
+			again.want(envoy.RouteURL, names("r"), nil)
+			again.ack(envoy.RouteURL)
+			b.stands(t, model.ChainLoaded, "two")
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.restarts != 0 {
+				t.Error("Envoy is taken to have restarted")
+			}
+			for _, r := range b.reports[before:] {
+				if r.Serving == "" && r.Chain != hashOf("two") { // between the two it serves neither
+					t.Errorf("it is said to serve nothing: %+v", r)
+				}
+			}
+		})
+	}
+}

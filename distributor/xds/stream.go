@@ -40,7 +40,7 @@ type stream struct {
 	lately []*snapshot.Snapshot
 	looked bool
 	// suspect: it may be a new process, since it has not said yet that it holds anything, and restarted: it is one, and that is to be told. One that goes on asks for
-	// all at once, before it answers anything, and one by one it may hold nothing.
+	// all at once, before it answers anything, and one by one it may hold nothing. Until that is known, what it held before counts.
 	suspect, restarted bool
 	// begun: it has asked for slots.
 	begun bool
@@ -160,10 +160,6 @@ func (n *stream) begin(first request) error {
 			}
 		}
 		d.client.Reset(n.wire.encoding())
-		if !first.holds() {
-			d.client.Forget()
-			d.whole = ""
-		}
 	}
 	if first.typeURL == envoy.ExtensionConfigURL {
 		n.beginSlots(first)
@@ -411,7 +407,7 @@ func (n *stream) step() (time.Time, error) {
 		n.nonces++
 		n.nonce = strconv.FormatUint(n.nonces, 10)
 	}
-	n.desk.settle()
+	n.desk.settle(n.suspect)
 	report, wake := n.desk.report(now), n.desk.wake(now)
 	restarted := n.restarted
 	n.restarted = false

@@ -114,10 +114,12 @@ func (c *Client) Reset(incremental bool) {
 	}
 }
 
-// Forget takes that it is a new process, which holds nothing.
+// Forget takes that it is a new process, which holds only what it was sent over this stream.
 func (c *Client) Forget() {
 	for k := range c.of {
-		c.of[k] = side{asked: c.of[k].asked, names: c.of[k].names}
+		if !c.of[k].asked {
+			c.of[k] = side{}
+		}
 	}
 	c.drains, c.awaited, c.stranger = nil, nil, time.Time{}
 }
@@ -731,7 +733,7 @@ func (c *Client) Missing(assume bool) string {
 	}
 	for k := range Kinds {
 		if s := &c.of[k]; s.asked || !assume {
-			if missing := c.missing(k); missing != "" {
+			if missing := c.missing(k, assume); missing != "" {
 				return missing
 			}
 		}
@@ -739,7 +741,7 @@ func (c *Client) Missing(assume bool) string {
 	return ""
 }
 
-func (c *Client) missing(k Kind) string {
+func (c *Client) missing(k Kind, assume bool) string {
 	s := &c.of[k]
 	unanswered := "Envoy has not answered what it was sent of " + k.Collection()
 	for _, r := range c.target.list[k] {
@@ -762,6 +764,7 @@ func (c *Client) missing(k Kind) string {
 	}
 	switch {
 	case !s.asked || !k.whole():
+	case s.version == "" && assume && len(c.target.list[k]) == 0: // one that holds nothing has nothing to say of it
 	case s.version == "":
 		return unanswered
 	case k == Listeners:

@@ -125,6 +125,11 @@ func New(resources []model.RenderedResource) (*Snapshot, error) {
 	return s, nil
 }
 
+// Empty says whether there is nothing in it.
+func (s *Snapshot) Empty() bool {
+	return !slices.ContainsFunc(s.list[:], func(of []*Resource) bool { return len(of) > 0 })
+}
+
 // HoldsSlot says whether one of its listeners takes the filters of the chain.
 func (s *Snapshot) HoldsSlot() bool {
 	return slices.ContainsFunc(s.list[Listeners], (*Resource).takesSlot)
