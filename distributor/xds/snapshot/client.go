@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -33,7 +34,7 @@ type Client struct {
 	refused     []Refusal
 	// drains are clusters that stand in listeners which were replaced or removed, with the time until which their connections may go on.
 	drains map[string]time.Time
-	// stranger is when it came with what another server gave it, whose listeners may be draining; zero: it did not.
+	// stranger is when it came last with what another server gave it, whose listeners may be draining; zero: it did not.
 	stranger time.Time
 	// awaited is what clusters refer to that it may have been sent over the stream before, and may be waiting for.
 	awaited []*Resource
@@ -128,6 +129,18 @@ func (c *Client) Forget() {
 // incremental.
 func (c *Client) Claim(k Kind, version string, each map[string]string, now time.Time) {
 	s := &c.of[k]
+	known, sent := s.version, ""
+	if s.lost != nil {
+		sent = s.lost.Version
+	}
+	c.claim(k, version, each, now)
+	if has := cmp.Or(s.version, s.claimed); k.whole() && has != "" && has != known && has != sent {
+		c.stranger = now
+	}
+}
+
+func (c *Client) claim(k Kind, version string, each map[string]string, now time.Time) {
+	s := &c.of[k]
 	lost := s.lost
 	s.lost = nil
 	if k == Clusters && lost != nil {
@@ -139,9 +152,6 @@ func (c *Client) Claim(k Kind, version string, each map[string]string, now time.
 	}
 	if k == Listeners && lost != nil {
 		c.drain(lost, now)
-	}
-	if k.whole() && lost == nil && s.version == "" && (version != "" || len(each) > 0) {
-		c.stranger = now
 	}
 	if !c.incremental {
 		switch {
