@@ -7,6 +7,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tracev3 "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -67,6 +68,37 @@ func TestReferencesInAny(t *testing.T) {
 	}
 	if err := of(&anypb.Any{TypeUrl: ClusterURL, Value: []byte{0xff}}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The collectors of traces are clusters, which Envoy wants to have before it takes the listener.
+func TestReferencesOfTracers(t *testing.T) {
+	for name, config := range map[string]proto.Message{
+		"zipkin":    &tracev3.ZipkinConfig{CollectorCluster: "traces"},
+		"datadog":   &tracev3.DatadogConfig{CollectorCluster: "traces"},
+		"lightstep": &tracev3.LightstepConfig{CollectorCluster: "traces"},
+	} {
+		packed, err := anypb.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		manager, err := anypb.New(&hcmv3.HttpConnectionManager{Tracing: &hcmv3.HttpConnectionManager_Tracing{
+			Provider: &tracev3.Tracing_Http{Name: name, ConfigType: &tracev3.Tracing_Http_TypedConfig{TypedConfig: packed}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := proto.Marshal(&listenerv3.Listener{Name: "l", FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
+			Name: "f", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: manager},
+		}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, found, err := References(ListenerURL, raw)
+		want := Reference{URL: ClusterURL, Name: "traces", Field: "filterChains[0].filters[0].typedConfig.tracing.provider.typedConfig.collectorCluster"}
+		if err != nil || len(found) != 1 || found[0] != want {
+			t.Errorf("%s: got %+v, %v", name, found, err)
+		}
 	}
 }
 
