@@ -4,22 +4,47 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/envoy"
 )
 
-// Checker says which chains an Envoy over ADS can be given. The zero value is ready. It may be used concurrently.
-type Checker struct{ cache Cache }
+// Checker says which chains an Envoy over ADS can be given. It remembers what it said, by the hash of the chain and what the Envoy asks for. The zero value is ready. It
+// may be used concurrently.
+type Checker struct {
+	cache Cache
+	mu    sync.Mutex
+	said  map[string]error
+}
+
+// maxSaid is how many verdicts are remembered: of each chain, one for each kind of bootstrap. Beyond it they begin anew.
+const maxSaid = 1 << 14
 
 // Misfit says why an Envoy that asks for these collections cannot be given a chain, with the first thing that is wrong of its resources, or that its filters would run
 // nowhere: an error of kind model.ErrInvalid that names the resource, the field and what to do. nil: it can.
 func (c *Checker) Misfit(chain model.Chain, takes model.Takes) error {
-	s, err := c.cache.Of(chain.Hash, func() []model.RenderedResource { return chain.Resources })
-	if err != nil {
+	key := fmt.Sprintf("%s %q %q", chain.Hash, takes.Collections, takes.Clusters)
+	c.mu.Lock()
+	err, known := c.said[key]
+	c.mu.Unlock()
+	if known && chain.Hash != "" {
 		return err
 	}
-	return s.Check(takes, len(chain.Filters) > 0)
+	s, err := c.cache.Of(chain.Hash, func() []model.RenderedResource { return chain.Resources })
+	if err == nil {
+		err = s.Check(takes, len(chain.Filters) > 0)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.said) >= maxSaid {
+		clear(c.said)
+	}
+	if c.said == nil {
+		c.said = map[string]error{}
+	}
+	c.said[key] = err
+	return err
 }
 
 // ownName says whether a name is waft's own: its slots, its clusters, its listeners.

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -113,14 +114,55 @@ func TestWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// The checker answers of one chain from memory, also with an error.
+// The checker answers of one chain from memory, also with an error, and for each kind of bootstrap by itself.
 func TestChecker(t *testing.T) {
 	var c Checker
 	chain := model.Chain{Hash: "sha256:one", Resources: []model.RenderedResource{route("r", "", "gone"), listener("l", "", "r")}}
+	has := model.Takes{Collections: takesAll.Collections, Clusters: []string{"gone"}}
 	for range 2 {
 		if err := c.Misfit(chain, takesAll); err == nil || !strings.Contains(err.Error(), "gone") {
 			t.Errorf("got %v", err)
 		}
+		if err := c.Misfit(chain, has); err != nil {
+			t.Errorf("where the bootstrap has the cluster: %v", err)
+		}
 		chain.Resources = nil // it is known by its hash
+	}
+}
+
+// Chains are read once, however many there are in turn; those without resources are one, and take no room.
+func TestCache(t *testing.T) {
+	var c Cache
+	read := 0
+	of := func(hash string, resources ...model.RenderedResource) *Snapshot {
+		s, err := c.Of(hash, func() []model.RenderedResource { read++; return resources })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := map[int]*Snapshot{}
+	for round := range 3 {
+		for i := range 200 {
+			s := of(fmt.Sprint("sha256:", i), staticCluster(fmt.Sprint("c", i), ""))
+			if round == 0 {
+				first[i] = s
+			}
+			if s != first[i] || s.by[Clusters][fmt.Sprint("c", i)] == nil {
+				t.Fatalf("round %d: chain %d has another snapshot", round, i)
+			}
+		}
+	}
+	if read != 200 {
+		t.Errorf("read %d times", read)
+	}
+	if a, b := of("sha256:a"), of("sha256:b"); a != b || !a.Empty() || len(c.made) != 200 {
+		t.Errorf("chains without resources are %p and %p, and %d are remembered", a, b, len(c.made))
+	}
+	for i := range maxMade {
+		of(fmt.Sprint("sha256:more", i), staticCluster("c", ""))
+	}
+	if len(c.made) > maxMade {
+		t.Errorf("%d are remembered", len(c.made))
 	}
 }

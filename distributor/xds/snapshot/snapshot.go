@@ -158,33 +158,71 @@ func versionOf(of map[string]*Resource) string {
 	return model.Digest([]byte(b.String()))
 }
 
-// Cache remembers the snapshots that were made last, by the hash of the chain, which says all that is in it. The zero value is ready. It may be used
-// concurrently.
+// Cache remembers snapshots by the hash of the chain, which says all that is in it, so that nodes which run the same share one, and it is read once. The zero value is
+// ready. It may be used concurrently.
 type Cache struct {
 	mu   sync.Mutex
-	made [maxMade]struct {
-		of  string
-		is  *Snapshot
-		err error
-	}
-	next int
+	made map[string]*made
+	// empty is that of all chains without resources; nil: none was asked for yet.
+	empty *Snapshot
 }
 
-// maxMade is how many are remembered: during a rollout those before and after it, for each set of layers that nodes have.
-const maxMade = 16
+// made is one snapshot, or why there is none. Who asks for it first makes it, outside the lock; others wait for that one only.
+type made struct {
+	once sync.Once
+	is   *Snapshot
+	err  error
+}
+
+// maxMade is how many are remembered, as many as the service remembers chains; beyond it the cache begins anew. Chains without resources do not count.
+const maxMade = 4096
 
 // Of is New for the resources of the chain with that hash.
 func (c *Cache) Of(hash string, resources func() []model.RenderedResource) (*Snapshot, error) {
+	one := c.known(hash)
+	if one == nil {
+		given := resources()
+		switch {
+		case len(given) == 0:
+			return c.nothing(), nil
+		case hash == "":
+			return New(given)
+		}
+		resources = func() []model.RenderedResource { return given }
+		one = c.enter(hash)
+	}
+	one.once.Do(func() { one.is, one.err = New(resources()) })
+	return one.is, one.err
+}
+
+func (c *Cache) known(hash string) *made {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, one := range c.made {
-		if one.of == hash && hash != "" {
-			return one.is, one.err
-		}
+	return c.made[hash]
+}
+
+func (c *Cache) enter(hash string) *made {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if one := c.made[hash]; one != nil {
+		return one
 	}
-	at := &c.made[c.next]
-	c.next = (c.next + 1) % maxMade
-	at.of = hash
-	at.is, at.err = New(resources())
-	return at.is, at.err
+	if len(c.made) >= maxMade {
+		clear(c.made)
+	}
+	if c.made == nil {
+		c.made = map[string]*made{}
+	}
+	one := &made{}
+	c.made[hash] = one
+	return one
+}
+
+func (c *Cache) nothing() *Snapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.empty == nil {
+		c.empty, _ = New(nil) // what is not there can be read
+	}
+	return c.empty
 }
