@@ -2,6 +2,7 @@
 package etcdtest
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -92,13 +93,24 @@ func Member(dir string, i int, client, peer url.URL) *embed.Config {
 	return config
 }
 
+// Ports of members: below those that Linux gives to connections that go out, one of which could take a port in the moment before its member, or while that is down.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+	portTries = 1000
+)
+
 // FreeURL is on a port of loopback that was free a moment ago.
 func FreeURL(t testing.TB) url.URL {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range portTries {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return url.URL{Scheme: "http", Host: l.Addr().String()}
 	}
-	defer l.Close()
-	return url.URL{Scheme: "http", Host: l.Addr().String()}
+	t.Fatalf("none of %d ports tried between %d and %d is free", portTries, firstPort, lastPort)
+	return url.URL{}
 }
