@@ -264,15 +264,23 @@ func follow(t *testing.T, d *wafttest.Distributor, dial func() *opened, unknown 
 	}
 	s.ack(m)
 
-	// A collection that there is not.
-	s.request(&mcp.RequestResources{Collection: "istio/networking/v1alpha3/gateways"})
+	// A collection that no release has is empty, until one has it.
+	const users = "istio/networking/v1alpha3/gateways"
+	s.request(&mcp.RequestResources{Collection: users})
+	if m = s.next(users); len(m.Resources) != 0 {
+		t.Fatalf("got %v", m)
+	}
+	s.ack(m)
+
+	// One that there cannot be.
+	s.request(&mcp.RequestResources{Collection: "waft/v2/filters"})
 	select {
 	case err := <-s.ended:
 		if status.Code(err) != unknown {
 			t.Errorf("ended with %v, want %s", err, unknown)
 		}
 	case <-time.After(wafttest.Patience):
-		t.Error("asked for what there is not, and the stream goes on")
+		t.Error("asked for what there cannot be, and the stream goes on")
 	}
 	s.close()
 }
