@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -42,16 +41,24 @@ func newBare(t *testing.T, f *fleet.Fleet, id, upstream string, flags ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := bootstrapped(t, f, envoyBinary, id, admin, append([]string{"--listen", listen, "--upstream", upstream}, flags...)...)
+	b.Listen = listen
+	return b
+}
+
+// bootstrapped is one that is not started yet, from what `waft bootstrap` prints for a binary, with a folder of its own.
+func bootstrapped(t *testing.T, f *fleet.Fleet, binary, id, admin string, flags ...string) *bareEnvoy {
+	t.Helper()
 	dir := filepath.Join(f.Dir, id)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	args := []string{
 		"bootstrap", "--node", id, "--label", "env=test", "--server", f.GRPC(), "--modules", f.HTTP(), "--insecure",
-		"--listen", listen, "--admin", admin, "--upstream", upstream, "--envoy", envoyBinary, "--out", filepath.Join(dir, "ads.json"),
+		"--admin", admin, "--envoy", binary, "--out", filepath.Join(dir, "ads.json"),
 	}
 	mustRun(t, f, append(args, flags...)...)
-	return &bareEnvoy{Node: &fleet.Node{ID: id, Listen: listen, Admin: envoy.NewAdmin(admin)}, dir: dir}
+	return &bareEnvoy{Node: &fleet.Node{ID: id, Admin: envoy.NewAdmin(admin)}, dir: dir, binary: binary}
 }
 
 // edit changes its bootstrap, before it starts.
@@ -77,7 +84,7 @@ func (b *bareEnvoy) edit(t *testing.T, change func(bootstrap map[string]any)) {
 
 func (b *bareEnvoy) start(t *testing.T) {
 	t.Helper()
-	p, err := envoy.Start(t.Context(), envoy.Binary{Path: cmp.Or(b.binary, envoyBinary)}, envoy.ProcessConfig{
+	p, err := envoy.Start(t.Context(), envoy.Binary{Path: b.binary}, envoy.ProcessConfig{
 		Dir: b.dir, BootstrapPath: filepath.Join(b.dir, "ads.json"), LogLevel: "warning", Args: []string{"--use-dynamic-base-id"},
 	})
 	if err != nil {

@@ -15,8 +15,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -32,16 +30,7 @@ func startDynamic(t *testing.T, f *fleet.Fleet, binary, id string, flags ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(f.Dir, id)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{
-		"bootstrap", "--node", id, "--label", "env=test", "--server", f.GRPC(), "--modules", f.HTTP(), "--insecure", "--dynamic",
-		"--admin", admin, "--envoy", binary, "--out", filepath.Join(dir, "ads.json"),
-	}
-	mustRun(t, f, append(args, flags...)...)
-	b := &bareEnvoy{Node: &fleet.Node{ID: id, Admin: envoy.NewAdmin(admin)}, dir: dir, binary: binary}
+	b := bootstrapped(t, f, binary, id, admin, append([]string{"--dynamic"}, flags...)...)
 	b.start(t)
 	return b
 }
