@@ -31,15 +31,4 @@ const (
 	// A release that the disk does not take is tried again after storeRetryMin, doubling to storeRetryMax.
 	storeRetryMin = time.Second
 	storeRetryMax = 30 * time.Second
-
-	// Times of the connection, as the agent's: a machine that is gone is found by TCP, and HTTP/2, whose questions the distributor has to answer for every node, is
-	// for a process that hangs.
-	tcpSilent        = 20 * time.Second
-	tcpAgain         = 5 * time.Second
-	keepaliveTime    = 5 * time.Minute
-	keepaliveTimeout = 10 * time.Second
-	connectTimeout   = 10 * time.Second
-	// windowBytes is what is taken of a stream before it has been read. It is fixed, as the agent's is: gRPC finds one of its own by pings that the distributor
-	// would have to answer for every node.
-	windowBytes = 1 << 20
 )

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/distributor/certfile"
@@ -23,23 +20,9 @@ import (
 	"github.com/waft-project/waft/registry"
 )
 
-// Times of the connection to the distributor.
-const (
-	// A distributor whose machine is gone is found by TCP: the kernel asks after tcpSilent, again every tcpAgain, and gives up when nothing has come for
-	// keepaliveTimeout since. A question by HTTP/2 would have to be answered by the distributor itself, for every node of the fleet; asked every
-	// keepaliveTime it is for what TCP cannot see, a process that hangs.
-	tcpSilent        = 20 * time.Second
-	tcpAgain         = 5 * time.Second
-	keepaliveTime    = 5 * time.Minute
-	keepaliveTimeout = 10 * time.Second
-	connectTimeout   = 10 * time.Second
-	// reconnectMax bounds the pause between two attempts to reach the distributor, for the connection and for each stream on
-	// it. A rollout waits for nodes after a restart of the distributor, so it is short; jitter spreads the nodes over it.
-	reconnectMax = 5 * time.Second
-	// windowBytes is what is taken of a stream before it has been read. It is fixed: gRPC finds one of its own by a ping for every message that comes
-	// alone, and each of those would have to be answered by the distributor, for every node of the fleet.
-	windowBytes = 1 << 20
-)
+// reconnectMax bounds the pause between two attempts to reach the distributor, for the connection and for each stream on
+// it. A rollout waits for nodes after a restart of the distributor, so it is short; jitter spreads the nodes over it.
+const reconnectMax = 5 * time.Second
 
 // Run is the agent: it looks after one Envoy until ctx ends, and returns nil then. An Envoy that it started is drained and
 // stopped. Errors are of the configuration or of this machine; a distributor that is away is none.
@@ -281,20 +264,8 @@ func dial(config Config) (*grpc.ClientConn, error) {
 		}
 		creds = certfile.Transport(settings)
 	}
-	patience := backoff.DefaultConfig
-	patience.MaxDelay = reconnectMax
-	conn, err := grpc.NewClient(config.Server,
-		grpc.WithTransportCredentials(creds),
-		// It bounds, too, what TCP may leave unacknowledged, which is keepaliveTimeout.
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
-		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
-				Enable: true, Idle: tcpSilent, Interval: tcpAgain, Count: int(keepaliveTimeout / tcpAgain),
-			}}).DialContext(ctx, "tcp", address)
-		}),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: patience, MinConnectTimeout: connectTimeout}),
-		grpc.WithStaticStreamWindowSize(windowBytes), grpc.WithStaticConnWindowSize(windowBytes),
-	)
+	options := append(mcp.ConnectionOptions(reconnectMax), grpc.WithTransportCredentials(creds))
+	conn, err := grpc.NewClient(config.Server, options...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: server: %q: %w", ErrInvalid, config.Server, err)
 	}
