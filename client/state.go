@@ -18,6 +18,8 @@ import (
 	"github.com/waft-project/waft/distributor/mcp"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/sealed"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // Names in Config.StateDir.
@@ -25,7 +27,6 @@ const (
 	recordFile      = "state.json"
 	lockFile        = "lock"
 	snapshotsFolder = "snapshots"
-	temporaryPrefix = ".new-"
 )
 
 // ErrLocked means that another client runs on the same state folder.
@@ -104,7 +105,7 @@ func openState(dir string) (s *stateFolder, damaged, err error) {
 		return nil, nil, err
 	}
 	s = &stateFolder{dir: dir, lock: lock}
-	damaged, err = readSealed(filepath.Join(dir, recordFile), &s.record)
+	_, damaged, err = sealed.Read(filepath.Join(dir, recordFile), maxFileBytes, &s.record)
 	if err != nil {
 		return nil, damaged, errors.Join(fmt.Errorf("the record of what was last-known-good may be whole, and is not written over; make it readable, or remove it: %w", err), lock.Close())
 	}
@@ -150,7 +151,7 @@ func (s *stateFolder) write(r record) error {
 	if r == s.record && !s.unwritten {
 		return nil
 	}
-	err := writeSealed(filepath.Join(s.dir, recordFile), r)
+	err := sealed.Write(filepath.Join(s.dir, recordFile), maxFileBytes, r)
 	if s.unwritten = err != nil; s.unwritten {
 		return fmt.Errorf("keep the client's state: %w", err)
 	}
@@ -181,20 +182,20 @@ func (s *stateFolder) put(raw *mcpv1.Resource, snapshot *Snapshot) (*kept, error
 	if _, err := s.content(k); err == nil {
 		return k, nil // it is there
 	}
-	return k, replaceFile(s.snapshotPath(k.Digest), content.Bytes())
+	return k, wholefile.Replace(s.snapshotPath(k.Digest), content.Bytes())
 }
 
 // content is the file of a snapshot, verified.
 func (s *stateFolder) content(k *kept) ([]byte, error) {
 	if err := model.ValidateDigest("chain "+k.Hash, "digest", k.Digest); err != nil { // it becomes part of a path
-		return nil, fmt.Errorf("%w: %w", errTorn, err)
+		return nil, fmt.Errorf("%w: %w", sealed.ErrTorn, err)
 	}
-	content, err := readBounded(s.snapshotPath(k.Digest))
+	content, err := sealed.ReadFile(s.snapshotPath(k.Digest), maxFileBytes)
 	if err != nil {
 		return nil, err
 	}
 	if have := model.Digest(content); have != k.Digest {
-		return nil, fmt.Errorf("%w: %s has the digest %s", errTorn, s.snapshotPath(k.Digest), have)
+		return nil, fmt.Errorf("%w: %s has the digest %s", sealed.ErrTorn, s.snapshotPath(k.Digest), have)
 	}
 	return content, nil
 }
@@ -229,7 +230,7 @@ func (s *stateFolder) get(k *kept, subs []Subscription) (*Snapshot, *mcpv1.Resou
 		}
 	}
 	if o.chain.GetHash() != k.Hash {
-		return nil, nil, fmt.Errorf("%w: it holds chain %q, not %s", errTorn, o.chain.GetHash(), k.Hash)
+		return nil, nil, fmt.Errorf("%w: it holds chain %q, not %s", sealed.ErrTorn, o.chain.GetHash(), k.Hash)
 	}
 	switch a := assemble(o, names); {
 	case a.refused != "":
@@ -258,7 +259,7 @@ func (s *stateFolder) sweep() error {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, snapshotsFolder, entry.Name())))
 		}
 	}
-	left, globErr := filepath.Glob(filepath.Join(s.dir, temporaryPrefix+"*"))
+	left, globErr := wholefile.Unfinished(s.dir)
 	for _, path := range left {
 		err = errors.Join(err, os.Remove(path))
 	}

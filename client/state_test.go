@@ -12,6 +12,7 @@ import (
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/sealed"
 )
 
 // What is swept while the record is written is not what it is being written to.
@@ -59,7 +60,7 @@ func TestNotesAreWrittenLater(t *testing.T) {
 	cfg := Config{Node: "app-1", Log: slog.New(slog.DiscardHandler)}
 	c := &Client{cfg: cfg, log: cfg.Log, state: s, reporter: newReporter(nil, cfg.Log, nil), inbox: newInbox(cfg, s, &Snapshot{})}
 	c.taker.refused = s.record.Refused
-	inTheWay := filepath.Join(dir, recordFile+previousSuffix)
+	inTheWay := filepath.Join(dir, recordFile+sealed.PreviousSuffix)
 	if err := os.MkdirAll(filepath.Join(inTheWay, "a"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/distributor/sealed"
 )
 
 // The steps of a report.
@@ -85,7 +86,7 @@ func (c *Client) best(r *record) (*Snapshot, *mcpv1.Resource) {
 		if err != nil {
 			c.log.Error("a release on disk cannot be used; going on with the one before, if there is any", "chain", k.Hash, "error", err)
 		}
-		return s, raw, errors.Is(err, errTorn) || errors.Is(err, os.ErrNotExist)
+		return s, raw, errors.Is(err, sealed.ErrTorn) || errors.Is(err, os.ErrNotExist)
 	}
 	if s, raw, _ := usable(r.Trial); s != nil {
 		r.Trial = r.Trial.of(c.cfg.Version)

@@ -19,6 +19,7 @@ import (
 	"github.com/waft-project/waft/distributor/backup"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/store"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // What of a data folder is in a backup, beside the store: what was pushed, and the copies of what was fetched with what is known of it. Keys and certificates
@@ -36,10 +37,10 @@ var savedFolders = []string{registryFolder, modulesFolder}
 // begin with an underscore, as no repository's does.
 func unsaved(path string) bool {
 	switch path {
-	case "modules/partial", "modules/tmp", "modules/pins", "modules/lock", registryFolder + "/" + storesFile, registryFolder + "/" + storesFile + ".new":
+	case "modules/partial", "modules/tmp", "modules/pins", "modules/lock", registryFolder + "/" + storesFile:
 		return true
 	}
-	return strings.HasPrefix(path, registryFolder+"/") && filepath.Base(path) == "_uploads"
+	return strings.HasPrefix(path, registryFolder+"/"+wholefile.Prefix) || strings.HasPrefix(path, registryFolder+"/") && filepath.Base(path) == "_uploads"
 }
 
 // restoringFolder in a data folder holds a restore that is under way. It is removed by the next one.

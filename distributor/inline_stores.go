@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // storesFile, in the registry's folder, has a line for each store that was used with the registry. Whether a module is needed only they can say, all of them; so where
@@ -46,10 +47,7 @@ func usedWith(dir, store string, named map[string]bool) (only bool, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return false, err
 		}
-		if err := os.WriteFile(file+".new", []byte(strings.Join(stores, "\n")+"\n"), 0o600); err != nil {
-			return false, err
-		}
-		if err := os.Rename(file+".new", file); err != nil {
+		if err := wholefile.Replace(file, []byte(strings.Join(stores, "\n")+"\n")); err != nil {
 			return false, err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/envoy/envoytest"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // guest and otherGuest are modules with the same behaviour and different bytes.
@@ -177,7 +178,7 @@ func TestWaitsWithoutAChain(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(config.SlotDir, envoy.ListenersFileName)
-		if err := envoy.ReplaceFile(path, waiting); err != nil {
+		if err := wholefile.Replace(path, waiting); err != nil {
 			t.Fatal(err)
 		}
 		process, admin := envoytest.Start(t, binary, config)
@@ -193,7 +194,7 @@ func TestWaitsWithoutAChain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := envoy.ReplaceFile(path, content); err != nil {
+		if err := wholefile.Replace(path, content); err != nil {
 			t.Fatal(err)
 		}
 		envoytest.Eventually(t, "listening", func(ctx context.Context) error {
@@ -530,30 +531,6 @@ func TestFind(t *testing.T) {
 			t.Errorf("Find = %+v, %v", got, err)
 		}
 	})
-}
-
-func TestReplaceFileLeavesTheOldOneWhenItFails(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "a", "waft.json")
-	if err := envoy.ReplaceFile(path, []byte("new")); err == nil {
-		t.Error("wrote into a folder that is not there")
-	}
-	path = filepath.Join(dir, "waft.json")
-	for _, content := range []string{"one", "two"} {
-		if err := envoy.ReplaceFile(path, []byte(content)); err != nil {
-			t.Fatal(err)
-		}
-		if got := string(mustRead(t, path)); got != content {
-			t.Errorf("content %q", got)
-		}
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-		t.Errorf("left behind: %v, %v", entries, err)
-	}
 }
 
 func mustRead(t *testing.T, path string) []byte {

@@ -19,6 +19,7 @@ import (
 	"github.com/waft-project/waft/distributor/certfile"
 	"github.com/waft-project/waft/distributor/descriptors"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/sealed"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
 	"github.com/waft-project/waft/registry/trust"
@@ -108,7 +109,7 @@ func (d *dossiers) keep(names map[string]int64) {
 	files := map[string]bool{}
 	for name := range names {
 		base := filepath.Base(d.path(name))
-		files[base], files[base+previousSuffix] = true, true
+		files[base], files[base+sealed.PreviousSuffix] = true, true
 	}
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {

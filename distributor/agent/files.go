@@ -8,6 +8,7 @@ import (
 
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // files writes what Envoy reads: the bootstrap, the slots, the listeners. It belongs to the driver's goroutine.
@@ -121,7 +122,7 @@ func (f *files) putBootstrap(good *chain, slots []string) error {
 	if err != nil {
 		return err
 	}
-	return envoy.ReplaceFile(f.config.BootstrapOut, content)
+	return wholefile.Replace(f.config.BootstrapOut, content)
 }
 
 // putFallback writes what a later start of Envoy falls back to: the bootstrap, where that is the agent's.
@@ -148,7 +149,7 @@ func (f *files) putListeners(listen bool, slots []string, version string) error 
 	if err != nil {
 		return err
 	}
-	return envoy.ReplaceFile(filepath.Join(f.slotsDir(), envoy.ListenersFileName), content)
+	return wholefile.Replace(filepath.Join(f.slotsDir(), envoy.ListenersFileName), content)
 }
 
 // slotNames are the slots of an Envoy for the serving chain, by what the bootstrap has.

@@ -12,8 +12,8 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // kept holds a second copy of each module of the last good chain, which the bootstrap's default names: what damages a file under the slot
@@ -46,7 +46,7 @@ func (k *kept) hold(c *chain) error {
 		if err != nil {
 			return &missingModule{f.Digest, err}
 		}
-		if err := envoy.ReplaceFile(k.path(f.Digest), content); err != nil {
+		if err := wholefile.Replace(k.path(f.Digest), content); err != nil {
 			return err
 		}
 	}

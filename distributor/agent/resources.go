@@ -13,8 +13,9 @@ import (
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
-	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/distributor/sealed"
 	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // maxResourceBytes bounds the resources that a node is offered at a time, all collections together. It is more than a release may have, in whatever form.
@@ -161,7 +162,7 @@ func (b *bodies) put(digest string, packed []byte) error {
 	if _, err := b.get(digest); err == nil {
 		return nil
 	}
-	return envoy.ReplaceFile(b.path(digest), packed)
+	return wholefile.Replace(b.path(digest), packed)
 }
 
 // get reads one, verified.
@@ -171,7 +172,7 @@ func (b *bodies) get(digest string) (*mcpv1.Resource, error) {
 		return nil, err
 	}
 	if have := model.Digest(packed); have != digest {
-		return nil, fmt.Errorf("%w: %s has the digest %s", errTorn, b.path(digest), have)
+		return nil, fmt.Errorf("%w: %s has the digest %s", sealed.ErrTorn, b.path(digest), have)
 	}
 	r := new(mcpv1.Resource)
 	if err := proto.Unmarshal(packed, r); err != nil {

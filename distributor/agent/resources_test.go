@@ -20,6 +20,7 @@ import (
 	"github.com/waft-project/waft/distributor/mcp"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/sealed"
 )
 
 // openFolder is an agent's inbox over a state folder; what was there before is given back by close.
@@ -224,7 +225,7 @@ func TestADamagedResourceIsAskedForAnew(t *testing.T) {
 	if err := os.WriteFile(box.bodies.path(a.Digest), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := box.bodies.get(a.Digest); !errors.Is(err, errTorn) {
+	if _, err := box.bodies.get(a.Digest); !errors.Is(err, sealed.ErrTorn) {
 		t.Errorf("it is read: %v", err)
 	}
 	_ = state.close()

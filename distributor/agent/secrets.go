@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
-	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // secretsEvery is how often secrets are read: a value that has changed is taken when it was read twice, so that a file which is being written counts for nothing.
@@ -63,7 +63,7 @@ func secretKey(path string) ([]byte, error) {
 	if _, err := rand.Read(key); err != nil {
 		return nil, fmt.Errorf("make a key for the versions of secrets: %w", err)
 	}
-	return key, envoy.ReplaceFile(path, key)
+	return key, wholefile.Replace(path, key)
 }
 
 // version tells one value of a secret from another, and nothing else of it to anybody who has not got the key.

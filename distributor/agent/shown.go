@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
-	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // The resources of the chain that serves are shown to applications on the node, as files:
@@ -130,7 +130,7 @@ func fill(set string, c *chain, from *bodies) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := envoy.ReplaceFile(path, append(content, '\n')); err != nil {
+		if err := wholefile.Replace(path, append(content, '\n')); err != nil {
 			return err
 		}
 		if err := os.Chmod(path, 0o644); err != nil {

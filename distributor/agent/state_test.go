@@ -4,108 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/envoy"
 )
-
-func TestSealedFileSurvivesATornWrite(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.json")
-	read := func() (int, string) {
-		var content struct{ N int }
-		from, err := readSealed(path, &content)
-		if from == "" && err == nil {
-			return 0, ""
-		}
-		return content.N, from
-	}
-	if n, from := read(); n != 0 || from != "" {
-		t.Errorf("nothing there: %d from %q", n, from)
-	}
-	for n := 1; n <= 2; n++ {
-		if err := writeSealed(path, struct{ N int }{n}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n, from := read(); n != 2 || from != path {
-		t.Errorf("whole: %d from %q", n, from)
-	}
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for cut := range len(whole) - 1 { // the last byte is the newline
-		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if n, from := read(); n != 1 || from != path+previousSuffix {
-			t.Fatalf("cut at %d: %d from %q", cut, n, from)
-		}
-	}
-	for at := range whole {
-		changed := append([]byte(nil), whole...)
-		changed[at] ^= 1
-		if err := os.WriteFile(path, changed, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if n, _ := read(); n != 1 && n != 2 { // white space may change, content may not
-			t.Fatalf("changed at %d: %d", at, n)
-		}
-	}
-	// A damaged file does not take the place of the sound copy.
-	if err := os.WriteFile(path, whole[:len(whole)/2], 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeSealed(path, struct{ N int }{3}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if n, from := read(); n != 1 || from != path+previousSuffix {
-		t.Errorf("gone: %d from %q", n, from)
-	}
-	if err := os.WriteFile(path+previousSuffix, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var content struct{ N int }
-	if from, err := readSealed(path, &content); from != "" || !errors.Is(err, errTorn) {
-		t.Errorf("both damaged: from %q, %v", from, err)
-	}
-}
-
-// What could not be read again is not written, and does not take the place of what can.
-func TestSealedFileIsNeverTooLarge(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.json")
-	if err := writeSealed(path, "sound"); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeSealed(path, strings.Repeat("x", sealedLimit)); !errors.Is(err, errTooLarge) {
-		t.Errorf("written: %v", err)
-	}
-	var content string
-	if from, err := readSealed(path, &content); err != nil || from != path || content != "sound" {
-		t.Errorf("%d bytes from %q, %v", len(content), from, err)
-	}
-	var most int
-	for most = sealedLimit; writeSealed(path, strings.Repeat("x", most)) != nil; most -= 64 { // what seals it takes some
-	}
-	if from, err := readSealed(path, &content); err != nil || from != path || len(content) != most {
-		t.Errorf("the largest that is written is not read: %d bytes from %q, %v", len(content), from, err)
-	}
-}
-
-// FuzzUnseal: the disk can say anything.
-func FuzzUnseal(f *testing.F) {
-	f.Add([]byte(`{"format":1,"checksum":"sha256:","content":{}}`))
-	f.Add([]byte(`{"format":2}`))
-	f.Fuzz(func(_ *testing.T, document []byte) {
-		var content record
-		_ = unseal(document, &content) // must not panic
-	})
-}
 
 func TestStateIsLockedAndKept(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/wholefile"
 )
 
 // How long the suite waits for a real Envoy.
@@ -161,7 +162,7 @@ func (e *realEnvoy) writeListeners() error {
 	if err != nil {
 		return err
 	}
-	return envoy.ReplaceFile(e.file, content)
+	return wholefile.Replace(e.file, content)
 }
 
 // remove takes a case's listener away.

@@ -20,13 +20,3 @@ func lockFolder(path string) (*os.File, error) {
 	}
 	return lock, nil
 }
-
-// flushFolder has the names in a folder on disk.
-func flushFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = folder.Close() }() // read only
-	return folder.Sync()
-}

@@ -15,6 +15,3 @@ func lockFolder(path string) (*os.File, error) {
 	}
 	return lock, nil
 }
-
-// flushFolder does nothing: a folder cannot be flushed here.
-func flushFolder(string) error { return nil }
