@@ -171,7 +171,7 @@ race: envoy ## Run the tests of the concurrent parts under the race detector
 	$(GO) test -race -timeout 20m ./distributor/... ./registry/... ./envoy/...
 
 .PHONY: check
-check: generate format-check tidy-check lint ## Fail on stale generated code, format, go.mod, vet and staticcheck findings
+check: generate format-check tidy-check size-check lint ## Fail on stale generated code, format, go.mod, committed builds, vet and staticcheck findings
 	@git diff --exit-code -- distributor/api/gen distributor/mcp/gen distributor/api/openapi || { echo 'generated code is stale: run `make generate` and commit the result' >&2; exit 1; }
 	@test -z "$$(git ls-files --others --exclude-standard -- distributor/api/gen distributor/mcp/gen)" || { echo 'generated files are not committed: run `make generate` and commit the result' >&2; exit 1; }
 
@@ -196,6 +196,12 @@ tidy-check:
 	cd tools/istioadsc && $(GO) mod tidy -diff
 	cd tools/mcpinterop && $(GO) mod tidy -diff
 	cd tools/wafttest && $(GO) mod tidy -diff
+
+# Nothing that somebody wrote here has a tenth of that; a program or a module that was built has more.
+.PHONY: size-check
+size-check:
+	@large=$$(git ls-tree -r -l HEAD | awk '$$4 > 1048576 {print $$5 ", " $$4 " bytes"}'); \
+	test -z "$$large" || { echo "too large to have been written, so built: take it out of the commit (git rm --cached)"; echo "$$large"; exit 1; } >&2
 
 .PHONY: lint
 lint:
