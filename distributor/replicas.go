@@ -250,12 +250,13 @@ type relayed struct {
 func (r *replicas) call(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	ctx := stream.Context()
+	defer r.relay.Carry()()
 	for {
 		if calls := r.calls.Load(); calls != nil {
 			err := calls.Handle(method, stream)
 			if errors.Is(err, model.ErrUnavailable) || status.Code(err) == codes.Unavailable {
 				if r.calls.Load() != calls {
-					cluster.HandedOver(ctx) // all streams hear at once that this replica leads no more
+					r.relay.HandedOver(ctx) // all streams hear at once that this replica leads no more
 				}
 			}
 			return err

@@ -368,3 +368,14 @@ func TestRelay(t *testing.T) {
 		t.Errorf("without a leader, after %v: %v", time.Since(begun), err)
 	}
 }
+
+// Nothing is delivered to those that wait to be handed over: a few of them wait for a moment only, and a fleet spreads out, within a bound.
+func TestHandoverOf(t *testing.T) {
+	for streams, want := range map[int64]time.Duration{
+		0: streamTurn, 1: streamTurn, 6: 6 * streamTurn, 5_000: 5_000 * streamTurn, 10_000: handover, 1 << 40: handover,
+	} {
+		if got := handoverOf(streams); got != want {
+			t.Errorf("%d streams end over %v, want %v", streams, got, want)
+		}
+	}
+}
