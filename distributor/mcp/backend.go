@@ -21,8 +21,8 @@ type backend interface {
 	module(ctx context.Context, m model.Module) ([]byte, error)
 	// fetches says whether the node is known to fetch modules, whatever the sink of its stream says.
 	fetches(id string) bool
-	// refused tells that the node could not take a collection.
-	refused(id, collection, reason string)
+	// refused tells that the node could not take a collection that it was sent for the chain of that hash; empty: for none.
+	refused(id, hash, collection, reason string)
 }
 
 // session is a node's stream as the backend sees it.

@@ -93,7 +93,7 @@ func TestSourceDialsASink(t *testing.T) {
 	b.set(filters("a", "2"))
 	wantUpdate(t, receive(t, updates), true, []string{"a=2"}, []string{"a"}, nil)
 	b.mu.Lock()
-	if len(b.refusals) != 1 || b.refusals[0] != "node-1 waft/v1/filters the disk is full" {
+	if len(b.refusals) != 1 || b.refusals[0] != "node-1  waft/v1/filters the disk is full" {
 		t.Errorf("refusals %q", b.refusals)
 	}
 	if b.nodes["node-1"]["zone"] != "a" {

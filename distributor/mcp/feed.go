@@ -44,7 +44,7 @@ func (fed) fetches(string) bool { return false }
 
 func (fed) accepted(string, string) {}
 
-func (fed) refused(string, string, string) {}
+func (fed) refused(string, string, string, string) {}
 
 // unreported is a session that nobody knows of.
 type unreported struct{}

@@ -47,7 +47,7 @@ func TestHeldIsBounded(t *testing.T) {
 			if !due || ch.incremental == tc.whole {
 				t.Fatalf("it sends %+v, %v", ch, due)
 			}
-			s.sent("1", c)
+			s.sent("1", c, "")
 			s.take(&mcpv1.RequestResources{Collection: c.Name, Incremental: true, ResponseNonce: "1"}, 0)
 			if len(s.held) != 1 || s.claimed != 0 {
 				t.Errorf("after the ACK it remembers %d, of which it claims %d bytes", len(s.held), s.claimed)

@@ -35,4 +35,6 @@ func (b served) fetches(id string) bool { return b.FetchesModules(id) }
 
 func (b served) accepted(id, hash string) { b.Offered(id, hash) }
 
-func (b served) refused(id, collection, reason string) { b.Refused(id, collection, reason) }
+func (b served) refused(id, hash, collection, reason string) {
+	b.Refused(id, hash, collection, reason)
+}

@@ -120,7 +120,7 @@ func TestSinkThatRefusesKeepsWhatItHeld(t *testing.T) {
 	wantUpdate(t, receive(t, updates), true, []string{"a=2"}, []string{"a"}, nil)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.refusals) != 1 || b.refusals[0] != "node-1 waft/v1/filters the disk is full" {
+	if len(b.refusals) != 1 || b.refusals[0] != "node-1  waft/v1/filters the disk is full" {
 		t.Errorf("refusals %q", b.refusals)
 	}
 }
@@ -301,7 +301,7 @@ func FuzzRequest(f *testing.F) {
 				if ch.incremental != (s.incremental && s.held != nil) {
 					t.Fatal("changes for a sink that wants full state")
 				}
-				s.sent(string(rune('1'+i)), c)
+				s.sent(string(rune('1'+i)), c, "")
 			} else if kind == answerFirst {
 				t.Fatal("a first request was not answered")
 			}

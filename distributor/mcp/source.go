@@ -269,7 +269,7 @@ func (n *streamOfNode) request(ctx context.Context, req *mcpv1.RequestResources)
 	case answerNACK:
 		code := codeLabel(codes.Code(req.GetErrorDetail().GetCode()))
 		s.metrics.nacks.WithLabelValues(string(componentSource), collectionLabel(name), code).Inc()
-		s.backend.refused(n.node, name, clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes))
+		s.backend.refused(n.node, offer.toward, name, clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes))
 	}
 	return n.push(ctx, name)
 }
@@ -315,7 +315,7 @@ func (n *streamOfNode) push(ctx context.Context, names ...string) error {
 		if i := slices.IndexFunc(all, func(c model.Collection) bool { return c.Name == name }); i >= 0 {
 			c = all[i]
 		}
-		if err := n.send(n.subscriptions[name], c); err != nil {
+		if err := n.send(n.subscriptions[name], c, chainIn(all)); err != nil {
 			return err
 		}
 	}
@@ -350,8 +350,8 @@ func (n *streamOfNode) tell(all []model.Collection) {
 	if n.subscriptions[model.CollectionChains] != nil || !slices.ContainsFunc(n.asked(), func(name string) bool { return !slices.Contains(known[:], name) }) {
 		return
 	}
-	i := slices.IndexFunc(all, func(c model.Collection) bool { return c.Name == model.CollectionChains })
-	if i < 0 || len(all[i].Resources) == 0 || all[i].Resources[0].Chain == nil || all[i].Version == n.told {
+	chain, version := chainIn(all), versionIn(all, model.CollectionChains)
+	if chain == "" || version == n.told {
 		return
 	}
 	for name, sub := range n.subscriptions {
@@ -359,8 +359,8 @@ func (n *streamOfNode) tell(all []model.Collection) {
 			return
 		}
 	}
-	n.told = all[i].Version
-	n.source.backend.accepted(n.node, all[i].Resources[0].Chain.Hash)
+	n.told = version
+	n.source.backend.accepted(n.node, chain)
 }
 
 // versionIn is the version of a collection among those that a backend gave.
@@ -379,7 +379,17 @@ var resourcesType = (*mcpv1.Resources)(nil).ProtoReflect().Type()
 // emptyVersion is the version of a collection that the backend does not mention.
 const emptyVersion = "empty"
 
-func (n *streamOfNode) send(sub *subscription, c model.Collection) error {
+// chainIn is the hash of the chain among the collections that a backend gave; empty for none.
+func chainIn(all []model.Collection) string {
+	i := slices.IndexFunc(all, func(c model.Collection) bool { return c.Name == model.CollectionChains })
+	if i < 0 || len(all[i].Resources) == 0 || all[i].Resources[0].Chain == nil {
+		return ""
+	}
+	return all[i].Resources[0].Chain.Hash
+}
+
+// send sends what is due of a collection, on the way to a chain.
+func (n *streamOfNode) send(sub *subscription, c model.Collection, toward string) error {
 	ch, due := sub.next(c)
 	if !due {
 		return nil
@@ -411,7 +421,7 @@ func (n *streamOfNode) send(sub *subscription, c model.Collection) error {
 		return status.Errorf(codes.ResourceExhausted, "collection %s has %d bytes for node %s; the limit is %d", c.Name, size, n.node, MaxResourcesBytes)
 	}
 	n.source.metrics.sizes.WithLabelValues(string(componentSource), collectionLabel(c.Name)).Observe(float64(size))
-	sub.sent(nonce, c)
+	sub.sent(nonce, c, toward)
 	if err := n.stream.SendMsg(msg); err != nil {
 		n.source.metrics.sendFailures.WithLabelValues(string(componentSource), status.Code(err).String()).Inc()
 		return err

@@ -82,10 +82,10 @@ func (b *table) fetches(id string) bool {
 	return b.agents[id]
 }
 
-func (b *table) refused(id, collection, reason string) {
+func (b *table) refused(id, hash, collection, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refusals = append(b.refusals, id+" "+collection+" "+reason)
+	b.refusals = append(b.refusals, id+" "+hash+" "+collection+" "+reason)
 }
 
 func (b *table) collections(context.Context, string) ([]model.Collection, error) {
@@ -416,7 +416,7 @@ func TestPain13AfterANACKNothingIsSentUntilTheCollectionChanges(t *testing.T) {
 			}
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			if d := cmp.Diff([]string{"node-1 waft/v1/filters no"}, b.refusals); d != "" {
+			if d := cmp.Diff([]string{"node-1  waft/v1/filters no"}, b.refusals); d != "" {
 				t.Error(d)
 			}
 		})

@@ -33,6 +33,8 @@ type offer struct {
 	versions map[string]string
 	// chain is the hash of the chain in it, for the ledger; empty where there is none.
 	chain string
+	// toward is the hash of the chain that the node was to have when it was sent; empty for none.
+	toward string
 }
 
 // change is what to send.
@@ -125,9 +127,9 @@ func (s *subscription) settled(version string) bool {
 	return s.pending == nil && s.answered && s.refused == "" && s.accepted == version
 }
 
-// sent notes that the collection was sent under the nonce.
-func (s *subscription) sent(nonce string, c model.Collection) {
-	o := &offer{nonce: nonce, version: c.Version, versions: make(map[string]string, len(c.Resources))}
+// sent notes that the collection was sent under the nonce, on the way to a chain.
+func (s *subscription) sent(nonce string, c model.Collection, toward string) {
+	o := &offer{nonce: nonce, version: c.Version, toward: toward, versions: make(map[string]string, len(c.Resources))}
 	for _, r := range c.Resources {
 		o.versions[r.Name] = r.Version
 		if r.Chain != nil {

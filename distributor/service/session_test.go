@@ -207,11 +207,18 @@ func TestSinkWithoutReports(t *testing.T) {
 	if got := status(t, svc, "istio").Ledger; got.State != model.ChainOffered {
 		t.Errorf("after an ACK the ledger says %+v", got)
 	}
-	svc.Refused("istio", model.CollectionChains, "cannot decode")
+	// What comes late is about a chain that the node is not to have any more.
+	for _, other := range []string{"", "sha256:before"} {
+		svc.Refused("istio", other, model.CollectionChains, "cannot decode")
+		if got := status(t, svc, "istio").Ledger; got.State != model.ChainOffered {
+			t.Errorf("after a NACK of %q the ledger says %+v of %s", other, got, n.Chain)
+		}
+	}
+	svc.Refused("istio", n.Chain, model.CollectionChains, "cannot decode")
 	if got := status(t, svc, "istio").Ledger; got.State != model.ChainRejected || got.Reason != "cannot decode" {
 		t.Errorf("after a NACK the ledger says %+v", got)
 	}
-	svc.Refused("nobody", model.CollectionChains, "cannot decode")
+	svc.Refused("nobody", n.Chain, model.CollectionChains, "cannot decode")
 	svc.Offered("nobody", n.Chain)
 }
 

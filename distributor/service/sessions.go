@@ -436,9 +436,10 @@ func (s *Service) Offered(nodeID, chain string) {
 	}
 }
 
-// Refused says that a sink of the node could not take a collection (a NACK of its protocol), and why. For a sink that
-// sends no reports this is the ledger's last word on the chain; one that reports says more by its reports.
-func (s *Service) Refused(nodeID, collection, reason string) {
+// Refused says that a sink of the node could not take a collection (a NACK of its protocol), and why. It was sent the collection for the chain of that hash; empty
+// is for none. For a sink that sends no reports this is the ledger's last word on that chain; one that reports says more by its reports. What is refused late,
+// when the node was given another chain, says nothing of that one.
+func (s *Service) Refused(nodeID, chain, collection, reason string) {
 	reason = clip(reason, MaxReportReason)
 	s.enter()
 	defer s.leave()
@@ -446,8 +447,8 @@ func (s *Service) Refused(nodeID, collection, reason string) {
 	if s.ready() != nil || n == nil {
 		return
 	}
-	s.log.Warn("sink refused a collection", "node", nodeID, "collection", collection, "reason", reason)
-	if n.row.Reports || n.row.Ledger.Chain == "" {
+	s.log.Warn("sink refused a collection", "node", nodeID, "chain", chain, "collection", collection, "reason", reason)
+	if n.row.Reports || chain == "" || n.row.Ledger.Chain != chain {
 		return
 	}
 	if s.record(n, ChainReport{State: model.ChainRejected, Step: "receive", Reason: reason}) {

@@ -18,8 +18,8 @@ type backend interface {
 	watch(id string) (changed <-chan struct{}, cancel func())
 	// accepted tells that the node has received the chain of that hash.
 	accepted(id, hash string)
-	// refused tells that the node cannot have what it is to have.
-	refused(id, kind, reason string)
+	// refused tells that the node cannot have what it was to have for the chain of that hash; empty: for none.
+	refused(id, hash, kind, reason string)
 }
 
 // session is a node's stream as the backend sees it.
@@ -49,4 +49,4 @@ func (b served) watch(id string) (<-chan struct{}, func()) { return b.Watch(id) 
 
 func (b served) accepted(id, hash string) { b.Offered(id, hash) }
 
-func (b served) refused(id, kind, reason string) { b.Refused(id, kind, reason) }
+func (b served) refused(id, hash, kind, reason string) { b.Refused(id, hash, kind, reason) }

@@ -144,7 +144,7 @@ func (n *streamOfNode) request(ctx context.Context, req *discoveryv3.DiscoveryRe
 			n.server.backend.accepted(n.who.id, sub.chain)
 		}
 	case answerNACK:
-		n.server.backend.refused(n.who.id, kind, streams.Clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes))
+		n.server.backend.refused(n.who.id, sub.chain, kind, streams.Clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes))
 	}
 	return n.push(ctx)
 }
@@ -226,7 +226,7 @@ func (n *streamOfNode) cannot(now snapshot, err error) {
 	}
 	n.told = now.version
 	n.server.log.Error("Istio cannot have the chain of a node, and keeps the one before", "node", n.who.id, "chain", now.chain, "error", err)
-	n.server.backend.refused(n.who.id, n.carrier(), streams.Clip(err.Error(), MaxReasonBytes))
+	n.server.backend.refused(n.who.id, now.chain, n.carrier(), streams.Clip(err.Error(), MaxReasonBytes))
 }
 
 func (n *streamOfNode) send(kind, version, chain string, resources []*anypb.Any) error {

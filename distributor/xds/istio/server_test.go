@@ -79,10 +79,10 @@ func (b *table) accepted(id, hash string) {
 	b.told <- struct{}{}
 }
 
-func (b *table) refused(id, kind, reason string) {
+func (b *table) refused(id, hash, kind, reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refusals = append(b.refusals, kind+" "+reason)
+	b.refusals = append(b.refusals, hash+" "+kind+" "+reason)
 	b.told <- struct{}{}
 }
 
@@ -303,7 +303,7 @@ func TestAChainThatIstioCannotHaveLeavesTheOneBefore(t *testing.T) {
 	b.set(chainOf("sha256:bad", filter("authz", "2"), bad)...)
 	receiveOnce(t, b.told)
 	if _, refusals := b.lists(); len(refusals) != 1 ||
-		refusals[0] != kindTrafficExtension+" filter headers cannot be Istio's: its configuration is no JSON object, and Istio takes no other" {
+		refusals[0] != "sha256:bad "+kindTrafficExtension+" filter headers cannot be Istio's: its configuration is no JSON object, and Istio takes no other" {
 		t.Errorf("refusals %q", refusals)
 	}
 	b.set(chainOf("sha256:bad", filter("authz", "2"), bad)...) // said once
@@ -322,7 +322,7 @@ func TestWhatIsRefusedIsNotSentAgain(t *testing.T) {
 	m := i.want(kindTrafficExtension, "istio-system/authz")
 	i.send(&discoveryv3.DiscoveryRequest{TypeUrl: kindTrafficExtension, ResponseNonce: m.GetNonce(), ErrorDetail: status.New(codes.InvalidArgument, "no").Proto()})
 	receiveOnce(t, b.told)
-	if stored, refusals := b.lists(); len(stored) != 0 || !slices.Equal(refusals, []string{kindTrafficExtension + " no"}) {
+	if stored, refusals := b.lists(); len(stored) != 0 || !slices.Equal(refusals, []string{"sha256:one " + kindTrafficExtension + " no"}) {
 		t.Errorf("accepted %q, refused %q", stored, refusals)
 	}
 	b.set(chainOf("sha256:one", filter("authz", "1"))...)
