@@ -93,7 +93,7 @@ var rules = []rule{
 	},
 	{
 		why: "5: mcp imports service and model, never api or xds", about: func(pkg string) bool { return within(pkg, "distributor/mcp") && !within(pkg, generated...) },
-		allowed: only(true, append(generated, "distributor/service", "distributor/model", "distributor/encoded")...), direct: true,
+		allowed: only(true, append(generated, "distributor/service", "distributor/model", "distributor/encoded", "distributor/proxied")...), direct: true,
 	},
 	{
 		// The chain that an Envoy is sent over ADS is rendered where that of an agent is, so that both run the same.
@@ -124,7 +124,8 @@ var rules = []rule{
 	{why: "5: reporting imports generated code", about: folder("distributor/reporting"), allowed: only(true, append(generated, "distributor/reporting")...)},
 	{why: "5: sealed imports model and wholefile", about: folder("distributor/sealed"), allowed: only(true, "distributor/sealed", "distributor/model", "wholefile")},
 	{why: "wholefile imports the standard library only", about: folder("wholefile"), allowed: only(false, "wholefile")},
-	{why: "6: certfile imports nothing of the project", about: folder("distributor/certfile"), allowed: only(true, "distributor/certfile")},
+	{why: "6: certfile imports proxied and nothing else of the project", about: folder("distributor/certfile"), allowed: only(true, "distributor/certfile", "distributor/proxied")},
+	{why: "5: proxied stands alone", about: folder("distributor/proxied"), allowed: only(true, "distributor/proxied")},
 	{why: "6: cluster imports model and nothing else of the project", about: folder("distributor/cluster"), allowed: only(true, "distributor/cluster", "distributor/model")},
 	{why: "6: backup imports model and nothing else of the project", about: folder("distributor/backup"), allowed: only(true, "distributor/backup", "distributor/model")},
 	{why: "5: encoded stands alone", about: folder("distributor/encoded"), allowed: only(true, "distributor/encoded")},

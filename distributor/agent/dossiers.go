@@ -55,11 +55,11 @@ func newDossiers(config Config, dir string) (*dossiers, error) {
 		return nil, errors.New("agent: the default transport is not of package net/http")
 	}
 	transport = transport.Clone()
-	transport.Proxy = nil // the distributor is named by its address
 	scheme := "https"
 	if config.Insecure {
 		scheme = "http"
 	} else if config.TLS != nil {
+		transport.Proxy = nil // the dialler asks for one
 		transport.DialTLSContext = certfile.DialTLS(config.TLS)
 	}
 	return &dossiers{

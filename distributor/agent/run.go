@@ -264,8 +264,8 @@ func dial(config Config) (*grpc.ClientConn, error) {
 		}
 		creds = certfile.Transport(settings)
 	}
-	options := append(mcp.ConnectionOptions(reconnectMax), grpc.WithTransportCredentials(creds))
-	conn, err := grpc.NewClient(config.Server, options...)
+	target, options := mcp.Connection(config.Server, reconnectMax)
+	conn, err := grpc.NewClient(target, append(options, grpc.WithTransportCredentials(creds))...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: server: %q: %w", ErrInvalid, config.Server, err)
 	}
@@ -287,7 +287,7 @@ func moduleClient(config Config, cache *registry.Cache) (*registry.Client, error
 		}
 		transport = transport.Clone()
 		transport.DialTLSContext = certfile.DialTLS(config.TLS)
-		transport.Proxy = nil // the distributor is named by its address
+		transport.Proxy = nil // the dialler asks for one
 		transport.ResponseHeaderTimeout = registry.HeaderTimeout
 		settings.Transport = transport
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"github.com/waft-project/waft/distributor/proxied"
 )
 
 // Server has a server's TLS show the certificate, and ask clients for one of the authorities (nil: for none), as the files are at each handshake.
@@ -62,9 +64,28 @@ func (t transport) Clone() credentials.TransportCredentials {
 // dialTimeout bounds a connection with its handshake.
 const dialTimeout = 30 * time.Second
 
-// DialTLS is that of an http.Transport with a configuration that is asked for at each handshake. It offers no protocol but HTTP/1.1.
+// DialTLS is that of an http.Transport with a configuration that is asked for at each handshake. It offers no protocol but HTTP/1.1. The proxy that the environment names
+// is used, so the transport has none of its own.
 func DialTLS(now func() *tls.Config) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: now()}).DialContext(ctx, network, address)
+	return func(ctx context.Context, _, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		conn, err := proxied.Dial(ctx, new(net.Dialer), address)
+		if err != nil {
+			return nil, err
+		}
+		config := now().Clone()
+		if config.ServerName == "" {
+			if config.ServerName, _, err = net.SplitHostPort(address); err != nil {
+				_ = conn.Close()
+				return nil, err
+			}
+		}
+		secured := tls.Client(conn, config)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return secured, nil
 	}
 }
