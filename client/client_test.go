@@ -664,6 +664,54 @@ func TestNewerVersionIsAskedAnew(t *testing.T) {
 	}
 }
 
+// An application that takes another collection than before is another one, though it says no version: it is asked about what its predecessor had, and is not held to what
+// ended that.
+func TestOneWithANewCollectionIsAskedAnew(t *testing.T) {
+	s := newSite(t)
+	cfg := s.config("app-1")
+	cfg.Version, cfg.Trial = "", time.Hour
+	const setting = `  - {collection: settings, name: site, spec: {"@type": type.googleapis.com/google.protobuf.StringValue, value: "a"}}`
+	c := s.open(cfg)
+	s.bring("first", s.release("one", value("off"), setting))
+	s.has(c, "off")
+	old := crashed(t, cfg)
+	s.bring("second", s.release("two", value("on"), setting))
+	s.has(c, "on")
+	deadly := crashed(t, cfg)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	settings := client.Collection[*wrapperspb.StringValue]("settings")
+	more := func(cfg client.Config, check func(*client.Snapshot) error) client.Config {
+		cfg.Collections = append(slices.Clone(cfg.Collections), settings)
+		cfg.Accept = func(_ context.Context, s *client.Snapshot) error { return check(s) }
+		return cfg
+	}
+	// What ended the one before it is tried with this one, which then ends, too: that holds for this one, and not for the one before.
+	c = s.begin(more(deadly, func(*client.Snapshot) error { return nil }))
+	s.has(c, "on")
+	s.stands("app-1", waftv1.ChainState_SERVING)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What the one before had as good is new to it.
+	if _, err := s.api.Rollouts.UndoRollout(t.Context(), &waftv1.UndoRolloutRequest{Name: "second", Reason: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	c = s.begin(more(old, func(snapshot *client.Snapshot) error {
+		if site, ok := settings.Get(snapshot, "site"); !ok || site.GetValue() != "b" {
+			return errors.New("this application cannot do with that site")
+		}
+		return nil
+	}))
+	if n := s.stands("app-1", waftv1.ChainState_REJECTED); !strings.Contains(n.String(), "cannot do with that site") {
+		t.Errorf("it was not asked about the new collection: %v", n)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // An application that crashed after its trial has what it had, and the rollout hears that it was started again.
 func TestCrashAfterTrial(t *testing.T) {
 	s := newSite(t)

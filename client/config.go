@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -25,7 +26,7 @@ type Config struct {
 	// Labels are what targets of rollouts select it by.
 	Labels map[string]string
 	// Version is the application's own, for people; and another version is asked anew about what this one rejected in a trial, and about what only this one had as
-	// good. May be empty: all are the same version then.
+	// good. May be empty: all that take the same Collections are the same version then.
 	Version string
 
 	// Servers are the gRPC addresses of the distributor's replicas, host:port. One of them is used at a time, beginning with any; the next when it is away.
@@ -44,12 +45,12 @@ type Config struct {
 
 	// Accept, when set, is asked before a release is taken. An error, or a panic, rejects it: the application goes on with what it has, the rollout is told the
 	// error's text, and takes the release back. It is called for one snapshot at a time, while Client.Snapshot is still the one before, and must only look at
-	// it. What was last-known-good once for the same Version, and what it started with, is not asked about again. ctx ends after AcceptTimeout, and when the client is closed, which waits for it.
+	// it. What was last-known-good once for the same Version with the same Collections, and what it started with, is not asked about again. ctx ends after AcceptTimeout, and when the client is closed, which waits for it.
 	Accept func(ctx context.Context, s *Snapshot) error
 	// AcceptTimeout is how long that may take. Zero: DefaultAcceptTimeout.
 	AcceptTimeout time.Duration
 	// Trial is how long the application must go on with a release before it is last-known-good. One that ends before without Close rejects it at its next start.
-	// Zero: DefaultTrial; negative: a release is good at once. The first one always is: there is nothing to go back to. So is one to which the same Version goes back.
+	// Zero: DefaultTrial; negative: a release is good at once. The first one always is: there is nothing to go back to. So is one to which the same Version goes back, with the same Collections.
 	Trial time.Duration
 
 	// Counts, when set, says what the application has answered since it was started. It is asked while a rollout needs it, every few seconds, so that the gate
@@ -109,6 +110,13 @@ func (c Config) prepared() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
+}
+
+// taken are the collections as one text, by which an application that takes others is told from this one.
+func (c Config) taken() string {
+	names := c.takes()
+	slices.Sort(names)
+	return strings.Join(names, " ") // a name has no space
 }
 
 // takes are the names of the collections.

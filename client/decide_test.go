@@ -79,6 +79,7 @@ func TestAssemble(t *testing.T) {
 func TestTaken(t *testing.T) {
 	a, b, c := &kept{Hash: "a", Digest: "1"}, &kept{Hash: "b", Digest: "2"}, &kept{Hash: "c", Digest: "3"}
 	olderA, olderB := &kept{Hash: "a", Digest: "1", Version: "old"}, &kept{Hash: "b", Digest: "2", Version: "old"}
+	fewerA, fewerB := &kept{Hash: "a", Digest: "5", Takes: "flags"}, &kept{Hash: "b", Digest: "6", Takes: "flags"}
 	partA := &kept{Hash: "a", Digest: "4", Version: "old"} // of fewer collections
 	for name, tc := range map[string]struct {
 		before record
@@ -97,6 +98,8 @@ func TestTaken(t *testing.T) {
 		"the same without trials":                    {record{Good: a, Before: olderB}, b, false, record{Good: b, Before: a}},
 		"what it goes back to anyhow":                {record{Good: olderA, Before: b}, a, true, record{Good: a, Before: b}},
 		"with collections that no version has taken": {record{Good: partA, Before: b}, a, true, record{Good: partA, Before: b, Trial: a}},
+		"with others, without a version":             {record{Good: fewerA, Before: b}, a, true, record{Good: fewerA, Before: b, Trial: a}},
+		"back to what took others":                   {record{Good: a, Before: fewerB}, b, true, record{Good: a, Before: fewerB, Trial: b}},
 		"the same of them without trials":            {record{Good: partA, Before: b}, a, false, record{Good: a, Before: b}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -56,32 +56,40 @@ type kept struct {
 	Generation int64  `json:"generation"`
 	// Digest of its file, which is named by it.
 	Digest string `json:"digest"`
-	// Version of the application that ran with it last.
+	// Version of the application that ran with it last, and Takes, which collections that took: see Config.taken. Empty: a client did that did not note it.
 	Version string `json:"version,omitempty"`
+	Takes   string `json:"takes,omitempty"`
 }
 
-// of is the same, as another version of the application has it.
-func (k *kept) of(version string) *kept {
+// of is the same, as another application has it.
+func (k *kept) of(cfg Config) *kept {
 	next := *k
-	if next.Version = version; next == *k {
+	if next.Version, next.Takes = cfg.Version, cfg.taken(); next == *k {
 		return k
 	}
 	return &next
 }
 
-// ran says whether it is a chain with which that version of the application ran last; nil is none.
-func (k *kept) ran(hash, version string) bool {
-	return k != nil && k.Hash == hash && k.Version == version
+// ran says whether the application that has a snapshot of next's chain ran with that chain last; nil is none. One that takes other collections is another application, and so
+// is one of another version.
+func (k *kept) ran(next *kept) bool {
+	return k != nil && k.Hash == next.Hash && k.Version == next.Version && k.Takes == next.Takes
 }
 
 // refusal is a chain that is not taken, as it was given once.
 type refusal struct {
 	Hash       string `json:"hash"`
 	Generation int64  `json:"generation"`
-	// Version of the application that says so; another one is asked anew.
+	// Version of the application that says so, and which collections that takes (empty: it was not noted); another one is asked anew.
 	Version string `json:"version,omitempty"`
+	Takes   string `json:"takes,omitempty"`
 	Step    string `json:"step"`
 	Reason  string `json:"reason"`
+}
+
+// by says whether it is this application that refuses.
+func (r *refusal) by(cfg Config) bool {
+	return r.Version == cfg.Version && (r.Takes == "" || r.Takes == cfg.taken())
 }
 
 // stateFolder is Config.StateDir, locked. Its methods may be called concurrently, but put and sweep, which one goroutine calls.

@@ -42,13 +42,13 @@ func (c *Client) resume() *mcpv1.Resource {
 	crashed := r.Open
 	if crashed && r.Trial != nil {
 		r.Refused = &refusal{
-			Hash: r.Trial.Hash, Generation: r.Trial.Generation, Version: r.Version, Step: stepTrial,
+			Hash: r.Trial.Hash, Generation: r.Trial.Generation, Version: r.Version, Takes: r.Trial.Takes, Step: stepTrial,
 			Reason: fmt.Sprintf("the application ended within %s of taking it, without closing its client; it goes on with what it had before", c.cfg.Trial),
 		}
 		c.log.Error("the application ended while a release was on trial, which is rejected; waft nodes retry tries it again", "chain", r.Trial.Hash)
 		r.Trial = nil
 	}
-	if r.Refused != nil && r.Refused.Version != c.cfg.Version {
+	if r.Refused != nil && !r.Refused.by(c.cfg) {
 		r.Refused = nil
 	}
 	served, raw := c.best(&r)
@@ -89,18 +89,18 @@ func (c *Client) best(r *record) (*Snapshot, *mcpv1.Resource) {
 		return s, raw, errors.Is(err, sealed.ErrTorn) || errors.Is(err, os.ErrNotExist)
 	}
 	if s, raw, _ := usable(r.Trial); s != nil {
-		r.Trial = r.Trial.of(c.cfg.Version)
+		r.Trial = r.Trial.of(c.cfg)
 		return s, raw
 	}
 	r.Trial = nil
 	s, raw, lost := usable(r.Good)
 	if s != nil {
-		r.Good = r.Good.of(c.cfg.Version)
+		r.Good = r.Good.of(c.cfg)
 		return s, raw
 	}
 	s, raw, beforeLost := usable(r.Before)
 	if s != nil {
-		r.Before = r.Before.of(c.cfg.Version)
+		r.Before = r.Before.of(c.cfg)
 	}
 	if beforeLost {
 		r.Before = nil
@@ -192,10 +192,10 @@ func (c *Client) step(ctx context.Context) (again time.Time) {
 	return c.taker.trialEnds
 }
 
-// known says whether a chain was good once for this version of the application, so that it is not asked about it again.
+// known says whether a chain was good once for this version of the application, with the collections that it takes, so that it is not asked about it again.
 func (c *Client) known(hash string) bool {
-	r := c.state.read()
-	return r.Good.ran(hash, c.cfg.Version) || r.Before.ran(hash, c.cfg.Version)
+	r, next := c.state.read(), (&kept{Hash: hash}).of(c.cfg)
+	return r.Good.ran(next) || r.Before.ran(next)
 }
 
 // ask asks the application whether it takes a snapshot. A panic of its check is a no.
@@ -224,7 +224,7 @@ func (c *Client) take(raw *mcpv1.Resource, s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	k = k.of(c.cfg.Version)
+	k = k.of(c.cfg)
 	if err := c.state.change(func(r *record) { *r = taken(*r, k, c.cfg.Trial > 0) }); err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func (c *Client) take(raw *mcpv1.Resource, s *Snapshot) error {
 
 // taken is a record after a snapshot was taken: on trial, unless it was good before for this version of the application, or there is none other to go back to.
 func taken(r record, k *kept, trials bool) record {
-	if !trials || r.Good == nil || r.Good.Digest == k.Digest || r.Good.ran(k.Hash, k.Version) || r.Before.ran(k.Hash, k.Version) {
+	if !trials || r.Good == nil || r.Good.Digest == k.Digest || r.Good.ran(k) || r.Before.ran(k) {
 		return proven(r, k)
 	}
 	r.Trial = k
@@ -296,7 +296,7 @@ func (c *Client) retry() {
 func (c *Client) refuse(hash string, generation int64, step, reason string) {
 	reason = clip(reason)
 	c.log.Error("a release is rejected; the application goes on with what it has", "chain", hash, "step", step, "reason", reason)
-	c.taker.refused = &refusal{Hash: hash, Generation: generation, Version: c.cfg.Version, Step: step, Reason: reason}
+	c.taker.refused = &refusal{Hash: hash, Generation: generation, Version: c.cfg.Version, Takes: c.cfg.taken(), Step: step, Reason: reason}
 	c.reject(c.taker.refused)
 }
 
