@@ -359,12 +359,19 @@ func (r *record) become(c *chain) {
 }
 
 func (d *driver) keepGood(c *chain) error {
-	return d.state.change(func(r *record) {
+	err := d.state.change(func(r *record) {
 		if !c.is(r.Good) {
 			r.become(c)
 		}
 		r.Trial = nil
+		if r.Lapsed != nil && r.Lapsed.Chain == c.version() {
+			r.Lapsed = nil
+		}
 	})
+	if err == nil {
+		d.lapsed = d.state.read().Lapsed
+	}
+	return err
 }
 
 // revert puts the good chain back, and notes why. Without a good chain Envoy no longer serves.

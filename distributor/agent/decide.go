@@ -112,6 +112,8 @@ type situation struct {
 	probeAfter time.Time
 	// refusal of the desired chain; nil: none.
 	refusal *refusal
+	// lapsed is of the chain whose trial lapsed last; nil: none has.
+	lapsed *lapsed
 	// preloads: Envoy has a slot for loading beforehand. loaded is the hash of the chain that was.
 	preloads bool
 	loaded   string
@@ -152,7 +154,7 @@ const (
 	promote
 	// revert puts the good chain back in the trial's place.
 	revert
-	// lapse puts the good chain in the place of a trial of an earlier life of the agent, of which nothing is said: it may be tried again at once.
+	// lapse puts the good chain in the place of a trial of an earlier life of the agent, of which nothing is said: it may be tried again, the first time at once.
 	lapse
 	// place puts the first chain into the slots for an Envoy that cannot start without.
 	place
@@ -341,6 +343,9 @@ func decideDesired(s situation) action {
 	}
 	if s.refusal != nil && s.now.Before(s.refusal.until) {
 		return action{until: s.refusal.until}
+	}
+	if s.lapsed.holds(d, s.now) {
+		return action{until: s.lapsed.Until}
 	}
 	if !s.hasModules(d) {
 		return action{} // the fetcher says when it has them

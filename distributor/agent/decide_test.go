@@ -242,6 +242,16 @@ func TestDecide(t *testing.T) {
 			s.trial.since = noon.Add(-swapLimit)
 		}, want: lapse, chain: newHash, reason: "damaged"},
 
+		{name: "its trial has lapsed: it is tried again at once", change: func(s *situation) {
+			s.desired, s.verdict, s.loaded, s.lapsed = newChain(), accepted, newHash, lapsedOnceMore(nil, newHash, "", noon)
+		}, want: swap, chain: newHash},
+		{name: "and again: after a while", change: func(s *situation) {
+			s.desired, s.verdict, s.loaded, s.lapsed = newChain(), accepted, newHash, &lapsed{Chain: newHash, Times: 2, Until: noon.Add(time.Second)}
+		}, want: wait, until: noon.Add(time.Second)},
+		{name: "that of another chain has", change: func(s *situation) {
+			s.desired, s.verdict, s.loaded, s.lapsed = newChain(), accepted, newHash, &lapsed{Chain: "sha256:other", Times: 2, Until: noon.Add(time.Second)}
+		}, want: swap, chain: newHash},
+
 		// The chain in the slots, proved.
 		{name: "on trial", change: func(s *situation) { s.desired, s.trial, s.seen = newChain(), onTrial(), seeing(1, newHash, 2, 0) }, want: wait, until: noon.Add(7 * time.Second)},
 		{name: "the trial is over", change: func(s *situation) {

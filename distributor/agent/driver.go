@@ -63,7 +63,9 @@ type driver struct {
 	filledFrom *chain
 	filledTurn int
 
-	trial    *trial
+	trial *trial
+	// lapsed is that of the record, bounded when this life began.
+	lapsed   *lapsed
 	refusals map[string]*refusalCount
 	// of the probe on the chain probing
 	probing      string
@@ -276,7 +278,7 @@ func (d *driver) situation(now time.Time) situation {
 		now: now, parent: !d.config.Beside,
 		desired: r.Desired, good: r.Good, formerly: formerly(r), trial: d.trial,
 		slots: slotNames(d.version.Number, r.Slots), upSince: d.host.upSince(), build: d.version.Build, blocked: d.blocked(seen),
-		have:     have,
+		have: have, lapsed: d.lapsed,
 		preloads: d.preloads(seen), loaded: d.loaded, slotOnly: d.config.SlotOnly,
 		host: state, seen: seen, startAfter: d.startAfter, startedAt: d.startedAt,
 		trialTime: d.config.Trial,
@@ -390,10 +392,11 @@ func (d *driver) heed() {
 	if !heard || retry <= r.Retry {
 		return
 	}
-	if err := d.state.change(func(r *record) { r.Retry = retry }); err != nil {
+	if err := d.state.change(func(r *record) { r.Retry, r.Lapsed = retry, nil }); err != nil {
 		d.log.Error("a request to try again cannot be kept", "error", err)
 		return
 	}
+	d.lapsed = nil
 	if r.Desired == nil {
 		return
 	}

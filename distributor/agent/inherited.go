@@ -12,7 +12,7 @@ import "time"
 //	    lapsed: Envoy is started on the good chain
 //
 // A trial that has lapsed has not failed, since nobody saw why Envoy ended. Where the node is still to run that chain, it goes there from the good
-// one again.
+// one again: the first time at once, and later after a pause, see lapsed.
 
 // inheritance is what an earlier life of the agent knew of a trial. The zero value is that of a trial of this life.
 type inheritance struct {
@@ -52,6 +52,7 @@ func decideInherited(s situation) action {
 // inherit takes up the trial that an earlier life of the agent left.
 func (d *driver) inherit() {
 	r := d.state.read()
+	d.lapsed = r.Lapsed.bounded(time.Now())
 	switch {
 	case r.Trial == nil:
 	case r.Good == nil && d.attached:
@@ -65,7 +66,7 @@ func (d *driver) inherit() {
 		d.trial = &trial{chain: r.Trial, since: time.Now(), inherited: inheritance{there: true, proved: r.Proved}}
 	default:
 		d.log.Info("Envoy ended with the agent while a chain was on trial; it is started on the good one", "chain", r.Trial.Hash, "good", r.Good.Hash)
-		if err := d.state.change(func(r *record) { r.Trial = nil }); err != nil {
+		if err := d.noteLapsed(r.Trial, "Envoy ended with the agent"); err != nil {
 			d.log.Error("that it is not on trial any more cannot be kept; an agent that takes this Envoy over will see so by itself", "error", err)
 		}
 	}
@@ -78,9 +79,19 @@ func (d *driver) lapse(a action) error {
 	if err := d.putSlots(r.Good); err != nil {
 		return err
 	}
-	if err := d.state.change(func(r *record) { r.Trial = nil }); err != nil {
+	if err := d.noteLapsed(a.chain, a.reason); err != nil {
 		return err
 	}
 	d.trial = nil
 	return nil
+}
+
+// noteLapsed keeps that a chain is not on trial any more, and when it may be again. What the disk does not take holds for this life all the same.
+func (d *driver) noteLapsed(c *chain, reason string) error {
+	next := lapsedOnceMore(d.lapsed, c.version(), reason, time.Now())
+	err := d.state.change(func(r *record) { r.Trial, r.Lapsed = nil, next })
+	if err == nil || d.trial == nil {
+		d.lapsed = next
+	}
+	return err
 }

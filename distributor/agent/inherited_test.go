@@ -159,7 +159,7 @@ func TestEnvoyStartsOnTheGoodChainAfterATrial(t *testing.T) {
 					}
 					return err
 				})
-				startBeside(t, config)
+				process = startBeside(t, config)
 			}
 			answers(t, config.Listen, "x-one", "second")
 			if !beside && (agent.log.count(`msg="started Envoy"`, first) != 1 || agent.log.count(`msg="started Envoy"`, second) != 0) {
@@ -171,6 +171,31 @@ func TestEnvoyStartsOnTheGoodChainAfterATrial(t *testing.T) {
 					err = fmt.Errorf("good is %v, on trial %v", r.Good, r.Trial)
 				}
 				return err
+			})
+
+			// The same once more: whoever looks learns why it is not tried again now.
+			agent.stop()
+			if beside {
+				if err := process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			agent = run(t, config)
+			if beside {
+				envoytest.Eventually(t, "the agent has seen that Envoy does not run", func(context.Context) error {
+					if agent.log.count("putting the good chain back") == 0 {
+						return errors.New("not yet")
+					}
+					return nil
+				})
+				startBeside(t, config)
+			}
+			answers(t, config.Listen, "x-one", "first")
+			envoytest.Eventually(t, "the agent says what the chain waits for", func(context.Context) error {
+				if agent.log.count("its trial has lapsed 2 times in a row", second, "state=FETCHED") == 0 {
+					return errors.New("not yet")
+				}
+				return nil
 			})
 		})
 	}

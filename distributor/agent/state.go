@@ -52,6 +52,8 @@ type record struct {
 	// Trial serves, proved, and is not good yet; Proved is when it was proved. Zero: not known, as with an agent before this one.
 	Trial  *chain    `json:"trial,omitempty"`
 	Proved time.Time `json:"proved,omitzero"`
+	// Lapsed is of the chain whose trial lapsed last; nil: none has, or it has become good since.
+	Lapsed *lapsed `json:"lapsed,omitempty"`
 	// Baseline is what Envoy took before the chain that serves was loaded; nil: not known.
 	Baseline *baseline `json:"baseline,omitempty"`
 	// Slots names the filters that have a slot of their own, in an Envoy before 1.39; nil: they are not known yet. An Envoy may have none.
