@@ -311,7 +311,7 @@ func (d *driver) accept(s situation) error {
 	if kept.is(s.good) {
 		kept = nil
 	}
-	if err := d.state.change(func(r *record) { r.Trial, r.Proved = kept, s.now }); err != nil {
+	if err := d.state.change(func(r *record) { r.Trial, r.Proved, r.ProvedIn = kept, s.now, s.upSince }); err != nil {
 		return err
 	}
 	t.proved, t.atProof = s.now, s.current(t.epoch)

@@ -214,6 +214,18 @@ func TestDecide(t *testing.T) {
 		{name: "Envoy was started with it when nobody looked", change: func(s *situation) {
 			s.parent, s.upSince, s.desired, s.trial, s.seen = false, noon.Add(-50*time.Second), newChain(), inherited(), seeing(1, newHash, 1, 0)
 		}, want: lapse, chain: newHash, reason: "started anew"},
+		{name: "it was, and the clock was set back before that", change: func(s *situation) {
+			s.parent, s.upSince, s.desired, s.trial, s.seen = false, noon.Add(-30*time.Minute), newChain(), inherited(), seeing(1, newHash, 1, 0)
+			s.trial.inherited.in = noon.Add(-time.Hour)
+		}, want: lapse, chain: newHash, reason: "started anew"},
+		{name: "it was not, and the clock was set back between its start and the proof", change: func(s *situation) {
+			s.parent, s.upSince, s.desired, s.trial, s.seen = false, noon.Add(time.Hour), newChain(), inherited(), seeing(1, newHash, 2, 0)
+			s.trial.inherited.in = noon.Add(time.Hour - time.Second)
+		}, want: swap, chain: newHash},
+		{name: "it was not, and the clock was put forward after the proof", change: func(s *situation) {
+			s.parent, s.upSince, s.desired, s.trial, s.seen = false, noon.Add(-2*time.Hour), newChain(), inherited(), seeing(1, newHash, 2, 0)
+			s.trial.inherited.in = noon.Add(-2 * time.Hour)
+		}, want: swap, chain: newHash},
 		{name: "Envoy's uptime is in whole seconds", change: func(s *situation) {
 			s.parent, s.upSince, s.desired, s.trial, s.seen = false, noon.Add(-time.Minute+uptimeError), newChain(), inherited(), seeing(1, newHash, 1, 0)
 		}, want: swap, chain: newHash},

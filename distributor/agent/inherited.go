@@ -18,12 +18,25 @@ import "time"
 type inheritance struct {
 	// there: an earlier life saw Envoy serve the chain.
 	there bool
-	// proved is when; zero: not known.
-	proved time.Time
+	// proved is when, and in since when the Envoy ran that it was proved in; zero: not known.
+	proved, in time.Time
 }
 
 // uptimeError is how far the start of an Envoy may be from what its uptime says, which is in whole seconds.
 const uptimeError = time.Second
+
+// anew says whether an Envoy that runs since a time is another one than that in which the chain was proved. An Envoy counts its uptime by the clock that people
+// set, as the agent computes the start from it: the start stays what it is however that clock jumps, and a time of the proof would not be comparable to it. That has to
+// do for what an agent before this one has kept.
+func (i inheritance) anew(since time.Time) bool {
+	switch {
+	case since.IsZero():
+		return false
+	case !i.in.IsZero():
+		return since.Sub(i.in).Abs() > restartSlack
+	}
+	return !i.proved.IsZero() && since.Sub(i.proved) > uptimeError
+}
 
 // pending says whether it is not known yet what has become of a trial of an earlier life.
 func (t *trial) pending() bool { return t != nil && t.inherited.there && t.epoch == 0 }
@@ -35,7 +48,7 @@ func decideInherited(s situation) action {
 	switch known := s.host == up && s.seen.ready; {
 	case s.host == down:
 		return lapsed("Envoy does not run")
-	case known && !t.inherited.proved.IsZero() && s.upSince.Sub(t.inherited.proved) > uptimeError:
+	case known && t.inherited.anew(s.upSince):
 		return lapsed("Envoy was started anew while no agent ran")
 	case known && !s.seen.serves(s.slots, t.chain.version()):
 		return lapsed("Envoy has another chain")
@@ -63,7 +76,7 @@ func (d *driver) inherit() {
 	case r.Good == nil:
 		d.trial = &trial{chain: r.Trial}
 	case d.attached:
-		d.trial = &trial{chain: r.Trial, since: time.Now(), inherited: inheritance{there: true, proved: r.Proved}}
+		d.trial = &trial{chain: r.Trial, since: time.Now(), inherited: inheritance{there: true, proved: r.Proved, in: r.ProvedIn}}
 	default:
 		d.log.Info("Envoy ended with the agent while a chain was on trial; it is started on the good one", "chain", r.Trial.Hash, "good", r.Good.Hash)
 		if err := d.noteLapsed(r.Trial, "Envoy ended with the agent"); err != nil {

@@ -88,6 +88,9 @@ func TestTrialGoesOnWithTheNextAgent(t *testing.T) {
 				s.await(second, waftv1.ChainState_SERVING)
 				agent.stop()
 				requireTrial(t, config, first, second)
+				if r, err := stateOf(config); err != nil || r.ProvedIn.IsZero() == beside {
+					t.Errorf("the Envoy that it was proved in runs since %s, %v", r.ProvedIn, err)
+				}
 				before := reloads(t, config)
 
 				s.mu.Lock()

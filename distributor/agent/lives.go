@@ -28,8 +28,10 @@ const (
 	tookOver
 )
 
-// see takes what Envoy says at a time. It changes nothing while a process is taking over.
+// see takes what Envoy says at a time. It changes nothing while a process is taking over. Envoy's uptime is by the clock that people set (it says now less the start),
+// and grows or shrinks with each jump of that: so now is by the same clock, and the start, which is one from the other, does not move.
 func (l *lives) see(info envoy.ServerInfo, now time.Time) life {
+	now = now.Round(0) // without the reading of the clock that nobody sets
 	next := lives{
 		started: now.Add(-info.UptimeCurrentEpoch), first: now.Add(-info.UptimeAllEpochs), restartEpoch: info.RestartEpoch, known: true,
 	}

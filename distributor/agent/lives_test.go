@@ -55,6 +55,24 @@ func TestLives(t *testing.T) {
 	}
 }
 
+// The clock that people set jumps, and Envoy's uptime with it: the process is the one that it was.
+func TestLivesWhenTheClockJumps(t *testing.T) {
+	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
+		var l lives
+		began := time.Now()
+		l.see(envoy.ServerInfo{State: envoy.StateLive, UptimeCurrentEpoch: 2 * time.Hour, UptimeAllEpochs: 2 * time.Hour}, began)
+		uptime := 2*time.Hour + time.Minute + jump
+		now := began.Round(0).Add(time.Minute + jump)
+		if got := l.see(envoy.ServerInfo{State: envoy.StateLive, UptimeCurrentEpoch: uptime, UptimeAllEpochs: uptime}, now); got != same {
+			t.Errorf("after a jump of %s: %v", jump, got)
+		}
+		// No time of it may have a reading of the other clock, which has not jumped: subtracting would take that.
+		if l.started != l.started.Round(0) || l.first != l.first.Round(0) {
+			t.Errorf("started %s, first %s", l.started, l.first)
+		}
+	}
+}
+
 // Whoever runs Envoy restarts it hot, while a chain is good and while one is on trial: requests go on, the ledger says that it serves all
 // the time, and no restart is told. One after which it was gone is.
 func TestHotRestart(t *testing.T) {

@@ -52,6 +52,8 @@ type record struct {
 	// Trial serves, proved, and is not good yet; Proved is when it was proved. Zero: not known, as with an agent before this one.
 	Trial  *chain    `json:"trial,omitempty"`
 	Proved time.Time `json:"proved,omitzero"`
+	// ProvedIn is since when the Envoy ran that it was proved in, by its own word; see lives. Zero: not known, or the agent's own child.
+	ProvedIn time.Time `json:"provedIn,omitzero"`
 	// Lapsed is of the chain whose trial lapsed last; nil: none has, or it has become good since.
 	Lapsed *lapsed `json:"lapsed,omitempty"`
 	// Baseline is what Envoy took before the chain that serves was loaded; nil: not known.
