@@ -288,8 +288,12 @@ func (d *driver) situation(now time.Time) situation {
 		switch full := d.fillDesired(r.Desired); {
 		case full.chain != nil:
 			s.desired, s.leftOut = without(full.chain, d.version, d.verdicts)
-			had := older(r.Desired, d.trial, r.Good, nil)
-			if s.spoilt = spoilt(full.chain, s.desired, had, d.version, d.verdicts); s.spoilt != "" {
+			had := older(r.Desired, d.trial, r.Good, r.Before)
+			s.spoilt = spoilt(full.chain, s.desired, had, d.version, d.verdicts)
+			if s.spoilt == "" && (r.Good == nil || r.Good.Hash != r.Desired.Hash) {
+				s.spoilt = d.spoiltWay(s.desired, had, now)
+			}
+			if s.spoilt != "" {
 				s.desired, s.leftOut = had, ""
 			}
 		default:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/envoy"
@@ -178,6 +179,24 @@ func spoilt(full, rest, had *chain, version envoy.Version, verdicts *verdicts) s
 		reasons = append(reasons, fmt.Sprintf("filter %s: %s", f.Name, reason))
 	}
 	return strings.Join(reasons, "; ")
+}
+
+// spoiltWay says why the node does not go to a chain, or back to it, with the new values of its secrets: they were refused, and had, what the node has of that chain with the
+// values before, need not be. Empty: there is no other way. A node that runs the chain goes on with it, and needs none.
+func (d *driver) spoiltWay(next, had *chain, now time.Time) string {
+	if had == nil || had.is(next) {
+		return ""
+	}
+	if verdict := d.verdicts.of(d.version.Build, had.version()); verdict != nil && verdict.Outcome == envoy.Rejected {
+		return ""
+	}
+	if verdict := d.verdicts.of(d.version.Build, next.version()); verdict != nil && verdict.Outcome == envoy.Rejected {
+		return verdict.Reason()
+	}
+	if refused := d.refusals[next.version()]; refused != nil && now.Before(refused.until) {
+		return refused.reason
+	}
+	return ""
 }
 
 // fillDesired is the desired chain of a situation with its secrets; the last result stays as long as nothing that it rests on has changed.
