@@ -8,13 +8,15 @@ import (
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 )
 
-// Keys, in the metadata of Envoy's node, by which the server knows what the bootstrap asks for: lists of strings.
+// Keys, in the metadata of Envoy's node, by which the server knows what the bootstrap asks for and has: lists of strings, but for the last.
 const (
 	// MetadataCollections are the collections of resources that it asks for by aggregated discovery: envoy/listeners, envoy/clusters. A server that is not told
 	// so answers none.
 	MetadataCollections = "collections"
 	// MetadataClusters are the names of the clusters that the bootstrap has itself, to which resources may refer.
 	MetadataClusters = "clusters"
+	// MetadataSlot, true, says that a listener of the bootstrap's own holds the slot of the filters, though it asks for listeners, too.
+	MetadataSlot = "slot"
 )
 
 // dynamicCollections are what a bootstrap with ADS.Dynamic asks for. What these refer to is asked for as it comes.

@@ -95,14 +95,16 @@ type Takes struct {
 	Collections []string `json:"collections,omitempty"`
 	// Clusters are the names of those that an Envoy has of its own, sorted. No resource may be called so, and any may refer to one.
 	Clusters []string `json:"clusters,omitempty"`
+	// Slot: a listener that an Envoy has of its own holds the slot of its filters, though it asks for others.
+	Slot bool `json:"slot,omitempty"`
 }
 
 // IsZero says whether it asks for nothing.
-func (t Takes) IsZero() bool { return len(t.Collections) == 0 && len(t.Clusters) == 0 }
+func (t Takes) IsZero() bool { return len(t.Collections) == 0 && len(t.Clusters) == 0 && !t.Slot }
 
 // Equal says whether both are the same.
 func (t Takes) Equal(other Takes) bool {
-	return slices.Equal(t.Collections, other.Collections) && slices.Equal(t.Clusters, other.Clusters)
+	return slices.Equal(t.Collections, other.Collections) && slices.Equal(t.Clusters, other.Clusters) && t.Slot == other.Slot
 }
 
 // Isolation is why a node is left alone.

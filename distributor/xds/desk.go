@@ -63,6 +63,8 @@ type desk struct {
 	asksUntil time.Time
 	// want is what it is to run; nil: nothing yet, so it is sent nothing.
 	want *chain
+	// ownSlot: a listener of its bootstrap holds the serving slot, though it asks for listeners, too. So it asks for the slot, whatever it holds.
+	ownSlot bool
 	// unfit says why this Envoy can be given no chain at all.
 	unfit   string
 	attempt attempt

@@ -47,6 +47,7 @@ func takesOf(n *corev3.Node) (model.Takes, error) {
 			*one.into = append(*one.into, text.StringValue)
 		}
 	}
+	t.Slot = n.GetMetadata().GetFields()[envoy.MetadataSlot].GetBoolValue()
 	return t, nil
 }
 
@@ -200,7 +201,7 @@ func (d *desk) swapped(c *chain, now time.Time) bool {
 	if d.slots[envoy.SlotName] {
 		return d.held == c.hash
 	}
-	if holds, maybe := d.client.HoldsSlot(); holds || maybe && d.needsSlot(c) && now.Before(d.asksUntil) {
+	if holds, maybe := d.client.HoldsSlot(); holds || d.ownSlot || maybe && d.needsSlot(c) && now.Before(d.asksUntil) {
 		return false
 	}
 	return !d.slots[envoy.PreloadSlotName] || d.attempt.of != c.hash || d.attempt.loaded == len(d.attempt.fresh)
@@ -221,7 +222,7 @@ func (d *desk) made(c *chain) bool {
 
 // needsSlot says whether a chain cannot be had without the slot that serves.
 func (d *desk) needsSlot(c *chain) bool {
-	return d.client == nil || len(c.filters) > 0 || c.resources.HoldsSlot() || d.slots[envoy.SlotName]
+	return d.client == nil || d.ownSlot || len(c.filters) > 0 || c.resources.HoldsSlot() || d.slots[envoy.SlotName]
 }
 
 // lacks says what is missing before Envoy runs all of a chain; empty: nothing.

@@ -458,6 +458,56 @@ func TestFiltersAmongResources(t *testing.T) {
 	b.stands(t, model.ChainLoaded, "two")
 }
 
+// An Envoy whose bootstrap has a listener with the slot, and asks for others: it says so, and is given filters though no listener of the release takes them; before its
+// listeners, also when it goes on under another stream and asks for those first.
+func TestSlotOfItsOwn(t *testing.T) {
+	b := newTable()
+	_, conn := run(t, b)
+	own := dynamicNode()
+	own.Metadata.Fields[envoy.MetadataSlot] = structpb.NewBoolValue(true)
+	h := openWire(t, conn, false, own)
+	b.setAll("one", described("c:a", "r:r>a", "l:l>r"), "f=1")
+	h.ask(envoy.ClusterURL)
+	h.want(envoy.ClusterURL, names("a"), nil)
+	h.ask(envoy.EndpointsURL, "a")
+	h.want(envoy.EndpointsURL, names("a"), nil)
+	h.ack(envoy.EndpointsURL)
+	h.ack(envoy.ClusterURL)
+	h.ask(envoy.ListenerURL)
+	h.ask(envoy.ExtensionConfigURL, serves)
+	h.want(envoy.ExtensionConfigURL, names(serves), nil)
+	h.ack(envoy.ExtensionConfigURL)
+	h.want(envoy.ListenerURL, names("l"), nil)
+	h.ack(envoy.ListenerURL)
+	h.ask(envoy.RouteURL, "r")
+	h.want(envoy.RouteURL, names("r"), nil)
+	h.ack(envoy.RouteURL)
+	b.stands(t, model.ChainLoaded, "one")
+
+	// A chain without filters empties the slot, and is not had before.
+	b.setAll("two", described("c:a", "r:r>a", "l:l>r>two"))
+	h.want(envoy.ExtensionConfigURL, names(serves), nil)
+	h.ack(envoy.ExtensionConfigURL)
+	h.want(envoy.ListenerURL, names("l"), nil)
+	h.ack(envoy.ListenerURL)
+	b.stands(t, model.ChainLoaded, "two")
+
+	b.setAll("three", described("c:a", "r:r>a", "l:l>r>three"), "f=3")
+	again := openWire(t, conn, false, own)
+	again.ask(envoy.ClusterURL)
+	again.want(envoy.ClusterURL, names("a"), nil)
+	again.ask(envoy.EndpointsURL, "a")
+	again.want(envoy.EndpointsURL, names("a"), nil)
+	again.ack(envoy.EndpointsURL)
+	again.ack(envoy.ClusterURL)
+	again.ask(envoy.ListenerURL)
+	again.ask(envoy.RouteURL, "r")
+	again.ask(envoy.ExtensionConfigURL, serves)
+	again.want(envoy.ExtensionConfigURL, names(serves), nil)
+	again.ack(envoy.ExtensionConfigURL)
+	again.want(envoy.ListenerURL, names("l"), nil)
+}
+
 // An Envoy of the state of the world says only under which version it holds its clusters. A server that never saw it finds out by what the node had before, so that
 // nothing is removed that is in use.
 func TestEnvoyFromAnotherServer(t *testing.T) {

@@ -123,7 +123,7 @@ func (s *Server) open(n *stream, row model.Node, unfit string) {
 		}
 	}
 	r.streams++
-	n.record, n.desk, n.slotless = r, &desk{memory: &r.memory, unfit: unfit}, unfit
+	n.record, n.desk, n.slotless = r, &desk{memory: &r.memory, unfit: unfit, ownSlot: unfit == "" && n.takes.Slot}, unfit
 }
 
 // close takes it back. What a node holds it says again; what it rejected, and accepted before, it does not.

@@ -24,7 +24,7 @@ const maxSaid = 1 << 14
 // Misfit says why an Envoy that asks for these collections cannot be given a chain, with the first thing that is wrong of its resources, or that its filters would run
 // nowhere: an error of kind model.ErrInvalid that names the resource, the field and what to do. nil: it can.
 func (c *Checker) Misfit(chain model.Chain, takes model.Takes) error {
-	key := fmt.Sprintf("%s %q %q", chain.Hash, takes.Collections, takes.Clusters)
+	key := fmt.Sprintf("%s %q %q %v", chain.Hash, takes.Collections, takes.Clusters, takes.Slot)
 	c.mu.Lock()
 	err, known := c.said[key]
 	c.mu.Unlock()
@@ -58,8 +58,9 @@ func ownName(name string) bool {
 // What refers to something by aggregated discovery must find it, and what is asked for by name must be asked for. A cluster that is named must be in the
 // snapshot, or be one that the Envoy has from its bootstrap, as it says itself. What stands in an Any of a type that waft does not know is not seen.
 //
-// An Envoy that asks for listeners runs filters in those of the snapshot and nowhere else, so one of them must hold the slot: else requests would be served that
-// meet no filter, or, where there is no listener at all, none would be.
+// An Envoy that asks for listeners runs filters in those of the snapshot and nowhere else, but where it says that a listener of its own holds the slot. So one of them
+// must hold it: else requests would be served that meet no filter, or, where there is no listener at all, none would be. What the Envoy asks for does not tell: one that goes
+// on from another distributor asks for the slot first, whichever listener holds it, and a plan must know before it asks.
 func (s *Snapshot) Check(takes model.Takes, filters bool) error {
 	if len(s.others) > 0 {
 		return model.Invalidf("resource/"+s.others[0], "collection", "give it to nodes with an agent, by a release of its own", "an Envoy without an agent takes resources of Envoy's own collections only")
@@ -96,9 +97,10 @@ func (s *Snapshot) Check(takes model.Takes, filters bool) error {
 			}
 		}
 	}
-	if filters && Listeners.AskedBy(takes) && !s.HoldsSlot() {
+	if filters && Listeners.AskedBy(takes) && !takes.Slot && !s.HoldsSlot() {
 		return model.Invalidf("chain", Listeners.Collection(),
-			fmt.Sprintf("have a listener of the release take %s by config_discovery from ads, or take the filters out of the release", envoy.SlotName),
+			fmt.Sprintf("have a listener of the release take %s by config_discovery from ads, or have the bootstrap say in node.metadata.%s that one of its own does, or take the filters out of the release",
+				envoy.SlotName, envoy.MetadataSlot),
 			"it has filters, and no listener that runs them: this Envoy has its listeners from releases, and none of these holds the slot %s", envoy.SlotName)
 	}
 	return nil

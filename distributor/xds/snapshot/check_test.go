@@ -64,6 +64,8 @@ func TestCheck(t *testing.T) {
 		"filters":                 {of: all, filters: true},
 		"no listener for filters": {filters: true, want: []string{"chain", "envoy/listeners", "config_discovery", "slot waft"}},
 		"filters nowhere":         {of: without("envoy/listeners:slot"), filters: true, want: []string{"chain", "envoy/listeners", "slot waft"}},
+		"slot of its own":         {of: without("envoy/listeners:slot"), takes: model.Takes{Collections: takesAll.Collections, Clusters: takesAll.Clusters, Slot: true}, filters: true},
+		"slot and nothing else":   {takes: model.Takes{Collections: takesAll.Collections, Clusters: takesAll.Clusters, Slot: true}, filters: true},
 		"own listeners":           {of: []model.RenderedResource{staticCluster("c", "")}, takes: model.Takes{Collections: []string{"envoy/clusters"}}, filters: true},
 		"no routes":               {of: without("envoy/routes:r"), want: []string{"envoy/listeners:l", "spec.filterChains[0].filters[0].typedConfig.rds.routeConfigName", "envoy/routes:r"}},
 		"no listener":             {of: without("envoy/listeners:l"), want: []string{"envoy/routes:r", "nothing in the release asks for it"}},
@@ -127,6 +129,15 @@ func TestChecker(t *testing.T) {
 			t.Errorf("where the bootstrap has the cluster: %v", err)
 		}
 		chain.Resources = nil // it is known by its hash
+	}
+	chain = model.Chain{Hash: "sha256:two", Filters: []model.RenderedFilter{{}}, Resources: []model.RenderedResource{}}
+	for range 2 {
+		if err := c.Misfit(chain, takesAll); err == nil {
+			t.Error("filters that run nowhere were taken")
+		}
+		if err := c.Misfit(chain, model.Takes{Collections: takesAll.Collections, Clusters: takesAll.Clusters, Slot: true}); err != nil {
+			t.Errorf("where the bootstrap has the slot: %v", err)
+		}
 	}
 }
 
