@@ -43,14 +43,19 @@ func TestFreezeFile(t *testing.T) {
 	for _, broken := range []string{"freeze: {", "freezes: []", "freeze: [{from: Fri, until: Mon}]", "freeze: []\n---\nfreeze: []\n", "", "freeze:\n"} {
 		write(broken)
 		want("broken, which must not thaw the fleet", 2)
+		want("broken still, which is told", 2)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	want("gone", 2)
+	want("gone for longer", 2)
+	want("gone for longer still, which is not told again", 2)
 	if told := strings.Count(log.String(), "could not be read"); told != 7 {
 		t.Errorf("the log tells of %d broken files, want 7:\n%s", told, &log)
 	}
+	write("freeze: []\n# " + strings.Repeat("x", 5<<20))
+	want("larger than what is read", 2)
 	write("freeze: []\n")
 	want("empty", 0)
 }

@@ -7,10 +7,17 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/waft-project/waft/distributor/watched"
 )
 
+// lookEvery is how often files are looked at, at the most.
+const lookEvery = time.Second
+
 // Pair is a certificate, with those between it and its authority, and its key. It may be used concurrently.
-type Pair struct{ files *watched[*tls.Certificate] }
+type Pair struct {
+	files *watched.Files[*tls.Certificate]
+}
 
 // OpenPair reads a certificate and its key. Errors, which name the files, are of files that cannot be read, that are no PEM, or that do not belong together. What
 // is wrong with them later goes to the log, as does that a new one is in use.
@@ -19,24 +26,22 @@ func OpenPair(cert, key string, log *slog.Logger) (*Pair, error) {
 		pair, err := tls.X509KeyPair(contents[0], contents[1])
 		return &pair, err
 	}
-	var p Pair
-	told := func(err error) {
+	told := func(pair *tls.Certificate, err error) {
 		if err != nil {
 			log.Error("a certificate cannot be used; the one from before is", "certificate", cert, "key", key, "error", err)
 			return
 		}
-		log.Info("a certificate was read again", "certificate", cert, "not_after", notAfter(p.files.value.Leaf))
+		log.Info("a certificate was read again", "certificate", cert, "not_after", notAfter(pair.Leaf))
 	}
-	files, err := watch(parse, told, cert, key)
+	files, err := watched.Open(lookEvery, parse, told, cert, key)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate %s and its key %s: %w", cert, key, err)
 	}
-	p.files = files
-	return &p, nil
+	return &Pair{files}, nil
 }
 
 // Certificate is the one to show now. It must not be changed.
-func (p *Pair) Certificate() *tls.Certificate { return p.files.now() }
+func (p *Pair) Certificate() *tls.Certificate { return p.files.Now() }
 
 // Life is when the certificate begins and ends to be good.
 func (p *Pair) Life() (from, until time.Time) {
@@ -45,7 +50,7 @@ func (p *Pair) Life() (from, until time.Time) {
 }
 
 // Authorities are those that may vouch for the other end. They may be used concurrently.
-type Authorities struct{ files *watched[*bundle] }
+type Authorities struct{ files *watched.Files[*bundle] }
 
 // bundle are authorities, of which first ends first.
 type bundle struct {
@@ -55,7 +60,7 @@ type bundle struct {
 
 // OpenAuthorities reads a file of certificates. Errors name it; later ones go to the log.
 func OpenAuthorities(file string, log *slog.Logger) (*Authorities, error) {
-	told := func(err error) {
+	told := func(_ *bundle, err error) {
 		if err != nil {
 			log.Error("certificate authorities cannot be used; those from before are", "file", file, "error", err)
 			return
@@ -63,7 +68,7 @@ func OpenAuthorities(file string, log *slog.Logger) (*Authorities, error) {
 		log.Info("certificate authorities were read again", "file", file)
 	}
 	parse := func(contents [][]byte) (*bundle, error) { return parseBundle(file, contents[0]) }
-	files, err := watch(parse, told, file)
+	files, err := watched.Open(lookEvery, parse, told, file)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate authorities: %w", err)
 	}
@@ -71,11 +76,11 @@ func OpenAuthorities(file string, log *slog.Logger) (*Authorities, error) {
 }
 
 // Pool are the authorities now: another pool, by its address, after each change. It must not be changed.
-func (a *Authorities) Pool() *x509.CertPool { return a.files.now().pool }
+func (a *Authorities) Pool() *x509.CertPool { return a.files.Now().pool }
 
 // Life is that of the authority which ends first.
 func (a *Authorities) Life() (from, until time.Time) {
-	first := a.files.now().first
+	first := a.files.Now().first
 	return first.NotBefore, first.NotAfter
 }
 

@@ -6,5 +6,5 @@
 // only one file is written yet, a file that is gone, text that is no PEM. A server that ends every handshake helps nobody, and an old certificate may be good for
 // hours yet.
 //
-// It imports gRPC's credentials and proxied, and nothing else of the project.
+// It imports gRPC's credentials, watched and proxied, and nothing else of the project.
 package certfile

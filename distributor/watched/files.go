@@ -1,4 +1,8 @@
-package certfile
+// Package watched reads files that may change while they are in use: certificates, the windows in which nothing moves. There is no loop and no goroutine: who asks has
+// the files looked at. What cannot be used leaves in place what was read before, and is told once.
+//
+// It imports the standard library only.
+package watched
 
 import (
 	"errors"
@@ -10,21 +14,18 @@ import (
 	"time"
 )
 
-const (
-	// lookEvery is how often files are looked at, at the most.
-	lookEvery = time.Second
-	// maxFileBytes bounds a file; a bundle of all public authorities has some 200 KiB.
-	maxFileBytes = 4 << 20
-)
+// maxFileBytes bounds a file; a bundle of all public authorities has some 200 KiB.
+const maxFileBytes = 4 << 20
 
 // errChanging is of files that were written while they were read.
 var errChanging = errors.New("the files changed while they were read")
 
-// watched is what some files hold. It may be used concurrently.
-type watched[T any] struct {
+// Files is what some files hold. It may be used concurrently.
+type Files[T any] struct {
 	paths []string
+	every time.Duration
 	parse func(contents [][]byte) (T, error)
-	told  func(error)
+	told  func(T, error)
 
 	mu     sync.Mutex
 	value  T
@@ -35,10 +36,11 @@ type watched[T any] struct {
 	said bool
 }
 
-// watch reads the files for the first time. told is called with what is wrong with them later, once for each state that they stay in for longer than a look, and
-// with nil when they were taken.
-func watch[T any](parse func([][]byte) (T, error), told func(error), paths ...string) (*watched[T], error) {
-	w := &watched[T]{paths: paths, parse: parse, told: told}
+// Open reads the files for the first time. They are looked at when somebody asks, at most once in every (zero: each time). told is called with what is wrong with them
+// later, once for each state that they stay in for longer than a look, and what holds meanwhile; and with what they hold when they were taken. Who asks calls it, one at a time;
+// it must not ask.
+func Open[T any](every time.Duration, parse func(contents [][]byte) (T, error), told func(value T, err error), paths ...string) (*Files[T], error) {
+	w := &Files[T]{paths: paths, every: every, parse: parse, told: told}
 	seen, err := w.stat()
 	if err == nil {
 		w.value, err = w.read(seen)
@@ -50,24 +52,24 @@ func watch[T any](parse func([][]byte) (T, error), told func(error), paths ...st
 	return w, nil
 }
 
-// now is what the files hold, or held when they could last be used.
-func (w *watched[T]) now() T {
+// Now is what the files hold, or held when they could last be used.
+func (w *Files[T]) Now() T {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if time.Since(w.looked) >= lookEvery {
+	if time.Since(w.looked) >= w.every {
 		w.look()
 		w.looked = time.Now()
 	}
 	return w.value
 }
 
-func (w *watched[T]) look() {
+func (w *Files[T]) look() {
 	seen, err := w.stat()
 	if same(seen, w.seen) && (err == nil) == (len(w.seen) > 0) {
 		// A pair of which one file is written is another one at the next look.
 		if w.bad != nil && !w.said {
 			w.said = true
-			w.told(w.bad)
+			w.told(w.value, w.bad)
 		}
 		return
 	}
@@ -81,12 +83,12 @@ func (w *watched[T]) look() {
 	w.seen, w.bad, w.said = seen, err, false
 	if err == nil {
 		w.value = value
-		w.told(nil)
+		w.told(value, nil)
 	}
 }
 
 // stat is nil with an error.
-func (w *watched[T]) stat() ([]fs.FileInfo, error) {
+func (w *Files[T]) stat() ([]fs.FileInfo, error) {
 	infos := make([]fs.FileInfo, 0, len(w.paths))
 	for _, path := range w.paths {
 		info, err := os.Stat(path)
@@ -99,7 +101,7 @@ func (w *watched[T]) stat() ([]fs.FileInfo, error) {
 }
 
 // read reads the files, which must still be those that were seen when they have been read.
-func (w *watched[T]) read(seen []fs.FileInfo) (T, error) {
+func (w *Files[T]) read(seen []fs.FileInfo) (T, error) {
 	var none T
 	contents := make([][]byte, 0, len(w.paths))
 	for _, path := range w.paths {
