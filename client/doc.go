@@ -31,6 +31,6 @@
 //   - Neither a distributor nor its network is needed to start with what was there before, or to go on.
 //   - When Close returns nothing of the client runs any more.
 //
-// The package talks to the distributor by its public protocols only: it imports mcp (the sink), the generated API, model and certfile, and neither Envoy's types, wazero,
+// The package talks to the distributor by its public protocols only: it imports mcp (the sink), reporting (the report stream), the generated API, model and certfile, and neither Envoy's types, wazero,
 // etcd nor a registry: a test says so.
 package client

@@ -41,6 +41,6 @@
 //
 // On disk, in Config.StateDir: state.json (and state.json.previous), verdicts.json, modules/, slots/, envoy/, trust/, good/, secrets.key, bodies/, resources/.
 //
-// The package talks to the distributor by its public protocols only: it imports mcp (the sink), api/gen, model, registry and
+// The package talks to the distributor by its public protocols only: it imports mcp (the sink), api/gen, reporting (the report stream), model, registry and
 // envoy, and nothing else of the distributor.
 package agent
