@@ -81,7 +81,8 @@ func through(ctx context.Context, dialer *net.Dialer, proxy *url.URL, address st
 		return nil, err
 	}
 	// What is read and written below ends with ctx.
-	ended := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	plain := conn
+	ended := context.AfterFunc(ctx, func() { _ = plain.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if !ended() && err == nil {
 			err = ctx.Err()
