@@ -96,12 +96,13 @@ func (s *source) start() {
 		s.t.Fatal(err)
 	}
 	s.grpcAddress, s.httpAddress = g.Addr().String(), h.Addr().String()
-	s.grpc = grpc.NewServer()
-	mcpv1.RegisterResourceSourceServer(s.grpc, s)
-	waftv1.RegisterReportServiceServer(s.grpc, s)
-	s.http = &http.Server{Handler: http.HandlerFunc(s.serveModule)}
-	go func() { _ = s.grpc.Serve(g) }()
-	go func() { _ = s.http.Serve(h) }()
+	rpc, web := grpc.NewServer(), &http.Server{Handler: http.HandlerFunc(s.serveModule)}
+	mcpv1.RegisterResourceSourceServer(rpc, s)
+	waftv1.RegisterReportServiceServer(rpc, s)
+	s.grpc, s.http = rpc, web
+	// A test that ends at once stops them before these run.
+	go func() { _ = rpc.Serve(g) }()
+	go func() { _ = web.Serve(h) }()
 }
 
 func (s *source) stop() {
