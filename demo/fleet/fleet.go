@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/loopback"
 )
 
 // startLimit is how long a process may take to say where it listens, on a busy machine.
@@ -230,31 +229,15 @@ func (f *Fleet) Connected(ctx context.Context) error {
 	})
 }
 
-// Ports that the system does not give to those who ask for any: a port of an Envoy that is not up yet, or is being started
-// again, would be taken by somebody's connection otherwise.
-const (
-	firstPort = 20000
-	lastPort  = 32000
-	// portTries is how many ports are tried before giving up.
-	portTries = 1000
-)
-
 // FreePorts finds two loopback addresses that nobody listens on. Envoy must come back on the same ones after a restart,
 // so the system cannot choose when it binds.
 func FreePorts() (string, string, error) {
-	var found []string
-	for range portTries {
-		address := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort))
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		if found = append(found, address); len(found) == 2 {
-			return found[0], found[1], nil
-		}
+	one, err := loopback.Free()
+	if err != nil {
+		return "", "", err
 	}
-	return "", "", fmt.Errorf("find a free port: none of %d tried between %d and %d is free", portTries, firstPort, lastPort)
+	two, err := loopback.Free()
+	return one, two, err
 }
 
 // Listeners are the addresses that clients reach the Envoys on, by node id.

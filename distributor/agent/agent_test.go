@@ -22,6 +22,7 @@ import (
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/envoy/envoytest"
+	"github.com/waft-project/waft/loopback"
 )
 
 // guest and otherGuest are modules with the same behaviour and different bytes.
@@ -93,12 +94,11 @@ func (l *testLog) Write(p []byte) (int, error) {
 // freeAddress is an address on loopback that nobody listens on.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return address
 }
 
 // configFor is the configuration of an agent of a source, as Envoy's parent. Envoy's addresses stay the same over restarts.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/envoy"
+	"github.com/waft-project/waft/loopback"
 	"github.com/waft-project/waft/sdk/scaffold"
 )
 
@@ -79,7 +80,10 @@ func TestSession(t *testing.T) {
 	if _, err := scaffold.New(t.Context(), scaffold.Options{Dir: dir, SDK: root}); err != nil {
 		t.Fatal(err)
 	}
-	listen := freeAddress(t)
+	listen, err := loopback.Free()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var shown buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -172,16 +176,6 @@ func TestAddressIsTaken(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "--listen") {
 		t.Errorf("got %v", err)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // ask sends a request, under a name where one is given.

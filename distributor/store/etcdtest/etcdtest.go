@@ -2,8 +2,6 @@
 package etcdtest
 
 import (
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -14,6 +12,8 @@ import (
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"github.com/waft-project/waft/loopback"
 )
 
 // startTimeout bounds the start of a cluster.
@@ -93,24 +93,12 @@ func Member(dir string, i int, client, peer url.URL) *embed.Config {
 	return config
 }
 
-// Ports of members: below those that Linux gives to connections that go out, one of which could take a port in the moment before its member, or while that is down.
-const (
-	firstPort = 20000
-	lastPort  = 32000
-	portTries = 1000
-)
-
-// FreeURL is on a port of loopback that was free a moment ago.
+// FreeURL is on a port of loopback that nobody listens on.
 func FreeURL(t testing.TB) url.URL {
 	t.Helper()
-	for range portTries {
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		return url.URL{Scheme: "http", Host: l.Addr().String()}
+	address, err := loopback.Free()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("none of %d ports tried between %d and %d is free", portTries, firstPort, lastPort)
-	return url.URL{}
+	return url.URL{Scheme: "http", Host: address}
 }
