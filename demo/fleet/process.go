@@ -111,16 +111,21 @@ func (p *Process) tail() []byte {
 	return text
 }
 
-// pollEvery is how often a condition outside this process is looked at.
-const pollEvery = 50 * time.Millisecond
+const (
+	// pollEvery is how long it is until a condition outside this process is looked at again, where a look is quick.
+	pollEvery = 50 * time.Millisecond
+	// pollRest is how many times as long as a look took it is otherwise, up to pollMost: a look that starts a program, one after the other,
+	// would keep the processor from what is waited for.
+	pollRest = 2
+	pollMost = time.Second
+)
 
 // WaitFor looks at a condition until it holds. An error from check that is not ErrNotYet ends the wait.
 func WaitFor(ctx context.Context, what string, limit time.Duration, check func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	ticker := time.NewTicker(pollEvery)
-	defer ticker.Stop()
 	for {
+		looked := time.Now()
 		err := check(ctx)
 		if err == nil {
 			return nil
@@ -131,7 +136,7 @@ func WaitFor(ctx context.Context, what string, limit time.Duration, check func(c
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: still not so after %s: %w", what, limit, err)
-		case <-ticker.C:
+		case <-time.After(min(max(pollEvery, pollRest*time.Since(looked)), pollMost)):
 		}
 	}
 }
