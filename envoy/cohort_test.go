@@ -60,6 +60,7 @@ var (
 // TestCohort sends requests through two chains side by side: each takes one of them, whole, although the first filter changes the header and the
 // request's id; and so does the answer of a filter that answers itself.
 func TestCohort(t *testing.T) {
+	t.Parallel()
 	for _, number := range splits {
 		t.Run(number.String(), func(t *testing.T) {
 			binary := envoytest.Binary(t, number)

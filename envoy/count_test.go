@@ -14,6 +14,7 @@ import (
 // TestCohortIsMeasured: what the cohort waits for in vain, and how long its requests take, is counted apart from the others; each request once, however
 // often Envoy looks at it before it ends.
 func TestCohortIsMeasured(t *testing.T) {
+	t.Parallel()
 	binary := envoytest.Binary(t, envoytest.Newest)
 	chain := split(envoy.Cohort{Header: "x-canary", Value: "1"})
 	chain[1].Config = []byte("pause")

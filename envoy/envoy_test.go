@@ -108,6 +108,7 @@ func serves(t *testing.T, admin *envoy.Admin, number envoy.Number, version strin
 }
 
 func TestServesAndStops(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary envoy.Binary, number envoy.Number) {
 		process, admin := envoytest.Start(t, binary, node(t, number, one("hello")))
 		ctx, cancel := context.WithTimeout(t.Context(), envoytest.Patience)
@@ -171,6 +172,7 @@ func TestServesAndStops(t *testing.T) {
 }
 
 func TestWaitsWithoutAChain(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary envoy.Binary, number envoy.Number) {
 		config := node(t, number, nil)
 		waiting, err := envoy.WaitingListeners()
@@ -211,6 +213,7 @@ func TestWaitsWithoutAChain(t *testing.T) {
 }
 
 func TestSwaps(t *testing.T) {
+	t.Parallel()
 	eachVersion(t, func(t *testing.T, binary envoy.Binary, number envoy.Number) {
 		config := node(t, number, one("first"))
 		process, admin := envoytest.Start(t, binary, config)
@@ -274,6 +277,7 @@ func TestSwaps(t *testing.T) {
 }
 
 func TestEmptyChainIsAChain(t *testing.T) {
+	t.Parallel()
 	number := envoytest.Newest
 	config := node(t, number, []envoy.WasmFilter{})
 	_, admin := envoytest.Start(t, envoytest.Binary(t, number), config)
@@ -291,6 +295,7 @@ func TestEmptyChainIsAChain(t *testing.T) {
 }
 
 func TestCountsDenied(t *testing.T) {
+	t.Parallel()
 	number := envoytest.Newest
 	process, admin := envoytest.Start(t, envoytest.Binary(t, number), node(t, number, one("deny")))
 	if err := process.Ready(t.Context()); err != nil {
@@ -309,6 +314,7 @@ func TestCountsDenied(t *testing.T) {
 }
 
 func TestPreloadSlotLoadsWithoutServing(t *testing.T) {
+	t.Parallel()
 	number := envoytest.Newest
 	config := node(t, number, one("first"))
 	config.Preload = true
@@ -346,6 +352,7 @@ func TestPreloadSlotLoadsWithoutServing(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
+	t.Parallel()
 	loopLimits := envoy.DefaultLimits(1, 3<<20)
 	loopLimits.CPU = 4 * time.Second
 	cases := []struct {
@@ -426,6 +433,7 @@ func TestProcessThatCannotStart(t *testing.T) {
 }
 
 func TestKilledWorkerIsSeen(t *testing.T) {
+	t.Parallel()
 	number := envoytest.Newest
 	config := node(t, number, one("hang"))
 	config.WorkerKillTimeout = 2100 * time.Millisecond

@@ -14,6 +14,7 @@ import (
 
 // V8's threads give way for good, the main thread until it is told otherwise, and workers never.
 func TestCompilersGiveWay(t *testing.T) {
+	t.Parallel()
 	process, _ := envoytest.Start(t, envoytest.Binary(t, envoytest.Newest), envoy.BootstrapConfig{
 		NodeID: "n", Cluster: "c", Number: envoytest.Newest, Inline: true, Default: []envoy.WasmFilter{{Name: "one", ModulePath: guest, Config: []byte("x")}},
 		DirectResponse: &envoy.DirectResponse{Status: 200},

@@ -63,6 +63,7 @@ func TestFill(t *testing.T) {
 
 // A slot without its filter lets requests through, from the start and after a swap, and says that it has the chain.
 func TestSlotWithoutItsFilter(t *testing.T) {
+	t.Parallel()
 	number := envoytest.Oldest
 	binary := envoytest.Binary(t, number)
 	slots := []string{"one", "two"}

@@ -244,6 +244,7 @@ func listens(address string) bool {
 // The whole way: nothing, an explicit empty chain, a filter, a swap to another module under load, a chain that the probe
 // refuses, a rollback; and what is reported on it.
 func TestTheWayOfAChain(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	run(t, config)
@@ -385,6 +386,7 @@ func TestTheWayOfAChain(t *testing.T) {
 
 // Nothing but this machine is needed to start and to serve; a killed Envoy comes back.
 func TestServesWithoutDistributor(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	agent := run(t, config)

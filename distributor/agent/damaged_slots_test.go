@@ -32,6 +32,7 @@ func isAgain(t testing.TB, path string, want []byte) {
 // The files that Envoy watches are damaged, whichever and however, while the agent runs and while it does not, and the distributor is away: Envoy serves on,
 // reloads nothing, and finds them whole when it starts again.
 func TestDamagedSlots(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	config.LeaveEnvoy, config.Trial = true, -1 // good at once
@@ -97,6 +98,7 @@ func TestDamagedSlots(t *testing.T) {
 
 // An Envoy of others, whose slot has no default, is started while its slot's file is damaged: it waits, and its agent helps it.
 func TestEnvoyIsStartedOnADamagedSlot(t *testing.T) {
+	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer upstream.Close()
 	s := newSource(t, "n1")

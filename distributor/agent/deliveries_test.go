@@ -43,6 +43,7 @@ func (s *source) again() {
 // Duplicates change nothing; nor does what is older than what was seen; and what was rejected is neither probed nor offered to Envoy again,
 // whatever comes: not with duplicates, not after a restart of the agent.
 func TestDeliveriesOnEveryEnvoy(t *testing.T) {
+	t.Parallel()
 	envoytest.EachVersion(t, func(t *testing.T, number envoy.Number) {
 		s := newSource(t, "n1")
 		config := configFor(t, s, number)
@@ -134,6 +135,7 @@ func optionalFilter(name string, module *waftv1.ModuleRef, word string) *waftv1.
 // A filter that does not load and may be left out does not keep the others out; one that may not does. Before 1.39 each filter has a slot,
 // and none can be left empty.
 func TestLeavesOutOnEveryEnvoy(t *testing.T) {
+	t.Parallel()
 	envoytest.EachVersion(t, func(t *testing.T, number envoy.Number) {
 		s := newSource(t, "n1")
 		config := configFor(t, s, number)

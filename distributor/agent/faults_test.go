@@ -20,6 +20,7 @@ import (
 // A filter that loops in a request makes Envoy abort: it comes back on the good chain, and the chain is refused, not for
 // ever. `waft nodes retry` has it tried once more.
 func TestChainThatHangsOnTrial(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	config.Trial = envoytest.Patience // the request that hangs must come within it
@@ -56,6 +57,7 @@ func TestChainThatHangsOnTrial(t *testing.T) {
 
 // Modules that cannot be fetched, or are not what their digest says, change nothing; they are fetched once they can be.
 func TestModulesThatAreNotThere(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	run(t, config)
@@ -95,6 +97,7 @@ func awaitReason(t testing.TB, s *source, hash, step, words string) {
 
 // The disk lost a part of the state: the copy before it serves. The disk damaged a module: it is fetched again.
 func TestDamagedState(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	config.Trial = -1 // good at once
@@ -132,6 +135,7 @@ func TestDamagedState(t *testing.T) {
 // Others run Envoy, from the bootstrap that the agent writes: it does not listen before its first chain, is swapped while
 // it runs, and comes back by itself while nobody else is there.
 func TestBesideAnEnvoyRunByOthers(t *testing.T) {
+	t.Parallel()
 	number := envoytest.Newest
 	s := newSource(t, "n1")
 	config := configFor(t, s, number)
@@ -215,6 +219,7 @@ func TestBesideAnEnvoyRunByOthers(t *testing.T) {
 // An Envoy that rejects live what the probe accepted: the good chain goes on, the reason is the one in Envoy's log, and it
 // is not final. Here the probe's verdict was forged.
 func TestEnvoyRejectsWhatTheProbeAccepted(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	agent := run(t, config)
@@ -261,6 +266,7 @@ func TestEnvoyRejectsWhatTheProbeAccepted(t *testing.T) {
 
 // An Envoy before 1.39 has one slot a filter.
 func TestOldEnvoy(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Oldest)
 	run(t, config)
@@ -331,6 +337,7 @@ func TestOldEnvoyBesideNeedsSlots(t *testing.T) {
 
 // What the source may not send is refused, with the reason, and nothing else changes.
 func TestRefusesWhatItCannotTake(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	run(t, config)

@@ -36,6 +36,7 @@ func reloads(t testing.TB, config Config) int64 {
 // The agent ends while a chain is on trial, and Envoy goes on. The next agent goes on with the trial: what the chain does then is judged, and
 // the chain before it is what the node goes back to. The same state and the same files are left by an agent that is killed (e2e).
 func TestTrialGoesOnWithTheNextAgent(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		// ends has the trial fail.
@@ -125,6 +126,7 @@ func TestTrialGoesOnWithTheNextAgent(t *testing.T) {
 // Agent and Envoy both end while a chain is on trial, and the distributor is away: Envoy starts on the last good chain. From there the node goes to
 // the chain that it is to run by the usual way.
 func TestEnvoyStartsOnTheGoodChainAfterATrial(t *testing.T) {
+	t.Parallel()
 	for _, beside := range []bool{false, true} {
 		t.Run(fmt.Sprintf("beside %v", beside), func(t *testing.T) {
 			s := newSource(t, "n1")

@@ -53,6 +53,7 @@ func isWhole(path string, want []byte) error {
 // The disk damages one copy of a good module, whichever, while the distributor is away: node and agent start and serve all the same, and the
 // copy is made anew. An Envoy run by others does not even need the agent for it, as long as it is not the copy of its bootstrap's default.
 func TestOneCopyOfAModuleIsDamaged(t *testing.T) {
+	t.Parallel()
 	for _, beside := range []bool{false, true} {
 		t.Run(map[bool]string{false: "as Envoy's parent", true: "beside"}[beside], func(t *testing.T) {
 			s := newSource(t, "n1")

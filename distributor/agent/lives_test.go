@@ -76,6 +76,7 @@ func TestLivesWhenTheClockJumps(t *testing.T) {
 // Whoever runs Envoy restarts it hot, while a chain is good and while one is on trial: requests go on, the ledger says that it serves all
 // the time, and no restart is told. One after which it was gone is.
 func TestHotRestart(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	config.Beside, config.EnvoyArgs = true, nil

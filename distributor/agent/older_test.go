@@ -42,6 +42,7 @@ func TestOlder(t *testing.T) {
 
 // A rollback to a chain whose secret is gone by now: it is gone back to with the value that it had.
 func TestRollbackWithoutTheSecret(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	config.Trial = -1 // good at once

@@ -27,6 +27,7 @@ func variant(module []byte, name string) []byte {
 // What users of other systems complain of, and one node shows; docs/pains.md has the whole list. A real agent and a real Envoy go through all
 // of it, one after the other, and are left serving by each.
 func TestPainsOfANode(t *testing.T) {
+	t.Parallel()
 	whole := t // what outlives a subtest belongs to it
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)

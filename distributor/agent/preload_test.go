@@ -17,6 +17,7 @@ import (
 // Loading is given up when the node is to run something else, and Envoy goes on with what it has begun. When the same chain comes again, Envoy
 // has all of it already and reloads nothing; to wait for that would take the two minutes of the limit, and then refuse a good chain.
 func TestLoadThatWasGivenUpIsTakenUp(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	config.Trial = -1 // good at once

@@ -12,6 +12,7 @@ import (
 
 // A new value of a secret while its chain is on trial: the chain is on trial still, with that, and what the node goes back to is what it was. Reports say that it serves all along.
 func TestAnotherSecretInTheTrial(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	config.Trial = time.Hour

@@ -302,6 +302,7 @@ func replace(t *testing.T, path, value string) {
 // A secret that is missing, that comes, that is changed under load, that is changed to one which the filter refuses and says aloud, that is gone; and an agent that starts
 // without the distributor.
 func TestTheWayOfASecret(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	dir := t.TempDir()

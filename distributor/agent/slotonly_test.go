@@ -83,6 +83,7 @@ const countDenied = `          access_log:
 // An Envoy whose listener, routes and clusters come from others: the first chain is there before Envoy starts, later ones are swapped, what is
 // refused changes nothing, and its own statistics are read.
 func TestOnlyTheSlotIsOursOnEveryEnvoy(t *testing.T) {
+	t.Parallel()
 	envoytest.EachVersion(t, func(t *testing.T, number envoy.Number) {
 		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("x-shop", "open") }))
 		defer upstream.Close()

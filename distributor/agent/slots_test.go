@@ -97,6 +97,7 @@ func TestNoSlotsAreKept(t *testing.T) {
 // What `waft filter disable` and `enable` do to a node: a filter goes out of its chain and comes back, under load, past a restart of Envoy and agent in
 // between. An Envoy before 1.39 has a slot for it all the while.
 func TestFiltersComeAndGoOnEveryEnvoy(t *testing.T) {
+	t.Parallel()
 	envoytest.EachVersion(t, func(t *testing.T, number envoy.Number) {
 		s := newSource(t, "n1")
 		config := configFor(t, s, number)

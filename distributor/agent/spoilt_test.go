@@ -152,6 +152,7 @@ func TestBackToAChainWhoseSecretIsBad(t *testing.T) {
 
 // A filter that may be left out refuses another value of its secret: it goes on with the one that it had, and is not taken out of a node that serves.
 func TestBadSecretOfAnOptionalFilter(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	dir := t.TempDir()

@@ -18,6 +18,7 @@ import (
 // An agent that ends while Envoy is at a new chain, and leaves Envoy, leaves it on the good one. Envoy before 1.39 loads what is put into the
 // slot, so it takes long enough to be met there.
 func TestEndsInTheMiddleOfASwap(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		change func(*Config)

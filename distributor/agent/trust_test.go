@@ -320,6 +320,7 @@ func TestJudgementIsOfTheContent(t *testing.T) {
 // A real node by its own policy: what nobody has signed, what is revoked and what an old key has signed is not given to Envoy; the chain before serves
 // on; and the ledger says why.
 func TestTrustPolicyOfANode(t *testing.T) {
+	t.Parallel()
 	n := newNotary(t)
 	s := newSource(t, "n1")
 	n.policy([]string{"old"}, nil, "")

@@ -85,17 +85,18 @@ func BuildGuest(dir, flavour string) (string, error) {
 	if len(flavour) != len(guestFlavour) {
 		return "", fmt.Errorf("build the guest: flavour %q has not %d letters, as %q has", flavour, len(guestFlavour), guestFlavour)
 	}
-	source, err := exec.Command("go", "list", "-f", "{{.Dir}}", guestPackage).Output()
-	if err != nil {
-		return "", fmt.Errorf("find the guest's source: %w", err)
+	built := filepath.Join(dir, "built", "guest.wasm") // once, whatever the flavours
+	if _, err := os.Stat(built); errors.Is(err, os.ErrNotExist) {
+		source, err := exec.Command("go", "list", "-f", "{{.Dir}}", guestPackage).Output()
+		if err != nil {
+			return "", fmt.Errorf("find the guest's source: %w", err)
+		}
+		build := exec.Command("go", "run", "github.com/waft-project/waft/cmd/waft", "build", "--memory", "4096", "--out", filepath.Dir(built), strings.TrimSpace(string(source)))
+		if output, err := build.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build the guest: %w\n%s", err, output)
+		}
 	}
-	out := filepath.Join(dir, flavour)
-	build := exec.Command("go", "run", "github.com/waft-project/waft/cmd/waft", "build", "--memory", "4096", "--out", out, strings.TrimSpace(string(source)))
-	if output, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the guest: %w\n%s", err, output)
-	}
-	path := filepath.Join(out, "guest.wasm")
-	module, err := os.ReadFile(path)
+	module, err := os.ReadFile(built)
 	if err != nil {
 		return "", fmt.Errorf("build the guest: %w", err)
 	}
@@ -104,5 +105,6 @@ func BuildGuest(dir, flavour string) (string, error) {
 		return "", fmt.Errorf("build the guest: its flavour is in the module %d times, and not once", n)
 	}
 	module = bytes.Replace(module, is, []byte("flavour="+flavour), 1)
+	path := filepath.Join(dir, flavour+".wasm")
 	return path, os.WriteFile(path, module, 0o600)
 }

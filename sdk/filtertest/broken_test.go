@@ -80,6 +80,7 @@ func parse(t *testing.T, text string) []File {
 // TestBroken breaks a filter on purpose: its scenarios must fail in both backends, and a comparison of the sound filter with the
 // broken one must name what differs.
 func TestBroken(t *testing.T) {
+	t.Parallel()
 	const scenarios = `
 scenarios:
 - name: denied
@@ -127,6 +128,7 @@ scenarios:
 
 // TestWantsThatFail has a scenario whose every wish is wrong: each must be named, in both backends.
 func TestWantsThatFail(t *testing.T) {
+	t.Parallel()
 	wasm, real := bothBackends(t, "gofilter", parse(t, `
 config: {greeting: hi}
 scenarios:
@@ -181,6 +183,7 @@ scenarios:
 
 // TestConfigErrors has configurations that must be refused: one is, with another reason, and one is not.
 func TestConfigErrors(t *testing.T) {
+	t.Parallel()
 	var files []File
 	for name, text := range map[string]string{
 		"accepted.yaml":       "config: {}\nconfigError: x\n",
@@ -214,6 +217,7 @@ func TestConfigErrors(t *testing.T) {
 
 // TestBodyLimit pauses bodies that are larger than Envoy buffers.
 func TestBodyLimit(t *testing.T) {
+	t.Parallel()
 	big := strings.Repeat("x", wasmhost.MaxBodyBytes+1)
 	files := parse(t, `
 scenarios:

@@ -118,6 +118,7 @@ scenarios:
 
 // TestBrokenConnections has scenarios fail in both backends, in the same words, and a VM die in a connection.
 func TestBrokenConnections(t *testing.T) {
+	t.Parallel()
 	_, _, module := loadFilter(t, "../testdata/tcpawait")
 	files := parse(t, brokenConnections)
 	opts := Options{Name: "tcpawait"}

@@ -31,6 +31,7 @@ func binaries(t *testing.T) map[string]envoy.Binary {
 
 // TestEnvoy runs the scenarios of a filter that is written directly on proxy-wasm-go-sdk in both backends: all pass, and they agree.
 func TestEnvoy(t *testing.T) {
+	t.Parallel()
 	abs, err := filepath.Abs("../wasmhost/testdata/gofilter")
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 // Each property is broken by a filter that is made to, the finding says which, and its seed alone finds it again.
 func TestFuzzFinds(t *testing.T) {
+	t.Parallel()
 	host := newHost(t)
 	module, err := compile(t.Context(), "testdata/fragile")
 	if err != nil {
@@ -59,6 +60,7 @@ func TestFuzzFinds(t *testing.T) {
 
 // The same of connections.
 func TestFuzzFindsInConnections(t *testing.T) {
+	t.Parallel()
 	host := newHost(t)
 	module, err := compile(t.Context(), "../testdata/tcpawait")
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 // A pinned trace holds until the filter calls the host otherwise; --update writes it anew; what is not pinned is not looked at.
 func TestTraces(t *testing.T) {
+	t.Parallel()
 	host := newHost(t)
 	module, profile := benchFilter(t), wasmhost.Profiles()[0]
 	path := filepath.Join(t.TempDir(), "a.yaml")
@@ -60,6 +61,7 @@ func TestTraces(t *testing.T) {
 
 // Two traces of a filter that keeps times and random numbers in shared data are the same.
 func TestTracesRepeat(t *testing.T) {
+	t.Parallel()
 	dir, files, module := loadFilter(t, "../../filters/ratelimit")
 	host, profile := newHost(t), wasmhost.Profiles()[0]
 	for _, f := range files {
