@@ -14,8 +14,9 @@ import (
 // The agent is stopped, upgraded, and killed in the middle of a rollout; as Envoy's parent with --leave-envoy, and beside an Envoy run by
 // others. Envoy stays the same process, what comes after reaches it, and no request fails.
 func TestAgentEndsWithoutADroppedRequest(t *testing.T) {
+	t.Parallel()
 	next := filepath.Join(t.TempDir(), "waft-next")
-	build := exec.Command("go", "build", "-ldflags", "-X main.version=next", "-o", next, "./cmd/waft")
+	build := exec.Command("go", "build", "-ldflags", "-s -w -X main.version=next", "-o", next, "./cmd/waft")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -152,6 +153,7 @@ func awaitRequests(t *testing.T, load *fleet.Load, node, period string) {
 // An Envoy that was left and that the next agent would start otherwise is ended, not doubled: two would share the port.
 func TestAgentWithOtherFlagsStartsEnvoyAnew(t *testing.T) {
 	onlyInFull(t)
+	t.Parallel()
 	f := startFleet(t, 0)
 	f.AgentFlags = []string{"--leave-envoy", "--trial", "1s"}
 	n, err := f.StartAgent("n1", "env=test")

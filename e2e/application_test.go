@@ -119,6 +119,7 @@ func (s *shop) awaitGood(t *testing.T) {
 // Flags go to applications in waves, which count them: one that refuses is taken back, by itself, and the others never see it. Killed, and with the distributor away, an
 // application has what it had, whatever has become of a file; and it is back when the distributor is.
 func TestApplications(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 0)
 	shops := openShops(t, f, "shop-1", "shop-2", "shop-3")
 	all := func(want string) {

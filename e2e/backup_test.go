@@ -85,6 +85,7 @@ func (s *served) goesOn(t *testing.T, name, first, later, digest string) {
 
 // What a distributor knew when a backup was made of it, another one goes on with: with the store embedded in it, or over an etcd of three members.
 func TestBackupIsRestored(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file, data := filepath.Join(dir, "waft.tar"), filepath.Join(dir, "restored")
 	was := startServe(t, filepath.Join(dir, "data"), "was")

@@ -12,6 +12,7 @@ import (
 
 // Bad input gets an error that names the thing, the reason and the next step, and leaves nothing half-done.
 func TestBadFilters(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	dist := filepath.Join(f.Dir, "dist")
 	// Sources within the checkout, since their imports are; under a name that the go command's patterns pass over.
@@ -66,7 +67,7 @@ func configure(p *sdk.Plugin, _ *struct{}) (sdk.Filter, error) {
 }
 `)
 		bare := filepath.Join(f.Dir, "bare.wasm")
-		toolchain := exec.CommandContext(t.Context(), "go", "build", "-buildmode=c-shared", "-o", bare, ".")
+		toolchain := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildmode=c-shared", "-o", bare, ".")
 		toolchain.Dir, toolchain.Env = reader, append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 		if out, err := toolchain.CombinedOutput(); err != nil {
 			t.Fatalf("go build: %v\n%s", err, out)
@@ -118,6 +119,7 @@ func strangeModule() []byte {
 }
 
 func TestBadReleasesAndRollouts(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 2)
 	publish(t, f, "./e2e/filters/stamp")
 	documents := 0
@@ -187,6 +189,7 @@ spec: {release: "%s", target: {selector: env=nowhere}, waves: [{percent: 100}]}
 
 // A registry whose bytes do not match their digest serves nothing.
 func TestCorruptRegistry(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/stamp")
 	// Change one byte of every large blob on the registry's disk, and forget what the distributor has verified.

@@ -13,6 +13,7 @@ import (
 // A release that leaves requests of its cohort without an answer is taken back by them, although all others are answered: neither a status nor the connection
 // manager's counters show it.
 func TestCohortThatHangsIsTakenBack(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "old", "stamp", `{value: old}`), `[{percent: 100}]`)
@@ -50,6 +51,7 @@ func TestCohortThatHangsIsTakenBack(t *testing.T) {
 // A filter that traps for its cohort's requests is counted by its own name; the filter outside of it does nothing of the kind.
 func TestCohortThatTrapsIsTakenBack(t *testing.T) {
 	onlyInFull(t)
+	t.Parallel()
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "old", "stamp", `{value: old}`), `[{percent: 100}]`)

@@ -85,6 +85,7 @@ func waveIs(wave int, phase string) func(rolloutStatus) bool {
 
 // A release is reached with a header, then by a share of the requests, on one node; then it is moved everywhere.
 func TestCohort(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 2)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "old", "stamp", `{value: old}`), `[{percent: 100}]`)
@@ -141,6 +142,7 @@ func TestCohort(t *testing.T) {
 // A release that fails the requests of its cohort, among many others that it does not touch, is taken back by them.
 func TestCohortTakesBack(t *testing.T) {
 	onlyInFull(t)
+	t.Parallel()
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "old", "stamp", `{value: old}`), `[{percent: 100}]`)
@@ -175,6 +177,7 @@ func TestCohortTakesBack(t *testing.T) {
 // A rollout that is aborted leaves what is under test as it is; so does a node that starts while the distributor is away; and an undo takes it back.
 func TestCohortIsKept(t *testing.T) {
 	onlyInFull(t)
+	t.Parallel()
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "old", "stamp", `{value: old}`), `[{percent: 100}]`)
@@ -208,6 +211,7 @@ func TestCohortIsKept(t *testing.T) {
 // On Envoy 1.39 two chains run side by side, and nothing counts them apart: a gate cannot tell. Envoy 1.36 is passed over.
 func TestCohortOnOlderEnvoys(t *testing.T) {
 	onlyInFull(t)
+	t.Parallel()
 	var binaries []string
 	for _, number := range []envoy.Number{{Major: 1, Minor: 39, Patch: 3}, {Major: 1, Minor: 36, Patch: 4}} {
 		binary, err := envoy.FindVersion(number)

@@ -12,7 +12,11 @@ import (
 
 // A node with a trust policy runs two chains side by side only where signed releases make both. One that nobody has signed is refused, whichever requests it is
 // for: the node serves on the chain that it had, for all of them, and Envoy is offered nothing. Once it is signed the same rollout can be had.
+//
+// TestJudgeSplit of the agent has what is refused, and TestPain15UnsignedIsRefused a release of all requests.
 func TestCohortOfAnUnsignedReleaseIsRefused(t *testing.T) {
+	onlyInFull(t)
+	t.Parallel()
 	f := newFleet(t)
 	ctx := t.Context()
 	key, public := keyPair(t, f, "release")

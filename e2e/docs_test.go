@@ -22,6 +22,7 @@ const pageLimit = 8 * time.Minute
 // Every block of commands (```sh) in the README and in docs/ works as written, in the order of its page, from the root of
 // the checkout. Blocks without a language are not run: the two commands of "Try it" are what runs this test.
 func TestDocumentedCommands(t *testing.T) {
+	t.Parallel()
 	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	if err != nil {
 		t.Fatal(err)

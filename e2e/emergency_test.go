@@ -14,6 +14,7 @@ import (
 // An emergency takes a filter out on every Envoy that waft supports, and `enable` puts it back.
 func TestDisableOnOlderEnvoys(t *testing.T) {
 	onlyInFull(t)
+	t.Parallel()
 	oldest, err := envoy.FindVersion(envoy.Number{Major: 1, Minor: 36, Patch: 4})
 	if errors.Is(err, envoy.ErrNotFound) {
 		t.Skip("Envoy 1.36.4 is not here; `make envoys` fetches it")

@@ -20,6 +20,7 @@ import (
 // A module that comes with its release, out of no registry, is served by a real Envoy beside an agent, which fetches it by its digest; and a sink that fetches
 // nothing is sent its bytes, with the digest that the release has.
 func TestInlineModule(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 1)
 	out := filepath.Join(f.Dir, "dist")
 	mustRun(t, f, "build", "--out", out, "--version", "1.0.0", "./e2e/filters/stamp")

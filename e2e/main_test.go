@@ -49,7 +49,7 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	waftBinary = filepath.Join(dir, "waft")
-	build := exec.Command("go", "build", "-o", waftBinary, "./cmd/waft")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", waftBinary, "./cmd/waft")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build waft: %w\n%s", err, out)
@@ -134,8 +134,8 @@ func mustRun(t *testing.T, f *fleet.Fleet, args ...string) string {
 	return string(out)
 }
 
-// mustFail runs a waft command that must fail by itself, and whose error must hold all the words.
-func mustFail(t *testing.T, f *fleet.Fleet, words []string, args ...string) {
+// mustFail runs a waft command that must fail by itself, and whose error must hold all the words. It returns what the command printed.
+func mustFail(t *testing.T, f *fleet.Fleet, words []string, args ...string) string {
 	t.Helper()
 	out, err := f.Command(t.Context(), nil, args...)
 	if err == nil {
@@ -149,6 +149,7 @@ func mustFail(t *testing.T, f *fleet.Fleet, words []string, args ...string) {
 			t.Errorf("the error of waft %s does not say %q:\n%v", strings.Join(args, " "), word, err)
 		}
 	}
+	return string(out)
 }
 
 // write puts a document where a command can read it.

@@ -152,6 +152,7 @@ func awaitShown(t *testing.T, f *fleet.Fleet, id string, of protoreflect.Message
 // Filters and flags of one release go to real Envoys together, wave by wave, and back together. What is applied changes nothing by itself, layers are merged with
 // lists by key, and the node says where each field comes from.
 func TestResourcesWithFilters(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 2)
 	publish(t, f, "./e2e/filters/stamp")
 	flag := registerFlags(t, f)
@@ -260,6 +261,7 @@ func (a *application) has() string {
 
 // Feature flags go to applications, which are nodes of their own, wave by wave. One that refuses them goes on with those that it had, and the ledger says so.
 func TestFlagsToApplicationsInWaves(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 0)
 	flag := registerFlags(t, f)
 	var apps []*application

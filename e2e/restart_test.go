@@ -17,6 +17,7 @@ const rolloutLimit = 3 * time.Minute
 // The distributor is killed between two waves and started again: the rollout goes on from where it was, no node goes back,
 // and traffic never stops.
 func TestKillServeBetweenTwoWaves(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 3)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "one", "stamp", `{value: "1"}`), `[{percent: 100}]`)
@@ -80,8 +81,11 @@ func TestKillServeBetweenTwoWaves(t *testing.T) {
 	t.Logf("%d requests, none failed", sent)
 }
 
-// An agent and its Envoy that start while the distributor is away serve what they served before.
+// An agent and its Envoy that start while the distributor is away serve what they served before; here it is told how soon. In the pain
+// Pain04ModuleInUseIsNotPurged one does so, too.
 func TestNodeStartsWithoutDistributor(t *testing.T) {
+	onlyInFull(t)
+	t.Parallel()
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "one", "stamp", `{value: "1"}`), `[{percent: 100}]`)

@@ -11,8 +11,10 @@ import (
 
 const errorGate = `[{nodes: 1, soak: 3s, gates: [{errorRatio: {max: 0.05, minSamples: 10}}]}, {percent: 100}]`
 
-// A release that loads and then fails requests is taken back from the one node of its first wave.
+// A release that loads and then fails requests is taken back from the one node of its first wave. The demo, which TestDemo runs, has one of them,
+// too, on four nodes.
 func TestErrorRatioTakesBack(t *testing.T) {
+	onlyInFull(t)
 	f := startFleet(t, 2)
 	publish(t, f, "./e2e/filters/stamp")
 	first := createRelease(t, f, "good", "stamp", `{value: good}`)
@@ -46,8 +48,11 @@ func TestErrorRatioTakesBack(t *testing.T) {
 	}
 }
 
-// A release whose filter refuses its configuration is stopped by the probe; no Envoy is offered it.
+// A release whose filter refuses its configuration is stopped by the probe; no Envoy is offered it. So is that of the pain
+// Pain01StagedRolloutStopsOnRejection.
 func TestProbeStops(t *testing.T) {
+	onlyInFull(t)
+	t.Parallel()
 	f := startFleet(t, 2)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "good", "stamp", `{value: good}`), `[{percent: 100}]`)
@@ -81,6 +86,7 @@ func TestProbeStops(t *testing.T) {
 
 // Undo gives every node the release that it had before, without a new upload.
 func TestUndo(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 2)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "one", "stamp", `{value: "1"}`), `[{percent: 100}]`)
@@ -125,6 +131,7 @@ func TestUndo(t *testing.T) {
 
 // A filter written on proxy-wasm-go-sdk is built, checked, published and rolled out like any other.
 func TestRawModule(t *testing.T) {
+	t.Parallel()
 	f := startFleet(t, 1)
 	publish(t, f, "./e2e/filters/raw")
 	checked := mustRun(t, f, "check", f.Dir+"/dist/raw.wasm")

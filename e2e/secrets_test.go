@@ -18,6 +18,7 @@ import (
 // A release names a secret of the node: it is missing, refused and said aloud by the filter, and good; then it is changed under load, to a good one and to one that is refused.
 // Whatever the distributor has, says, logs and backs up, and what the agent logs, never has a value.
 func TestSecretsStayOnTheNode(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := t.Context()
 	const common = "battery-staple" // in every value

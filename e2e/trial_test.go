@@ -12,8 +12,11 @@ import (
 )
 
 // Agents are killed while a chain is on trial, and the release fails its gate afterwards. The next agents go on with the trial, Envoys stay the
-// processes that they were, and the nodes go back to the chain that was the last good one all the time.
+// processes that they were, and the nodes go back to the chain that was the last good one all the time. TestTrialGoesOnWithTheNextAgent of the
+// agent has the same of one node.
 func TestAgentKilledOnTrialAndTheGateFails(t *testing.T) {
+	onlyInFull(t)
+	t.Parallel()
 	f := startFleet(t, 0)
 	f.AgentFlags = []string{"--leave-envoy", "--trial", "10m"}
 	parent, err := f.StartAgent("parent", "env=test")

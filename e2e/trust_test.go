@@ -62,6 +62,7 @@ const signedReleases = "  releases: [{name: all, releases: [\"*\"], signatures: 
 // Nodes with policies of their own and a distributor without one: the nodes take what is signed, modules and releases; what is not they
 // refuse, and serve on. Then the distributor gets a policy, too.
 func TestPain15UnsignedIsRefused(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := t.Context()
 	key, public := keyPair(t, f, "release")

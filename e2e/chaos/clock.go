@@ -92,7 +92,7 @@ func BuildPlain(ctx context.Context, root, dir string) (string, error) { return 
 
 func build(ctx context.Context, root, dir string, flags ...string) (string, error) {
 	waft := filepath.Join(dir, "waft")
-	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, flags, []string{"-o", waft, "./cmd/waft"})...)
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-ldflags", "-s -w"}, flags, []string{"-o", waft, "./cmd/waft"})...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
