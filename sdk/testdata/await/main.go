@@ -180,7 +180,11 @@ var ways = map[string]func(ctx context.Context, f *filter) string{
 		}
 		var names []string
 		for _, h := range r.Headers {
-			if h.Name != "date" {
+			switch h.Name {
+			case "date":
+			case "x-envoy-upstream-service-time": // its value is what Envoy has measured
+				names = append(names, h.Name)
+			default:
 				names = append(names, h.Name+"="+h.Value)
 			}
 		}
