@@ -142,8 +142,9 @@ func awaitNode(t *testing.T, f *fleet.Fleet, id, what string, holds func(bareNod
 
 // An Envoy without an agent connects over ADS, of either kind, takes part in rollouts wave by wave, and what it rejects is taken back, kept from it, and
 // told in its own words.
+//
+// It goes alone, as the others of Envoys without agents do: what such an Envoy lacks is told by how long it takes.
 func TestEnvoyWithoutAgent(t *testing.T) {
-	t.Parallel()
 	for kind, flags := range map[string][]string{"ads": nil, "delta": {"--delta"}} {
 		t.Run(kind, func(t *testing.T) {
 			if kind == "ads" {

@@ -206,7 +206,6 @@ func clustersOf(ctx context.Context, b *bareEnvoy, names ...string) (string, err
 // moved, in waves and under load, to a release in which the route goes to another cluster and the first is gone; no request fails. What Envoy rejects is taken back in the
 // first wave.
 func TestEnvoyThatIsGivenEverything(t *testing.T) {
-	t.Parallel()
 	for kind, flags := range map[string][]string{"ads": nil, "delta": {"--delta"}} {
 		t.Run(kind, func(t *testing.T) {
 			if kind == "ads" {
@@ -222,7 +221,6 @@ func TestEnvoyThatIsGivenEverything(t *testing.T) {
 // An Envoy that has no slot for filters takes releases without.
 func TestOlderEnvoyThatIsGivenEverything(t *testing.T) {
 	onlyInFull(t)
-	t.Parallel()
 	oldest, err := envoy.FindVersion(envoy.Number{Major: 1, Minor: 36, Patch: 4})
 	if errors.Is(err, envoy.ErrNotFound) {
 		t.Skip("Envoy 1.36.4 is not here; `make envoys` fetches it")

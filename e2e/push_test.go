@@ -16,7 +16,6 @@ const everyGate = `{errorRatio: {max: 0.01}}, {coverage: {min: 0.9}}, {stuck: {m
 // Envoys without an agent push their statistics, and rollouts are judged by them alone: a good release passes every gate but that on growth, and one that
 // answers 5xx, which such an Envoy has loaded and accepted, is rolled back by its first wave.
 func TestEnvoysWithoutAgentAreJudged(t *testing.T) {
-	t.Parallel()
 	f := startFleet(t, 0)
 	publish(t, f, "./e2e/filters/stamp")
 	nodes := []*bareEnvoy{
