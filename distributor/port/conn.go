@@ -1,0 +1,277 @@
+package port
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+// conn is one connection.
+type conn struct {
+	server *Server
+	// raw is what was accepted, and nc what the credentials have made of it.
+	raw, nc net.Conn
+	// base is what the contexts of calls begin with. It is never done: a connection ends its calls one by one.
+	base context.Context
+	// framer is of whoever reads.
+	framer *http2.Framer
+	// age is how long it lasts, of its begin; 0: for ever.
+	begun time.Time
+	age   time.Duration
+
+	// heard: something was read since the watch last looked.
+	heard atomic.Bool
+	// writing is when whoever writes began to, in nanoseconds since 1970; 0: nobody does.
+	writing atomic.Int64
+
+	// out is held by whoever writes.
+	out sync.Mutex
+
+	// mu guards all that follows.
+	mu      sync.Mutex
+	streams map[uint32]*stream
+	// last is the newest stream that the client has opened.
+	last uint32
+	// running counts the handlers.
+	running int
+	// serves: its client's first settings are there. ended: nothing is read or written any more, but a farewell.
+	serves, ended bool
+
+	// reading: somebody reads, or is about to.
+	reading bool
+	// waiting counts the receivers that would read.
+	waiting int
+	// vacant has somebody read after a while of nobody; nil: it has not been needed yet.
+	vacant *time.Timer
+
+	// incoming is what the client may send, and window what it takes; initial is that of a new stream.
+	incoming        credit
+	window, initial int
+	// blocked counts the senders that wait for a window.
+	blocked int
+	// control are the protocol's own answers that nobody has written yet, and flushing: somebody is about to.
+	control  []byte
+	flushing bool
+	budget   budget
+
+	// listened is when something was last read, as the watch knows, and asked when a ping was sent since; zero: none.
+	listened, asked time.Time
+	// pinged is when the client last asked, strikes how often it did so too soon, and answered: it was sent something of a call since.
+	pinged   time.Time
+	strikes  int
+	answered bool
+	// leaves: the client was told to go; closes is when its calls are ended; asked again, it has heard of it.
+	leaves bool
+	told   time.Time
+	closes time.Time
+	final  bool
+}
+
+// errQuiet ends a connection of which there is nothing to say.
+var errQuiet = errors.New("the client has gone")
+
+func newConn(s *Server, raw net.Conn) *conn {
+	now := time.Now()
+	c := &conn{server: s, raw: raw, nc: raw, begun: now, listened: now, initial: firstWindow, window: firstWindow}
+	c.incoming.left = int(s.cfg.Window)
+	if s.cfg.Age > 0 {
+		c.age = time.Duration(float64(s.cfg.Age) * (1 + ageJitter*(2*rand.Float64()-1)))
+	}
+	return c
+}
+
+// open shakes hands, and has the connection read.
+func (c *conn) open() {
+	if err := c.greet(); err != nil {
+		c.server.cfg.Log.Debug("a connection has not begun", "from", c.raw.RemoteAddr().String(), "error", err)
+		c.end(errQuiet)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.serves, c.reading = true, true
+		go c.read() // with a stack of its own, that no handshake has made large
+	}
+}
+
+// Where there is no TLS, which buffers by itself, that many bytes are read at once.
+const readBuffer = 2 << 10
+
+// greet is all until the client's first settings.
+func (c *conn) greet() error {
+	cfg := &c.server.cfg
+	if err := c.raw.SetDeadline(time.Now().Add(cfg.Handshake)); err != nil {
+		return err
+	}
+	who := &peer.Peer{Addr: c.raw.RemoteAddr(), LocalAddr: c.raw.LocalAddr()}
+	var from io.Reader
+	if cfg.Credentials != nil {
+		nc, info, err := cfg.Credentials.ServerHandshake(c.raw)
+		if err != nil {
+			return err
+		}
+		who.AuthInfo = info
+		c.mu.Lock()
+		c.nc = nc
+		c.mu.Unlock()
+	}
+	if _, secured := who.AuthInfo.(credentials.TLSInfo); secured {
+		from = c.nc
+	} else {
+		from = bufio.NewReaderSize(c.nc, readBuffer)
+	}
+	c.base = peer.NewContext(context.Background(), who)
+	if err := c.introduce(); err != nil {
+		return err
+	}
+	var preface [len(http2.ClientPreface)]byte
+	if _, err := io.ReadFull(from, preface[:]); err != nil {
+		return err
+	}
+	if string(preface[:]) != http2.ClientPreface {
+		return errors.New("it does not begin as HTTP/2 does")
+	}
+	c.framer = http2.NewFramer(nil, from)
+	c.framer.SetMaxReadFrameSize(maxFrame)
+	c.framer.SetReuseFrames()
+	c.framer.MaxHeaderListSize = cfg.MaxHeader
+	c.framer.ReadMetaHeaders = hpack.NewDecoder(tableSize, nil)
+	first, err := c.framer.ReadFrame()
+	if err != nil {
+		return err
+	}
+	settings, ok := first.(*http2.SettingsFrame)
+	if !ok || settings.IsAck() {
+		return fmt.Errorf("it begins with a frame %s", first.Header().Type)
+	}
+	if err := c.settings(settings); err != nil {
+		return err
+	}
+	return c.raw.SetDeadline(time.Time{})
+}
+
+// introduce sends this side's settings.
+func (c *conn) introduce() error {
+	cfg := &c.server.cfg
+	b := appendSettings(nil,
+		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: cfg.MaxStreams},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: cfg.MaxHeader},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: cfg.Window})
+	if more := cfg.Window - firstWindow; more > 0 {
+		b = appendWindowUpdate(b, 0, more)
+	}
+	_, err := c.nc.Write(b)
+	return err
+}
+
+// protocolError ends a connection with a code that the client is told.
+type protocolError struct {
+	code http2.ErrCode
+	why  string
+}
+
+func (e protocolError) Error() string { return fmt.Sprintf("%s: %s", e.code, e.why) }
+
+// end ends the connection, for a reason that the log, and by a protocolError the client, is told.
+func (c *conn) end(why error) {
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return
+	}
+	c.ended = true
+	for id, s := range c.streams {
+		delete(c.streams, id)
+		s.kill(errCanceled)
+	}
+	if c.vacant != nil {
+		c.vacant.Stop()
+	}
+	nc, last := c.nc, c.last
+	c.mu.Unlock()
+	c.server.forget(c)
+	if said, ok := errors.AsType[protocolError](why); ok {
+		c.server.cfg.Log.Debug("a connection is ended", "from", c.raw.RemoteAddr().String(), "error", said)
+		go func() { // whoever reads must not wait
+			_ = c.raw.SetWriteDeadline(time.Now().Add(farewell))
+			c.out.Lock()
+			defer c.out.Unlock()
+			c.mu.Lock()
+			b := c.control
+			c.mu.Unlock()
+			_, _ = nc.Write(appendGoAway(b, last, said.code, said.why)) // it is the end either way
+			_ = c.raw.Close()
+		}()
+		return
+	}
+	if errors.Is(why, errDrained) {
+		go func() { _ = nc.Close() }() // with TLS's own farewell, which may take a while
+		return
+	}
+	_ = c.raw.Close()
+}
+
+// errCanceled is what a call ends with whose connection, or whose client, has gone.
+var errCanceled = status.Error(codes.Canceled, context.Canceled.Error())
+
+// errDrained ends a connection that has no calls any more.
+var errDrained = errors.New("all calls have ended")
+
+// drain tells the client to go: its calls go on until then, or without end where that is zero.
+func (c *conn) drain(until time.Time) {
+	c.mu.Lock()
+	if !c.serves && !c.ended {
+		c.mu.Unlock()
+		c.end(errStopped)
+		return
+	}
+	c.drainLocked(until)
+	done := c.drained()
+	c.mu.Unlock()
+	if done {
+		c.end(errDrained)
+	}
+}
+
+// goAwayPing is the ping by whose answer it is known that the client has heard that it is to go.
+var goAwayPing = [8]byte{'g', 'o', ' ', 'a', 'w', 'a', 'y', '.'}
+
+func (c *conn) drainLocked(until time.Time) {
+	if c.ended {
+		return
+	}
+	if !until.IsZero() && (c.closes.IsZero() || until.Before(c.closes)) {
+		c.closes = until
+	}
+	if c.leaves {
+		return
+	}
+	c.leaves, c.told = true, time.Now()
+	c.put(appendPing(appendGoAway(nil, maxWindow, http2.ErrCodeNo, "go away"), false, goAwayPing))
+}
+
+// lastCall takes no streams any more; mu is held.
+func (c *conn) lastCall() {
+	if c.leaves && !c.final {
+		c.final = true
+		c.put(appendGoAway(nil, c.last, http2.ErrCodeNo, "go away"))
+	}
+}
+
+// drained says whether the last call of a client that is to go has ended; mu is held.
+func (c *conn) drained() bool { return c.final && c.running == 0 && len(c.streams) == 0 && !c.ended }
