@@ -69,8 +69,9 @@ const (
 	leaving = 5 * time.Second
 	// farewell bounds the last frames that are written before a connection is ended for an error.
 	farewell = time.Second
-	// vacancy is how long nobody may read a connection whose receiver has gone off with a message: mostly it is back at once.
-	vacancy = 5 * time.Millisecond
+	// vacancy is how long nobody may read a connection whose receiver has gone off with a message: mostly it is back at once, but where a whole fleet is told
+	// something each waits for its turn. lonely is that where no other call could wait for it.
+	vacancy, lonely = 20 * time.Millisecond, 250 * time.Millisecond
 	// maxControl bounds the answers of the protocol itself that wait to be written, in bytes: a client that asks for them and reads none is no client.
 	maxControl = 32 << 10
 

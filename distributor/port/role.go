@@ -50,10 +50,21 @@ func (c *conn) give() {
 		}
 	}
 	// Whoever is woken may have another reason to go, so the timer runs all the same.
+	wait := vacancy
+	if len(c.streams) <= 1 {
+		wait = lonely
+	}
 	if c.vacant == nil {
-		c.vacant = time.AfterFunc(vacancy, c.fill)
+		c.vacant = time.AfterFunc(wait, c.fill)
 	} else {
-		c.vacant.Reset(vacancy)
+		c.vacant.Reset(wait)
+	}
+}
+
+// wanted has somebody read at once, where nobody does: a sender waits for what only a reader can see; mu is held.
+func (c *conn) wanted() {
+	if c.take() {
+		go c.read()
 	}
 }
 

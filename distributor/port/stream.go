@@ -418,6 +418,7 @@ func (s *stream) awaitWindow() error {
 	}
 	s.blocked++
 	c.blocked++
+	c.wanted()
 	defer func() {
 		s.blocked--
 		c.blocked--
