@@ -162,18 +162,18 @@ func (a *admission) connState(conn net.Conn, state http.ConnState) {
 }
 
 // interceptors bound the streams of nodes that wait for their first answer: from their first message on, since until then nothing is done for them.
-func (a *admission) interceptors() []grpc.ServerOption {
+func (a *admission) interceptors() around {
 	if a == nil {
-		return nil
+		return around{}
 	}
-	return []grpc.ServerOption{grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	return around{stream: func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 		if access.OfMethod(info.FullMethod) != access.Connect {
 			return handle(srv, stream)
 		}
 		arriving := &arrival{ServerStream: stream, admission: a}
 		defer arriving.settle()
 		return handle(srv, arriving)
-	})}
+	}}
 }
 
 // arrival is a stream until it was sent something.

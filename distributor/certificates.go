@@ -46,7 +46,8 @@ func openCertificates(cfg Config, log *slog.Logger) (*certificates, error) {
 
 // server is the TLS of a port. Clients may come without a certificate only where lenient says so; who wants one of them then asks for it.
 func (c *certificates) server(lenient bool, protocols ...string) *tls.Config {
-	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protocols}
+	// Records are of the largest size from the start: small ones, by which a browser shows a page sooner, would have each resource take two, and two system calls.
+	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protocols, DynamicRecordSizingDisabled: true}
 	switch {
 	case c.clients == nil:
 	case lenient:

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 )
 
@@ -148,26 +147,4 @@ func (p *patience) drop(ctx context.Context) {
 	if conn != nil {
 		_ = conn.Close() // its reader says what there is to say
 	}
-}
-
-// interceptors bound how long each message of a stream waits for its client to read. A single answer is not waited for: what a connection may have of them
-// unread is bounded by api.MaxStreams.
-func (p *patience) interceptors() []grpc.ServerOption {
-	return []grpc.ServerOption{
-		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-			return handle(srv, &patientStream{stream, p})
-		}),
-	}
-}
-
-type patientStream struct {
-	grpc.ServerStream
-	patience *patience
-}
-
-// SendMsg is grpc.ServerStream's.
-func (s *patientStream) SendMsg(m any) error {
-	t := time.AfterFunc(s.patience.limit, func() { s.patience.drop(s.Context()) })
-	defer t.Stop()
-	return s.ServerStream.SendMsg(m)
 }

@@ -22,19 +22,19 @@ import (
 
 // interceptors ask about each call of a gRPC server; identify says who makes it. They stand behind those of api.ServerOptions, which turn errors into
 // statuses.
-func (p *permissions) interceptors(identify func(context.Context) (access.Identity, error)) []grpc.ServerOption {
+func (p *permissions) interceptors(identify func(context.Context) (access.Identity, error)) around {
 	if p == nil {
-		return nil
+		return around{}
 	}
-	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	return around{
+		unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			ctx, err := p.enter(ctx, info.FullMethod, identify)
 			if err != nil {
 				return nil, err
 			}
 			return handle(ctx, req)
-		}),
-		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		},
+		stream: func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 			policy := p.file.Policy()
 			ctx, err := p.enter(stream.Context(), info.FullMethod, identify)
 			if err != nil {
@@ -43,17 +43,17 @@ func (p *permissions) interceptors(identify func(context.Context) (access.Identi
 			return handle(srv, &permittedStream{
 				ServerStream: stream, ctx: ctx, permissions: p, action: access.OfMethod(info.FullMethod), request: callOf(ctx, info.FullMethod), policy: policy,
 			})
-		}),
+		},
 	}
 }
 
 // door refuses the calls of those who may make none, by their certificates, before their messages are read. A token takes time to verify, and the door must
 // not wait; the interceptors read it. What is refused here counts for whoever limits say it is of, as what comes further does.
-func (p *permissions) door(limits *throttle) []grpc.ServerOption {
+func (p *permissions) door(limits *throttle) tap.ServerInHandle {
 	if p == nil {
 		return nil
 	}
-	return []grpc.ServerOption{grpc.InTapHandle(func(ctx context.Context, call *tap.Info) (context.Context, error) {
+	return func(ctx context.Context, call *tap.Info) (context.Context, error) {
 		action := access.OfMethod(call.FullMethodName)
 		if action == "" || action == access.Probe || len(call.Header.Get(authorizationKey)) > 0 {
 			return ctx, nil
@@ -70,7 +70,7 @@ func (p *permissions) door(limits *throttle) []grpc.ServerOption {
 			_ = p.logged(id, action, callOf(ctx, call.FullMethodName), err)
 		}
 		return nil, api.ToStatus(said)
-	})}
+	}
 }
 
 func callOf(ctx context.Context, method string) request {

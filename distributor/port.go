@@ -3,18 +3,19 @@ package distributor
 import (
 	"log/slog"
 	"net"
-	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/waft-project/waft/distributor/api"
+	"github.com/waft-project/waft/distributor/encoded"
+	"github.com/waft-project/waft/distributor/port"
 )
 
 // Port is the gRPC port of a distributor: its limits, its TLS, and its patience with clients that do not read. What is registered with it is served by
 // Serve. The zero value is of no use.
 type Port struct {
-	*grpc.Server
+	*port.Server
 	slow *patience
 }
 
@@ -28,18 +29,55 @@ func NewPort(certificates TLS, log *slog.Logger) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPort(opened, api.ServerOptions(log), newPatience(DefaultPatience), nil, nil, nil), nil
+	return newPort(opened, portConfig(log), newPatience(DefaultPatience), nil, nil, nil), nil
+}
+
+// portConfig is what every port for those outside has: the limits of api.ServerOptions.
+func portConfig(log *slog.Logger) port.Config {
+	return port.Config{
+		Codec: encoded.Codec{},
+		Unary: []grpc.UnaryServerInterceptor{api.UnaryErrors(log)}, Stream: []grpc.StreamServerInterceptor{api.StreamErrors(log)},
+		MaxReceive: api.MaxMessageBytes, MaxHeader: api.MaxHeaderBytes, MaxStreams: api.MaxStreams, Window: api.WindowBytes,
+		Handshake: api.HandshakeTimeout, Silence: api.KeepaliveTime, Answer: api.KeepaliveTimeout, MinPing: api.MinKeepaliveTime,
+		Log: log,
+	}
 }
 
 // newPort is the port for those outside; shown is nil where TLS is off, permitted where there is no access policy, limits and admitted where there are none.
-func newPort(shown *certificates, options []grpc.ServerOption, slow *patience, permitted *permissions, limits *throttle, admitted *admission) *Port {
+func newPort(shown *certificates, cfg port.Config, slow *patience, permitted *permissions, limits *throttle, admitted *admission) *Port {
 	if shown != nil {
 		// Where there is an access policy clients may have a token, and who has neither is told so, which a broken handshake cannot.
-		options = slices.Concat(options, []grpc.ServerOption{grpc.Creds(admitted.credentials(credentials.NewTLS(shown.server(permitted != nil))))})
+		cfg.Credentials = admitted.credentials(credentials.NewTLS(shown.server(permitted != nil)))
 	}
-	options = slices.Concat(options, slow.interceptors(), limits.before(), permitted.interceptors(permitted.calling), limits.behind(), admitted.interceptors(), permitted.door(limits))
-	return &Port{Server: grpc.NewServer(options...), slow: slow}
+	for _, one := range []around{limits.before(), permitted.interceptors(permitted.calling), limits.behind(), admitted.interceptors()} {
+		if one.unary != nil {
+			cfg.Unary = append(cfg.Unary, one.unary)
+		}
+		if one.stream != nil {
+			cfg.Stream = append(cfg.Stream, one.stream)
+		}
+	}
+	cfg.Door, cfg.Patience = permitted.door(limits), slow.limit
+	return &Port{Server: port.NewServer(cfg), slow: slow}
 }
 
 // Serve serves what comes to the listener until the port is stopped.
 func (p *Port) Serve(l net.Listener) error { return p.Server.Serve(p.slow.listener(l)) }
+
+// around stands around the handlers of calls, of both kinds; nil: nothing does.
+type around struct {
+	unary  grpc.UnaryServerInterceptor
+	stream grpc.StreamServerInterceptor
+}
+
+// options is that for grpc-go's server.
+func (a around) options() []grpc.ServerOption {
+	var all []grpc.ServerOption
+	if a.unary != nil {
+		all = append(all, grpc.ChainUnaryInterceptor(a.unary))
+	}
+	if a.stream != nil {
+		all = append(all, grpc.ChainStreamInterceptor(a.stream))
+	}
+	return all
+}

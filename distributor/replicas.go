@@ -19,7 +19,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	grpckeepalive "google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -346,18 +345,9 @@ func (s vouchedStream) Context() context.Context { return s.ctx }
 // ageGrace is how long the streams of a connection that is old go on while its client makes another one.
 const ageGrace = 10 * time.Second
 
-// aging ends connections of clients when they are so old, so that a replica that was away has its part of them again after a while. gRPC adds the jitter.
-func aging(age time.Duration) grpc.ServerOption {
-	params := grpckeepalive.ServerParameters{Time: api.KeepaliveTime, Timeout: api.KeepaliveTimeout}
-	if age > 0 {
-		params.MaxConnectionAge, params.MaxConnectionAgeGrace = age, ageGrace
-	}
-	return grpc.KeepaliveParams(params)
-}
-
 // server is the gRPC server for other replicas.
 func (r *replicas) server(permitted *permissions) *grpc.Server {
-	options := slices.Concat(api.ServerOptions(r.log), []grpc.ServerOption{grpc.ChainStreamInterceptor(vouched)}, permitted.interceptors(calledByReplica),
+	options := slices.Concat(api.ServerOptions(r.log), []grpc.ServerOption{grpc.ChainStreamInterceptor(vouched)}, permitted.interceptors(calledByReplica).options(),
 		[]grpc.ServerOption{
 			grpc.MaxConcurrentStreams(peerStreams), grpc.InitialConnWindowSize(peerWindow),
 			grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(r.callOfReplica),

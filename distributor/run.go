@@ -198,11 +198,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if crowd != nil {
 		crowd.slow = slow
 	}
-	options := api.ServerOptions(log.With("part", "grpc"))
+	options, open := api.ServerOptions(log.With("part", "grpc")), portConfig(log.With("part", "grpc"))
 	if crowd != nil {
-		options = append(options, grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(crowd.call))
+		open.Codec, open.Unknown = cluster.Codec{Messages: encoded.Codec{}}, crowd.call
+		options = append(options, grpc.ForceServerCodecV2(open.Codec), grpc.UnknownServiceHandler(crowd.call))
+		// A replica that was away has its part of the clients again after a while.
+		open.Age, open.Grace = cfg.ConnectionAge, ageGrace
 	}
-	inside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.redeem))...) // for REST, inside the process
+	inside := grpc.NewServer(slices.Concat(options, permitted.interceptors(permitted.redeem).options())...) // for REST, inside the process
 	limits, err := newThrottle(cfg.RequestsPerSecond, cfg.StreamsPerClient, metrics)
 	if err != nil {
 		return err
@@ -211,10 +214,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if crowd != nil {
-		options = append(options, aging(cfg.ConnectionAge)) // of clients; REST's own way inside stays
-	}
-	outside := newPort(shown, options, slow, permitted, limits, admitted)
+	outside := newPort(shown, open, slow, permitted, limits, admitted)
 	if only != nil {
 		only.api.Register(inside)
 		only.register(outside)
@@ -331,7 +331,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		} else {
 			crowd.relay.Drain()
 		}
-		drain(cfg.Drain, outside.Server, inside, httpServer)
+		drain(cfg.Drain, outside, inside, httpServer)
 		if crowd != nil {
 			<-serviceDone // others hear from this replica until it does not lead
 			peerGRPC.Stop()
@@ -411,11 +411,17 @@ func storeRuns(etcd *store.Embedded) error {
 	}
 }
 
+// stopper is a server that stops at once, or when the calls that are under way have ended.
+type stopper interface {
+	GracefulStop()
+	Stop()
+}
+
 // drain lets calls that are under way finish, for so long, and then ends them.
-func drain(limit time.Duration, outside, inside *grpc.Server, web *http.Server) {
+func drain(limit time.Duration, outside, inside stopper, web *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	stop := func(s *grpc.Server) {
+	stop := func(s stopper) {
 		stopped := make(chan struct{})
 		go func() { s.GracefulStop(); close(stopped) }()
 		select {

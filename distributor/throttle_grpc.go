@@ -41,12 +41,12 @@ type visit struct {
 }
 
 // before stands before whoever finds out who calls, and behind what turns errors into statuses: who has to wait hears so before a token is verified.
-func (t *throttle) before() []grpc.ServerOption {
+func (t *throttle) before() around {
 	if t == nil {
-		return nil
+		return around{}
 	}
-	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	return around{
+		unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			if access.OfMethod(info.FullMethod) == access.Probe {
 				return handle(ctx, req)
 			}
@@ -56,8 +56,8 @@ func (t *throttle) before() []grpc.ServerOption {
 			}
 			defer t.leave(v)
 			return handle(ctx, req)
-		}),
-		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		},
+		stream: func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 			if access.OfMethod(info.FullMethod) == access.Probe {
 				return handle(srv, stream)
 			}
@@ -67,17 +67,17 @@ func (t *throttle) before() []grpc.ServerOption {
 			}
 			defer t.leave(v)
 			return handle(srv, contextStream{stream, ctx})
-		}),
+		},
 	}
 }
 
 // behind stands behind it: the call is counted for whoever makes it.
-func (t *throttle) behind() []grpc.ServerOption {
+func (t *throttle) behind() around {
 	if t == nil {
-		return nil
+		return around{}
 	}
-	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	return around{
+		unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 			if access.OfMethod(info.FullMethod) == access.Probe {
 				return handle(ctx, req) // who asks for health asks for all others
 			}
@@ -85,8 +85,8 @@ func (t *throttle) behind() []grpc.ServerOption {
 				return nil, t.said(err, func(md metadata.MD) { _ = grpc.SetTrailer(ctx, md) })
 			}
 			return handle(ctx, req)
-		}),
-		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		},
+		stream: func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 			if access.OfMethod(info.FullMethod) == access.Probe {
 				return handle(srv, stream)
 			}
@@ -105,7 +105,7 @@ func (t *throttle) behind() []grpc.ServerOption {
 				stream = &pacedStream{stream, rate.NewLimiter(reportsPerSecond, reportsAtOnce)}
 			}
 			return handle(srv, stream)
-		}),
+		},
 	}
 }
 

@@ -27,15 +27,25 @@ func ServerOptions(log *slog.Logger) []grpc.ServerOption {
 		grpc.ForceServerCodecV2(encoded.Codec{}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: KeepaliveTime, Timeout: KeepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: MinKeepaliveTime, PermitWithoutStream: true}),
-		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (_ any, err error) {
-			defer caught(log, info.FullMethod, &err)
-			resp, err := handle(ctx, req)
-			return resp, ToStatus(err)
-		}),
-		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
-			defer caught(log, info.FullMethod, &err)
-			return ToStatus(handle(srv, stream))
-		}),
+		grpc.ChainUnaryInterceptor(UnaryErrors(log)),
+		grpc.ChainStreamInterceptor(StreamErrors(log)),
+	}
+}
+
+// UnaryErrors turns errors of handlers into statuses, and a panic into an error of the call that panicked.
+func UnaryErrors(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (_ any, err error) {
+		defer caught(log, info.FullMethod, &err)
+		resp, err := handle(ctx, req)
+		return resp, ToStatus(err)
+	}
+}
+
+// StreamErrors is UnaryErrors for streams.
+func StreamErrors(log *slog.Logger) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+		defer caught(log, info.FullMethod, &err)
+		return ToStatus(handle(srv, stream))
 	}
 }
 

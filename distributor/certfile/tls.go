@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -22,9 +23,15 @@ func Server(base *tls.Config, pair *Pair, clients *Authorities) *tls.Config {
 	base.ClientCAs = clients.Pool()
 	outer := base.Clone()
 	// The keys of session tickets are those of outer, for as long as it stands.
+	var shared atomic.Pointer[tls.Config] // each connection keeps its own otherwise, and there are thousands
 	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		pool := clients.Pool()
+		if now := shared.Load(); now != nil && now.ClientCAs == pool {
+			return now, nil
+		}
 		now := base.Clone()
-		now.ClientCAs = clients.Pool()
+		now.ClientCAs = pool
+		shared.Store(now)
 		return now, nil
 	}
 	return outer
