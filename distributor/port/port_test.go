@@ -508,7 +508,7 @@ func TestCompression(t *testing.T) {
 	if got, err := c.UnaryCall(bounded(t), simple(body)); err != nil || string(got.GetPayload().GetBody()) != body {
 		t.Errorf("%d bytes, %v", len(got.GetPayload().GetBody()), err)
 	}
-	if _, err := c.UnaryCall(bounded(t), simple(strings.Repeat("x", 50<<20))); status.Code(err) != codes.ResourceExhausted {
+	if _, err := c.UnaryCall(bounded(t), simple(strings.Repeat("x", 8<<20))); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("a bomb: %v", err)
 	}
 	stream, err := c.FullDuplexCall(bounded(t))

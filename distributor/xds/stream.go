@@ -26,6 +26,8 @@ type stream struct {
 	record  *record
 	desk    *desk
 	session session
+	// changed tells that the node may be to have something else.
+	changed <-chan struct{}
 	// nonce is that of the latest response; nonces counts them.
 	nonce  string
 	nonces uint64
@@ -52,7 +54,7 @@ type stream struct {
 }
 
 // maxSent is how many notices of modules may wait for a stream; what is more is found out by waiting.
-const maxSent = 64
+const maxSent = 16
 
 // serve serves one Envoy until it goes, does what no Envoy may do, or the server stops.
 func (s *Server) serve(ctx context.Context, w wire) error {
@@ -64,33 +66,51 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 	if first == nil {
 		return err
 	}
-	hello, unfit, err := helloOf(first.node)
+	n, leave, err := s.join(ctx, w, first)
 	if err != nil {
 		return err
+	}
+	defer leave()
+	return n.run(ctx, requests, failed)
+}
+
+// join makes the stream of a node that has said who it is; leave ends it. It is apart from run, in which a stream waits for most of its life: what is of the
+// beginning alone would take thousands of bytes of its stack for as long.
+func (s *Server) join(ctx context.Context, w wire, first *request) (_ *stream, leave func(), err error) {
+	hello, unfit, err := helloOf(first.node)
+	if err != nil {
+		return nil, nil, err
 	}
 	row, err := s.backend.node(ctx, hello.ID)
 	if err != nil && !errors.Is(err, model.ErrNotFound) {
-		return err
+		return nil, nil, err
 	}
 	session, err := s.backend.connect(ctx, hello)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer session.Close()
 	changed, cancel := s.backend.watch(hello.ID)
-	defer cancel()
-	n := &stream{server: s, wire: w, id: hello.ID, session: session, sent: make(chan string, maxSent), takes: hello.Takes, build: hello.EnvoyBuild, said: service.ChainReport{Serving: row.Serving}}
+	n := &stream{server: s, wire: w, id: hello.ID, session: session, changed: changed, sent: make(chan string, maxSent), takes: hello.Takes, build: hello.EnvoyBuild, said: service.ChainReport{Serving: row.Serving}}
 	s.open(n, row, unfit)
-	defer s.close(n)
 	s.log.Debug("Envoy connected", "node", hello.ID, "version", hello.EnvoyVersion, "dialect", w.kind(), "holds", first.held)
-	defer s.log.Debug("Envoy disconnected", "node", hello.ID)
-
+	leave = func() {
+		s.log.Debug("Envoy disconnected", "node", n.id)
+		s.close(n)
+		cancel()
+		session.Close()
+	}
 	n.suspect = row.Serving != "" && !first.holds()
 	n.restarted = n.suspect && len(n.takes.Collections) == 0
 	if err := n.begin(*first); err != nil {
-		return err
+		leave()
+		return nil, nil, err
 	}
+	return n, leave, nil
+}
 
+// run serves it until it goes.
+func (n *stream) run(ctx context.Context, requests <-chan request, failed <-chan error) error {
+	s, session, changed := n.server, n.session, n.changed
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
