@@ -10,6 +10,7 @@ ENVOY_VERSIONS := 1.36.4 $(ENVOY_VERSION)
 CONFORMANCE_VERSIONS := 1.36.4 1.37.0 1.38.2 1.39.3 $(ENVOY_VERSION)
 # The cosign that signatures are compared with. Istio and its pin are in tools/istiofetch, oras and crane below.
 COSIGN_VERSION := v3.1.3
+H2SPEC_VERSION := v2.2.1+incompatible
 PYTHON ?= python3
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -61,7 +62,7 @@ e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults
 	WAFT_E2E=all $(GO) test -count 1 -timeout 30m -v ./e2e
 
 .PHONY: interop
-interop: interop-rust interop-prometheus interop-tokens interop-mcp interop-istio interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, tokens, Istio's ends of MCP and its client, clients and registries for artifacts
+interop: interop-rust interop-prometheus interop-tokens interop-h2 interop-mcp interop-istio interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, tokens, clients of gRPC and HTTP/2, Istio's ends of MCP and its client, clients and registries for artifacts
 
 .PHONY: interop-rust
 interop-rust: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
@@ -74,6 +75,16 @@ interop-tokens: .cache/tools/oras .cache/tools/crane ## Have oras and crane show
 .PHONY: interop-prometheus
 interop-prometheus: .cache/tools/prometheus ## Have gates ask a real Prometheus
 	PROMETHEUS=$(CURDIR)/.cache/tools/prometheus $(GO) test -count 1 -timeout 5m -run Prometheus -v ./distributor/gates
+
+# A module of its own: gRPC's tests need what waft does not.
+.PHONY: interop-h2
+interop-h2: .cache/tools/h2spec ## Try the gRPC port with gRPC's own interoperability cases and with h2spec
+	cd tools/portinterop && H2SPEC=$(CURDIR)/.cache/tools/h2spec $(GO) test -count 1 -timeout 10m -v .
+
+# From its Go module, outside this one, whose go.mod it must not change.
+.cache/tools/h2spec:
+	@mkdir -p .cache/tools
+	cd "$$(mktemp -d)" && GOFLAGS=-mod=mod GOBIN=$(CURDIR)/.cache/tools $(GO) install github.com/summerwind/h2spec/cmd/h2spec@$(H2SPEC_VERSION)
 
 # A module of its own: its generated types have the names of ours, and its versions are of 2020.
 .PHONY: interop-mcp
@@ -198,6 +209,7 @@ tidy-check:
 	cd tools && $(GO) mod tidy -diff
 	cd tools/istiofetch && $(GO) mod tidy -diff
 	cd tools/fanoutserver && $(GO) mod tidy -diff
+	cd tools/portinterop && $(GO) mod tidy -diff
 	cd tools/istioadsc && $(GO) mod tidy -diff
 	cd tools/mcpinterop && $(GO) mod tidy -diff
 	cd tools/wafttest && $(GO) mod tidy -diff

@@ -293,6 +293,10 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 	if c.ended {
 		return errQuiet
 	}
+	if refused != nil && refused.http == "" {
+		c.refuse(id, http2.ErrCodeProtocol)
+		return c.spend()
+	}
 	if refused != nil {
 		b := appendHeaders(nil, id, refused.block(r.contentType), true)
 		if !f.StreamEnded() {

@@ -61,7 +61,7 @@ type request struct {
 	ctx context.Context
 }
 
-// refusal is why a call is not even begun.
+// refusal is why a call is not even begun. Without a status of HTTP it is no request at all, and is reset.
 type refusal struct {
 	http   string
 	status *status.Status
@@ -74,7 +74,7 @@ func refuse(http string, code codes.Code, format string, a ...any) *refusal {
 // requestOf reads the headers. It refuses what gRPC's document on HTTP/2 (and its proposal A41, for hosts) says is none of its.
 func requestOf(f *http2.MetaHeadersFrame) (request, *refusal) {
 	r := request{contentType: grpcType, md: make(metadata.MD, len(f.Fields))}
-	var verb, claimed string
+	var verb, scheme, claimed string
 	var is bool
 	var malformed *refusal
 	for _, h := range f.Fields {
@@ -83,9 +83,15 @@ func requestOf(f *http2.MetaHeadersFrame) (request, *refusal) {
 			verb = h.Value
 		case ":path":
 			r.method = h.Value
-		case ":scheme", "te", "grpc-message-type", messageKey, statusKey:
-		case "connection":
-			return r, refuse(badRequest, codes.Internal, "a header of HTTP/2 is named connection")
+		case ":scheme":
+			scheme = h.Value
+		case "te":
+			if h.Value != "trailers" {
+				return r, &refusal{}
+			}
+		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade": // of HTTP/1
+			return r, &refusal{}
+		case "grpc-message-type", messageKey, statusKey:
 		case contentTypeKey:
 			claimed = h.Value
 			if sub, ok := subtype(h.Value); ok {
@@ -122,6 +128,8 @@ func requestOf(f *http2.MetaHeadersFrame) (request, *refusal) {
 		}
 	}
 	switch {
+	case verb == "" || scheme == "" || r.method == "":
+		return r, &refusal{}
 	case len(r.md[authorityKey]) > 1 || len(r.md[hostKey]) > 1:
 		return r, refuse(badRequest, codes.Internal, "a call names %d authorities and %d hosts; at most one of each can be", len(r.md[authorityKey]), len(r.md[hostKey]))
 	case !is:

@@ -172,7 +172,7 @@ func (c *raw) expectEnd() {
 // What HTTP/2 forbids ends the stream or the connection, with the code that it has for that.
 func TestWhatHTTP2Forbids(t *testing.T) {
 	const method = "/grpc.testing.TestService/FullDuplexCall"
-	s := serve(t, port.Config{})
+	s := serve(t, port.Config{MaxStreams: 2})
 	for name, tc := range map[string]struct {
 		do   func(*raw)
 		want http2.ErrCode
@@ -208,7 +208,18 @@ func TestWhatHTTP2Forbids(t *testing.T) {
 			c.write(func() error { return c.framer.WriteData(1, false, nil) })
 		}, want: http2.ErrCodeStreamClosed, stream: true},
 		"headers in the middle": {do: func(c *raw) { c.call(1, method); c.call(1, method) }, want: http2.ErrCodeProtocol, stream: true},
-		"upper case":            {do: func(c *raw) { c.headers(1, calling(method, "X-Upper", "x"), false) }, want: http2.ErrCodeProtocol, stream: true},
+		"a header of HTTP/1":    {do: func(c *raw) { c.headers(1, calling(method, "connection", "close"), false) }, want: http2.ErrCodeProtocol, stream: true},
+		"TE that is none":       {do: func(c *raw) { c.headers(1, calling(method, "te", "gzip"), false) }, want: http2.ErrCodeProtocol, stream: true},
+		"no path":               {do: func(c *raw) { c.headers(1, block(":method", "POST", ":scheme", "http", ":authority", "x"), false) }, want: http2.ErrCodeProtocol, stream: true},
+		"no scheme":             {do: func(c *raw) { c.headers(1, block(":method", "POST", ":path", method, ":authority", "x"), false) }, want: http2.ErrCodeProtocol, stream: true},
+		"no method":             {do: func(c *raw) { c.headers(1, block(":scheme", "http", ":path", method, ":authority", "x"), false) }, want: http2.ErrCodeProtocol, stream: true},
+		"one stream too many": {do: func(c *raw) {
+			c.call(1, method)
+			c.call(3, method)
+			c.call(5, method)
+			c.write(func() error { return c.framer.WriteRSTStream(1, 0) })
+		}, want: http2.ErrCodeRefusedStream, stream: true},
+		"upper case": {do: func(c *raw) { c.headers(1, calling(method, "X-Upper", "x"), false) }, want: http2.ErrCodeProtocol, stream: true},
 		"more than its window": {do: func(c *raw) {
 			c.call(1, "/grpc.testing.TestService/UnaryCall")
 			c.message(1, false, simple("wait"))
