@@ -141,7 +141,7 @@ func (b *bench) stormy(ctx context.Context, nodes int, alone time.Duration) (_ i
 // The targets.
 const (
 	// maxLargeMB is one encoded copy, and for each of a thousand nodes what its connection holds while it writes: a buffer of gRPC's, and a record of TLS's.
-	maxLargeMB   = 1 + largeNodes*(32+17)/1024.0
+	maxLargeMB   = 1 + largeNodes*(17+17)/1024.0
 	maxStormS    = 10
 	maxIdleShare = 0.02
 )
