@@ -20,8 +20,8 @@ const DefaultPatience = 30 * time.Second
 const patientPart = 128 << 10
 
 // patience ends the connections of clients that do not read, so that what they are to be sent does not wait in memory for ever. There are two kinds: those
-// whose kernel takes no more bytes, which a deadline for each write finds; and those whose HTTP/2 window stays shut although the connection lives, which
-// the messages of gRPC find, each of which waits for a window. It may be used concurrently.
+// whose kernel takes no more bytes, which a deadline for each write finds; and those whose HTTP/2 window stays shut although the connection lives. The gRPC port finds
+// both by itself (port.Config.Patience). It may be used concurrently.
 type patience struct {
 	limit time.Duration
 	// keepalive finds clients that are not there any more.
@@ -56,11 +56,15 @@ func (p *patience) register(r prometheus.Registerer) error {
 }
 
 // listener gives connections with deadlines.
-func (p *patience) listener(l net.Listener) net.Listener { return patientListener{l, p} }
+func (p *patience) listener(l net.Listener) net.Listener { return patientListener{l, p, false} }
+
+// watched gives connections whose server sees by itself how long each write takes.
+func (p *patience) watched(l net.Listener) net.Listener { return patientListener{l, p, true} }
 
 type patientListener struct {
 	net.Listener
 	patience *patience
+	watched  bool
 }
 
 // Accept is net.Listener's.
@@ -70,21 +74,25 @@ func (l patientListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	_ = l.patience.keepalive.set(c) // one that has ended already has its reader say so
-	conn := &patientConn{Conn: c, patience: l.patience}
+	conn := &patientConn{Conn: c, patience: l.patience, watched: l.watched}
 	l.patience.mu.Lock()
 	defer l.patience.mu.Unlock()
 	l.patience.open[endsOf(c.LocalAddr(), c.RemoteAddr())] = conn
 	return conn, nil
 }
 
-// patientConn gives each write a deadline.
+// patientConn gives each write a deadline, unless it is watched.
 type patientConn struct {
 	net.Conn
 	patience *patience
+	watched  bool
 }
 
 // Write is net.Conn's.
 func (c *patientConn) Write(b []byte) (int, error) {
+	if c.watched {
+		return c.Conn.Write(b)
+	}
 	if err := c.SetWriteDeadline(time.Now().Add(c.patience.limit)); err != nil {
 		return 0, err
 	}

@@ -62,7 +62,7 @@ func newPort(shown *certificates, cfg port.Config, slow *patience, permitted *pe
 }
 
 // Serve serves what comes to the listener until the port is stopped.
-func (p *Port) Serve(l net.Listener) error { return p.Server.Serve(p.slow.listener(l)) }
+func (p *Port) Serve(l net.Listener) error { return p.Server.Serve(p.slow.watched(l)) }
 
 // around stands around the handlers of calls, of both kinds; nil: nothing does.
 type around struct {

@@ -12,7 +12,7 @@ import (
 type Maker struct {
 	mu sync.Mutex
 	// made are the latest, the oldest overwritten first.
-	made [maxMade]made
+	made [maxMade]*made
 	next int
 }
 
@@ -43,18 +43,25 @@ func (m *Maker) Collections(node model.Node, chain model.Chain, prefetch []model
 	common := m.common(chain, node)
 	own := common.body
 	own.Name = node.ID
-	return []model.Collection{common.filters, collection(model.CollectionChains, []model.Resource{own}), collection(model.CollectionPrefetch, prefetchResources(prefetch))}
+	ahead := nothingAhead
+	if len(prefetch) > 0 {
+		ahead = collection(model.CollectionPrefetch, prefetchResources(prefetch))
+	}
+	return []model.Collection{common.filters, collection(model.CollectionChains, []model.Resource{own}), ahead}
 }
 
-func (m *Maker) common(chain model.Chain, node model.Node) made {
+// nothingAhead is the collection of modules of a node that is to have none on its disk before a wave, as mostly.
+var nothingAhead = collection(model.CollectionPrefetch, prefetchResources(nil))
+
+func (m *Maker) common(chain model.Chain, node model.Node) *made {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i := range m.made {
-		if one := &m.made[i]; len(one.chain.Filters) > 0 && one.of(chain, node.Generation) {
-			return *one
+	for _, one := range m.made {
+		if one != nil && one.of(chain, node.Generation) {
+			return one
 		}
 	}
-	one := made{
+	one := &made{
 		chain: chain, generation: node.Generation,
 		filters: collection(model.CollectionFilters, filterResources(chain)), body: chainResources(node, chain)[0],
 	}

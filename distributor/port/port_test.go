@@ -442,27 +442,45 @@ func TestAHandlerThatDoesNotReceive(t *testing.T) {
 		if err := stream.RecvMsg(&testgrpc.Empty{}); err != nil {
 			return err
 		}
-		close(entered)
+		if err := stream.SendMsg(&testgrpc.Empty{}); err != nil {
+			return err
+		}
+		if err := stream.RecvMsg(&testgrpc.Empty{}); err != nil { // it waits for this one
+			return err
+		}
+		entered <- struct{}{}
 		<-leave
 		return nil
 	}})
-	conn := s.conn(t)
-	stream, err := conn.NewStream(bounded(t), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/any/Thing")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.SendMsg(&testgrpc.Empty{}); err != nil {
-		t.Fatal(err)
-	}
-	await(t, entered)
-	for range 3 {
-		if _, err := testgrpc.NewTestServiceClient(conn).UnaryCall(bounded(t), simple("x")); err != nil {
+	var streams []grpc.ClientStream
+	for range 5 { // each on a connection of its own
+		conn := s.conn(t)
+		stream, err := conn.NewStream(bounded(t), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/any/Thing")
+		if err != nil {
 			t.Fatal(err)
 		}
+		if err := stream.SendMsg(&testgrpc.Empty{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.RecvMsg(&testgrpc.Empty{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.SendMsg(&testgrpc.Empty{}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, entered)
+		for range 3 {
+			if _, err := testgrpc.NewTestServiceClient(conn).UnaryCall(bounded(t), simple("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		streams = append(streams, stream)
 	}
 	close(leave)
-	if err := stream.RecvMsg(&testgrpc.Empty{}); !errors.Is(err, io.EOF) {
-		t.Errorf("%v", err)
+	for _, stream := range streams {
+		if err := stream.RecvMsg(&testgrpc.Empty{}); !errors.Is(err, io.EOF) {
+			t.Errorf("%v", err)
+		}
 	}
 }
 
