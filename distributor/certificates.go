@@ -4,10 +4,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/waft-project/waft/distributor/certfile"
+	"github.com/waft-project/waft/distributor/port"
 )
 
 // certificates are those of the ports and of the sinks that are dialled, as their files are now. Nil where TLS is off.
@@ -44,10 +46,20 @@ func openCertificates(cfg Config, log *slog.Logger) (*certificates, error) {
 	return c, err
 }
 
+// suites are those that HTTP/2 allows (RFC 9113, appendix A) with TLS 1.2; TLS 1.3 has its own.
+var suites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
 // server is the TLS of a port. Clients may come without a certificate only where lenient says so; who wants one of them then asks for it.
 func (c *certificates) server(lenient bool, protocols ...string) *tls.Config {
 	// Records are of the largest size from the start: small ones, by which a browser shows a page sooner, would have each resource take two, and two system calls.
 	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protocols, DynamicRecordSizingDisabled: true}
+	if slices.Contains(protocols, port.ALPN) {
+		base.CipherSuites = suites
+	}
 	switch {
 	case c.clients == nil:
 	case lenient:

@@ -5,7 +5,6 @@ import (
 	"net"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/waft-project/waft/distributor/api"
 	"github.com/waft-project/waft/distributor/encoded"
@@ -47,7 +46,7 @@ func portConfig(log *slog.Logger) port.Config {
 func newPort(shown *certificates, cfg port.Config, slow *patience, permitted *permissions, limits *throttle, admitted *admission) *Port {
 	if shown != nil {
 		// Where there is an access policy clients may have a token, and who has neither is told so, which a broken handshake cannot.
-		cfg.Credentials = admitted.credentials(credentials.NewTLS(shown.server(permitted != nil)))
+		cfg.Credentials = admitted.credentials(port.TLS(shown.server(permitted != nil, port.ALPN)))
 	}
 	for _, one := range []around{limits.before(), permitted.interceptors(permitted.calling), limits.behind(), admitted.interceptors()} {
 		if one.unary != nil {

@@ -11,6 +11,7 @@
 //	conn.go     one connection: its beginning, its end, its streams
 //	role.go     who reads
 //	frames.go   what is done with a frame that was read
+//	tls.go      credentials that cost a connection no copy of their configuration
 //	write.go    how frames are written
 //	windows.go  how many bytes either side may send
 //	headers.go  requests' headers, and the headers and trailers of answers

@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -649,20 +650,39 @@ func certify(t testing.TB) (server, client *tls.Config) {
 
 func TestTLS(t *testing.T) {
 	server, client := certify(t)
-	s := serve(t, port.Config{Credentials: credentials.NewTLS(server), Window: 256 << 10})
-	c := s.client(t, grpc.WithTransportCredentials(credentials.NewTLS(client)))
-	for _, n := range sizes {
-		if got, err := c.UnaryCall(bounded(t), simple(string(noise(n)))); err != nil || !bytes.Equal(got.GetPayload().GetBody(), noise(n)) {
-			t.Fatalf("%d bytes: %v", n, err)
-		}
-	}
-	from, _ := peer.FromContext(await(t, s.echo.seen))
-	if info, ok := from.AuthInfo.(credentials.TLSInfo); !ok || len(info.State.PeerCertificates) != 1 {
-		t.Errorf("who calls is %v", from.AuthInfo)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if _, err := s.client(t).UnaryCall(ctx, simple("x")); err == nil {
-		t.Error("a client without TLS is served")
+	offering := server.Clone()
+	offering.NextProtos = []string{port.ALPN}
+	for name, with := range map[string]credentials.TransportCredentials{"grpc-go's": credentials.NewTLS(server), "ours": port.TLS(offering)} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, port.Config{Credentials: with, Window: 256 << 10})
+			c := s.client(t, grpc.WithTransportCredentials(credentials.NewTLS(client)))
+			for _, n := range sizes {
+				if got, err := c.UnaryCall(bounded(t), simple(string(noise(n)))); err != nil || !bytes.Equal(got.GetPayload().GetBody(), noise(n)) {
+					t.Fatalf("%d bytes: %v", n, err)
+				}
+			}
+			from, _ := peer.FromContext(await(t, s.echo.seen))
+			if info, ok := from.AuthInfo.(credentials.TLSInfo); !ok || len(info.State.PeerCertificates) != 1 {
+				t.Errorf("who calls is %v", from.AuthInfo)
+			}
+			for what, options := range map[string][]grpc.DialOption{
+				"without TLS": nil, "without a certificate": {grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: client.RootCAs, ServerName: client.ServerName}))},
+			} {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				if _, err := s.client(t, options...).UnaryCall(ctx, simple("x")); err == nil {
+					t.Errorf("a client %s is served", what)
+				}
+				cancel()
+			}
+			other := client.Clone()
+			other.NextProtos = nil
+			if nc, err := tls.Dial("tcp", s.address, other); err == nil {
+				defer nc.Close()
+				_ = nc.SetDeadline(time.Now().Add(patience))
+				if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("a client that does not offer HTTP/2 is taken")
+				}
+			}
+		})
 	}
 }
