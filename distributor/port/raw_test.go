@@ -13,6 +13,8 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/waft-project/waft/distributor/port"
@@ -305,6 +307,19 @@ func TestWhatIsNoCall(t *testing.T) {
 			t.Errorf("%v", f.fields)
 		}
 	})
+}
+
+// A deadline holds although the client does not keep it.
+func TestDeadlinesOfClientsThatForget(t *testing.T) {
+	s := serve(t, port.Config{})
+	c := dial(t, s.address)
+	c.begin()
+	c.headers(1, calling("/grpc.testing.TestService/FullDuplexCall", "grpc-timeout", "50m"), false)
+	c.expect("a reset", func(f frame) bool { return f.is("RST_STREAM") && f.StreamID == 1 && f.code == http2.ErrCodeCancel })
+	if err := await(t, s.echo.ended); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("receiving ended with %v", err)
+	}
+	await(t, await(t, s.echo.seen).Done())
 }
 
 // A client that has the server work and says nothing is told to be calm.
