@@ -176,9 +176,14 @@ func (s *served) conn(t testing.TB, options ...grpc.DialOption) *grpc.ClientConn
 	return conn
 }
 
+// bounded ends with what a test waits for. It has no deadline, of which the server would be told: receivers of calls that have one do not read for others.
 func bounded(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
+	ctx, cancel := context.WithCancel(t.Context())
+	late := time.AfterFunc(patience, cancel)
+	t.Cleanup(func() {
+		late.Stop()
+		cancel()
+	})
 	return ctx
 }
 
