@@ -29,7 +29,7 @@ type conn struct {
 	base context.Context
 	// framer is of whoever reads.
 	framer *http2.Framer
-	// age is how long it lasts, of its begin; 0: for ever.
+	// begun is when it was accepted, and age how long it lasts from then; 0: for ever.
 	begun time.Time
 	age   time.Duration
 
@@ -74,7 +74,7 @@ type conn struct {
 	pinged   time.Time
 	strikes  int
 	answered bool
-	// leaves: the client was told to go; closes is when its calls are ended; asked again, it has heard of it.
+	// leaves: the client was told to go, at told; final: it opens no streams any more. closes is when its calls are ended; zero: they may go on.
 	leaves bool
 	told   time.Time
 	closes time.Time

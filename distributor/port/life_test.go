@@ -184,13 +184,13 @@ func TestClientsThatDoNotRead(t *testing.T) {
 		}
 	})
 	t.Run("slowly", func(t *testing.T) {
-		s := serve(t, port.Config{Patience: 500 * time.Millisecond})
+		s := serve(t, port.Config{Patience: 2 * time.Second})
 		stream, err := s.client(t).StreamingOutputCall(bounded(t), large)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range large.GetResponseParameters() {
-			time.Sleep(30 * time.Millisecond) // it is slow on purpose; longer in all than the patience
+			time.Sleep(80 * time.Millisecond) // it is slow on purpose; longer in all than the patience
 			if _, err := stream.Recv(); err != nil {
 				t.Fatal(err)
 			}

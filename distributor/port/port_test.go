@@ -395,7 +395,7 @@ func TestStatuses(t *testing.T) {
 func TestDeadlinesAndCancellation(t *testing.T) {
 	s := serve(t, port.Config{})
 	c := s.client(t)
-	ctx, cancel := context.WithTimeout(bounded(t), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(bounded(t), 500*time.Millisecond)
 	defer cancel()
 	if _, err := c.UnaryCall(ctx, simple("wait")); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("%v", err)
@@ -407,7 +407,7 @@ func TestDeadlinesAndCancellation(t *testing.T) {
 	await(t, seen.Done())
 
 	// A stream with a deadline that receives ends with it.
-	ctx, cancel = context.WithTimeout(bounded(t), 50*time.Millisecond)
+	ctx, cancel = context.WithTimeout(bounded(t), 500*time.Millisecond)
 	defer cancel()
 	stream, err := c.FullDuplexCall(ctx)
 	if err != nil {
