@@ -67,7 +67,7 @@ type replicas struct {
 	calls atomic.Pointer[cluster.Calls]
 }
 
-// openReplicas takes the data folder and the port for other replicas; nobody is spoken to yet.
+// openReplicas takes the data folder and the port for other replicas, and asks etcd whether it takes this one.
 func openReplicas(ctx context.Context, cfg Config) (_ *replicas, err error) {
 	r := &replicas{cfg: cfg, log: cfg.Log.With("part", "cluster")}
 	defer func() {
@@ -79,6 +79,10 @@ func openReplicas(ctx context.Context, cfg Config) (_ *replicas, err error) {
 		return nil, err
 	}
 	if r.client, err = store.Connect(cfg.Etcd, cfg.Log.With("part", "store")); err != nil {
+		return nil, err
+	}
+	// What it refuses now it refuses later, too, and a log would be where nobody looks first.
+	if err = store.Refused(ctx, r.client); err != nil {
 		return nil, err
 	}
 	if r.port, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Peer); err != nil {
@@ -130,7 +134,7 @@ func (r *replicas) join(names []string, metrics prometheus.Registerer) error {
 		name = address
 	}
 	var err error
-	r.member, err = cluster.Join(cluster.Config{Client: r.client, Self: cluster.Replica{Name: name, Address: address, Names: names}, Log: r.log})
+	r.member, err = cluster.Join(cluster.Config{Client: r.client, Self: cluster.Replica{Name: name, Address: address, Names: names}, Explain: store.Explain, Log: r.log})
 	if err != nil {
 		return err
 	}

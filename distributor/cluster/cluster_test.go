@@ -105,6 +105,25 @@ func view(t *testing.T, m *joined, what string, so func(View) bool) View {
 
 func leaderIs(name string) func(View) bool { return func(v View) bool { return v.Leader.Name == name } }
 
+// A replica can be stopped while etcd is away, whether it leads or not.
+func TestLeavesWithoutEtcd(t *testing.T) {
+	etcd := etcdtest.Start(t, 1)
+	a := join(t, etcd, "a", nil)
+	view(t, a, "it leads", leaderIs("a"))
+	b := join(t, etcd, "b", nil)
+	view(t, b, "a leads two", func(v View) bool { return leaderIs("a")(v) && len(v.Replicas) == 2 })
+	etcd.Stop(0)
+	for _, m := range []*joined{b, a} {
+		left := make(chan struct{})
+		go func() { defer close(left); m.leave() }()
+		select {
+		case <-left:
+		case <-time.After(patience):
+			t.Fatalf("%s cannot be stopped", m.Self().Name)
+		}
+	}
+}
+
 // One leads, the others know whom; when it leaves, the next one does at once, and nobody beside it.
 func TestOneLeads(t *testing.T) {
 	etcd := etcdtest.Start(t, 1)

@@ -62,11 +62,13 @@ type Term struct {
 	Revision int64
 }
 
-// Config is what a Member needs. All but Log is required.
+// Config is what a Member needs. All but Explain and Log is required.
 type Config struct {
 	Client *clientv3.Client
 	// Self is this replica, but for its ID and Fingerprint, which Join fills in.
 	Self Replica
+	// Explain makes of an error of etcd's one that says what to do; nil leaves each as it is.
+	Explain func(error) error
 	// Log takes what an operator should know; nil discards it.
 	Log *slog.Logger
 }
@@ -76,6 +78,7 @@ type Member struct {
 	client   *clientv3.Client
 	self     Replica
 	identity identity
+	explain  func(error) error
 	log      *slog.Logger
 
 	mu   sync.Mutex
@@ -95,7 +98,10 @@ func Join(cfg Config) (*Member, error) {
 	if cfg.Client == nil || cfg.Self.Name == "" || cfg.Self.Address == "" {
 		return nil, errors.New("cluster: Config.Client, Self.Name and Self.Address are required")
 	}
-	m := &Member{client: cfg.Client, self: cfg.Self, log: cfg.Log, changed: make(chan struct{})}
+	m := &Member{client: cfg.Client, self: cfg.Self, explain: cfg.Explain, log: cfg.Log, changed: make(chan struct{})}
+	if m.explain == nil {
+		m.explain = func(err error) error { return err }
+	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -167,7 +173,7 @@ func (m *Member) life(ctx context.Context, lead func(context.Context, Term) erro
 	defer cancel()
 	granted, err := m.client.Grant(asking, leaseSeconds)
 	if err != nil {
-		return fmt.Errorf("ask etcd for a lease: %w", err)
+		return fmt.Errorf("ask etcd for a lease: %w", m.explain(err))
 	}
 	// The session outlives ctx, so that a leader can put its work away before it lets go of the lease.
 	session, err := concurrency.NewSession(m.client, concurrency.WithTTL(leaseSeconds), concurrency.WithLease(granted.ID))
@@ -180,7 +186,7 @@ func (m *Member) life(ctx context.Context, lead func(context.Context, Term) erro
 		return err
 	}
 	if _, err := m.client.Put(asking, replicasKey+m.self.ID, string(value), clientv3.WithLease(granted.ID)); err != nil {
-		return fmt.Errorf("tell etcd of this replica: %w", err)
+		return fmt.Errorf("tell etcd of this replica: %w", m.explain(err))
 	}
 	m.setIn(true)
 	defer m.setIn(false)
@@ -191,11 +197,11 @@ func (m *Member) life(ctx context.Context, lead func(context.Context, Term) erro
 	defer stop()
 	for leased.Err() == nil {
 		election := concurrency.NewElection(session, electionKey)
-		if err := election.Campaign(leased, string(value)); err != nil {
+		if err := campaign(leased, election, string(value)); err != nil {
 			if leased.Err() != nil {
 				break
 			}
-			return fmt.Errorf("stand for the leadership: %w", err)
+			return fmt.Errorf("stand for the leadership: %w", m.explain(err))
 		}
 		m.log.Info("this replica leads", "replica", m.self.Name)
 		err := m.lead(leased, lead, Term{Key: election.Key(), Revision: election.Rev()})
@@ -211,6 +217,24 @@ func (m *Member) life(ctx context.Context, lead func(context.Context, Term) erro
 		return errors.New("etcd does not know the lease of this replica any more, or did not answer for as long as it lasts")
 	}
 	return nil
+}
+
+// campaign waits until this replica leads, or ctx ends. etcd's own then tells etcd so, for as long as that takes, and while etcd is away a replica could not be
+// stopped: after a while the end of its lease says it.
+func campaign(ctx context.Context, election *concurrency.Election, value string) error {
+	done := make(chan error, 1)
+	go func() { done <- election.Campaign(ctx, value) }() // it ends with the client
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(leaseSeconds * time.Second):
+		return ctx.Err()
+	}
 }
 
 // lead runs a leadership. It ends with its key, too, which somebody may have removed.
@@ -254,7 +278,7 @@ func (m *Member) watch(ctx context.Context) {
 			err = m.follow(ctx, revision)
 		}
 		if err != nil && ctx.Err() == nil {
-			m.log.Warn("etcd does not say who is there; asking again", "error", err)
+			m.log.Warn("etcd does not say who is there; asking again", "error", m.explain(err))
 			pause(ctx, retryPause)
 		}
 	}

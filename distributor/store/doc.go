@@ -31,5 +31,5 @@
 //   - A store that a newer waft has written is not opened.
 //   - Bytes of modules never come here.
 //
-// The package imports model and etcd, and nothing else of the project.
+// The package imports model, certfile and etcd, and nothing else of the project.
 package store

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -19,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"github.com/waft-project/waft/distributor/certfile"
 	"github.com/waft-project/waft/distributor/model"
 )
 
@@ -56,7 +55,7 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 	const object = "etcd"
 	cfg := clientv3.Config{
 		DialTimeout: etcdDialTimeout, DialKeepAliveTime: etcdKeepaliveTime, DialKeepAliveTimeout: etcdKeepaliveTimeout,
-		MaxCallSendMsgSize: maxRequestBytes, Username: e.User, DialOptions: []grpc.DialOption{grpc.WithUserAgent("waft"), grpc.WithChainUnaryInterceptor(boundReads)},
+		MaxCallSendMsgSize: maxRequestBytes, Username: e.User, DialOptions: []grpc.DialOption{grpc.WithUserAgent("waft"), grpc.WithChainUnaryInterceptor(boundReads, connected)},
 		Logger: zap.New(slogCore{log: log}),
 	}
 	files := e.CA != "" || e.Cert != "" || e.Key != ""
@@ -92,32 +91,12 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 		return cfg, model.Invalidf(object, "user", "name both (--etcd-user, --etcd-password-file)", "a user needs a password, and a password a user")
 	}
 	if secure > 0 {
-		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-		if e.CA != "" {
-			pem, err := os.ReadFile(e.CA)
-			if err != nil {
-				return cfg, fmt.Errorf("read the authorities of etcd: %w", err)
-			}
-			cfg.TLS.RootCAs = x509.NewCertPool()
-			if !cfg.TLS.RootCAs.AppendCertsFromPEM(pem) {
-				return cfg, fmt.Errorf("%s holds no PEM certificate", e.CA)
-			}
+		now, err := e.transport(log)
+		if err != nil {
+			return cfg, err
 		}
-		if e.Cert != "" {
-			cert, err := tls.LoadX509KeyPair(e.Cert, e.Key)
-			if err != nil {
-				return cfg, fmt.Errorf("read the certificate %s and its key %s: %w", e.Cert, e.Key, err)
-			}
-			// A new one is shown to the connections that are made from then on; while the files cannot be used, as between the writes of both, the last that could.
-			var last atomic.Pointer[tls.Certificate]
-			last.Store(&cert)
-			cfg.TLS.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				if now, err := tls.LoadX509KeyPair(e.Cert, e.Key); err == nil {
-					last.Store(&now)
-				}
-				return last.Load(), nil
-			}
-		}
+		cfg.TLS = now() // says that there is TLS; what counts is asked for at each handshake
+		cfg.DialOptions = append(cfg.DialOptions, grpc.WithTransportCredentials(certfile.Transport(now)))
 	}
 	if e.PasswordFile != "" {
 		password, err := readPassword(e.PasswordFile)
@@ -127,6 +106,26 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 		cfg.Password = password
 	}
 	return cfg, nil
+}
+
+// transport is the TLS of a connection, as its files are by then: a member whose certificate is of another authority, and a certificate of this client's own, are taken
+// without a restart.
+func (e External) transport(log *slog.Logger) (func() *tls.Config, error) {
+	var own *certfile.Pair
+	var members *certfile.Authorities
+	var err error
+	if e.Cert != "" {
+		if own, err = certfile.OpenPair(e.Cert, e.Key, log); err != nil {
+			return nil, err
+		}
+	}
+	if e.CA != "" {
+		if members, err = certfile.OpenAuthorities(e.CA, log); err != nil {
+			return nil, err
+		}
+	}
+	base := &tls.Config{MinVersion: tls.VersionTLS12}
+	return func() *tls.Config { return certfile.Client(base, own, members) }, nil
 }
 
 func readPassword(path string) (string, error) {
@@ -159,8 +158,8 @@ func boundReads(ctx context.Context, method string, req, reply any, cc *grpc.Cli
 	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
-// Connect makes a client of an etcd that runs elsewhere. It connects as it is used; a member that is away is no error here. A member that does not answer is
-// left out until it does. The caller closes it.
+// Connect makes a client of an etcd that runs elsewhere. It connects as it is used, so that an etcd that is away is no error here; where a user is named it asks for
+// a token at once, and it is one. A member that does not answer is left out until it does. The caller closes it.
 func Connect(e External, log *slog.Logger) (*clientv3.Client, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -66,7 +66,7 @@ func fitting(all []string, unfit map[string]bool) []string {
 
 // silent says whether an error means that nobody, or no majority, has answered.
 func silent(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || unconnected(err) {
 		return true
 	}
 	switch status.Code(err) {

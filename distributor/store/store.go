@@ -50,6 +50,9 @@ func failed(object string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if refused := refusal(err); refused != nil {
+		return refused // what object was about to be done matters less
+	}
 	out := &model.Error{Kind: model.ErrUnavailable, Object: object, Message: "the store did not answer: " + err.Error(),
 		Next: "check etcd, then try again", Cause: err}
 	switch {

@@ -9,6 +9,8 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/waft-project/waft/distributor/model"
 )
 
 // What keeps etcd from filling up. Old revisions are etcd's own to compact, as it is configured; what compaction frees inside its file only defragmentation
@@ -109,7 +111,9 @@ func (u *upkeep) round(ctx context.Context) (Room, error) {
 	}
 	if full {
 		u.log.Error("etcd is full and refuses writes: no release, rollout or report is stored; what it does not need of the past is thrown away")
-		if err := u.compact(ctx); err != nil {
+		if err := u.compact(ctx); reserved(err) {
+			u.log.Error("etcd lets this user throw nothing of the past away", "error", errReserved)
+		} else if err != nil {
 			return Room{}, err
 		}
 	}
@@ -119,7 +123,10 @@ func (u *upkeep) round(ctx context.Context) (Room, error) {
 			continue
 		}
 		// One after the other: the others go on meanwhile.
-		if err := u.defragment(ctx, m); err != nil {
+		if err := u.defragment(ctx, m); reserved(err) {
+			u.log.Warn("etcd lets this user defragment no member", "member", m.endpoint, "error", errReserved)
+			continue
+		} else if err != nil {
 			u.log.Warn("a member of etcd was not defragmented", "member", m.endpoint, "error", err)
 			continue
 		}
@@ -137,12 +144,25 @@ func (u *upkeep) round(ctx context.Context) (Room, error) {
 	}
 	room.Full = full
 	if full && roomy {
-		if err := u.disarm(ctx); err != nil {
+		switch err := u.disarm(ctx); {
+		case reserved(err):
+			u.log.Error("etcd has room again and refuses writes until its alarm is taken away, which it lets this user not do", "error", errReserved)
+		case err != nil:
 			return Room{}, err
+		default:
+			room.Full = false
 		}
-		room.Full = false
 	}
 	return room, nil
+}
+
+// reserved says whether etcd has refused what is for its administrators alone.
+func reserved(err error) bool { return errors.Is(rpctypes.Error(err), rpctypes.ErrPermissionDenied) }
+
+// errReserved says what to do then. It is no fault: a user that may only use waft's keys is what most will want.
+var errReserved = &model.Error{
+	Kind: model.ErrDenied, Object: "etcd", Message: "compaction, defragmentation and alarms are for users that have its role root",
+	Next: "do it yourself (etcdctl compact, defrag, alarm disarm), or give the user of --etcd-user that role",
 }
 
 // full says whether a member has raised the alarm for space.

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/waft-project/waft/distributor/model"
@@ -104,6 +107,75 @@ func TestFullEtcd(t *testing.T) {
 				t.Errorf("%d members were defragmented", len(u.defragmented))
 			}
 		})
+	}
+}
+
+// A user that may use waft's keys alone cannot see to an etcd's room. What there is of it is said all the same, and what somebody else has to do.
+func TestFullEtcdOfALimitedUser(t *testing.T) {
+	members := etcdtest.Start(t, 1, func(c *embed.Config) { c.BcryptCost = 4 })
+	root, err := Connect(External{Endpoints: members.Endpoints}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, step := range []func() error{
+		func() error { _, err := root.RoleAdd(t.Context(), "root"); return err },
+		func() error { _, err := root.UserAdd(t.Context(), "root", "p"); return err },
+		func() error { _, err := root.UserGrantRole(t.Context(), "root", "root"); return err },
+		func() error { _, err := root.RoleAdd(t.Context(), "waft"); return err },
+		func() error {
+			_, err := root.RoleGrantPermission(t.Context(), "waft", everything, clientv3.GetPrefixRangeEnd(everything), clientv3.PermissionType(clientv3.PermReadWrite))
+			return err
+		},
+		func() error { _, err := root.UserAdd(t.Context(), "waft", "p"); return err },
+		func() error { _, err := root.UserGrantRole(t.Context(), "waft", "waft"); return err },
+		func() error {
+			_, err := root.Put(t.Context(), everything+"x", strings.Repeat("x", 1<<20))
+			return err
+		},
+		func() error { _, err := root.AuthEnable(t.Context()); return err },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("p"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client, err := Connect(External{Endpoints: members.Endpoints, User: "waft", PasswordFile: password}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := Refused(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	u := newUpkeep(client, nil, slog.New(slog.NewTextHandler(&log, nil)))
+	if room, err := u.round(t.Context()); err != nil || room.Full || room.Bytes == 0 {
+		t.Errorf("with room: %+v, %v", room, err)
+	}
+	status, err := client.Status(t.Context(), members.Endpoints[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	members.Restart(t, 0, func(c *embed.Config) { c.QuotaBackendBytes = status.DbSize + 1 }) // it is full with the next write
+	var room Room
+	for late := time.Now().Add(time.Minute); err == nil && !room.Full && time.Now().Before(late); {
+		// Until the alarm is raised, which follows the write that it was raised for.
+		if _, err := client.Put(t.Context(), everything+"x", strings.Repeat("y", 1<<20)); err == nil {
+			continue
+		}
+		room, err = u.round(t.Context())
+	}
+	if err != nil || !room.Full || room.Bytes == 0 {
+		t.Errorf("without room: %+v, %v", room, err)
+	}
+	for _, word := range []string{"throw nothing of the past away", "defragment no member", "etcdctl compact, defrag, alarm disarm"} {
+		if !strings.Contains(log.String(), word) {
+			t.Errorf("%q is not in the log:\n%s", word, log.String())
+		}
 	}
 }
 

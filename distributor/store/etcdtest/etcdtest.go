@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 
@@ -23,6 +24,7 @@ const startTimeout = 60 * time.Second
 type Cluster struct {
 	// Endpoints are the client URLs of its members.
 	Endpoints []string
+	configs   []*embed.Config
 	members   []*embed.Etcd
 	// stops stop a member each, once.
 	stops []func()
@@ -43,33 +45,66 @@ func Start(t testing.TB, members int, options ...func(*embed.Config)) *Cluster {
 		configs = append(configs, config)
 	}
 	c := &Cluster{}
-	for _, config := range configs {
+	c.configs, c.members, c.stops = configs, make([]*embed.Etcd, members), make([]func(), members)
+	for i, config := range configs {
 		config.InitialCluster = strings.Join(initial, ",")
-		etcd, err := embed.StartEtcd(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stop := sync.OnceFunc(etcd.Close)
-		t.Cleanup(stop)
-		c.stops = append(c.stops, stop)
-		c.members = append(c.members, etcd)
+		c.start(t, i)
 		c.Endpoints = append(c.Endpoints, config.AdvertiseClientUrls[0].String())
 	}
-	limit := time.After(startTimeout)
-	for _, etcd := range c.members {
-		select {
-		case <-etcd.Server.ReadyNotify():
-		case err := <-etcd.Err():
-			t.Fatal(err)
-		case <-limit:
-			t.Fatal("etcd does not get ready")
-		}
+	for i := range c.members {
+		c.ready(t, i)
 	}
 	return c
 }
 
-// Stop stops one member, for good.
+// start starts a member, for the first time or with the data that it has left.
+func (c *Cluster) start(t testing.TB, i int) {
+	t.Helper()
+	etcd, err := embed.StartEtcd(c.configs[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.members[i], c.stops[i] = etcd, sync.OnceFunc(etcd.Close)
+	t.Cleanup(c.stops[i])
+}
+
+// ready waits until a member serves.
+func (c *Cluster) ready(t testing.TB, i int) {
+	t.Helper()
+	select {
+	case <-c.members[i].Server.ReadyNotify():
+	case err := <-c.members[i].Err():
+		t.Fatal(err)
+	case <-time.After(startTimeout):
+		t.Fatal("etcd does not get ready")
+	}
+}
+
+// Stop stops one member. It may be called more than once.
 func (c *Cluster) Stop(i int) { c.stops[i]() }
+
+// Restart stops a member, and starts it again with its data after the options have changed what it is told.
+func (c *Cluster) Restart(t testing.TB, i int, options ...func(*embed.Config)) {
+	t.Helper()
+	c.Stop(i)
+	for _, change := range options {
+		change(c.configs[i])
+	}
+	c.start(t, i)
+	c.ready(t, i)
+}
+
+// TLS has a member take clients by TLS alone, and those alone that show a certificate which one of the authorities vouches for. They are PEM files.
+func TLS(cert, key, clients string) func(*embed.Config) {
+	return func(config *embed.Config) {
+		for _, urls := range [][]url.URL{config.ListenClientUrls, config.AdvertiseClientUrls} {
+			for i := range urls {
+				urls[i].Scheme = "https"
+			}
+		}
+		config.ClientTLSInfo = transport.TLSInfo{CertFile: cert, KeyFile: key, TrustedCAFile: clients, ClientCertAuth: true}
+	}
+}
 
 // Leader is which member leads etcd itself; -1 where none does.
 func (c *Cluster) Leader() int {
