@@ -13,26 +13,29 @@ import (
 )
 
 // storesFile, in the registry's folder, has a line for each store that was used with the registry. Whether a module is needed only they can say, all of them; so where
-// there was more than one, nothing is swept. It is in no backup: what is restored has another store.
+// there was more than one, nothing is swept. It is in no backup: what is restored has another store. Replicas of before wrote --etcd for theirs, which may be any: it is
+// another one than each that has an identity.
 const storesFile = "stores"
 
-// Stores that are known by no identity of their own.
-const (
-	// storeElsewhere is whichever --etcd named.
-	storeElsewhere = "--etcd"
-	// storeBefore is one that was there before anything was written down, and whose releases the store that is there now does not have.
-	storeBefore = "unknown"
-)
+// storeBefore is a store that was there before anything was written down, and whose releases the store that is there now does not have.
+const storeBefore = "unknown"
+
+// notedStores are those that the registry in a folder was used with, as far as is written down.
+func notedStores(dir string) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, storesFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return strings.Fields(string(text)), nil
+}
 
 // usedWith notes that the embedded registry in a folder is used with a store, and says whether it never was with another one. named are the artifacts that the releases
 // of the store name: where nothing is noted yet, and there are inline modules, the store is theirs if it knows one of them.
 func usedWith(dir, store string, named map[string]bool) (only bool, err error) {
-	file := filepath.Join(dir, storesFile)
-	text, err := os.ReadFile(file)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	stores, err := notedStores(dir)
+	if err != nil {
 		return false, err
 	}
-	stores := strings.Fields(string(text))
 	if len(stores) == 0 {
 		kept, err := inlineArtifacts(dir)
 		if err != nil {
@@ -47,7 +50,7 @@ func usedWith(dir, store string, named map[string]bool) (only bool, err error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return false, err
 		}
-		if err := wholefile.Replace(file, []byte(strings.Join(stores, "\n")+"\n")); err != nil {
+		if err := wholefile.Replace(filepath.Join(dir, storesFile), []byte(strings.Join(stores, "\n")+"\n")); err != nil {
 			return false, err
 		}
 	}

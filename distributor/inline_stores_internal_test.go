@@ -1,11 +1,19 @@
 package distributor
 
 import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/store"
+	"github.com/waft-project/waft/distributor/store/etcdtest"
 	"github.com/waft-project/waft/registry"
 )
 
@@ -58,7 +66,61 @@ func TestUsedWith(t *testing.T) {
 		}
 	}
 	forget()
-	if used(storeElsewhere) || used("a", ref.Digest) {
-		t.Error("one that a store elsewhere has used is one's alone")
+	if used("--etcd") || used("a", ref.Digest) {
+		t.Error("one that a store elsewhere has used, as replicas of before wrote, is one's alone")
+	}
+}
+
+// A replica that etcd tells nothing, or whose etcd is of another version of waft, removes nothing.
+func TestReplicaThatIsToldNothingSweepsNothing(t *testing.T) {
+	s := openShop(t, t.TempDir(), self)
+	dir := filepath.Join(s.dir, registryFolder)
+	if _, err := s.Keep(t.Context(), service.InlineModule{Layer: "global", Filter: "authz", InlineDraft: service.InlineDraft{Wasm: takeable(t, "kept")}}); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * inlineGrace)
+	if err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && filepath.Base(path) == "link" {
+			err = os.Chtimes(path, old, old)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := inlineArtifacts(dir)
+	if err != nil || len(before) == 0 {
+		t.Fatalf("there are %d inline modules (%v)", len(before), err)
+	}
+	etcd := etcdtest.Start(t, 1)
+	client, err := store.Connect(store.External{Endpoints: etcd.Endpoints}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	sweep := func(what string) error {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		err := sweepReplica(ctx, dir, client, slog.New(slog.DiscardHandler))
+		if kept, listErr := inlineArtifacts(dir); listErr != nil || len(kept) != len(before) {
+			t.Errorf("%s: %d of %d inline modules are left (%v)", what, len(kept), len(before), listErr)
+		}
+		return err
+	}
+	if err := sweep("an etcd without a store"); err != nil {
+		t.Error(err)
+	}
+	if _, err := client.Put(t.Context(), "/waft/v1/schema", `{"version":1000}`); err != nil {
+		t.Fatal(err)
+	}
+	if err := sweep("an etcd of another version"); err != nil {
+		t.Error(err)
+	}
+	etcd.Stop(0)
+	if err := sweep("an etcd that does not answer"); !errors.Is(err, model.ErrUnavailable) {
+		t.Errorf("an etcd that does not answer: %v", err)
+	}
+	if noted, err := notedStores(dir); err != nil || len(noted) > 0 {
+		t.Errorf("it is noted that %v have used it (%v)", noted, err)
 	}
 }

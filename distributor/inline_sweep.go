@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/store"
@@ -53,6 +55,46 @@ func sweepUnneeded(ctx context.Context, dir string, st *store.Store, log *slog.L
 		return nil
 	}
 	return sweepInline(dir, named, time.Now(), log)
+}
+
+// replicaSweepWait is how long a replica that starts waits for etcd to say what is needed. Where it does not, the sweep is for another start.
+const replicaSweepWait = 5 * time.Second
+
+// sweepReplica sweeps the embedded registry of one of several replicas when it starts. Nobody else does: each has a registry of its own, which holds what was kept while
+// it led. It does not lead yet and no other replica knows of it, so that nobody pushes meanwhile.
+func sweepReplica(ctx context.Context, dir string, client *clientv3.Client, log *slog.Logger) error {
+	if kept, err := inlineArtifacts(dir); err != nil || len(kept) == 0 {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, replicaSweepWait)
+	defer cancel()
+	st, err := store.Look(ctx, client)
+	if errors.Is(err, model.ErrNotFound) || errors.Is(err, model.ErrPrecondition) {
+		log.Warn("inline modules that no release names stay: what is in etcd is no store of this version of waft", "reason", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return sweepUnneeded(ctx, dir, st, log)
+}
+
+// noteStore notes, before a replica keeps anything as the one that leads, whose its registry is.
+func noteStore(ctx context.Context, dir string, st *store.Store) error {
+	identity, err := st.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	noted, err := notedStores(dir)
+	if err != nil || slices.Contains(noted, identity) {
+		return err
+	}
+	named, err := namedArtifacts(ctx, st.ListReleases)
+	if err != nil {
+		return err
+	}
+	_, err = usedWith(dir, identity, named)
+	return err
 }
 
 // inlineFolders are the folders of the repositories of inline modules.

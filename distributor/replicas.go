@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -186,6 +187,9 @@ func (r *replicas) lead(ctx context.Context, t *terms, of cluster.Term) error {
 	defer cancel()
 	st, err := store.Open(opening, r.client)
 	if err != nil {
+		return err
+	}
+	if err := noteStore(opening, filepath.Join(r.cfg.Data, registryFolder), st); err != nil {
 		return err
 	}
 	one, err := t.make(st.Fenced(store.Fence{Key: of.Key, Revision: of.Revision}))

@@ -95,7 +95,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	// 4. The embedded registry, and the modules that come out of it and of others.
 	pushed := filepath.Join(cfg.Data, registryFolder)
 	if st == nil {
-		_, err = usedWith(pushed, storeElsewhere, nil)
+		err = sweepReplica(starting, pushed, crowd.client, log.With("part", "registry"))
 	} else if err = sweepUnneeded(starting, pushed, st, log.With("part", "registry")); errors.Is(err, model.ErrUnavailable) {
 		return err
 	}

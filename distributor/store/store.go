@@ -38,6 +38,27 @@ func Open(ctx context.Context, client *clientv3.Client) (*Store, error) {
 	return open(ctx, client, schemaVersion, migrations)
 }
 
+// Look makes a Store for reading over a client, where there is one of this version's schema, and brings nothing to it: that is for whoever leads. Where there is none yet
+// it is a model.ErrNotFound, and where another version of waft keeps it a model.ErrPrecondition.
+func Look(ctx context.Context, client *clientv3.Client) (*Store, error) {
+	got, err := client.Get(ctx, schemaKey)
+	if err != nil {
+		return nil, failed("store", err)
+	}
+	if len(got.Kvs) == 0 {
+		return nil, notFound("schema")
+	}
+	var have schema
+	if err := decode(schemaKey, got.Kvs[0].Value, &have); err != nil {
+		return nil, err
+	}
+	if have.Version != schemaVersion {
+		return nil, &model.Error{Kind: model.ErrPrecondition, Object: "store", Message: fmt.Sprintf("its data has schema version %d, and this waft reads version %d", have.Version, schemaVersion),
+			Next: "run the same waft everywhere"}
+	}
+	return &Store{client: client, writing: make(chan struct{}, 1)}, nil
+}
+
 func open(ctx context.Context, client *clientv3.Client, version int, steps []migration) (*Store, error) {
 	if err := migrate(ctx, client, version, steps); err != nil {
 		return nil, err
