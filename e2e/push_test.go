@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/waft-project/waft/demo/fleet"
+	"github.com/waft-project/waft/distributor/store/etcdtest"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -15,8 +17,28 @@ const everyGate = `{errorRatio: {max: 0.01}}, {coverage: {min: 0.9}}, {stuck: {m
 
 // Envoys without an agent push their statistics, and rollouts are judged by them alone: a good release passes every gate but that on growth, and one that
 // answers 5xx, which such an Envoy has loaded and accepted, is rolled back by its first wave.
-func TestEnvoysWithoutAgentAreJudged(t *testing.T) {
-	f := startFleet(t, 0)
+func TestEnvoysWithoutAgentAreJudged(t *testing.T) { judged(t, startFleet(t, 0)) }
+
+// They are so, too, where all that they reach is a replica that does not lead.
+func TestEnvoysWithoutAgentAreJudgedByAnotherReplica(t *testing.T) {
+	onlyInFull(t)
+	etcd := etcdtest.Start(t, 1)
+	first := startReplica(t, etcd.Endpoints, "first")
+	f := newFleet(t)
+	f.ServeFlags = []string{"--etcd", etcd.Endpoints[0], "--peer", "127.0.0.1:0", "--name", replicasName}
+	for _, start := range []func(context.Context) error{f.StartUpstream, f.StartServe} {
+		if err := start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	judged(t, f)
+	if !first.leads() {
+		t.Error("the replica that all was to be passed on to does not lead any more")
+	}
+}
+
+func judged(t *testing.T, f *fleet.Fleet) {
+	t.Helper()
 	publish(t, f, "./e2e/filters/stamp")
 	nodes := []*bareEnvoy{
 		newBare(t, f, "bare", f.Upstream(), "--statistics-interval", "500ms"),
