@@ -207,6 +207,11 @@ func (r *inlineRepository) manifest(digest registry.Digest) (storedManifest, err
 	if err != nil {
 		return storedManifest{}, err
 	}
+	return parseStored(text)
+}
+
+// parseStored reads a manifest, which anybody may have pushed who may push there.
+func parseStored(text []byte) (storedManifest, error) {
 	var m struct {
 		Config, Subject   *registry.Descriptor
 		Layers, Manifests []registry.Descriptor

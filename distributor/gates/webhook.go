@@ -53,6 +53,11 @@ func (r *Reader) webhook(ctx context.Context, g model.WebhookGate, about service
 	if err != nil || len(text) > maxAnswer {
 		return model.VerdictInconclusive, fmt.Sprintf("its answer is longer than %d bytes, or broke off", maxAnswer)
 	}
+	return readAnswer(text)
+}
+
+// readAnswer reads what a webhook has answered.
+func readAnswer(text []byte) (model.GateVerdict, string) {
 	var a answer
 	if err := json.Unmarshal(text, &a); err != nil {
 		return model.VerdictInconclusive, fmt.Sprintf("its answer is not the JSON that it should be: %v", err)

@@ -127,8 +127,17 @@ func (s *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if err := s.get(ctx, url, &set); err != nil {
 		return nil, err
 	}
+	keys := publicKeys(set.Keys)
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%s has no public key", url)
+	}
+	return keys, nil
+}
+
+// publicKeys are those of a set that signatures can be verified with.
+func publicKeys(set []json.RawMessage) []jose.JSONWebKey {
 	var keys []jose.JSONWebKey
-	for _, text := range set.Keys {
+	for _, text := range set {
 		var k jose.JSONWebKey
 		if json.Unmarshal(text, &k) != nil {
 			continue // of a kind that is not known here (RFC 7517, section 5)
@@ -138,10 +147,7 @@ func (s *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 			keys = append(keys, k)
 		}
 	}
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%s has no public key", url)
-	}
-	return keys, nil
+	return keys
 }
 
 func (s *keySet) get(ctx context.Context, url string, into any) error {
