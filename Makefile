@@ -61,6 +61,17 @@ test-envoys: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/en
 e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
 	WAFT_E2E=all $(GO) test -count 1 -timeout 30m -v ./e2e
 
+# Which older ones this waft is tried with: the newest tag, and as long as there is none these. The first has another schema of the store, the second the same.
+SKEW_FROM ?= $(or $(shell git describe --tags --abbrev=0 2>/dev/null),$(SKEW_COMMITS))
+SKEW_COMMITS := 6bb352c 37570f0
+
+.PHONY: skew
+skew: envoy ## Try this waft with older ones out of its history: agents and distributors each way, on each other's data and state (minutes)
+	@for from in $(SKEW_FROM); do \
+	  older=$(CURDIR)/.cache/older/$$from/waft; tools/older.sh $$from $$older; \
+	  if [ -x $$older ]; then echo "this waft and that of $$from"; WAFT_OLDER=$$older $(GO) test -count 1 -timeout 20m -run TestSkew -v ./e2e || exit 1; fi; \
+	done
+
 .PHONY: interop
 interop: interop-rust interop-prometheus interop-tokens interop-h2 interop-mcp interop-istio interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, tokens, clients of gRPC and HTTP/2, Istio's ends of MCP and its client, clients and registries for artifacts
 

@@ -104,8 +104,11 @@ func (f *Fleet) StartServe(ctx context.Context) error {
 		}
 		return readJSON(addresses, &bound)
 	})
+	if err != nil {
+		return err // where it listened before it is to listen again
+	}
 	f.grpc, f.http = bound.GRPC, bound.HTTP
-	return err
+	return nil
 }
 
 // StartUpstream starts the service behind the Envoys.
