@@ -38,6 +38,8 @@ const (
 	CollectionFilters  = "waft/v1/filters"
 	CollectionChains   = "waft/v1/chains"
 	CollectionPrefetch = "waft/v1/prefetch"
+	// CollectionSecrets are the kept secrets that the node's chain names. Agents alone are given any.
+	CollectionSecrets = "waft/v1/secrets"
 )
 
 // Resource is a named, versioned body. Exactly one of the body fields is set; adapters encode it.
@@ -49,6 +51,8 @@ type Resource struct {
 	Filter   *RenderedFilter
 	Chain    *NodeChain
 	Prefetch *Module
+	// Secret names a kept secret. Its value is put in where the resource is sent.
+	Secret *SecretRef `json:",omitempty"`
 	// Any is the body of a resource of a user's own collection.
 	Any *AnyBody `json:",omitempty"`
 }

@@ -4,6 +4,7 @@
 //   - canonical.go: RFC 8785 canonical JSON, the base of every identity
 //   - hash.go: what the hash of a release, a filter and a chain covers; Seal makes a release out of a draft
 //   - resource.go, collection.go, validate_resource.go: messages of any type, by collection and name
+//   - secret.go, keptsecret.go: how configurations name secrets, and what is known of those that the distributor keeps
 //   - selector.go: label selectors, in Kubernetes' syntax
 //   - reference.go: how a person names a release
 //   - names.go, validate.go: what names, releases and rollout specs must be; errors name the field

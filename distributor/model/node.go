@@ -67,6 +67,8 @@ type Node struct {
 	Takes Takes `json:"takes,omitzero"`
 	// Secrets: its sink puts secrets in the place of what names them in a filter's configuration, as it says itself.
 	Secrets bool `json:"secrets,omitempty"`
+	// KeptSecrets: it asks for those that the distributor keeps, too (CollectionSecrets), as it says itself in its reports.
+	KeptSecrets bool `json:"keptSecrets,omitempty"`
 	// Generation rises by one whenever Assigned or Split changes.
 	Generation int64 `json:"generation"`
 	// Ledger is about the chain that Assigned and Split render to.
@@ -87,6 +89,9 @@ type Node struct {
 	// Replica is the distributor that vouches for it.
 	Replica string `json:"replica,omitempty"`
 }
+
+// TakesKept says whether the node is given kept secrets: it has an agent, which says so itself. Nobody else is given any.
+func (n Node) TakesKept() bool { return n.KeptSecrets && n.Reports && n.Dialect == "" }
 
 // Takes is what a node without an agent asks for: an application, or an Envoy over ADS. The zero value of the latter is one that asks for the slots of its filters, and for
 // nothing else. It is never changed, only replaced.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -15,6 +16,8 @@ const (
 	// MaxSecretFile is the length of the path of a secret's file, in bytes, and MaxSecretEnv that of a variable's name.
 	MaxSecretFile = 256
 	MaxSecretEnv  = 128
+	// MaxSecretVersion is the highest version of a secret that the distributor keeps: JSON's numbers are exact up to there.
+	MaxSecretVersion = 1<<53 - 1
 	// MaxChainSecrets is how many secrets the filters of a chain, or of a release, may name, each counted once.
 	MaxChainSecrets = 64
 )
@@ -22,21 +25,33 @@ const (
 // SecretMember is the only member of an object that stands for a secret in a filter's configuration, where a string may stand:
 //
 //	{"$secret": {"file": "/etc/waft/secrets/token"}}
+//	{"$secret": {"layer": "team/pay", "name": "token", "version": 3}}
 //
 // What a release, its hash, a rendered chain and the audit log hold is that object. Its value is put in its place on the node.
 const SecretMember = "$secret"
 
-// SecretRef names a secret. Exactly one of its fields is set. It is comparable.
+// SecretRef names a secret. Exactly one of File, Env and Name is set. It is comparable.
 type SecretRef struct {
 	// File is the absolute path of a file of the node.
 	File string `json:"file,omitempty"`
 	// Env is an environment variable of the node's agent.
 	Env string `json:"env,omitempty"`
+	// Name is that of a secret which the distributor keeps (KeptSecret), for releases of Layer. In a release, and in a chain, Layer and Version are set; who writes a release
+	// may leave them out, for its own layer and the newest version.
+	Name    string `json:"name,omitempty"`
+	Layer   Layer  `json:"layer,omitempty"`
+	Version int64  `json:"version,omitempty"`
 }
 
-// String is file:PATH or env:NAME; it stands in ledgers, logs and reasons.
+// Kept says whether the distributor keeps it.
+func (r SecretRef) Kept() bool { return r.Name != "" }
+
+// String is file:PATH, env:NAME or kept:LAYER/NAME@VERSION; it stands in ledgers, logs and reasons.
 func (r SecretRef) String() string {
-	if r.File != "" {
+	switch {
+	case r.Kept():
+		return fmt.Sprintf("kept:%s/%s@%d", r.Layer, r.Name, r.Version)
+	case r.File != "":
 		return "file:" + r.File
 	}
 	return "env:" + r.Env
@@ -46,11 +61,19 @@ func (r SecretRef) String() string {
 // the syntax may have put the value there.
 func (r SecretRef) check() (problem, next string) {
 	const filePath, envName = "write the absolute path of a file, without . and ..", "write the name of a variable: letters, digits and _"
+	given := 0
+	for _, is := range []bool{r.File != "", r.Env != "", r.Kept()} {
+		if is {
+			given++
+		}
+	}
 	switch {
-	case r == SecretRef{}:
-		return "it names no secret", `write {"file": PATH} or {"env": NAME}`
-	case r.File != "" && r.Env != "":
+	case given == 0:
+		return "it names no secret", `write {"file": PATH}, {"env": NAME} or {"name": NAME}`
+	case given > 1:
 		return "it names more than one secret", "leave all but one out"
+	case !r.Kept() && (r.Layer != "" || r.Version != 0):
+		return "a layer or a version stands beside what has none", `leave them out, or write {"name": NAME}`
 	case len(r.File) > MaxSecretFile:
 		return fmt.Sprintf("the path has %d bytes, more than %d", len(r.File), MaxSecretFile), filePath
 	case r.File != "" && (r.File[0] != '/' || path.Clean(r.File) != r.File || r.File == "/" || strings.ContainsFunc(r.File, unprintable)):
@@ -59,8 +82,20 @@ func (r SecretRef) check() (problem, next string) {
 		return fmt.Sprintf("the variable's name has %d bytes, more than %d", len(r.Env), MaxSecretEnv), envName
 	case r.Env != "" && !variable(r.Env):
 		return "what it gives is no name of a variable", envName
+	case r.Kept() && dnsLabelProblem(r.Name) != "":
+		return "what it gives is no name of a secret", fmt.Sprintf("write one as waft secret list shows it: lower-case letters, digits and -, at most %d of them", MaxName)
+	case r.Layer != "" && (ValidateLayer("", "", r.Layer) != nil || r.Layer.Disables() != ""):
+		return "what it gives as the layer is none", "write global, team/NAME or service/NAME, or leave it out"
+	case r.Version < 0:
+		return "versions are counted from 1", "write one as waft secret show shows it, or leave it out"
 	}
 	return "", ""
+}
+
+// Problem says what is wrong with a reference that was not parsed; empty: nothing is.
+func (r SecretRef) Problem() string {
+	problem, _ := r.check()
+	return problem
 }
 
 func unprintable(c rune) bool { return c < ' ' || c == 0x7f || c == '\uFFFD' }
@@ -86,7 +121,7 @@ func IsSecret(value any) bool {
 
 // ParseSecret reads the object that stands for a secret. Errors are *Error, about a field named at.
 func ParseSecret(at string, value any) (SecretRef, error) {
-	const next = `write {"` + SecretMember + `": {"file": PATH}} or {"` + SecretMember + `": {"env": NAME}}, and nothing beside it`
+	const next = `write {"` + SecretMember + `": {"file": PATH}}, {"` + SecretMember + `": {"env": NAME}} or {"` + SecretMember + `": {"name": NAME}}, and nothing beside it`
 	object, _ := value.(map[string]any)
 	named, ok := object[SecretMember].(map[string]any)
 	if !ok || len(object) != 1 {
@@ -100,6 +135,15 @@ func ParseSecret(at string, value any) (SecretRef, error) {
 			into = &ref.File
 		case "env":
 			into = &ref.Env
+		case "name":
+			into = &ref.Name
+		case "layer":
+			into = (*string)(&ref.Layer)
+		case "version":
+			if ref.Version, ok = secretVersion(given); !ok {
+				return SecretRef{}, Invalidf("", at+"."+SecretMember+"."+member, "write a whole number from 1 on, or leave it out", "it is no version of a secret")
+			}
+			continue
 		default:
 			return SecretRef{}, Invalidf("", at, next, "a secret is not named by %q", shorten(member))
 		}
@@ -113,6 +157,26 @@ func ParseSecret(at string, value any) (SecretRef, error) {
 		return SecretRef{}, Invalidf("", at+"."+SecretMember, next, "%s", problem)
 	}
 	return ref, nil
+}
+
+// secretVersion reads a version as JSON decoders give it.
+func secretVersion(given any) (int64, bool) {
+	var version int64
+	switch number := given.(type) {
+	case json.Number:
+		n, err := number.Int64()
+		if err != nil {
+			return 0, false
+		}
+		version = n
+	case float64:
+		if version = int64(number); float64(version) != number {
+			return 0, false
+		}
+	default:
+		return 0, false
+	}
+	return version, version > 0 && version <= MaxSecretVersion
 }
 
 // SecretUse is one place of a configuration that names a secret.
@@ -136,6 +200,18 @@ func Secrets(config []byte) ([]SecretUse, error) {
 // ReplaceSecrets is a configuration with strings in the place of what names secrets. One that names none is returned as it is, and so is what is no JSON. Errors are
 // those of ParseSecret and of value, as they are.
 func ReplaceSecrets(config []byte, value func(SecretUse) (string, error)) ([]byte, error) {
+	return changeSecrets(config, func(use SecretUse) (any, error) { return value(use) })
+}
+
+// PinSecrets is a configuration in which each secret is named as pin says. Else it is as ReplaceSecrets.
+func PinSecrets(config []byte, pin func(SecretUse) (SecretRef, error)) ([]byte, error) {
+	return changeSecrets(config, func(use SecretUse) (any, error) {
+		ref, err := pin(use)
+		return map[string]SecretRef{SecretMember: ref}, err
+	})
+}
+
+func changeSecrets(config []byte, value func(SecretUse) (any, error)) ([]byte, error) {
 	// A member's name may be written with escapes.
 	if !bytes.Contains(config, []byte(SecretMember)) && !bytes.Contains(config, []byte(`\u`)) {
 		return config, nil
@@ -147,7 +223,7 @@ func ReplaceSecrets(config []byte, value func(SecretUse) (string, error)) ([]byt
 		return config, nil
 	}
 	replaced := false
-	document, err := replaceSecrets("", document, func(use SecretUse) (string, error) {
+	document, err := replaceSecrets("", document, func(use SecretUse) (any, error) {
 		replaced = true
 		return value(use)
 	})
@@ -163,7 +239,7 @@ func ReplaceSecrets(config []byte, value func(SecretUse) (string, error)) ([]byt
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }
 
-func replaceSecrets(at string, value any, with func(SecretUse) (string, error)) (any, error) {
+func replaceSecrets(at string, value any, with func(SecretUse) (any, error)) (any, error) {
 	switch v := value.(type) {
 	case map[string]any:
 		if IsSecret(v) {
@@ -212,6 +288,49 @@ func (c Chain) NamesSecret() bool {
 		}
 	}
 	return false
+}
+
+// namesKept says whether a configuration in canonical form names a kept secret by its layer and version, without reading it: chains are asked for each node.
+func namesKept(canonical []byte) bool {
+	return bytes.Contains(canonical, []byte(`"`+SecretMember+`":{"layer":`))
+}
+
+// KeptSecrets are the secrets that the distributor keeps and a chain names, each once, in the order of their texts.
+func (c Chain) KeptSecrets() []SecretRef {
+	configs := make([][]byte, 0, len(c.Filters))
+	for _, f := range c.Filters {
+		configs = append(configs, f.Config)
+	}
+	return keptIn(configs)
+}
+
+// KeptSecrets are those that a release names, as of a chain.
+func (r Release) KeptSecrets() []SecretRef {
+	var configs [][]byte
+	for _, filters := range [...][]FilterSpec{r.Filters, r.Overrides} {
+		for _, f := range filters {
+			configs = append(configs, f.Config)
+		}
+	}
+	return keptIn(configs)
+}
+
+// keptIn looks through configurations in canonical form.
+func keptIn(configs [][]byte) []SecretRef {
+	var refs []SecretRef
+	for _, config := range configs {
+		if !namesKept(config) {
+			continue
+		}
+		uses, _ := Secrets(config) // it was checked when the release was created
+		for _, use := range uses {
+			if use.Ref.Kept() && !slices.Contains(refs, use.Ref) {
+				refs = append(refs, use.Ref)
+			}
+		}
+	}
+	slices.SortFunc(refs, func(a, b SecretRef) int { return strings.Compare(a.String(), b.String()) })
+	return refs
 }
 
 // validateSecrets checks what names secrets in a configuration, and gives them.

@@ -51,6 +51,10 @@ func ValidateRelease(r Release) error {
 			uses, _ := Secrets(f.Config) // what is wrong with one was said above
 			for _, use := range uses {
 				secrets[use.Ref] = true
+				if of := use.Ref.Layer; of != "" && of != r.Layer {
+					problems = append(problems, Invalidf(object, "spec", "set one of its own layer (waft secret set --layer), and name that",
+						"filter %s, config%s: a secret of layer %s is not for a release of layer %s", shorten(f.Name), use.Path, of, r.Layer))
+				}
 			}
 		}
 	}

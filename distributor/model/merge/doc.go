@@ -21,6 +21,9 @@
 // A release of an emergency layer takes its filter out of what was merged, whoever gave it; one of phase AUTHN or AUTHZ only where the
 // release says that unauthorized requests may pass.
 //
+// A kept secret is named by releases of its own layer alone, and a filter that holds one takes its module and its configuration from layers that its owner gives way to
+// anyway: the owner itself, and those before it.
+//
 // Every filter of a chain has a module, a failure policy, and a priority. The chain's hash covers neither references nor
 // release names.
 //

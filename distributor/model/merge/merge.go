@@ -39,6 +39,8 @@ type merge struct {
 	filters   map[string]*model.FilterSpec
 	resources map[string]*model.ResourceSpec
 	origins   Origins
+	// configs are the layers that give a filter any configuration, if only to take something away.
+	configs map[string][]model.Layer
 }
 
 // lay puts the filters of one layer over what is there.
@@ -75,6 +77,10 @@ func (m *merge) layFilter(layer model.Layer, f model.FilterSpec) error {
 	if f.Config == nil {
 		return nil
 	}
+	if err := ownSecrets(layer, f.Config); err != nil {
+		return err
+	}
+	m.configs[f.Name] = append(m.configs[f.Name], layer)
 	var lists []model.ListKey
 	if under.Module != nil {
 		lists = under.Module.Lists // of the module that is to read the config

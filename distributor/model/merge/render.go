@@ -17,7 +17,8 @@ import (
 // Resources come without their Bytes, which follow from their fields by descriptors that this package knows nothing of.
 //
 // It fails with kind model.ErrInvalid when a resource is opaque in one layer and is to be merged with what another gives, or has another type there; when a filter ends without a module, a config cannot be merged, or the merge gives
-// FAIL_OPEN to a filter of phase AUTHN or AUTHZ, or takes out such a filter without the word for it; the error names the layers.
+// FAIL_OPEN to a filter of phase AUTHN or AUTHZ, or takes out such a filter without the word for it, or a secret of a layer would come into the hands of another; the error
+// names the layers.
 func Render(layers map[model.Layer]model.Release) (model.Chain, error) {
 	chain, _, err := Explain(layers)
 	return chain, err
@@ -35,7 +36,7 @@ func Explain(layers map[model.Layer]model.Release) (model.Chain, Origins, error)
 	if order = order[:first]; len(order) == 0 {
 		return model.Chain{}, nil, nil
 	}
-	merged := merge{filters: map[string]*model.FilterSpec{}, resources: map[string]*model.ResourceSpec{}, origins: Origins{}}
+	merged := merge{filters: map[string]*model.FilterSpec{}, resources: map[string]*model.ResourceSpec{}, origins: Origins{}, configs: map[string][]model.Layer{}}
 	for _, layer := range order {
 		release := layers[layer]
 		if err := errors.Join(merged.lay(layer, release.Filters), merged.layResources(release, layer, release.Resources)); err != nil {
@@ -102,6 +103,9 @@ func (m *merge) decide(f model.FilterSpec) (model.RenderedFilter, error) {
 	}
 	if err := model.CheckFailOpen(object, "failurePolicy", f); err != nil {
 		return model.RenderedFilter{}, fmt.Errorf("%w (the phase is from layer %s, the policy from layer %s)", err, m.origins[f.Name]["phase"], m.origins[f.Name]["failurePolicy"])
+	}
+	if err := m.keepsSecrets(f); err != nil {
+		return model.RenderedFilter{}, err
 	}
 	version, err := f.ContentHash()
 	if err != nil {

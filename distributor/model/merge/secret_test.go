@@ -21,7 +21,7 @@ func TestLayersAndSecrets(t *testing.T) {
 		{"taken away", `{"t":` + a + `,"u":1}`, `{"t":null}`, `{"u":1}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m := merge{filters: map[string]*model.FilterSpec{}, origins: Origins{}}
+			m := merge{filters: map[string]*model.FilterSpec{}, origins: Origins{}, configs: map[string][]model.Layer{}}
 			for _, laid := range []struct {
 				layer  model.Layer
 				config string

@@ -1,0 +1,85 @@
+package model
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits of the secrets that the distributor keeps.
+const (
+	// MaxSecretVersions is how many values of a secret are kept.
+	MaxSecretVersions = 16
+	// MaxLayerSecrets is how many names of secrets a layer may have; one whose values were deleted counts, since it is never given a version twice.
+	MaxLayerSecrets = 1024
+)
+
+// KeptSecret is a secret that the distributor keeps for the releases of a layer, without its values: those are sealed, and elsewhere.
+type KeptSecret struct {
+	Layer Layer  `json:"layer"`
+	Name  string `json:"name"`
+	// Last is the highest version that was given; none is given twice.
+	Last int64 `json:"last"`
+	// Versions are those that are there, the oldest first; none: all were deleted.
+	Versions []SecretVersion `json:"versions,omitempty"`
+	// Revision is the store's, of the row; 0: there is none.
+	Revision int64 `json:"-"`
+}
+
+// SecretVersion is one value of a kept secret; it never changes.
+type SecretVersion struct {
+	Version int64 `json:"version"`
+	// Key is the id of the key that the value is sealed with.
+	Key    string    `json:"key"`
+	SetAt  time.Time `json:"setAt"`
+	SetBy  string    `json:"setBy"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Object names it in errors and in the audit log: secret/LAYER/NAME.
+func (s KeptSecret) Object() string { return "secret/" + string(s.Layer) + "/" + s.Name }
+
+// Ref names one of its versions.
+func (s KeptSecret) Ref(version int64) SecretRef {
+	return SecretRef{Name: s.Name, Layer: s.Layer, Version: version}
+}
+
+// Find gives a version; false: it is not there.
+func (s KeptSecret) Find(version int64) (SecretVersion, bool) {
+	for _, v := range s.Versions {
+		if v.Version == version {
+			return v, true
+		}
+	}
+	return SecretVersion{}, false
+}
+
+// KeptSecretChange is one transaction about a kept secret.
+type KeptSecretChange struct {
+	// Secret is its row after it; Revision is that of before.
+	Secret KeptSecret
+	// Sealed are the values that are written, by version.
+	Sealed map[int64][]byte
+	// Gone are the versions whose values are removed.
+	Gone []int64
+}
+
+// SecretProblem says why a value cannot be one of a secret; empty: it can. It says nothing of the value but its length.
+func SecretProblem(value []byte) string {
+	switch {
+	case len(value) == 0:
+		return "is empty"
+	case len(value) > MaxSecret:
+		return fmt.Sprintf("has more than %d bytes", MaxSecret)
+	case !utf8.Valid(value) || bytes.IndexByte(value, 0) >= 0:
+		return "is no text in UTF-8; encode it in base64, if the filter takes that"
+	}
+	return ""
+}
+
+// MayHold says whether what a layer gives may hold a secret of another one: its own, or one of a layer that everything of this one already gives way to. Teams are not below
+// each other, and services neither.
+func (l Layer) MayHold(secretOf Layer) bool {
+	return l == secretOf || layerRank(l) < layerRank(secretOf)
+}
