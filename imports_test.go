@@ -128,6 +128,7 @@ var rules = []rule{
 	{why: "5: reporting imports generated code", about: folder("distributor/reporting"), allowed: only(true, append(generated, "distributor/reporting")...)},
 	{why: "5: sealed imports model and wholefile", about: folder("distributor/sealed"), allowed: only(true, "distributor/sealed", "distributor/model", "wholefile")},
 	{why: "loopback imports the standard library only", about: folder("loopback"), allowed: only(false, "loopback")},
+	{why: "6: envelope imports model and wholefile", about: folder("distributor/envelope"), allowed: only(false, "distributor/envelope", "distributor/model", "wholefile")},
 	{why: "wholefile imports the standard library only", about: folder("wholefile"), allowed: only(false, "wholefile")},
 	{why: "6: certfile imports watched and proxied, and nothing else of the project", about: folder("distributor/certfile"), allowed: only(true, "distributor/certfile", "distributor/watched", "distributor/proxied")},
 	{why: "6: watched imports the standard library only", about: folder("distributor/watched"), allowed: only(false, "distributor/watched")},
@@ -141,10 +142,10 @@ var rules = []rule{
 	{
 		why: "6: only the root package distributor, cmd and end-to-end tests know concrete implementations",
 		about: func(pkg string) bool {
-			return ours(pkg) && !within(pkg, "distributor$", "cmd", "e2e", "distributor/store", "distributor/access", "distributor/authority", "distributor/oidc", "distributor/cluster", "distributor/backup")
+			return ours(pkg) && !within(pkg, "distributor$", "cmd", "e2e", "distributor/store", "distributor/access", "distributor/authority", "distributor/oidc", "distributor/cluster", "distributor/backup", "distributor/envelope")
 		},
 		allowed: func(pkg string) bool {
-			return !within(pkg, "distributor$", "distributor/store", "distributor/xds", "distributor/access", "distributor/authority", "distributor/oidc", "distributor/cluster", "distributor/backup")
+			return !within(pkg, "distributor$", "distributor/store", "distributor/xds", "distributor/access", "distributor/authority", "distributor/oidc", "distributor/cluster", "distributor/backup", "distributor/envelope")
 		}, direct: true,
 	},
 }

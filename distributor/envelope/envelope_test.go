@@ -1,0 +1,201 @@
+package envelope
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/waft-project/waft/distributor/model"
+)
+
+var of = model.SecretRef{Layer: "team/a", Name: "token", Version: 3}
+
+func key(b byte) Key {
+	var k Key
+	for i := range k {
+		k[i] = b
+	}
+	return k
+}
+
+func line(k Key) string { return base64.StdEncoding.EncodeToString(k[:]) + "\n" }
+
+// ring is a file of keys.
+func ring(t *testing.T, keys ...Key) *Keyring {
+	t.Helper()
+	k, err := OpenKeyring(write(t, filepath.Join(t.TempDir(), "keys"), keys...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func write(t *testing.T, path string, keys ...Key) string {
+	t.Helper()
+	text := "# keys\n\n"
+	for _, k := range keys {
+		text += line(k)
+	}
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const value = "correct-horse-battery-staple"
+
+func sealed(t *testing.T, k *Keyring) []byte {
+	t.Helper()
+	s, id, err := k.Seal(of, []byte(value))
+	if err != nil || id == "" || strings.Contains(string(s), value) {
+		t.Fatalf("%q %v", id, err)
+	}
+	return s
+}
+
+func TestSealedOpens(t *testing.T) {
+	k := ring(t, key(1), key(2))
+	s := sealed(t, k)
+	if got, err := k.Open(of, s); err != nil || string(got) != value {
+		t.Errorf("%q, %v", got, err)
+	}
+	if again := sealed(t, k); string(again) == string(s) {
+		t.Error("the same value is sealed alike twice")
+	}
+	if first, err := k.First(); err != nil || first != key(1).ID() {
+		t.Errorf("the first key is %s, %v", first, err)
+	}
+}
+
+// refused wants an error that says what to do and has nothing of the value or of a key.
+func refused(t *testing.T, got []byte, err error, words ...string) {
+	t.Helper()
+	told, ok := errors.AsType[*model.Error](err)
+	if !ok || !errors.Is(err, model.ErrPrecondition) || got != nil || told.Next == "" && told.Cause == nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%v; it should have %q", err, word)
+		}
+	}
+	if strings.Contains(err.Error(), "horse") || strings.Contains(err.Error(), line(key(1))[:20]) {
+		t.Errorf("it has what it should not: %v", err)
+	}
+}
+
+func TestEveryByteCounts(t *testing.T) {
+	k := ring(t, key(1), key(2))
+	s := sealed(t, k)
+	for i := range s {
+		for _, flip := range []byte{1, 0x80, 0xff} {
+			bad := append([]byte(nil), s...)
+			bad[i] ^= flip
+			got, err := k.Open(of, bad)
+			refused(t, got, err)
+		}
+	}
+	for n := range s {
+		got, err := k.Open(of, s[:n])
+		refused(t, got, err)
+	}
+	got, err := k.Open(of, append(append([]byte(nil), s...), 0))
+	refused(t, got, err, "damaged")
+	// The id of another key that is there.
+	bad := append([]byte(nil), s...)
+	id := key(2).id()
+	copy(bad[1:], id[:])
+	got, err = k.Open(of, bad)
+	refused(t, got, err, "damaged")
+}
+
+func TestRowsCannotBeSwapped(t *testing.T) {
+	k := ring(t, key(1))
+	s := sealed(t, k)
+	for _, other := range []model.SecretRef{
+		{Layer: "team/b", Name: "token", Version: 3}, {Layer: "team/a", Name: "tokem", Version: 3}, {Layer: "team/a", Name: "token", Version: 4},
+		{Layer: "global", Name: "token", Version: 3}, {Layer: "team/at", Name: "oken", Version: 3}, {Layer: "team/a", Name: "token", Version: 33},
+	} {
+		got, err := k.Open(other, s)
+		refused(t, got, err, "damaged", fmt.Sprintf("@%d", other.Version))
+	}
+}
+
+func TestKeysChange(t *testing.T) {
+	k := ring(t, key(1))
+	s := sealed(t, k)
+	write(t, k.path, key(2), key(1))
+	if got, err := k.Open(of, s); err != nil || string(got) != value {
+		t.Errorf("the second key: %q, %v", got, err)
+	}
+	write(t, k.path, key(2))
+	got, err := k.Open(of, s)
+	refused(t, got, err, "sealed with the key "+key(1).ID(), k.path+" has "+key(2).ID(), "add that key")
+	if err := os.Remove(k.path); err != nil {
+		t.Fatal(err)
+	}
+	got, err = k.Open(of, s)
+	refused(t, got, err, "sealed with the key "+key(1).ID(), "cannot be read")
+	got, err = (*Keyring)(nil).Open(of, s)
+	refused(t, got, err, "sealed with the key "+key(1).ID(), "--secret-key")
+	if _, _, err := (*Keyring)(nil).Seal(of, []byte(value)); !errors.Is(err, model.ErrPrecondition) {
+		t.Errorf("sealed without a key: %v", err)
+	}
+}
+
+func TestFilesOfKeys(t *testing.T) {
+	for name, test := range map[string]struct{ text, err string }{
+		"nothing":       {"", "it has none"},
+		"words only":    {"# none yet\n", "it has none"},
+		"no base64":     {line(key(1)) + "hunter2\n", "line 2 is not 32 bytes"},
+		"a short key":   {base64.StdEncoding.EncodeToString([]byte("hunter2")), "line 1 is not 32 bytes"},
+		"too many keys": {strings.Repeat(line(key(1)), maxKeys+1), "more than 16 keys"},
+		"a large file":  {strings.Repeat("#\n", maxFile), "more than 16384 bytes"},
+		"one":           {"  " + strings.TrimSpace(line(key(1))), ""},
+	} {
+		path := filepath.Join(t.TempDir(), "keys")
+		if err := os.WriteFile(path, []byte(test.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := OpenKeyring(path)
+		if (err == nil) != (test.err == "") || err != nil && (!strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestKeyringIsMade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret.key")
+	k, made, err := MakeKeyring(path)
+	if err != nil || !made {
+		t.Fatal(made, err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	s := sealed(t, k)
+	again, made, err := MakeKeyring(path)
+	if err != nil || made {
+		t.Fatal(made, err)
+	}
+	if got, err := again.Open(of, s); err != nil || string(got) != value {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestKeysAreNotPrinted(t *testing.T) {
+	k := key(7)
+	for _, said := range []string{fmt.Sprint(k), fmt.Sprintf("%v %+v %#v %s", k, k, k, k), fmt.Sprintf("%v %#v", []Key{k}, []Key{k})} {
+		if !strings.Contains(said, k.ID()) || strings.Contains(said, "7, 7") || strings.Contains(said, "7 7") || strings.Contains(said, "\a") {
+			t.Errorf("%q", said)
+		}
+	}
+}
