@@ -23,7 +23,7 @@ import (
 )
 
 // What of a data folder is in a backup, beside the store: what was pushed, and the copies of what was fetched with what is known of it. Keys and certificates
-// (tls/) are not: whoever may read a backup could then be anybody.
+// (tls/, secret.key) are not: whoever may read a backup could then be anybody.
 const (
 	registryFolder = "registry"
 	modulesFolder  = "modules"
@@ -151,14 +151,22 @@ func Restore(ctx context.Context, cfg Restoration, r io.Reader) (_ Restored, err
 		return Restored{}, err
 	}
 	var restored Restored
+	sealed := 0
 	next, stop := iter.Pull2(keysOf(r, part, &restored))
 	defer stop()
 	err = store.Load(ctx, client, func() (string, []byte, bool, error) {
 		kv, err, ok := next()
+		if store.IsSecretValue(kv.key) {
+			sealed++
+		}
 		return kv.key, kv.value, ok, err
 	})
 	if err = errors.Join(err, done()); err != nil {
 		return Restored{}, err
+	}
+	if sealed > 0 {
+		cfg.Log.Warn("the backup has secrets, sealed: they open only with the keys that the distributor had, which are in no backup; put its file of keys in place before waft serve starts, or name it (--secret-key)",
+			"values", sealed, "default", filepath.Join(cfg.Data, secretKeyFile))
 	}
 	return restored, settle(cfg.Data, part)
 }

@@ -113,6 +113,10 @@ var verbs = map[service.Verb]access.Action{
 	service.VerbDeclareCollection: access.WriteResource,
 	service.VerbRegisterTypes:     access.WriteResource,
 
+	service.VerbSetSecret:    access.WriteSecret,
+	service.VerbDeleteSecret: access.WriteSecret,
+	service.VerbRekeySecrets: access.RekeySecrets,
+
 	service.VerbInlineModule: access.Push,
 }
 

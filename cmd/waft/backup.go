@@ -26,7 +26,8 @@ func newBackup() *cobra.Command {
 		Long: `Write all that a running distributor knows to a file: releases, rollouts, the ledger of nodes and the audit log as of one moment, and the modules that it has.
 The distributor works on meanwhile. What arrives is checked while it is written, and the file is there only when it is whole.
 
-Not in it are keys, certificates and policy files: keep DATA/tls, and what the flags of waft serve name, where you keep secrets.`,
+Not in it are keys, certificates and policy files: keep DATA/tls, DATA/secret.key and what the flags of waft serve name where you keep secrets. Secrets that the
+distributor keeps are in it as they are in its store, sealed.`,
 		Example: `  waft backup waft-2026-11-29.tar`,
 		Args:    exactArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -18,7 +18,9 @@ const (
 	// CreateRelease is about a layer, as are the next ones.
 	CreateRelease Action = "create a release"
 	// WriteResource is about what a layer keeps for its releases; what is for all layers, declarations and types, is in the global one.
-	WriteResource  Action = "write a resource"
+	WriteResource Action = "write a resource"
+	// WriteSecret is about what a layer has of secrets that the distributor keeps: to give them values, and to take them away. Nobody reads a value.
+	WriteSecret    Action = "write a secret"
 	MoveRollout    Action = "start or steer a rollout"
 	ApproveRollout Action = "approve a rollout"
 	// DisableFilter takes a filter out of chains, or puts it back; the layer is the filter's emergency layer.
@@ -27,6 +29,8 @@ const (
 	ExposeFilter Action = "let unauthorized requests pass"
 	// TendNode tries a rejected chain again, or ends a node's isolation.
 	TendNode Action = "tend a node"
+	// RekeySecrets is to seal all secrets anew, whose values stay what they are.
+	RekeySecrets Action = "seal secrets anew"
 	// Backup is to take all of the state and the modules away, in one file.
 	Backup Action = "take a backup"
 	// Connect is to be a node: to be sent its collections, and to report of it.
@@ -66,11 +70,13 @@ var needs = map[Action]need{
 	Push:           {roles: []Role{Publisher}, place: inRepository, writes: true},
 	CreateRelease:  {roles: []Role{Publisher}, place: inLayer, writes: true},
 	WriteResource:  {roles: []Role{Publisher}, place: inLayer, writes: true},
+	WriteSecret:    {roles: []Role{Publisher}, place: inLayer, writes: true},
 	MoveRollout:    {roles: []Role{Operator}, place: inLayer, writes: true},
 	ApproveRollout: {roles: []Role{Approver}, place: inLayer, writes: true},
 	DisableFilter:  {roles: []Role{Operator}, place: inLayer, writes: true},
 	ExposeFilter:   {roles: []Role{Approver}, place: inLayer, writes: true},
 	TendNode:       {roles: []Role{Operator}, writes: true},
+	RekeySecrets:   {roles: []Role{Operator}, writes: true},
 	// It changes nothing, and a refusal is worth a line all the same.
 	Backup:  {roles: []Role{Operator}, writes: true},
 	Connect: {roles: []Role{Node}, place: asNode, writes: true},

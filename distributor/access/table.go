@@ -33,6 +33,12 @@ var methods = map[string]Action{
 	"/waft.v1.TypeService/RegisterTypes": WriteResource,
 	"/waft.v1.TypeService/ListTypes":     Read,
 
+	"/waft.v1.SecretService/SetSecret":    WriteSecret,
+	"/waft.v1.SecretService/DeleteSecret": WriteSecret,
+	"/waft.v1.SecretService/GetSecret":    Read,
+	"/waft.v1.SecretService/ListSecrets":  Read,
+	"/waft.v1.SecretService/RekeySecrets": RekeySecrets,
+
 	"/waft.v1.RolloutService/StartRollout":   MoveRollout,
 	"/waft.v1.RolloutService/PlanRollout":    Read,
 	"/waft.v1.RolloutService/GetRollout":     Read,

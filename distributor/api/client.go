@@ -91,6 +91,7 @@ type Client struct {
 	Rollouts  waftv1.RolloutServiceClient
 	Nodes     waftv1.NodeServiceClient
 	Filters   waftv1.FilterServiceClient
+	Secrets   waftv1.SecretServiceClient
 	Audit     waftv1.AuditServiceClient
 	Version   waftv1.VersionServiceClient
 	Reports   waftv1.ReportServiceClient
@@ -140,6 +141,7 @@ func Dial(cfg ClientConfig) (*Client, error) {
 		Rollouts:  waftv1.NewRolloutServiceClient(conn),
 		Nodes:     waftv1.NewNodeServiceClient(conn),
 		Filters:   waftv1.NewFilterServiceClient(conn),
+		Secrets:   waftv1.NewSecretServiceClient(conn),
 		Audit:     waftv1.NewAuditServiceClient(conn),
 		Version:   waftv1.NewVersionServiceClient(conn),
 		Reports:   waftv1.NewReportServiceClient(conn),

@@ -77,7 +77,7 @@ func AuditEntry(e *waftv1.AuditEntry) model.AuditEntry {
 func helloModel(h *waftv1.Hello) service.NodeHello {
 	hello := service.NodeHello{
 		ID: h.GetNode(), Labels: h.GetLabels(), Reports: true, EnvoyVersion: h.GetEnvoyVersion(), EnvoyBuild: h.GetEnvoyBuild(),
-		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(), Splits: h.GetSplits(), Resources: h.GetResources(), Secrets: h.GetSecrets(),
+		AgentVersion: h.GetAgentVersion(), Generation: h.GetGeneration(), Splits: h.GetSplits(), Resources: h.GetResources(), Secrets: h.GetSecrets(), KeptSecrets: h.GetKeptSecrets(),
 	}
 	if h.GetApplication() {
 		hello.Dialect = model.DialectApplication

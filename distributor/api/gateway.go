@@ -52,6 +52,7 @@ func NewGateway(ctx context.Context, conn *grpc.ClientConn, annotate func(contex
 		waftv1.RegisterFilterServiceHandler,
 		waftv1.RegisterResourceServiceHandler,
 		waftv1.RegisterTypeServiceHandler,
+		waftv1.RegisterSecretServiceHandler,
 		waftv1.RegisterAuditServiceHandler,
 		waftv1.RegisterVersionServiceHandler,
 	} {

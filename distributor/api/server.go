@@ -36,6 +36,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	waftv1.RegisterFilterServiceServer(r, filters{Server: s})
 	waftv1.RegisterResourceServiceServer(r, resources{Server: s})
 	waftv1.RegisterTypeServiceServer(r, types{Server: s})
+	waftv1.RegisterSecretServiceServer(r, secrets{Server: s})
 	waftv1.RegisterAuditServiceServer(r, audit{Server: s})
 	waftv1.RegisterBackupServiceServer(r, backups{Server: s})
 	waftv1.RegisterReportServiceServer(r, reports{Server: s})

@@ -9,8 +9,8 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// Collections are what a node is sent: always the three waft/v1/filters, waft/v1/chains, waft/v1/prefetch, in that order, and behind them, by name, those that the chain
-// has resources of. A collection that it no longer has resources of is left out, and empty.
+// Collections are what a node is sent: always the three waft/v1/filters, waft/v1/chains, waft/v1/prefetch, in that order, behind them waft/v1/secrets where the chain names kept
+// secrets and the node has an agent that asks for them, and then, by name, those that the chain has resources of. A collection that it no longer has resources of is left out, and empty.
 // chain is what Render gave for the node's Assigned; the zero chain leaves the first two empty, so that the node waits.
 // What comes out shares memory with what went in, and neither is to be changed after that: thousands of nodes are given the same. Resources are named by filter
 // name (RenderedFilter.ResourceName), by node id, by the module's digest, and by their own name, and sorted by name. prefetch may hold duplicates.
@@ -20,11 +20,25 @@ func Collections(node model.Node, chain model.Chain, prefetch []model.Module) []
 		collection(model.CollectionChains, chainResources(node, chain)),
 		collection(model.CollectionPrefetch, prefetchResources(prefetch)),
 	}
+	if node.TakesKept() {
+		if secrets := secretResources(chain); len(secrets) > 0 {
+			collections = append(collections, collection(model.CollectionSecrets, secrets))
+		}
+	}
 	own := ownResources(chain)
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		collections = append(collections, collection(name, own[name]))
 	}
 	return collections
+}
+
+// secretResources name the kept secrets of a chain. Their values never change, so that what names one is its version.
+func secretResources(chain model.Chain) []model.Resource {
+	var resources []model.Resource
+	for _, ref := range chain.KeptSecrets() {
+		resources = append(resources, model.Resource{Name: ref.String(), Version: ref.String(), Secret: &ref})
+	}
+	return resources
 }
 
 // ownResources are those of a user's own collections, and of Envoy's, by collection.

@@ -24,6 +24,8 @@ type made struct {
 	chain      model.Chain
 	generation int64
 	filters    model.Collection
+	// secrets are for nodes that take them.
+	secrets model.Collection
 	// body is the resource of the collection of chains, but for its name.
 	body model.Resource
 }
@@ -47,7 +49,11 @@ func (m *Maker) Collections(node model.Node, chain model.Chain, prefetch []model
 	if len(prefetch) > 0 {
 		ahead = collection(model.CollectionPrefetch, prefetchResources(prefetch))
 	}
-	return []model.Collection{common.filters, collection(model.CollectionChains, []model.Resource{own}), ahead}
+	collections := []model.Collection{common.filters, collection(model.CollectionChains, []model.Resource{own}), ahead}
+	if len(common.secrets.Resources) > 0 && node.TakesKept() {
+		collections = append(collections, common.secrets)
+	}
+	return collections
 }
 
 // nothingAhead is the collection of modules of a node that is to have none on its disk before a wave, as mostly.
@@ -64,6 +70,9 @@ func (m *Maker) common(chain model.Chain, node model.Node) *made {
 	one := &made{
 		chain: chain, generation: node.Generation,
 		filters: collection(model.CollectionFilters, filterResources(chain)), body: chainResources(node, chain)[0],
+	}
+	if secrets := secretResources(chain); len(secrets) > 0 {
+		one.secrets = collection(model.CollectionSecrets, secrets)
 	}
 	m.made[m.next] = one
 	m.next = (m.next + 1) % maxMade

@@ -223,6 +223,7 @@ func (s *Service) Collections(ctx context.Context, nodeID string) ([]model.Colle
 	row, chain, prefetch := model.Node{ID: nodeID}, model.Chain{}, []model.Module(nil)
 	if n := s.nodes[nodeID]; n != nil {
 		row, chain, prefetch = n.given, n.givenChain, n.duty.prefetch
+		row.Reports, row.Dialect, row.KeptSecrets = n.row.Reports, n.row.Dialect, n.row.KeptSecrets // who asks now gets secrets, or does not
 	}
 	s.leave()
 	return s.maker.Collections(row, chain, prefetch), nil

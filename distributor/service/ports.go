@@ -12,7 +12,8 @@ import (
 //
 // The contract is tested by package storetest.
 type Store interface {
-	// CreateRelease stores a release that does not exist yet, or returns ErrExists when its ID does. Releases never change.
+	// CreateRelease stores a release that does not exist yet, or returns ErrExists when its ID does, and ErrNotFound when a version of a kept secret that it names is not
+	// there, in the same transaction. Releases never change.
 	CreateRelease(ctx context.Context, release model.Release, audit model.AuditEntry) error
 	// GetRelease returns a release by its whole ID, or ErrNotFound.
 	GetRelease(ctx context.Context, id model.ReleaseID) (model.Release, error)
@@ -55,6 +56,16 @@ type Store interface {
 	ListTypes(ctx context.Context) ([]model.TypeSet, error)
 	// GetDescriptors returns a descriptor set by its digest, or ErrNotFound.
 	GetDescriptors(ctx context.Context, digest string) ([]byte, error)
+
+	// ListSecrets returns kept secrets, by layer and name, beginning after the key given (LAYER and name with a newline between; empty: from the first); those of one layer, or
+	// all when layer is empty.
+	ListSecrets(ctx context.Context, layer model.Layer, after string, limit int) ([]model.KeptSecret, error)
+	// GetSecret returns a kept secret; with Revision 0 and no versions when there is none.
+	GetSecret(ctx context.Context, layer model.Layer, name string) (model.KeptSecret, error)
+	// GetSealed returns the sealed value of a version, or ErrNotFound.
+	GetSealed(ctx context.Context, ref model.SecretRef) ([]byte, error)
+	// WriteSecret carries out a change in one transaction, or returns ErrConflict when somebody has changed the secret meanwhile.
+	WriteSecret(ctx context.Context, change model.KeptSecretChange, audit model.AuditEntry) error
 
 	// PutNodes writes rows and audit entries in one transaction: at most MaxBatch of them, an entry counted twice.
 	PutNodes(ctx context.Context, nodes []model.Node, audit []model.AuditEntry) error
@@ -100,6 +111,17 @@ type Expressions interface {
 	Check(gate model.StatisticGate) error
 	// Judge does not fail: what cannot be judged is inconclusive, and detail says why.
 	Judge(gate model.StatisticGate, reading model.StatisticReading) (verdict model.GateVerdict, detail string)
+}
+
+// Keys seal the values of secrets. An implementation may be used concurrently. Errors wrap ErrPrecondition, and name the key that is missing and what to do; they have nothing of a
+// value or of a key.
+type Keys interface {
+	// First is the id of the key that seals.
+	First() (id string, err error)
+	// Seal encrypts a value, bound to what it is the value of, and names the key.
+	Seal(of model.SecretRef, value []byte) (sealed []byte, key string, err error)
+	// Open decrypts what Seal gave for the same secret.
+	Open(of model.SecretRef, sealed []byte) ([]byte, error)
 }
 
 // Trust is the trust policy of whoever runs the distributor, as far as it is asked about releases that are stored; about modules

@@ -41,7 +41,7 @@ type ReleaseDraft struct {
 
 // CreateRelease resolves a draft's references to digests, checks configurations against their modules' schemas, and
 // stores the release. The same content under the same name again returns the first. Errors are *model.Error, naming the
-// field in the draft: ErrInvalid, ErrNotFound for a reference that does not exist, ErrUnavailable when the registry is
+// field in the draft: ErrInvalid, ErrNotFound for a reference or a kept secret that does not exist, ErrUnavailable when the registry is
 // away; ErrDenied where Roles says so.
 func (s *Service) CreateRelease(ctx context.Context, actor Actor, draft ReleaseDraft) (model.Release, error) {
 	layer := draft.Layer
@@ -112,6 +112,12 @@ func (s *Service) createRelease(ctx context.Context, actor Actor, draft ReleaseD
 	}
 	if err := s.mayInline(ctx, object, release.Layer, draft); err != nil {
 		return model.Release{}, err
+	}
+	known := map[string]model.KeptSecret{}
+	for field, specs := range map[string][]model.FilterSpec{"spec.filters": release.Filters, "spec.overrides": release.Overrides} {
+		if err := s.pinSecrets(ctx, object, field, release.Layer, specs, known); err != nil {
+			return model.Release{}, err
+		}
 	}
 	resolver := &resolver{service: s, object: object, layer: release.Layer, known: map[string]model.Module{}}
 	if err := resolver.resolve(ctx, "spec.filters", draft.Filters, release.Filters); err != nil {

@@ -16,9 +16,9 @@ type Roles interface {
 // Act is something that is about to be done.
 type Act struct {
 	Verb Verb
-	// Object is what the audit log calls it: release/NAME, rollout/NAME, node/ID, filter/NAME, resource/COLLECTION:NAME, collection/NAME, types/NAME.
+	// Object is what the audit log calls it: release/NAME, rollout/NAME, node/ID, filter/NAME, resource/COLLECTION:NAME, collection/NAME, types/NAME, secret/LAYER/NAME, secrets.
 	Object string
-	// Layer of the release, of the rollout or of the resource; the emergency layer of a filter. Empty for a node.
+	// Layer of the release, of the rollout or of the resource; the emergency layer of a filter. Empty for a node, and for secrets.
 	Layer model.Layer
 	// StartedBy is who started a rollout that there is already; empty for others.
 	StartedBy string
@@ -50,6 +50,10 @@ const (
 	VerbDeleteResource    Verb = "resource.delete"
 	VerbDeclareCollection Verb = "collection.declare"
 	VerbRegisterTypes     Verb = "types.register"
+	// VerbSetSecret and VerbDeleteSecret are about the layer of a kept secret; VerbRekeySecrets is about those of all layers, and changes no value.
+	VerbSetSecret    Verb = "secret.set"
+	VerbDeleteSecret Verb = "secret.delete"
+	VerbRekeySecrets Verb = "secret.rekey"
 	// VerbInlineModule is done beside VerbCreateRelease, and has no entry of its own: a module that is given as bytes is written to a repository as by a push.
 	VerbInlineModule Verb = "module.inline"
 )
@@ -60,6 +64,7 @@ func Verbs() []Verb {
 		VerbCreateRelease, VerbStartRollout, VerbPauseRollout, VerbResumeRollout, VerbPromoteRollout, VerbApproveRollout, VerbAbortRollout, VerbUndoRollout,
 		VerbDisableFilter, VerbExposeFilter, VerbEnableFilter, VerbRetryNode, VerbReleaseNode,
 		VerbApplyResource, VerbDeleteResource, VerbDeclareCollection, VerbRegisterTypes,
+		VerbSetSecret, VerbDeleteSecret, VerbRekeySecrets,
 		VerbInlineModule,
 	}
 }

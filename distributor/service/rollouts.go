@@ -149,6 +149,11 @@ func (s *Service) admitted(ctx context.Context, noWait bool, make func(now time.
 			if err := s.needReleases(run, e.releases()...); err != nil {
 				return err
 			}
+			if e.state.Undoes == "" { // the way back asks for nothing
+				if err := s.checkSecrets(run, "rollout/"+e.state.Name, e.state.Spec.Release); err != nil {
+					return err
+				}
+			}
 			if unchecked, err = s.admit(e, noWait); err != nil || len(unchecked) > 0 {
 				return err
 			}

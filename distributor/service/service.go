@@ -47,6 +47,8 @@ type Config struct {
 	Trust Trust
 	// Roles is asked before anything is changed; nil allows everybody everything.
 	Roles Roles
+	// Keys seal and open the values of kept secrets; nil: there are none, and no such secret can be set or rolled out.
+	Keys Keys
 	// Now is the clock that decisions are made by; nil means time.Now.
 	Now func() time.Time
 	// Log takes what an operator should know; nil discards it.
@@ -118,6 +120,7 @@ type Service struct {
 	freeze          func() []model.FreezeWindow
 	trust           Trust
 	roles           Roles
+	keys            Keys
 	now             func() time.Time
 	log             *slog.Logger
 	replica         string
@@ -136,6 +139,7 @@ type Service struct {
 	ledger  *waker // wakes the ledger
 	hub     *hub
 	schemas *schemas
+	sealed  sealedValues
 	// asking are the questions to gates that are under way.
 	asking sync.WaitGroup
 	// namesGone are names that the store says are taken, although no rollout of that name may be in memory: it was removed. As far as somebody has tried.
@@ -221,6 +225,9 @@ func New(config Config) (*Service, error) {
 	if s.messages = config.Messages; s.messages == nil {
 		s.messages = noMessages{}
 	}
+	if s.keys = config.Keys; s.keys == nil {
+		s.keys = noKeys{}
+	}
 	if s.snapshots = config.Snapshots; s.snapshots == nil {
 		s.snapshots = noSnapshots{}
 	}
@@ -280,6 +287,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return fmt.Errorf("read the store: %w", err)
 	}
+	s.asking.Go(func() { s.tryKeys(ctx) })
 	ledgerCtx, stopLedger := context.WithCancel(context.Background())
 	defer stopLedger()
 	ended := make(chan struct{})

@@ -24,7 +24,7 @@ const (
 	// MaxReportStep is how many bytes of a step are kept.
 	MaxReportStep = 64
 	// MaxReportSecret is how many bytes what names a secret may have: its kind, a colon and the longest path.
-	MaxReportSecret = 8 + model.MaxSecretFile
+	MaxReportSecret = 8 + model.MaxSecretFile // a kept secret has less: its layer, its name and a number
 	// maxGeneration is the highest generation that a node is believed to have seen.
 	maxGeneration = math.MaxInt64 / 2
 )
@@ -52,6 +52,8 @@ type NodeHello struct {
 	Takes model.Takes
 	// Secrets is as in model.Node; of a stream of collections as Resources is.
 	Secrets bool
+	// KeptSecrets is as in model.Node. Read of report streams only.
+	KeptSecrets bool
 	// Generation is the highest generation of a chain that the node has seen; 0 for none. The next assignment gets a higher
 	// one, so that a store that was set back to a backup is not taken for old news.
 	Generation int64
@@ -233,6 +235,10 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	}
 	if (hello.Reports || !n.row.Reports) && n.row.Secrets != hello.Secrets {
 		n.row.Secrets, changed = hello.Secrets, true
+	}
+	if hello.Reports && n.row.KeptSecrets != hello.KeptSecrets {
+		n.row.KeptSecrets, changed = hello.KeptSecrets, true
+		s.hub.nodeChanged(n.row.ID) // its other stream may have asked for them already
 	}
 	if hello.Generation > n.row.Generation {
 		s.log.Warn("node has seen a newer generation than the store; going on from the node's",

@@ -17,6 +17,8 @@
 //	declarations/NAME           the declaration of a collection, replaced likewise
 //	types/NAME                  which descriptor set is registered under a name, replaced likewise
 //	descriptors/DIGEST          a descriptor set; never changed
+//	secrets/LAYER/NAME          a kept secret without its values, LAYER escaped; replaced by compare-and-swap
+//	secret-values/LAYER/NAME/N  the sealed value of its version N
 //	audit/SEQ                   an audit entry
 //	audit-head                  SEQ:HASH of the last audit entry; sequences of all kinds are those of the entries
 //	audit-objects/OBJECT/SEQ    empty, for lists of one object
@@ -29,7 +31,8 @@
 //     gap and no entry without its change. Each entry has the hash of the one before (model.AuditEntry.Seal).
 //   - A write that returned nil survives a crash: etcd has written it to its log and synced the disk.
 //   - A store that a newer waft has written is not opened.
-//   - Bytes of modules never come here.
+//   - Bytes of modules never come here, nor does a secret's value that is not sealed.
+//   - A release names no version of a secret that was not there when it was created.
 //
 // The package imports model, certfile and etcd, and nothing else of the project.
 package store

@@ -27,6 +27,8 @@ const (
 	declarations   = prefix + "declarations/"
 	typeSets       = prefix + "types/"
 	descriptorSets = prefix + "descriptors/"
+	secrets        = prefix + "secrets/"
+	secretValues   = prefix + "secret-values/"
 	sequenceDigits = 20
 )
 

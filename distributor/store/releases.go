@@ -2,24 +2,32 @@ package store
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// CreateRelease stores a release that does not exist yet; model.ErrExists when its ID does.
+// CreateRelease stores a release that does not exist yet; model.ErrExists when its ID does, and model.ErrNotFound when a kept secret that it names is not there.
 func (s *Store) CreateRelease(ctx context.Context, release model.Release, entry model.AuditEntry) error {
 	object := "release/" + release.ID.String()
 	value, err := encode(object, release)
 	if err != nil {
 		return err
 	}
+	exists := &model.Error{Kind: model.ErrExists, Object: object, Message: "exists already"}
+	conditions := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(releaseKey(release.ID)), "=", 0)}
+	named := release.KeptSecrets()
+	for _, ref := range named {
+		conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(secretValueKey(ref)), ">", 0))
+	}
 	_, err = s.commit(ctx, []model.AuditEntry{entry}, func(sequence int64) (change, error) {
 		return change{
 			object:     object,
-			conditions: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(releaseKey(release.ID)), "=", 0)},
-			lost:       &model.Error{Kind: model.ErrExists, Object: object, Message: "exists already"},
+			conditions: slices.Clone(conditions), // commit adds to it
+			lost:       exists,
 			ops: []clientv3.Op{
 				clientv3.OpPut(releaseKey(release.ID), value),
 				clientv3.OpPut(ordered(releaseOrder, sequence), release.ID.String()),
@@ -27,7 +35,26 @@ func (s *Store) CreateRelease(ctx context.Context, release model.Release, entry 
 			},
 		}, nil
 	})
+	if err == exists && len(named) > 0 {
+		return s.whyLost(ctx, object, release.ID, named, exists)
+	}
 	return err
+}
+
+// whyLost says which of the conditions of a release did not hold.
+func (s *Store) whyLost(ctx context.Context, object string, id model.ReleaseID, named []model.SecretRef, exists error) error {
+	if _, err := s.GetRelease(ctx, id); !errors.Is(err, model.ErrNotFound) {
+		if err != nil {
+			return err
+		}
+		return exists
+	}
+	for _, ref := range named {
+		if _, err := s.GetSealed(ctx, ref); err != nil {
+			return err
+		}
+	}
+	return &model.Error{Kind: model.ErrConflict, Object: object, Message: "what it names has changed meanwhile", Next: "try again"}
 }
 
 // GetRelease returns a release by its whole ID; model.ErrNotFound when there is none.

@@ -10,7 +10,7 @@ import (
 )
 
 // schemaVersion is the layout of keys and values that this version of waft reads and writes.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // migration brings the data from one version to the next. It must do no harm when it is run again after it was cut short. Each of its transactions holds only
 // while the store is at the version that it comes from, which still says: a process that was halted in the middle must not go on when another one has done it
@@ -18,7 +18,7 @@ const schemaVersion = 4
 type migration func(ctx context.Context, client *clientv3.Client, still clientv3.Cmp) error
 
 // migrations[n-1] leads from version n to n+1.
-var migrations = []migration{packedRollouts, sealedAudit, releasesWithResources}
+var migrations = []migration{packedRollouts, sealedAudit, releasesWithResources, keptSecrets}
 
 // packedRollouts leads to version 2, in which rollouts are stored as rolloutValue has them. Those of version 1 are read as they are; the version
 // keeps them from a waft that would find no nodes in those of today.
@@ -81,6 +81,9 @@ func stillThen(ctx context.Context, client *clientv3.Client, still clientv3.Cmp,
 
 // releasesWithResources leads to version 4, in which releases may have resources. The version keeps them from a waft that would render chains without.
 func releasesWithResources(context.Context, *clientv3.Client, clientv3.Cmp) error { return nil }
+
+// keptSecrets leads to version 5, in which releases may name secrets that the distributor keeps. The version keeps them from a waft that would give nodes chains without.
+func keptSecrets(context.Context, *clientv3.Client, clientv3.Cmp) error { return nil }
 
 // schema is the value of schemaKey.
 type schema struct {

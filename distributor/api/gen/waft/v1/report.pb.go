@@ -308,7 +308,9 @@ type Hello struct {
 	// The collections that an application asks for. Those of other collections in its chain are not for it.
 	Collections []string `protobuf:"bytes,21,rep,name=collections,proto3" json:"collections,omitempty"`
 	// It puts secrets in the place of what names them in a filter's configuration. Without that no chain that names any is given to the node.
-	Secrets       bool `protobuf:"varint,18,opt,name=secrets,proto3" json:"secrets,omitempty"`
+	Secrets bool `protobuf:"varint,18,opt,name=secrets,proto3" json:"secrets,omitempty"`
+	// It asks for the secrets that the distributor keeps, too (waft/v1/secrets). Without that no chain that names any is given to the node.
+	KeptSecrets   bool `protobuf:"varint,19,opt,name=kept_secrets,json=keptSecrets,proto3" json:"kept_secrets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -420,6 +422,13 @@ func (x *Hello) GetSecrets() bool {
 	return false
 }
 
+func (x *Hello) GetKeptSecrets() bool {
+	if x != nil {
+		return x.KeptSecrets
+	}
+	return false
+}
+
 // Fetched lists the digests of the modules (sha256:HEX), out of those asked for by waft/v1/prefetch and waft/v1/filters,
 // that are on the node's disk, verified. It is the whole list each time.
 type Fetched struct {
@@ -482,7 +491,7 @@ type ChainReport struct {
 	// The chain Envoy serves now; empty when none.
 	ServingHash string `protobuf:"bytes,7,opt,name=serving_hash,json=servingHash,proto3" json:"serving_hash,omitempty"`
 	Generation  int64  `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
-	// The versions of the secrets that stand in the chain, by what names them (file:PATH, env:NAME). They reveal nothing of the values.
+	// The versions of the secrets that stand in the chain, by what names them (file:PATH, env:NAME, kept:LAYER/NAME@VERSION). They reveal nothing of the values.
 	Secrets       map[string]string `protobuf:"bytes,9,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1063,7 +1072,7 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\x05retry\x18\x02 \x01(\x03R\x05retry\x12\x1e\n" +
 	"\n" +
 	"statistics\x18\x03 \x03(\tR\n" +
-	"statistics\"\xa9\x03\n" +
+	"statistics\"\xcc\x03\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x122\n" +
 	"\x06labels\x18\x02 \x03(\v2\x1a.waft.v1.Hello.LabelsEntryR\x06labels\x12#\n" +
@@ -1078,7 +1087,8 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\tresources\x18\x11 \x01(\bR\tresources\x12 \n" +
 	"\vapplication\x18\x14 \x01(\bR\vapplication\x12 \n" +
 	"\vcollections\x18\x15 \x03(\tR\vcollections\x12\x18\n" +
-	"\asecrets\x18\x12 \x01(\bR\asecrets\x1a9\n" +
+	"\asecrets\x18\x12 \x01(\bR\asecrets\x12!\n" +
+	"\fkept_secrets\x18\x13 \x01(\bR\vkeptSecrets\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +

@@ -922,6 +922,85 @@ func (x *Prefetch) GetModule() *ModuleRef {
 	return nil
 }
 
+// SecretValue is a resource of the collection waft/v1/secrets: a kept secret that the node's chain names. Agents alone are sent it, and only those of their own chain.
+type SecretValue struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Layer   string                 `protobuf:"bytes,1,opt,name=layer,proto3" json:"layer,omitempty"`
+	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Version int64                  `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Empty where the distributor cannot give it.
+	Value string `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	// Why it cannot, and what to do.
+	Trouble       string `protobuf:"bytes,5,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretValue) Reset() {
+	*x = SecretValue{}
+	mi := &file_waft_v1_resources_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretValue) ProtoMessage() {}
+
+func (x *SecretValue) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_resources_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretValue.ProtoReflect.Descriptor instead.
+func (*SecretValue) Descriptor() ([]byte, []int) {
+	return file_waft_v1_resources_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SecretValue) GetLayer() string {
+	if x != nil {
+		return x.Layer
+	}
+	return ""
+}
+
+func (x *SecretValue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SecretValue) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SecretValue) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *SecretValue) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
 var File_waft_v1_resources_proto protoreflect.FileDescriptor
 
 const file_waft_v1_resources_proto_rawDesc = "" +
@@ -981,7 +1060,13 @@ const file_waft_v1_resources_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"6\n" +
 	"\bPrefetch\x12*\n" +
-	"\x06module\x18\x01 \x01(\v2\x12.waft.v1.ModuleRefR\x06module*?\n" +
+	"\x06module\x18\x01 \x01(\v2\x12.waft.v1.ModuleRefR\x06module\"\x81\x01\n" +
+	"\vSecretValue\x12\x14\n" +
+	"\x05layer\x18\x01 \x01(\tR\x05layer\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\tR\x05value\x12\x18\n" +
+	"\atrouble\x18\x05 \x01(\tR\atrouble*?\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05AUTHN\x10\x01\x12\t\n" +
@@ -1011,7 +1096,7 @@ func file_waft_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_waft_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_waft_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_waft_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_waft_v1_resources_proto_goTypes = []any{
 	(Phase)(0),              // 0: waft.v1.Phase
 	(FailurePolicy)(0),      // 1: waft.v1.FailurePolicy
@@ -1027,6 +1112,7 @@ var file_waft_v1_resources_proto_goTypes = []any{
 	(*Cohort)(nil),          // 11: waft.v1.Cohort
 	(*CohortHeader)(nil),    // 12: waft.v1.CohortHeader
 	(*Prefetch)(nil),        // 13: waft.v1.Prefetch
+	(*SecretValue)(nil),     // 14: waft.v1.SecretValue
 }
 var file_waft_v1_resources_proto_depIdxs = []int32{
 	3,  // 0: waft.v1.Filter.module:type_name -> waft.v1.ModuleRef
@@ -1060,7 +1146,7 @@ func file_waft_v1_resources_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_resources_proto_rawDesc), len(file_waft_v1_resources_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
