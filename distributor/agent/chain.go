@@ -124,6 +124,8 @@ type offer struct {
 	filters map[string]filter
 	// prefetch is digest → size, of waft/v1/prefetch.
 	prefetch map[string]int64
+	// secrets are the kept ones that the distributor has sent, of waft/v1/secrets.
+	secrets map[model.SecretRef]keptSecret
 	// resources are those of all other collections, by collection.
 	resources map[string][]heldResource
 }
@@ -187,6 +189,12 @@ func (o *offer) decode(node, collection string, resources []*mcpv1.Resource) err
 			prefetch[p.GetModule().GetDigest()] = p.GetModule().GetSize()
 		}
 		o.prefetch = prefetch
+	case model.CollectionSecrets:
+		secrets, err := decodeSecrets(resources)
+		if err != nil {
+			return err
+		}
+		o.secrets = secrets
 	default:
 		held, _, err := decodeResources(collection, resources)
 		if err != nil {

@@ -37,8 +37,8 @@ type inbox struct {
 	// bodies of resources, which the record only names.
 	bodies *bodies
 	log    *slog.Logger
-	// changed receives after something was stored.
-	changed chan struct{}
+	// changed receives after something was stored, and secretsCame after secrets were.
+	changed, secretsCame chan struct{}
 
 	mu    sync.Mutex
 	offer offer
@@ -46,7 +46,7 @@ type inbox struct {
 
 // openInbox reads what earlier lives of the agent stored. A collection that cannot be read is asked for anew.
 func openInbox(node string, state *stateFolder, log *slog.Logger) *inbox {
-	i := &inbox{node: node, state: state, bodies: &bodies{dir: state.path(bodiesFolder)}, log: log, changed: make(chan struct{}, 1)}
+	i := &inbox{node: node, state: state, bodies: &bodies{dir: state.path(bodiesFolder)}, log: log, changed: make(chan struct{}, 1), secretsCame: make(chan struct{}, 1)}
 	for collection, resources := range i.held() {
 		if err := i.offer.decode(node, collection, resources); err != nil {
 			log.Warn("a collection that was stored cannot be used", "collection", collection, "error", err)
@@ -113,7 +113,7 @@ func (i *inbox) apply(ctx context.Context, update mcp.Update) error {
 	if err := next.decode(i.node, update.Collection, update.Resources); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	own := slices.Contains(collections[:], update.Collection)
+	own := slices.Contains(collections[:], update.Collection) || update.Collection == model.CollectionSecrets
 	var packed [][]byte
 	var err error
 	if own {
@@ -173,6 +173,9 @@ func (i *inbox) apply(ctx context.Context, update mcp.Update) error {
 	i.mu.Lock()
 	i.offer = next
 	i.mu.Unlock()
+	if update.Collection == model.CollectionSecrets {
+		notify(i.secretsCame)
+	}
 	notify(i.changed)
 	return nil
 }

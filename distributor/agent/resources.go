@@ -137,9 +137,13 @@ func (o offer) fits() error {
 	return nil
 }
 
-// more are the collections, besides waft's own, that the node is to ask for, sorted: those that the chain which it was given has resources of.
+// more are the collections, besides those that every agent asks for, that the node is to ask for, sorted: those that the chain which it was given has resources of, and that of
+// kept secrets where it names any.
 func (o offer) more() []string {
 	names := map[string]bool{}
+	if o.namesKept() {
+		names[model.CollectionSecrets] = true
+	}
 	for _, r := range o.chain.GetResources() {
 		names[r.GetCollection()] = true
 	}

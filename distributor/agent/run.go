@@ -54,10 +54,6 @@ func Run(ctx context.Context, config Config) error {
 	defer func() { _ = state.close() }() // the process's end would give the lock back as well
 	left := state.read()
 	redactor.learnFrom(left.Good, left.Before, left.Trial)
-	secrets, err := newSecrets(config, redactor, state.path(secretKeyFile))
-	if err != nil {
-		return err
-	}
 	verdicts, err := openVerdicts(state.path(verdictsFile))
 	if err != nil {
 		config.Log.Warn("verdicts of the probe are damaged, and will be found again", "error", err)
@@ -90,13 +86,17 @@ func Run(ctx context.Context, config Config) error {
 
 	// The stages, and what joins them.
 	inbox := openInbox(config.Node, state, config.Log)
+	secrets, err := newSecrets(config, redactor, state.path(secretKeyFile), inbox)
+	if err != nil {
+		return err
+	}
 	kept := &kept{dir: state.path(keptFolder), cache: cache}
 	fetcher := newFetcher(fetchModule(config, modules, kept))
 	host := newHost(config)
 	reporter := newReporter(conn, config.Log, redactor.redact, func() *waftv1.Hello {
 		return &waftv1.Hello{
 			Node: config.Node, Labels: config.Labels, AgentVersion: config.Version, Generation: state.read().Generation,
-			EnvoyVersion: version.Number.String(), EnvoyBuild: version.Build, Splits: version.Number.HasFilterChain(), Resources: true, Secrets: true,
+			EnvoyVersion: version.Number.String(), EnvoyBuild: version.Build, Splits: version.Number.HasFilterChain(), Resources: true, Secrets: true, KeptSecrets: true,
 		}
 	})
 	sink, err := mcp.NewSink(mcp.SinkConfig{

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"unicode/utf8"
 
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -24,11 +23,16 @@ type secretSources struct {
 	prefixes []string
 	// lookUp is os.LookupEnv.
 	lookUp func(string) (string, bool)
+	// kept gives a secret that the distributor keeps; errAwaited: it has not come yet.
+	kept func(model.SecretRef) (string, error)
 }
 
 // read gives the value of a secret. The error says what was looked for, where, and what to do; it never holds any of the value.
 func (s secretSources) read(ref model.SecretRef) (string, error) {
-	if ref.File != "" {
+	switch {
+	case ref.Kept():
+		return s.kept(ref)
+	case ref.File != "":
 		return s.readFile(ref.File)
 	}
 	return s.readEnv(ref.Env)
@@ -100,13 +104,8 @@ func reason(err error) error {
 }
 
 func secretValue(from string, value []byte) (string, error) {
-	switch {
-	case len(value) == 0:
-		return "", fmt.Errorf("%s is empty", from)
-	case len(value) > model.MaxSecret:
-		return "", fmt.Errorf("%s has more than %d bytes", from, model.MaxSecret)
-	case !utf8.Valid(value) || bytes.IndexByte(value, 0) >= 0:
-		return "", fmt.Errorf("%s is no text in UTF-8; encode it in base64, if the filter takes that", from)
+	if problem := model.SecretProblem(value); problem != "" {
+		return "", fmt.Errorf("%s %s", from, problem)
 	}
 	return string(value), nil
 }

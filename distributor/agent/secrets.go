@@ -33,19 +33,21 @@ type secrets struct {
 	// changed receives after what is known of a secret has changed.
 	changed chan struct{}
 	wake    chan struct{}
+	// came receives after the distributor has sent secrets.
+	came <-chan struct{}
 
 	mu    sync.Mutex
 	known map[model.SecretRef]secretState // what is wanted, and no other
 	turn  int                             // raised with every change of known
 }
 
-func newSecrets(config Config, redactor *redactor, keyFile string) (*secrets, error) {
+func newSecrets(config Config, redactor *redactor, keyFile string, inbox *inbox) (*secrets, error) {
 	key, err := secretKey(keyFile)
 	if err != nil {
 		return nil, err
 	}
 	return &secrets{
-		sources:  secretSources{dirs: config.SecretDirs, prefixes: config.SecretEnv, lookUp: os.LookupEnv},
+		sources: secretSources{dirs: config.SecretDirs, prefixes: config.SecretEnv, lookUp: os.LookupEnv, kept: inbox.keptSecret}, came: inbox.secretsCame,
 		redactor: redactor, key: key, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), known: map[model.SecretRef]secretState{},
 	}, nil
 }
@@ -107,6 +109,8 @@ func (s *secrets) run(ctx context.Context) {
 			s.readAll(false)
 		case <-s.wake:
 			s.readAll(true)
+		case <-s.came:
+			s.readAll(true)
 		}
 	}
 }
@@ -121,6 +125,9 @@ func (s *secrets) readAll(fresh bool) {
 	}
 	for ref := range wanted {
 		value, err := s.sources.read(ref)
+		if errors.Is(err, errAwaited) {
+			continue // what is known of it stays: a value of a version never changes
+		}
 		if err == nil {
 			s.redactor.learn(ref, value) // before anybody can say it
 		}

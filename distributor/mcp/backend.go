@@ -19,6 +19,8 @@ type backend interface {
 	accepted(id, hash string)
 	// module gives the bytes of a module. They may be shared, and are not changed.
 	module(ctx context.Context, m model.Module) ([]byte, error)
+	// secret gives the value of a kept secret, which is in the node's collections.
+	secret(ctx context.Context, ref model.SecretRef) (string, error)
 	// fetches says whether the node is known to fetch modules, whatever the sink of its stream says.
 	fetches(id string) bool
 	// refused tells that the node could not take a collection that it was sent for the chain of that hash; empty: for none.

@@ -50,6 +50,11 @@ func encode(collection string, r model.Resource, module []byte) (*mcpv1.Resource
 	default:
 		return nil, fmt.Errorf("resource %q of %s has no body", r.Name, collection)
 	}
+	return packed(collection, r, body)
+}
+
+// packed is a resource with a message for its body.
+func packed(collection string, r model.Resource, body proto.Message) (*mcpv1.Resource, error) {
 	packed := &anypb.Any{}
 	if err := anypb.MarshalFrom(packed, body, proto.MarshalOptions{Deterministic: true}); err != nil {
 		return nil, fmt.Errorf("resource %q of %s: %w", r.Name, collection, err)
@@ -161,9 +166,22 @@ func encodeField(collection string, r model.Resource, module []byte) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
+	return fieldOf(collection, msg)
+}
+
+// encodeBody is encodeField for a resource whose body somebody else has made.
+func encodeBody(collection string, r model.Resource, body proto.Message) ([]byte, error) {
+	msg, err := packed(collection, r, body)
+	if err != nil {
+		return nil, err
+	}
+	return fieldOf(collection, msg)
+}
+
+func fieldOf(collection string, msg *mcpv1.Resource) ([]byte, error) {
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
 	if err != nil {
-		return nil, fmt.Errorf("resource %q of %s: %w", r.Name, collection, err)
+		return nil, fmt.Errorf("resource %q of %s: %w", msg.GetMetadata().GetName(), collection, err)
 	}
 	b := protowire.AppendTag(make([]byte, 0, len(raw)+8), fieldResources, protowire.BytesType)
 	return protowire.AppendBytes(b, raw), nil

@@ -40,6 +40,10 @@ func (fed) module(context.Context, model.Module) ([]byte, error) {
 	return nil, errors.New("a feed has no modules")
 }
 
+func (fed) secret(context.Context, model.SecretRef) (string, error) {
+	return "", errors.New("a feed has no secrets")
+}
+
 func (fed) fetches(string) bool { return false }
 
 func (fed) accepted(string, string) {}

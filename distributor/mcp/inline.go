@@ -40,6 +40,9 @@ func byDigest(ctx context.Context) bool {
 // field is a resource as it stands in a message to the sink: with the bytes of its module where the release was given them so, and the sink does not fetch.
 func (n *streamOfNode) field(collection string, r model.Resource) ([]byte, error) {
 	e := &n.source.encoder
+	if r.Secret != nil {
+		return n.secretField(collection, r)
+	}
 	if r.Filter == nil || r.Filter.Module == nil || !r.Filter.Module.Inline || n.byDigest || n.source.backend.fetches(n.node) {
 		b, err := e.field(collection, r)
 		if err != nil {

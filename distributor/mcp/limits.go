@@ -13,7 +13,7 @@ const (
 	// MaxRequestBytes bounds one message from a sink to a source.
 	MaxRequestBytes = 1 << 20
 	// MaxCollections bounds how many collections a sink may ask for on one stream: waft's own, and twice those that a chain may have.
-	MaxCollections = 3 + 2*model.MaxReleaseCollections
+	MaxCollections = 4 + 2*model.MaxReleaseCollections
 	// MaxHeld bounds how many resources of a collection a sink may say that it holds: as many as four layers may give a node of one.
 	MaxHeld = 4 * model.MaxResources
 	// MaxHeldBytes bounds what a sink may say that it holds, of all collections of a stream, with the memory that remembering takes.

@@ -31,6 +31,10 @@ func (b served) module(ctx context.Context, m model.Module) ([]byte, error) {
 	return b.ModuleBytes(ctx, m)
 }
 
+func (b served) secret(ctx context.Context, ref model.SecretRef) (string, error) {
+	return b.SecretValue(ctx, ref)
+}
+
 func (b served) fetches(id string) bool { return b.FetchesModules(id) }
 
 func (b served) accepted(id, hash string) { b.Offered(id, hash) }

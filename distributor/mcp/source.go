@@ -23,7 +23,7 @@ import (
 
 // known are the collections that every source has, in the order in which a sink does well to have them. Those of a release's resources come before the
 // last, which names what belongs together.
-var known = [...]string{model.CollectionPrefetch, model.CollectionFilters, model.CollectionChains}
+var known = [...]string{model.CollectionPrefetch, model.CollectionFilters, model.CollectionSecrets, model.CollectionChains}
 
 // Source serves istio.mcp.v1alpha1.ResourceSource, and dials sinks that serve istio.mcp.v1alpha1.ResourceSink. It may be used
 // concurrently; each stream has a goroutine of its own.
@@ -68,6 +68,8 @@ type streamOfNode struct {
 	nonces        uint64
 	// byDigest: the sink fetches modules, and needs none inline.
 	byDigest bool
+	// secretsAgain receives when secrets that could not be given are to be tried again; nil: there are none.
+	secretsAgain <-chan time.Time
 	// told is the version of the chain that the backend was last told of as accepted; see tell.
 	told string
 }
@@ -145,6 +147,11 @@ func (s *Source) serve(stream exchange, only string) error {
 			return err
 		case <-rested:
 			incoming, rested = requests, nil
+		case <-n.secretsAgain:
+			n.secretsAgain = nil
+			if err := n.push(ctx, model.CollectionSecrets); err != nil {
+				return ended(ctx, err, requests, failed)
+			}
 		case req := <-incoming:
 			if !refusesGreeting(req) {
 				if err := n.request(ctx, req); err != nil {
@@ -314,6 +321,9 @@ func (n *streamOfNode) push(ctx context.Context, names ...string) error {
 		c := model.Collection{Name: name, Version: emptyVersion}
 		if i := slices.IndexFunc(all, func(c model.Collection) bool { return c.Name == name }); i >= 0 {
 			c = all[i]
+		}
+		if name == model.CollectionSecrets && !n.subscriptions[name].settled(c.Version) {
+			c = n.withTroubles(ctx, c)
 		}
 		if err := n.send(n.subscriptions[name], c, chainIn(all)); err != nil {
 			return err

@@ -40,6 +40,8 @@ type table struct {
 	read int
 	// agents are the nodes that have one.
 	agents map[string]bool
+	// secrets are those that can be given.
+	secrets map[model.SecretRef]string
 }
 
 func newTable() *table {
@@ -74,6 +76,16 @@ func (b *table) module(_ context.Context, m model.Module) ([]byte, error) {
 		return nil, b.fail
 	}
 	return []byte("bytes of " + m.Digest), nil
+}
+
+func (b *table) secret(_ context.Context, ref model.SecretRef) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	value, there := b.secrets[ref]
+	if !there {
+		return "", &model.Error{Kind: model.ErrPrecondition, Object: ref.String(), Message: "it cannot be opened", Next: "add the key"}
+	}
+	return value, nil
 }
 
 func (b *table) fetches(id string) bool {
@@ -462,7 +474,7 @@ func TestWhatEndsAStream(t *testing.T) {
 	}{
 		"an unknown collection": {
 			[]*mcpv1.RequestResources{{SinkNode: node, Collection: "waft/v1/gateways"}},
-			codes.InvalidArgument, `unknown collection "waft/v1/gateways"; there are waft/v1/prefetch, waft/v1/filters, waft/v1/chains, and those of releases' resources: collections below waft/ are waft's own; use another name`,
+			codes.InvalidArgument, `unknown collection "waft/v1/gateways"; there are waft/v1/prefetch, waft/v1/filters, waft/v1/secrets, waft/v1/chains, and those of releases' resources: collections below waft/ are waft's own; use another name`,
 		},
 		"no node":      {[]*mcpv1.RequestResources{{Collection: filtersName}}, codes.InvalidArgument, "sink_node.id is empty; the first request names the node"},
 		"another node": {[]*mcpv1.RequestResources{{SinkNode: node, Collection: chainsName, ResponseNonce: "x"}, {SinkNode: &mcpv1.SinkNode{Id: "node-2"}, Collection: filtersName}}, codes.InvalidArgument, `sink_node.id changed from "node-1" to "node-2"; a stream belongs to one node`},

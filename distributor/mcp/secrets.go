@@ -1,0 +1,65 @@
+package mcp
+
+import (
+	"context"
+	"time"
+
+	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
+)
+
+const (
+	// secretTimeout bounds the reading of one secret, and secretAgain is after how long one that could not be given is tried again.
+	secretTimeout = 5 * time.Second
+	secretAgain   = 10 * time.Second
+)
+
+// troubled begins the version of a secret that cannot be given, and why; the version of one that is given is its name, since its value never changes.
+const troubled = "trouble: "
+
+// withTroubles is the collection of secrets as it is sent: those that cannot be given say why, and are of another version, so that they are sent again when they can be. A node is told,
+// and not left to wait: its ledger says it then.
+func (n *streamOfNode) withTroubles(ctx context.Context, c model.Collection) model.Collection {
+	var out []model.Resource
+	for i, r := range c.Resources {
+		if r.Secret == nil {
+			continue
+		}
+		if _, err := n.secret(ctx, *r.Secret); err != nil {
+			if out == nil {
+				out = append(out, c.Resources...) // others share it
+			}
+			out[i].Version = troubled + clip(err.Error(), MaxReasonBytes)
+			c.Version += "\n" + r.Name + out[i].Version
+		}
+	}
+	if out == nil {
+		return c
+	}
+	c.Resources = out
+	if n.secretsAgain == nil {
+		n.secretsAgain = time.After(secretAgain)
+	}
+	return c
+}
+
+func (n *streamOfNode) secret(ctx context.Context, ref model.SecretRef) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	defer cancel()
+	return n.source.backend.secret(ctx, ref)
+}
+
+// secretField is a secret as it stands in a message: nobody keeps it once it is sent.
+func (n *streamOfNode) secretField(collection string, r model.Resource) ([]byte, error) {
+	body := &waftv1.SecretValue{Layer: string(r.Secret.Layer), Name: r.Secret.Name, Version: r.Secret.Version}
+	if r.Version == r.Name { // else it says why not
+		value, err := n.secret(n.stream.Context(), *r.Secret)
+		if err != nil {
+			return nil, toStatus(err) // it could be given a moment ago: the sink comes again
+		}
+		body.Value = value
+	} else {
+		body.Trouble = r.Version[len(troubled):]
+	}
+	return encodeBody(collection, r, body)
+}
