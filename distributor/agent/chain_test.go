@@ -94,7 +94,7 @@ func TestAssemble(t *testing.T) {
 
 // FuzzDecode: what the source sends comes from outside.
 func FuzzDecode(f *testing.F) {
-	for _, m := range []proto.Message{goodFilter(), &waftv1.Chain{Hash: someDigest}, &waftv1.Prefetch{Module: goodFilter().GetModule()}} {
+	for _, m := range []proto.Message{goodFilter(), &waftv1.Chain{Hash: someDigest}, &waftv1.Prefetch{Module: goodFilter().GetModule()}, &waftv1.SecretValue{Layer: "global", Name: "token", Version: 1, Value: "x"}} {
 		packed, err := anypb.New(m)
 		if err != nil {
 			f.Fatal(err)
@@ -103,7 +103,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name, typeURL string, value []byte) {
 		r := &mcpv1.Resource{Metadata: &mcpv1.Metadata{Name: name}, Body: &anypb.Any{TypeUrl: typeURL, Value: value}}
-		for _, collection := range append(collections[:], "other") {
+		for _, collection := range append(collections[:], model.CollectionSecrets, "other") {
 			var o offer
 			if err := o.decode("authz", collection, []*mcpv1.Resource{r, nil}[:1]); err != nil {
 				continue
@@ -111,6 +111,11 @@ func FuzzDecode(f *testing.F) {
 			for digest := range o.askedFor() {
 				if !registry.Digest(digest).Valid() {
 					t.Errorf("%s gives the digest %q", collection, digest)
+				}
+			}
+			for ref, one := range o.secrets {
+				if ref.Problem() != "" || ref.Version == 0 || (one.trouble == "") != (model.SecretProblem([]byte(one.value)) == "") {
+					t.Errorf("the secret %s is taken as %q", ref, one)
 				}
 			}
 			assemble(o)

@@ -199,3 +199,43 @@ func TestKeysAreNotPrinted(t *testing.T) {
 		}
 	}
 }
+
+// FuzzOpen: the store's bytes may be anybody's who can write to it.
+func FuzzOpen(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "keys")
+	if err := os.WriteFile(path, []byte(line(key(1))), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	k, err := OpenKeyring(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, _, err := k.Seal(of, []byte(value))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:headBytes+nonceSize+tagSize])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, sealed []byte) {
+		got, err := k.Open(of, sealed)
+		if err == nil && string(got) != value { // each process of the fuzzer has sealed it anew
+			t.Errorf("%x opens as %q", sealed, got)
+		}
+		if err != nil && !errors.Is(err, model.ErrPrecondition) {
+			t.Errorf("%x: %v", sealed, err)
+		}
+	})
+}
+
+// FuzzKeys: whoever edits the file may write anything.
+func FuzzKeys(f *testing.F) {
+	f.Add([]byte("# keys\n" + line(key(1)) + line(key(2))))
+	f.Add([]byte("hunter2"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		keys, why := parse(text)
+		if (why == "") != (len(keys) > 0) || len(keys) > maxKeys {
+			t.Errorf("%d keys, %q", len(keys), why)
+		}
+	})
+}
