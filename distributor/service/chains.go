@@ -133,8 +133,10 @@ func (s *Service) cannotRun(row model.Node, chain model.Chain) (why, next string
 	if !row.Secrets && chain.NamesSecret() {
 		return "a configuration of the chain names a secret, and its sink does not say that it puts any in", nextUnfilled
 	}
-	if named := chain.KeptSecrets(); len(named) > 0 && !row.TakesKept() {
-		return fmt.Sprintf("a configuration of the chain names the secret %s, and only an agent that asks for secrets of the distributor is given any", named[0]), nextUnfilled
+	if !row.TakesKept() {
+		if named := chain.KeptSecrets(); len(named) > 0 {
+			return fmt.Sprintf("a configuration of the chain names the secret %s, and only an agent that asks for secrets of the distributor is given any", named[0]), nextUnfilled
+		}
 	}
 	return unloadable(row.EnvoyVersion, chain), nextUnloadable
 }
