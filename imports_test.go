@@ -81,7 +81,7 @@ var rules = []rule{
 	},
 	{
 		why: "3: store imports model, and certfile for etcd's certificates", about: folder("distributor/store$"),
-		allowed: only(true, "distributor/model", "distributor/certfile"),
+		allowed: only(true, "distributor/model", "distributor/certfile"), direct: true,
 	},
 	{
 		why: "4: service imports model, rollout and delivery; adapters implement what it declares", about: folder("distributor/service"),
