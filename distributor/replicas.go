@@ -44,8 +44,9 @@ const (
 	loadWait = 5 * time.Second
 	// loadPause is how often such a call looks: a whole fleet may wait.
 	loadPause = 100 * time.Millisecond
-	// dropPause is how long a client's connection stays after its call was refused, so that it hears why.
-	dropPause = 100 * time.Millisecond
+	// dropPause is how long a client's connection stays after its call has ended, so that it hears why. It is over before a sink comes again, which does so after half
+	// of mcp.DefaultMinBackoff at the soonest.
+	dropPause = mcp.DefaultMinBackoff / 4
 	// copyInterval is how often a replica that does not lead looks for modules that nodes need and it has not.
 	copyInterval = 2 * time.Second
 )
@@ -264,6 +265,7 @@ func (r *replicas) call(_ any, stream grpc.ServerStream) error {
 			if errors.Is(err, model.ErrUnavailable) || status.Code(err) == codes.Unavailable {
 				if r.calls.Load() != calls {
 					r.relay.HandedOver(ctx) // all streams hear at once that this replica leads no more
+					r.sendAway(ctx)
 				}
 			}
 			return err
@@ -277,12 +279,19 @@ func (r *replicas) call(_ any, stream grpc.ServerStream) error {
 			md.Append(passedOn, metadata.ValueFromIncomingContext(ctx, passedOn)...)
 		}
 		if handled, err := r.relay.Handle(method, single(method), stream, md, r.leads); handled {
-			if errors.Is(err, cluster.ErrNoLeader) && !r.member.In() {
-				// A client would try again by the same connection, for ever; by another one it may reach a replica that can help.
-				time.AfterFunc(dropPause, func() { r.slow.drop(ctx) })
+			if errors.Is(err, cluster.ErrNoLeader) {
+				r.sendAway(ctx)
 			}
 			return err
 		}
+	}
+}
+
+// sendAway ends the connection that a call came over where etcd does not know this replica: its client would try again by the same connection, for ever, and with
+// a longer pause each time; by another one it may reach a replica that can help.
+func (r *replicas) sendAway(ctx context.Context) {
+	if !r.member.In() {
+		time.AfterFunc(dropPause, func() { r.slow.drop(ctx) })
 	}
 }
 
