@@ -74,6 +74,11 @@ func (c *conn) spend() error {
 	if !c.budget.spend(time.Now) {
 		return protocolError{http2.ErrCodeEnhanceYourCalm, "too many frames that say nothing"}
 	}
+	return c.calm()
+}
+
+// calm is an error where too many answers of the protocol itself wait to be written; mu is held.
+func (c *conn) calm() error {
 	if len(c.control) > maxControl {
 		return protocolError{http2.ErrCodeEnhanceYourCalm, "answers are asked for and not read"}
 	}
@@ -221,9 +226,11 @@ func (c *conn) ping(f *http2.PingFrame) error {
 	now := time.Now()
 	soon := now.Sub(c.pinged) < c.server.cfg.MinPing
 	c.pinged = now
-	if c.answered {
+	if c.answered { // clients measure by a ping how long what they are sent is on its way: as often as they are sent something, and as fast
 		c.answered, c.strikes = false, 0
-	} else if soon {
+		return c.calm()
+	}
+	if soon {
 		if c.strikes++; c.strikes > maxStrikes {
 			return protocolError{http2.ErrCodeEnhanceYourCalm, "too_many_pings"} // in the words that clients of gRPC know
 		}

@@ -106,8 +106,12 @@ type frame struct {
 	// code is that of a reset or a farewell, and text what the latter says.
 	code http2.ErrCode
 	text string
-	// fields are the headers.
+	// last is the newest stream that a farewell says was served, and data what a ping has.
+	last uint32
+	data [8]byte
+	// fields are the headers, and block is what they came as.
 	fields map[string]string
+	block  []byte
 }
 
 func (f frame) is(kind string) bool { return f.Type.String() == kind }
@@ -132,9 +136,11 @@ func (c *raw) next() (frame, bool) {
 		case *http2.RSTStreamFrame:
 			f.code = read.ErrCode
 		case *http2.GoAwayFrame:
-			f.code, f.text = read.ErrCode, string(read.DebugData())
+			f.code, f.text, f.last = read.ErrCode, string(read.DebugData()), read.LastStreamID
+		case *http2.PingFrame:
+			f.data = read.Data
 		case *http2.HeadersFrame:
-			f.fields = map[string]string{}
+			f.fields, f.block = map[string]string{}, bytes.Clone(read.HeaderBlockFragment())
 			fields, err := c.decoder.DecodeFull(read.HeaderBlockFragment())
 			if err != nil {
 				c.t.Fatal(err)
