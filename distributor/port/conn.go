@@ -44,8 +44,9 @@ type conn struct {
 	// mu guards all that follows.
 	mu      sync.Mutex
 	streams map[uint32]*stream
-	// last is the newest stream that the client has opened.
+	// last is the newest stream that the client has opened, and quit are those that it has ended itself, lately.
 	last uint32
+	quit lately
 	// running counts the handlers.
 	running int
 	// serves: its client's first settings are there. ended: nothing is read or written any more, but a farewell.

@@ -117,9 +117,19 @@ func (c *conn) data(f *http2.DataFrame) error {
 		c.put(appendWindowUpdate(nil, 0, more))
 	}
 	s := c.streams[f.StreamID]
-	if s == nil { // it has been on its way when the stream ended
-		c.put(appendReset(nil, f.StreamID, http2.ErrCodeStreamClosed))
-		return c.spend()
+	if s == nil {
+		if c.quit.has(f.StreamID) {
+			c.put(appendReset(nil, f.StreamID, http2.ErrCodeStreamClosed))
+			return c.spend()
+		}
+		// It was on its way when this side ended the stream, and said so. What is of any length costs the client as much as if there still were one.
+		if f.StreamEnded() {
+			c.quit.add(f.StreamID)
+		}
+		if len(f.Data()) == 0 {
+			return c.spend()
+		}
+		return nil
 	}
 	if s.allCame {
 		c.refuse(f.StreamID, http2.ErrCodeStreamClosed)
@@ -128,6 +138,9 @@ func (c *conn) data(f *http2.DataFrame) error {
 	if !s.incoming.came(length) {
 		c.refuse(f.StreamID, http2.ErrCodeFlowControl)
 		return c.spend()
+	}
+	if f.StreamEnded() {
+		c.quit.add(f.StreamID)
 	}
 	data := f.Data()
 	if padding := length - len(data); padding > 0 {
@@ -244,6 +257,7 @@ func (c *conn) reset(f *http2.RSTStreamFrame) error {
 	if err := c.opened(f.StreamID); err != nil {
 		return err
 	}
+	c.quit.add(f.StreamID)
 	if s := c.streams[f.StreamID]; s != nil {
 		delete(c.streams, f.StreamID)
 		s.kill(errCanceled)
@@ -273,6 +287,7 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 			c.refuse(id, http2.ErrCodeProtocol)
 			return c.spend()
 		}
+		c.quit.add(id)
 		s.arrived(nil, true)
 		return nil
 	}
@@ -280,6 +295,9 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 		return protocolError{http2.ErrCodeStreamClosed, "headers for a stream that has ended"}
 	}
 	c.last = id
+	if f.StreamEnded() {
+		c.quit.add(id)
+	}
 	if c.final {
 		return nil // the client was told that it is not served
 	}
