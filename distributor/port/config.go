@@ -67,7 +67,7 @@ const (
 	maxStrikes = 2
 	// leaving is how long a client that was told to go may still open streams because it has not heard of it: until it answers a ping, or this long.
 	leaving = 5 * time.Second
-	// farewell bounds the last frames that are written before a connection is ended for an error.
+	// farewell bounds how long the last frames of a connection may take to be written, and then how long its client may take to read them.
 	farewell = time.Second
 	// vacancy is how long nobody may read a connection whose receiver has gone off with a message: mostly it is back at once, but where a whole fleet is told
 	// something each waits for its turn. lonely is that where no other call could wait for it.

@@ -188,11 +188,15 @@ type protocolError struct {
 
 func (e protocolError) Error() string { return fmt.Sprintf("%s: %s", e.code, e.why) }
 
-// end ends the connection, for a reason that the log, and by a protocolError the client, is told.
+// end ends the connection, for a reason that the log, and by a protocolError the client, is told. Where the client may still read it takes its time, but not
+// when the server stops.
 func (c *conn) end(why error) {
 	c.mu.Lock()
 	if c.ended {
 		c.mu.Unlock()
+		if errors.Is(why, errStopped) {
+			_ = c.raw.Close()
+		}
 		return
 	}
 	c.ended = true
@@ -203,29 +207,52 @@ func (c *conn) end(why error) {
 	if c.vacant != nil {
 		c.vacant.Stop()
 	}
-	nc, last := c.nc, c.last
+	last := c.last
 	c.mu.Unlock()
-	c.server.forget(c)
 	if said, ok := errors.AsType[protocolError](why); ok {
 		c.server.cfg.Log.Debug("a connection is ended", "from", c.raw.RemoteAddr().String(), "error", said)
-		go func() { // whoever reads must not wait
-			_ = c.raw.SetWriteDeadline(time.Now().Add(farewell))
-			c.out.Lock()
-			defer c.out.Unlock()
-			c.mu.Lock()
-			b := c.control
-			c.mu.Unlock()
-			_, _ = nc.Write(appendGoAway(b, last, said.code, said.why)) // it is the end either way
-			_ = c.raw.Close()
-		}()
+		go c.part(appendGoAway(nil, last, said.code, said.why)) // whoever reads must not wait
 		return
 	}
 	if errors.Is(why, errDrained) {
-		go func() { _ = nc.Close() }() // with TLS's own farewell, which may take a while
+		go c.part(nil)
 		return
 	}
 	_ = c.raw.Close()
+	c.server.forget(c)
 }
+
+// halved is a connection of which one side says that it writes no more.
+type halved interface{ CloseWrite() error }
+
+// part writes what waits and the last words, says that no more comes, and closes the connection when the client has read it, which it says by closing its own
+// end: a kernel that is sent anything for a connection that is closed throws away what the client has not read yet.
+func (c *conn) part(words []byte) {
+	defer c.server.forget(c)
+	defer c.raw.Close()
+	_ = c.raw.SetWriteDeadline(time.Now().Add(farewell)) // also for who writes now
+	c.out.Lock()
+	c.mu.Lock()
+	b := append(c.takeControl(nil), words...)
+	c.mu.Unlock()
+	_, err := c.nc.Write(b)
+	if tls, ok := c.nc.(halved); ok && err == nil && c.server.cfg.Credentials != nil {
+		_ = tls.CloseWrite() // who is not there hears nothing
+	}
+	c.out.Unlock()
+	if err != nil {
+		return
+	}
+	raw, ok := c.raw.(halved)
+	if !ok || raw.CloseWrite() != nil {
+		return
+	}
+	_ = c.raw.SetReadDeadline(time.Now().Add(farewell)) // also for who reads now
+	_, _ = io.Copy(io.Discard, onlyReads{c.raw})
+}
+
+// onlyReads hides what else there is, so that nothing is made of it.
+type onlyReads struct{ io.Reader }
 
 // errCanceled is what a call ends with whose connection, or whose client, has gone.
 var errCanceled = status.Error(codes.Canceled, context.Canceled.Error())

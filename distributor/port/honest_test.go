@@ -1,12 +1,14 @@
 package port_test
 
 import (
+	"net"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
 
 	"github.com/waft-project/waft/distributor/port"
@@ -72,5 +74,80 @@ func TestDataForACallThatHasEnded(t *testing.T) {
 			}
 		}()
 		c.expect("a farewell", func(f frame) bool { return f.is("GOAWAY") && f.code == http2.ErrCodeEnhanceYourCalm })
+	})
+}
+
+// The last answer of a connection arrives whole, although its client goes on sending while it reads.
+func TestTheLastAnswerArrives(t *testing.T) {
+	entered, answer := make(chan struct{}), make(chan struct{})
+	s := serve(t, port.Config{Unknown: func(_ any, stream grpc.ServerStream) error {
+		close(entered)
+		<-answer
+		return stream.SendMsg(&testgrpc.StreamingOutputCallResponse{Payload: &testgrpc.Payload{Body: make([]byte, 1<<20)}})
+	}})
+	c := dial(t, s.address)
+	_ = c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10) // so that much of it waits at the server
+	c.begin()
+	c.open(16 << 20)
+	c.headers(1, calling(anyMethod), true)
+	await(t, entered)
+	stopped := make(chan struct{})
+	go func() { s.GracefulStop(); close(stopped) }()
+	ping := c.expect("a ping", func(f frame) bool { return f.is("PING") })
+	c.write(func() error { return c.framer.WritePing(true, ping.data) })
+	c.expect("the last farewell", func(f frame) bool { return f.is("GOAWAY") && f.last == 1 })
+	close(answer)
+	got := 0
+	c.expect("all of the answer", func(f frame) bool {
+		if f.is("DATA") {
+			if got += int(f.Length); got < 200<<10 { // as every client does, and later than the server has written all
+				time.Sleep(10 * time.Millisecond)
+				c.write(func() error { return c.framer.WriteWindowUpdate(0, f.Length) })
+			}
+		}
+		return f.is("HEADERS") && f.Flags.Has(http2.FlagHeadersEndStream)
+	})
+	c.expectEnd()
+	select {
+	case <-stopped:
+		t.Error("the stop has not waited for the client")
+	default:
+	}
+	c.Close()
+	await(t, stopped)
+}
+
+// What was to be said before a connection ended is said.
+func TestFarewellsArrive(t *testing.T) {
+	t.Run("of a server that stops", func(t *testing.T) {
+		s := serve(t, port.Config{})
+		c := dial(t, s.address)
+		c.begin()
+		c.write(func() error { return c.framer.WritePing(false, [8]byte{1}) })
+		c.expect("an answer", func(f frame) bool { return f.is("PING") })
+		go s.GracefulStop()
+		ping := c.expect("a ping", func(f frame) bool { return f.is("PING") })
+		c.write(func() error { return c.framer.WritePing(true, ping.data) })
+		c.expect("the last farewell", func(f frame) bool { return f.is("GOAWAY") && f.last == 0 })
+		c.expectEnd()
+	})
+	t.Run("although the client goes on writing", func(t *testing.T) {
+		s := serve(t, port.Config{})
+		c := dial(t, s.address)
+		c.begin()
+		c.call(2, anyMethod)
+		for range 100 {
+			c.write(func() error { return c.framer.WriteData(2, false, make([]byte, 1<<10)) })
+		}
+		c.expect("a farewell", func(f frame) bool { return f.is("GOAWAY") && f.code == http2.ErrCodeProtocol })
+		c.expectEnd()
+	})
+	t.Run("and a stop does not wait for them", func(t *testing.T) {
+		s := serve(t, port.Config{})
+		c := dial(t, s.address)
+		c.begin()
+		c.call(2, anyMethod)
+		c.expect("a farewell", func(f frame) bool { return f.is("GOAWAY") })
+		s.Stop()
 	})
 }

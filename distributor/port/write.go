@@ -42,16 +42,15 @@ func (c *conn) put(frame []byte) {
 func (c *conn) flush() {
 	c.out.Lock()
 	defer c.out.Unlock()
-	b := buffers.Get().(*[]byte)
 	c.mu.Lock()
-	from := c.takeControl((*b)[:0])
 	c.flushing = false
-	ended := c.ended
-	c.mu.Unlock()
-	if len(from) == 0 || ended {
-		buffers.Put(b)
+	if c.ended || len(c.control) == 0 { // where it has ended, its last words come after what waits
+		c.mu.Unlock()
 		return
 	}
+	b := buffers.Get().(*[]byte)
+	from := c.takeControl((*b)[:0])
+	c.mu.Unlock()
 	_ = c.write(b, from) // the connection has ended then
 }
 
