@@ -70,7 +70,7 @@ const (
 	// farewell bounds how long the last frames of a connection may take to be written, and then how long its client may take to read them.
 	farewell = time.Second
 	// vacancy is how long nobody may read a connection whose receiver has gone off with a message: mostly it is back at once, but where a whole fleet is told
-	// something each waits for its turn. lonely is that where no other call could wait for it.
+	// something each waits for its turn. lonely is that where there is no other call that could wait for it.
 	vacancy, lonely = 20 * time.Millisecond, 250 * time.Millisecond
 	// maxControl bounds the answers of the protocol itself that wait to be written, in bytes: a client that asks for them and reads none is no client.
 	maxControl = 32 << 10

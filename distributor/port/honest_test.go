@@ -1,6 +1,8 @@
 package port_test
 
 import (
+	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -149,5 +151,70 @@ func TestFarewellsArrive(t *testing.T) {
 		c.call(2, anyMethod)
 		c.expect("a farewell", func(f frame) bool { return f.is("GOAWAY") })
 		s.Stop()
+	})
+}
+
+// Where each of these kept the next waiting until somebody reads again, they would take longer than a test may.
+func TestSomebodyReads(t *testing.T) {
+	const calls = 200
+	t.Run("after a call has ended", func(t *testing.T) {
+		c := serve(t, port.Config{}).client(t)
+		ctx := bounded(t)
+		for range calls {
+			stream, err := c.FullDuplexCall(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := stream.Send(duplex(nil)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stream.Recv(); err != nil {
+				t.Fatal(err)
+			}
+			if err := stream.CloseSend(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+		}
+	})
+	t.Run("while a sender waits for a window", func(t *testing.T) {
+		s := serve(t, port.Config{Unknown: func(_ any, stream grpc.ServerStream) error {
+			asked := make(chan struct{})
+			go func() {
+				defer close(asked)
+				for stream.RecvMsg(&testgrpc.StreamingOutputCallRequest{}) == nil {
+					select {
+					case asked <- struct{}{}:
+					case <-stream.Context().Done():
+						return
+					}
+				}
+			}()
+			for range asked {
+				if err := stream.SendMsg(&testgrpc.StreamingOutputCallResponse{Payload: &testgrpc.Payload{Body: make([]byte, 1<<20)}}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+		conn := s.conn(t, grpc.WithStaticStreamWindowSize(1<<16-1), grpc.WithStaticConnWindowSize(1<<16-1))
+		stream, err := conn.NewStream(bounded(t), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, anyMethod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func() {
+			if err := stream.SendMsg(duplex(nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask() // one is always on its way
+		for range calls {
+			ask()
+			if err := stream.RecvMsg(&testgrpc.StreamingOutputCallResponse{}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
 }

@@ -4,7 +4,7 @@ import "time"
 
 // One goroutine at a time reads a connection: a receiver that waits for a message of its stream, or else one that does nothing beside. reading says that there
 // is one. A receiver that has its message gives the role to another that waits; where none does it is mostly back in a moment, and if it is not, a timer
-// has somebody else read.
+// has somebody else read. Where it will not come back, and where a sender waits for what only a reader can see, somebody else reads at once.
 
 // read reads until the connection ends, or a receiver would.
 func (c *conn) read() {
@@ -14,8 +14,9 @@ func (c *conn) read() {
 			return
 		}
 		c.mu.Lock()
-		if c.waiting > 0 {
-			c.give()
+		if next, soon := c.receiver(); c.blocked == 0 && (next != nil || soon) {
+			c.reading = false
+			c.wake(next)
 			c.mu.Unlock()
 			return
 		}
@@ -35,21 +36,46 @@ func (c *conn) take() bool {
 	return true
 }
 
-// give gives the role up; mu is held, and the caller has it.
-func (c *conn) give() {
+// receiver is one that waits for a message, and would read; nil: there is none. soon: one has its message, and is about to be back for another. mu is held.
+func (c *conn) receiver() (next *stream, soon bool) {
+	if c.waiting == 0 {
+		return nil, false
+	}
+	for _, s := range c.streams {
+		switch {
+		case !s.waits:
+		case !s.ready():
+			return s, false
+		default:
+			soon = soon || s.err == nil && !s.allCame
+		}
+	}
+	return nil, soon
+}
+
+// give has a stream's receiver give the role up; mu is held.
+func (c *conn) give(s *stream) {
 	c.reading = false
 	if c.ended {
 		return
 	}
-	if c.waiting > 0 {
-		for _, s := range c.streams {
-			if s.waits && !s.ready() {
-				s.cond.Broadcast()
-				break
-			}
-		}
+	next, _ := c.receiver()
+	switch {
+	case c.blocked > 0:
+		c.wanted()
+	case next == nil && (s.over() != nil || s.allCame && len(s.in) == 0):
+		c.wanted()
+	default:
+		c.wake(next)
 	}
-	// Whoever is woken may have another reason to go, so the timer runs all the same.
+}
+
+// wake has a receiver take the role, where there is one, and else somebody who reads in a while; mu is held. Whoever is woken may have another reason to go, so
+// the timer runs all the same.
+func (c *conn) wake(next *stream) {
+	if next != nil {
+		next.cond.Broadcast()
+	}
 	wait := vacancy
 	if len(c.streams) <= 1 {
 		wait = lonely
@@ -61,7 +87,7 @@ func (c *conn) give() {
 	}
 }
 
-// wanted has somebody read at once, where nobody does: a sender waits for what only a reader can see; mu is held.
+// wanted has somebody read at once, where nobody does; mu is held.
 func (c *conn) wanted() {
 	if c.take() {
 		go c.read()

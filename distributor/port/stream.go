@@ -108,6 +108,7 @@ func (s *stream) finish(told *status.Status) {
 	}
 	s.kill(errCanceled)
 	c.running--
+	c.wanted() // its receiver has been whom the connection waited for
 	done := c.drained()
 	c.mu.Unlock()
 	if done {
@@ -176,7 +177,7 @@ func (s *stream) next() (message mem.BufferSlice, compressed bool, err error) {
 	role := false
 	defer func() {
 		if role {
-			c.give()
+			c.give(s)
 		}
 	}()
 	if err := s.await(messageHeader, &role); err != nil {
