@@ -31,7 +31,8 @@ type Config struct {
 	MaxReceive, MaxSend int
 	// MaxHeader bounds the headers of a call, in bytes as HTTP/2 counts them; 0: 64 KiB.
 	MaxHeader uint32
-	// MaxStreams bounds the calls of one connection that are under way, their handlers included; 0: 100.
+	// MaxStreams bounds the calls of one connection that are under way, and, apart from those, the handlers that run: a call begins when one has ended of those
+	// that were given up; 0: 100.
 	MaxStreams uint32
 	// Window is what a client may send ahead of a stream's reader, and of all of them together on the way here, in bytes; below 65,535: that.
 	Window uint32

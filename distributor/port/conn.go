@@ -47,8 +47,9 @@ type conn struct {
 	// last is the newest stream that the client has opened, and quit are those that it has ended itself, lately.
 	last uint32
 	quit lately
-	// running counts the handlers.
+	// running counts the handlers, and queue are the streams that wait for one.
 	running int
+	queue   []*stream
 	// serves: its client's first settings are there. ended: nothing is read or written any more, but a farewell.
 	serves, ended bool
 

@@ -301,7 +301,7 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 	if c.final {
 		return nil // the client was told that it is not served
 	}
-	if c.running >= int(c.server.cfg.MaxStreams) {
+	if len(c.streams) >= int(c.server.cfg.MaxStreams) {
 		c.refuse(id, http2.ErrCodeRefusedStream)
 		return c.spend()
 	}
@@ -338,10 +338,23 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 		c.streams = make(map[uint32]*stream, 1)
 	}
 	c.streams[id] = s
+	s.queued = true
+	c.queue = append(c.queue, s)
+	c.next()
+	return nil
+}
+
+// next has the oldest call begin that waits for that, where there may be one more handler: a client may give up calls and make others, and does not know when
+// the handlers of the former have ended. mu is held.
+func (c *conn) next() {
+	if len(c.queue) == 0 || c.running >= int(c.server.cfg.MaxStreams) {
+		return
+	}
+	s := c.queue[0]
+	s.unqueue()
 	c.running++
 	c.server.handlers.Add(1)
 	go s.serve()
-	return nil
 }
 
 // admitted asks the door.

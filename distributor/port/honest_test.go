@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -217,4 +218,57 @@ func TestSomebodyReads(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A client that gives up its calls may make as many others, which begin when handlers have ended: there are never more handlers than it may have calls.
+func TestCallsAfterManyWereGivenUp(t *testing.T) {
+	const most = 2
+	var begun atomic.Int64
+	entered, leave := make(chan struct{}, 100), make(chan struct{})
+	s := serve(t, port.Config{MaxStreams: most, Unknown: func(any, grpc.ServerStream) error {
+		begun.Add(1)
+		entered <- struct{}{}
+		<-leave
+		return nil
+	}})
+	c := dial(t, s.address)
+	c.begin()
+	id := uint32(1)
+	for range most {
+		c.headers(id, calling(anyMethod), true)
+		await(t, entered)
+		c.write(func() error { return c.framer.WriteRSTStream(id, http2.ErrCodeCancel) })
+		id += 2
+	}
+	for range 100 * most { // none of these has a turn
+		c.headers(id, calling(anyMethod), true)
+		c.write(func() error { return c.framer.WriteRSTStream(id, http2.ErrCodeCancel) })
+		id += 2
+	}
+	first := id
+	for range most {
+		c.headers(id, calling(anyMethod), true)
+		id += 2
+	}
+	c.headers(id, calling(anyMethod), true)
+	c.expect("one too many is refused, and no other", func(f frame) bool {
+		if f.is("HEADERS") || f.is("RST_STREAM") && f.StreamID != id {
+			t.Fatalf("%v %s", f.FrameHeader, f.code)
+		}
+		return f.is("RST_STREAM") && f.code == http2.ErrCodeRefusedStream
+	})
+	if n := begun.Load(); n != most {
+		t.Errorf("%d handlers run", n)
+	}
+	close(leave)
+	answered := map[uint32]bool{}
+	c.expect("the others are answered", func(f frame) bool {
+		if f.is("HEADERS") {
+			answered[f.StreamID] = true
+		}
+		return answered[first] && answered[first+2]
+	})
+	if n := begun.Load(); n != 2*most {
+		t.Errorf("%d handlers have run", n)
+	}
 }

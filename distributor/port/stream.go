@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +47,8 @@ type stream struct {
 	allCame bool
 	// err: the call is over for its handler, too.
 	err error
+	// queued: it waits for a handler.
+	queued bool
 	// waits: its receiver waits, and would read.
 	waits bool
 	// blocked counts senders that wait for a window, and since is from when on one has waited with the same part of a message; zero: none has.
@@ -89,11 +92,24 @@ func (s *stream) kill(err error) {
 		s.err = err
 	}
 	s.in = nil
+	s.unqueue()
 	if s.deadline != nil {
 		s.deadline.Stop()
 	}
 	s.cancel()
 	s.cond.Broadcast()
+}
+
+// unqueue takes it from those that wait for a handler; mu is held.
+func (s *stream) unqueue() {
+	if !s.queued {
+		return
+	}
+	c := s.conn
+	s.queued = false
+	if c.queue = slices.DeleteFunc(c.queue, func(one *stream) bool { return one == s }); len(c.queue) == 0 {
+		c.queue = nil
+	}
 }
 
 // finish ends the call, with a status where it was not told yet.
@@ -108,6 +124,7 @@ func (s *stream) finish(told *status.Status) {
 	}
 	s.kill(errCanceled)
 	c.running--
+	c.next()
 	c.wanted() // its receiver has been whom the connection waited for
 	done := c.drained()
 	c.mu.Unlock()
@@ -389,6 +406,9 @@ func (s *stream) send(m *message, told *status.Status) error {
 			b = appendHeaders(b, s.id, s.headers(), false)
 		}
 		s.sent, s.done, c.answered = true, ends, true
+		if ends { // before the client knows that it may make another call
+			delete(c.streams, s.id)
+		}
 		trailer, resets := s.trailer, ends && !s.allCame
 		c.mu.Unlock()
 		if n > 0 {
