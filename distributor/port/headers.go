@@ -210,7 +210,6 @@ func binaryOf(s string) ([]byte, error) {
 var blocks = sync.Pool{New: func() any {
 	b := &block{}
 	b.encoder = hpack.NewEncoder(&b.buffer)
-	b.encoder.SetMaxDynamicTableSize(0)
 	return b
 }}
 
@@ -220,7 +219,13 @@ type block struct {
 	encoder *hpack.Encoder
 }
 
-func newBlock() *block { return blocks.Get().(*block) }
+// newBlock begins a block with the size of its table: none. A client that says that it keeps a smaller one must hear so in the block that follows (RFC 7541,
+// section 4.2), and which that is nobody need know.
+func newBlock() *block {
+	b := blocks.Get().(*block)
+	b.encoder.SetMaxDynamicTableSize(0)
+	return b
+}
 
 // done gives the bytes, and the block back.
 func (b *block) done() []byte {

@@ -272,3 +272,23 @@ func TestCallsAfterManyWereGivenUp(t *testing.T) {
 		t.Errorf("%d handlers have run", n)
 	}
 }
+
+// Each block of headers says that it needs no table: a client may have said that it keeps none, and must hear then that this is so.
+func TestNoTableOfHeaders(t *testing.T) {
+	s := serve(t, port.Config{})
+	c := dial(t, s.address)
+	c.begin(http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0})
+	for id := uint32(1); id < 10; id += 2 {
+		c.call(id, "/grpc.testing.TestService/UnaryCall")
+		c.message(id, true, simple("x"))
+		c.expect("trailers", func(f frame) bool {
+			if !f.is("HEADERS") {
+				return false
+			}
+			if f.block[0] != 0x20 {
+				t.Errorf("stream %d: a block begins with %x", f.StreamID, f.block[0])
+			}
+			return f.Flags.Has(http2.FlagHeadersEndStream)
+		})
+	}
+}
