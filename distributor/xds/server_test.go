@@ -1,9 +1,11 @@
 package xds
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -66,6 +68,47 @@ func TestOlderStreamTouchesNothing(t *testing.T) {
 	s.open(late, model.Node{}, "")
 	if err := late.begin(request{}); status.Code(err) != codes.Aborted || newer.record.owner != newer {
 		t.Errorf("it began: %v", err)
+	}
+}
+
+// panicking is a backend whose sessions panic as a stream begins.
+type panicking struct {
+	*table
+	closed, cancelled bool
+}
+
+func (b *panicking) connect(ctx context.Context, hello service.NodeHello) (session, error) {
+	of, err := b.table.connect(ctx, hello)
+	return &panickingSession{of, b}, err
+}
+
+func (b *panicking) watch(id string) (<-chan struct{}, func()) {
+	changed, _ := b.table.watch(id)
+	return changed, func() { b.cancelled = true }
+}
+
+type panickingSession struct {
+	session
+	of *panicking
+}
+
+func (*panickingSession) Done() <-chan struct{} { panic("as a test wants it") }
+func (s *panickingSession) Close()              { s.of.closed = true }
+
+// A panic, which ends a call and no server, leaves nothing of the stream behind.
+func TestAStreamThatPanicsAsItBegins(t *testing.T) {
+	b := &panicking{table: newTable()}
+	s := newServer(t.Context(), b, nil, nil)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("it has not panicked")
+			}
+		}()
+		_, _, _ = s.join(t.Context(), &fuzzWire{t: t}, &request{node: &corev3.Node{Id: "n"}, typeURL: envoy.ExtensionConfigURL}) // it panics
+	}()
+	if !b.closed || !b.cancelled || len(s.nodes) != 0 {
+		t.Errorf("session closed %v, watch cancelled %v, %d nodes", b.closed, b.cancelled, len(s.nodes))
 	}
 }
 

@@ -99,12 +99,18 @@ func (s *Server) join(ctx context.Context, w wire, first *request) (_ *stream, l
 		cancel()
 		session.Close()
 	}
+	joined := false
+	defer func() { // also where it panics, which ends this call alone
+		if !joined {
+			leave()
+		}
+	}()
 	n.suspect = row.Serving != "" && !first.holds()
 	n.restarted = n.suspect && len(n.takes.Collections) == 0
 	if err := n.begin(*first); err != nil {
-		leave()
 		return nil, nil, err
 	}
+	joined = true
 	return n, leave, nil
 }
 
