@@ -35,7 +35,7 @@ type conn struct {
 
 	// heard: something was read since the watch last looked.
 	heard atomic.Bool
-	// writing is when whoever writes began to, in nanoseconds since 1970; 0: nobody does.
+	// writing is when whoever writes began to, less what the part of a message took that has been written before, in nanoseconds since 1970; 0: nobody does.
 	writing atomic.Int64
 
 	// out is held by whoever writes.

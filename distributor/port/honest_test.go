@@ -292,3 +292,47 @@ func TestNoTableOfHeaders(t *testing.T) {
 		})
 	}
 }
+
+// narrow gives connections whose kernel keeps little of what is written.
+type narrow struct{ net.Listener }
+
+func (n narrow) Accept() (net.Conn, error) {
+	c, err := n.Listener.Accept()
+	if err == nil {
+		_ = c.(*net.TCPConn).SetWriteBuffer(32 << 10)
+	}
+	return c, err
+}
+
+// A client that reads a frame of a large message now and then takes too long for a part of it.
+func TestClientsThatReadTooSlowly(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, e := port.NewServer(port.Config{Patience: 500 * time.Millisecond}), newEcho()
+	testgrpc.RegisterTestServiceServer(s, e)
+	go func() { _ = s.Serve(narrow{l}) }() // Stop ends it
+	t.Cleanup(s.Stop)
+	c := dial(t, l.Addr().String())
+	_ = c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	c.begin()
+	c.open(1<<31 - 1 - 65535)
+	c.call(1, "/grpc.testing.TestService/StreamingOutputCall")
+	c.message(1, true, &testgrpc.StreamingOutputCallRequest{ResponseParameters: []*testgrpc.ResponseParameters{{Size: 30 << 20}}})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b := make([]byte, 16<<10)
+		for {
+			if _, err := io.ReadFull(c, b); err != nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond) // it is slow on purpose
+		}
+	}()
+	if err := await(t, e.ended); status.Code(err) != codes.Canceled {
+		t.Errorf("%v", err)
+	}
+	await(t, ended)
+}

@@ -363,7 +363,8 @@ func (s *stream) over() error {
 }
 
 // send writes a message (nil: none), and how the call has ended (nil: it goes on), with the headers before them where they have not been sent. It returns when
-// all is written.
+// all is written. It looks before each frame whether its call has ended, and not while one is written, its own or that of another call before it: each takes as
+// long as the client takes to read it, and Config.Patience at most.
 func (s *stream) send(m *message, told *status.Status) error {
 	c := s.conn
 	left, at := 0, place{}
@@ -371,6 +372,7 @@ func (s *stream) send(m *message, told *status.Status) error {
 		left = messageHeader + m.size
 	}
 	single, reached := left == 0, left
+	var written time.Duration // of this part of the message
 	for {
 		c.out.Lock()
 		pooled := buffers.Get().(*[]byte)
@@ -381,6 +383,7 @@ func (s *stream) send(m *message, told *status.Status) error {
 			buffers.Put(pooled)
 			return err
 		}
+		parted := false
 		n := min(left, part, max(s.window, 0), max(c.window, 0))
 		if n == 0 && left > 0 && s.sent {
 			c.out.Unlock()
@@ -397,7 +400,7 @@ func (s *stream) send(m *message, told *status.Status) error {
 		c.window -= n
 		left -= n
 		if left == 0 || reached-left >= patientPart {
-			reached, s.since = left, time.Time{}
+			reached, s.since, parted = left, time.Time{}, true
 		}
 		ends := left == 0 && told != nil
 		// Where there is nothing else to say, how it has ended is said in the headers.
@@ -420,7 +423,10 @@ func (s *stream) send(m *message, told *status.Status) error {
 		if resets { // the client need not send what nobody receives
 			b = appendReset(b, s.id, http2.ErrCodeNo)
 		}
-		err := c.write(pooled, b)
+		err := c.write(pooled, b, &written)
+		if parted {
+			written = 0
+		}
 		c.out.Unlock()
 		if err != nil {
 			return errCanceled

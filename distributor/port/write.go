@@ -11,11 +11,14 @@ import (
 // buffers are what is written from: a frame with what goes along.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, maxFrame+512); return &b }}
 
-// write writes, and gives the buffer back; out is held. A failure ends the connection.
-func (c *conn) write(b *[]byte, from []byte) error {
-	c.writing.Store(time.Now().UnixNano())
+// write writes, and gives the buffer back; out is held. A failure ends the connection. so is for how long what belongs together has been written already:
+// patience is with all of it; it grows.
+func (c *conn) write(b *[]byte, from []byte, so *time.Duration) error {
+	begun := time.Now()
+	c.writing.Store(begun.Add(-*so).UnixNano())
 	_, err := c.nc.Write(from)
 	c.writing.Store(0)
+	*so += time.Since(begun)
 	if cap(from) <= 2*maxFrame {
 		*b = from[:0]
 		buffers.Put(b)
@@ -51,7 +54,7 @@ func (c *conn) flush() {
 	b := buffers.Get().(*[]byte)
 	from := c.takeControl((*b)[:0])
 	c.mu.Unlock()
-	_ = c.write(b, from) // the connection has ended then
+	_ = c.write(b, from, new(time.Duration)) // the connection has ended then
 }
 
 // takeControl appends what waits to be written; mu is held.
