@@ -11,7 +11,9 @@ import (
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/waft-project/waft/distributor/port"
@@ -335,4 +337,68 @@ func TestClientsThatReadTooSlowly(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	await(t, ended)
+}
+
+// Nothing can be said too late.
+func TestNoHeadersAfterTheFirstMessage(t *testing.T) {
+	got := make(chan [2]error, 1)
+	s := serve(t, port.Config{Unknown: func(_ any, stream grpc.ServerStream) error {
+		if err := stream.SendMsg(&testgrpc.Empty{}); err != nil {
+			return err
+		}
+		got <- [2]error{stream.SetHeader(metadata.MD{}), stream.SetHeader(metadata.Pairs("a", "b"))}
+		return nil
+	}})
+	stream, err := s.conn(t).NewStream(bounded(t), &grpc.StreamDesc{ServerStreams: true}, anyMethod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.RecvMsg(&testgrpc.Empty{}); err != nil {
+		t.Fatal(err)
+	}
+	if errs := await(t, got); errs[0] != nil || errs[1] == nil {
+		t.Errorf("nothing: %v; something: %v", errs[0], errs[1])
+	}
+}
+
+// Serve goes on for as long as what it serves does.
+func TestServeReturnsLast(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, e := port.NewServer(port.Config{}), newEcho()
+	testgrpc.RegisterTestServiceServer(s, e)
+	t.Cleanup(s.Stop)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	stream, err := testgrpc.NewTestServiceClient(conn).FullDuplexCall(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, e.seen)
+	go s.GracefulStop()
+	until(t, "nobody new is taken", func() bool {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	for range 20 {
+		select {
+		case err := <-served:
+			t.Fatalf("it has returned %v while a call goes on", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	_ = stream.CloseSend()
+	if err := await(t, served); err != nil {
+		t.Error(err)
+	}
 }

@@ -28,6 +28,9 @@ type Server struct {
 	gone sync.Cond
 	// ended ends the watch.
 	ended chan struct{}
+	// over: there are no connections any more, and none will come.
+	over     chan struct{}
+	overOnce sync.Once
 	// handlers are those that run.
 	handlers sync.WaitGroup
 }
@@ -47,7 +50,7 @@ func NewServer(cfg Config) *Server {
 	cfg = cfg.withDefaults()
 	s := &Server{
 		cfg: cfg, unary: cfg.unary(), stream: cfg.stream(),
-		services: map[string]*service{}, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, ended: make(chan struct{}),
+		services: map[string]*service{}, listeners: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{}, ended: make(chan struct{}), over: make(chan struct{}),
 	}
 	s.gone.L = &s.mu
 	return s
@@ -90,8 +93,8 @@ const (
 	maxAcceptPause = time.Second
 )
 
-// Serve serves what comes to a listener, and closes it. It returns nil when the server is stopped, grpc.ErrServerStopped when it was before, and an error when
-// the listener fails for good.
+// Serve serves what comes to a listener, and closes it. It returns nil when the server is stopped, and Stop or GracefulStop about to return; grpc.ErrServerStopped
+// when it was before, and an error when the listener fails for good.
 func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
 	if s.state >= draining {
@@ -120,6 +123,7 @@ func (s *Server) Serve(l net.Listener) error {
 			continue
 		}
 		if s.stopping() {
+			<-s.over
 			return nil
 		}
 		if failed, ok := errors.AsType[interface {
@@ -133,6 +137,7 @@ func (s *Server) Serve(l net.Listener) error {
 		select {
 		case <-time.After(pause):
 		case <-s.ended:
+			<-s.over
 			return nil
 		}
 	}
@@ -196,6 +201,7 @@ func (s *Server) empty() {
 	for len(s.conns) > 0 {
 		s.gone.Wait()
 	}
+	s.overOnce.Do(func() { close(s.over) })
 }
 
 // Stop ends all connections, and the contexts of the calls on them, at once. It does not wait for handlers.

@@ -482,6 +482,13 @@ func (s *stream) trailers(told *status.Status, md metadata.MD, alone bool) []byt
 
 // SetHeader is grpc.ServerStream's.
 func (s *stream) SetHeader(md metadata.MD) error {
+	if md.Len() == 0 {
+		return nil // also when it is too late for anything else
+	}
+	return s.setHeader(md)
+}
+
+func (s *stream) setHeader(md metadata.MD) error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	if s.sent {
@@ -493,7 +500,7 @@ func (s *stream) SetHeader(md metadata.MD) error {
 
 // SendHeader is grpc.ServerStream's.
 func (s *stream) SendHeader(md metadata.MD) error {
-	if err := s.SetHeader(md); err != nil {
+	if err := s.setHeader(md); err != nil {
 		return err
 	}
 	return s.send(nil, nil)
