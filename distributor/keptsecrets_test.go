@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/waft-project/waft/distributor/api"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/distributor/mcp"
+	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/store"
 	"github.com/waft-project/waft/distributor/store/etcdtest"
@@ -46,8 +48,9 @@ func saved(t *testing.T, c *api.Client) []byte {
 	}
 }
 
-// asks runs an MCP sink of a node that asks for its secrets, and gives their values as they come. take, which may be nil, is told of what comes of other collections.
-func asks(t *testing.T, address, node string, take func(mcp.Update)) (values <-chan []string, stop func()) {
+// asks runs an MCP sink of a node that asks for its secrets, and gives their values as they come. take, which may be nil, is told of all that comes. held are secrets that the node has
+// from an earlier life.
+func asks(t *testing.T, address, node string, take func(mcp.Update), held ...*mcpv1.Resource) (values <-chan []string, stop func()) {
 	t.Helper()
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -58,10 +61,10 @@ func asks(t *testing.T, address, node string, take func(mcp.Update)) (values <-c
 		Conn: conn, Node: node, Labels: map[string]string{"env": "prod"},
 		Collections: []string{model.CollectionPrefetch, model.CollectionFilters, model.CollectionSecrets, model.CollectionChains},
 		Apply: func(_ context.Context, u mcp.Update) error {
+			if take != nil {
+				take(u)
+			}
 			if u.Collection != model.CollectionSecrets {
-				if take != nil {
-					take(u)
-				}
 				return nil
 			}
 			var got []string
@@ -75,6 +78,7 @@ func asks(t *testing.T, address, node string, take func(mcp.Update)) (values <-c
 			came <- got
 			return nil
 		},
+		Held:       map[string][]*mcpv1.Resource{model.CollectionSecrets: held},
 		MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond,
 	})
 	if err != nil {
@@ -91,6 +95,12 @@ func asks(t *testing.T, address, node string, take func(mcp.Update)) (values <-c
 // keyedAgent is a node that asks for secrets, and says that it has done whatever it is told.
 func keyedAgent(t *testing.T, s *server, node string) (values <-chan []string, stop func()) {
 	t.Helper()
+	return holdingAgent(t, s, node, func([]*mcpv1.Resource) {})
+}
+
+// holdingAgent is one that has secrets from an earlier life; has is told what it has then.
+func holdingAgent(t *testing.T, s *server, node string, has func([]*mcpv1.Resource), held ...*mcpv1.Resource) (values <-chan []string, stop func()) {
+	t.Helper()
 	stream, err := s.client(t).Reports.Report(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +113,9 @@ func keyedAgent(t *testing.T, s *server, node string) (values <-chan []string, s
 		t.Fatal(err)
 	}
 	return asks(t, s.GRPC, node, func(u mcp.Update) {
+		if u.Collection == model.CollectionSecrets {
+			has(u.Resources)
+		}
 		for _, r := range u.Resources {
 			prefetch, chain := &waftv1.Prefetch{}, &waftv1.Chain{}
 			switch {
@@ -114,7 +127,7 @@ func keyedAgent(t *testing.T, s *server, node string) (values <-chan []string, s
 				}}})
 			}
 		}
-	})
+	}, held...)
 }
 
 // wantSecret waits until the one secret of a node has, or says, that.
@@ -223,6 +236,62 @@ func TestKeptSecretsOverABackup(t *testing.T) {
 	if err := distributor.Run(ctx, cfg); !errors.Is(err, model.ErrPrecondition) || !strings.Contains(err.Error(), cfg.SecretKey) {
 		t.Errorf("with a file that is not there: %v", err)
 	}
+}
+
+// rolled sets the one secret of a release anew, and rolls that out.
+func rolled(t *testing.T, s *server, name, value string) {
+	t.Helper()
+	c, ctx := s.client(t), t.Context()
+	if _, err := c.Secrets.SetSecret(ctx, &waftv1.SetSecretRequest{Name: "token", Value: value}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Releases.CreateRelease(ctx, &waftv1.CreateReleaseRequest{Release: release(t, document("edge", s.HTTP+"/filters/f:1.0.0", `{t: {$secret: {name: token}}}`))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Rollouts.StartRollout(ctx, &waftv1.StartRolloutRequest{Rollout: &waftv1.Rollout{
+		Metadata: &waftv1.RolloutMetadata{Name: name}, Spec: &waftv1.RolloutSpec{Release: "edge", Waves: []*waftv1.Wave{{Percent: 100}}},
+	}, Reason: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	if ended := follow(t, c, name); ended.GetStatus().GetPhase() != string(model.RolloutDone) {
+		t.Fatalf("the rollout ended as %s: %s", ended.GetStatus().GetPhase(), ended.GetStatus().GetMessage())
+	}
+}
+
+// A restored distributor gives a number of a version once more. A node that holds what that was before is sent what it is now, by its own chain's hash.
+func TestVersionGivenOnceMoreAfterARestore(t *testing.T) {
+	data := t.TempDir()
+	s := start(t, distributor.Config{Data: data, Insecure: true})
+	push(t, s.HTTP+"/filters/f:1.0.0", module("one"), `{"type":"object"}`)
+	var mu sync.Mutex
+	var held []*mcpv1.Resource
+	values, stop := holdingAgent(t, s, "n", func(has []*mcpv1.Resource) {
+		mu.Lock()
+		defer mu.Unlock()
+		held = has
+	})
+	rolled(t, s, "a", "first")
+	backup := saved(t, s.client(t))
+	rolled(t, s, "b", "before the restore")
+	wantSecret(t, values, "before the restore")
+	stop()
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	again := filepath.Join(t.TempDir(), "again")
+	if _, err := distributor.Restore(t.Context(), distributor.Restoration{Data: again, Log: slog.New(slog.DiscardHandler)}, bytes.NewReader(backup)); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, distributor.Config{Data: again, Insecure: true, SecretKey: filepath.Join(data, "secret.key")})
+	mu.Lock()
+	before := held
+	mu.Unlock()
+	_, other := keyedAgent(t, s, "m")
+	defer other()
+	rolled(t, s, "c", "after the restore")
+	values, stop = holdingAgent(t, s, "n", func([]*mcpv1.Resource) {}, before...)
+	defer stop()
+	wantSecret(t, values, "after the restore")
 }
 
 // Replicas have the key in common: what is set by way of one that follows, the next leader gives to agents. A replica without it says which key is missing.

@@ -23,7 +23,7 @@ func decodeSecrets(resources []*mcpv1.Resource) (map[model.SecretRef]keptSecret,
 		if body(r, &message) != nil {
 			return nil, fmt.Errorf("secret %d of %d is no waft.v1.SecretValue", i+1, len(resources)) // what cannot be decoded may be shown by the error
 		}
-		ref := model.SecretRef{Name: message.GetName(), Layer: model.Layer(message.GetLayer()), Version: message.GetVersion()}
+		ref := model.SecretRef{Name: message.GetName(), Layer: model.Layer(message.GetLayer()), Version: message.GetVersion(), ID: message.GetId()}
 		if problem := ref.Problem(); problem != "" || ref.Layer == "" || ref.Version == 0 {
 			return nil, fmt.Errorf("secret %d of %d has no name, layer and version as secrets have", i+1, len(resources))
 		}

@@ -68,7 +68,7 @@ func (s secrets) RekeySecrets(ctx context.Context, req *waftv1.RekeySecretsReque
 func secretProto(one model.KeptSecret, releases map[int64][]model.ReleaseID) *waftv1.Secret {
 	out := &waftv1.Secret{Name: one.Name, Layer: string(one.Layer)}
 	for _, v := range one.Versions {
-		version := &waftv1.SecretVersion{Version: v.Version, Key: v.Key, SetAt: timestamppb.New(v.SetAt), SetBy: v.SetBy, Reason: v.Reason}
+		version := &waftv1.SecretVersion{Version: v.Version, Id: v.ID, Key: v.Key, SetAt: timestamppb.New(v.SetAt), SetBy: v.SetBy, Reason: v.Reason}
 		for _, id := range releases[v.Version] {
 			version.Releases = append(version.Releases, id.String())
 		}

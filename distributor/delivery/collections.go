@@ -32,11 +32,12 @@ func Collections(node model.Node, chain model.Chain, prefetch []model.Module) []
 	return collections
 }
 
-// secretResources name the kept secrets of a chain. Their values never change, so that what names one is its version.
+// secretResources name the kept secrets of a chain. A value never changes, so that its id is the version: its number alone may have been another value's, before a backup was
+// restored.
 func secretResources(chain model.Chain) []model.Resource {
 	var resources []model.Resource
 	for _, ref := range chain.KeptSecrets() {
-		resources = append(resources, model.Resource{Name: ref.String(), Version: ref.String(), Secret: &ref})
+		resources = append(resources, model.Resource{Name: ref.String(), Version: ref.ID, Secret: &ref})
 	}
 	return resources
 }

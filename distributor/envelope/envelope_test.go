@@ -12,7 +12,7 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-var of = model.SecretRef{Layer: "team/a", Name: "token", Version: 3}
+var of = model.SecretRef{Layer: "team/a", Name: "token", Version: 3, ID: "00000000000000000000000000000007"}
 
 func key(b byte) Key {
 	var k Key
@@ -120,8 +120,9 @@ func TestRowsCannotBeSwapped(t *testing.T) {
 	k := ring(t, key(1))
 	s := sealed(t, k)
 	for _, other := range []model.SecretRef{
-		{Layer: "team/b", Name: "token", Version: 3}, {Layer: "team/a", Name: "tokem", Version: 3}, {Layer: "team/a", Name: "token", Version: 4},
-		{Layer: "global", Name: "token", Version: 3}, {Layer: "team/at", Name: "oken", Version: 3}, {Layer: "team/a", Name: "token", Version: 33},
+		{Layer: "team/a", Name: "token", Version: 3, ID: "00000000000000000000000000000008"}, {Layer: "team/a", Name: "token", Version: 3},
+		{Layer: "team/b", Name: "token", Version: 3, ID: of.ID}, {Layer: "team/a", Name: "tokem", Version: 3, ID: of.ID}, {Layer: "team/a", Name: "token", Version: 4, ID: of.ID},
+		{Layer: "global", Name: "token", Version: 3, ID: of.ID}, {Layer: "team/at", Name: "oken", Version: 3, ID: of.ID}, {Layer: "team/a", Name: "token", Version: 33, ID: of.ID},
 	} {
 		got, err := k.Open(other, s)
 		refused(t, got, err, "damaged", fmt.Sprintf("@%d", other.Version))

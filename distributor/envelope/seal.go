@@ -55,7 +55,7 @@ func (k Key) aead() (cipher.AEAD, error) {
 
 // bound is the additional data.
 func bound(head []byte, of model.SecretRef) []byte {
-	return fmt.Appendf(nil, "%swaft secret %q %q %d", head, of.Layer, of.Name, of.Version)
+	return fmt.Appendf(nil, "%swaft secret %q %q %d %q", head, of.Layer, of.Name, of.Version, of.ID)
 }
 
 // seal makes the envelope of a value.

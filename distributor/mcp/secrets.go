@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
@@ -14,7 +15,7 @@ const (
 	secretAgain   = 10 * time.Second
 )
 
-// troubled begins the version of a secret that cannot be given, and why; the version of one that is given is its name, since its value never changes.
+// troubled begins the version of a secret that cannot be given, and why; the version of one that is given is the id of its value, which never changes.
 const troubled = "trouble: "
 
 // withTroubles is the collection of secrets as it is sent: those that cannot be given say why, and are of another version, so that they are sent again when they can be. A node is told,
@@ -51,15 +52,16 @@ func (n *streamOfNode) secret(ctx context.Context, ref model.SecretRef) (string,
 
 // secretField is a secret as it stands in a message: nobody keeps it once it is sent.
 func (n *streamOfNode) secretField(collection string, r model.Resource) ([]byte, error) {
-	body := &waftv1.SecretValue{Layer: string(r.Secret.Layer), Name: r.Secret.Name, Version: r.Secret.Version}
-	if r.Version == r.Name { // else it says why not
+	body := &waftv1.SecretValue{Layer: string(r.Secret.Layer), Name: r.Secret.Name, Version: r.Secret.Version, Id: r.Secret.ID}
+	trouble, is := strings.CutPrefix(r.Version, troubled)
+	if !is {
 		value, err := n.secret(n.stream.Context(), *r.Secret)
 		if err != nil {
 			return nil, toStatus(err) // it could be given a moment ago: the sink comes again
 		}
 		body.Value = value
 	} else {
-		body.Trouble = r.Version[len(troubled):]
+		body.Trouble = trouble
 	}
 	return encodeBody(collection, r, body)
 }

@@ -13,7 +13,7 @@ func secretsOf(refs ...model.SecretRef) model.Collection {
 	c := model.Collection{Name: model.CollectionSecrets, Version: "v"}
 	for _, ref := range refs {
 		c.Version += " " + ref.String()
-		c.Resources = append(c.Resources, model.Resource{Name: ref.String(), Version: ref.String(), Secret: &ref})
+		c.Resources = append(c.Resources, model.Resource{Name: ref.String(), Version: ref.ID, Secret: &ref})
 	}
 	return c
 }
@@ -29,7 +29,7 @@ func secretBody(t *testing.T, r *mcpv1.Resource) *waftv1.SecretValue {
 
 // A secret is sent with its value. One that cannot be given is sent with why, and again when it can be; the others are not held up.
 func TestSecretsAreSentOrSayWhyNot(t *testing.T) {
-	one, two := model.SecretRef{Layer: "team/a", Name: "one", Version: 2}, model.SecretRef{Layer: "team/a", Name: "two", Version: 1}
+	one, two := model.SecretRef{Layer: "team/a", Name: "one", Version: 2, ID: "2a"}, model.SecretRef{Layer: "team/a", Name: "two", Version: 1, ID: "1a"}
 	b := newTable()
 	b.secrets = map[model.SecretRef]string{one: "horse"}
 	b.set(secretsOf(one, two))
@@ -41,7 +41,7 @@ func TestSecretsAreSentOrSayWhyNot(t *testing.T) {
 	if err != nil || len(m.GetResources()) != 2 {
 		t.Fatal(m, err)
 	}
-	if got := secretBody(t, m.GetResources()[0]); got.GetValue() != "horse" || got.GetLayer() != "team/a" || got.GetName() != "one" || got.GetVersion() != 2 || got.GetTrouble() != "" {
+	if got := secretBody(t, m.GetResources()[0]); got.GetValue() != "horse" || got.GetLayer() != "team/a" || got.GetName() != "one" || got.GetVersion() != 2 || got.GetId() != "2a" || got.GetTrouble() != "" {
 		t.Errorf("%v", got)
 	}
 	if got := secretBody(t, m.GetResources()[1]); got.GetValue() != "" || !strings.Contains(got.GetTrouble(), "cannot be opened; add the key") {
@@ -58,7 +58,7 @@ func TestSecretsAreSentOrSayWhyNot(t *testing.T) {
 	b.secrets[two] = "battery"
 	b.mu.Unlock()
 	b.set(secretsOf(one, two))
-	m = w.want(name, "2", true, []string{two.String(), two.String()})
+	m = w.want(name, "2", true, []string{two.String(), two.ID})
 	if got := secretBody(t, m.GetResources()[0]); got.GetValue() != "battery" || got.GetTrouble() != "" {
 		t.Errorf("%v", got)
 	}

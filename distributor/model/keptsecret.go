@@ -2,6 +2,8 @@ package model
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -19,7 +21,7 @@ const (
 type KeptSecret struct {
 	Layer Layer  `json:"layer"`
 	Name  string `json:"name"`
-	// Last is the highest version that was given; none is given twice.
+	// Last is the highest version that was given; none is given twice, but where a backup was restored in between: see SecretVersion.ID.
 	Last int64 `json:"last"`
 	// Versions are those that are there, the oldest first; none: all were deleted.
 	Versions []SecretVersion `json:"versions,omitempty"`
@@ -30,6 +32,9 @@ type KeptSecret struct {
 // SecretVersion is one value of a kept secret; it never changes.
 type SecretVersion struct {
 	Version int64 `json:"version"`
+	// ID is random, made when it was set. A store that was restored from a backup counts on from there, and gives numbers once more; nodes that hold what such a number was
+	// before have another id of it.
+	ID string `json:"id"`
 	// Key is the id of the key that the value is sealed with.
 	Key    string    `json:"key"`
 	SetAt  time.Time `json:"setAt"`
@@ -40,9 +45,22 @@ type SecretVersion struct {
 // Object names it in errors and in the audit log: secret/LAYER/NAME.
 func (s KeptSecret) Object() string { return "secret/" + string(s.Layer) + "/" + s.Name }
 
-// Ref names one of its versions.
+// secretIDBytes is the size of the id of a version.
+const secretIDBytes = 16
+
+// NewSecretID makes the id of a version.
+func NewSecretID() (string, error) {
+	var id [secretIDBytes]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return "", fmt.Errorf("make the id of a secret's version: %w", err)
+	}
+	return hex.EncodeToString(id[:]), nil
+}
+
+// Ref names one of its versions; without an id where it is not there.
 func (s KeptSecret) Ref(version int64) SecretRef {
-	return SecretRef{Name: s.Name, Layer: s.Layer, Version: version}
+	v, _ := s.Find(version)
+	return SecretRef{Name: s.Name, Layer: s.Layer, Version: version, ID: v.ID}
 }
 
 // Find gives a version; false: it is not there.
@@ -59,10 +77,10 @@ func (s KeptSecret) Find(version int64) (SecretVersion, bool) {
 type KeptSecretChange struct {
 	// Secret is its row after it; Revision is that of before.
 	Secret KeptSecret
-	// Sealed are the values that are written, by version.
-	Sealed map[int64][]byte
-	// Gone are the versions whose values are removed.
-	Gone []int64
+	// Sealed are the values that are written.
+	Sealed map[SecretRef][]byte
+	// Gone are those whose values are removed.
+	Gone []SecretRef
 }
 
 // SecretProblem says why a value cannot be one of a secret; empty: it can. It says nothing of the value but its length.

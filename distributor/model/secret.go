@@ -25,7 +25,7 @@ const (
 // SecretMember is the only member of an object that stands for a secret in a filter's configuration, where a string may stand:
 //
 //	{"$secret": {"file": "/etc/waft/secrets/token"}}
-//	{"$secret": {"layer": "team/pay", "name": "token", "version": 3}}
+//	{"$secret": {"id": "4be1…", "layer": "team/pay", "name": "token", "version": 3}}
 //
 // What a release, its hash, a rendered chain and the audit log hold is that object. Its value is put in its place on the node.
 const SecretMember = "$secret"
@@ -36,11 +36,13 @@ type SecretRef struct {
 	File string `json:"file,omitempty"`
 	// Env is an environment variable of the node's agent.
 	Env string `json:"env,omitempty"`
-	// Name is that of a secret which the distributor keeps (KeptSecret), for releases of Layer. In a release, and in a chain, Layer and Version are set; who writes a release
-	// may leave them out, for its own layer and the newest version.
+	// Name is that of a secret which the distributor keeps (KeptSecret), for releases of Layer. In a release, and in a chain, Layer, Version and ID are set; who writes a
+	// release may leave them out, for its own layer and the newest version.
 	Name    string `json:"name,omitempty"`
 	Layer   Layer  `json:"layer,omitempty"`
 	Version int64  `json:"version,omitempty"`
+	// ID is that of the version (SecretVersion), and tells it from one that had its number before a backup was restored.
+	ID string `json:"id,omitempty"`
 }
 
 // Kept says whether the distributor keeps it.
@@ -72,8 +74,8 @@ func (r SecretRef) check() (problem, next string) {
 		return "it names no secret", `write {"file": PATH}, {"env": NAME} or {"name": NAME}`
 	case given > 1:
 		return "it names more than one secret", "leave all but one out"
-	case !r.Kept() && (r.Layer != "" || r.Version != 0):
-		return "a layer or a version stands beside what has none", `leave them out, or write {"name": NAME}`
+	case !r.Kept() && (r.Layer != "" || r.Version != 0 || r.ID != ""):
+		return "a layer, a version or an id stands beside what has none", `leave them out, or write {"name": NAME}`
 	case len(r.File) > MaxSecretFile:
 		return fmt.Sprintf("the path has %d bytes, more than %d", len(r.File), MaxSecretFile), filePath
 	case r.File != "" && (r.File[0] != '/' || path.Clean(r.File) != r.File || r.File == "/" || strings.ContainsFunc(r.File, unprintable)):
@@ -86,6 +88,8 @@ func (r SecretRef) check() (problem, next string) {
 		return "what it gives is no name of a secret", fmt.Sprintf("write one as waft secret list shows it: lower-case letters, digits and -, at most %d of them", MaxName)
 	case r.Layer != "" && (ValidateLayer("", "", r.Layer) != nil || r.Layer.Disables() != ""):
 		return "what it gives as the layer is none", "write global, team/NAME or service/NAME, or leave it out"
+	case r.ID != "" && (r.Version == 0 || !secretID(r.ID)):
+		return "what it gives as the id is none of a version", "leave it out"
 	case r.Version < 0:
 		return "versions are counted from 1", "write one as waft secret show shows it, or leave it out"
 	}
@@ -96,6 +100,11 @@ func (r SecretRef) check() (problem, next string) {
 func (r SecretRef) Problem() string {
 	problem, _ := r.check()
 	return problem
+}
+
+// secretID says whether a text is an id of a version, as NewSecretID gives them.
+func secretID(id string) bool {
+	return len(id) == 2*secretIDBytes && !strings.ContainsFunc(id, func(c rune) bool { return (c < '0' || c > '9') && (c < 'a' || c > 'f') })
 }
 
 func unprintable(c rune) bool { return c < ' ' || c == 0x7f || c == '\uFFFD' }
@@ -139,6 +148,8 @@ func ParseSecret(at string, value any) (SecretRef, error) {
 			into = &ref.Name
 		case "layer":
 			into = (*string)(&ref.Layer)
+		case "id":
+			into = &ref.ID
 		case "version":
 			if ref.Version, ok = secretVersion(given); !ok {
 				return SecretRef{}, Invalidf("", at+"."+SecretMember+"."+member, "write a whole number from 1 on, or leave it out", "it is no version of a secret")
@@ -292,7 +303,7 @@ func (c Chain) NamesSecret() bool {
 
 // namesKept says whether a configuration in canonical form names a kept secret by its layer and version, without reading it: chains are asked for each node.
 func namesKept(canonical []byte) bool {
-	return bytes.Contains(canonical, []byte(`"`+SecretMember+`":{"layer":`))
+	return bytes.Contains(canonical, []byte(`"`+SecretMember+`":{"id":`)) || bytes.Contains(canonical, []byte(`"`+SecretMember+`":{"layer":`))
 }
 
 // KeptSecrets are the secrets that the distributor keeps and a chain names, each once, in the order of their texts.

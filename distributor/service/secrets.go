@@ -80,15 +80,20 @@ func (s *Service) SetSecret(ctx context.Context, actor Actor, draft SecretDraft)
 		if err != nil {
 			return change, model.AuditEntry{}, err
 		}
+		id, err := model.NewSecretID()
+		if err != nil {
+			return change, model.AuditEntry{}, err
+		}
 		version := have.Last + 1
-		sealed, key, err := s.keys.Seal(have.Ref(version), draft.Value)
+		ref := model.SecretRef{Layer: have.Layer, Name: have.Name, Version: version, ID: id}
+		sealed, key, err := s.keys.Seal(ref, draft.Value)
 		if err != nil {
 			return change, model.AuditEntry{}, err
 		}
 		stamp := s.stamp()
 		change.Secret.Last = version
-		change.Secret.Versions = append(kept, model.SecretVersion{Version: version, Key: key, SetAt: stamp, SetBy: actor.Name, Reason: actor.Reason})
-		change.Sealed, change.Gone = map[int64][]byte{version: sealed}, gone
+		change.Secret.Versions = append(kept, model.SecretVersion{Version: version, ID: id, Key: key, SetAt: stamp, SetBy: actor.Name, Reason: actor.Reason})
+		change.Sealed, change.Gone = map[model.SecretRef][]byte{ref: sealed}, gone
 		detail := fmt.Sprintf("version %d, sealed with the key %s", version, key)
 		if len(gone) > 0 {
 			detail += "; removed " + versionsText(gone) + ", which no release names"
@@ -114,11 +119,11 @@ func (s *Service) changeSecret(ctx context.Context, one model.KeptSecret, work f
 			}
 			return one, err
 		}
-		for _, version := range change.Gone {
-			s.sealed.drop(have.Ref(version))
+		for _, ref := range change.Gone {
+			s.sealed.drop(ref)
 		}
-		for version := range change.Sealed {
-			s.sealed.drop(have.Ref(version))
+		for ref := range change.Sealed {
+			s.sealed.drop(ref)
 		}
 		s.log.Info("secret changed", "secret", change.Secret.Object(), "action", entry.Action, "detail", entry.Detail, "actor", entry.Actor)
 		return change.Secret, nil
@@ -139,7 +144,7 @@ func (s *Service) roomForSecret(ctx context.Context, one model.KeptSecret) error
 }
 
 // roomForVersion are the versions that stay when another one comes, and those that go for it.
-func (s *Service) roomForVersion(ctx context.Context, have model.KeptSecret) (kept []model.SecretVersion, gone []int64, err error) {
+func (s *Service) roomForVersion(ctx context.Context, have model.KeptSecret) (kept []model.SecretVersion, gone []model.SecretRef, err error) {
 	if len(have.Versions) < model.MaxSecretVersions {
 		return slices.Clone(have.Versions), nil, nil
 	}
@@ -150,7 +155,7 @@ func (s *Service) roomForVersion(ctx context.Context, have model.KeptSecret) (ke
 	// The newest may be in a release that is being created.
 	for i, v := range have.Versions[:len(have.Versions)-1] {
 		if len(uses[v.Version]) == 0 {
-			return slices.Delete(slices.Clone(have.Versions), i, i+1), []int64{v.Version}, nil
+			return slices.Delete(slices.Clone(have.Versions), i, i+1), []model.SecretRef{have.Ref(v.Version)}, nil
 		}
 	}
 	return nil, nil, &model.Error{Kind: model.ErrPrecondition, Object: have.Object(),
@@ -305,7 +310,7 @@ func (s *Service) deleteSecret(ctx context.Context, actor Actor, one model.KeptS
 					Message: fmt.Sprintf("nodes, rollouts or undos may need its version %d, by %s", v.Version, firstFew(releases)),
 					Next:    "roll out releases that name another version, or none, and have the fleet settle on them"}
 			}
-			change.Gone = append(change.Gone, v.Version)
+			change.Gone = append(change.Gone, have.Ref(v.Version))
 		}
 		if len(change.Gone) == 0 {
 			if version != 0 && len(have.Versions) > 0 {
@@ -317,10 +322,10 @@ func (s *Service) deleteSecret(ctx context.Context, actor Actor, one model.KeptS
 	})
 }
 
-func versionsText(versions []int64) string {
+func versionsText(versions []model.SecretRef) string {
 	words := make([]string, len(versions))
 	for i, v := range versions {
-		words[i] = strconv.FormatInt(v, 10)
+		words[i] = strconv.FormatInt(v.Version, 10)
 	}
 	if len(words) == 1 {
 		return "version " + words[0]
@@ -373,25 +378,26 @@ func (s *Service) rekey(ctx context.Context, actor Actor, one model.KeptSecret) 
 		return 0, nil
 	}
 	_, err = s.changeSecret(ctx, one, func(have model.KeptSecret) (model.KeptSecretChange, model.AuditEntry, error) {
-		change := model.KeptSecretChange{Secret: have, Sealed: map[int64][]byte{}}
+		change := model.KeptSecretChange{Secret: have, Sealed: map[model.SecretRef][]byte{}}
 		change.Secret.Versions = slices.Clone(have.Versions)
-		var of []int64
+		var of []model.SecretRef
 		for i, v := range have.Versions {
 			if v.Key == first {
 				continue
 			}
-			sealed, err := s.store.GetSealed(ctx, have.Ref(v.Version))
+			ref := have.Ref(v.Version)
+			sealed, err := s.store.GetSealed(ctx, ref)
 			if err != nil {
 				return change, model.AuditEntry{}, err
 			}
-			value, err := s.keys.Open(have.Ref(v.Version), sealed)
+			value, err := s.keys.Open(ref, sealed)
 			if err != nil {
 				return change, model.AuditEntry{}, err
 			}
-			if change.Sealed[v.Version], change.Secret.Versions[i].Key, err = s.keys.Seal(have.Ref(v.Version), value); err != nil {
+			if change.Sealed[ref], change.Secret.Versions[i].Key, err = s.keys.Seal(ref, value); err != nil {
 				return change, model.AuditEntry{}, err
 			}
-			of = append(of, v.Version)
+			of = append(of, ref)
 		}
 		resealed = len(of)
 		return change, model.AuditEntry{At: s.stamp(), Actor: actor.Name, Action: string(VerbRekeySecrets), Object: have.Object(), Reason: actor.Reason,
@@ -434,14 +440,19 @@ func (s *Service) pinSecrets(ctx context.Context, object, field string, layer mo
 			if ref.Layer = layer; ref.Version == 0 && len(one.Versions) > 0 {
 				ref.Version = one.Versions[len(one.Versions)-1].Version
 			}
-			if _, there := one.Find(ref.Version); !there {
+			version, there := one.Find(ref.Version)
+			if !there || ref.ID != "" && ref.ID != version.ID {
 				what := fmt.Sprintf("layer %s has no secret %s", layer, ref.Name)
-				if len(one.Versions) > 0 {
+				switch {
+				case there:
+					what = fmt.Sprintf("the secret %s of layer %s has a version %d, and it is not the one with the id %s, which had that number before a backup was restored", ref.Name, layer, ref.Version, ref.ID)
+				case len(one.Versions) > 0:
 					what = fmt.Sprintf("the secret %s of layer %s has no version %d", ref.Name, layer, ref.Version)
 				}
 				return ref, &model.Error{Kind: model.ErrNotFound, Object: object, Field: at + use.Path, Message: what,
 					Next: fmt.Sprintf("set it first (waft secret set %s --layer %s), or see waft secret list", ref.Name, layer)}
 			}
+			ref.ID = version.ID
 			return ref, nil
 		})
 		if err != nil {

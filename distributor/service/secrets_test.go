@@ -81,12 +81,16 @@ func (s *site) keyedNode(id string) *sim {
 func TestKeptSecretsHaveVersions(t *testing.T) {
 	s, _ := keeping(t, 1)
 	svc := s.start()
-	if one := s.secret("team/a", "token", "first"); one.Last != 1 || len(one.Versions) != 1 || one.Versions[0].Key != idOf(1) || one.Versions[0].SetBy != alice.Name {
+	one := s.secret("team/a", "token", "first")
+	if one.Last != 1 || len(one.Versions) != 1 || one.Versions[0].Key != idOf(1) || one.Versions[0].SetBy != alice.Name || one.Versions[0].ID == "" {
 		t.Errorf("%+v", one)
 	}
-	s.secret("team/a", "token", "second")
-	s.secret("", "token", "of global")
-	for ref, want := range map[model.SecretRef]string{{Layer: "team/a", Name: "token", Version: 1}: "first", {Layer: "team/a", Name: "token", Version: 2}: "second", {Layer: "global", Name: "token", Version: 1}: "of global"} {
+	one = s.secret("team/a", "token", "second")
+	of := s.secret("", "token", "of global")
+	if one.Versions[0].ID == one.Versions[1].ID {
+		t.Errorf("two versions have one id: %+v", one)
+	}
+	for ref, want := range map[model.SecretRef]string{one.Ref(1): "first", one.Ref(2): "second", of.Ref(1): "of global"} {
 		if got, err := svc.SecretValue(t.Context(), ref); err != nil || got != want {
 			t.Errorf("%s: %q, %v", ref, got, err)
 		}
@@ -111,7 +115,7 @@ func TestKeptSecretsHaveVersions(t *testing.T) {
 	}
 	s.stop()
 	if svc = s.start(); true {
-		if got, err := svc.SecretValue(t.Context(), model.SecretRef{Layer: "team/a", Name: "token", Version: 2}); err != nil || got != "second" {
+		if got, err := svc.SecretValue(t.Context(), one.Ref(2)); err != nil || got != "second" {
 			t.Errorf("after a restart: %q, %v", got, err)
 		}
 	}
@@ -121,9 +125,9 @@ func TestKeptSecretsHaveVersions(t *testing.T) {
 func TestReleasesPinSecrets(t *testing.T) {
 	s, _ := keeping(t, 1)
 	s.start()
-	s.secret("team/a", "token", "first")
+	token := s.secret("team/a", "token", "first")
 	first := s.mustKeyed("edge", "team/a", `{"t":{"$secret":{"name":"token"}}}`)
-	if got, want := string(first.Filters[0].Config), `{"t":{"$secret":{"layer":"team/a","name":"token","version":1}}}`; got != want {
+	if got, want := string(first.Filters[0].Config), `{"t":{"$secret":{"id":"`+token.Ref(1).ID+`","layer":"team/a","name":"token","version":1}}}`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	s.secret("team/a", "token", "second")
@@ -138,15 +142,18 @@ func TestReleasesPinSecrets(t *testing.T) {
 		kind error
 		text string
 	}{
-		`{"t":{"$secret":{"name":"tokem"}}}`:                                 {model.ErrNotFound, "layer team/a has no secret tokem"},
-		`{"t":{"$secret":{"name":"token","version":3}}}`:                     {model.ErrNotFound, "has no version 3"},
-		`{"t":{"$secret":{"name":"token","layer":"global"}}}`:                {model.ErrInvalid, "a secret of layer global is not for a release of layer team/a"},
-		`{"t":{"$secret":{"name":"token","layer":"team/b"}}}`:                {model.ErrInvalid, "a secret of layer team/b is not for"},
-		`{"t":{"$secret":{"name":"token","layer":"emergency/x"}}}`:           {model.ErrInvalid, "as the layer is none"},
-		`{"t":{"$secret":{"name":"token","version":0}}}`:                     {model.ErrInvalid, "no version"},
-		`{"t":{"$secret":{"name":"token","version":1.5}}}`:                   {model.ErrInvalid, "no version"},
-		`{"t":{"$secret":{"env":"A","version":1}}}`:                          {model.ErrInvalid, "beside what has none"},
-		`{"t":{"$secret":{"name":"token"},"and":{"$secret":{"name":"No"}}}}`: {model.ErrInvalid, "nothing beside it"},
+		`{"t":{"$secret":{"name":"tokem"}}}`:                                                     {model.ErrNotFound, "layer team/a has no secret tokem"},
+		`{"t":{"$secret":{"name":"token","version":3}}}`:                                         {model.ErrNotFound, "has no version 3"},
+		`{"t":{"$secret":{"name":"token","version":1,"id":"000102030405060708090a0b0c0d0e0f"}}}`: {model.ErrNotFound, "not the one with the id 0001"},
+		`{"t":{"$secret":{"name":"token","version":1,"id":"0001"}}}`:                             {model.ErrInvalid, "none of a version"},
+		`{"t":{"$secret":{"name":"token","id":"000102030405060708090a0b0c0d0e0f"}}}`:             {model.ErrInvalid, "none of a version"},
+		`{"t":{"$secret":{"name":"token","layer":"global"}}}`:                                    {model.ErrInvalid, "a secret of layer global is not for a release of layer team/a"},
+		`{"t":{"$secret":{"name":"token","layer":"team/b"}}}`:                                    {model.ErrInvalid, "a secret of layer team/b is not for"},
+		`{"t":{"$secret":{"name":"token","layer":"emergency/x"}}}`:                               {model.ErrInvalid, "as the layer is none"},
+		`{"t":{"$secret":{"name":"token","version":0}}}`:                                         {model.ErrInvalid, "no version"},
+		`{"t":{"$secret":{"name":"token","version":1.5}}}`:                                       {model.ErrInvalid, "no version"},
+		`{"t":{"$secret":{"env":"A","version":1}}}`:                                              {model.ErrInvalid, "beside what has none"},
+		`{"t":{"$secret":{"name":"token"},"and":{"$secret":{"name":"No"}}}}`:                     {model.ErrInvalid, "nothing beside it"},
 	} {
 		_, err := s.keyed("other", "team/a", config)
 		wantKind(t, err, want.kind, want.text)
@@ -163,7 +170,7 @@ func TestSecretsGoToAgentsWhoseChainNamesThem(t *testing.T) {
 	plain := s.sim(service.NodeHello{ID: "plain", Labels: map[string]string{"env": "other"}, Reports: true, EnvoyVersion: "1.40.0"})
 	older := s.sim(service.NodeHello{ID: "older", Labels: map[string]string{"env": "old"}, Reports: true, EnvoyVersion: "1.40.0", Secrets: true})
 	s.known(agent, plain, older)
-	s.secret("", "token", "first")
+	token := s.secret("", "token", "first")
 	s.secret("", "other", "not named")
 	s.mustKeyed("edge", "", `{"t":{"$secret":{"name":"token"}}}`)
 	_, err := s.try("all", "edge", "env=other", all)
@@ -197,7 +204,7 @@ func TestSecretsGoToAgentsWhoseChainNamesThem(t *testing.T) {
 		}
 		return refs
 	}
-	if got := named("agent"); !slices.Equal(got, []model.SecretRef{{Layer: "global", Name: "token", Version: 1}}) {
+	if got := named("agent"); !slices.Equal(got, []model.SecretRef{token.Ref(1)}) {
 		t.Errorf("the agent is given %v", got)
 	}
 	for _, other := range []string{"plain", "older", "nobody"} {
@@ -297,11 +304,11 @@ func TestVersionsAreBounded(t *testing.T) {
 func TestRekey(t *testing.T) {
 	s, file := keeping(t, 1)
 	svc := s.start()
-	one := s.secret("", "a", "first")
+	s.secret("", "a", "first")
 	s.secret("", "a", "second")
 	s.secret("team/a", "b", "third")
 	writeKeys(t, file, 2, 1)
-	s.secret("", "a", "fourth")
+	one := s.secret("", "a", "fourth")
 	key, n, err := svc.RekeySecrets(t.Context(), alice)
 	if err != nil || n != 3 || key != idOf(2) {
 		t.Fatalf("%s %d %v", key, n, err)

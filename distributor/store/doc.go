@@ -18,7 +18,7 @@
 //	types/NAME                  which descriptor set is registered under a name, replaced likewise
 //	descriptors/DIGEST          a descriptor set; never changed
 //	secrets/LAYER/NAME          a kept secret without its values, LAYER escaped; replaced by compare-and-swap
-//	secret-values/LAYER/NAME/N  the sealed value of its version N
+//	secret-values/LAYER/NAME/N/ID  the sealed value of its version N, of that id
 //	audit/SEQ                   an audit entry
 //	audit-head                  SEQ:HASH of the last audit entry; sequences of all kinds are those of the entries
 //	audit-objects/OBJECT/SEQ    empty, for lists of one object

@@ -16,7 +16,7 @@ func secretPrefix(layer model.Layer) string { return secrets + url.QueryEscape(s
 func secretKey(layer model.Layer, name string) string { return secretPrefix(layer) + name }
 
 func secretValueKey(ref model.SecretRef) string {
-	return fmt.Sprintf("%s%s/%s/%d", secretValues, url.QueryEscape(string(ref.Layer)), ref.Name, ref.Version)
+	return fmt.Sprintf("%s%s/%s/%d/%s", secretValues, url.QueryEscape(string(ref.Layer)), ref.Name, ref.Version, ref.ID)
 }
 
 // ListSecrets returns kept secrets, by key, beginning after LAYER\nNAME; of one layer, or of all when it is empty.
@@ -83,15 +83,15 @@ func (s *Store) WriteSecret(ctx context.Context, c model.KeptSecretChange, entry
 		return err
 	}
 	ops := []clientv3.Op{clientv3.OpPut(key, row)}
-	for version, sealed := range c.Sealed {
+	for ref, sealed := range c.Sealed {
 		value, err := encode(object, sealed)
 		if err != nil {
 			return err
 		}
-		ops = append(ops, clientv3.OpPut(secretValueKey(c.Secret.Ref(version)), value))
+		ops = append(ops, clientv3.OpPut(secretValueKey(ref), value))
 	}
-	for _, version := range c.Gone {
-		ops = append(ops, clientv3.OpDelete(secretValueKey(c.Secret.Ref(version))))
+	for _, ref := range c.Gone {
+		ops = append(ops, clientv3.OpDelete(secretValueKey(ref)))
 	}
 	_, err = s.commit(ctx, []model.AuditEntry{entry}, func(int64) (change, error) {
 		return change{

@@ -2,18 +2,22 @@ package storetest
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 )
 
+// secretID is the id of a version.
+func secretID(version int64) string { return fmt.Sprintf("%032x", version) }
+
 // secret is one with versions from 1 to n.
-func secret(layer model.Layer, name string, n int64) (model.KeptSecret, map[int64][]byte) {
-	s, sealed := model.KeptSecret{Layer: layer, Name: name, Last: n}, map[int64][]byte{}
+func secret(layer model.Layer, name string, n int64) (model.KeptSecret, map[model.SecretRef][]byte) {
+	s, sealed := model.KeptSecret{Layer: layer, Name: name, Last: n}, map[model.SecretRef][]byte{}
 	for v := int64(1); v <= n; v++ {
-		s.Versions = append(s.Versions, model.SecretVersion{Version: v, Key: "k1", SetAt: at(int(v)), SetBy: "alice", Reason: "why"})
-		sealed[v] = []byte{1, 0, 0xff, byte(v)}
+		s.Versions = append(s.Versions, model.SecretVersion{Version: v, ID: secretID(v), Key: "k1", SetAt: at(int(v)), SetBy: "alice", Reason: "why"})
+		sealed[s.Ref(v)] = []byte{1, 0, 0xff, byte(v)}
 	}
 	return s, sealed
 }
@@ -42,10 +46,13 @@ func secretsRoundTrip(t *testing.T, s service.Store) {
 		}
 		same(t, "secret", got, want)
 	}
-	sealed, err := s.GetSealed(t.Context(), model.SecretRef{Layer: "team/a", Name: "x", Version: 2})
+	sealed, err := s.GetSealed(t.Context(), model.SecretRef{Layer: "team/a", Name: "x", Version: 2, ID: secretID(2)})
 	must(t, err)
 	same(t, "value", sealed, []byte{1, 0, 0xff, 2})
-	for _, ref := range []model.SecretRef{{Layer: "team/a", Name: "x", Version: 3}, {Layer: "team/a", Name: "z", Version: 1}, {Layer: "team/b", Name: "x", Version: 1}} {
+	for _, ref := range []model.SecretRef{
+		{Layer: "team/a", Name: "x", Version: 3, ID: secretID(3)}, {Layer: "team/a", Name: "z", Version: 1, ID: secretID(1)}, {Layer: "team/b", Name: "x", Version: 1, ID: secretID(1)},
+		{Layer: "team/a", Name: "x", Version: 2, ID: secretID(1)}, {Layer: "team/a", Name: "x", Version: 2},
+	} {
 		_, err := s.GetSealed(t.Context(), ref)
 		wantKind(t, err, model.ErrNotFound)
 	}
@@ -77,10 +84,10 @@ func secretsRoundTrip(t *testing.T, s service.Store) {
 func secretsSwap(t *testing.T, s service.Store) {
 	first := putSecret(t, s, "global", "x", 2)
 	next := first
-	next.Versions, next.Last = append(next.Versions[1:2:2], model.SecretVersion{Version: 3, Key: "k2", SetAt: at(3), SetBy: "bob"}), 3
-	change := model.KeptSecretChange{Secret: next, Sealed: map[int64][]byte{3: {3}}, Gone: []int64{1}}
+	next.Versions, next.Last = append(next.Versions[1:2:2], model.SecretVersion{Version: 3, ID: secretID(3), Key: "k2", SetAt: at(3), SetBy: "bob"}), 3
+	change := model.KeptSecretChange{Secret: next, Sealed: map[model.SecretRef][]byte{next.Ref(3): {3}}, Gone: []model.SecretRef{first.Ref(1)}}
 	must(t, s.WriteSecret(t.Context(), change, audit("secret.set", next.Object())))
-	change.Sealed = map[int64][]byte{3: {4}}
+	change.Sealed = map[model.SecretRef][]byte{next.Ref(3): {4}}
 	wantKind(t, s.WriteSecret(t.Context(), change, audit("secret.set", next.Object())), model.ErrConflict)
 	anew, sealed := secret("global", "x", 1)
 	wantKind(t, s.WriteSecret(t.Context(), model.KeptSecretChange{Secret: anew, Sealed: sealed}, audit("secret.set", next.Object())), model.ErrConflict)
@@ -92,12 +99,12 @@ func secretsSwap(t *testing.T, s service.Store) {
 	value, err := s.GetSealed(t.Context(), next.Ref(3))
 	must(t, err)
 	same(t, "value", value, []byte{3})
-	_, err = s.GetSealed(t.Context(), next.Ref(1))
+	_, err = s.GetSealed(t.Context(), first.Ref(1))
 	wantKind(t, err, model.ErrNotFound)
 	// All of it, but for the count.
 	empty := got
 	empty.Versions = nil
-	must(t, s.WriteSecret(t.Context(), model.KeptSecretChange{Secret: empty, Gone: []int64{2, 3}}, audit("secret.delete", next.Object())))
+	must(t, s.WriteSecret(t.Context(), model.KeptSecretChange{Secret: empty, Gone: []model.SecretRef{got.Ref(2), got.Ref(3)}}, audit("secret.delete", next.Object())))
 	got, err = s.GetSecret(t.Context(), "global", "x")
 	must(t, err)
 	if got.Last != 3 || len(got.Versions) != 0 || got.Revision == 0 {
@@ -120,16 +127,20 @@ func secretsNamed(t *testing.T, s service.Store) {
 		return r
 	}
 	one := putSecret(t, s, "global", "x", 1)
-	const first, second = `{"t":{"$secret":{"layer":"global","name":"x","version":1}}}`, `{"t":{"$secret":{"layer":"global","name":"x","version":2}}}`
+	config := func(id string, version int64) string {
+		return fmt.Sprintf(`{"t":{"$secret":{"id":%q,"layer":"global","name":"x","version":%d}}}`, id, version)
+	}
+	first, second := config(secretID(1), 1), config(secretID(2), 2)
 	create := func(r model.Release) error {
 		return s.CreateRelease(t.Context(), r, audit("release.create", "release/"+r.ID.String()))
 	}
 	must(t, create(naming(1, first, first)))
 	wantKind(t, create(naming(1, first, first)), model.ErrExists)
 	wantKind(t, create(naming(2, first, second)), model.ErrNotFound)
+	wantKind(t, create(naming(2, config(secretID(2), 1))), model.ErrNotFound)
 	_, err := s.GetRelease(t.Context(), naming(2).ID)
 	wantKind(t, err, model.ErrNotFound)
-	one.Versions, one.Last = append(one.Versions, model.SecretVersion{Version: 2, SetAt: at(1)}), 2
-	must(t, s.WriteSecret(t.Context(), model.KeptSecretChange{Secret: one, Sealed: map[int64][]byte{2: {2}}}, audit("secret.set", one.Object())))
+	one.Versions, one.Last = append(one.Versions, model.SecretVersion{Version: 2, ID: secretID(2), SetAt: at(1)}), 2
+	must(t, s.WriteSecret(t.Context(), model.KeptSecretChange{Secret: one, Sealed: map[model.SecretRef][]byte{one.Ref(2): {2}}}, audit("secret.set", one.Object())))
 	must(t, create(naming(2, first, second)))
 }

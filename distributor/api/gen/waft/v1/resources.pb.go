@@ -931,7 +931,9 @@ type SecretValue struct {
 	// Empty where the distributor cannot give it.
 	Value string `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
 	// Why it cannot, and what to do.
-	Trouble       string `protobuf:"bytes,5,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	Trouble string `protobuf:"bytes,5,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	// The version's id, as the chain names it.
+	Id            string `protobuf:"bytes,6,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1001,6 +1003,13 @@ func (x *SecretValue) GetTrouble() string {
 	return ""
 }
 
+func (x *SecretValue) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 var File_waft_v1_resources_proto protoreflect.FileDescriptor
 
 const file_waft_v1_resources_proto_rawDesc = "" +
@@ -1060,13 +1069,14 @@ const file_waft_v1_resources_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"6\n" +
 	"\bPrefetch\x12*\n" +
-	"\x06module\x18\x01 \x01(\v2\x12.waft.v1.ModuleRefR\x06module\"\x81\x01\n" +
+	"\x06module\x18\x01 \x01(\v2\x12.waft.v1.ModuleRefR\x06module\"\x91\x01\n" +
 	"\vSecretValue\x12\x14\n" +
 	"\x05layer\x18\x01 \x01(\tR\x05layer\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x14\n" +
 	"\x05value\x18\x04 \x01(\tR\x05value\x12\x18\n" +
-	"\atrouble\x18\x05 \x01(\tR\atrouble*?\n" +
+	"\atrouble\x18\x05 \x01(\tR\atrouble\x12\x0e\n" +
+	"\x02id\x18\x06 \x01(\tR\x02id*?\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05AUTHN\x10\x01\x12\t\n" +

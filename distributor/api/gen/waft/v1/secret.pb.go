@@ -88,7 +88,7 @@ func (x *Secret) GetVersions() []*SecretVersion {
 // SecretVersion is one value of a secret. It never changes: another value is another version.
 type SecretVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Given from 1 on, and never twice to one name.
+	// Given from 1 on, and never twice to one name, but where a backup was restored in between; see id.
 	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	// The id of the key that its value is sealed with.
 	Key    string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
@@ -96,7 +96,9 @@ type SecretVersion struct {
 	SetBy  string                 `protobuf:"bytes,4,opt,name=set_by,json=setBy,proto3" json:"set_by,omitempty"`
 	Reason string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The releases that name it, NAME@sha256:HEX, the newest first. GetSecret alone fills this in.
-	Releases      []string `protobuf:"bytes,6,rep,name=releases,proto3" json:"releases,omitempty"`
+	Releases []string `protobuf:"bytes,6,rep,name=releases,proto3" json:"releases,omitempty"`
+	// Random, made when the version was set: two values never have the same, not even where a backup was restored in between and the number is given once more.
+	Id            string `protobuf:"bytes,7,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,6 +173,13 @@ func (x *SecretVersion) GetReleases() []string {
 		return x.Releases
 	}
 	return nil
+}
+
+func (x *SecretVersion) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
 }
 
 type SetSecretRequest struct {
@@ -527,10 +536,14 @@ func (x *RekeySecretsRequest) GetReason() string {
 
 type RekeySecretsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id of the key that all values are sealed with now.
+	// The id of the key that all values are sealed with now, but those of failed.
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// How many of them were sealed with another one.
-	Resealed      int32 `protobuf:"varint,2,opt,name=resealed,proto3" json:"resealed,omitempty"`
+	Resealed int32 `protobuf:"varint,2,opt,name=resealed,proto3" json:"resealed,omitempty"`
+	// What could not be opened, or sealed anew, and why; at most 100 of them.
+	Failed []string `protobuf:"bytes,3,rep,name=failed,proto3" json:"failed,omitempty"`
+	// How many those are.
+	Failures      int32 `protobuf:"varint,4,opt,name=failures,proto3" json:"failures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -579,6 +592,20 @@ func (x *RekeySecretsResponse) GetResealed() int32 {
 	return 0
 }
 
+func (x *RekeySecretsResponse) GetFailed() []string {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+func (x *RekeySecretsResponse) GetFailures() int32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
 var File_waft_v1_secret_proto protoreflect.FileDescriptor
 
 const file_waft_v1_secret_proto_rawDesc = "" +
@@ -587,14 +614,15 @@ const file_waft_v1_secret_proto_rawDesc = "" +
 	"\x06Secret\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05layer\x18\x02 \x01(\tR\x05layer\x122\n" +
-	"\bversions\x18\x03 \x03(\v2\x16.waft.v1.SecretVersionR\bversions\"\xb9\x01\n" +
+	"\bversions\x18\x03 \x03(\v2\x16.waft.v1.SecretVersionR\bversions\"\xc9\x01\n" +
 	"\rSecretVersion\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x121\n" +
 	"\x06set_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05setAt\x12\x15\n" +
 	"\x06set_by\x18\x04 \x01(\tR\x05setBy\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1a\n" +
-	"\breleases\x18\x06 \x03(\tR\breleases\"j\n" +
+	"\breleases\x18\x06 \x03(\tR\breleases\x12\x0e\n" +
+	"\x02id\x18\a \x01(\tR\x02id\"j\n" +
 	"\x10SetSecretRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05layer\x18\x02 \x01(\tR\x05layer\x12\x14\n" +
@@ -617,10 +645,12 @@ const file_waft_v1_secret_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"-\n" +
 	"\x13RekeySecretsRequest\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\"D\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"x\n" +
 	"\x14RekeySecretsResponse\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
-	"\bresealed\x18\x02 \x01(\x05R\bresealed2\xe1\x02\n" +
+	"\bresealed\x18\x02 \x01(\x05R\bresealed\x12\x16\n" +
+	"\x06failed\x18\x03 \x03(\tR\x06failed\x12\x1a\n" +
+	"\bfailures\x18\x04 \x01(\x05R\bfailures2\xe1\x02\n" +
 	"\rSecretService\x129\n" +
 	"\tSetSecret\x12\x19.waft.v1.SetSecretRequest\x1a\x0f.waft.v1.Secret\"\x00\x129\n" +
 	"\tGetSecret\x12\x19.waft.v1.GetSecretRequest\x1a\x0f.waft.v1.Secret\"\x00\x12J\n" +

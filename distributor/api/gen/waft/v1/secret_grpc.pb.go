@@ -36,7 +36,7 @@ type SecretServiceClient interface {
 	ListSecrets(ctx context.Context, in *ListSecretsRequest, opts ...grpc.CallOption) (*ListSecretsResponse, error)
 	// DeleteSecret removes a version, or all. One that a node, a rollout or an undo may need is refused.
 	DeleteSecret(ctx context.Context, in *DeleteSecretRequest, opts ...grpc.CallOption) (*Secret, error)
-	// RekeySecrets seals every value anew that is not sealed with the first key.
+	// RekeySecrets seals every value anew that is not sealed with the first key. It goes on past what cannot be opened, and says so in its answer.
 	RekeySecrets(ctx context.Context, in *RekeySecretsRequest, opts ...grpc.CallOption) (*RekeySecretsResponse, error)
 }
 
@@ -108,7 +108,7 @@ type SecretServiceServer interface {
 	ListSecrets(context.Context, *ListSecretsRequest) (*ListSecretsResponse, error)
 	// DeleteSecret removes a version, or all. One that a node, a rollout or an undo may need is refused.
 	DeleteSecret(context.Context, *DeleteSecretRequest) (*Secret, error)
-	// RekeySecrets seals every value anew that is not sealed with the first key.
+	// RekeySecrets seals every value anew that is not sealed with the first key. It goes on past what cannot be opened, and says so in its answer.
 	RekeySecrets(context.Context, *RekeySecretsRequest) (*RekeySecretsResponse, error)
 	mustEmbedUnimplementedSecretServiceServer()
 }
