@@ -110,6 +110,9 @@ func (i *inbox) apply(ctx context.Context, update mcp.Update) error {
 	i.mu.Lock()
 	next := i.offer
 	i.mu.Unlock()
+	if update.Collection == model.CollectionSecrets {
+		update.Resources = keepValues(i.state.read().Held[model.CollectionSecrets], update.Resources)
+	}
 	if err := next.decode(i.node, update.Collection, update.Resources); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}

@@ -23,7 +23,7 @@ func decodeSecrets(resources []*mcpv1.Resource) (map[model.SecretRef]keptSecret,
 		if body(r, &message) != nil {
 			return nil, fmt.Errorf("secret %d of %d is no waft.v1.SecretValue", i+1, len(resources)) // what cannot be decoded may be shown by the error
 		}
-		ref := model.SecretRef{Name: message.GetName(), Layer: model.Layer(message.GetLayer()), Version: message.GetVersion(), ID: message.GetId()}
+		ref := refOf(&message)
 		if problem := ref.Problem(); problem != "" || ref.Layer == "" || ref.Version == 0 {
 			return nil, fmt.Errorf("secret %d of %d has no name, layer and version as secrets have", i+1, len(resources))
 		}
@@ -38,6 +38,38 @@ func decodeSecrets(resources []*mcpv1.Resource) (map[model.SecretRef]keptSecret,
 		secrets[ref] = one
 	}
 	return secrets, nil
+}
+
+func refOf(m *waftv1.SecretValue) model.SecretRef {
+	return model.SecretRef{Name: m.GetName(), Layer: model.Layer(m.GetLayer()), Version: m.GetVersion(), ID: m.GetId()}
+}
+
+// keepValues is what came of secrets, with a value that the node has in the place of why the distributor cannot give that very one now: it never changes, and without it the node could
+// not start again. held is what it has, packed.
+func keepValues(held [][]byte, came []*mcpv1.Resource) []*mcpv1.Resource {
+	resources, err := unpack(held)
+	if err != nil {
+		return came
+	}
+	values := map[model.SecretRef]*mcpv1.Resource{}
+	for _, r := range resources {
+		var m waftv1.SecretValue
+		if body(r, &m) == nil && m.GetTrouble() == "" {
+			values[refOf(&m)] = r
+		}
+	}
+	out := make([]*mcpv1.Resource, len(came))
+	for i, r := range came {
+		out[i] = r
+		var m waftv1.SecretValue
+		if body(r, &m) != nil || m.GetTrouble() == "" {
+			continue
+		}
+		if value := values[refOf(&m)]; value != nil {
+			out[i] = value
+		}
+	}
+	return out
 }
 
 // namesKept says whether the chain that the node was given names a kept secret: then it asks for them. A distributor that keeps none is not asked.

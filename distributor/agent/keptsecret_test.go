@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/mcp"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/envoy/envoytest"
@@ -59,6 +61,45 @@ func TestDecodeSecrets(t *testing.T) {
 		if got != nil || err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
+	}
+}
+
+// A value that the node has is not given up for the news that the distributor cannot open it; one of another id is another secret.
+func TestTroubleReplacesNoValue(t *testing.T) {
+	value := func(version int64, id, value, trouble string) *mcpv1.Resource {
+		return resource(t, fmt.Sprint("kept:global/token@", version), id+trouble, &waftv1.SecretValue{Layer: "global", Name: "token", Version: version, Id: id, Value: value, Trouble: trouble})
+	}
+	first, second := strings.Repeat("0a", 16), strings.Repeat("0b", 16)
+	dir, _, err := openState(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := openInbox("n1", dir, slog.New(slog.DiscardHandler))
+	has := func(id string) string {
+		got, err := in.keptSecret(model.SecretRef{Layer: "global", Name: "token", Version: 2, ID: id})
+		if err != nil {
+			return err.Error()
+		}
+		return got
+	}
+	apply := func(r ...*mcpv1.Resource) {
+		t.Helper()
+		if err := in.apply(t.Context(), mcp.Update{Collection: model.CollectionSecrets, Resources: r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(value(2, first, "hunter2", ""))
+	apply(value(2, first, "", "no key"))
+	if got := has(first); got != "hunter2" {
+		t.Errorf("the node has %q", got)
+	}
+	in = openInbox("n1", dir, slog.New(slog.DiscardHandler))
+	if got := has(first); got != "hunter2" {
+		t.Errorf("started again, the node has %q", got)
+	}
+	apply(value(2, second, "", "no key"))
+	if got := has(second); !strings.Contains(got, "no key") {
+		t.Errorf("of another id the node has %q", got)
 	}
 }
 

@@ -37,11 +37,11 @@ func byDigest(ctx context.Context) bool {
 	return slices.Contains(metadata.ValueFromIncomingContext(ctx, MetadataModules), ModulesByDigest)
 }
 
-// field is a resource as it stands in a message to the sink: with the bytes of its module where the release was given them so, and the sink does not fetch.
-func (n *streamOfNode) field(collection string, r model.Resource) ([]byte, error) {
+// field is a resource as it stands in a message to the sink, ctx bounds the reading of a secret: with the bytes of its module where the release was given them so, and the sink does not fetch.
+func (n *streamOfNode) field(ctx context.Context, collection string, r model.Resource) ([]byte, error) {
 	e := &n.source.encoder
 	if r.Secret != nil {
-		return n.secretField(collection, r)
+		return n.secretField(ctx, collection, r)
 	}
 	if r.Filter == nil || r.Filter.Module == nil || !r.Filter.Module.Inline || n.byDigest || n.source.backend.fetches(n.node) {
 		b, err := e.field(collection, r)

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 )
 
 const (
-	// secretTimeout bounds the reading of one secret, and secretAgain is after how long one that could not be given is tried again.
+	// secretTimeout bounds the reading of all secrets of a message, and secretAgain is after how long one that could not be given is tried again.
 	secretTimeout = 5 * time.Second
 	secretAgain   = 10 * time.Second
 )
@@ -19,14 +20,24 @@ const (
 const troubled = "trouble: "
 
 // withTroubles is the collection of secrets as it is sent: those that cannot be given say why, and are of another version, so that they are sent again when they can be. A node is told,
-// and not left to wait: its ledger says it then.
-func (n *streamOfNode) withTroubles(ctx context.Context, c model.Collection) model.Collection {
+// and not left to wait: its ledger says it then. What the sink holds already is left as it is, whether it could be given or not. An error says nothing about a secret, but that
+// they cannot be read now: the sink comes again.
+func (n *streamOfNode) withTroubles(ctx context.Context, c model.Collection) (model.Collection, error) {
+	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	defer cancel()
+	var held map[string]string // of what the sink will not be sent
+	if sub := n.subscriptions[c.Name]; sub.incremental {
+		held = sub.held
+	}
 	var out []model.Resource
 	for i, r := range c.Resources {
-		if r.Secret == nil {
+		if r.Secret == nil || r.Version != "" && held[r.Name] == r.Version {
 			continue
 		}
-		if _, err := n.secret(ctx, *r.Secret); err != nil {
+		if _, err := n.source.backend.secret(ctx, *r.Secret); err != nil {
+			if !errors.Is(err, model.ErrPrecondition) && !errors.Is(err, model.ErrNotFound) {
+				return c, toStatus(err)
+			}
 			if out == nil {
 				out = append(out, c.Resources...) // others share it
 			}
@@ -35,27 +46,21 @@ func (n *streamOfNode) withTroubles(ctx context.Context, c model.Collection) mod
 		}
 	}
 	if out == nil {
-		return c
+		return c, nil
 	}
 	c.Resources = out
 	if n.secretsAgain == nil {
 		n.secretsAgain = time.After(secretAgain)
 	}
-	return c
-}
-
-func (n *streamOfNode) secret(ctx context.Context, ref model.SecretRef) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
-	defer cancel()
-	return n.source.backend.secret(ctx, ref)
+	return c, nil
 }
 
 // secretField is a secret as it stands in a message: nobody keeps it once it is sent.
-func (n *streamOfNode) secretField(collection string, r model.Resource) ([]byte, error) {
+func (n *streamOfNode) secretField(ctx context.Context, collection string, r model.Resource) ([]byte, error) {
 	body := &waftv1.SecretValue{Layer: string(r.Secret.Layer), Name: r.Secret.Name, Version: r.Secret.Version, Id: r.Secret.ID}
 	trouble, is := strings.CutPrefix(r.Version, troubled)
 	if !is {
-		value, err := n.secret(n.stream.Context(), *r.Secret)
+		value, err := n.source.backend.secret(ctx, *r.Secret)
 		if err != nil {
 			return nil, toStatus(err) // it could be given a moment ago: the sink comes again
 		}

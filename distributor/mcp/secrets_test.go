@@ -1,8 +1,13 @@
 package mcp
 
 import (
+	"context"
+	"io"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
@@ -25,6 +30,58 @@ func secretBody(t *testing.T, r *mcpv1.Resource) *waftv1.SecretValue {
 		t.Fatal(err)
 	}
 	return body
+}
+
+// What a sink holds of a secret is not taken back because the distributor cannot open it now, on a stream that begins with it or goes on.
+func TestHeldSecretsStay(t *testing.T) {
+	one, two := model.SecretRef{Layer: "team/a", Name: "one", Version: 2, ID: "2a"}, model.SecretRef{Layer: "team/a", Name: "two", Version: 1, ID: "1a"}
+	b := newTable()
+	b.set(secretsOf(one, two))
+	conn, _, _ := serve(t, b)
+	w := open(t, conn)
+	const name = model.CollectionSecrets
+	w.first(name, one.String(), one.ID, two.String(), "another")
+	m, err := w.stream.Recv()
+	if err != nil || len(m.GetResources()) != 1 || len(m.GetRemovedResources()) != 0 || secretBody(t, m.GetResources()[0]).GetName() != "two" || secretBody(t, m.GetResources()[0]).GetTrouble() == "" {
+		t.Errorf("%v, %v", m, err)
+	}
+	w.ack(name, "1", true)
+	// Who is sent all of the collection is told, and not cut off.
+	whole := open(t, conn)
+	whole.first(name)
+	m, err = whole.stream.Recv()
+	if err != nil || len(m.GetResources()) != 2 || secretBody(t, m.GetResources()[0]).GetTrouble() == "" {
+		t.Errorf("%v, %v", m, err)
+	}
+	whole.ack(name, "1", false)
+	w = open(t, conn)
+	w.first(name, one.String(), one.ID, two.String(), m.GetResources()[1].GetMetadata().GetVersion())
+	w.want(name, "1", true, nil)
+	w.ack(name, "1", true)
+	three := model.SecretRef{Layer: "team/a", Name: "three", Version: 1, ID: "3a"}
+	b.set(secretsOf(one, two, three))
+	m, err = w.stream.Recv()
+	if err != nil || len(m.GetResources()) != 1 || secretBody(t, m.GetResources()[0]).GetName() != "three" {
+		t.Errorf("%v, %v", m, err)
+	}
+}
+
+// A store that is away says nothing about a secret: the stream ends, and the sink comes again.
+func TestSecretsThatCannotBeReadNowAreNoTrouble(t *testing.T) {
+	one := model.SecretRef{Layer: "team/a", Name: "one", Version: 2, ID: "2a"}
+	for code, fail := range map[codes.Code]error{
+		codes.Unavailable: &model.Error{Kind: model.ErrUnavailable, Object: "the store", Message: "has no leader"}, codes.DeadlineExceeded: context.DeadlineExceeded, codes.Internal: io.ErrUnexpectedEOF,
+	} {
+		b := newTable()
+		b.noSecrets = fail
+		b.set(secretsOf(one))
+		conn, _, _ := serve(t, b)
+		w := open(t, conn)
+		w.first(model.CollectionSecrets, []string{}...)
+		if m, err := w.stream.Recv(); status.Code(err) != code {
+			t.Errorf("%v: %v, %v", fail, m, err)
+		}
+	}
 }
 
 // A secret is sent with its value. One that cannot be given is sent with why, and again when it can be; the others are not held up.

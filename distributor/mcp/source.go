@@ -323,7 +323,9 @@ func (n *streamOfNode) push(ctx context.Context, names ...string) error {
 			c = all[i]
 		}
 		if name == model.CollectionSecrets && !n.subscriptions[name].settled(c.Version) {
-			c = n.withTroubles(ctx, c)
+			if c, err = n.withTroubles(ctx, c); err != nil {
+				return err
+			}
 		}
 		if err := n.send(n.subscriptions[name], c, chainIn(all)); err != nil {
 			return err
@@ -418,8 +420,13 @@ func (n *streamOfNode) send(sub *subscription, c model.Collection, toward string
 	}
 	// The resources are bytes already, shared with other streams; protobuf takes fields in any order.
 	parts := append(make([][]byte, 0, 1+len(ch.resources)), own)
+	ctx, cancel := n.stream.Context(), func() {}
+	if c.Name == model.CollectionSecrets {
+		ctx, cancel = context.WithTimeout(ctx, secretTimeout)
+	}
+	defer cancel()
 	for _, r := range ch.resources {
-		b, err := n.field(c.Name, r)
+		b, err := n.field(ctx, c.Name, r)
 		if err != nil {
 			return err
 		}

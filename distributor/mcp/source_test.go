@@ -42,6 +42,8 @@ type table struct {
 	agents map[string]bool
 	// secrets are those that can be given.
 	secrets map[model.SecretRef]string
+	// noSecrets is why none can be read now.
+	noSecrets error
 }
 
 func newTable() *table {
@@ -81,6 +83,9 @@ func (b *table) module(_ context.Context, m model.Module) ([]byte, error) {
 func (b *table) secret(_ context.Context, ref model.SecretRef) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.noSecrets != nil {
+		return "", b.noSecrets
+	}
 	value, there := b.secrets[ref]
 	if !there {
 		return "", &model.Error{Kind: model.ErrPrecondition, Object: ref.String(), Message: "it cannot be opened", Next: "add the key"}
