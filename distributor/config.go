@@ -79,7 +79,7 @@ type Config struct {
 	// RegistryCA is a PEM file with the authorities that may vouch for other registries. Empty: the system's.
 	RegistryCA string
 	// SecretKey is the file of the keys that seal the secrets which this distributor keeps (package envelope), the same at all replicas. Empty: where the state is in the data
-	// folder, a file there, which is made at the first start; with Etcd none, and no secret can be kept.
+	// folder, a file there, which is made where there is none and no value is sealed yet; with Etcd none, and no secret can be kept.
 	SecretKey string
 	// GateHosts are the hosts, HOST or HOST:PORT, that the gates of rollouts may ask. Empty: gates that ask somebody are refused.
 	GateHosts []string

@@ -217,11 +217,20 @@ func TestKeptSecretsOverABackup(t *testing.T) {
 	}
 	rollout.Spec.Target.IncludeUnreported = false
 	s = start(t, cfg)
-	if err := plan(s.client(t)); !errors.Is(err, model.ErrPrecondition) || !strings.Contains(err.Error(), "is sealed with the key") || !strings.Contains(err.Error(), filepath.Join(again, "secret.key")) {
+	if err := plan(s.client(t)); !errors.Is(err, model.ErrPrecondition) || !strings.Contains(err.Error(), "is sealed with the key") || strings.Contains(err.Error(), again) {
 		t.Errorf("without the key: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(again, "secret.key")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a key is made beside values that it does not open: %v", err)
+	}
+	if _, err := s.client(t).Secrets.SetSecret(ctx, &waftv1.SetSecretRequest{Name: "token", Value: value}); !errors.Is(err, model.ErrPrecondition) || strings.Contains(err.Error(), again) {
+		t.Errorf("a value is set without a key: %v", err)
 	}
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "no other is made") || !strings.Contains(log.String(), filepath.Join(again, "secret.key")) {
+		t.Errorf("the log does not say where the key is missing: %s", log)
 	}
 	if !strings.Contains(log.String(), "secrets cannot be opened") || strings.Contains(log.String(), value) {
 		t.Errorf("the log has the value, or not that the key is missing: %s", log)

@@ -169,7 +169,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if permitted != nil {
 		roles = permitted
 	}
-	keys, err := cfg.keyring(log.With("part", "secrets"))
+	keys, err := cfg.keyring(starting, st, log.With("part", "secrets"))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -206,6 +207,14 @@ those releases. A rollout of another release that names it is refused from then 
 	return cmd
 }
 
+// more says how many there are beside those that are named.
+func more(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; and %d more", n)
+}
+
 func newSecretRekey() *cobra.Command {
 	var server serverFlags
 	var out output
@@ -214,7 +223,8 @@ func newSecretRekey() *cobra.Command {
 		Use:   "rekey",
 		Short: "Seal every secret anew with the first key of the distributor's file",
 		Long: `Rekey seals every value anew that is not sealed with the first key of the file that waft serve was given (--secret-key). Put the new key into the file of every replica
-first, behind the old one, then before it; when rekey has ended, the old one can go. Values stay what they are, and nodes notice nothing.`,
+first, behind the old one, then before it. Keep the old one as long as any backup from before: what is restored from one is sealed with it. Values stay what they are, and nodes
+notice nothing. What cannot be opened is passed over, and said; rekey fails then, with the rest done.`,
 		Example: "  waft secret rekey --reason 'a new key each year'",
 		Args:    exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -226,10 +236,14 @@ first, behind the old one, then before it; when rekey has ended, the old one can
 				if err != nil {
 					return err
 				}
-				return out.print(cmd.OutOrStdout(), done, func(t *table) {
-					t.row("KEY", "RESEALED")
-					t.row(done.GetKey(), done.GetResealed())
-				})
+				if err := out.print(cmd.OutOrStdout(), done, func(t *table) {
+					t.row("KEY", "RESEALED", "FAILED")
+					t.row(done.GetKey(), done.GetResealed(), done.GetFailures())
+				}); err != nil || done.GetFailures() == 0 {
+					return err
+				}
+				return fmt.Errorf("%d values could not be sealed anew: %s%s; add their keys to the distributor's file, and run it again, or set those secrets anew",
+					done.GetFailures(), strings.Join(done.GetFailed(), "; "), more(int(done.GetFailures())-len(done.GetFailed())))
 			})
 		},
 	}

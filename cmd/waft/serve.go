@@ -97,7 +97,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.StringVar(&config.TLS.Key, "tls-key", "", "PEM file of its key")
 	f.StringVar(&config.TLS.ClientCA, "client-ca", "", "PEM file of the authorities that may vouch for clients; then every client needs a certificate")
 	f.StringVar(&accessFile, "access", "", "an access policy, in YAML: who may do what; needs --client-ca or issuers in it, unless serve makes the certificates; read anew when it changes, or on SIGHUP (default: DATA/tls/access.yaml where serve makes the certificates, else everybody who reaches the ports may do everything)")
-	f.StringVar(&config.SecretKey, "secret-key", "", "file of the keys that seal the secrets which this distributor keeps, one a line, 32 bytes in base64, the same at all replicas; the first seals, all open; read anew when it changes (default: DATA/secret.key, made at the first start; with --etcd: none)")
+	f.StringVar(&config.SecretKey, "secret-key", "", "file of the keys that seal the secrets which this distributor keeps, one a line, 32 bytes in base64, the same at all replicas; the first seals, all open; read anew when it changes (default: DATA/secret.key, made where there is none and no value is sealed yet; with --etcd: none)")
 	f.BoolVar(&config.Insecure, "insecure", false, "no TLS; for a try on one machine only")
 	f.StringSliceVar(&config.Names, "name", nil, "a name, HOST or HOST:PORT, by which references may call this registry (may repeat)")
 	f.StringSliceVar(&config.PlainHTTP, "plain-http", nil, "speak without TLS to this other registry, HOST or HOST:PORT (may repeat)")

@@ -58,11 +58,11 @@ func (s secrets) DeleteSecret(ctx context.Context, req *waftv1.DeleteSecretReque
 }
 
 func (s secrets) RekeySecrets(ctx context.Context, req *waftv1.RekeySecretsRequest) (*waftv1.RekeySecretsResponse, error) {
-	key, resealed, err := s.service.RekeySecrets(ctx, actor(ctx, req.GetReason()))
+	done, err := s.service.RekeySecrets(ctx, actor(ctx, req.GetReason()))
 	if err != nil {
 		return nil, err
 	}
-	return &waftv1.RekeySecretsResponse{Key: key, Resealed: int32(resealed)}, nil
+	return &waftv1.RekeySecretsResponse{Key: done.Key, Resealed: int32(done.Resealed), Failed: done.Failed, Failures: int32(done.Failures)}, nil
 }
 
 func secretProto(one model.KeptSecret, releases map[int64][]model.ReleaseID) *waftv1.Secret {

@@ -1,9 +1,12 @@
 package envelope
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,7 +30,7 @@ func line(k Key) string { return base64.StdEncoding.EncodeToString(k[:]) + "\n" 
 // ring is a file of keys.
 func ring(t *testing.T, keys ...Key) *Keyring {
 	t.Helper()
-	k, err := OpenKeyring(write(t, filepath.Join(t.TempDir(), "keys"), keys...))
+	k, err := OpenKeyring(write(t, filepath.Join(t.TempDir(), "keys"), keys...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,12 +141,10 @@ func TestKeysChange(t *testing.T) {
 	}
 	write(t, k.path, key(2))
 	got, err := k.Open(of, s)
-	refused(t, got, err, "sealed with the key "+key(1).ID(), k.path+" has "+key(2).ID(), "add that key")
-	if err := os.Remove(k.path); err != nil {
-		t.Fatal(err)
+	refused(t, got, err, "sealed with the key "+key(1).ID(), "this distributor has "+key(2).ID(), "add that key")
+	if strings.Contains(err.Error(), k.path) {
+		t.Errorf("where the file is goes to whoever asks: %v", err)
 	}
-	got, err = k.Open(of, s)
-	refused(t, got, err, "sealed with the key "+key(1).ID(), "cannot be read")
 	got, err = (*Keyring)(nil).Open(of, s)
 	refused(t, got, err, "sealed with the key "+key(1).ID(), "--secret-key")
 	if _, _, err := (*Keyring)(nil).Seal(of, []byte(value)); !errors.Is(err, model.ErrPrecondition) {
@@ -165,7 +166,7 @@ func TestFilesOfKeys(t *testing.T) {
 		if err := os.WriteFile(path, []byte(test.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := OpenKeyring(path)
+		_, err := OpenKeyring(path, nil)
 		if (err == nil) != (test.err == "") || err != nil && (!strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "hunter2")) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -174,21 +175,103 @@ func TestFilesOfKeys(t *testing.T) {
 
 func TestKeyringIsMade(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret.key")
-	k, made, err := MakeKeyring(path)
-	if err != nil || !made {
-		t.Fatal(made, err)
+	k, err := MakeKeyring(path, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
 	s := sealed(t, k)
-	again, made, err := MakeKeyring(path)
-	if err != nil || made {
-		t.Fatal(made, err)
+	if _, err := MakeKeyring(path, nil); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over one that is there: %v", err)
+	}
+	again, err := OpenKeyring(path, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if got, err := again.Open(of, s); err != nil || string(got) != value {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A file that is being written, or away for a while, takes nothing away, and is spoken of once.
+func TestKeysOutliveTheirFile(t *testing.T) {
+	var log bytes.Buffer
+	path := write(t, filepath.Join(t.TempDir(), "keys"), key(1))
+	k, err := OpenKeyring(path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := sealed(t, k)
+	opens := func(what string) {
+		t.Helper()
+		for range 3 {
+			if got, err := k.Open(of, s); err != nil || string(got) != value {
+				t.Errorf("%s: %q, %v", what, got, err)
+			}
+		}
+	}
+	said := func(what string, times int) {
+		t.Helper()
+		if got := strings.Count(log.String(), what); got != times {
+			t.Errorf("the log says %q %d times, not %d: %s", what, got, times, log.String())
+		}
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opens("emptied")
+	said("it has none", 1)
+	if err := os.WriteFile(path, []byte(line(key(2))+line(key(1))[:20]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opens("half written")
+	said("line 2 is not", 1)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	opens("away")
+	said("those that were read before go on", 3)
+	said("file="+path, 3)
+	write(t, path, key(2), key(1))
+	opens("there again")
+	said("can be read again", 1)
+	if first, err := k.First(); err != nil || first != key(2).ID() {
+		t.Errorf("the first is %s, %v", first, err)
+	}
+	write(t, path, key(2))
+	for range 2 {
+		got, err := k.Open(of, s)
+		refused(t, got, err, key(1).ID())
+	}
+	said("add it there", 1)
+}
+
+// One that is not there yet has no keys, and says nothing of where it is to whoever asks; then it has them.
+func TestAwaitedKeys(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	k := AwaitKeyring(path, nil)
+	if _, err := k.First(); !errors.Is(err, model.ErrPrecondition) || strings.Contains(err.Error(), path) {
+		t.Errorf("%v", err)
+	}
+	write(t, path, key(1))
+	if first, err := k.First(); err != nil || first != key(1).ID() {
+		t.Errorf("the first is %s, %v", first, err)
+	}
+}
+
+func TestKeysThatOthersMayRead(t *testing.T) {
+	for mode, warned := range map[os.FileMode]bool{0o600: false, 0o400: false, 0o640: false, 0o644: true, 0o602: true} {
+		var log bytes.Buffer
+		path := write(t, filepath.Join(t.TempDir(), "keys"), key(1))
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenKeyring(path, slog.New(slog.NewTextHandler(&log, nil))); err != nil || strings.Contains(log.String(), "others on this machine") != warned {
+			t.Errorf("%v: %v, %s", mode, err, log.String())
+		}
 	}
 }
 
@@ -207,7 +290,7 @@ func FuzzOpen(f *testing.F) {
 	if err := os.WriteFile(path, []byte(line(key(1))), 0o600); err != nil {
 		f.Fatal(err)
 	}
-	k, err := OpenKeyring(path)
+	k, err := OpenKeyring(path, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

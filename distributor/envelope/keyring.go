@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
-	"github.com/waft-project/waft/wholefile"
 )
 
 // Limits of a file of keys.
@@ -26,13 +27,19 @@ const (
 )
 
 // Keyring is a file of keys. It may be used concurrently. A nil one has no keys.
+//
+// The file is read anew when it has changed. One that cannot be read, because it is being written, say, or its volume is away, takes nothing away: the keys that were read last go on.
 type Keyring struct {
 	path string
+	log  *slog.Logger
 
 	mu sync.Mutex
-	// keys are those of the file as it was when seen says.
+	// keys are those of the file as it was when seen says; none: it was never read.
 	keys []Key
 	seen seen
+	// failed is why the file could not be read the last time, and missing are the keys that were not in it; each is said once.
+	failed  string
+	missing map[string]bool
 }
 
 // seen tells whether a file has changed.
@@ -42,29 +49,66 @@ type seen struct {
 	info os.FileInfo
 }
 
-// OpenKeyring reads a file of keys. Errors are *model.Error.
-func OpenKeyring(path string) (*Keyring, error) {
-	k := &Keyring{path: path}
-	_, err := k.read()
-	return k, err
+// OpenKeyring reads a file of keys, and warns where others may read it. What goes wrong later it tells the log, with the file's path, which is in no error but this function's.
+// A nil log is told nothing. Errors are *model.Error.
+func OpenKeyring(path string, log *slog.Logger) (*Keyring, error) {
+	k := AwaitKeyring(path, log)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if why := k.load(); why != "" {
+		return nil, &model.Error{Kind: model.ErrPrecondition, Object: k.path, Message: "the keys of secrets cannot be read: " + why, Next: nextKeys}
+	}
+	if mode := k.seen.info.Mode().Perm(); mode&othersMay != 0 {
+		k.log.Warn("others on this machine may read or change the keys of secrets; take that away (chmod 600)", "file", path, "mode", mode.String())
+	}
+	return k, nil
 }
 
-// MakeKeyring is OpenKeyring for a file that is made, with one new key, where there is none; made says so.
-func MakeKeyring(path string) (k *Keyring, made bool, err error) {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		key := make([]byte, keyBytes)
-		if _, err := rand.Read(key); err != nil {
-			return nil, false, fmt.Errorf("make a key for secrets: %w", err)
-		}
-		text := "# Keys of the secrets that this distributor keeps; without them nobody reads those again. The first seals, all open.\n" +
-			base64.StdEncoding.EncodeToString(key) + "\n"
-		if err := wholefile.Replace(path, []byte(text)); err != nil {
-			return nil, false, fmt.Errorf("write the key of secrets: %w", err)
-		}
-		made = true
+// AwaitKeyring is OpenKeyring for a file that may come later: until then there are no keys.
+func AwaitKeyring(path string, log *slog.Logger) *Keyring {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
 	}
-	k, err = OpenKeyring(path)
-	return k, made, err
+	return &Keyring{path: path, log: log, missing: map[string]bool{}}
+}
+
+// othersMay are the bits of a file's mode by which those may read or write it who are neither its owner nor in its group; a mounted secret is often its group's.
+const othersMay = 0o006
+
+const nextKeys = "one key a line, 32 bytes in base64; the first seals, all open"
+
+// MakeKeyring makes a file of one new key, where there is no file, and opens it. An error wraps fs.ErrExist where there is one.
+func MakeKeyring(path string, log *slog.Logger) (*Keyring, error) {
+	key := make([]byte, keyBytes)
+	if _, err := rand.Read(key); err != nil {
+		return nil, fmt.Errorf("make a key for secrets: %w", err)
+	}
+	text := "# Keys of the secrets that this distributor keeps; without them nobody reads those again. The first seals, all open.\n" +
+		base64.StdEncoding.EncodeToString(key) + "\n"
+	if err := create(path, []byte(text)); err != nil {
+		return nil, fmt.Errorf("write the key of secrets: %w", err)
+	}
+	return OpenKeyring(path, log)
+}
+
+// create writes a file that must not be there yet, and flushes it.
+func create(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path)) // it has sealed nothing yet
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // errNoKeys is what a distributor without keys says.
@@ -73,41 +117,66 @@ func errNoKeys() error {
 		Next: "give it a file with one (--secret-key), the same at all replicas"}
 }
 
-// read gives the keys as the file has them now.
+// read gives the keys as the file has them now, or had them when it could be read last.
 func (k *Keyring) read() ([]Key, error) {
 	if k == nil {
 		return nil, errNoKeys()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	failed := func(why string) error {
-		return &model.Error{Kind: model.ErrPrecondition, Object: k.path, Message: "the keys of secrets cannot be read: " + why,
-			Next: "one key a line, 32 bytes in base64; the first seals, all open"}
+	why := k.load()
+	switch {
+	case why == k.failed:
+	case why == "":
+		k.log.Info("the keys of secrets can be read again", "file", k.path)
+	case k.keys == nil:
+		k.log.Error("the keys of secrets cannot be read, and there are none", "file", k.path, "error", why)
+	default:
+		k.log.Error("the keys of secrets cannot be read; those that were read before go on", "file", k.path, "error", why)
 	}
+	k.failed = why
+	if k.keys == nil {
+		return nil, &model.Error{Kind: model.ErrPrecondition, Object: "waft serve", Message: "its file of the keys of secrets cannot be read", Next: "see its log for which file that is, and why"}
+	}
+	return k.keys, nil
+}
+
+// load reads the file where it has changed, or says why it cannot, in words that have neither its path nor any of its content; mu is held.
+func (k *Keyring) load() (why string) {
 	info, err := os.Stat(k.path)
 	if err != nil {
-		return nil, failed(reason(err))
+		return reason(err)
 	}
 	if k.keys != nil && info.ModTime().Equal(k.seen.at) && info.Size() == k.seen.size && os.SameFile(info, k.seen.info) {
-		return k.keys, nil
+		return ""
 	}
 	file, err := os.Open(k.path)
 	if err != nil {
-		return nil, failed(reason(err))
+		return reason(err)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if closeErr := file.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
-		return nil, failed(reason(err))
+		return reason(err)
 	}
 	keys, why := parse(text)
 	if why != "" {
-		return nil, failed(why)
+		return why
 	}
-	k.keys, k.seen = keys, seen{info.ModTime(), info.Size(), info}
-	return keys, nil
+	k.keys, k.seen, k.missing = keys, seen{info.ModTime(), info.Size(), info}, map[string]bool{}
+	return ""
+}
+
+// miss tells the log of a key that is not in the file, once for each that there is of it.
+func (k *Keyring) miss(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.missing[id] {
+		k.missing[id] = true
+		k.log.Error("secrets are sealed with a key that is not in the file; add it there", "key", id, "file", k.path)
+	}
 }
 
 // reason is why, without the path.
@@ -191,9 +260,11 @@ func (k *Keyring) Open(of model.SecretRef, sealed []byte) ([]byte, error) {
 		}
 		return value, nil
 	}
+	needed := hex.EncodeToString(id[:])
+	k.miss(needed)
 	return nil, &model.Error{Kind: model.ErrPrecondition, Object: of.String(),
-		Message: fmt.Sprintf("it is sealed with the key %s, and %s has %s", hex.EncodeToString(id[:]), k.path, strings.Join(have, ", ")),
-		Next:    "add that key to the file, or set the secret anew (waft secret set)"}
+		Message: fmt.Sprintf("it is sealed with the key %s, and this distributor has %s", needed, strings.Join(have, ", ")),
+		Next:    "add that key to its file of keys, which its log names, or set the secret anew (waft secret set)"}
 }
 
 func damaged(of model.SecretRef, err error) error {

@@ -113,17 +113,19 @@ func (s *Service) changeSecret(ctx context.Context, one model.KeptSecret, work f
 		if err != nil {
 			return one, err
 		}
-		if err := s.store.WriteSecret(ctx, change, entry); err != nil {
-			if errors.Is(err, model.ErrConflict) && try < maxSecretTries {
-				continue
-			}
-			return one, err
-		}
+		err = s.store.WriteSecret(ctx, change, entry)
+		// Whatever is said of it, it may have been written: an answer can be lost.
 		for _, ref := range change.Gone {
 			s.sealed.drop(ref)
 		}
 		for ref := range change.Sealed {
 			s.sealed.drop(ref)
+		}
+		if err != nil {
+			if errors.Is(err, model.ErrConflict) && try < maxSecretTries {
+				continue
+			}
+			return one, err
 		}
 		s.log.Info("secret changed", "secret", change.Secret.Object(), "action", entry.Action, "detail", entry.Detail, "actor", entry.Actor)
 		return change.Secret, nil
@@ -333,77 +335,124 @@ func versionsText(versions []model.SecretRef) string {
 	return "versions " + strings.Join(words, ", ")
 }
 
-// RekeySecrets seals every value anew that is not sealed with the first key, and says which that is, and how many they were. It goes on from where it failed when it is called
-// again.
-func (s *Service) RekeySecrets(ctx context.Context, actor Actor) (key string, resealed int, err error) {
+// MaxRekeyFailures is how many of what could not be sealed anew are named.
+const MaxRekeyFailures = 100
+
+// Rekeyed is what became of sealing all values anew.
+type Rekeyed struct {
+	// Key is the id of the key that all are sealed with now, but those that failed, and Resealed how many were sealed with another.
+	Key      string
+	Resealed int
+	// Failed says what could not be opened, and why, of the first MaxRekeyFailures; Failures is how many there are.
+	Failed   []string
+	Failures int
+}
+
+// fail notes a value that could not be opened.
+func (r *Rekeyed) fail(of string, err error) {
+	if r.Failures++; len(r.Failed) < MaxRekeyFailures {
+		said := err.Error()
+		if told, ok := errors.AsType[*model.Error](err); ok {
+			said = told.Message // it names the secret, as of does
+		}
+		r.Failed = append(r.Failed, of+": "+said)
+	}
+}
+
+// RekeySecrets seals every value anew that is not sealed with the first key. What cannot be opened keeps nobody else's from that: it is passed over, and told. It goes on from where it
+// was when it is called again.
+func (s *Service) RekeySecrets(ctx context.Context, actor Actor) (Rekeyed, error) {
+	var done Rekeyed
 	if err := s.may(ctx, Act{Verb: VerbRekeySecrets, Object: "secrets"}); err != nil {
-		return "", 0, err
+		return done, err
 	}
 	if err := actor.check("secrets"); err != nil {
-		return "", 0, err
+		return done, err
 	}
 	if err := s.Ready(); err != nil {
-		return "", 0, err
+		return done, err
 	}
-	if key, err = s.keys.First(); err != nil {
-		return "", 0, err
+	var err error
+	if done.Key, err = s.keys.First(); err != nil {
+		return done, err
 	}
 	for after := ""; ; {
 		page, err := s.store.ListSecrets(ctx, "", after, loadPage)
 		if err != nil {
-			return key, resealed, err
+			return done, err
 		}
 		for _, one := range page {
-			n, err := s.rekey(ctx, actor, one)
-			if err != nil {
-				return key, resealed, err
+			if err := s.rekey(ctx, actor, one, &done); err != nil {
+				return done, err
 			}
-			resealed += n
 			after = string(one.Layer) + "\n" + one.Name
 		}
 		if len(page) < loadPage {
-			return key, resealed, nil
+			return done, nil
 		}
 	}
 }
 
+// errNothingToReseal ends a change that changes nothing.
+var errNothingToReseal = errors.New("no value of it is sealed anew")
+
 // rekey seals those values of a secret anew that need it.
-func (s *Service) rekey(ctx context.Context, actor Actor, one model.KeptSecret) (int, error) {
-	resealed := 0
-	first, err := s.keys.First()
-	if err != nil {
-		return 0, err
-	}
+func (s *Service) rekey(ctx context.Context, actor Actor, one model.KeptSecret, done *Rekeyed) error {
+	first := done.Key
 	if !slices.ContainsFunc(one.Versions, func(v model.SecretVersion) bool { return v.Key != first }) {
-		return 0, nil
+		return nil
 	}
-	_, err = s.changeSecret(ctx, one, func(have model.KeptSecret) (model.KeptSecretChange, model.AuditEntry, error) {
+	resealed, failed := 0, Rekeyed{}
+	_, err := s.changeSecret(ctx, one, func(have model.KeptSecret) (model.KeptSecretChange, model.AuditEntry, error) {
 		change := model.KeptSecretChange{Secret: have, Sealed: map[model.SecretRef][]byte{}}
 		change.Secret.Versions = slices.Clone(have.Versions)
 		var of []model.SecretRef
+		failed = Rekeyed{}
 		for i, v := range have.Versions {
 			if v.Key == first {
 				continue
 			}
 			ref := have.Ref(v.Version)
 			sealed, err := s.store.GetSealed(ctx, ref)
+			if errors.Is(err, model.ErrNotFound) {
+				now, rowErr := s.store.GetSecret(ctx, have.Layer, have.Name)
+				if rowErr != nil {
+					return change, model.AuditEntry{}, rowErr
+				}
+				if now.Ref(v.Version) != ref {
+					continue // it was deleted meanwhile; what is written of this row is refused then, and worked out anew
+				}
+			} else if err != nil {
+				return change, model.AuditEntry{}, err
+			}
+			var value []byte
+			if err == nil {
+				value, err = s.keys.Open(ref, sealed)
+			}
 			if err != nil {
+				failed.fail(ref.String(), err)
+				continue
+			}
+			var key string
+			if change.Sealed[ref], key, err = s.keys.Seal(ref, value); err != nil {
 				return change, model.AuditEntry{}, err
 			}
-			value, err := s.keys.Open(ref, sealed)
-			if err != nil {
-				return change, model.AuditEntry{}, err
-			}
-			if change.Sealed[ref], change.Secret.Versions[i].Key, err = s.keys.Seal(ref, value); err != nil {
-				return change, model.AuditEntry{}, err
-			}
+			change.Secret.Versions[i].Key = key
 			of = append(of, ref)
 		}
-		resealed = len(of)
+		if resealed = len(of); resealed == 0 {
+			return change, model.AuditEntry{}, errNothingToReseal
+		}
 		return change, model.AuditEntry{At: s.stamp(), Actor: actor.Name, Action: string(VerbRekeySecrets), Object: have.Object(), Reason: actor.Reason,
 			Detail: fmt.Sprintf("%s, with the key %s", versionsText(of), first)}, nil
 	})
-	return resealed, err
+	if err != nil && !errors.Is(err, errNothingToReseal) {
+		return err
+	}
+	done.Resealed += resealed
+	done.Failed = append(done.Failed, failed.Failed[:min(len(failed.Failed), MaxRekeyFailures-len(done.Failed))]...)
+	done.Failures += failed.Failures
+	return nil
 }
 
 // SecretValue is the value of a kept secret, for a node whose chain names it. Errors are *model.Error, and have nothing of the value.

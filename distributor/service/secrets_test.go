@@ -24,7 +24,7 @@ func keeping(t *testing.T, keys ...byte) (s *site, file string) {
 	s = newSite(t)
 	file = filepath.Join(t.TempDir(), "keys")
 	writeKeys(t, file, keys...)
-	ring, err := envelope.OpenKeyring(file)
+	ring, err := envelope.OpenKeyring(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,9 +309,9 @@ func TestRekey(t *testing.T) {
 	s.secret("team/a", "b", "third")
 	writeKeys(t, file, 2, 1)
 	one := s.secret("", "a", "fourth")
-	key, n, err := svc.RekeySecrets(t.Context(), alice)
-	if err != nil || n != 3 || key != idOf(2) {
-		t.Fatalf("%s %d %v", key, n, err)
+	done, err := svc.RekeySecrets(t.Context(), alice)
+	if err != nil || done.Resealed != 3 || done.Key != idOf(2) || done.Failures != 0 {
+		t.Fatalf("%+v %v", done, err)
 	}
 	writeKeys(t, file, 2)
 	for version, want := range map[int64]string{1: "first", 2: "second", 3: "fourth"} {
@@ -319,12 +319,34 @@ func TestRekey(t *testing.T) {
 			t.Errorf("version %d: %q, %v", version, got, err)
 		}
 	}
-	if _, n, err := svc.RekeySecrets(t.Context(), alice); err != nil || n != 0 {
-		t.Errorf("once more: %d, %v", n, err)
+	if done, err := svc.RekeySecrets(t.Context(), alice); err != nil || done.Resealed != 0 {
+		t.Errorf("once more: %+v, %v", done, err)
 	}
 	writeKeys(t, file, 3)
-	_, _, err = svc.RekeySecrets(t.Context(), alice)
-	wantKind(t, err, model.ErrPrecondition, "sealed with the key "+idOf(2))
+	if done, err := svc.RekeySecrets(t.Context(), alice); err != nil || done.Resealed != 0 || done.Failures != 4 || !strings.Contains(done.Failed[0], "kept:global/a@1: it is sealed with the key "+idOf(2)) {
+		t.Errorf("without the key: %+v, %v", done, err)
+	}
+}
+
+// What cannot be opened keeps no other value from the new key, of the same secret or of another.
+func TestRekeyGoesOn(t *testing.T) {
+	s, file := keeping(t, 1)
+	svc := s.start()
+	s.secret("", "a", "lost")
+	writeKeys(t, file, 2)
+	a := s.secret("", "a", "again")
+	b := s.secret("team/z", "b", "third")
+	writeKeys(t, file, 3, 2)
+	done, err := svc.RekeySecrets(t.Context(), alice)
+	if err != nil || done.Key != idOf(3) || done.Resealed != 2 || done.Failures != 1 || len(done.Failed) != 1 || !strings.Contains(done.Failed[0], "kept:global/a@1") {
+		t.Errorf("%+v, %v", done, err)
+	}
+	writeKeys(t, file, 3)
+	for ref, want := range map[model.SecretRef]string{a.Ref(2): "again", b.Ref(1): "third"} {
+		if got, err := svc.SecretValue(t.Context(), ref); err != nil || got != want {
+			t.Errorf("%s: %q, %v", ref, got, err)
+		}
+	}
 }
 
 func TestWithoutKeysThereAreNoSecrets(t *testing.T) {

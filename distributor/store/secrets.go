@@ -75,6 +75,15 @@ func (s *Store) GetSealed(ctx context.Context, ref model.SecretRef) ([]byte, err
 	return sealed, decode(key, got.Kvs[0].Value, &sealed)
 }
 
+// HasSealed says whether there is a sealed value.
+func (s *Store) HasSealed(ctx context.Context) (bool, error) {
+	got, err := s.client.Get(ctx, secretValues, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+	if err != nil {
+		return false, failed("secrets", err)
+	}
+	return len(got.Kvs) > 0, nil
+}
+
 // WriteSecret carries out a change of a kept secret, with its audit entry, in one transaction; model.ErrConflict when somebody has changed it meanwhile.
 func (s *Store) WriteSecret(ctx context.Context, c model.KeptSecretChange, entry model.AuditEntry) error {
 	object, key := c.Secret.Object(), secretKey(c.Secret.Layer, c.Secret.Name)
