@@ -96,8 +96,8 @@ func SecretProblem(value []byte) string {
 	return ""
 }
 
-// MayHold says whether what a layer gives may hold a secret of another one: its own, or one of a layer that everything of this one already gives way to. Teams are not below
-// each other, and services neither.
+// MayHold says whether what a layer gives may hold a secret of another one: its own, or any where it is global, whose filters are everybody's to configure. No team is any service's
+// nor any service a team's by their names, and every team's release can be laid over every node that the team may roll out to.
 func (l Layer) MayHold(secretOf Layer) bool {
-	return l == secretOf || layerRank(l) < layerRank(secretOf)
+	return l == secretOf || l == LayerGlobal
 }

@@ -33,11 +33,15 @@ func TestKeptSecretsStayWithTheirLayer(t *testing.T) {
 	}{
 		{name: "a layer's own", layers: layers{"team/a": defaults("a", `{"t":`+secret("team/a")+`}`)}},
 		{name: "a team's in a filter of global", layers: layers{"global": defaults("g", `{"u":"x"}`), "team/a": defaults("", `{"t":`+secret("team/a")+`}`)}},
-		{name: "a service's in a filter of its team", layers: layers{"team/a": defaults("a", `{"u":"x"}`), "service/s": defaults("", `{"t":`+secret("service/s")+`}`)}},
+		{name: "a service's in a filter of global", layers: layers{"global": defaults("g", `{"u":"x"}`), "service/s": defaults("", `{"t":`+secret("service/s")+`}`)}},
+		{name: "a service's own in the place of a team's module", layers: layers{"team/a": defaults("a", ""), "service/s": defaults("s", `{"t":`+secret("service/s")+`}`)}},
 		{name: "a team's in the place of global's", layers: layers{"global": defaults("g", `{"t":`+secret("global")+`}`), "team/a": defaults("", `{"t":`+secret("team/a")+`}`)}},
 		{name: "global's override takes a team's module away", layers: layers{"global": overrides("g", `{"t":`+secret("global")+`}`), "team/a": defaults("a", "")}},
 		{name: "phase, priority and policy are no matter", layers: layers{"global": defaults("g", `{"t":`+secret("global")+`}`), "team/a": {Filters: []model.FilterSpec{{Name: "f", Phase: model.PhaseStats, FailurePolicy: model.FailClosed}}}}},
 
+		{name: "a service's in a filter of a team", layers: layers{"team/a": defaults("a", `{"u":"x"}`), "service/s": defaults("s", `{"t":`+secret("service/s")+`}`)}, err: []string{"config.u is from layer team/a"}},
+		{name: "a stranger's module over a service's filter", layers: layers{"team/pay": defaults("pay", ""), "service/pay": defaults("", `{"t":`+secret("service/pay")+`}`), "team/zzz": overrides("stranger", "")}, err: []string{"module is from layer team/zzz"}},
+		{name: "a stranger's address over a service's filter", layers: layers{"service/pay": defaults("pay", `{"t":`+secret("service/pay")+`}`), "team/zzz": overrides("", `{"url":"evil"}`)}, err: []string{"config.url is from layer team/zzz"}},
 		{name: "another team's", layers: layers{"team/a": defaults("a", `{"t":`+secret("team/b")+`}`)}, err: []string{"layer team/a", "only layer team/b may"}},
 		{name: "global's by a team", layers: layers{"team/a": defaults("a", `{"t":`+secret("global")+`}`)}, err: []string{"only layer global may"}},
 		{name: "a team's by global", layers: layers{"global": defaults("a", `{"t":`+secret("team/a")+`}`)}, err: []string{"only layer team/a may"}},
