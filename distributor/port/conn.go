@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -63,6 +64,8 @@ type conn struct {
 	// incoming is what the client may send, and window what it takes; initial is that of a new stream.
 	incoming        credit
 	window, initial int
+	// maxHeader is the most that the client takes of headers, in bytes as HTTP/2 counts them.
+	maxHeader uint64
 	// blocked counts the senders that wait for a window.
 	blocked int
 	// control are the protocol's own answers that nobody has written yet, and flushing: somebody is about to.
@@ -88,7 +91,7 @@ var errQuiet = errors.New("the client has gone")
 
 func newConn(s *Server, raw net.Conn) *conn {
 	now := time.Now()
-	c := &conn{server: s, raw: raw, nc: raw, begun: now, listened: now, initial: firstWindow, window: firstWindow}
+	c := &conn{server: s, raw: raw, nc: raw, begun: now, listened: now, initial: firstWindow, window: firstWindow, maxHeader: math.MaxInt64}
 	c.incoming.left = int(s.cfg.Window)
 	if s.cfg.Age > 0 {
 		c.age = time.Duration(float64(s.cfg.Age) * (1 + ageJitter*(2*rand.Float64()-1)))

@@ -204,7 +204,12 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 			}
 			return protocolError{code, "a setting that cannot be"}
 		}
-		if s.ID != http2.SettingInitialWindowSize {
+		switch s.ID {
+		case http2.SettingMaxHeaderListSize:
+			c.maxHeader = uint64(s.Val)
+			return nil
+		case http2.SettingInitialWindowSize:
+		default:
 			return nil // this side pushes nothing, has no table of headers, and writes the smallest frames
 		}
 		by := int(s.Val) - c.initial

@@ -217,6 +217,8 @@ var blocks = sync.Pool{New: func() any {
 type block struct {
 	buffer  bytes.Buffer
 	encoder *hpack.Encoder
+	// size is what HTTP/2 counts of it, in bytes.
+	size int
 }
 
 // newBlock begins a block with the size of its table: none. A client that says that it keeps a smaller one must hear so in the block that follows (RFC 7541,
@@ -224,6 +226,7 @@ type block struct {
 func newBlock() *block {
 	b := blocks.Get().(*block)
 	b.encoder.SetMaxDynamicTableSize(0)
+	b.size = 0
 	return b
 }
 
@@ -236,7 +239,9 @@ func (b *block) done() []byte {
 }
 
 func (b *block) add(name, value string) {
-	_ = b.encoder.WriteField(hpack.HeaderField{Name: name, Value: value}) // into memory
+	f := hpack.HeaderField{Name: name, Value: value}
+	b.size += int(f.Size())
+	_ = b.encoder.WriteField(f) // into memory
 }
 
 // begin is how every answer begins.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -400,5 +401,37 @@ func TestServeReturnsLast(t *testing.T) {
 	_ = stream.CloseSend()
 	if err := await(t, served); err != nil {
 		t.Error(err)
+	}
+}
+
+// Headers that the client does not take are not sent: their handler is told, and the call ends.
+func TestHeadersThatTheClientDoesNotTake(t *testing.T) {
+	large := metadata.Pairs("x-large", strings.Repeat("x", 2000))
+	got := make(chan error, 1)
+	s := serve(t, port.Config{Unknown: func(_ any, stream grpc.ServerStream) error {
+		if method, _ := grpc.MethodFromServerStream(stream); method == "/any/Trailer" {
+			stream.SetTrailer(large)
+			return nil
+		}
+		err := stream.SendHeader(large)
+		got <- err
+		return err
+	}})
+	for id, method := range map[uint32]string{1: "/any/Header", 3: "/any/Trailer"} {
+		c := dial(t, s.address)
+		c.begin(http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 1000})
+		c.headers(id, calling(method), true)
+		c.expect("a reset, and nothing before it", func(f frame) bool {
+			if f.is("HEADERS") {
+				t.Fatalf("%s: %v", method, f.fields)
+			}
+			return f.is("RST_STREAM") && f.StreamID == id && f.code == http2.ErrCodeInternal
+		})
+		c.headers(5, calling("/grpc.testing.TestService/UnaryCall"), false)
+		c.message(5, true, simple("x"))
+		c.expect("an answer to another call", func(f frame) bool { return f.is("HEADERS") && f.Flags.Has(http2.FlagHeadersEndStream) })
+	}
+	if err := await(t, got); status.Code(err) != codes.Internal {
+		t.Errorf("its handler is told %v", err)
 	}
 }

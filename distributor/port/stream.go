@@ -395,6 +395,26 @@ func (s *stream) send(m *message, told *status.Status) error {
 			}
 			continue
 		}
+		ends := left == n && told != nil
+		// Where there is nothing else to say, how it has ended is said in the headers.
+		alone := ends && single && !s.sent && len(s.header) == 0
+		var header, trailer []byte
+		var headerSize, trailerSize int
+		if !s.sent && !alone {
+			header, headerSize = s.headers()
+		}
+		if ends {
+			trailer, trailerSize = s.trailers(told, alone)
+		}
+		if size := max(headerSize, trailerSize); uint64(size) > c.maxHeader {
+			err := status.Errorf(codes.Internal, "the headers or trailers have %d bytes; the client takes %d", size, c.maxHeader)
+			s.err = err
+			c.refuse(s.id, http2.ErrCodeInternal)
+			c.mu.Unlock()
+			c.out.Unlock()
+			buffers.Put(pooled)
+			return err
+		}
 		b := c.takeControl((*pooled)[:0])
 		s.window -= n
 		c.window -= n
@@ -402,23 +422,20 @@ func (s *stream) send(m *message, told *status.Status) error {
 		if left == 0 || reached-left >= patientPart {
 			reached, s.since, parted = left, time.Time{}, true
 		}
-		ends := left == 0 && told != nil
-		// Where there is nothing else to say, how it has ended is said in the headers.
-		alone := ends && single && !s.sent && len(s.header) == 0
-		if !s.sent && !alone {
-			b = appendHeaders(b, s.id, s.headers(), false)
+		if header != nil {
+			b = appendHeaders(b, s.id, header, false)
 		}
 		s.sent, s.done, c.answered = true, ends, true
 		if ends { // before the client knows that it may make another call
 			delete(c.streams, s.id)
 		}
-		trailer, resets := s.trailer, ends && !s.allCame
+		resets := ends && !s.allCame
 		c.mu.Unlock()
 		if n > 0 {
 			b = m.cut(appendFrame(b, http2.FrameData, 0, s.id, n), &at, n)
 		}
 		if ends {
-			b = appendHeaders(b, s.id, s.trailers(told, trailer, alone), true)
+			b = appendHeaders(b, s.id, trailer, true)
 		}
 		if resets { // the client need not send what nobody receives
 			b = appendReset(b, s.id, http2.ErrCodeNo)
@@ -459,25 +476,28 @@ func (s *stream) awaitWindow() error {
 	return nil
 }
 
-// headers are those before the first message; mu is held.
-func (s *stream) headers() []byte {
+// headers are those before the first message, with their size as HTTP/2 counts it; mu is held.
+func (s *stream) headers() ([]byte, int) {
 	b := newBlock()
 	b.begin(statusOK, s.contentType)
 	if s.compressor != nil {
 		b.add(encodingKey, s.compressor.Name())
 	}
 	b.metadata(s.header)
-	return b.done()
+	size := b.size
+	return b.done(), size
 }
 
-func (s *stream) trailers(told *status.Status, md metadata.MD, alone bool) []byte {
+// trailers are those after the last, likewise.
+func (s *stream) trailers(told *status.Status, alone bool) ([]byte, int) {
 	b := newBlock()
 	if alone {
 		b.begin(statusOK, s.contentType)
 	}
 	b.status(told)
-	b.metadata(md)
-	return b.done()
+	b.metadata(s.trailer)
+	size := b.size
+	return b.done(), size
 }
 
 // SetHeader is grpc.ServerStream's.
