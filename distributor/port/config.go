@@ -70,6 +70,8 @@ const (
 	leaving = 5 * time.Second
 	// farewell bounds how long the last frames of a connection may take to be written, and then how long its client may take to read them.
 	farewell = time.Second
+	// maxAfter bounds what is read of a client, beyond its window, after the last frame that it is sent, in bytes.
+	maxAfter = 64 << 10
 	// vacancy is how long nobody may read a connection whose receiver has gone off with a message: mostly it is back at once, but where a whole fleet is told
 	// something each waits for its turn. lonely is that where there is no other call that could wait for it.
 	vacancy, lonely = 20 * time.Millisecond, 250 * time.Millisecond

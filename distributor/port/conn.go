@@ -252,11 +252,8 @@ func (c *conn) part(words []byte) {
 		return
 	}
 	_ = c.raw.SetReadDeadline(time.Now().Add(farewell)) // also for who reads now
-	_, _ = io.Copy(io.Discard, onlyReads{c.raw})
+	_, _ = io.CopyN(io.Discard, c.raw, int64(c.server.cfg.Window)+maxAfter)
 }
-
-// onlyReads hides what else there is, so that nothing is made of it.
-type onlyReads struct{ io.Reader }
 
 // errCanceled is what a call ends with whose connection, or whose client, has gone.
 var errCanceled = status.Error(codes.Canceled, context.Canceled.Error())

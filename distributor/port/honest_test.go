@@ -148,6 +148,21 @@ func TestFarewellsArrive(t *testing.T) {
 		c.expect("a farewell", func(f frame) bool { return f.is("GOAWAY") && f.code == http2.ErrCodeProtocol })
 		c.expectEnd()
 	})
+	t.Run("but not whatever it writes", func(t *testing.T) {
+		const most = 32 << 20 // more than kernels keep
+		s := serve(t, port.Config{})
+		c := dial(t, s.address)
+		c.begin()
+		c.call(2, anyMethod)
+		taken := 0
+		for b := make([]byte, 64<<10); taken < most; {
+			n, err := c.Write(b)
+			if taken += n; err != nil {
+				return
+			}
+		}
+		t.Errorf("it has taken %d bytes", taken)
+	})
 	t.Run("and a stop does not wait for them", func(t *testing.T) {
 		s := serve(t, port.Config{})
 		c := dial(t, s.address)

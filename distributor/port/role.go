@@ -14,6 +14,10 @@ func (c *conn) read() {
 			return
 		}
 		c.mu.Lock()
+		if c.ended { // what else comes is nobody's
+			c.mu.Unlock()
+			return
+		}
 		if next, soon := c.receiver(); c.blocked == 0 && (next != nil || soon) {
 			c.reading = false
 			c.wake(next)
