@@ -135,8 +135,11 @@ func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bo
 
 // admitted calls then, in the drive loop, with the rollout that make makes, once it is known that it may start.
 func (s *Service) admitted(ctx context.Context, noWait bool, make func(now time.Time) (model.Rollout, error), then func(context.Context, *entry) error) error {
-	for range maxChecks {
+	checked := secretsCheck{}
+	for range maxChecks + 1 { // once for the secrets
 		var unchecked map[string]model.Chain
+		var next secretsCheck
+		var refs []model.SecretRef
 		err := s.inDrive(ctx, "rollout", func(run context.Context) error {
 			state, err := make(s.stamp())
 			if err != nil {
@@ -150,8 +153,8 @@ func (s *Service) admitted(ctx context.Context, noWait bool, make func(now time.
 				return err
 			}
 			if e.state.Undoes == "" { // the way back asks for nothing
-				if err := s.checkSecrets(run, "rollout/"+e.state.Name, e.state.Spec.Release); err != nil {
-					return err
+				if next, refs = s.secretsToCheck(e); len(refs) > 0 && next != checked {
+					return nil
 				}
 			}
 			if unchecked, err = s.admit(e, noWait); err != nil || len(unchecked) > 0 {
@@ -159,6 +162,14 @@ func (s *Service) admitted(ctx context.Context, noWait bool, make func(now time.
 			}
 			return then(run, e)
 		})
+		if err == nil && len(refs) > 0 && next != checked {
+			// Values are read outside it, too.
+			if err := s.checkSecrets(ctx, next, refs); err != nil {
+				return err
+			}
+			checked = next
+			continue
+		}
 		if err != nil || len(unchecked) == 0 {
 			return err
 		}

@@ -113,6 +113,9 @@ func (s *Service) changeSecret(ctx context.Context, one model.KeptSecret, work f
 		if err != nil {
 			return one, err
 		}
+		if len(change.Gone) > 0 {
+			s.secretsRemoved.Add(1)
+		}
 		err = s.store.WriteSecret(ctx, change, entry)
 		// Whatever is said of it, it may have been written: an answer can be lost.
 		for _, ref := range change.Gone {
@@ -512,12 +515,26 @@ func (s *Service) pinSecrets(ctx context.Context, object, field string, layer mo
 	return nil
 }
 
-// checkSecrets says why a rollout of a release must not start: a kept secret that it names is not there, or cannot be opened here.
-func (s *Service) checkSecrets(ctx context.Context, object string, id model.ReleaseID) error {
+// secretsCheck is what checkSecrets looks through. It is comparable: one that is as it was needs no other look.
+type secretsCheck struct {
+	object string
+	id     model.ReleaseID
+	// removed is how often somebody had removed a version before.
+	removed int64
+}
+
+// secretsToCheck is what is to be looked through before a rollout starts, and the secrets; none: there is nothing to. The drive loop asks, in which versions are removed that a release names.
+func (s *Service) secretsToCheck(e *entry) (secretsCheck, []model.SecretRef) {
 	s.mu.Lock()
-	release := s.releases[id]
-	s.mu.Unlock()
-	for _, ref := range release.KeptSecrets() {
+	defer s.mu.Unlock()
+	of := secretsCheck{object: "rollout/" + e.state.Name, id: e.state.Spec.Release, removed: s.secretsRemoved.Load()}
+	return of, s.releases[of.id].KeptSecrets()
+}
+
+// checkSecrets says why a rollout of a release must not start: a kept secret that it names is not there, or cannot be opened here.
+func (s *Service) checkSecrets(ctx context.Context, of secretsCheck, refs []model.SecretRef) error {
+	object, id := of.object, of.id
+	for _, ref := range refs {
 		if _, err := s.SecretValue(ctx, ref); err != nil {
 			told, ok := errors.AsType[*model.Error](err)
 			if !ok {

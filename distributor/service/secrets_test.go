@@ -358,3 +358,42 @@ func TestWithoutKeysThereAreNoSecrets(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 }
+
+// slowKeys are keys that open nothing until they are let.
+type slowKeys struct {
+	service.Keys
+	asked chan struct{}
+	let   chan struct{}
+}
+
+func (k slowKeys) Open(of model.SecretRef, sealed []byte) ([]byte, error) {
+	k.asked <- struct{}{}
+	<-k.let
+	return k.Keys.Open(of, sealed)
+}
+
+// Secrets are read outside the drive loop: nobody else waits for them. What is removed meanwhile is found out.
+func TestSecretsAreReadOutsideTheDriveLoop(t *testing.T) {
+	s, file := keeping(t, 1)
+	ring, err := envelope.OpenKeyring(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := slowKeys{Keys: ring, asked: make(chan struct{}, 100), let: make(chan struct{})}
+	s.config = func(c *service.Config) { c.Keys = keys }
+	svc := s.start()
+	s.known(s.keyedNode("n"))
+	s.secret("", "token", "first")
+	s.mustKeyed("edge", "", `{"t":{"$secret":{"name":"token"}}}`)
+	started := make(chan error, 1)
+	go func() {
+		_, err := s.try("one", "edge", "env=prod", all)
+		started <- err
+	}()
+	<-keys.asked
+	if _, err := svc.DeleteSecret(t.Context(), alice, "", "token", 0); err != nil {
+		t.Fatal(err)
+	}
+	close(keys.let)
+	wantKind(t, <-started, model.ErrPrecondition, "kept:global/token@1", "create a release")
+}

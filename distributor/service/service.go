@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waft-project/waft/distributor/delivery"
@@ -140,6 +141,8 @@ type Service struct {
 	hub     *hub
 	schemas *schemas
 	sealed  sealedValues
+	// secretsRemoved is how often versions of kept secrets were removed, or were to be.
+	secretsRemoved atomic.Int64
 	// asking are the questions to gates that are under way.
 	asking sync.WaitGroup
 	// namesGone are names that the store says are taken, although no rollout of that name may be in memory: it was removed. As far as somebody has tried.

@@ -10,51 +10,78 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
+// maxReleaseTries is how often a release is tried that names secrets which are changed meanwhile.
+const maxReleaseTries = 10
+
 // CreateRelease stores a release that does not exist yet; model.ErrExists when its ID does, and model.ErrNotFound when a kept secret that it names is not there.
+//
+// It writes the rows of those secrets once more, as they are: who has looked for releases that name a version, to remove it, and found none, is refused then.
 func (s *Store) CreateRelease(ctx context.Context, release model.Release, entry model.AuditEntry) error {
 	object := "release/" + release.ID.String()
 	value, err := encode(object, release)
 	if err != nil {
 		return err
 	}
-	exists := &model.Error{Kind: model.ErrExists, Object: object, Message: "exists already"}
-	conditions := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(releaseKey(release.ID)), "=", 0)}
-	named := release.KeptSecrets()
-	for _, ref := range named {
-		conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(secretValueKey(ref)), ">", 0))
-	}
-	_, err = s.commit(ctx, []model.AuditEntry{entry}, func(sequence int64) (change, error) {
-		return change{
-			object:     object,
-			conditions: slices.Clone(conditions), // commit adds to it
-			lost:       exists,
-			ops: []clientv3.Op{
-				clientv3.OpPut(releaseKey(release.ID), value),
-				clientv3.OpPut(ordered(releaseOrder, sequence), release.ID.String()),
-				clientv3.OpPut(ordered(releaseNames+release.ID.Name+"/", sequence), release.ID.Hash),
-			},
-		}, nil
-	})
-	if err == exists && len(named) > 0 {
-		return s.whyLost(ctx, object, release.ID, named, exists)
-	}
-	return err
-}
-
-// whyLost says which of the conditions of a release did not hold.
-func (s *Store) whyLost(ctx context.Context, object string, id model.ReleaseID, named []model.SecretRef, exists error) error {
-	if _, err := s.GetRelease(ctx, id); !errors.Is(err, model.ErrNotFound) {
+	for try := 1; ; try++ {
+		conditions, touched, err := s.namedSecrets(ctx, release)
 		if err != nil {
 			return err
 		}
-		return exists
-	}
-	for _, ref := range named {
-		if _, err := s.GetSealed(ctx, ref); err != nil {
+		conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(releaseKey(release.ID)), "=", 0))
+		exists := &model.Error{Kind: model.ErrExists, Object: object, Message: "exists already"}
+		_, err = s.commit(ctx, []model.AuditEntry{entry}, func(sequence int64) (change, error) {
+			return change{
+				object:     object,
+				conditions: slices.Clone(conditions), // commit adds to it
+				lost:       exists,
+				ops: append(slices.Clone(touched),
+					clientv3.OpPut(releaseKey(release.ID), value),
+					clientv3.OpPut(ordered(releaseOrder, sequence), release.ID.String()),
+					clientv3.OpPut(ordered(releaseNames+release.ID.Name+"/", sequence), release.ID.Hash)),
+			}, nil
+		})
+		if err != exists || len(touched) == 0 {
 			return err
 		}
+		if _, err := s.GetRelease(ctx, release.ID); !errors.Is(err, model.ErrNotFound) {
+			if err != nil {
+				return err
+			}
+			return exists
+		}
+		if try == maxReleaseTries {
+			return &model.Error{Kind: model.ErrConflict, Object: object, Message: "the secrets that it names are changed all the time", Next: "try again"}
+		}
 	}
-	return &model.Error{Kind: model.ErrConflict, Object: object, Message: "what it names has changed meanwhile", Next: "try again"}
+}
+
+// namedSecrets are the conditions under which the secrets that a release names stay as they are, and the writes of their rows as they are; model.ErrNotFound when a version is not
+// there.
+func (s *Store) namedSecrets(ctx context.Context, release model.Release) ([]clientv3.Cmp, []clientv3.Op, error) {
+	rows := map[string]model.KeptSecret{}
+	var conditions []clientv3.Cmp
+	var touched []clientv3.Op
+	for _, ref := range release.KeptSecrets() {
+		key := secretKey(ref.Layer, ref.Name)
+		row, read := rows[key]
+		if !read {
+			var err error
+			if row, err = s.GetSecret(ctx, ref.Layer, ref.Name); err != nil {
+				return nil, nil, err
+			}
+			value, err := encode(row.Object(), row)
+			if err != nil {
+				return nil, nil, err
+			}
+			rows[key] = row
+			conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(key), "=", row.Revision))
+			touched = append(touched, clientv3.OpPut(key, value))
+		}
+		if _, there := row.Find(ref.Version); !there || row.Ref(ref.Version) != ref {
+			return nil, nil, noVersion(ref)
+		}
+	}
+	return conditions, touched, nil
 }
 
 // GetRelease returns a release by its whole ID; model.ErrNotFound when there is none.

@@ -69,10 +69,14 @@ func (s *Store) GetSealed(ctx context.Context, ref model.SecretRef) ([]byte, err
 		return nil, failed(ref.String(), err)
 	}
 	if len(got.Kvs) == 0 {
-		return nil, &model.Error{Kind: model.ErrNotFound, Object: ref.String(), Message: "there is no such version of the secret", Next: "see waft secret show " + ref.Name + " --layer " + string(ref.Layer)}
+		return nil, noVersion(ref)
 	}
 	var sealed []byte
 	return sealed, decode(key, got.Kvs[0].Value, &sealed)
+}
+
+func noVersion(ref model.SecretRef) error {
+	return &model.Error{Kind: model.ErrNotFound, Object: ref.String(), Message: "there is no such version of the secret", Next: "see waft secret show " + ref.Name + " --layer " + string(ref.Layer)}
 }
 
 // HasSealed says whether there is a sealed value.

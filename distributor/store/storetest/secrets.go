@@ -135,10 +135,18 @@ func secretsNamed(t *testing.T, s service.Store) {
 		return s.CreateRelease(t.Context(), r, audit("release.create", "release/"+r.ID.String()))
 	}
 	must(t, create(naming(1, first, first)))
+	// Whoever has looked before that for releases that name it, and found none, does not remove it.
+	gone := one
+	gone.Versions = nil
+	wantKind(t, s.WriteSecret(t.Context(), model.KeptSecretChange{Secret: gone, Gone: []model.SecretRef{one.Ref(1)}}, audit("secret.set", one.Object())), model.ErrConflict)
+	_, err := s.GetSealed(t.Context(), one.Ref(1))
+	must(t, err)
+	one, err = s.GetSecret(t.Context(), "global", "x")
+	must(t, err)
 	wantKind(t, create(naming(1, first, first)), model.ErrExists)
 	wantKind(t, create(naming(2, first, second)), model.ErrNotFound)
 	wantKind(t, create(naming(2, config(secretID(2), 1))), model.ErrNotFound)
-	_, err := s.GetRelease(t.Context(), naming(2).ID)
+	_, err = s.GetRelease(t.Context(), naming(2).ID)
 	wantKind(t, err, model.ErrNotFound)
 	one.Versions, one.Last = append(one.Versions, model.SecretVersion{Version: 2, ID: secretID(2), SetAt: at(1)}), 2
 	must(t, s.WriteSecret(t.Context(), model.KeptSecretChange{Secret: one, Sealed: map[model.SecretRef][]byte{one.Ref(2): {2}}}, audit("secret.set", one.Object())))
