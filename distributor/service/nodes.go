@@ -162,11 +162,7 @@ func (s *Service) GetNode(ctx context.Context, id string) (NodeStatus, error) {
 
 // ListNodes returns the nodes that a label selector matches (empty: all), by id, and the token of the next page.
 func (s *Service) ListNodes(ctx context.Context, selector string, page Page) ([]NodeStatus, string, error) {
-	limit, err := page.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	after, err := page.after()
+	limit, after, err := page.span()
 	if err != nil {
 		return nil, "", err
 	}

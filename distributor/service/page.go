@@ -67,6 +67,15 @@ func (p Page) after() (string, error) {
 	return string(b), nil
 }
 
+// span is how many items the page has at most, and after which it begins.
+func (p Page) span() (limit int, after string, err error) {
+	if limit, err = p.limit(); err != nil {
+		return 0, "", err
+	}
+	after, err = p.after()
+	return limit, after, err
+}
+
 func afterToken(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
 
 // list reads one page of what the store keeps newest first.

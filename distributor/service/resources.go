@@ -462,11 +462,7 @@ func (s *Service) GetResource(ctx context.Context, ref ResourceRef) (model.Store
 
 // ListCollections returns what layers have stored, whole collections at a time, by layer and name: of one layer or all (empty), of one collection or all (empty), and the token of the next page.
 func (s *Service) ListCollections(ctx context.Context, layer model.Layer, collection string, page Page) ([]model.LayerCollection, string, error) {
-	limit, err := page.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	after, err := page.after()
+	limit, after, err := page.span()
 	if err != nil {
 		return nil, "", err
 	}

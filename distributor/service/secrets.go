@@ -223,11 +223,7 @@ func (s *Service) GetSecret(ctx context.Context, layer model.Layer, name string)
 
 // ListSecrets returns kept secrets, by layer and name: of one layer or all (empty), and the token of the next page. Those whose versions were all deleted are left out.
 func (s *Service) ListSecrets(ctx context.Context, layer model.Layer, page Page) ([]model.KeptSecret, string, error) {
-	limit, err := page.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	after, err := page.after()
+	limit, after, err := page.span()
 	if err != nil {
 		return nil, "", err
 	}
