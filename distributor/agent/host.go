@@ -27,8 +27,6 @@ const (
 	// goneAfter is for how long an Envoy run by others must not answer before it counts as down: in a hot restart its admin interface is
 	// nobody's for a moment.
 	goneAfter = 250 * time.Millisecond
-	// restartSlack is how much Envoy's own idea of when it started may vary between readings; its uptime is in whole seconds.
-	restartSlack = 3 * time.Second
 )
 
 // host is the Envoy beside the agent: its own child, or run by others. Its methods may be used concurrently.
@@ -387,15 +385,17 @@ func (h *host) awaitRejection(ctx context.Context, position int64) {
 // readInfo learns, of an Envoy that others run, which version it is and whether it was started again. It is not known what goes on while
 // another process takes over.
 func (h *host) readInfo(ctx context.Context, admin *envoy.Admin) (epoch int, known bool, err error) {
+	asked := time.Now()
 	info, err := admin.ServerInfo(ctx)
 	if err != nil {
 		return 0, false, err
 	}
+	answered := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.unanswered = time.Time{}
 	first := !h.lives.known
-	switch l := h.lives.see(info, time.Now()); {
+	switch l := h.lives.see(info, asked, answered, answered.Sub(asked)); {
 	case l == takingOver:
 		return 0, false, nil
 	case l == tookOver:
@@ -404,7 +404,7 @@ func (h *host) readInfo(ctx context.Context, admin *envoy.Admin) (epoch int, kno
 		h.config.Log.Info("Envoy was restarted hot", "restart_epoch", info.RestartEpoch)
 	case l == anew || h.state == down:
 		if l == anew && !first {
-			h.restarts = append(h.restarts, envoyRestart{at: h.lives.started, reason: "Envoy was started again"})
+			h.restarts = append(h.restarts, envoyRestart{at: h.lives.started.time(), reason: "Envoy was started again"})
 		}
 		h.epoch++
 		h.unbroken, h.seen = h.epoch, observation{}
@@ -427,7 +427,10 @@ func (h *host) continues(epoch int) bool {
 func (h *host) upSince() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.lives.first
+	if !h.lives.known {
+		return time.Time{}
+	}
+	return h.lives.first.time()
 }
 
 // gone notes that an Envoy run by others does not answer. When the answer only took too long, it is busy.

@@ -22,6 +22,9 @@ type inheritance struct {
 	proved, in time.Time
 }
 
+// restartSlack is how far apart two lives of the agent may put the start of one Envoy: each knows it to the second in which an answer came.
+const restartSlack = 3 * time.Second
+
 // uptimeError is how far the start of an Envoy may be from what its uptime says, which is in whole seconds.
 const uptimeError = time.Second
 

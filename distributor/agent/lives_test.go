@@ -27,7 +27,6 @@ func TestLives(t *testing.T) {
 		want life
 	}{
 		{"the same", says(live, 1, time.Hour+time.Minute, 2*time.Hour+time.Minute), same},
-		{"the same, and its clock of seconds is off", says(live, 1, time.Hour+time.Minute-2*time.Second, 2*time.Hour+time.Minute+2*time.Second), same},
 		{"the same, draining", says("DRAINING", 1, time.Hour+time.Minute, 2*time.Hour+time.Minute), same},
 		{"started again", says(live, 0, time.Second, time.Second), anew},
 		{"started again, and loading", says(initializing, 0, time.Second, time.Second), anew},
@@ -38,37 +37,69 @@ func TestLives(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var l lives
-			if got := l.see(says(live, 1, time.Hour, 2*time.Hour), noon); got != anew {
+			if got := l.see(says(live, 1, time.Hour, 2*time.Hour), noon, noon, 0); got != anew {
 				t.Errorf("the first: %v", got)
 			}
-			if got := l.see(test.info, noon.Add(time.Minute)); got != test.want {
+			if got := l.see(test.info, noon.Add(time.Minute), noon.Add(time.Minute), 0); got != test.want {
 				t.Errorf("%v, want %v", got, test.want)
 			}
 			again := same
 			if test.want == takingOver {
 				again = takingOver // until it is done
 			}
-			if got := l.see(test.info, noon.Add(time.Minute)); got != again {
+			if got := l.see(test.info, noon.Add(time.Minute), noon.Add(time.Minute), 0); got != again {
 				t.Errorf("the same said again: %v, want %v", got, again)
 			}
 		})
 	}
 }
 
-// The clock that people set jumps, and Envoy's uptime with it: the process is the one that it was.
+// process is an Envoy as it tells its uptime: the second of now less the second of its start.
+type process struct{ start time.Time }
+
+func (p process) says(at time.Time) envoy.ServerInfo {
+	uptime := time.Duration(at.Unix()-p.start.Unix()) * time.Second
+	return envoy.ServerInfo{State: envoy.StateLive, UptimeCurrentEpoch: uptime, UptimeAllEpochs: uptime}
+}
+
+// Whatever moment it is asked at, and however long its answer takes, a process is the one that it was, and one that was started in a later second is another one as
+// soon as an answer comes in time.
+func TestLivesToTheSecond(t *testing.T) {
+	const step = 130 * time.Millisecond // every part of a second is met
+	for start := time.Duration(0); start < time.Second; start += step {
+		for late := time.Duration(0); late < 5*time.Second; late += 7 * step {
+			var l lives
+			began := noon.Add(start)
+			first, second := process{began}, process{began.Add(2 * time.Second)}
+			l.see(first.says(began.Add(time.Second)), began.Add(time.Second), began.Add(time.Second), 0)
+			for at := began.Add(time.Second); at.Before(began.Add(9 * time.Second)); at = at.Add(step) {
+				if got := l.see(first.says(at.Add(late/2)), at, at.Add(late), late); got != same {
+					t.Fatalf("%s after its start, and %s late: %v", at.Sub(began), late, got)
+				}
+			}
+			at := began.Add(10 * time.Second)
+			if got := l.see(second.says(at), at, at, 0); got != anew {
+				t.Fatalf("another one, two seconds later: %v", got)
+			}
+		}
+	}
+}
+
+// The clock that people set jumps, between two readings or within one: the process is the one that it was.
 func TestLivesWhenTheClockJumps(t *testing.T) {
-	for _, jump := range []time.Duration{time.Hour, -time.Hour} {
+	for _, jump := range []time.Duration{time.Hour, -time.Hour, 900 * time.Millisecond, -900 * time.Millisecond} {
 		var l lives
 		began := time.Now()
-		l.see(envoy.ServerInfo{State: envoy.StateLive, UptimeCurrentEpoch: 2 * time.Hour, UptimeAllEpochs: 2 * time.Hour}, began)
-		uptime := 2*time.Hour + time.Minute + jump
-		now := began.Round(0).Add(time.Minute + jump)
-		if got := l.see(envoy.ServerInfo{State: envoy.StateLive, UptimeCurrentEpoch: uptime, UptimeAllEpochs: uptime}, now); got != same {
+		p := process{began.Add(-2 * time.Hour)}
+		l.see(p.says(began), began, began, 0)
+		jumped := began.Round(0).Add(time.Minute + jump)
+		if got := l.see(process{p.start.Round(0)}.says(jumped), jumped, jumped, 0); got != same {
 			t.Errorf("after a jump of %s: %v", jump, got)
 		}
-		// No time of it may have a reading of the other clock, which has not jumped: subtracting would take that.
-		if l.started != l.started.Round(0) || l.first != l.first.Round(0) {
-			t.Errorf("started %s, first %s", l.started, l.first)
+		for _, says := range []envoy.ServerInfo{p.says(began.Add(time.Minute)), p.says(began.Add(time.Minute + jump))} {
+			if got := l.see(says, began.Add(time.Minute), jumped, 0); got != same {
+				t.Errorf("in a reading with a jump of %s: %v", jump, got)
+			}
 		}
 	}
 }
