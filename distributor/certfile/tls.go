@@ -61,7 +61,11 @@ type transport struct {
 }
 
 func (t transport) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return credentials.NewTLS(t.now()).ClientHandshake(ctx, authority, conn)
+	secured, info, err := credentials.NewTLS(t.now()).ClientHandshake(ctx, authority, conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	return judged{secured}, info, nil
 }
 
 func (t transport) Clone() credentials.TransportCredentials {
