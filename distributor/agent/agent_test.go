@@ -278,9 +278,7 @@ func TestTheWayOfAChain(t *testing.T) {
 	answers(t, config.Listen, "x-one", "")
 
 	first := s.give(filterOf("one", plain, "first"))
-	if r := s.await(first, waftv1.ChainState_SERVING); r.GetServingHash() != first {
-		t.Errorf("report %v", r)
-	}
+	s.awaitServing(first, waftv1.ChainState_SERVING, first)
 	answers(t, config.Listen, "x-one", "first")
 
 	load := visit(t, config.Listen)

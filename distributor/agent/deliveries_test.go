@@ -150,7 +150,7 @@ func TestLeavesOutOnEveryEnvoy(t *testing.T) {
 		load := visit(t, config.Listen)
 		degraded := s.give(filterOf("one", plain, "second"), optionalFilter("two", broken, "x"))
 		if !number.HasFilterChain() {
-			if r := s.await(degraded, waftv1.ChainState_REJECTED); !r.GetFinal() || r.GetServingHash() != first {
+			if r := s.awaitServing(degraded, waftv1.ChainState_REJECTED, first); !r.GetFinal() {
 				t.Errorf("report %v", r)
 			}
 			return
@@ -184,7 +184,7 @@ func TestLeavesOutOnEveryEnvoy(t *testing.T) {
 			{filterOf("one", broken, "x"), optionalFilter("two", broken, "x")},
 			{optionalFilter("two", broken, "y")}, // nothing would be left
 		} {
-			if r := s.await(s.give(filters...), waftv1.ChainState_REJECTED); !r.GetFinal() || r.GetServingHash() != degraded {
+			if r := s.awaitServing(s.give(filters...), waftv1.ChainState_REJECTED, degraded); !r.GetFinal() {
 				t.Errorf("report %v", r)
 			}
 		}

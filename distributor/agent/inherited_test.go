@@ -98,9 +98,7 @@ func TestTrialGoesOnWithTheNextAgent(t *testing.T) {
 				s.reports = nil
 				s.mu.Unlock()
 				run(t, config)
-				if r := s.await(second, waftv1.ChainState_SERVING); r.GetServingHash() != second {
-					t.Errorf("report %v", r)
-				}
+				s.awaitServing(second, waftv1.ChainState_SERVING, second)
 				requireTrial(t, config, first, second)
 				if after := reloads(t, config); after != before {
 					t.Errorf("Envoy has taken something new %d times, and %d before the agent was started again", after, before)

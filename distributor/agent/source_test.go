@@ -358,6 +358,19 @@ func (s *source) await(hash string, state waftv1.ChainState) *waftv1.ChainReport
 	return last
 }
 
+// awaitServing is await that also waits for what Envoy is known to serve: nobody knows that while a busy machine leaves Envoy without an answer.
+func (s *source) awaitServing(hash string, state waftv1.ChainState, serving string) *waftv1.ChainReport {
+	s.t.Helper()
+	var last *waftv1.ChainReport
+	envoytest.Eventually(s.t, fmt.Sprintf("%s is %s, and %s serves", hash, state, serving), func(context.Context) error {
+		if last = s.lastStanding(); last.GetHash() != hash || last.GetState() != state || last.GetServingHash() != serving {
+			return fmt.Errorf("the last report is %v", last)
+		}
+		return nil
+	})
+	return last
+}
+
 // states are the states that were reported of a chain, in order, without repeats.
 func (s *source) states(hash string) []waftv1.ChainState {
 	var states []waftv1.ChainState
