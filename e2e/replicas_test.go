@@ -560,15 +560,16 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 
 	// One rollout runs through all of it; each loss has one of its own, which begins with it.
 	beginRollout(t, c, "long", releases["long"], "long", &waftv1.Wave{Nodes: 1, Soak: "4s"}, &waftv1.Wave{Percent: 60, Soak: "4s"}, &waftv1.Wave{Percent: 100})
+	held := measureHeldBack(t)
 	lose := func(env string, process *exec.Cmd) {
 		t.Helper()
 		kill(process)
-		begun := time.Now()
+		taken := held.begin()
 		beginRollout(t, c, env, releases[env], env, &waftv1.Wave{Percent: 100})
 		wait(t, "its release is delivered", time.Minute, func() bool {
 			return !slices.ContainsFunc(byEnv[env], func(n *follower) bool { return n.has(releases[env]).IsZero() })
 		})
-		took := time.Since(begun)
+		took := taken()
 		t.Logf("with the loss of one process (%s) a release was delivered after %v", env, took.Round(time.Millisecond))
 		if took > mostWithout {
 			t.Errorf("with the loss of one process (%s) nothing was delivered for %v, and %v is the most", env, took, mostWithout)
