@@ -1,14 +1,17 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/waft-project/waft/demo/fleet"
 )
@@ -107,9 +110,7 @@ func TestEnvoyThatDoesNotAnswerIsStartedAgain(t *testing.T) {
 	n := f.Nodes()[0]
 	awaitStamp(t, n, "good")
 	pid := envoyOf(t, n)
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopProcess(t, pid)
 	err := fleet.WaitFor(t.Context(), "another Envoy to answer", rolloutLimit, func(ctx context.Context) error {
 		a, err := fleet.Ask(ctx, n.Listen, fleet.Visitor{Name: "a client", Path: "/", Status: 200})
 		if err != nil {
@@ -126,6 +127,26 @@ func TestEnvoyThatDoesNotAnswerIsStartedAgain(t *testing.T) {
 	if again := envoyOf(t, n); again == pid {
 		t.Errorf("it is the same process, %d", again)
 	}
+}
+
+// stopProcess stops a process, and waits until it has: on a busy machine the signal takes a while to reach all its threads, which go on meanwhile.
+func stopProcess(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "all threads have stopped", time.Minute, func() bool {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(stats) == 0 {
+			return false
+		}
+		return !slices.ContainsFunc(stats, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			// The name, in parentheses, may hold anything; the state follows it (proc_pid_stat(5)).
+			_, state, found := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+			return err == nil && !(found && strings.HasPrefix(state, "T"))
+		})
+	})
 }
 
 // envoysOf are the processes of all Envoys, by the id of the node.
