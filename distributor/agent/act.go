@@ -59,6 +59,10 @@ func (d *driver) act(ctx context.Context, s situation, a action) error {
 		fresh.Filters = d.verdicts.unproven(d.version.Build, a.chain)
 		return d.begin(ctx, a, func(ctx context.Context, _ *chain) (probed, error) { return d.probe(ctx, &fresh) })
 	case load:
+		if err := d.attempted(a.chain); err != nil {
+			return err
+		}
+		d.loadPosition = d.host.log.Position()
 		return d.begin(ctx, a, func(ctx context.Context, c *chain) (probed, error) { return probed{}, d.load(ctx, c) })
 	case swap:
 		return d.swap(ctx, a.chain)
@@ -286,6 +290,11 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 			same[slot] = true
 		}
 	}
+	if r := d.state.read(); r.Good != nil && !c.is(r.Good) && !d.trial.pending() {
+		if err := d.attempted(c); err != nil {
+			return err
+		}
+	}
 	if err := d.putSlots(c); err != nil {
 		return err
 	}
@@ -311,11 +320,11 @@ func (d *driver) accept(s situation) error {
 	if kept.is(s.good) {
 		kept = nil
 	}
-	if err := d.state.change(func(r *record) { r.Trial, r.Proved, r.ProvedIn = kept, s.now, s.upSince }); err != nil {
+	if err := d.state.change(func(r *record) { r.Trial, r.Proved, r.ProvedIn, r.Attempt = kept, s.now, s.upSince, nil }); err != nil {
 		return err
 	}
 	t.proved, t.atProof = s.now, s.current(t.epoch)
-	d.trial = &t
+	d.trial, d.attempt = &t, nil
 	delete(d.refusals, t.chain.version())
 	d.host.hurry(false)
 	d.log.Info("serving", "chain", t.chain.Hash, "after", t.proved.Sub(t.since))
@@ -393,9 +402,10 @@ func (d *driver) revert(ctx context.Context, s situation, a action) error {
 	if err := d.unload(); err != nil {
 		return err
 	}
-	if err := d.state.change(func(r *record) { r.Trial = nil }); err != nil {
+	if err := d.state.change(func(r *record) { r.Trial, r.Attempt = nil, nil }); err != nil {
 		return err
 	}
+	d.attempt = nil
 	if s.good == nil && !d.config.Beside {
 		if err := d.host.stop(0); err != nil {
 			return err

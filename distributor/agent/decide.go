@@ -112,8 +112,10 @@ type situation struct {
 	probeAfter time.Time
 	// refusal of the desired chain; nil: none.
 	refusal *refusal
-	// lapsed is of the chain whose trial lapsed last; nil: none has.
+	// lapsed is of the chain that lapsed last; nil: none has.
 	lapsed *lapsed
+	// awaited: it is not known yet what has become of a chain that an earlier life of the agent has given Envoy; see attempt.
+	awaited bool
 	// preloads: Envoy has a slot for loading beforehand. loaded is the hash of the chain that was.
 	preloads bool
 	loaded   string
@@ -324,7 +326,7 @@ func decideHost(s situation) action {
 // decideDesired takes the desired chain one step further.
 func decideDesired(s situation) action {
 	d := s.desired
-	if s.trial.pending() {
+	if s.trial.pending() || s.awaited {
 		return action{} // it is not known yet what runs
 	}
 	if d == nil || d.is(s.running()) || s.blocked != "" || s.misfit != "" || s.build == "" {
@@ -344,7 +346,7 @@ func decideDesired(s situation) action {
 	if s.refusal != nil && s.now.Before(s.refusal.until) {
 		return action{until: s.refusal.until}
 	}
-	if s.lapsed.holds(d, s.now) {
+	if s.lapsed.holds(d, s.now) && !d.is(s.good) {
 		return action{until: s.lapsed.Until}
 	}
 	if !s.hasModules(d) {

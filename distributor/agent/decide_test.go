@@ -255,11 +255,18 @@ func TestDecide(t *testing.T) {
 		}, want: lapse, chain: newHash, reason: "damaged"},
 
 		{name: "its trial has lapsed: it is tried again at once", change: func(s *situation) {
-			s.desired, s.verdict, s.loaded, s.lapsed = newChain(), accepted, newHash, lapsedOnceMore(nil, newHash, "", noon)
+			s.desired, s.verdict, s.loaded, s.lapsed = newChain(), accepted, newHash, lapsedOnceMore(nil, newHash, stepServe, "", noon)
 		}, want: swap, chain: newHash},
 		{name: "and again: after a while", change: func(s *situation) {
 			s.desired, s.verdict, s.loaded, s.lapsed = newChain(), accepted, newHash, &lapsed{Chain: newHash, Times: 2, Until: noon.Add(time.Second)}
 		}, want: wait, until: noon.Add(time.Second)},
+		{name: "what is good is gone back to all the same", change: func(s *situation) {
+			s.trial, s.seen, s.lapsed = onTrial(), seeing(1, newHash, 2, 0), &lapsed{Chain: goodHash, Times: 2, Until: noon.Add(time.Hour)}
+		}, want: swap, chain: goodHash},
+		{name: "and Envoy is started on it", change: func(s *situation) {
+			s.desired, s.host, s.lapsed = newChain(), down, &lapsed{Chain: newHash, Times: 9, Until: noon.Add(time.Hour)}
+		}, want: start, chain: goodHash},
+		{name: "it is not known yet what has become of what Envoy was given", change: func(s *situation) { s.desired, s.verdict, s.awaited = newChain(), accepted, true }, want: wait},
 		{name: "that of another chain has", change: func(s *situation) {
 			s.desired, s.verdict, s.loaded, s.lapsed = newChain(), accepted, newHash, &lapsed{Chain: "sha256:other", Times: 2, Until: noon.Add(time.Second)}
 		}, want: swap, chain: newHash},

@@ -65,8 +65,13 @@ type driver struct {
 
 	trial *trial
 	// lapsed is that of the record, bounded when this life began.
-	lapsed   *lapsed
-	refusals map[string]*refusalCount
+	lapsed *lapsed
+	// attempt is that of the record; nil also where it is over, and attemptUnkept: the disk has not taken that.
+	attempt       *attempt
+	attemptUnkept bool
+	// loadPosition in Envoy's log at which it was given a chain to load.
+	loadPosition int64
+	refusals     map[string]*refusalCount
 	// of the probe on the chain probing
 	probing      string
 	probeAfter   time.Time
@@ -150,6 +155,10 @@ func (d *driver) run(ctx context.Context) error {
 	if d.config.LeaveEnvoy || d.config.Beside {
 		d.withdraw()
 	}
+	if !d.attempt.pending() {
+		d.attempt = nil // Envoy may end with the agent now, and the chain is not why
+		d.keepAttempt()
+	}
 	if d.config.LeaveEnvoy {
 		d.host.leave()
 		return nil
@@ -200,7 +209,21 @@ func (d *driver) advance(ctx context.Context) time.Time {
 		d.carryOver(&s)
 		d.baseline(&s)
 		d.noteAstray(&s)
+		was := d.attempt
+		if err := d.follow(s); err != nil {
+			d.stall("empty the slot for loading", err)
+			continue
+		}
+		if was != d.attempt {
+			continue
+		}
 		a := decide(s)
+		if a.kind == restart && d.loading() {
+			if err := d.lapseLoad(a.reason); err != nil {
+				d.stall("empty the slot for loading", err)
+			}
+			continue
+		}
 		if d.busy != nil {
 			if a.kind == d.busy.kind && a.chain.version() == d.busy.hash {
 				return a.until
@@ -278,7 +301,7 @@ func (d *driver) situation(now time.Time) situation {
 		now: now, parent: !d.config.Beside,
 		desired: r.Desired, good: r.Good, formerly: formerly(r), trial: d.trial,
 		slots: slotNames(d.version.Number, r.Slots), upSince: d.host.upSince(), build: d.version.Build, blocked: d.blocked(seen),
-		have: have, lapsed: d.lapsed,
+		have: have, lapsed: d.lapsed, awaited: d.attempt.pending(),
 		preloads: d.preloads(seen), loaded: d.loaded, slotOnly: d.config.SlotOnly,
 		host: state, seen: seen, startAfter: d.startAfter, startedAt: d.startedAt,
 		trialTime: d.config.Trial,
@@ -436,6 +459,15 @@ func (d *driver) finish(r result) {
 		}
 		if missing, ok := errors.AsType[*missingModule](r.err); ok {
 			d.fetcher.lost(missing.digest) // it is there again when the refusal is over
+		}
+		if errors.Is(r.err, errStartedAnew) && d.attempt != nil {
+			if d.attempt.ended {
+				return
+			}
+			if err := d.lapseLoad(reasonEndedLoading); err != nil {
+				d.log.Error("the slot for loading cannot be emptied", "error", err)
+			}
+			return
 		}
 		d.refuse(r.job.hash, stepLoad, r.err.Error())
 		if err := d.unload(); err != nil {

@@ -416,6 +416,20 @@ func (h *host) readInfo(ctx context.Context, admin *envoy.Admin) (epoch int, kno
 	return h.epoch, true, nil
 }
 
+// current is the epoch of now.
+func (h *host) current() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.epoch
+}
+
+// hasEnded says whether the Envoy of an epoch is gone, with no other having taken over from it.
+func (h *host) hasEnded(epoch int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.state == down || h.epoch > epoch && (!h.config.Beside || epoch < h.unbroken)
+}
+
 // continues says whether an Envoy has taken over, by hot restarts, from the one of an epoch.
 func (h *host) continues(epoch int) bool {
 	h.mu.Lock()

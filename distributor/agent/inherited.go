@@ -69,6 +69,7 @@ func decideInherited(s situation) action {
 func (d *driver) inherit() {
 	r := d.state.read()
 	d.lapsed = r.Lapsed.bounded(time.Now())
+	defer d.inheritAttempt(r.Attempt)
 	switch {
 	case r.Trial == nil:
 	case r.Good == nil && d.attached:
@@ -88,6 +89,15 @@ func (d *driver) inherit() {
 	}
 }
 
+// inheritAttempt takes up the attempt that an earlier life of the agent left.
+func (d *driver) inheritAttempt(a *attempt) {
+	if d.attempt = a; a == nil || d.attached {
+		return
+	}
+	d.attempt, d.lapsed = nil, d.lapsedNow(a.Chain, stepLoad, "Envoy ended with the agent")
+	d.keepAttempt()
+}
+
 // lapse puts the good chain back in the place of a pending trial.
 func (d *driver) lapse(a action) error {
 	r := d.state.read()
@@ -104,7 +114,7 @@ func (d *driver) lapse(a action) error {
 
 // noteLapsed keeps that a chain is not on trial any more, and when it may be again. What the disk does not take holds for this life all the same.
 func (d *driver) noteLapsed(c *chain, reason string) error {
-	next := lapsedOnceMore(d.lapsed, c.version(), reason, time.Now())
+	next := d.lapsedNow(c.version(), stepServe, reason)
 	err := d.state.change(func(r *record) { r.Trial, r.Lapsed = nil, next })
 	if err == nil || d.trial == nil {
 		d.lapsed = next

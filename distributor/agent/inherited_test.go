@@ -195,7 +195,7 @@ func TestEnvoyStartsOnTheGoodChainAfterATrial(t *testing.T) {
 			}
 			answers(t, config.Listen, "x-one", "first")
 			envoytest.Eventually(t, "the agent says what the chain waits for", func(context.Context) error {
-				if agent.log.count("its trial has lapsed 2 times in a row", second, "state=FETCHED") == 0 {
+				if agent.log.count("its loading or its trial has lapsed 2 times in a row", second, "state=FETCHED") == 0 {
 					return errors.New("not yet")
 				}
 				return nil

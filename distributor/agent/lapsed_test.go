@@ -9,7 +9,7 @@ import (
 func TestLapsedAgainAndAgain(t *testing.T) {
 	var l *lapsed
 	for i, most := range []time.Duration{0, lapsedRetryMin, 2 * lapsedRetryMin, 4 * lapsedRetryMin, 8 * lapsedRetryMin, 16 * lapsedRetryMin, 32 * lapsedRetryMin, lapsedRetryMax, lapsedRetryMax} {
-		l = lapsedOnceMore(l, newHash, "why", noon)
+		l = lapsedOnceMore(l, newHash, stepServe, "why", noon)
 		if least := most / 2; l.Times != i+1 || most == 0 && !l.Until.IsZero() || most > 0 && (l.Until.Before(noon.Add(least)) || l.Until.After(noon.Add(most))) {
 			t.Errorf("time %d: %+v, and it should wait for %s at the most", i+1, l, most)
 		}
@@ -21,7 +21,7 @@ func TestLapsedAgainAndAgain(t *testing.T) {
 	if got := l.bounded(noon.Add(-24 * time.Hour)); got.holds(newChain(), noon.Add(-24*time.Hour).Add(lapsedRetryMax)) || !got.holds(newChain(), noon.Add(-24*time.Hour)) {
 		t.Errorf("after the clock was set back: %+v", got)
 	}
-	if other := lapsedOnceMore(l, goodHash, "why", noon); other.Times != 1 || !other.Until.IsZero() {
+	if other := lapsedOnceMore(l, goodHash, stepServe, "why", noon); other.Times != 1 || !other.Until.IsZero() {
 		t.Errorf("another chain: %+v", other)
 	}
 	if pause := lapsedPause(1 << 30); pause != lapsedRetryMax {

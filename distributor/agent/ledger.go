@@ -93,7 +93,7 @@ func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
 	case s.trust.state == unjudged && !d.is(s.running()) && s.hasModules(d):
 		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepTrust, s.trust.reason
 	case s.lapsed.holds(d, s.now) && s.hasModules(d) && !d.is(s.running()):
-		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, stepServe, s.lapsed.because()
+		r.state, r.step, r.reason = waftv1.ChainState_FETCHED, s.lapsed.at(), s.lapsed.because()
 	case d.is(s.running()), s.preloads && s.loaded == d.version(), s.verdict != nil && !s.preloads:
 		r.state, r.step, r.reason = waftv1.ChainState_LOADED, stepSwap, s.blocked
 	case s.verdict != nil:

@@ -51,7 +51,7 @@ func TestStand(t *testing.T) {
 		{name: "its trial lapsed again and again", change: func(s *situation) {
 			s.desired, s.verdict, s.lapsed = newChain(), accepted, &lapsed{Chain: newHash, Times: 3, Reason: "Envoy ended with the agent", Until: noon.Add(time.Minute)}
 		}, want: standing{state: waftv1.ChainState_FETCHED, step: stepServe, serving: goodHash,
-			reason: "its trial has lapsed 3 times in a row, the last time because Envoy ended with the agent; it is tried again at 2026-01-02T12:01:00Z"}},
+			reason: "its loading or its trial has lapsed 3 times in a row, the last time because Envoy ended with the agent; it is tried again at 2026-01-02T12:01:00Z"}},
 		{name: "and it was tried again", change: func(s *situation) {
 			s.desired, s.verdict, s.lapsed, s.trial = newChain(), accepted, &lapsed{Chain: newHash, Times: 3, Until: noon.Add(-time.Second)}, trying()
 		}, want: standing{state: waftv1.ChainState_LOADED, step: stepSwap, serving: goodHash}},

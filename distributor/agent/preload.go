@@ -64,7 +64,7 @@ func runs(c *chain, f filter) bool {
 
 // loadStep has some filters loaded, and says by which epoch of Envoy.
 func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, version string, limit time.Duration) (epoch int, err error) {
-	before, err := d.host.fresh(ctx)
+	before, err := d.answering(ctx, limit)
 	if err != nil {
 		return 0, err
 	}
@@ -104,6 +104,25 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 			return epoch, fmt.Errorf("envoy rejected it: %s", strings.Join(envoy.Reasons(lines), "; "))
 		case hung:
 			return epoch, errors.New("a worker of Envoy hangs since it was to load it")
+		}
+	}
+}
+
+// answering is an observation made as soon as Envoy answers: one that has ended is its driver's concern.
+func (d *driver) answering(ctx context.Context, limit time.Duration) (observation, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ticker := time.NewTicker(observeSoon)
+	defer ticker.Stop()
+	for {
+		o, err := d.host.fresh(ctx)
+		if err == nil {
+			return o, nil
+		}
+		select {
+		case <-ctx.Done():
+			return observation{}, fmt.Errorf("envoy did not answer within %s: %w", limit, err)
+		case <-ticker.C:
 		}
 	}
 }

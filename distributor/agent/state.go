@@ -54,7 +54,9 @@ type record struct {
 	Proved time.Time `json:"proved,omitzero"`
 	// ProvedIn is since when the Envoy ran that it was proved in, by its own word; see lives. Zero: not known, or the agent's own child.
 	ProvedIn time.Time `json:"provedIn,omitzero"`
-	// Lapsed is of the chain whose trial lapsed last; nil: none has, or it has become good since.
+	// Attempt is the chain that Envoy is given now; nil: it is given none.
+	Attempt *attempt `json:"attempt,omitempty"`
+	// Lapsed is of the chain that lapsed last; nil: none has, or it has become good since.
 	Lapsed *lapsed `json:"lapsed,omitempty"`
 	// Baseline is what Envoy took before the chain that serves was loaded; nil: not known.
 	Baseline *baseline `json:"baseline,omitempty"`

@@ -83,6 +83,9 @@ func endLeft(h *host, process *envoy.Process, drain time.Duration) error {
 // withdraw puts the good chain back in the place of one that Envoy was not seen to serve, where Envoy goes on without the agent: nobody would
 // be there to go back when it fails. What an earlier life of Envoy or of the agent saw serve stays.
 func (d *driver) withdraw() {
+	if err := d.files.emptyPreload(); err != nil {
+		d.log.Error("the slot for loading cannot be emptied before the agent ends; an Envoy that starts before the next agent does loads what is in it", "error", err)
+	}
 	r := d.state.read()
 	if d.trial == nil || !d.trial.proved.IsZero() || r.Good == nil || d.trial.chain.is(r.Trial) {
 		return
