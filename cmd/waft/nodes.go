@@ -96,7 +96,7 @@ func newNodesShow() *cobra.Command {
 }
 
 func newNodesRetry() *cobra.Command {
-	return newNodesAction("retry", "Have a node try its rejected chain once more", "the disk was full",
+	return newNodesAction("retry", "Have a node try once more, now, the chain that it rejected or waits with", "the disk was full",
 		func(ctx context.Context, c *api.Client, id, reason string) (*waftv1.Node, error) {
 			return c.Nodes.RetryNode(ctx, &waftv1.RetryNodeRequest{Id: id, Reason: reason})
 		})

@@ -194,13 +194,13 @@ func (s *Service) ListNodes(ctx context.Context, selector string, page Page) ([]
 	return nodes, next, nil
 }
 
-// RetryNode has the node try its rejected chain once more. The node must have rejected the chain it is to run; else
+// RetryNode has the node try the chain that it is to run once more, now. The node must have rejected it, serve it in part, or have said what it waits for; else
 // model.ErrPrecondition.
 func (s *Service) RetryNode(ctx context.Context, actor Actor, id string) (NodeStatus, error) {
 	return s.changeNode(ctx, actor, id, "retry", func(n *node) (string, error) {
-		if n.row.Ledger.State != model.ChainRejected {
+		if l := n.row.Ledger; l.State != model.ChainRejected && l.State != model.ChainDegraded && l.Reason == "" {
 			return "", &model.Error{Kind: model.ErrPrecondition, Object: "node/" + id,
-				Message: "it has not rejected the chain it is to run, so there is nothing to try again", Next: "see waft nodes show " + id}
+				Message: "it has not rejected the chain it is to run, and waits for nothing with it, so there is nothing to try again", Next: "see waft nodes show " + id}
 		}
 		n.row.Retry++
 		n.row.Ledger.Final = false // whoever learns of it only from the row, after a restart, tries again as well

@@ -385,11 +385,34 @@ func TestDirectives(t *testing.T) {
 	if err != nil || len(entries) != 1 || entries[0].Action != "node.retry" || entries[0].Actor != "alice" {
 		t.Errorf("the audit is %+v, %v", entries, err)
 	}
+	// One that waits with it, or serves it in part, tries it again as well; one that is on its way has nothing to try again.
+	for i, test := range []struct {
+		state  model.ChainState
+		reason string
+		kind   error
+	}{
+		{model.ChainFetched, "", model.ErrPrecondition},
+		{model.ChainFetched, "its loading or its trial has lapsed 2 times in a row", nil},
+		{model.ChainDegraded, "filter two is left out", nil},
+		{model.ChainLoaded, "", model.ErrPrecondition},
+	} {
+		session.Chain(service.ChainReport{Chain: n.Chain, State: test.state, Reason: test.reason, Generation: n.Generation})
+		before := status(t, svc, "a").Retry
+		retried, err := svc.RetryNode(t.Context(), alice, "a")
+		if test.kind != nil {
+			wantKind(t, err, test.kind, "node/a")
+			continue
+		}
+		if err != nil || retried.Retry != before+1 {
+			t.Errorf("%d: retry: %+v, %v", i, retried, err)
+		}
+		want("another retry", func(d service.Directive) bool { return d.Retry == before+1 })
+	}
 	session.Chain(service.ChainReport{Chain: n.Chain, State: model.ChainServing, Serving: n.Chain, Generation: n.Generation})
 	s.reach("first", model.RolloutDone)
 	want("no statistics when the rollout is done", func(d service.Directive) bool { return d.StatisticsInterval == 0 })
 	again := connect(t, svc, service.NodeHello{ID: "a", Reports: true})
-	if d := <-again.Directives(); d.Retry != 1 {
+	if d := <-again.Directives(); d.Retry != 3 {
 		t.Errorf("a new stream is told %+v", d)
 	}
 }

@@ -31,7 +31,7 @@ const (
 type NodeServiceClient interface {
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*Node, error)
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
-	// RetryNode has the node try its rejected chain once more.
+	// RetryNode has the node try the chain that it is to run once more, now: one that it rejected, serves in part, or says that it waits with.
 	RetryNode(ctx context.Context, in *RetryNodeRequest, opts ...grpc.CallOption) (*Node, error)
 	// ReleaseNode lets waves take a node again on which a rollback failed.
 	ReleaseNode(ctx context.Context, in *ReleaseNodeRequest, opts ...grpc.CallOption) (*Node, error)
@@ -91,7 +91,7 @@ func (c *nodeServiceClient) ReleaseNode(ctx context.Context, in *ReleaseNodeRequ
 type NodeServiceServer interface {
 	GetNode(context.Context, *GetNodeRequest) (*Node, error)
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
-	// RetryNode has the node try its rejected chain once more.
+	// RetryNode has the node try the chain that it is to run once more, now: one that it rejected, serves in part, or says that it waits with.
 	RetryNode(context.Context, *RetryNodeRequest) (*Node, error)
 	// ReleaseNode lets waves take a node again on which a rollback failed.
 	ReleaseNode(context.Context, *ReleaseNodeRequest) (*Node, error)
