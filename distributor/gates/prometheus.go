@@ -2,8 +2,11 @@ package gates
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -19,7 +22,7 @@ import (
 
 // prometheus compares the answer to a query with the gate's bounds.
 func (r *Reader) prometheus(ctx context.Context, g model.PrometheusGate, about service.GateSubject) (model.GateVerdict, string) {
-	client, err := api.NewClient(api.Config{Address: g.Server, Client: r.client})
+	client, err := api.NewClient(api.Config{Address: g.Server, Client: r.prometheusClient})
 	if err != nil {
 		return model.VerdictInconclusive, err.Error()
 	}
@@ -35,6 +38,41 @@ func (r *Reader) prometheus(ctx context.Context, g model.PrometheusGate, about s
 	return verdict, detail + also(warnings)
 }
 
+// maxPrometheusAnswer bounds the body of an answer of Prometheus, in bytes. One number needs no more; a query that is not aggregated may answer with a lot, and is told so.
+const maxPrometheusAnswer = 4 << 20
+
+// bounded breaks answers off that are longer than most bytes: the client that reads them has no bound.
+type bounded struct {
+	next http.RoundTripper
+	most int64
+}
+
+// RoundTrip is http.RoundTripper's.
+func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := b.next.RoundTrip(request)
+	if err == nil {
+		response.Body = &boundedBody{response.Body, b.most, b.most}
+	}
+	return response, err
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	most, left int64
+}
+
+// Read is io.Reader's.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1] // one too many
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("the answer is longer than %d bytes; aggregate the query, such as by sum(…)", b.most)
+	}
+	return n, err
+}
+
 // fill puts what a query asks about into it. Names and hashes hold nothing that PromQL's strings would have to escape; the ids of nodes are
 // escaped as a regular expression, in a string.
 func fill(query string, about service.GateSubject) string {
@@ -47,19 +85,31 @@ func fill(query string, about service.GateSubject) string {
 	).Replace(query)
 }
 
-// single is the one number of an answer.
+// errNoAnswer means that JSON came which Prometheus does not write.
+var errNoAnswer = errors.New("its answer has no value; does a Prometheus listen there?")
+
+// single is the one number of an answer. What JSON left out has the time 0, at which nothing is measured.
 func single(answer prom.Value) (float64, error) {
 	switch v := answer.(type) {
+	case nil: // JSON that has no data is no error to the client
+		return 0, errNoAnswer
 	case *prom.Scalar:
+		if v.Timestamp == 0 {
+			return 0, errNoAnswer
+		}
 		return float64(v.Value), nil
 	case prom.Vector:
-		if len(v) == 1 {
-			return float64(v[0].Value), nil
+		switch {
+		case len(v) == 0:
+			return 0, errors.New("the query has no answer: nothing matches it")
+		case len(v) > 1:
+			return 0, fmt.Errorf("the query has %d answers; aggregate them, such as by sum(…)", len(v))
+		case v[0] != nil && v[0].Histogram != nil:
+			return 0, errors.New("the query answers with a histogram; ask for one number, such as by histogram_quantile(…)")
+		case v[0] == nil || v[0].Timestamp == 0:
+			return 0, errNoAnswer
 		}
-		if len(v) == 0 {
-			return 0, fmt.Errorf("the query has no answer: nothing matches it")
-		}
-		return 0, fmt.Errorf("the query has %d answers; aggregate them, such as by sum(…)", len(v))
+		return float64(v[0].Value), nil
 	}
 	return 0, fmt.Errorf("the query answers with a %s; ask for one number", answer.Type())
 }

@@ -34,6 +34,13 @@ func TestPrometheusAnswers(t *testing.T) {
 		"a text":         {200, `{"status":"success","data":{"resultType":"string","result":[1,"x"]}}`, "string"},
 		"no number":      {200, `{"status":"success","data":{"resultType":"scalar","result":[1,"NaN"]}}`, "NaN"},
 		"over the hills": {302, ``, "did not answer"},
+		"other JSON":     {200, `{}`, "no value"},
+		"no data":        {200, `{"status":"success","data":null}`, "no value"},
+		"null":           {200, `{"status":"success","data":{"resultType":"vector","result":[null]}}`, "no value"},
+		"no sample":      {200, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{}}]}}`, "no value"},
+		"no scalar":      {200, `{"status":"success","data":{"resultType":"scalar","result":null}}`, "did not answer"},
+		"a histogram":    {200, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"2","sum":"3","buckets":[[3,"-0.1","0.1","2"]]}]}]}}`, "histogram_quantile"},
+		"a flood":        {200, `{"status":"success","warnings":["` + strings.Repeat("w", 5<<20) + `"],"data":{"resultType":"scalar","result":[1,"0"]}}`, "longer than"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

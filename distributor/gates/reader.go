@@ -16,8 +16,9 @@ import (
 
 // Reader asks. Use New. It may be used concurrently.
 type Reader struct {
-	hosts  []string
-	client *http.Client
+	hosts            []string
+	client           *http.Client
+	prometheusClient *http.Client
 }
 
 var _ service.Gates = (*Reader)(nil)
@@ -35,9 +36,11 @@ func New(hosts []string) (*Reader, error) {
 			return nil, fmt.Errorf("%q is no host that gates may ask: write HOST, HOST:PORT or HOST/PATH", host)
 		}
 	}
-	return &Reader{hosts: slices.Clone(hosts), client: &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Reader{
+		hosts: slices.Clone(hosts), client: &http.Client{CheckRedirect: stay},
+		prometheusClient: &http.Client{CheckRedirect: stay, Transport: bounded{http.DefaultTransport, maxPrometheusAnswer}},
+	}, nil
 }
 
 // Check says why a gate cannot be asked.
