@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -81,6 +80,15 @@ func (a *Admin) ServerInfo(ctx context.Context) (ServerInfo, error) {
 	if err != nil {
 		return ServerInfo{}, err
 	}
+	info, err := parseServerInfo(body)
+	if err != nil {
+		return ServerInfo{}, fmt.Errorf("read /server_info of Envoy at %s: %w", a.address, err)
+	}
+	return info, nil
+}
+
+// parseServerInfo reads the answer of /server_info.
+func parseServerInfo(body []byte) (ServerInfo, error) {
 	var answer struct {
 		Version            string `json:"version"`
 		State              string `json:"state"`
@@ -95,20 +103,32 @@ func (a *Admin) ServerInfo(ctx context.Context) (ServerInfo, error) {
 		} `json:"node"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return ServerInfo{}, fmt.Errorf("read /server_info of Envoy at %s: %w", a.address, err)
+		return ServerInfo{}, err
 	}
-	uptime, err := time.ParseDuration(answer.UptimeCurrentEpoch)
+	uptime, err := parseUptime("uptime_current_epoch", answer.UptimeCurrentEpoch)
 	if err != nil {
-		return ServerInfo{}, fmt.Errorf("read /server_info of Envoy at %s: %w", a.address, err)
+		return ServerInfo{}, err
 	}
-	all, err := time.ParseDuration(answer.UptimeAllEpochs)
+	all, err := parseUptime("uptime_all_epochs", answer.UptimeAllEpochs)
 	if err != nil {
-		return ServerInfo{}, fmt.Errorf("read /server_info of Envoy at %s: %w", a.address, err)
+		return ServerInfo{}, err
 	}
 	return ServerInfo{
 		Version: answer.Version, State: answer.State, UptimeCurrentEpoch: uptime, UptimeAllEpochs: all, RestartEpoch: answer.Options.RestartEpoch,
 		NodeID: answer.Node.ID, NodeCluster: answer.Node.Cluster,
 	}, nil
+}
+
+// parseUptime reads a duration as protobuf's JSON writes it.
+func parseUptime(name, text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err == nil && d < 0 {
+		err = fmt.Errorf("%s is before it began", text)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return d, nil
 }
 
 // Stats are statistics by name. Nil maps mean that there were none.
@@ -117,7 +137,7 @@ type Stats struct {
 	Values map[string]int64
 	// Texts are text readouts, such as extension_config_discovery.http_filter.waft.version_text.
 	Texts map[string]string
-	// Histograms hold what was recorded since the process started.
+	// Histograms hold what was recorded since the process started. One whose buckets do not rise says nothing, and is left out.
 	Histograms map[string]Histogram
 }
 
@@ -176,11 +196,15 @@ func parseStats(body []byte) (Stats, error) {
 	for _, s := range answer.Stats {
 		for _, h := range s.Histograms {
 			var histogram Histogram
-			for _, b := range h.Buckets {
+			rising := true
+			for i, b := range h.Buckets {
+				rising = rising && b.Cumulative >= histogram.Count && (i == 0 || b.UpperBound >= h.Buckets[i-1].UpperBound)
 				histogram.Buckets = append(histogram.Buckets, Bucket{UpperBound: b.UpperBound, Cumulative: b.Cumulative})
-				histogram.Count = max(histogram.Count, b.Cumulative)
+				histogram.Count = b.Cumulative
 			}
-			stats.Histograms[h.Name] = histogram
+			if rising {
+				stats.Histograms[h.Name] = histogram
+			}
 		}
 		if len(s.Value) == 0 {
 			continue
@@ -193,10 +217,8 @@ func parseStats(body []byte) (Stats, error) {
 			stats.Texts[s.Name] = text
 			continue
 		}
-		value, err := strconv.ParseInt(string(s.Value), 10, 64)
-		if errors.Is(err, strconv.ErrRange) {
-			value = math.MaxInt64
-		} else if err != nil {
+		value, err := strconv.ParseInt(string(s.Value), 10, 64) // what is out of range is at the end that it is beyond
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
 			return Stats{}, fmt.Errorf("value of %s: %w", s.Name, err)
 		}
 		stats.Values[s.Name] = value
@@ -211,23 +233,39 @@ func (a *Admin) Listeners(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	listeners, err := parseListeners(body)
+	if err != nil {
+		return nil, fmt.Errorf("read /listeners of Envoy at %s: %w", a.address, err)
+	}
+	return listeners, nil
+}
+
+// parseListeners reads the answer of /listeners?format=json. A listener on a pipe has no such address, and is left out, as is whatever else cannot be dialled.
+func parseListeners(body []byte) (map[string]string, error) {
 	var answer struct {
 		Statuses []struct {
 			Name    string `json:"name"`
 			Address struct {
-				Socket struct {
+				Socket *struct {
 					Address string `json:"address"`
-					Port    int    `json:"port_value"`
+					Port    uint16 `json:"port_value"`
 				} `json:"socket_address"`
 			} `json:"local_address"`
 		} `json:"listener_statuses"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("read /listeners of Envoy at %s: %w", a.address, err)
+		return nil, err
 	}
 	listeners := make(map[string]string, len(answer.Statuses))
 	for _, s := range answer.Statuses {
-		listeners[s.Name] = net.JoinHostPort(s.Address.Socket.Address, strconv.Itoa(s.Address.Socket.Port))
+		at := s.Address.Socket
+		if at == nil || at.Port == 0 {
+			continue
+		}
+		address := net.JoinHostPort(at.Address, strconv.Itoa(int(at.Port)))
+		if _, _, err := net.SplitHostPort(address); err == nil {
+			listeners[s.Name] = address
+		}
 	}
 	return listeners, nil
 }
