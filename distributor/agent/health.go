@@ -107,7 +107,7 @@ func latencyOf(h envoy.Histogram) model.Latency {
 	}
 	var below int64
 	for _, b := range h.Buckets {
-		l[bucketOf(time.Duration(b.UpperBound*float64(time.Millisecond)))] += max(b.Cumulative-below, 0)
+		l[bucketOf(b.UpperBound)] += max(b.Cumulative-below, 0)
 		below = max(b.Cumulative, below)
 	}
 	return l
@@ -116,10 +116,10 @@ func latencyOf(h envoy.Histogram) model.Latency {
 // latencyReach is how far Envoy's buckets must reach for its times to be taken: as far as those of a report. Envoy's own reach an hour.
 const latencyReach = time.Minute
 
-// bucketOf is the bucket of a Latency for times up to a bound.
-func bucketOf(upper time.Duration) int {
+// bucketOf is the bucket of a Latency for times up to a bound, in milliseconds. An operator may have written for the last one what no time.Duration is.
+func bucketOf(milliseconds float64) int {
 	for i := 0; ; i++ {
-		if bound, bounded := model.LatencyBound(i); !bounded || upper <= bound {
+		if bound, bounded := model.LatencyBound(i); !bounded || milliseconds <= float64(bound)/float64(time.Millisecond) {
 			return i
 		}
 	}

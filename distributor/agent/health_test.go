@@ -66,6 +66,7 @@ func TestLatencyOfEnvoysBuckets(t *testing.T) {
 		"finer":                                {histogram(0.1, 1, 0.4, 2, 0.5, 3, 2, 4, 3, 5, 60000, 5), model.Latency{0: 3, 2: 2}},
 		"coarser":                              {histogram(7, 5, 700, 9, 90000, 9), model.Latency{3: 5, 9: 4}},
 		"an end that slow requests are beyond": {histogram(7, 5, 700, 9, 59999, 9), model.Latency{}},
+		"a bound that no time reaches":         {histogram(60000, 1, 1e18, 4), model.Latency{last - 1: 1, last: 3}},
 		"beyond a bound":                       {histogram(60000, 1, 300000, 4), model.Latency{last - 1: 1, last: 3}},
 	} {
 		if got := latencyOf(test.histogram); got != test.want {

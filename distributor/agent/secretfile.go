@@ -92,7 +92,15 @@ func readSecretFile(dir, within string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the file %s cannot be read: %w", path, reason(err))
 	}
-	return secretValue("the file "+path, bytes.TrimSuffix(bytes.TrimSuffix(content, []byte("\n")), []byte("\r")))
+	return secretInFile(path, content)
+}
+
+// secretInFile is the value in a file's content: without the end of a line behind it, which editors write.
+func secretInFile(path string, content []byte) (string, error) {
+	if line, ended := bytes.CutSuffix(content, []byte("\n")); ended {
+		content = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	return secretValue("the file "+path, content)
 }
 
 // reason is why, without the path, which the caller says.
