@@ -85,6 +85,9 @@ func bytesText(bytes int64) string {
 	return "0B"
 }
 
+// maxTimed is the largest count of a bucket that is taken, so that no sum of buckets overflows. No Envoy answers so many requests.
+const maxTimed = 1 << 53
+
 // healthModel takes what an agent says; nil is that of one which does not measure it.
 func healthModel(node string, h *waftv1.Health) (model.Health, error) {
 	if h == nil {
@@ -109,7 +112,8 @@ func healthModel(node string, h *waftv1.Health) (model.Health, error) {
 		if n < 0 {
 			return model.Health{}, notCounted(node, "health.latency", n)
 		}
-		out.Latency[min(i, last)] += n
+		bucket := &out.Latency[min(i, last)]
+		*bucket += min(n, maxTimed-*bucket)
 	}
 	return out, nil
 }
