@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -311,22 +310,9 @@ func (m *Member) look(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var next View
-	var elected int64
-	for _, kv := range got.Kvs {
-		var r Replica
-		if err := json.Unmarshal(kv.Value, &r); err != nil {
-			m.log.Warn("what stands in etcd of a replica cannot be read", "key", string(kv.Key), "error", err)
-			continue
-		}
-		switch {
-		case strings.HasPrefix(string(kv.Key), replicasKey):
-			next.Replicas = append(next.Replicas, r)
-		case strings.HasPrefix(string(kv.Key), electionKey+"/") && (elected == 0 || kv.CreateRevision < elected):
-			next.Leader, elected = r, kv.CreateRevision
-		}
-	}
-	slices.SortFunc(next.Replicas, func(a, b Replica) int { return strings.Compare(a.ID, b.ID) })
+	next := readView(got.Kvs, func(key string, err error) {
+		m.log.Warn("what stands in etcd of a replica cannot be read", "key", key, "error", err)
+	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if got.Header.Revision < m.revision {
