@@ -197,7 +197,10 @@ func (r *inlineRepository) read() error {
 		if err != nil {
 			return err
 		}
-		r.tags[e.Name()] = registry.Digest(strings.TrimSpace(string(current)))
+		// One that a crash has left empty says nothing of what it named: the image may be somebody's. Paths are made of it, too.
+		if r.tags[e.Name()], err = registry.ParseDigest(strings.TrimSpace(string(current))); err != nil {
+			return fmt.Errorf("tag %s: %w; push it again, or delete its folder in _manifests/tags", e.Name(), err)
+		}
 	}
 	return nil
 }
@@ -240,9 +243,14 @@ func (r *inlineRepository) blob(digest registry.Digest) string {
 }
 
 // unneeded are the images that no release names and that nobody has just pushed, and all that is attached to them. An image with a tag of its own was pushed there
-// by somebody, and stays.
+// by somebody, and stays. What a release names is never gone, whatever it is attached to.
 func (r *inlineRepository) unneeded(named map[string]bool, now time.Time) map[registry.Digest]bool {
 	gone := map[registry.Digest]bool{}
+	remove := func(digest registry.Digest) {
+		if !named[string(digest)] {
+			gone[digest] = true
+		}
+	}
 	tagged := map[registry.Digest]bool{}
 	for tag, digest := range r.tags {
 		if !strings.HasPrefix(tag, attachedPrefix) {
@@ -250,27 +258,27 @@ func (r *inlineRepository) unneeded(named map[string]bool, now time.Time) map[re
 		}
 	}
 	for digest, m := range r.manifests {
-		if m.image && !strings.HasPrefix(r.tagOf(digest), attachedPrefix) && !named[string(digest)] && !tagged[digest] && now.Sub(m.pushed) >= inlineGrace {
-			gone[digest] = true
+		if m.image && !strings.HasPrefix(r.tagOf(digest), attachedPrefix) && !tagged[digest] && now.Sub(m.pushed) >= inlineGrace {
+			remove(digest)
 		}
 	}
 	for digest, m := range r.manifests {
 		if gone[m.subject] {
-			gone[digest] = true
+			remove(digest)
 		}
 	}
 	for tag, digest := range r.tags {
 		if hex, ok := strings.CutPrefix(tag, attachedPrefix); ok {
 			hex, _, _ = strings.Cut(hex, ".")
 			if gone[registry.Digest("sha256:"+hex)] {
-				gone[digest] = true
+				remove(digest)
 			}
 		}
 	}
 	for digest, m := range r.manifests {
 		// An older list of what was attached.
 		if !m.image && m.subject == "" && len(m.names) > 0 && !slices.ContainsFunc(m.names, func(d registry.Digest) bool { return !gone[d] }) {
-			gone[digest] = true
+			remove(digest)
 		}
 	}
 	return gone

@@ -3,6 +3,8 @@ package distributor
 import (
 	"context"
 	"encoding/json"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +65,77 @@ func FuzzStored(f *testing.F) {
 			if _, err := registry.ParseDigest(string(d)); err != nil {
 				t.Errorf("%q is taken to name %q", text, d)
 			}
+		}
+	})
+}
+
+// FuzzNeeded reads whatever may come as the list of the modules that nodes need. What is taken is all of a list, names files, and says the same when it is passed on.
+func FuzzNeeded(f *testing.F) {
+	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	whole, err := json.Marshal([]model.Module{
+		{Reference: "localhost:7071/filters/authz:1.2.0", Artifact: digest, Digest: digest, Size: 4096, Envoys: []string{"envoy-1.40"}, Lists: []model.ListKey{{Path: "rules", Key: "path"}}},
+		{Artifact: digest, Digest: digest, Inline: true},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(whole[:len(whole)-1])
+	f.Add(append(whole, whole...))
+	f.Add([]byte("null"))
+	f.Add([]byte(`[{"artifact":"../../x","digest":"sha256:00","size":-1}]`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		modules, err := parseNeeded(text)
+		if err != nil {
+			if modules != nil {
+				t.Errorf("%q is %v, and %v", text, err, modules)
+			}
+			return
+		}
+		if !json.Valid(text) {
+			t.Errorf("%q is taken for %v", text, modules)
+		}
+		for _, m := range modules {
+			if !registry.Digest(m.Digest).Valid() || m.Artifact != "" && !registry.Digest(m.Artifact).Valid() || m.Size < 0 {
+				t.Errorf("%q is taken, and names %+v", text, m)
+			}
+		}
+		again, err := json.Marshal(modules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, err := parseNeeded(again); err != nil || len(same) != len(modules) || len(modules) > 0 && !reflect.DeepEqual(withoutEmpty(same), withoutEmpty(modules)) {
+			t.Errorf("%q is read as %+v, and passed on as %+v (%v)", text, modules, same, err)
+		}
+	})
+}
+
+// withoutEmpty are modules whose lists are absent where they are empty.
+func withoutEmpty(modules []model.Module) []model.Module {
+	for i, m := range modules {
+		if len(m.Envoys) == 0 {
+			modules[i].Envoys = nil
+		}
+		if len(m.Lists) == 0 {
+			modules[i].Lists = nil
+		}
+	}
+	return modules
+}
+
+// FuzzAuthorization takes whatever may stand in a request's header. What is taken for a token stands there, and is not empty.
+func FuzzAuthorization(f *testing.F) {
+	f.Add("Bearer eyJhbGciOiJFUzI1NiJ9.e30.c2ln")
+	f.Add("Basic dXNlcjpwYXNzd29yZA==")
+	f.Add("basic OjpwYXNz")
+	f.Add("Bearer")
+	f.Fuzz(func(t *testing.T, header string) {
+		token, ok := tokenIn(header)
+		if ok != (token != "") {
+			t.Errorf("%q has the token %q: %v", header, token, ok)
+		}
+		if scheme, _, _ := strings.Cut(header, " "); ok && !strings.EqualFold(scheme, "basic") && !strings.Contains(header, token) {
+			t.Errorf("%q has the token %q", header, token)
 		}
 	})
 }

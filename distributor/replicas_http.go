@@ -131,10 +131,41 @@ func (r *replicas) needed(ctx context.Context, t *terms) ([]model.Module, error)
 	if answer.StatusCode != http.StatusOK {
 		return nil, unavailable
 	}
-	var modules []model.Module
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxNeededBytes)).Decode(&modules); err != nil {
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxNeededBytes+1))
+	if err != nil {
 		unavailable.Cause = err
 		return nil, unavailable
+	}
+	modules, err := parseNeeded(text)
+	if err != nil {
+		unavailable.Message, unavailable.Cause = "the list of the modules that nodes need cannot be read: "+err.Error(), err
+		return nil, unavailable
+	}
+	return modules, nil
+}
+
+// parseNeeded reads the list of the replica that leads; null is an empty one. A part of it is not taken for all: what is not in it may be removed here.
+func parseNeeded(text []byte) ([]model.Module, error) {
+	if len(text) > maxNeededBytes {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxNeededBytes)
+	}
+	var modules []model.Module
+	if err := json.Unmarshal(text, &modules); err != nil {
+		return nil, err
+	}
+	for i, m := range modules {
+		at := fmt.Sprintf("[%d]", i)
+		if err := model.ValidateDigest(at, "digest", m.Digest); err != nil { // it becomes part of a path
+			return nil, err
+		}
+		if m.Artifact != "" {
+			if err := model.ValidateDigest(at, "artifact", m.Artifact); err != nil {
+				return nil, err
+			}
+		}
+		if m.Size < 0 {
+			return nil, fmt.Errorf("%s: a size of %d bytes", at, m.Size)
+		}
 	}
 	return modules, nil
 }
