@@ -117,7 +117,7 @@ func (d *driver) prepare() error {
 // prepareFiles is prepare without a driver; the slots' files are left as they are where they are not asked for.
 func prepareFiles(f *files, r record, slots bool) error {
 	if r.Good != nil && slots {
-		if err := f.putSlots(r.Good, r.Slots); err != nil {
+		if err := f.keepSlots(r.Good, r.Slots); err != nil {
 			return err
 		}
 	}
@@ -163,7 +163,7 @@ func (d *driver) start(ctx context.Context, s situation, c *chain) error {
 	if fallback == nil {
 		fallback = c
 	}
-	if err := d.files.putSlots(c, slots); err != nil {
+	if err := d.files.keepSlots(c, slots); err != nil {
 		return err
 	}
 	if err := d.unload(); err != nil {
@@ -295,7 +295,11 @@ func (d *driver) swap(ctx context.Context, c *chain) error {
 			return err
 		}
 	}
-	if err := d.putSlots(c); err != nil {
+	put := d.files.putSlots
+	if d.trial.pending() {
+		put = d.files.keepSlots // Envoy has it
+	}
+	if err := put(c, d.state.read().Slots); err != nil {
 		return err
 	}
 	if d.config.Beside && !d.config.SlotOnly && !d.listening {
@@ -320,8 +324,11 @@ func (d *driver) accept(s situation) error {
 	if kept.is(s.good) {
 		kept = nil
 	}
-	if err := d.state.change(func(r *record) { r.Trial, r.Proved, r.ProvedIn, r.Attempt = kept, s.now, s.upSince, nil }); err != nil {
-		return err
+	// Of a trial that is an earlier agent's, the disk knows already what the next must know: it is the Envoy in which that was proved.
+	if r := d.state.read(); !t.inherited.there || !kept.is(r.Trial) || r.Attempt != nil {
+		if err := d.state.change(func(r *record) { r.Trial, r.Proved, r.ProvedIn, r.Attempt = kept, s.now, s.upSince, nil }); err != nil {
+			return err
+		}
 	}
 	t.proved, t.atProof = s.now, s.current(t.epoch)
 	d.trial, d.attempt = &t, nil
@@ -345,6 +352,9 @@ func (d *driver) promote(c *chain) error {
 	trim(d.cache, d.config.CacheBytes, d.log)
 	if err := d.files.kept.drop(r.Good); err != nil {
 		d.log.Warn("copies of modules that nobody needs cannot be removed", "error", err)
+	}
+	if err := d.reserve.keep(); err != nil {
+		d.log.Warn("the room for going back to the good chain on a full disk cannot be kept; it is tried again", "error", err)
 	}
 	return nil
 }

@@ -128,6 +128,8 @@ type situation struct {
 	seen observation
 	// damagedSlot is a slot's file that is not what was written to it; empty: there is none.
 	damagedSlot string
+	// trouble is what this machine does not allow; empty: it allows what was decided last.
+	trouble string
 	// astraySince is since when astray holds; zero: it does not.
 	astraySince time.Time
 	// trialTime is how long a trial takes.
@@ -174,6 +176,17 @@ type action struct {
 	rejected bool
 	// until bounds a wait; zero: until something happens.
 	until time.Time
+}
+
+// goesBack says whether without the action Envoy would be left without the good chain.
+func (a action) goesBack(s situation) bool {
+	switch a.kind {
+	case start, revert, lapse, restore:
+		return true
+	case swap:
+		return a.chain.is(s.good)
+	}
+	return false
 }
 
 // later adds a time at which to decide again.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/waft-project/waft/envoy"
@@ -87,8 +89,10 @@ type driver struct {
 	restorePause time.Duration
 	damagedSlot  string
 	slotsRead    time.Time
-	// stalled: nothing is decided before.
+	// stalled: nothing is decided before. trouble is why; empty: what was decided last could be done.
 	stalled time.Time
+	trouble string
+	reserve *reserve
 	// attached: Envoy may run already, with what an earlier agent put into its files. prepared: they were put right since. listening: an
 	// Envoy run by others was told to listen.
 	attached, prepared, listening bool
@@ -233,9 +237,16 @@ func (d *driver) advance(ctx context.Context) time.Time {
 			}
 		}
 		if a.kind == wait {
+			d.trouble = ""
 			return a.until
 		}
-		if err := d.act(ctx, s, a); err != nil {
+		err := d.act(ctx, s, a)
+		switch {
+		case err == nil:
+			d.trouble = ""
+		case a.goesBack(s) && d.reserve.spend(err):
+			d.log.Warn("the disk of the state folder is full; going back to the good chain with the room that was kept for that", "error", err)
+		default:
 			d.stall(a.kind.String(), err)
 		}
 	}
@@ -289,7 +300,21 @@ func (d *driver) stall(what string, err error) {
 		d.fetcher.lost(missing.digest)
 	}
 	d.stalled = time.Now().Add(jitter(stallRetry))
+	d.trouble = troubleWith(what, err, d.config.StateDir)
 	d.log.Error("cannot "+what+"; trying again", "error", err, "retry_in", time.Until(d.stalled))
+}
+
+// troubleWith says in the ledger what this machine does not allow, and what to do. It is the same for the same trouble: files that are being written have names by chance.
+func troubleWith(what string, err error, dir string) string {
+	why := err.Error()
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		why = file.Err.Error()
+	}
+	next := "see the agent's log"
+	if errors.Is(err, syscall.ENOSPC) {
+		next = "make room on the disk of " + dir
+	}
+	return fmt.Sprintf("the agent cannot %s: %s; %s; it is tried again each %s", what, why, next, stallRetry)
 }
 
 // situation gathers what decide needs.
@@ -301,7 +326,7 @@ func (d *driver) situation(now time.Time) situation {
 		now: now, parent: !d.config.Beside,
 		desired: r.Desired, good: r.Good, formerly: formerly(r), trial: d.trial,
 		slots: slotNames(d.version.Number, r.Slots), upSince: d.host.upSince(), build: d.version.Build, blocked: d.blocked(seen),
-		have: have, lapsed: d.lapsed, awaited: d.attempt.pending(),
+		have: have, lapsed: d.lapsed, awaited: d.attempt.pending(), trouble: d.trouble,
 		preloads: d.preloads(seen), loaded: d.loaded, slotOnly: d.config.SlotOnly,
 		host: state, seen: seen, startAfter: d.startAfter, startedAt: d.startedAt,
 		trialTime: d.config.Trial,

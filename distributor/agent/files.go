@@ -50,8 +50,17 @@ func (f *files) render(c *chain) ([]envoy.WasmFilter, error) {
 
 func (f *files) slotsDir() string { return joinState(f.config, slotsFolder) }
 
-// putSlots puts a chain into the slots, which an Envoy before 1.39 has for filters.
+// putSlots puts a chain into the slots, which an Envoy before 1.39 has for filters. Envoy reads them again, whatever they held.
 func (f *files) putSlots(c *chain, filterSlots []string) error {
+	return f.fillSlots(c, filterSlots, true)
+}
+
+// keepSlots is putSlots for an Envoy that is to start, or has the chain: what holds it already is left alone, since a full disk need not be in the way then.
+func (f *files) keepSlots(c *chain, filterSlots []string) error {
+	return f.fillSlots(c, filterSlots, false)
+}
+
+func (f *files) fillSlots(c *chain, filterSlots []string, anew bool) error {
 	filters, err := f.render(c)
 	if err != nil {
 		return err
@@ -66,8 +75,10 @@ func (f *files) putSlots(c *chain, filterSlots []string) error {
 		return err
 	}
 	for _, slot := range slots {
-		if err := slot.Write(f.slotsDir()); err != nil {
-			return err
+		if anew || !fileHas(filepath.Join(f.slotsDir(), envoy.SlotFileName(slot.Slot)), slot.Content) {
+			if err := slot.Write(f.slotsDir()); err != nil {
+				return err
+			}
 		}
 		if f.written == nil {
 			f.written = map[string]registry.Digest{}
@@ -122,7 +133,7 @@ func (f *files) putBootstrap(good *chain, slots []string) error {
 	if err != nil {
 		return err
 	}
-	return wholefile.Replace(f.config.BootstrapOut, content)
+	return replaceOther(f.config.BootstrapOut, content)
 }
 
 // putFallback writes what a later start of Envoy falls back to: the bootstrap, where that is the agent's.
@@ -149,7 +160,21 @@ func (f *files) putListeners(listen bool, slots []string, version string) error 
 	if err != nil {
 		return err
 	}
-	return wholefile.Replace(filepath.Join(f.slotsDir(), envoy.ListenersFileName), content)
+	return replaceOther(filepath.Join(f.slotsDir(), envoy.ListenersFileName), content)
+}
+
+// fileHas says whether a file has a content.
+func fileHas(path string, content []byte) bool {
+	there, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(there, content)
+}
+
+// replaceOther replaces a file whose content is another.
+func replaceOther(path string, content []byte) error {
+	if fileHas(path, content) {
+		return nil
+	}
+	return wholefile.Replace(path, content)
 }
 
 // slotNames are the slots of an Envoy for the serving chain, by what the bootstrap has.

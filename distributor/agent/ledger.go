@@ -105,6 +105,7 @@ func stand(s situation, fetchTrouble, probeTrouble string) (standing, bool) {
 	default:
 		r.state, r.step, r.reason = waftv1.ChainState_OFFERED, stepFetch, fetchTrouble
 	}
+	r.reason = cmp.Or(r.reason, s.trouble)
 	return r, true
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -138,6 +139,9 @@ func (f *files) emptyPreload() error {
 	if !f.number.HasFilterChain() {
 		return nil
 	}
-	_, err := f.putPreload(nil, "empty")
-	return err
+	content, err := envoy.Chain(envoy.PreloadSlotName, nil, "empty")
+	if err != nil {
+		return err
+	}
+	return replaceOther(filepath.Join(f.slotsDir(), envoy.SlotFileName(envoy.PreloadSlotName)), content)
 }

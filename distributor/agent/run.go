@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,7 +59,7 @@ func Run(ctx context.Context, config Config) error {
 	if err != nil {
 		config.Log.Warn("verdicts of the probe are damaged, and will be found again", "error", err)
 	}
-	if config.Slots != nil && !version.Number.HasFilterChain() {
+	if config.Slots != nil && !version.Number.HasFilterChain() && !slices.Equal(config.Slots, left.Slots) {
 		if err := state.change(func(r *record) { r.Slots = config.Slots }); err != nil {
 			return err
 		}
@@ -91,6 +92,7 @@ func Run(ctx context.Context, config Config) error {
 		return err
 	}
 	kept := &kept{dir: state.path(keptFolder), cache: cache}
+	reserve := &reserve{path: state.path(reserveFile)}
 	fetcher := newFetcher(fetchModule(config, modules, kept))
 	host := newHost(config)
 	reporter := newReporter(conn, config.Log, redactor.redact, func() *waftv1.Hello {
@@ -116,7 +118,7 @@ func Run(ctx context.Context, config Config) error {
 		config: config, log: config.Log, version: version, state: state, inbox: inbox,
 		files: &files{config: config, number: version.Number, cache: cache, kept: kept}, cache: cache,
 		fetcher: fetcher, verdicts: verdicts, host: host, reporter: reporter, guard: guard, secrets: secrets,
-		refusals: map[string]*refusalCount{}, results: make(chan result),
+		refusals: map[string]*refusalCount{}, results: make(chan result), reserve: reserve,
 	}
 
 	// The order is that of the data: sink → fetcher → driver → Envoy → reporter.
@@ -130,7 +132,7 @@ func Run(ctx context.Context, config Config) error {
 	running.Go(func() { secrets.run(ctx) })
 	running.Go(func() {
 		checkModules(ctx, cache, config.Log)
-		tend(ctx, state, kept, fetcher, config.Log)
+		tend(ctx, state, kept, reserve, fetcher, config.Log)
 	})
 	running.Go(func() { host.watch(ctx) })
 	running.Go(func() { reporter.run(ctx) })
@@ -156,7 +158,7 @@ const tendEvery = time.Minute
 
 // tend verifies, again and again until ctx ends, both copies of the modules of the good chain, and makes the one anew that is damaged; a
 // module that has no whole copy is fetched again.
-func tend(ctx context.Context, state *stateFolder, kept *kept, fetcher *fetcher, log *slog.Logger) {
+func tend(ctx context.Context, state *stateFolder, kept *kept, reserve *reserve, fetcher *fetcher, log *slog.Logger) {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
 	for {
@@ -169,6 +171,9 @@ func tend(ctx context.Context, state *stateFolder, kept *kept, fetcher *fetcher,
 			}
 			if err := kept.hold(good); err != nil {
 				log.Warn("the second copy of a module cannot be made", "error", err)
+			}
+			if err := reserve.keep(); err != nil {
+				log.Warn("the room for going back to the good chain on a full disk cannot be kept; make room on the disk of the state folder", "error", err)
 			}
 		}
 		select {

@@ -27,6 +27,7 @@ const (
 	keptFolder    = "good"
 	secretKeyFile = "secrets.key"
 	bodiesFolder  = "bodies"
+	reserveFile   = "reserve"
 	// resourcesFolder is Config.ResourcesDir where that is not said.
 	resourcesFolder = "resources"
 )
