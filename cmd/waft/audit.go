@@ -135,18 +135,30 @@ func readAudit(cmd *cobra.Command, file string, take func([]*waftv1.AuditEntry) 
 	if err != nil {
 		return err
 	}
-	var list struct {
-		Entries []json.RawMessage `json:"entries"`
-	}
-	if err := json.Unmarshal(data, &list); err != nil {
-		return fmt.Errorf("%s is not what waft audit -o json writes: %w", file, err)
-	}
-	entries := make([]*waftv1.AuditEntry, len(list.Entries))
-	for i, text := range list.Entries {
-		entries[i] = &waftv1.AuditEntry{}
-		if err := protojson.Unmarshal(text, entries[i]); err != nil {
-			return fmt.Errorf("%s: entry %d in the list: %w", file, i+1, err)
-		}
+	entries, err := parseAudit(file, data)
+	if err != nil {
+		return err
 	}
 	return take(entries)
+}
+
+// parseAudit reads what waft audit -o json writes. Other JSON is refused: a log without entries is sound, and would be what is found in it.
+func parseAudit(file string, data []byte) ([]*waftv1.AuditEntry, error) {
+	var list struct {
+		Entries *[]json.RawMessage `json:"entries"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("%s is not what waft audit -o json writes: %w", file, err)
+	}
+	if list.Entries == nil {
+		return nil, fmt.Errorf("%s is not what waft audit -o json writes: it has no entries", file)
+	}
+	entries := make([]*waftv1.AuditEntry, len(*list.Entries))
+	for i, text := range *list.Entries {
+		entries[i] = &waftv1.AuditEntry{}
+		if err := protojson.Unmarshal(text, entries[i]); err != nil {
+			return nil, fmt.Errorf("%s: entry %d in the list: %w", file, i+1, err)
+		}
+	}
+	return entries, nil
 }
