@@ -1,10 +1,12 @@
 package backup
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -140,17 +142,81 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+// holed is a backup with a file that has nothing in it but a hole of that many bytes, as GNU tar writes one.
+func holed(t testing.TB, size int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := NewWriter(&b, Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.tar.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var records string
+	for _, kv := range [...][2]string{{"major", "1"}, {"minor", "0"}, {"name", filePart + "registry/hole"}, {"realsize", fmt.Sprint(size)}} {
+		record := fmt.Sprintf(" GNU.sparse.%s=%s\n", kv[0], kv[1])
+		n := len(record) + 2
+		records += fmt.Sprint(n) + record
+	}
+	for _, part := range []struct {
+		kind    byte
+		content string
+	}{{tar.TypeXHeader, records}, {tar.TypeReg, "0\n" + strings.Repeat("\x00", 510)}} {
+		var one bytes.Buffer
+		out := tar.NewWriter(&one)
+		if err := out.WriteHeader(&tar.Header{Name: "x", Size: int64(len(part.content)), Mode: 0o600, Format: tar.FormatUSTAR}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(out, part.content); err != nil {
+			t.Fatal(err)
+		}
+		if err := out.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		block := one.Bytes()
+		block[typeflagAt] = part.kind
+		copy(block[checksumAt:], "        ")
+		sum := 0
+		for _, c := range block[:512] {
+			sum += int(c)
+		}
+		copy(block[checksumAt:], fmt.Sprintf("%06o\x00 ", sum))
+		b.Write(block)
+	}
+	return b.Bytes()
+}
+
+// Where a header of tar has these: https://www.gnu.org/software/tar/manual/html_node/Standard.html.
+const checksumAt, typeflagAt = 148, 156
+
+// A few bytes that stand for more than there is room for are none of a backup.
+func TestFilesWithHoles(t *testing.T) {
+	var got held
+	if _, _, err := Read(bytes.NewReader(holed(t, 8<<20)), got.parts()); !errors.Is(err, model.ErrInvalid) || len(got) != 0 {
+		t.Errorf("a file with a hole: %v, and %d parts", err, len(got))
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	text, _ := sample(f)
 	f.Add(text)
 	f.Add(text[:1024])
+	f.Add(holed(f, 8<<20))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var got held
 		_, end, err := Read(bytes.NewReader(text), got.parts())
 		if err == nil && int64(len(got)) != end.Keys+end.Files {
 			t.Errorf("it says %+v and gave %d", end, len(got))
 		}
+		if err != nil && !errors.Is(err, model.ErrInvalid) {
+			t.Errorf("%T: %v", err, err)
+		}
+		given := 0
 		for _, part := range got {
+			if given += len(part) - len("file  () "+fmt.Sprint(math.MaxInt64)); given > len(text) {
+				t.Errorf("%d bytes gave %d", len(text), given)
+			}
 			if strings.Contains(part, "file /") || strings.Contains(part, "file ../") {
 				t.Errorf("it gave %q", part)
 			}

@@ -37,7 +37,7 @@ func Read(r io.Reader, parts Parts) (Header, End, error) {
 			return h, End{}, damaged("it cannot be read: %v", err)
 		}
 		switch {
-		case e.Typeflag != tar.TypeReg:
+		case e.Typeflag != tar.TypeReg || sparse(e):
 			return h, End{}, damaged("%.255q is no file in it", e.Name)
 		case strings.HasPrefix(e.Name, statePart) && b.total.Files == 0:
 			err = b.state(e)
@@ -55,6 +55,16 @@ func Read(r io.Reader, parts Parts) (Header, End, error) {
 	}
 }
 
+// sparse says whether a file is one with holes, which a few bytes can make as large as any disk. A Writer makes none.
+func sparse(e *tar.Header) bool {
+	for name := range e.PAXRecords {
+		if strings.HasPrefix(name, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
 type reader struct {
 	tar   *tar.Reader
 	parts Parts
@@ -63,7 +73,7 @@ type reader struct {
 
 func (b *reader) header() (h Header, err error) {
 	e, err := b.tar.Next()
-	if err != nil || e.Name != headerName || e.Typeflag != tar.TypeReg {
+	if err != nil || e.Name != headerName || e.Typeflag != tar.TypeReg || sparse(e) {
 		return h, damaged("it is not what waft backup writes")
 	}
 	if err := b.json(e, &h); err != nil {
