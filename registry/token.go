@@ -169,8 +169,10 @@ func readTokenLife(body []byte) time.Duration {
 	}
 	const most = 365 * 24 * time.Hour
 	if json.Unmarshal(body, &answer) == nil {
-		if n, err := strconv.ParseFloat(answer.ExpiresIn.String(), 64); err == nil && n > 0 {
-			return time.Duration(min(n, most.Seconds()) * float64(time.Second))
+		if n, err := strconv.ParseFloat(answer.ExpiresIn.String(), 64); err == nil {
+			if life := time.Duration(min(max(n, 0), most.Seconds()) * float64(time.Second)); life > 0 {
+				return life
+			}
 		}
 	}
 	return defaultTokenLife
