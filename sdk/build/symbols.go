@@ -65,12 +65,18 @@ func ReadSymbols(path string) (Symbols, error) {
 		return Symbols{}, fmt.Errorf("symbols: %w", err)
 	}
 	defer file.Close()
+	return parseSymbols(path, io.LimitReader(file, maxSymbols))
+}
+
+// parseSymbols reads what encode writes.
+func parseSymbols(path string, file io.Reader) (Symbols, error) {
 	s := Symbols{Functions: map[uint32]Symbol{}}
-	lines := bufio.NewScanner(io.LimitReader(file, maxSymbols))
+	lines := bufio.NewScanner(file)
+	headed := false
 	if lines.Scan() {
-		s.SHA256, _ = strings.CutPrefix(lines.Text(), symbolsHeader)
+		s.SHA256, headed = strings.CutPrefix(lines.Text(), symbolsHeader)
 	}
-	if len(s.SHA256) != 64 {
+	if !headed || len(s.SHA256) != 64 {
 		return Symbols{}, fmt.Errorf("%s: %w: it does not begin with %q; `waft build` writes NAME%s beside the module", path, ErrSymbols, symbolsHeader, SymbolsSuffix)
 	}
 	for at := 2; lines.Scan(); at++ {
@@ -82,7 +88,7 @@ func ReadSymbols(path string) (Symbols, error) {
 		s.Functions[uint32(index)] = Symbol{Name: parts[1], Place: parts[2]}
 	}
 	if err := lines.Err(); err != nil {
-		return Symbols{}, fmt.Errorf("%s: %w", path, err)
+		return Symbols{}, fmt.Errorf("%s: %w: %w", path, ErrSymbols, err)
 	}
 	return s, nil
 }

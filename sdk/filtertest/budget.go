@@ -93,8 +93,14 @@ func ParseBudget(path string, data []byte) (Budget, error) {
 		}
 		return Budget{}, parseError(path, err)
 	}
+	if n := y.Default.HostCalls; n != nil && *n < 0 {
+		return Budget{}, fmt.Errorf("%s: default: hostCalls: %d is no number of calls", path, *n)
+	}
 	b := Budget{Path: path, Default: y.Default.limits(), Scenarios: map[string]Limits{}}
 	for name, limits := range y.Scenarios {
+		if n := limits.HostCalls; n != nil && *n < 0 {
+			return Budget{}, fmt.Errorf("%s: %s: hostCalls: %d is no number of calls", path, name, *n)
+		}
 		b.Scenarios[name] = limits.limits()
 	}
 	return b, nil
