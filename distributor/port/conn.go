@@ -28,8 +28,9 @@ type conn struct {
 	raw, nc net.Conn
 	// base is what the contexts of calls begin with. It is never done: a connection ends its calls one by one.
 	base context.Context
-	// framer is of whoever reads.
+	// framer is of whoever reads, and source what it reads from.
 	framer *http2.Framer
+	source source
 	// begun is when it was accepted, and age how long it lasts from then; 0: for ever.
 	begun time.Time
 	age   time.Duration
@@ -56,6 +57,9 @@ type conn struct {
 
 	// reading: somebody reads, or is about to.
 	reading bool
+	// reader is the receiver that reads; nil: none does. interrupted: it was woken, and its reading has a deadline that is over.
+	reader      *stream
+	interrupted bool
 	// waiting counts the receivers that would read.
 	waiting int
 	// vacant has somebody read after a while of nobody; nil: it has not been needed yet.
@@ -151,7 +155,8 @@ func (c *conn) greet() error {
 	if string(preface[:]) != http2.ClientPreface {
 		return errors.New("it does not begin as HTTP/2 does")
 	}
-	c.framer = http2.NewFramer(nil, from)
+	c.source = source{conn: c, from: from}
+	c.framer = http2.NewFramer(nil, &c.source)
 	c.framer.SetMaxReadFrameSize(maxFrame)
 	c.framer.SetReuseFrames()
 	c.framer.MaxHeaderListSize = cfg.MaxHeader

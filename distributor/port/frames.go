@@ -9,9 +9,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// frame reads one frame, and does what it says. Whoever reads calls it. It does not wait for anything but the frame; an error ends the connection.
+// frame reads one frame, and does what it says; none where whoever reads was woken. Whoever reads calls it. It does not wait for anything but the frame; an error
+// ends the connection.
 func (c *conn) frame() error {
+	c.source.within = false
 	f, err := c.framer.ReadFrame()
+	if errors.Is(err, errInterrupted) {
+		return nil
+	}
 	if err != nil {
 		return c.broken(err)
 	}

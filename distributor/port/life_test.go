@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
+	"github.com/waft-project/waft/distributor/inbox"
 	"github.com/waft-project/waft/distributor/port"
 )
 
@@ -198,32 +199,54 @@ func TestClientsThatDoNotRead(t *testing.T) {
 	})
 }
 
-// What is promised of goroutines: two for a node whose handler has one that receives, and none after it has gone.
+// What is promised of goroutines: two for a node whose handler has one that receives, one where it has an inbox, and none after it has gone.
 func TestGoroutinesOfANode(t *testing.T) {
-	const nodes = 50
-	s := serve(t, port.Config{Unknown: func(_ any, stream grpc.ServerStream) error {
-		got, failed := make(chan *testgrpc.SimpleRequest), make(chan error, 1)
-		go func() {
-			for {
-				m := &testgrpc.SimpleRequest{}
-				if err := stream.RecvMsg(m); err != nil {
-					failed <- err
-					return
+	answer := func(stream grpc.ServerStream, m *testgrpc.SimpleRequest) error {
+		return stream.SendMsg(&testgrpc.SimpleResponse{Payload: m.GetPayload()})
+	}
+	receive := func(stream grpc.ServerStream) (*testgrpc.SimpleRequest, error) {
+		m := &testgrpc.SimpleRequest{}
+		return m, stream.RecvMsg(m)
+	}
+	t.Run("with a receiver", func(t *testing.T) {
+		goroutinesOfANode(t, 2, func(_ any, stream grpc.ServerStream) error {
+			got, failed := make(chan *testgrpc.SimpleRequest), make(chan error, 1)
+			go func() {
+				for {
+					m, err := receive(stream)
+					if err != nil {
+						failed <- err
+						return
+					}
+					got <- m
 				}
-				got <- m
-			}
-		}()
-		for {
-			select {
-			case m := <-got:
-				if err := stream.SendMsg(&testgrpc.SimpleResponse{Payload: m.GetPayload()}); err != nil {
+			}()
+			for {
+				select {
+				case m := <-got:
+					if err := answer(stream, m); err != nil {
+						return err
+					}
+				case err := <-failed:
 					return err
 				}
-			case err := <-failed:
-				return err
 			}
-		}
-	}})
+		})
+	})
+	t.Run("with an inbox", func(t *testing.T) {
+		var crew inbox.Crew
+		goroutinesOfANode(t, 1, func(_ any, stream grpc.ServerStream) error {
+			return inbox.New(stream.Context(), &crew, func() (*testgrpc.SimpleRequest, error) { return receive(stream) }, inbox.Handler[*testgrpc.SimpleRequest]{
+				Request: func(m *testgrpc.SimpleRequest) error { return answer(stream, m) },
+			}).Run()
+		})
+	})
+}
+
+// goroutinesOfANode wants each node of a handler to have so many.
+func goroutinesOfANode(t *testing.T, each int, handler grpc.StreamHandler) {
+	const nodes = 50
+	s := serve(t, port.Config{Unknown: handler})
 	first := dial(t, s.address) // so that what is the server's own is there
 	first.begin()
 	first.write(func() error { return first.framer.WritePing(false, [8]byte{}) })
@@ -240,14 +263,14 @@ func TestGoroutinesOfANode(t *testing.T) {
 		c.call(1, "/any/Node")
 		all = append(all, c)
 	}
-	until(t, "a node that has said something has two goroutines", func() bool {
+	until(t, "a node that has said something has no more", func() bool {
 		for i, c := range all {
 			c.message(1, false, simple(fmt.Sprint(i)))
 			c.expect("an answer", func(f frame) bool { return f.is("DATA") })
 		}
-		return runtime.NumGoroutine() <= before+2*nodes
+		return runtime.NumGoroutine() <= before+each*nodes
 	})
-	if n := runtime.NumGoroutine(); n < before+2*nodes {
+	if n := runtime.NumGoroutine(); n < before+each*nodes {
 		t.Errorf("%d goroutines more for %d nodes: what is counted?", n-before, nodes)
 	}
 	for _, c := range all {

@@ -59,7 +59,7 @@ func (c *conn) receiver() (next *stream, soon bool) {
 
 // give has a stream's receiver give the role up; mu is held.
 func (c *conn) give(s *stream) {
-	c.reading = false
+	c.reading, c.reader = false, nil
 	if c.ended {
 		return
 	}

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/waft-project/waft/distributor/inbox"
 )
 
 // stream is one call: grpc.ServerStream. One goroutine may receive while another sends.
@@ -43,6 +45,10 @@ type stream struct {
 	// in is what has come and nobody has received, and need how much of it its receiver waits for.
 	in   []byte
 	need int
+	// large is a message of which a part has been taken already; nil: there is none.
+	large *large
+	// woken: its receiver is to return without a message, once.
+	woken bool
 	// allCame: the client sends no more.
 	allCame bool
 	// err: the call is over for its handler, too.
@@ -57,6 +63,13 @@ type stream struct {
 	// header and trailer are what the handler says; sent: the headers have been, and done: the trailers.
 	header, trailer metadata.MD
 	sent, done      bool
+}
+
+// large is a message that is taken piece by piece.
+type large struct {
+	message    mem.BufferSlice
+	left       int
+	compressed bool
 }
 
 func newStream(c *conn, id uint32, r request) *stream {
@@ -144,7 +157,7 @@ func (s *stream) arrived(data []byte, last bool) {
 }
 
 // ready says whether a receiver that waits has what it waits for; mu is held.
-func (s *stream) ready() bool { return s.err != nil || s.allCame || len(s.in) >= s.need }
+func (s *stream) ready() bool { return s.err != nil || s.woken || s.allCame || len(s.in) >= s.need }
 
 // took has the client send more, in place of what was taken; mu is held.
 func (s *stream) took(n int) {
@@ -153,7 +166,7 @@ func (s *stream) took(n int) {
 	}
 }
 
-// await waits until so much has come; role says whether the caller reads for the connection. io.EOF: less will come. mu is held.
+// await waits until so much has come; role says whether the caller reads for the connection. io.EOF: less will come. inbox.ErrWoken: it was woken first. mu is held.
 func (s *stream) await(n int, role *bool) error {
 	c := s.conn
 	s.need = n
@@ -161,12 +174,14 @@ func (s *stream) await(n int, role *bool) error {
 		switch {
 		case s.err != nil:
 			return s.err
+		case s.rouse():
+			return inbox.ErrWoken
 		case len(s.in) >= n:
 			return nil
 		case s.allCame:
 			return io.EOF
 		case *role || s.reads && c.take():
-			*role = true
+			*role, c.reader = true, s
 			c.mu.Unlock()
 			if err := c.frame(); err != nil {
 				c.end(err) // this stream, too, where it has not ended already
@@ -186,7 +201,7 @@ func (s *stream) await(n int, role *bool) error {
 	}
 }
 
-// next is the next message as it came. io.EOF: there are no more.
+// next is the next message as it came. io.EOF: there are no more. After inbox.ErrWoken it goes on where it was.
 func (s *stream) next() (message mem.BufferSlice, compressed bool, err error) {
 	c := s.conn
 	c.mu.Lock()
@@ -197,37 +212,42 @@ func (s *stream) next() (message mem.BufferSlice, compressed bool, err error) {
 			c.give(s)
 		}
 	}()
-	if err := s.await(messageHeader, &role); err != nil {
-		if errors.Is(err, io.EOF) && len(s.in) > 0 {
-			err = errCut
-		}
-		return nil, false, err
-	}
-	flag, size := s.in[0], int(binary.BigEndian.Uint32(s.in[1:]))
-	if flag > 1 {
-		return nil, false, status.Errorf(codes.Internal, "grpc: received unexpected payload format %d", flag)
-	}
-	if size > c.server.cfg.MaxReceive {
-		return nil, false, tooLarge(size, c.server.cfg.MaxReceive)
-	}
-	// It is taken in large pieces as it comes: what a client only says that it will send has no memory.
+	// A message is taken in large pieces as it comes: what a client only says that it will send has no memory.
 	piece := int(c.server.cfg.Window) / 2
-	if whole := messageHeader + size; whole <= piece {
-		if err := s.awaitRest(whole, &role); err != nil {
+	if s.large == nil {
+		if err := s.await(messageHeader, &role); err != nil {
+			if errors.Is(err, io.EOF) && len(s.in) > 0 {
+				err = errCut
+			}
 			return nil, false, err
 		}
-		return mem.BufferSlice{mem.SliceBuffer(s.cut(whole)[messageHeader:])}, flag == 1, nil
+		flag, size := s.in[0], int(binary.BigEndian.Uint32(s.in[1:]))
+		if flag > 1 {
+			return nil, false, status.Errorf(codes.Internal, "grpc: received unexpected payload format %d", flag)
+		}
+		if size > c.server.cfg.MaxReceive {
+			return nil, false, tooLarge(size, c.server.cfg.MaxReceive)
+		}
+		if whole := messageHeader + size; whole <= piece {
+			if err := s.awaitRest(whole, &role); err != nil {
+				return nil, false, err
+			}
+			return mem.BufferSlice{mem.SliceBuffer(s.cut(whole)[messageHeader:])}, flag == 1, nil
+		}
+		s.cut(messageHeader)
+		s.large = &large{left: size, compressed: flag == 1}
 	}
-	s.cut(messageHeader)
-	for size > 0 {
-		if err := s.awaitRest(min(size, piece), &role); err != nil {
+	l := s.large
+	for l.left > 0 {
+		if err := s.awaitRest(min(l.left, piece), &role); err != nil {
 			return nil, false, err
 		}
-		b := s.cut(min(size, len(s.in)))
-		message = append(message, mem.SliceBuffer(b))
-		size -= len(b)
+		b := s.cut(min(l.left, len(s.in)))
+		l.message = append(l.message, mem.SliceBuffer(b))
+		l.left -= len(b)
 	}
-	return message, flag == 1, nil
+	s.large = nil
+	return l.message, l.compressed, nil
 }
 
 func (s *stream) awaitRest(n int, role *bool) error {

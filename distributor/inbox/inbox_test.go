@@ -1,0 +1,155 @@
+package inbox_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/waft-project/waft/distributor/inbox"
+)
+
+// requests gives what is sent on it, and io.EOF when it is closed.
+type requests chan int
+
+func (r requests) receive() (int, error) {
+	if one, ok := <-r; ok {
+		return one, nil
+	}
+	return 0, io.EOF
+}
+
+// run runs an inbox, and gives what has it end.
+func run(i *inbox.Inbox[int]) <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				ended <- fmt.Errorf("panicked: %v", p)
+			}
+		}()
+		ended <- i.Run()
+	}()
+	return ended
+}
+
+// Requests and news are taken one at a time, and none is lost.
+func TestOneAtATime(t *testing.T) {
+	var crew inbox.Crew
+	from := make(requests)
+	var inside, sum, news int // without a lock: the race detector sees who is not alone
+	var due atomic.Int64
+	alone := func() {
+		if inside++; inside != 1 {
+			t.Error("two at a time")
+		}
+		inside--
+	}
+	seen := make(chan struct{}, 1)
+	i := inbox.New(t.Context(), &crew, from.receive, inbox.Handler[int]{
+		Request: func(n int) error { alone(); sum += n; return nil },
+		News: func() error {
+			alone()
+			news += int(due.Swap(0))
+			select {
+			case seen <- struct{}{}:
+			default:
+			}
+			return nil
+		},
+	})
+	ended := run(i)
+	const many = 5000
+	var waking sync.WaitGroup
+	for range 4 {
+		waking.Go(func() {
+			for range many {
+				due.Add(1)
+				i.Wake()
+			}
+		})
+	}
+	for range many {
+		from <- 1
+	}
+	waking.Wait()
+	for due.Load() > 0 {
+		<-seen // the last wake is looked at, whoever had the turn when it came
+	}
+	close(from)
+	if err := <-ended; !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	if sum != many || news != 4*many {
+		t.Errorf("%d of %d requests, %d of %d news", sum, many, news, 4*many)
+	}
+}
+
+func TestEnds(t *testing.T) {
+	broken := errors.New("broken")
+	for name, test := range map[string]struct {
+		h    inbox.Handler[int]
+		wake bool
+		want string
+	}{
+		"by a request":          {h: inbox.Handler[int]{Request: func(int) error { return broken }}, want: "broken"},
+		"by news":               {h: inbox.Handler[int]{News: func() error { return broken }}, wake: true, want: "broken"},
+		"by a request's panic":  {h: inbox.Handler[int]{Request: func(int) error { panic("oh") }}, want: "panicked: oh"},
+		"by a panic about news": {h: inbox.Handler[int]{News: func() error { panic("oh") }}, wake: true, want: "panicked: oh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var crew inbox.Crew
+				from := make(requests)
+				calls, h := 0, test.h
+				i := inbox.New(t.Context(), &crew, from.receive, inbox.Handler[int]{
+					Request: func(n int) error { calls++; return h.Request(n) },
+					News:    func() error { calls++; return h.News() },
+				})
+				ended := run(i)
+				if test.wake {
+					i.Wake()
+				} else {
+					from <- 1
+				}
+				if err := <-ended; err == nil || !strings.HasPrefix(err.Error(), test.want) {
+					t.Errorf("%v", err)
+				}
+				i.Wake() // changes nothing any more, nor does a request
+				from <- 2
+				synctest.Wait()
+				close(from) // else what receives would be left, which synctest finds
+				if calls != 1 {
+					t.Errorf("the handler was called %d times", calls)
+				}
+			})
+		})
+	}
+}
+
+// Streams whose clients do not read keep no other waiting for long, however many they are.
+func TestACrewThatIsStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bad = 1000
+		var crew inbox.Crew
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		release, looked := make(chan struct{}), make(chan time.Time, 1)
+		receive := func() (int, error) { <-ctx.Done(); return 0, ctx.Err() }
+		for range bad {
+			inbox.New(ctx, &crew, receive, inbox.Handler[int]{News: func() error { <-release; return nil }}).Wake()
+		}
+		begun := time.Now()
+		inbox.New(ctx, &crew, receive, inbox.Handler[int]{News: func() error { looked <- time.Now(); return nil }}).Wake()
+		if took := (<-looked).Sub(begun); took > 100*time.Millisecond { // of synctest's clock
+			t.Errorf("it took %v", took)
+		}
+		close(release)
+	})
+}
