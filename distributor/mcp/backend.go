@@ -13,8 +13,9 @@ type backend interface {
 	// collections is what the node is to have now. A collection that is known and left out is empty.
 	collections(ctx context.Context, id string) ([]model.Collection, error)
 	// watch gives a channel that receives after the node's collections may have changed; several changes may be one
-	// receipt. It is closed when the backend stops.
-	watch(id string) (changed <-chan struct{}, cancel func())
+	// receipt. It is closed when the backend stops. call is called after each receipt is there, and after the channel was
+	// closed; it does not block.
+	watch(id string, call func()) (changed <-chan struct{}, cancel func())
 	// accepted tells that the node has accepted the chain of that hash: received, decoded, verified and stored.
 	accepted(id, hash string)
 	// module gives the bytes of a module. They may be shared, and are not changed.
@@ -31,5 +32,7 @@ type backend interface {
 type session interface {
 	// Done is closed when another stream takes the place of this one, or the backend stops.
 	Done() <-chan struct{}
+	// Alert has call called after Done was closed; it does not block.
+	Alert(call func())
 	Close()
 }

@@ -100,7 +100,7 @@ func TestSourceDialsASink(t *testing.T) {
 		t.Errorf("labels %v", b.nodes)
 	}
 	// The stream ends, and the source dials again: the sink says what it holds, and is sent the rest.
-	close(b.sessions["node-1"])
+	b.sessions["node-1"].end()
 	b.sessions["node-1"] = nil
 	b.current = nil
 	b.mu.Unlock()

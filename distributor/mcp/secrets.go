@@ -49,8 +49,9 @@ func (n *streamOfNode) withTroubles(ctx context.Context, c model.Collection) (mo
 		return c, nil
 	}
 	c.Resources = out
-	if n.secretsAgain == nil {
-		n.secretsAgain = time.After(secretAgain)
+	if n.secretsAgain.IsZero() {
+		n.secretsAgain = time.Now().Add(secretAgain)
+		time.AfterFunc(secretAgain, n.inbox.Wake)
 	}
 	return c, nil
 }

@@ -25,7 +25,7 @@ func (b served) collections(ctx context.Context, id string) ([]model.Collection,
 	return b.Collections(ctx, id)
 }
 
-func (b served) watch(id string) (<-chan struct{}, func()) { return b.Watch(id) }
+func (b served) watch(id string, call func()) (<-chan struct{}, func()) { return b.Watch(id, call) }
 
 func (b served) module(ctx context.Context, m model.Module) ([]byte, error) {
 	return b.ModuleBytes(ctx, m)

@@ -138,7 +138,7 @@ func TestSinkComesBackWithWhatItHolds(t *testing.T) {
 	receive(t, states)
 	// Another stream of the node makes the source end this one.
 	b.mu.Lock()
-	close(b.sessions["node-1"])
+	b.sessions["node-1"].end()
 	b.sessions["node-1"] = nil
 	b.current = []model.Collection{filters("a", "1", "b", "2")}
 	b.mu.Unlock()

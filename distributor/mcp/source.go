@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/waft-project/waft/distributor/encoded"
+	"github.com/waft-project/waft/distributor/inbox"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -26,7 +27,7 @@ import (
 var known = [...]string{model.CollectionPrefetch, model.CollectionFilters, model.CollectionSecrets, model.CollectionChains}
 
 // Source serves istio.mcp.v1alpha1.ResourceSource, and dials sinks that serve istio.mcp.v1alpha1.ResourceSink. It may be used
-// concurrently; each stream has a goroutine of its own.
+// concurrently.
 type Source struct {
 	mcpv1.UnimplementedResourceSourceServer
 
@@ -35,6 +36,7 @@ type Source struct {
 	log     *slog.Logger
 	encoder encoder
 	pace    paces
+	crew    inbox.Crew
 	// stop ends all streams when it is done.
 	stop context.Context
 }
@@ -59,7 +61,7 @@ type exchange interface {
 	Recv() (*mcpv1.RequestResources, error)
 }
 
-// streamOfNode is one stream. Only its own goroutine touches it.
+// streamOfNode is one stream. One goroutine at a time touches it, whom its inbox lets.
 type streamOfNode struct {
 	source        *Source
 	stream        exchange
@@ -68,8 +70,20 @@ type streamOfNode struct {
 	nonces        uint64
 	// byDigest: the sink fetches modules, and needs none inline.
 	byDigest bool
-	// secretsAgain receives when secrets that could not be given are to be tried again; nil: there are none.
-	secretsAgain <-chan time.Time
+	// inbox has its requests, and is woken for all else.
+	inbox *inbox.Inbox[*mcpv1.RequestResources]
+	// failed receives what receiving has ended with.
+	failed chan error
+	// session is its stream as the backend sees it, nil until it is known whose it is; changed receives when the node's collections may have changed, and unwatch ends
+	// that.
+	session session
+	changed <-chan struct{}
+	unwatch func()
+	// pace is what its node may still send, and rest for how long the sink is not to be read from, which is of whoever receives.
+	pace *pace
+	rest time.Duration
+	// secretsAgain is when secrets that could not be given are to be tried again; zero: there are none.
+	secretsAgain time.Time
 	// told is the version of the chain that the backend was last told of as accepted; see tell.
 	told string
 }
@@ -85,20 +99,77 @@ func (s *Source) serve(stream exchange, only string) error {
 	s.metrics.clients.WithLabelValues(string(componentSource)).Inc()
 	defer s.metrics.clients.WithLabelValues(string(componentSource)).Dec()
 
-	requests, failed := s.receive(ctx, stream)
-	n := &streamOfNode{source: s, stream: stream, subscriptions: map[string]*subscription{}, byDigest: byDigest(ctx)}
-
-	// The first request says whose stream it is.
-	var first *mcpv1.RequestResources
-	for first == nil || refusesGreeting(first) {
+	n := &streamOfNode{source: s, stream: stream, subscriptions: map[string]*subscription{}, byDigest: byDigest(ctx), failed: make(chan error, 1)}
+	defer n.leave()
+	n.inbox = inbox.New(ctx, &s.crew, n.receive, inbox.Handler[*mcpv1.RequestResources]{
+		Request: func(req *mcpv1.RequestResources) error { return n.react(ctx, req, only) },
+		News:    func() error { return n.news(ctx) },
+	})
+	defer context.AfterFunc(s.stop, n.inbox.Wake)()
+	err := n.inbox.Run()
+	if errors.Is(err, io.EOF) { // it cannot be sent on any more; why, receiving knows
 		select {
-		case <-s.stop.Done():
-			return errStopping()
-		case err := <-failed:
-			return err
-		case first = <-requests:
+		case err = <-n.failed:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
+	if errors.Is(err, errClosed) {
+		return nil
+	}
+	return err
+}
+
+// errClosed: the sink has closed its side in order.
+var errClosed = errors.New("the sink has closed the stream")
+
+// receive gives the next request, after the rest that the sink is to take.
+func (n *streamOfNode) receive() (*mcpv1.RequestResources, error) {
+	if n.rest > 0 {
+		select {
+		case <-time.After(n.rest):
+		case <-n.stream.Context().Done(): // which receiving says, too
+		}
+		n.rest = 0
+	}
+	req, err := n.stream.Recv()
+	switch {
+	case err == nil || errors.Is(err, inbox.ErrWoken):
+		return req, err
+	case errors.Is(err, io.EOF):
+		err = errClosed
+	default:
+		n.source.metrics.recvFailures.WithLabelValues(string(componentSource), status.Code(err).String()).Inc()
+	}
+	n.failed <- err
+	return nil, err
+}
+
+// react takes one request. The first says whose stream it is.
+func (n *streamOfNode) react(ctx context.Context, req *mcpv1.RequestResources, only string) error {
+	switch {
+	case n.session == nil && refusesGreeting(req):
+		return nil
+	case n.session == nil:
+		if err := n.begin(ctx, req, only); err != nil {
+			return err
+		}
+		if err := n.request(ctx, req); err != nil {
+			return err
+		}
+		return n.news(ctx)
+	case !refusesGreeting(req):
+		if err := n.request(ctx, req); err != nil {
+			return err
+		}
+	}
+	n.rest = n.source.wait(n.pace)
+	return nil
+}
+
+// begin makes it the stream of the node that the first request names.
+func (n *streamOfNode) begin(ctx context.Context, first *mcpv1.RequestResources, only string) error {
+	s := n.source
 	id, labels, err := nodeOf(first.GetSinkNode())
 	if err != nil {
 		return err
@@ -109,14 +180,13 @@ func (s *Source) serve(stream exchange, only string) error {
 	n.node = id
 	// A node that asks faster than it may is made to wait before it is served, and not read from for a while later; what it
 	// is to be sent goes on.
-	pace := s.pace.join(id)
-	defer s.pace.leave(id)
-	if wait := s.wait(pace); wait > 0 {
+	n.pace = s.pace.join(id)
+	if wait := s.wait(n.pace); wait > 0 {
 		select {
 		case <-s.stop.Done():
 			return errStopping()
-		case err := <-failed:
-			return err
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-time.After(wait):
 		}
 	}
@@ -124,52 +194,63 @@ func (s *Source) serve(stream exchange, only string) error {
 	if err != nil {
 		return toStatus(err)
 	}
-	defer session.Close()
-	changed, cancel := s.backend.watch(id)
-	defer cancel()
+	n.session = session
+	session.Alert(n.inbox.Wake)
+	n.changed, n.unwatch = s.backend.watch(id, n.inbox.Wake)
 	s.log.Debug("sink connected", "node", id)
-	defer s.log.Debug("sink disconnected", "node", id)
+	return nil
+}
 
-	if err := n.request(ctx, first); err != nil {
-		return ended(ctx, err, requests, failed)
+// leave ends what begin has begun.
+func (n *streamOfNode) leave() {
+	if n.unwatch != nil {
+		n.source.log.Debug("sink disconnected", "node", n.node)
+		n.unwatch()
 	}
-	incoming, rested := requests, (<-chan time.Time)(nil)
-	for {
-		select {
-		case <-s.stop.Done():
+	if n.session != nil {
+		n.session.Close()
+	}
+	if n.pace != nil {
+		n.source.pace.leave(n.node)
+	}
+}
+
+// news takes all that the stream is woken for.
+func (n *streamOfNode) news(ctx context.Context) error {
+	if n.source.stop.Err() != nil {
+		return errStopping()
+	}
+	if n.session == nil {
+		return nil
+	}
+	select {
+	case <-n.session.Done():
+		return n.displaced()
+	default:
+	}
+	select {
+	case _, open := <-n.changed:
+		if !open {
 			return errStopping()
-		case <-session.Done():
-			if s.stop.Err() != nil {
-				return errStopping()
-			}
-			return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two sinks have its id", id)
-		case err := <-failed:
-			return err
-		case <-rested:
-			incoming, rested = requests, nil
-		case <-n.secretsAgain:
-			n.secretsAgain = nil
-			if err := n.push(ctx, model.CollectionSecrets); err != nil {
-				return ended(ctx, err, requests, failed)
-			}
-		case req := <-incoming:
-			if !refusesGreeting(req) {
-				if err := n.request(ctx, req); err != nil {
-					return ended(ctx, err, requests, failed)
-				}
-			}
-			if wait := s.wait(pace); wait > 0 {
-				incoming, rested = nil, time.After(wait)
-			}
-		case _, open := <-changed:
-			if !open {
-				return errStopping()
-			}
-			if err := n.push(ctx); err != nil {
-				return ended(ctx, err, requests, failed)
-			}
 		}
+		if err := n.push(ctx); err != nil {
+			return err
+		}
+	default:
 	}
+	if !n.secretsAgain.IsZero() && !time.Now().Before(n.secretsAgain) {
+		n.secretsAgain = time.Time{}
+		return n.push(ctx, model.CollectionSecrets)
+	}
+	return nil
+}
+
+// displaced is what a stream ends with when its session has: that of a stopping source, or of one whose place another has taken.
+func (n *streamOfNode) displaced() error {
+	if n.source.stop.Err() != nil {
+		return errStopping()
+	}
+	return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two sinks have its id", n.node)
 }
 
 // wait is how long a node is to wait for the request that it sent.
@@ -181,48 +262,8 @@ func (s *Source) wait(p *pace) time.Duration {
 	return wait
 }
 
-// ended says what ended a stream that cannot be sent on any more: with io.EOF from sending, receiving knows.
-func ended(ctx context.Context, err error, requests <-chan *mcpv1.RequestResources, failed <-chan error) error {
-	for errors.Is(err, io.EOF) {
-		select {
-		case <-requests: // too late to be answered
-		case told := <-failed:
-			return told
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return err
-}
-
 func errStopping() error {
 	return status.Error(codes.Unavailable, "the distributor is stopping; connect again")
-}
-
-// receive reads requests in a goroutine of its own, which ends with the stream. failed gets nil when the sink has closed
-// its side in order.
-func (s *Source) receive(ctx context.Context, stream exchange) (<-chan *mcpv1.RequestResources, <-chan error) {
-	requests, failed := make(chan *mcpv1.RequestResources), make(chan error, 1)
-	go func() {
-		for {
-			req, err := stream.Recv()
-			if err != nil {
-				if errors.Is(err, io.EOF) {
-					err = nil
-				} else {
-					s.metrics.recvFailures.WithLabelValues(string(componentSource), status.Code(err).String()).Inc()
-				}
-				failed <- err
-				return
-			}
-			select {
-			case requests <- req:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return requests, failed
 }
 
 // nodeOf reads who the sink is.

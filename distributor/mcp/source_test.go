@@ -28,9 +28,9 @@ import (
 type table struct {
 	mu       sync.Mutex
 	current  []model.Collection
-	watchers map[chan struct{}]bool
+	watchers map[chan struct{}]func()
 	nodes    map[string]map[string]string
-	sessions map[string]tableSession
+	sessions map[string]*tableSession
 	stored   []string
 	refusals []string
 	// asked receives once for each call of collections.
@@ -47,7 +47,7 @@ type table struct {
 }
 
 func newTable() *table {
-	return &table{watchers: map[chan struct{}]bool{}, nodes: map[string]map[string]string{}, sessions: map[string]tableSession{}, asked: make(chan struct{}, 1000)}
+	return &table{watchers: map[chan struct{}]func(){}, nodes: map[string]map[string]string{}, sessions: map[string]*tableSession{}, asked: make(chan struct{}, 1000)}
 }
 
 func (b *table) connect(_ context.Context, id string, labels map[string]string) (session, error) {
@@ -58,16 +58,36 @@ func (b *table) connect(_ context.Context, id string, labels map[string]string) 
 	}
 	b.nodes[id] = labels
 	if old := b.sessions[id]; old != nil {
-		close(old)
+		old.end()
 	}
-	b.sessions[id] = make(tableSession)
+	b.sessions[id] = &tableSession{done: make(chan struct{})}
 	return b.sessions[id], nil
 }
 
-type tableSession chan struct{}
+type tableSession struct {
+	done chan struct{}
+	mu   sync.Mutex
+	call func()
+}
 
-func (s tableSession) Done() <-chan struct{} { return s }
-func (s tableSession) Close()                {}
+func (s *tableSession) Done() <-chan struct{} { return s.done }
+func (s *tableSession) Close()                {}
+
+func (s *tableSession) Alert(call func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.call = call
+}
+
+// end is that another stream has taken its place.
+func (s *tableSession) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.done)
+	if s.call != nil {
+		s.call()
+	}
+}
 
 // module gives the digest that it was asked for as bytes.
 func (b *table) module(_ context.Context, m model.Module) ([]byte, error) {
@@ -112,11 +132,11 @@ func (b *table) collections(context.Context, string) ([]model.Collection, error)
 	return slices.Clone(b.current), nil
 }
 
-func (b *table) watch(string) (<-chan struct{}, func()) {
+func (b *table) watch(_ string, call func()) (<-chan struct{}, func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := make(chan struct{}, 1)
-	b.watchers[c] = true
+	b.watchers[c] = call
 	return c, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -135,9 +155,10 @@ func (b *table) set(collections ...model.Collection) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = collections
-	for c := range b.watchers {
+	for c, call := range b.watchers {
 		select {
 		case c <- struct{}{}:
+			call()
 		default:
 		}
 	}

@@ -169,7 +169,7 @@ func TestCallsBeforeAndAfterRun(t *testing.T) {
 	svc = s.start()
 	s.node("a")
 	s.eventually("the node is there", func() bool { _, err := svc.GetNode(t.Context(), "a"); return err == nil })
-	changed, cancel := svc.Watch("a")
+	changed, cancel := svc.Watch("a", nil)
 	defer cancel()
 	s.stop()
 	for name, call := range calls {

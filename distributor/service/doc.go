@@ -25,7 +25,8 @@
 //
 // Service.mu guards all of the memory's picture: nodes, rollouts, sessions, caches of releases and chains. It is held for
 // short computations, never over a call of Store or Modules or a send on a channel that may block. The locks of hub and
-// waker are leaves: they may be taken while mu is held, and nothing is taken while they are held. The order is
+// waker are leaves: they may be taken while mu is held, and nothing of the service is taken while they are held. What Watch
+// and Session.Alert were given is called under them: it has locks of its own, and calls nothing of the service. The order is
 // Service.mu, then hub.mu or waker.mu. A rollout's state is replaced by the drive loop alone, and only after the store
 // has it; commands are functions run by the drive loop, one at a time, so that two operators never act on one state.
 //

@@ -505,7 +505,7 @@ func (n *sim) run(ctx context.Context, svc *service.Service) bool {
 		return false
 	}
 	defer session.Close()
-	changed, cancel := svc.Watch(hello.ID)
+	changed, cancel := svc.Watch(hello.ID, nil)
 	defer cancel()
 	n.mu.Lock()
 	n.session = session

@@ -9,22 +9,27 @@ import (
 
 // hub tells watchers that something changed. A watcher that is slow gets the newest only. Sends never block.
 type hub struct {
-	mu       sync.Mutex
-	closed   bool
-	nodes    map[string]map[chan struct{}]struct{}
+	mu     sync.Mutex
+	closed bool
+	// nodes are the watches of nodes, each with whom it calls.
+	nodes    map[string]map[chan struct{}]func()
 	rollouts map[string]map[chan model.Rollout]struct{}
 	// batch is closed, and replaced, when rows of nodes have been written.
 	batch chan struct{}
 }
 
 func newHub() *hub {
-	return &hub{batch: make(chan struct{}), nodes: map[string]map[chan struct{}]struct{}{}, rollouts: map[string]map[chan model.Rollout]struct{}{}}
+	return &hub{batch: make(chan struct{}), nodes: map[string]map[chan struct{}]func(){}, rollouts: map[string]map[chan model.Rollout]struct{}{}}
 }
 
 // Watch says on the channel that the collections of a node may have changed: once at the beginning, then after each change;
 // changes that come together are one. The node need not exist yet. Cancel ends the watch and must be called; the channel
-// is closed when the service stops.
-func (s *Service) Watch(nodeID string) (changed <-chan struct{}, cancel func()) {
+// is closed when the service stops. Call, where it is not nil, is called after each change that is said on the channel, and after the channel was closed, for
+// who does not wait for it: it must not block, nor call the service.
+func (s *Service) Watch(nodeID string, call func()) (changed <-chan struct{}, cancel func()) {
+	if call == nil {
+		call = func() {}
+	}
 	h := s.hub
 	c := make(chan struct{}, 1)
 	c <- struct{}{}
@@ -35,9 +40,9 @@ func (s *Service) Watch(nodeID string) (changed <-chan struct{}, cancel func()) 
 		return c, func() {}
 	}
 	if h.nodes[nodeID] == nil {
-		h.nodes[nodeID] = map[chan struct{}]struct{}{}
+		h.nodes[nodeID] = map[chan struct{}]func(){}
 	}
-	h.nodes[nodeID][c] = struct{}{}
+	h.nodes[nodeID][c] = call
 	return c, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -51,9 +56,10 @@ func (s *Service) Watch(nodeID string) (changed <-chan struct{}, cancel func()) 
 func (h *hub) nodeChanged(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for c := range h.nodes[id] {
+	for c, call := range h.nodes[id] {
 		select {
 		case c <- struct{}{}:
+			call()
 		default:
 		}
 	}
@@ -143,8 +149,9 @@ func (h *hub) close() {
 	}
 	h.closed = true
 	for _, watchers := range h.nodes {
-		for c := range watchers {
+		for c, call := range watchers {
 			close(c)
+			call()
 		}
 	}
 	h.nodes = nil

@@ -332,9 +332,9 @@ func TestCollectionsOfANodeThatWaits(t *testing.T) {
 
 func TestWatchTellsOfChanges(t *testing.T) {
 	s, svc, _ := given(t, "a")
-	changed, cancel := svc.Watch("a")
+	changed, cancel := svc.Watch("a", nil)
 	<-changed // once at the beginning
-	other, cancelOther := svc.Watch("another")
+	other, cancelOther := svc.Watch("another", nil)
 	<-other
 	s.release("two", "good:2")
 	if _, err := svc.Abort(t.Context(), alice, "first"); err != nil {

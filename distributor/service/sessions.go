@@ -112,6 +112,8 @@ type Session struct {
 	// Service.mu guards what follows; closed is changed under node.counts.mu, too, and may be read under either.
 	closed bool
 	last   Directive
+	// alert is called when a directive is there, or the session is closed; nil: nobody is.
+	alert func()
 }
 
 // Connect begins a session. The node's row is made when it connects for the first time; a node that joins then gets what
@@ -373,6 +375,15 @@ func (x *Session) Directives() <-chan Directive { return x.directives }
 // Done is closed when the session is: by Close, by a newer stream of the same kind, or because the service stops.
 func (x *Session) Done() <-chan struct{} { return x.done }
 
+// Alert has call called after each directive, and after Done has been closed, for who does not wait for them; what there is already is not told. It must not
+// block, nor call the service.
+func (x *Session) Alert(call func()) {
+	s := x.service
+	s.enter()
+	defer s.leave()
+	x.alert = call
+}
+
 // Close ends the session. It may be called more than once.
 func (x *Session) Close() {
 	s := x.service
@@ -398,6 +409,9 @@ func (s *Service) closeSession(x *Session) {
 	x.node.counts.mu.Unlock()
 	x.node.ended(x)
 	close(x.done)
+	if x.alert != nil {
+		x.alert()
+	}
 }
 
 // directive is what the node is to be told now; mu is held.
@@ -422,6 +436,9 @@ func (s *Service) direct(n *node) {
 		default:
 		}
 		session.directives <- d
+		if session.alert != nil {
+			session.alert()
+		}
 	}
 }
 

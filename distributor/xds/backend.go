@@ -18,8 +18,8 @@ type backend interface {
 	// lately is what the node had, or was to have, before that, as far as it is known, the latest first.
 	lately(ctx context.Context, id string) ([][]model.Collection, error)
 	// watch gives a channel that receives after the node's collections may have changed; several changes may be one receipt. It is closed when the backend
-	// stops.
-	watch(id string) (changed <-chan struct{}, cancel func())
+	// stops. call is called after each receipt is there but the first, and after the channel was closed; it does not block.
+	watch(id string, call func()) (changed <-chan struct{}, cancel func())
 }
 
 // session is a node's stream as the backend sees it; *service.Session is one.
@@ -31,5 +31,7 @@ type session interface {
 	Directives() <-chan service.Directive
 	// Done is closed when another stream takes the place of this one, or the backend stops.
 	Done() <-chan struct{}
+	// Alert has call called after each directive, and after Done was closed; it does not block.
+	Alert(call func())
 	Close()
 }

@@ -13,8 +13,8 @@ type Feed interface {
 	// Collections is what the node is to have now. They are shared, and not to be changed.
 	Collections(ctx context.Context, node string) ([]model.Collection, error)
 	// Watch gives a channel that receives at the beginning, and after the node's collections may have changed; several changes may be one receipt. It is
-	// closed when the feed stops.
-	Watch(node string) (changed <-chan struct{}, cancel func())
+	// closed when the feed stops. Call is called after each receipt is there but the first, and after the channel was closed; it does not block.
+	Watch(node string, call func()) (changed <-chan struct{}, cancel func())
 }
 
 // NewFedServer makes a server that serves any node what a feed says, and reports to nobody: there is no ledger behind it. bench-fanout measures it. All its
@@ -36,7 +36,7 @@ func (b fed) collections(ctx context.Context, id string) ([]model.Collection, er
 
 func (fed) lately(context.Context, string) ([][]model.Collection, error) { return nil, nil }
 
-func (b fed) watch(id string) (<-chan struct{}, func()) { return b.feed.Watch(id) }
+func (b fed) watch(id string, call func()) (<-chan struct{}, func()) { return b.feed.Watch(id, call) }
 
 // unreported is a session that nobody knows of.
 type unreported struct{}
@@ -51,6 +51,8 @@ func (unreported) EnvoyRestarted(string) {}
 
 // Directives is nil: there are none.
 func (unreported) Directives() <-chan service.Directive { return nil }
+
+func (unreported) Alert(func()) {}
 
 // Done is nil: no other stream takes its place.
 func (unreported) Done() <-chan struct{} { return nil }

@@ -358,7 +358,7 @@ func TestRejectedResourceOnTheWire(t *testing.T) {
 		// A person asks for the bad one.
 		b.setAll("bad", described("c:a", "r:r>a>bad", "l:l>r"))
 		b.stands(t, model.ChainRejected, "two")
-		b.session.directives <- service.Directive{Retry: 1}
+		b.session.direct(service.Directive{Retry: 1})
 		h.want(envoy.RouteURL, names("r"), nil)
 	})
 }

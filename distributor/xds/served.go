@@ -38,7 +38,9 @@ func (b served) lately(ctx context.Context, id string) ([][]model.Collection, er
 	return b.service.Lately(ctx, id)
 }
 
-func (b served) watch(id string) (<-chan struct{}, func()) { return b.service.Watch(id) }
+func (b served) watch(id string, call func()) (<-chan struct{}, func()) {
+	return b.service.Watch(id, call)
+}
 
 // reporting is a session of the service.
 type reporting struct{ *service.Session }

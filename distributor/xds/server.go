@@ -9,12 +9,13 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 
+	"github.com/waft-project/waft/distributor/inbox"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/xds/pushed"
 )
 
-// Server serves envoy.service.discovery.v3.AggregatedDiscoveryService, and envoy.service.metrics.v3.MetricsService for the Envoys that it serves. It may be used concurrently; each stream has a goroutine of its own. Errors of the
+// Server serves envoy.service.discovery.v3.AggregatedDiscoveryService, and envoy.service.metrics.v3.MetricsService for the Envoys that it serves. It may be used concurrently. Errors of the
 // backend end a stream as they are; what they become on the wire is for the gRPC server's interceptors (api.ServerOptions).
 type Server struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
@@ -24,6 +25,7 @@ type Server struct {
 	log     *slog.Logger
 	encoder encoder
 	chains  chains
+	crew    inbox.Crew
 	// stop ends all streams when it is done.
 	stop context.Context
 
@@ -97,6 +99,7 @@ func (s *Server) Fetched(node, digest string) {
 	}
 	select {
 	case r.owner.sent <- digest:
+		r.owner.inbox.Wake()
 	default:
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/waft-project/waft/distributor/inbox"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/envoy"
@@ -21,7 +22,7 @@ func opened(t *testing.T, s *Server, id, held string) *stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &stream{server: s, wire: &fuzzWire{t: t}, id: id, session: session, sent: make(chan string, maxSent), build: "build"}
+	n := &stream{server: s, wire: &fuzzWire{t: t}, inbox: unreadInbox(t), id: id, session: session, sent: make(chan string, maxSent), build: "build"}
 	s.open(n, model.Node{}, "")
 	if err := n.begin(request{typeURL: envoy.ExtensionConfigURL, whole: true, names: []string{serves, loads}, held: held}); err != nil {
 		t.Fatal(err)
@@ -64,11 +65,16 @@ func TestOlderStreamTouchesNothing(t *testing.T) {
 		t.Error(err)
 	}
 	// One that begins only after another has taken its place does not get the record.
-	late := &stream{server: s, id: "n", session: older.session, sent: make(chan string, 1)}
+	late := &stream{server: s, inbox: unreadInbox(t), id: "n", session: older.session, sent: make(chan string, 1)}
 	s.open(late, model.Node{}, "")
 	if err := late.begin(request{}); status.Code(err) != codes.Aborted || newer.record.owner != newer {
 		t.Errorf("it began: %v", err)
 	}
+}
+
+// unreadInbox is that of a stream which nobody runs.
+func unreadInbox(t testing.TB) *inbox.Inbox[request] {
+	return inbox.New(t.Context(), &inbox.Crew{}, nil, inbox.Handler[request]{News: func() error { return nil }})
 }
 
 // panicking is a backend whose sessions panic as a stream begins.
@@ -82,8 +88,8 @@ func (b *panicking) connect(ctx context.Context, hello service.NodeHello) (sessi
 	return &panickingSession{of, b}, err
 }
 
-func (b *panicking) watch(id string) (<-chan struct{}, func()) {
-	changed, _ := b.table.watch(id)
+func (b *panicking) watch(id string, call func()) (<-chan struct{}, func()) {
+	changed, _ := b.table.watch(id, call)
 	return changed, func() { b.cancelled = true }
 }
 
@@ -105,7 +111,7 @@ func TestAStreamThatPanicsAsItBegins(t *testing.T) {
 				t.Error("it has not panicked")
 			}
 		}()
-		_, _, _ = s.join(t.Context(), &fuzzWire{t: t}, &request{node: &corev3.Node{Id: "n"}, typeURL: envoy.ExtensionConfigURL}) // it panics
+		_, _, _ = s.join(t.Context(), &fuzzWire{t: t}, unreadInbox(t), &request{node: &corev3.Node{Id: "n"}, typeURL: envoy.ExtensionConfigURL}) // it panics
 	}()
 	if !b.closed || !b.cancelled || len(s.nodes) != 0 {
 		t.Errorf("session closed %v, watch cancelled %v, %d nodes", b.closed, b.cancelled, len(s.nodes))

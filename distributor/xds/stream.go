@@ -3,6 +3,7 @@ package xds
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/waft-project/waft/distributor/inbox"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/xds/internal/streams"
@@ -18,7 +20,7 @@ import (
 	"github.com/waft-project/waft/envoy"
 )
 
-// stream is one stream of one node. Only its own goroutine touches it; what is in the record is behind the record's lock.
+// stream is one stream of one node. One goroutine at a time touches it, whom its inbox lets; what is in the record is behind the record's lock.
 type stream struct {
 	server  *Server
 	wire    wire
@@ -26,8 +28,12 @@ type stream struct {
 	record  *record
 	desk    *desk
 	session session
+	// inbox has its requests, and is woken for all else.
+	inbox *inbox.Inbox[request]
 	// changed tells that the node may be to have something else.
 	changed <-chan struct{}
+	// alarm wakes it when something is due; nil: nothing has been yet.
+	alarm *time.Timer
 	// nonce is that of the latest response; nonces counts them.
 	nonce  string
 	nonces uint64
@@ -61,22 +67,82 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 	s.metrics.streams.WithLabelValues(w.kind()).Inc()
 	defer s.metrics.streams.WithLabelValues(w.kind()).Dec()
 
-	requests, failed := streams.Receive(ctx, w.recv)
-	first, err := s.first(ctx, w, requests, failed)
-	if first == nil {
+	c := &call{server: s, wire: w}
+	defer c.end()
+	c.inbox = inbox.New(ctx, &s.crew, w.recv, inbox.Handler[request]{
+		Request: func(req request) error { return c.request(ctx, req) },
+		News:    func() error { return c.news(ctx) },
+	})
+	defer context.AfterFunc(s.stop, c.inbox.Wake)()
+	if err := c.inbox.Run(); !errors.Is(err, io.EOF) {
 		return err
 	}
-	n, leave, err := s.join(ctx, w, first)
+	return nil // the client has closed its side in order
+}
+
+// call is a stream of an Envoy that may not have said yet who it is.
+type call struct {
+	server *Server
+	wire   wire
+	inbox  *inbox.Inbox[request]
+	// named is the first request; nil: there was none yet.
+	named *request
+	// node is whose stream it is, and leave ends it; nil: it is not known yet.
+	node  *stream
+	leave func()
+}
+
+// request takes a request. The first one for slots makes the Envoy a node, and the node is put into it that the stream's first request named. What an
+// Envoy asks for beside that (LDS, CDS) is not answered: an empty answer would have it remove what it has from elsewhere.
+func (c *call) request(ctx context.Context, req request) (err error) {
+	if c.node != nil {
+		if err := c.node.request(req); err != nil {
+			return err
+		}
+		return c.node.advance()
+	}
+	if c.named == nil {
+		c.named = &req
+	}
+	takes, err := takesOf(c.named.node)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	return n.run(ctx, requests, failed)
+	if err := req.check(takes); err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	if !answers(takes, req.typeURL) {
+		c.server.unanswered(c.wire, req)
+		return nil
+	}
+	if req.node == nil {
+		req.node = c.named.node
+	}
+	if c.node, c.leave, err = c.server.join(ctx, c.wire, c.inbox, &req); err != nil {
+		return err
+	}
+	c.named = nil
+	return c.node.news(ctx)
 }
 
-// join makes the stream of a node that has said who it is; leave ends it. It is apart from run, in which a stream waits for most of its life: what is of the
-// beginning alone would take thousands of bytes of its stack for as long.
-func (s *Server) join(ctx context.Context, w wire, first *request) (_ *stream, leave func(), err error) {
+func (c *call) news(ctx context.Context) error {
+	switch {
+	case c.server.stop.Err() != nil:
+		return streams.Stopping()
+	case c.node != nil:
+		return c.node.news(ctx)
+	}
+	return nil
+}
+
+func (c *call) end() {
+	if c.leave != nil {
+		c.leave()
+	}
+}
+
+// join makes the stream of a node that has said who it is; leave ends it.
+func (s *Server) join(ctx context.Context, w wire, in *inbox.Inbox[request], first *request) (_ *stream, leave func(), err error) {
 	hello, unfit, err := helloOf(first.node)
 	if err != nil {
 		return nil, nil, err
@@ -89,12 +155,16 @@ func (s *Server) join(ctx context.Context, w wire, first *request) (_ *stream, l
 	if err != nil {
 		return nil, nil, err
 	}
-	changed, cancel := s.backend.watch(hello.ID)
-	n := &stream{server: s, wire: w, id: hello.ID, session: session, changed: changed, sent: make(chan string, maxSent), takes: hello.Takes, build: hello.EnvoyBuild, said: service.ChainReport{Serving: row.Serving}}
+	session.Alert(in.Wake)
+	changed, cancel := s.backend.watch(hello.ID, in.Wake)
+	n := &stream{server: s, wire: w, id: hello.ID, session: session, inbox: in, changed: changed, sent: make(chan string, maxSent), takes: hello.Takes, build: hello.EnvoyBuild, said: service.ChainReport{Serving: row.Serving}}
 	s.open(n, row, unfit)
 	s.log.Debug("Envoy connected", "node", hello.ID, "version", hello.EnvoyVersion, "dialect", w.kind(), "holds", first.held)
 	leave = func() {
 		s.log.Debug("Envoy disconnected", "node", n.id)
+		if n.alarm != nil {
+			n.alarm.Stop()
+		}
 		s.close(n)
 		cancel()
 		session.Close()
@@ -114,49 +184,57 @@ func (s *Server) join(ctx context.Context, w wire, first *request) (_ *stream, l
 	return n, leave, nil
 }
 
-// run serves it until it goes.
-func (n *stream) run(ctx context.Context, requests <-chan request, failed <-chan error) error {
-	s, session, changed := n.server, n.session, n.changed
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		wake, err := n.step()
-		if err != nil {
-			return err
-		}
-		var alarm <-chan time.Time
-		if !wake.IsZero() {
-			timer.Reset(time.Until(wake))
-			alarm = timer.C
-		}
-		select {
-		case <-s.stop.Done():
+// advance does what is due, and has itself woken when something will be.
+func (n *stream) advance() error {
+	at, err := n.step()
+	if err != nil || at.IsZero() { // an alarm that is set already finds nothing to do
+		return err
+	}
+	switch in := time.Until(at); {
+	case in <= 0:
+		n.inbox.Wake()
+	case n.alarm == nil:
+		n.alarm = time.AfterFunc(in, n.inbox.Wake)
+	default:
+		n.alarm.Reset(in)
+	}
+	return nil
+}
+
+// news takes all that the stream is woken for, and does what is due.
+func (n *stream) news(ctx context.Context) error {
+	select {
+	case <-n.session.Done():
+		return n.displaced()
+	default:
+	}
+	select {
+	case _, open := <-n.changed:
+		if !open {
 			return streams.Stopping()
-		case <-session.Done():
-			return n.displaced()
-		case err := <-failed:
+		}
+		if err := n.assign(ctx); err != nil {
 			return err
-		case req := <-requests:
-			if err := n.request(req); err != nil {
-				return err
-			}
-		case _, open := <-changed:
-			if !open {
-				return streams.Stopping()
-			}
-			if err := n.assign(ctx); err != nil {
-				return err
-			}
+		}
+	default:
+	}
+	select {
+	case d := <-n.session.Directives():
+		if err := n.directive(d); err != nil {
+			return err
+		}
+	default:
+	}
+	for {
+		select {
 		case digest := <-n.sent:
 			if err := n.fetched(digest); err != nil {
 				return err
 			}
-		case d := <-session.Directives():
-			if err := n.directive(d); err != nil {
-				return err
-			}
-		case <-alarm:
+			continue
+		default:
 		}
+		return n.advance()
 	}
 }
 
@@ -225,40 +303,6 @@ func (n *stream) displaced() error {
 		return streams.Stopping()
 	}
 	return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two Envoys have its id, and that no agent runs under it", n.id)
-}
-
-// first waits for the first request for slots, which makes the Envoy a node, and puts the node into it that the stream's first request named. What an
-// Envoy asks for beside that (LDS, CDS) is not answered: an empty answer would have it remove what it has from elsewhere.
-func (s *Server) first(ctx context.Context, w wire, requests <-chan request, failed <-chan error) (*request, error) {
-	var named *request
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-s.stop.Done():
-			return nil, streams.Stopping()
-		case err := <-failed:
-			return nil, err
-		case req := <-requests:
-			if named == nil {
-				named = &req
-			}
-			takes, err := takesOf(named.node)
-			if err != nil {
-				return nil, err
-			}
-			if err := req.check(takes); err != nil {
-				return nil, status.Error(codes.InvalidArgument, err.Error())
-			}
-			if answers(takes, req.typeURL) {
-				if req.node == nil {
-					req.node = named.node
-				}
-				return &req, nil
-			}
-			s.unanswered(w, req)
-		}
-	}
 }
 
 func (s *Server) unanswered(w wire, req request) {

@@ -40,7 +40,7 @@ type table struct {
 	hellos  []service.NodeHello
 	session *tableSession
 	// changed are those of the streams, each with a receipt at its beginning, as the service gives it.
-	changed []chan struct{}
+	changed []watcher
 	reports []service.ChainReport
 	// statistics are what sessions were told, in order.
 	statistics []model.Statistics
@@ -95,6 +95,7 @@ func (b *table) connect(_ context.Context, hello service.NodeHello) (session, er
 		b.hellos = append(b.hellos, hello)
 		if b.session != nil && !b.lingers {
 			close(b.session.done)
+			b.session.call()
 		}
 		b.session = s
 	})
@@ -116,12 +117,12 @@ func (b *table) lately(context.Context, string) ([][]model.Collection, error) {
 	return b.before, nil
 }
 
-func (b *table) watch(string) (<-chan struct{}, func()) {
+func (b *table) watch(_ string, call func()) (<-chan struct{}, func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := make(chan struct{}, 1)
 	c <- struct{}{}
-	b.changed = append(b.changed, c)
+	b.changed = append(b.changed, watcher{c, call})
 	return c, func() {}
 }
 
@@ -140,9 +141,10 @@ func (b *table) setAll(hash string, others []model.Collection, filters ...string
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current, b.others = c, others
-	for _, changed := range b.changed {
+	for _, w := range b.changed {
 		select {
-		case changed <- struct{}{}:
+		case w.changed <- struct{}{}:
+			w.call()
 		default:
 		}
 	}
@@ -159,10 +161,39 @@ func (b *table) stands(t *testing.T, state model.ChainState, serving string) {
 	})
 }
 
+// watcher is a watch of the node, and whom it calls.
+type watcher struct {
+	changed chan struct{}
+	call    func()
+}
+
 type tableSession struct {
 	table      *table
 	done       chan struct{}
 	directives chan service.Directive
+	// alert is what Alert was given, nil before; table.mu guards it.
+	alert func()
+}
+
+func (s *tableSession) Alert(call func()) {
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	s.alert = call
+}
+
+// direct gives the stream a directive.
+func (s *tableSession) direct(d service.Directive) {
+	s.table.mu.Lock()
+	defer s.table.mu.Unlock()
+	s.directives <- d
+	s.call()
+}
+
+// call has the stream look; table.mu is held.
+func (s *tableSession) call() {
+	if s.alert != nil {
+		s.alert()
+	}
 }
 
 func (s *tableSession) Fetched([]string) {}
@@ -432,7 +463,7 @@ func TestRejectionOnTheWire(t *testing.T) {
 		// A person asks for the bad one.
 		b.set("bad", "a=1", "b=1")
 		b.stands(t, model.ChainRejected, "two")
-		b.session.directives <- service.Directive{Retry: 1}
+		b.session.direct(service.Directive{Retry: 1})
 		again.ack(again.want(loads, hashOf("bad")+"#1", "a"))
 	})
 }

@@ -23,7 +23,7 @@ func openWaft(ctx context.Context, s settings) (server, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &waft{port: port, feed: &feed{watchers: map[chan struct{}]struct{}{}}}
+	w := &waft{port: port, feed: &feed{watchers: map[chan struct{}]func(){}}}
 	mcp.NewFedSource(ctx, w.feed, nil, nil).Register(port)
 	xds.NewDialects(xds.NewFedServer(ctx, w.feed, nil, nil), nil).Register(port)
 	return w, nil
@@ -44,7 +44,7 @@ type feed struct {
 	mu         sync.RWMutex
 	chain      model.Chain
 	generation int64
-	watchers   map[chan struct{}]struct{}
+	watchers   map[chan struct{}]func()
 	maker      delivery.Maker
 }
 
@@ -53,9 +53,10 @@ func (f *feed) publish(c model.Chain) {
 	defer f.mu.Unlock()
 	f.chain = c
 	f.generation++
-	for w := range f.watchers {
+	for w, call := range f.watchers {
 		select {
 		case w <- struct{}{}:
+			call()
 		default:
 		}
 	}
@@ -70,12 +71,12 @@ func (f *feed) Collections(_ context.Context, node string) ([]model.Collection, 
 }
 
 // Watch is mcp.Feed's and xds.Feed's.
-func (f *feed) Watch(string) (<-chan struct{}, func()) {
+func (f *feed) Watch(_ string, call func()) (<-chan struct{}, func()) {
 	c := make(chan struct{}, 1)
 	c <- struct{}{}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.watchers[c] = struct{}{}
+	f.watchers[c] = call
 	return c, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()

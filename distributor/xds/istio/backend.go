@@ -45,7 +45,7 @@ func (b served) collections(ctx context.Context, id string) ([]model.Collection,
 	return b.Collections(ctx, id)
 }
 
-func (b served) watch(id string) (<-chan struct{}, func()) { return b.Watch(id) }
+func (b served) watch(id string) (<-chan struct{}, func()) { return b.Watch(id, nil) }
 
 func (b served) accepted(id, hash string) { b.Offered(id, hash) }
 
