@@ -143,11 +143,11 @@ func newChain(given *model.NodeChain) (*chain, error) {
 // fresh are the filters that Envoy does not have as they are while it runs the chain held; nil: nothing is known of what it runs. Those of which only the
 // configuration differs are among them: they compile nothing, and one that refuses its configuration then does so where nothing serves.
 func (c *chain) fresh(held *chain) []filter {
-	var fresh []filter
-	for _, f := range c.filters {
-		if held == nil || !slices.ContainsFunc(held.filters, func(other filter) bool { return other.same(f) }) {
-			fresh = append(fresh, f)
-		}
+	has := func(f filter) bool {
+		return held != nil && slices.ContainsFunc(held.filters, func(other filter) bool { return other.same(f) })
 	}
-	return fresh
+	if !slices.ContainsFunc(c.filters, has) {
+		return slices.Clip(c.filters) // which nodes share
+	}
+	return slices.DeleteFunc(slices.Clone(c.filters), has)
 }

@@ -181,20 +181,24 @@ func (d *desk) aim() {
 
 // subscribe takes the slots that Envoy asks for. One that it asks for anew holds nothing.
 func (d *desk) subscribe(names []string) {
-	slots := map[string]bool{}
-	for _, name := range names {
-		if name == envoy.SlotName || name == envoy.PreloadSlotName {
-			slots[name] = true
-		}
-	}
-	if d.slots[envoy.SlotName] && !slots[envoy.SlotName] {
+	serves, loads := slices.Contains(names, envoy.SlotName), slices.Contains(names, envoy.PreloadSlotName)
+	if d.slots[envoy.SlotName] && !serves {
 		d.hold("")
 	}
-	if !slots[envoy.PreloadSlotName] {
+	if !loads {
 		d.preloaded = ""
 		d.attempt.loaded, d.attempt.asked = 0, false
 	}
-	d.slots = slots
+	if d.slots != nil && d.slots[envoy.SlotName] == serves && d.slots[envoy.PreloadSlotName] == loads {
+		return // as with every ACK
+	}
+	d.slots = map[string]bool{}
+	if serves {
+		d.slots[envoy.SlotName] = true
+	}
+	if loads {
+		d.slots[envoy.PreloadSlotName] = true
+	}
 }
 
 // assign takes what the node is to run now.

@@ -92,15 +92,20 @@ type call struct {
 	leave func()
 }
 
-// request takes a request. The first one for slots makes the Envoy a node, and the node is put into it that the stream's first request named. What an
-// Envoy asks for beside that (LDS, CDS) is not answered: an empty answer would have it remove what it has from elsewhere.
-func (c *call) request(ctx context.Context, req request) (err error) {
-	if c.node != nil {
-		if err := c.node.request(req); err != nil {
-			return err
-		}
-		return c.node.advance()
+// request takes a request.
+func (c *call) request(ctx context.Context, req request) error {
+	if c.node == nil {
+		return c.arrive(ctx, req)
 	}
+	if err := c.node.request(req); err != nil {
+		return err
+	}
+	return c.node.advance()
+}
+
+// arrive takes one of an Envoy that is no node yet. The first one for slots makes the Envoy a node, and the node is put into it that the stream's first request named. What an
+// Envoy asks for beside that (LDS, CDS) is not answered: an empty answer would have it remove what it has from elsewhere.
+func (c *call) arrive(ctx context.Context, req request) (err error) {
 	if c.named == nil {
 		c.named = &req
 	}

@@ -65,10 +65,7 @@ func (s *Snapshot) Check(takes model.Takes, filters bool) error {
 	if len(s.others) > 0 {
 		return model.Invalidf("resource/"+s.others[0], "collection", "give it to nodes with an agent, by a release of its own", "an Envoy without an agent takes resources of Envoy's own collections only")
 	}
-	wanted := [Kinds]map[string]bool{}
-	for k := range wanted {
-		wanted[k] = map[string]bool{}
-	}
+	var wanted [Kinds]map[string]bool
 	for k := range Kinds {
 		for _, r := range s.list[k] {
 			if err := s.checkNames(r, takes); err != nil {
@@ -79,6 +76,9 @@ func (s *Snapshot) Check(takes model.Takes, filters bool) error {
 					return err
 				}
 				if kind, is := KindOf(n.URL); is {
+					if wanted[kind] == nil { // mostly a chain has no resources, and every node of a fleet is checked
+						wanted[kind] = map[string]bool{}
+					}
 					wanted[kind][n.Name] = true
 				}
 			}
