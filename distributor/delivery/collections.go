@@ -55,7 +55,8 @@ func ownResources(chain model.Chain) map[string][]model.Resource {
 // collection sorts the resources and versions them together.
 func collection(name string, resources []model.Resource) model.Collection {
 	slices.SortFunc(resources, func(a, b model.Resource) int { return strings.Compare(a.Name, b.Name) })
-	content := make([]string, 0, 2*len(resources))
+	var some [16]string // mostly enough
+	content := some[:0]
 	for _, r := range resources {
 		content = append(content, r.Name, r.Version)
 	}

@@ -54,9 +54,11 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 		return protobuf().Marshal(v)
 	}
 	out := make(mem.BufferSlice, 0, len(m.parts))
-	for _, p := range m.parts {
+	buffers := make([]mem.SliceBuffer, len(m.parts)) // of the garbage collector: gRPC gives them back to nobody
+	for i, p := range m.parts {
 		if len(p) > 0 {
-			out = append(out, mem.SliceBuffer(p)) // of the garbage collector: gRPC gives it back to nobody
+			buffers[i] = p
+			out = append(out, &buffers[i])
 		}
 	}
 	return out, nil

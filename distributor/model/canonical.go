@@ -65,7 +65,9 @@ func CanonicalOf(v any) ([]byte, error) {
 // Digest is sha256:HEX of data.
 func Digest(data []byte) string {
 	sum := sha256.Sum256(data)
-	return digestPrefix + hex.EncodeToString(sum[:])
+	var text [len(digestPrefix) + 2*sha256.Size]byte
+	hex.Encode(text[copy(text[:], digestPrefix):], sum[:])
+	return string(text[:])
 }
 
 // HashOf is Digest of CanonicalOf.
