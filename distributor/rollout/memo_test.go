@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,5 +53,33 @@ func TestMemoForgets(t *testing.T) {
 	f.serveAll()
 	if step(); r.Phase != model.RolloutRolledBack {
 		t.Errorf("it is %s", r.Phase)
+	}
+}
+
+// Which nodes a wave takes does not depend on the order in which the picture names them.
+func TestOrderOfThePictureDoesNotMatter(t *testing.T) {
+	f := newFleet(12)
+	f.fetchAll()
+	now := epoch
+	spec := model.RolloutSpec{Release: after, Selector: "env=prod", Waves: []model.WaveSpec{{Percent: 25}, {Percent: 50}, {Percent: 75}, {Percent: 100}}}
+	r := New("r", model.LayerGlobal, spec, by, now)
+	for r.Phase != model.RolloutDone {
+		now = now.Add(time.Second)
+		event := f.observe(r)
+		next, actions, err := Step(r, event, now)
+		if err != nil || next.Phase.Ended() && next.Phase != model.RolloutDone {
+			t.Fatalf("%s: %v", next.Message, err)
+		}
+		for by := range event.Nodes {
+			other := event
+			other.Nodes = slices.Concat(event.Nodes[by:], event.Nodes[:by])
+			slices.Reverse(other.Nodes[:by])
+			if got, _, err := Step(r, other, now); err != nil || !reflect.DeepEqual(got, next) {
+				t.Fatalf("in another order: %+v\nsorted: %+v; %v", got, next, err)
+			}
+		}
+		r = next
+		f.carryOut(actions)
+		f.serveAll()
 	}
 }

@@ -46,8 +46,10 @@ type candidate struct {
 type tier int
 
 const (
+	// tierNone is not taken.
+	tierNone tier = iota - 1
 	// tierAgain was moved by an earlier wave with another cohort: what a wave widens is first what is there.
-	tierAgain tier = iota
+	tierAgain
 	tierConnected
 	// tierUnproved is connected, and proves less than an agent would.
 	tierUnproved
@@ -106,34 +108,69 @@ func (m *machine) survey() survey {
 			s.reached++
 		}
 	}
-	places, sorted := m.memo.inOrder(m.state.Name)
-	for _, i := range sorted {
+	// What is said of a node is read in the order of the memory that it is in; what is little is put in the order of the places afterwards.
+	taken, tiers := m.takenInPicture(), make([]tier, len(m.picture))
+	left := 0
+	for i := range m.picture {
 		v := &m.picture[i]
-		id := v.ID
-		if p, held := m.state.Nodes[id]; held && taken(p) || !m.targets(v) {
+		tiers[i] = tierNone
+		if taken[i] || !m.targets(v) {
 			continue
 		}
 		switch {
 		case !TakesSink(m.state, v.Reports):
-			s.skipped[id] = reasonLeftOut
+			s.skipped[v.ID] = reasonLeftOut
 		case v.Unloadable != "":
-			s.skipped[id] = "its Envoy cannot load the release: " + v.Unloadable
+			s.skipped[v.ID] = "its Envoy cannot load the release: " + v.Unloadable
 		case v.Isolated != "":
-			s.skipped[id] = "is isolated: " + v.Isolated + "; waft nodes release lets waves take it again"
+			s.skipped[v.ID] = "is isolated: " + v.Isolated + "; waft nodes release lets waves take it again"
 		case v.HeldBy != "":
-			s.skipped[id] = fmt.Sprintf("rollout/%s holds it", v.HeldBy)
+			s.skipped[v.ID] = fmt.Sprintf("rollout/%s holds it", v.HeldBy)
 		case cohort != model.Cohort{} && v.CannotSplit != "":
-			s.passed[id] = v.CannotSplit
+			s.passed[v.ID] = v.CannotSplit
 		default:
-			s.candidates = append(s.candidates, candidate{view: v, tier: tierOf(v), place: places[i]})
+			tiers[i] = tierOf(v)
+			left++
+		}
+	}
+	s.candidates = slices.Grow(s.candidates, left)
+	places, sorted := m.memo.inOrder(m.state.Name)
+	for _, i := range sorted {
+		if tiers[i] != tierNone {
+			s.candidates = append(s.candidates, candidate{view: &m.picture[i], tier: tiers[i], place: places[i]})
 		}
 	}
 	// They mostly are sorted already: most are of one tier.
 	slices.SortFunc(s.candidates, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.tier, b.tier), cmp.Compare(a.place, b.place), strings.Compare(a.view.ID, b.view.ID))
+		if c := cmp.Or(cmp.Compare(a.tier, b.tier), cmp.Compare(a.place, b.place)); c != 0 {
+			return c
+		}
+		return strings.Compare(a.view.ID, b.view.ID)
 	})
 	s.total = s.reached + len(s.candidates) + len(s.passed)
 	return s
+}
+
+// takenInPicture says of each node in the picture whether a wave took it, or it joined.
+func (m *machine) takenInPicture() []bool {
+	is := make([]bool, len(m.picture))
+	// Both mostly are sorted by id, and a seat knows its place in the picture by its view.
+	at, seats := 0, m.seats()
+	for i := range m.picture {
+		for at < len(seats) && !seats[at].known {
+			at++
+		}
+		if at < len(seats) && seats[at].view == &m.picture[i] {
+			is[i] = taken(seats[at].p)
+			at++
+		}
+	}
+	for ; at < len(seats); at++ {
+		if s := &seats[at]; s.known {
+			is[m.memo.index[s.id]] = taken(s.p)
+		}
+	}
+	return is
 }
 
 // targets says whether a node belongs to the target by what it is now.

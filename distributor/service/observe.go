@@ -76,12 +76,9 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, progress *
 	if !view.Connected {
 		view.Silent = s.silent(n, now)
 	}
-	came := n.counts.into(&view.Stats)
+	n.measured(view, since)
 	if isolated := n.given.Isolated; isolated != nil {
 		view.Isolated = isolated.Reason // once it is durable
-	}
-	if !since.IsZero() {
-		view.Lately = n.lately.read(since, view.Stats, came)
 	}
 	view.CannotSplit, view.CannotTell = o.cannotSplit, o.cannotTell
 	if !o.gives {
@@ -113,6 +110,14 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, progress *
 		view.Unloadable = o.unloadable
 	}
 	return stays
+}
+
+// measured puts the node's statistics into its view; since is what lately gives. mu is held.
+func (n *node) measured(view *rollout.NodeView, since time.Time) {
+	came := n.counts.into(&view.Stats)
+	if !since.IsZero() {
+		view.Lately = n.lately.read(since, view.Stats, came)
+	}
 }
 
 // lately is since when it is asked what nodes have served: since those of a wave were moved that is compared with the others; zero: nobody asks.

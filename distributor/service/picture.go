@@ -47,6 +47,12 @@ type marks struct {
 	fetched unsafe.Pointer
 }
 
+// butCounts are the marks without that of the statistics.
+func (m marks) butCounts() marks {
+	m.counts = 0
+	return m
+}
+
 // marks are those of now; mu is held.
 func (n *node) marks() marks {
 	return marks{
@@ -69,7 +75,7 @@ func (s *Service) draw(e *entry, nodes []*node, unchecked map[string]model.Chain
 	held := s.holders(e)
 	for i, n := range nodes {
 		d, marks := &p.drawn[i], n.marks()
-		stale := all || d.again || d.marks != marks
+		stale := all || d.again || d.marks.butCounts() != marks.butCounts()
 		if !stale && progressed {
 			of := e.state.Nodes[n.row.ID]
 			stale = d.from != of.From || d.fromGiven != of.FromGiven || d.moved == of.MovedAt.IsZero()
@@ -78,6 +84,10 @@ func (s *Service) draw(e *entry, nodes []*node, unchecked map[string]model.Chain
 			of := e.state.Nodes[n.row.ID]
 			known := s.viewInto(&p.views[i], e, n, &of, now, since, unchecked)
 			*d = drawn{marks: marks, again: !known, from: of.From, fromGiven: of.FromGiven, moved: !of.MovedAt.IsZero()}
+		} else if d.marks.counts != marks.counts {
+			// Each second, of every node that has moved: no more of its view is made anew than that.
+			n.measured(&p.views[i], since)
+			d.marks.counts = marks.counts
 		}
 		if held != nil || p.held {
 			p.views[i].HeldBy = held[n.row.ID]
