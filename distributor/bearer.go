@@ -50,8 +50,9 @@ func tokenIn(authorization string) (string, bool) {
 		return value, value != ""
 	case "basic":
 		raw, err := base64.StdEncoding.DecodeString(value)
-		_, password, ok := strings.Cut(string(raw), ":")
-		return password, err == nil && ok && password != ""
+		if _, password, ok := strings.Cut(string(raw), ":"); err == nil && ok && password != "" {
+			return password, true
+		}
 	}
 	return "", false
 }

@@ -129,6 +129,7 @@ func FuzzAuthorization(f *testing.F) {
 	f.Add("Basic dXNlcjpwYXNzd29yZA==")
 	f.Add("basic OjpwYXNz")
 	f.Add("Bearer")
+	f.Add("BAsiC 0zp00") // found: a part of what is no base64 was given, as none
 	f.Fuzz(func(t *testing.T, header string) {
 		token, ok := tokenIn(header)
 		if ok != (token != "") {
