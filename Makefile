@@ -254,8 +254,10 @@ envoys: $(foreach v,$(ENVOY_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Fet
 
 .PHONY: fuzz
 fuzz: build ## Run every fuzz target for FUZZTIME (default 10s) each, and FUZZRUNS (default 50) runs against each filter as Wasm
-	GO='$(GO)' tools/fuzz.sh $${FUZZTIME:-10s} $$($(GO) list $(ALL))
-	bin/waft test --fuzz --runs $${FUZZRUNS:-50} ./filters/...
+	@packages=$$($(GO) list $(ALL)); failed=0; \
+	GO='$(GO)' tools/fuzz.sh $${FUZZTIME:-10s} $$packages || failed=1; \
+	bin/waft test --fuzz --runs $${FUZZRUNS:-50} ./filters/... || failed=1; \
+	exit $$failed
 
 .PHONY: bench
 bench: ## Run the Go benchmarks; figures go to bench/out/go.json, too

@@ -6,6 +6,7 @@
 set -euo pipefail
 time=$1
 shift
+(($#)) || { echo "fuzz.sh: no packages" >&2; exit 2; }
 again=3
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT

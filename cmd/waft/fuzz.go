@@ -58,9 +58,13 @@ type fuzzSummary struct {
 	Failed  int      `json:"failed"`
 }
 
+// fuzzDeadline is the time that one call into a filter may take. Each run configures a filter anew, which takes a large one seconds, and more on a machine that does something
+// else: that is no finding, and a call that does not end is one all the same.
+const fuzzDeadline = time.Minute
+
 // fuzz runs `waft test --fuzz`.
 func fuzz(ctx context.Context, w io.Writer, dirs []filterDir, flags fuzzFlags, out output) error {
-	host, err := wasmhost.NewHost(ctx, wasmhost.Config{})
+	host, err := wasmhost.NewHost(ctx, wasmhost.Config{Deadline: fuzzDeadline})
 	if err != nil {
 		return err
 	}
