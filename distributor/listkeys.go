@@ -1,6 +1,7 @@
 package distributor
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -17,6 +18,8 @@ const (
 	maxSchemaDepth = 16
 	// maxSchemaSteps bounds the work on one schema, which comes from a stranger: references may name one part often.
 	maxSchemaSteps = 1 << 14
+	// maxSchemaPath bounds a path in bytes: it is written anew at each step, and a name may be as long as the schema.
+	maxSchemaPath = 4 << 10
 )
 
 // listKeys are the lists of a configuration that are merged by key, as the JSON Schema of it says: an array with x-kubernetes-list-map-keys. It looks into
@@ -34,7 +37,9 @@ func listKeys(schema json.RawMessage) ([]model.ListKey, error) {
 	if err := w.walk("", root, nil); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(w.found, func(a, b model.ListKey) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(w.found, func(a, b model.ListKey) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Key, b.Key))
+	})
 	return slices.Compact(w.found), nil
 }
 
@@ -49,6 +54,9 @@ type keyWalk struct {
 func (w *keyWalk) walk(path string, schema any, within []string) error {
 	if w.steps++; w.steps > maxSchemaSteps {
 		return fmt.Errorf("it is too large to be searched for %s", keysKeyword)
+	}
+	if len(path) > maxSchemaPath {
+		return fmt.Errorf("the path %.64q… has %d bytes; the limit is %d where %s stands", path, len(path), maxSchemaPath, keysKeyword)
 	}
 	s, ok := schema.(map[string]any)
 	if !ok || strings.Count(path, ".") > maxSchemaDepth {

@@ -30,6 +30,9 @@ func TestListKeys(t *testing.T) {
 		{name: "several keys", schema: `{"properties":{"a":{"x-kubernetes-list-map-keys":["x","y"]}}}`, err: "one member"},
 		{name: "the whole configuration", schema: list + `{}}`, err: "one member"},
 		{name: "no list of keys", schema: `{"properties":{"a":{"x-kubernetes-list-map-keys":"x"}}}`, err: "one member"},
+		{name: "a name that is longer than any", schema: `{"properties":{"` + strings.Repeat("a", maxSchemaPath+1) + `":` + list + `{}}}}`, err: "4097 bytes"},
+		{name: "two keys for one list", schema: `{"properties":{"a":{"anyOf":[{"x-kubernetes-list-map-keys":["z"]},{"x-kubernetes-list-map-keys":["y"]},{"x-kubernetes-list-map-keys":["z"]}]}}}`,
+			want: []model.ListKey{{Path: "a", Key: "y"}, {Path: "a", Key: "z"}}},
 		{name: "no JSON", schema: `{x-kubernetes-list-map-keys`, err: "invalid"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -50,4 +53,29 @@ func TestListKeys(t *testing.T) {
 	if _, err := listKeys(json.RawMessage(`{"$ref":"#/$defs/a","$defs":{"a":{"anyOf":[` + many + `{}]},"b":{"anyOf":[` + strings.Repeat(`{"$ref":"#/$defs/c"},`, 200) + `{}]},"c":` + list + `{}}}}`)); err == nil {
 		t.Error("a list that is no member was taken")
 	}
+}
+
+// FuzzListKeys searches whatever a stranger's manifest may have as a schema. It ends, finds the same each time, each once and somewhere, and takes no more room than its limits.
+func FuzzListKeys(f *testing.F) {
+	f.Add([]byte(`{"properties":{"rules":{"type":"array","x-kubernetes-list-map-keys":["name"],"items":{"$ref":"#/$defs/rule"}}},"$defs":{"rule":{"properties":{"headers":{"x-kubernetes-list-map-keys":["name"]}}}}}`))
+	f.Add([]byte(`{"$ref":"#","properties":{"a":{"$ref":"#/properties/a","anyOf":[{"$ref":"#"},{"x-kubernetes-list-map-keys":["k"]}]}}}`))
+	f.Add([]byte(`{"properties":{"` + strings.Repeat("a.", 40) + `":{"x-kubernetes-list-map-keys":["k"],"items":{"properties":{"":{"x-kubernetes-list-map-keys":["k"]}}}}}}`))
+	f.Fuzz(func(t *testing.T, schema []byte) {
+		found, err := listKeys(schema)
+		again, errAgain := listKeys(schema)
+		if (err == nil) != (errAgain == nil) || !slices.Equal(found, again) {
+			t.Errorf("%q has %v (%v), and then %v (%v)", schema, found, err, again, errAgain)
+		}
+		if err != nil {
+			return
+		}
+		if len(found) > maxSchemaSteps {
+			t.Errorf("%d lists", len(found))
+		}
+		for i, l := range found {
+			if l.Path == "" || l.Key == "" || len(l.Path) > maxSchemaPath || i > 0 && found[i-1] == l {
+				t.Errorf("%q has %v", schema, found)
+			}
+		}
+	})
 }
