@@ -123,6 +123,7 @@ func FuzzParseServerInfo(f *testing.F) {
 func FuzzParseListeners(f *testing.F) {
 	f.Add([]byte(answeredListeners))
 	f.Add([]byte(`{"listener_statuses":[{"name":"a","local_address":{"socket_address":{"address":"::1","port_value":65536}}},null]}`))
+	f.Add([]byte(`{"listener_statuses":[{"name":"a","local_address":{"socket_address":{"address":"127.0.0.1"}}}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		listeners, err := parseListeners(body)
 		if err != nil {
