@@ -41,7 +41,8 @@ type Cache struct {
 }
 
 // OpenCache opens the cache in a folder, which it makes if need be, clears what interrupted writes left there, and takes over
-// the pins of processes that have ended. It does not verify the blobs: that happens when they are used, or by Check.
+// the pins of processes that have ended. It does not verify the blobs: that happens when they are used, or by Check. A full disk is no error: what is there
+// can be read.
 func OpenCache(dir string) (*Cache, error) {
 	c := &Cache{
 		dir: dir, pins: map[string]map[Digest]bool{}, flights: map[Digest]*flight{},

@@ -98,6 +98,63 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// A program that ended is started again on a full disk: its cache opens, and what it pinned stays pinned, for the next one, too.
+func TestFullDiskIsOpened(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", 8<<20)); err != nil {
+		inNamespace(t, err)
+		return
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil { // the caches that are open hold their locks
+			t.Error(err)
+		}
+	}()
+	data := processBlob(0)
+	digest := registry.DigestOf(data)
+	before, err := registry.OpenCache(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := before.Put(t.Context(), descriptor(data), 1<<30, bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "pin", dir).kill(t)
+	filler, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for piece := make([]byte, 1<<16); len(piece) > 0; {
+		if _, err = filler.Write(piece); err != nil {
+			piece = piece[:len(piece)/2]
+		}
+	}
+	if err := filler.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c, err := registry.OpenCache(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Path(digest); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Trim(0); err != nil {
+			t.Error(err)
+		}
+		if !c.Pinned(digest) {
+			t.Error("it is not pinned")
+		}
+		if _, err := c.Path(digest); err != nil {
+			t.Errorf("after room was made: %v", err)
+		}
+	}
+}
+
 // However little room there is, there is the whole of a blob or nothing, and of pins what stood there before.
 func TestFullAtAnyByte(t *testing.T) {
 	data := bytes.Repeat([]byte("module"), 20)

@@ -180,10 +180,8 @@ func (c *Cache) inheritPins() error {
 		}
 		dead = append(dead, path)
 	}
-	if len(c.pins) > 0 {
-		if err := c.writePins(); err != nil {
-			return c.storageError("pin", err)
-		}
+	if len(c.pins) > 0 && c.writePins() != nil {
+		return nil // on a full disk they stay in the files of those that have ended, where everybody sees them, and the next that opens takes them over
 	}
 	for _, path := range dead {
 		_ = os.Remove(strings.TrimSuffix(path, lockSuffix) + pinSuffix) // what is left holds too much, and nothing else
