@@ -8,28 +8,29 @@ import (
 )
 
 // Crew looks at the news of many streams, in the order in which they are woken. A few goroutines are enough for thousands of streams, whatever each costs: as many
-// as there are processors. Where these are kept by clients that do not read what they are sent, there are more. The zero value is ready. It may be used concurrently.
+// as there are processors. For each that is kept for long by a client which does not read what it is sent, there is one more. The zero value is ready. It may be used
+// concurrently.
 type Crew struct {
 	mu sync.Mutex
 	// queue are the streams that wait, from first on.
 	queue []looker
 	first int
-	// working are those who go from stream to stream, and taken is how many streams they have gone to.
+	// working are those who go from stream to stream.
 	working int
-	taken   uint64
-	// timed: somebody looks from time to time whether the crew gets on; seen is how far it was the last time.
-	timed bool
-	seen  uint64
+	// reviewed: somebody looks once a round who of them gets on. round counts that, and moved are those who have gone to a stream in this one.
+	reviewed     bool
+	round, moved int
 }
 
 // looker is a stream with news.
 type looker interface{ look() }
 
-// maxKept is for how many streams room is kept while none waits.
-const maxKept = 1 << 10
-
-// stuck is for how long nobody may go to a stream that waits before there are twice as many who can.
-const stuck = 5 * time.Millisecond
+const (
+	// maxKept is for how many streams room is kept while none waits.
+	maxKept = 1 << 10
+	// aRound is the time between two reviews: who has not left a stream from one to the next has somebody else do the work.
+	aRound = 20 * time.Millisecond
+)
 
 // add has somebody look at a stream.
 func (c *Crew) add(l looker) {
@@ -41,9 +42,9 @@ func (c *Crew) add(l looker) {
 	c.queue = append(c.queue, l)
 	if c.working < runtime.GOMAXPROCS(0) {
 		c.hire(1)
-	} else if !c.timed {
-		c.timed, c.seen = true, c.taken
-		time.AfterFunc(stuck, c.review)
+	} else if !c.reviewed {
+		c.reviewed = true
+		time.AfterFunc(aRound, c.review)
 	}
 }
 
@@ -57,6 +58,7 @@ func (c *Crew) hire(more int) {
 
 // work goes from stream to stream until none waits.
 func (c *Crew) work() {
+	last := -1
 	for {
 		c.mu.Lock()
 		if c.first == len(c.queue) {
@@ -71,24 +73,27 @@ func (c *Crew) work() {
 		l := c.queue[c.first]
 		c.queue[c.first] = nil
 		c.first++
-		c.taken++
+		if last != c.round {
+			last = c.round
+			c.moved++
+		}
 		c.mu.Unlock()
 		l.look()
 	}
 }
 
-// review hires where nobody gets on.
+// review hires one for each who was at the same stream for a whole round.
 func (c *Crew) review() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	waiting := len(c.queue) - c.first
 	if waiting == 0 {
-		c.timed = false
+		c.reviewed = false
 		return
 	}
-	if c.taken == c.seen {
-		c.hire(min(c.working, waiting))
-	}
-	c.seen = c.taken
-	time.AfterFunc(stuck, c.review)
+	stuck := max(c.working-c.moved, 0)
+	c.round++
+	c.moved = 0
+	c.hire(min(stuck, waiting))
+	time.AfterFunc(aRound, c.review)
 }

@@ -1,7 +1,6 @@
 package inbox_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -133,23 +132,35 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// Streams whose clients do not read keep no other waiting for long, however many they are.
+// Streams whose clients do not read, or read slowly, keep no other waiting for long, however many they are.
 func TestACrewThatIsStuck(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const bad = 1000
-		var crew inbox.Crew
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		release, looked := make(chan struct{}), make(chan time.Time, 1)
-		receive := func() (int, error) { <-ctx.Done(); return 0, ctx.Err() }
-		for range bad {
-			inbox.New(ctx, &crew, receive, inbox.Handler[int]{News: func() error { <-release; return nil }}).Wake()
-		}
-		begun := time.Now()
-		inbox.New(ctx, &crew, receive, inbox.Handler[int]{News: func() error { looked <- time.Now(); return nil }}).Wake()
-		if took := (<-looked).Sub(begun); took > 100*time.Millisecond { // of synctest's clock
-			t.Errorf("it took %v", took)
-		}
-		close(release)
-	})
+	const bad = 1000
+	for name, test := range map[string]struct {
+		kept func(release <-chan struct{})
+		// within is of synctest's clock.
+		within time.Duration
+	}{
+		"not read":    {func(release <-chan struct{}) { <-release }, time.Second},
+		"read slowly": {func(<-chan struct{}) { time.Sleep(10 * time.Second) }, time.Second},
+		"read":        {func(<-chan struct{}) { time.Sleep(time.Millisecond) }, bad * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var crew inbox.Crew
+				var all sync.WaitGroup
+				all.Add(bad)
+				release, looked := make(chan struct{}), make(chan time.Time, 1)
+				for range bad {
+					inbox.New(t.Context(), &crew, nil, inbox.Handler[int]{News: func() error { defer all.Done(); test.kept(release); return nil }}).Wake()
+				}
+				begun := time.Now()
+				inbox.New(t.Context(), &crew, nil, inbox.Handler[int]{News: func() error { looked <- time.Now(); return nil }}).Wake()
+				if took := (<-looked).Sub(begun); took > test.within {
+					t.Errorf("it took %v", took)
+				}
+				close(release)
+				all.Wait()
+			})
+		})
+	}
 }
