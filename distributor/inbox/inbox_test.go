@@ -90,6 +90,26 @@ func TestOneAtATime(t *testing.T) {
 	}
 }
 
+// News that come while a request is reacted to are looked at after it.
+func TestNewsDuringARequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var crew inbox.Crew
+		from, reacted, looked := make(requests), make(chan struct{}), make(chan struct{})
+		i := inbox.New(t.Context(), &crew, from.receive, inbox.Handler[int]{
+			Request: func(int) error { <-reacted; return nil },
+			News:    func() error { close(looked); return nil },
+		})
+		ended := run(i)
+		from <- 1
+		i.Wake()
+		synctest.Wait() // whoever was to look has found the handler busy
+		close(reacted)
+		<-looked
+		close(from)
+		<-ended
+	})
+}
+
 func TestEnds(t *testing.T) {
 	broken := errors.New("broken")
 	for name, test := range map[string]struct {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
@@ -84,9 +85,9 @@ func TestReceiversAreWoken(t *testing.T) {
 
 // One that is woken within a message goes on with it.
 func TestReceiversAreWokenWithinMessages(t *testing.T) {
-	for name, size := range map[string]int{"small": 100, "large": 100_000} {
+	for name, size := range map[string]int{"small": 100, "large": 300_000} {
 		t.Run(name, func(t *testing.T) {
-			w := serveWoken(t, port.Config{})
+			w := serveWoken(t, port.Config{Window: 100_000})
 			c := dial(t, w.address)
 			c.begin()
 			c.call(1, anyMethod)
@@ -107,6 +108,32 @@ func TestReceiversAreWokenWithinMessages(t *testing.T) {
 			}
 			w.want(t, size)
 		})
+	}
+}
+
+// One that is woken within a frame reads it to its end.
+func TestReceiversAreWokenWithinFrames(t *testing.T) {
+	w := serveWoken(t, port.Config{})
+	c := dial(t, w.address)
+	c.begin()
+	c.call(1, anyMethod)
+	waker := await(t, w.wakers)
+	raw, err := proto.Marshal(duplex([]byte("abc")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw = append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(raw))), raw...)
+	frame := append([]byte{0, 0, byte(len(raw)), byte(http2.FrameData), 0, 0, 0, 0, 1}, raw...)
+	for i := range 20 * len(frame) {
+		at := i % len(frame)
+		c.write(func() error { _, err := c.Conn.Write(frame[:at]); return err })
+		if i%2 == 0 {
+			time.Sleep(time.Millisecond) // mostly it has been read by then; where not, that is another case
+		}
+		waker.Wake()
+		c.write(func() error { _, err := c.Conn.Write(frame[at:]); return err })
+		w.want(t, inbox.ErrWoken)
+		w.want(t, 3)
 	}
 }
 

@@ -332,7 +332,8 @@ func TestCollectionsOfANodeThatWaits(t *testing.T) {
 
 func TestWatchTellsOfChanges(t *testing.T) {
 	s, svc, _ := given(t, "a")
-	changed, cancel := svc.Watch("a", nil)
+	called := make(chan struct{}, 100)
+	changed, cancel := svc.Watch("a", func() { called <- struct{}{} })
 	<-changed // once at the beginning
 	other, cancelOther := svc.Watch("another", nil)
 	<-other
@@ -342,6 +343,7 @@ func TestWatchTellsOfChanges(t *testing.T) {
 	}
 	s.begin("second", "two", all)
 	<-changed // prefetch
+	<-called
 	select {
 	case <-other:
 		t.Error("a change of one node was told to another")
