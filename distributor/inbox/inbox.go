@@ -16,8 +16,8 @@ var ErrWoken = errors.New("the receiver of a stream was woken")
 
 // Waker is what a grpc.ServerTransportStream implements, as it is found in the context of a call, whose RecvMsg can be woken.
 type Waker interface {
-	// Wake has the RecvMsg that waits, or else the next one, return ErrWoken; several wakes before that are one. It does not block, and may be called at any
-	// time, also after the call has ended.
+	// Wake has the RecvMsg that waits, or else the next one, return ErrWoken, before any message; several wakes before that are one. It does not block, and may be
+	// called at any time, also after the call has ended.
 	Wake()
 }
 
