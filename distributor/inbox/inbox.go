@@ -34,7 +34,7 @@ type Inbox[R any] struct {
 	crew    *Crew
 	receive func() (R, error)
 	handler Handler[R]
-	// waker is nil for a stream that cannot be woken; ended is closed then when the stream is to end.
+	// waker is nil for a stream that cannot be woken; ended is closed when the stream is to end.
 	waker Waker
 	ended chan struct{}
 
@@ -50,12 +50,8 @@ type Inbox[R any] struct {
 
 // New makes the inbox of a stream, whose context ctx is, and whose requests receive gives.
 func New[R any](ctx context.Context, crew *Crew, receive func() (R, error), h Handler[R]) *Inbox[R] {
-	i := &Inbox[R]{crew: crew, receive: receive, handler: h}
-	if w, ok := grpc.ServerTransportStreamFromContext(ctx).(Waker); ok {
-		i.waker = w
-	} else {
-		i.ended = make(chan struct{})
-	}
+	i := &Inbox[R]{crew: crew, receive: receive, handler: h, ended: make(chan struct{})}
+	i.waker, _ = grpc.ServerTransportStreamFromContext(ctx).(Waker)
 	return i
 }
 
@@ -103,6 +99,9 @@ func (i *Inbox[R]) Wake() {
 	}
 }
 
+// Ended is closed when the stream is to end, for a receive that waits for something else than a request before it receives. It returns ErrWoken then.
+func (i *Inbox[R]) Ended() <-chan struct{} { return i.ended }
+
 // look has the handler look at its news, where there are any. Whoever has the turn meanwhile looks when it has had it.
 func (i *Inbox[R]) look() {
 	for i.woken.Load() && i.turn.TryLock() {
@@ -133,9 +132,8 @@ func (i *Inbox[R]) end(err error) {
 		return
 	}
 	i.over, i.err = true, err
+	close(i.ended)
 	if i.waker != nil {
 		i.waker.Wake()
-	} else {
-		close(i.ended)
 	}
 }

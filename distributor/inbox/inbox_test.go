@@ -1,9 +1,11 @@
 package inbox_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,6 +182,37 @@ func TestACrewThatIsStuck(t *testing.T) {
 				}
 				close(release)
 				all.Wait()
+			})
+		})
+	}
+}
+
+// A fleet whose clients each take a while to read what they are sent (a slow line, a window smaller than the response): with a goroutine for each stream the last
+// is told after that while, and with a crew not much later.
+func TestACrewOfSlowClients(t *testing.T) {
+	for _, each := range []time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 200 * time.Millisecond, time.Second} {
+		t.Run(each.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const fleet = 5000
+				var crew inbox.Crew
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var all sync.WaitGroup
+				all.Add(fleet)
+				begun := time.Now()
+				for range fleet {
+					inbox.New(ctx, &crew, func() (int, error) { <-ctx.Done(); return 0, ctx.Err() }, inbox.Handler[int]{News: func() error {
+						time.Sleep(each/2 + rand.N(each)) // no two lines are alike
+						all.Done()
+						return nil
+					}}).Wake()
+				}
+				all.Wait()
+				took := time.Since(begun)
+				t.Logf("each %v: the last of %d after %v", each, fleet, took)
+				if took > 2*each+time.Second {
+					t.Errorf("each takes %v, and the last of %d was through after %v", each, fleet, took)
+				}
 			})
 		})
 	}

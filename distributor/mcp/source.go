@@ -129,6 +129,8 @@ func (n *streamOfNode) receive() (*mcpv1.RequestResources, error) {
 		select {
 		case <-time.After(n.rest):
 		case <-n.stream.Context().Done(): // which receiving says, too
+		case <-n.inbox.Ended():
+			return nil, inbox.ErrWoken
 		}
 		n.rest = 0
 	}

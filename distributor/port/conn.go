@@ -57,9 +57,10 @@ type conn struct {
 
 	// reading: somebody reads, or is about to.
 	reading bool
-	// reader is the receiver that reads; nil: none does. interrupted: it was woken, and its reading has a deadline that is over.
-	reader      *stream
-	interrupted bool
+	// reader is the receiver that reads; nil: none does. interrupted: it was woken, and its reading has a deadline that is over; hastened: one by which the frame
+	// is to be whole that it was in the midst of.
+	reader                *stream
+	interrupted, hastened bool
 	// waiting counts the receivers that would read.
 	waiting int
 	// vacant has somebody read after a while of nobody; nil: it has not been needed yet.

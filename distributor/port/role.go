@@ -60,6 +60,7 @@ func (c *conn) receiver() (next *stream, soon bool) {
 // give has a stream's receiver give the role up; mu is held.
 func (c *conn) give(s *stream) {
 	c.reading, c.reader = false, nil
+	c.resume() // whoever reads next was not woken
 	if c.ended {
 		return
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // A receiver can be woken for another reason than a message: its handler then needs no goroutine beside it that waits for whatever else there is. One that reads
-// the connection is woken by a deadline that is over, which ends its reading between two frames only.
+// the connection is woken by a deadline that is over, which ends its reading between two frames only. A client that is in the midst of one has a while for the rest.
 
 // Wake is inbox.Waker's.
 func (t *transport) Wake() { (*stream)(t).wake() }
@@ -42,22 +42,26 @@ func (s *stream) rouse() bool {
 		return false
 	}
 	s.woken = false
-	s.conn.resume()
+	if s.conn.reader == s { // else it is another's reading that has ended
+		s.conn.resume()
+	}
 	return true
 }
 
-// resume has the connection read again that wake has ended the reading of, and says whether it had; mu is held.
-func (c *conn) resume() bool {
+// resume has the connection read again that wake has ended the reading of; mu is held.
+func (c *conn) resume() {
 	if !c.interrupted {
-		return false
+		return
 	}
-	c.interrupted = false
-	if c.ended {
-		return false // its reading has a deadline of another kind
+	c.interrupted, c.hastened = false, false
+	if !c.ended { // else its reading has a deadline of another kind
+		_ = c.raw.SetReadDeadline(time.Time{})
 	}
-	_ = c.raw.SetReadDeadline(time.Time{})
-	return true
 }
+
+// restOfFrame is how long a client may take for the rest of a frame in which the receiver was woken that reads it: the connection ends where it takes longer, since
+// a stream that is to end could not otherwise.
+const restOfFrame = 5 * time.Second
 
 // errInterrupted: there is no frame yet, and whoever waits for one is to look what else there is.
 var errInterrupted = errors.New("somebody who reads was woken")
@@ -82,15 +86,24 @@ func (r *source) Read(b []byte) (int, error) {
 		if !ok || !late.Timeout() {
 			return n, err
 		}
-		c := r.conn
-		c.mu.Lock()
-		resumed := c.resume()
-		c.mu.Unlock()
-		switch {
-		case !resumed:
+		if err, ok := r.conn.late(r.within, err); !ok {
 			return n, err
-		case !r.within:
-			return 0, errInterrupted
 		}
 	}
+}
+
+// late says what becomes of a reading whose deadline is over: whether it goes on, or else with what it ends.
+func (c *conn) late(within bool, err error) (_ error, goesOn bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.interrupted || c.ended || c.hastened:
+		return err, false
+	case !within:
+		c.resume()
+		return errInterrupted, false
+	}
+	c.hastened = true
+	_ = c.raw.SetReadDeadline(time.Now().Add(restOfFrame))
+	return nil, true
 }
