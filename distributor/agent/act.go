@@ -172,6 +172,9 @@ func (d *driver) start(ctx context.Context, s situation, c *chain) error {
 	if err := d.files.putBootstrap(fallback, slots); err != nil {
 		return err
 	}
+	if err := d.host.roomToStart(); err != nil {
+		return err
+	}
 	d.position = d.host.log.Position()
 	epoch, err := d.host.start(ctx, d.config.BootstrapOut, d.config.shape(d.version, slots))
 	if err != nil {
@@ -325,8 +328,14 @@ func (d *driver) accept(s situation) error {
 		kept = nil
 	}
 	// Of a trial that is an earlier agent's, the disk knows already what the next must know: it is the Envoy in which that was proved.
-	if r := d.state.read(); !t.inherited.there || !kept.is(r.Trial) || r.Attempt != nil {
-		if err := d.state.change(func(r *record) { r.Trial, r.Proved, r.ProvedIn, r.Attempt = kept, s.now, s.upSince, nil }); err != nil {
+	if r := d.state.read(); !t.inherited.there || !kept.is(r.Trial) {
+		err := d.state.change(func(r *record) { r.Trial, r.Proved, r.ProvedIn, r.Attempt = kept, s.now, s.upSince, nil })
+		switch {
+		case err == nil:
+		case full(err) && r.Attempt != nil && r.Attempt.Chain == t.chain.version():
+			// It serves, and is watched. That it was given to Envoy is on disk: an agent after this one puts the good chain back.
+			d.log.Warn("the disk of the state folder is full; that Envoy serves the chain on trial holds until the agent ends", "chain", t.chain.Hash, "error", err)
+		default:
 			return err
 		}
 	}
@@ -340,6 +349,10 @@ func (d *driver) accept(s situation) error {
 
 // promote makes the chain on trial the good one.
 func (d *driver) promote(c *chain) error {
+	// First what it takes to start Envoy on it whatever becomes of the cache: until then the way back leads to the one before.
+	if err := d.files.kept.hold(c); err != nil {
+		return err
+	}
 	if err := d.keepGood(c); err != nil {
 		return err
 	}
@@ -412,8 +425,13 @@ func (d *driver) revert(ctx context.Context, s situation, a action) error {
 	if err := d.unload(); err != nil {
 		return err
 	}
-	if err := d.state.change(func(r *record) { r.Trial, r.Attempt = nil, nil }); err != nil {
-		return err
+	note := func(r *record) { r.Trial, r.Attempt = nil, nil }
+	err := d.state.change(note)
+	if d.reserve.spend(err) {
+		err = d.state.change(note)
+	}
+	if err != nil { // Envoy is to run on the good chain all the same
+		d.log.Error("that the chain is not on trial any more cannot be kept; an agent that takes this Envoy over will see so by itself", "error", err)
 	}
 	d.attempt = nil
 	if s.good == nil && !d.config.Beside {

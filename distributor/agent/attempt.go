@@ -52,7 +52,12 @@ func (d *driver) attempted(c *chain) error {
 	if a := d.attempt; a != nil && a.Chain == next.Chain && a.epoch == next.epoch {
 		return nil
 	}
-	if err := d.state.change(func(r *record) { r.Attempt = &next }); err != nil {
+	err := d.state.change(func(r *record) {
+		if r.Attempt = &next; c.is(r.Trial) {
+			r.Trial = nil // it is to show anew that it serves
+		}
+	})
+	if err != nil {
 		return err
 	}
 	d.attempt = &next
@@ -79,6 +84,10 @@ func (d *driver) follow(s situation) error {
 	case a != nil && (a.ended || d.loading() && d.host.hasEnded(a.epoch)):
 		return d.lapseLoad(reasonEndedLoading)
 	case a != nil && !d.loading() && (d.trial == nil || !d.trial.proved.IsZero() || d.trial.chain.version() != a.Chain):
+		// An Envoy that others start again would load by itself what is left there, and it may be what ends it.
+		if err := d.unload(); err != nil {
+			return err
+		}
 		d.attempt = nil
 	}
 	d.keepAttempt()

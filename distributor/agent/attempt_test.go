@@ -17,6 +17,15 @@ import (
 	"github.com/waft-project/waft/envoy/envoytest"
 )
 
+// driverOn is as much of a driver as does not run Envoy.
+func driverOn(state *stateFolder) *driver {
+	config := Config{StateDir: state.dir, Log: slog.New(slog.DiscardHandler)}
+	return &driver{
+		config: config, state: state, log: config.Log, host: newHost(config), reserve: &reserve{path: state.path(reserveFile)}, refusals: map[string]*refusalCount{},
+		files: &files{config: config, number: envoytest.Newest},
+	}
+}
+
 func TestOutcomeOfAnAttempt(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -53,7 +62,8 @@ func TestAttemptIsKept(t *testing.T) {
 			t.Fatal(err, damaged)
 		}
 		defer func() { _ = state.close() }()
-		d := &driver{state: state, attached: attached, log: slog.New(slog.DiscardHandler), host: newHost(Config{})}
+		d := driverOn(state)
+		d.attached = attached
 		d.host.epoch, d.host.state = 1, up
 		d.inherit()
 		do(d)
@@ -116,8 +126,15 @@ func TestAttemptIsKept(t *testing.T) {
 			t.Errorf("it is being loaded, and is forgotten; %v", err)
 		}
 		d.busy = nil // it was given up
+		slot := filepath.Join(d.files.slotsDir(), envoy.SlotFileName(envoy.PreloadSlotName))
+		if err := os.WriteFile(slot, []byte("what ends Envoy"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		if err := d.follow(settled()); err != nil || times(d) != 2 {
 			t.Errorf("it is not given any more, and has lapsed %d times; %v", times(d), err)
+		}
+		if fileHas(slot, []byte("what ends Envoy")) {
+			t.Error("who starts Envoy finds it in the slot for loading")
 		}
 	})
 }

@@ -201,6 +201,11 @@ func (a action) later(at time.Time) action {
 // put into the slots, then an Envoy that does not run, then what the node is to run.
 func decide(s situation) action {
 	tried := decideTrial(s)
+	if tried.kind == promote && s.trouble != "" { // it cannot be kept, and Envoy is watched meanwhile
+		if hosted := decideHost(s); hosted.kind != wait {
+			return hosted
+		}
+	}
 	if tried.kind != wait || s.trial != nil && s.trial.epoch != 0 && s.trial.proved.IsZero() {
 		return tried
 	}

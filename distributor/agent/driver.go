@@ -206,7 +206,7 @@ func (d *driver) advance(ctx context.Context) time.Time {
 			return d.stalled
 		}
 		if err := d.prepare(); err != nil {
-			d.stall("prepare what Envoy reads", err)
+			d.stallUnlessRoom("prepare what Envoy reads", err)
 			continue
 		}
 		s := d.situation(time.Now())
@@ -215,7 +215,7 @@ func (d *driver) advance(ctx context.Context) time.Time {
 		d.noteAstray(&s)
 		was := d.attempt
 		if err := d.follow(s); err != nil {
-			d.stall("empty the slot for loading", err)
+			d.stallUnlessRoom("empty the slot for loading", err)
 			continue
 		}
 		if was != d.attempt {
@@ -224,7 +224,7 @@ func (d *driver) advance(ctx context.Context) time.Time {
 		a := decide(s)
 		if a.kind == restart && d.loading() {
 			if err := d.lapseLoad(a.reason); err != nil {
-				d.stall("empty the slot for loading", err)
+				d.stallUnlessRoom("empty the slot for loading", err)
 			}
 			continue
 		}
@@ -244,8 +244,8 @@ func (d *driver) advance(ctx context.Context) time.Time {
 		switch {
 		case err == nil:
 			d.trouble = ""
-		case a.goesBack(s) && d.reserve.spend(err):
-			d.log.Warn("the disk of the state folder is full; going back to the good chain with the room that was kept for that", "error", err)
+		case a.goesBack(s):
+			d.stallUnlessRoom(a.kind.String(), err)
 		default:
 			d.stall(a.kind.String(), err)
 		}
@@ -302,6 +302,15 @@ func (d *driver) stall(what string, err error) {
 	d.stalled = time.Now().Add(jitter(stallRetry))
 	d.trouble = troubleWith(what, err, d.config.StateDir)
 	d.log.Error("cannot "+what+"; trying again", "error", err, "retry_in", time.Until(d.stalled))
+}
+
+// stallUnlessRoom is stall for what Envoy would be left without the good chain without: on a full disk it is tried again at once, with the room that is kept for that.
+func (d *driver) stallUnlessRoom(what string, err error) {
+	if d.reserve.spend(err) {
+		d.log.Warn("the disk of the state folder is full; going back to the good chain with the room that was kept for that", "error", err)
+		return
+	}
+	d.stall(what, err)
 }
 
 // troubleWith says in the ledger what this machine does not allow, and what to do. It is the same for the same trouble: files that are being written have names by chance.

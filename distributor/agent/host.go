@@ -86,6 +86,20 @@ func (h *host) start(ctx context.Context, bootstrap, shape string) (epoch int, e
 	return h.attach(process), nil
 }
 
+// startRoom is what Envoy may write as it starts: without its file with the address of the admin interface it is not known to be up.
+const startRoom = 64 << 10
+
+// roomToStart is an error where the disk has no room for what Envoy writes as it starts.
+func (h *host) roomToStart() error {
+	file, err := os.CreateTemp(h.path(envoyFolder), "room-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(file.Name()) }()
+	_, err = file.Write(make([]byte, startRoom))
+	return errors.Join(err, file.Close())
+}
+
 func (h *host) processConfig(bootstrap string) envoy.ProcessConfig {
 	var output io.Writer = h.log
 	if h.config.EnvoyOutput {

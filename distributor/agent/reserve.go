@@ -1,9 +1,11 @@
 package agent
 
 import (
-	"bytes"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -26,12 +28,22 @@ func (r *reserve) keep() error {
 	if info, err := os.Stat(r.path); err == nil && info.Size() == reserveBytes {
 		return nil
 	}
-	return wholefile.Replace(r.path, bytes.Repeat([]byte("waft"), reserveBytes/4))
+	// While it is taken, nobody else on the disk is to find it full.
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(r.path), &disk); err == nil && disk.Bavail*uint64(disk.Bsize) < 2*reserveBytes {
+		return fmt.Errorf("take %d bytes of %s: less than twice that is free: %w", reserveBytes, filepath.Dir(r.path), syscall.ENOSPC)
+	}
+	room := make([]byte, reserveBytes)
+	_, _ = rand.Read(room) // it does not fail; a file system that compresses would give what repeats no room
+	return wholefile.Replace(r.path, room)
 }
+
+// full says whether an error is of a disk, or a share of it, that is full.
+func full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // spend gives the room up, and says whether there was any and err is of a full disk.
 func (r *reserve) spend(err error) bool {
-	if !errors.Is(err, syscall.ENOSPC) {
+	if !full(err) {
 		return false
 	}
 	r.mu.Lock()
