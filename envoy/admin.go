@@ -62,7 +62,7 @@ type ServerInfo struct {
 	Version string
 	// State: LIVE, DRAINING, PRE_INITIALIZING or INITIALIZING.
 	State string
-	// UptimeCurrentEpoch is since the process started.
+	// UptimeCurrentEpoch is since the process started, by the clock that people set: less than nothing where that was set back past the start.
 	UptimeCurrentEpoch time.Duration
 	// UptimeAllEpochs is since the first of the processes that took over from each other by hot restarts, and RestartEpoch counts those.
 	UptimeAllEpochs time.Duration
@@ -119,12 +119,9 @@ func parseServerInfo(body []byte) (ServerInfo, error) {
 	}, nil
 }
 
-// parseUptime reads a duration as protobuf's JSON writes it.
+// parseUptime reads a duration as protobuf's JSON writes it. A negative one is no error: Envoy is up all the same.
 func parseUptime(name, text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
-	if err == nil && d < 0 {
-		err = fmt.Errorf("%s is before it began", text)
-	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", name, err)
 	}

@@ -2,10 +2,14 @@ package envoy
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // Answers of Envoy 1.40, cut to what is read. Another program can listen where Envoy is thought to be.
@@ -100,7 +104,7 @@ func written(t *testing.T, stats Stats) []byte {
 	return text
 }
 
-// FuzzParseServerInfo: no Envoy has run for less than no time; from when it runs lives are told apart.
+// FuzzParseServerInfo: how long an Envoy has run by the clock that people set, which may be less than no time, written as Envoy does, is read again as the same.
 func FuzzParseServerInfo(f *testing.F) {
 	f.Add([]byte(answeredInfo))
 	f.Add([]byte(`{"version":"","uptime_current_epoch":"-1s","uptime_all_epochs":"9223372036s"}`))
@@ -113,8 +117,17 @@ func FuzzParseServerInfo(f *testing.F) {
 			}
 			return
 		}
-		if info.UptimeCurrentEpoch < 0 || info.UptimeAllEpochs < 0 {
-			t.Errorf("%q has run for %s, and %s", body, info.UptimeCurrentEpoch, info.UptimeAllEpochs)
+		current, err := protojson.Marshal(durationpb.New(info.UptimeCurrentEpoch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := protojson.Marshal(durationpb.New(info.UptimeAllEpochs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseServerInfo(fmt.Appendf(nil, `{"uptime_current_epoch":%s,"uptime_all_epochs":%s}`, current, all))
+		if err != nil || again.UptimeCurrentEpoch != info.UptimeCurrentEpoch || again.UptimeAllEpochs != info.UptimeAllEpochs {
+			t.Errorf("%q has run for %s, and %s, and then %+v (%v)", body, info.UptimeCurrentEpoch, info.UptimeAllEpochs, again, err)
 		}
 	})
 }

@@ -1,11 +1,36 @@
 package envoy
 
 import (
+	"fmt"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+func TestParseServerInfo(t *testing.T) {
+	for _, test := range []struct {
+		name, current, all string
+		want               ServerInfo
+		fails              bool
+	}{
+		{name: "running", current: "3600s", all: "7200s", want: ServerInfo{UptimeCurrentEpoch: time.Hour, UptimeAllEpochs: 2 * time.Hour}},
+		{
+			name: "the clock was set back past its start", current: "-3600s", all: "-1s",
+			want: ServerInfo{UptimeCurrentEpoch: -time.Hour, UptimeAllEpochs: -time.Second},
+		},
+		{name: "no uptime", all: "1s", fails: true},
+		{name: "an uptime of another kind", current: "1s", all: "an hour", fails: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			body := fmt.Appendf(nil, `{"uptime_current_epoch":%q,"uptime_all_epochs":%q}`, test.current, test.all)
+			if got, err := parseServerInfo(body); (err != nil) != test.fails || got != test.want {
+				t.Errorf("%+v (%v), want %+v", got, err, test.want)
+			}
+		})
+	}
+}
 
 func TestParseStats(t *testing.T) {
 	for _, test := range []struct {

@@ -104,6 +104,25 @@ func TestLivesWhenTheClockJumps(t *testing.T) {
 	}
 }
 
+// A process that was started while the clock was ahead, and that was seen before or after the clock was set back past its start, says that it has run for less than
+// no time: it is the one that it was, and another one that is started by then is not.
+func TestLivesOfLessThanNoTime(t *testing.T) {
+	p := process{noon.Add(time.Hour)}
+	for name, first := range map[string]time.Time{"seen before": noon.Add(2 * time.Hour), "seen after": noon} {
+		var l lives
+		l.see(p.says(first), first, first, 0)
+		for at := noon.Add(time.Minute); at.Before(noon.Add(2 * time.Hour)); at = at.Add(time.Minute) {
+			if got := l.see(p.says(at), at, at, 0); got != same {
+				t.Fatalf("%s: when it had run for %s: %v", name, at.Sub(p.start), got)
+			}
+		}
+		at := noon.Add(2 * time.Hour)
+		if got := l.see((process{at}).says(at), at, at, 0); got != anew {
+			t.Errorf("%s: another one: %v", name, got)
+		}
+	}
+}
+
 // Whoever runs Envoy restarts it hot, while a chain is good and while one is on trial: requests go on, the ledger says that it serves all
 // the time, and no restart is told. One after which it was gone is.
 func TestHotRestart(t *testing.T) {
