@@ -65,7 +65,7 @@ func (t transport) ClientHandshake(ctx context.Context, authority string, conn n
 	if err != nil {
 		return nil, nil, err
 	}
-	return judged{secured}, info, nil
+	return newJudged(secured), info, nil
 }
 
 func (t transport) Clone() credentials.TransportCredentials {
