@@ -19,10 +19,10 @@ type lives struct {
 // within one second. It does not move when somebody sets the clock: now and the uptime jump together.
 type startSecond struct{ low, high int64 }
 
-// startOf is what an uptime says that was asked for at one time and known at another.
+// startOf is what an uptime says that was asked for at one time and known at another, which is the earlier one where the clock was set back in between.
 func startOf(uptime time.Duration, asked, answered time.Time) startSecond {
 	whole := int64(uptime / time.Second)
-	return startSecond{asked.Unix() - whole, answered.Unix() - whole}
+	return startSecond{min(asked.Unix(), answered.Unix()) - whole, max(asked.Unix(), answered.Unix()) - whole}
 }
 
 func (s startSecond) touches(o startSecond) bool { return s.low <= o.high && o.low <= s.high }

@@ -104,6 +104,26 @@ func TestLivesWhenTheClockJumps(t *testing.T) {
 	}
 }
 
+// The clock is set back within a reading, across a second: by so little that the reading counts, or by more in the first one, which always counts. What is known of
+// the start is less exact then, and not wrong.
+func TestLivesWhenTheClockIsSetBackWithinAReading(t *testing.T) {
+	asked := noon.Add(20 * time.Millisecond)
+	p := process{noon.Add(-time.Hour)}
+	for _, back := range []time.Duration{clockSlack / 2, time.Hour} {
+		answered := asked.Add(-back)
+		for name, says := range map[string]time.Time{"before": asked, "after": answered} {
+			var l lives
+			l.see(p.says(says), asked, answered, 0)
+			for range 2 {
+				at := noon.Add(time.Minute)
+				if got := l.see(p.says(at), at, at, 0); got != same {
+					t.Errorf("answered %s the clock was set back by %s: %v", name, back, got)
+				}
+			}
+		}
+	}
+}
+
 // A process that was started while the clock was ahead, and that was seen before or after the clock was set back past its start, says that it has run for less than
 // no time: it is the one that it was, and another one that is started by then is not.
 func TestLivesOfLessThanNoTime(t *testing.T) {
