@@ -37,7 +37,10 @@ type Cache struct {
 	mu      sync.Mutex
 	pins    map[string]map[Digest]bool // by owner
 	pinFile *pinFile                   // nil until something is pinned
-	flights map[Digest]*flight
+	// unwritten: the last write of pins failed. ended are the locks of caches that have ended, whose files of pins go when these are written.
+	unwritten bool
+	ended     []string
+	flights   map[Digest]*flight
 }
 
 // OpenCache opens the cache in a folder, which it makes if need be, clears what interrupted writes left there, and takes over

@@ -98,20 +98,26 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-// A program that ended is started again on a full disk: its cache opens, and what it pinned stays pinned, for the next one, too.
-func TestFullDiskIsOpened(t *testing.T) {
-	dir := t.TempDir()
+// smallDisk mounts a disk of the test's own. Where that is not allowed, the test runs again in a user namespace, and is over here: ok is false.
+func smallDisk(t *testing.T) (dir string, ok bool) {
+	t.Helper()
+	dir = t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", 8<<20)); err != nil {
 		inNamespace(t, err)
-		return
+		return "", false
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil { // the caches that are open hold their locks
 			t.Error(err)
 		}
-	}()
+	})
+	return dir, true
+}
+
+// pinnedOnAFullDisk has a program pin blob 0 in a folder, and end; the disk is full by then, until room is made.
+func pinnedOnAFullDisk(t *testing.T, dir string) (digest registry.Digest, makeRoom func()) {
+	t.Helper()
 	data := processBlob(0)
-	digest := registry.DigestOf(data)
 	before, err := registry.OpenCache(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +141,20 @@ func TestFullDiskIsOpened(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
+	return registry.DigestOf(data), func() {
+		if err := os.Remove(filler.Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A program that ended is started again on a full disk: its cache opens, and what it pinned stays pinned, for the next one, too.
+func TestFullDiskIsOpened(t *testing.T) {
+	dir, ok := smallDisk(t)
+	if !ok {
+		return
+	}
+	digest, _ := pinnedOnAFullDisk(t, dir)
 	for range 2 {
 		c, err := registry.OpenCache(dir)
 		if err != nil {
@@ -152,6 +172,53 @@ func TestFullDiskIsOpened(t *testing.T) {
 		if _, err := c.Path(digest); err != nil {
 			t.Errorf("after room was made: %v", err)
 		}
+	}
+}
+
+// The pins that could not be taken over on a full disk are as soon as there is room and the program pins what it needs, be it the same: they are let go of with it then.
+func TestPinsAreTakenOverWhenThereIsRoom(t *testing.T) {
+	dir, ok := smallDisk(t)
+	if !ok {
+		return
+	}
+	digest, makeRoom := pinnedOnAFullDisk(t, dir)
+	c, err := registry.OpenCache(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin := func(digests ...registry.Digest) {
+		t.Helper()
+		if err := c.Pin("serving", digests...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := func() []string {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(dir, "pins", "*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	before := files()
+	pin(digest)
+	if now := files(); len(before) != 1 || !slices.Equal(now, before) {
+		t.Errorf("on a full disk pins are in %q, and then in %q", before, now)
+	}
+	makeRoom()
+	pin(digest)
+	if now := files(); len(now) != 1 || slices.Equal(now, before) {
+		t.Errorf("pins are in %q, and then in %q: they were not taken over", before, now)
+	}
+	if _, err := c.Trim(0); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Path(digest); err != nil {
+		t.Errorf("it is pinned: %v", err)
+	}
+	pin(registry.DigestOf([]byte("another")))
+	if freed, err := c.Trim(0); err != nil || freed != int64(len(processBlob(0))) {
+		t.Errorf("nobody pins it: %d bytes are freed (%v)", freed, err)
 	}
 }
 

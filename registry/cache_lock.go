@@ -43,8 +43,9 @@ const (
 	maxPinBytes = 16 << 20
 )
 
-// writePins writes the pins of this Cache. It is called with the folder's lock.
+// writePins writes the pins of this Cache, and removes the files of those that have ended, which it has taken over. It is called with the folder's lock.
 func (c *Cache) writePins() error {
+	c.unwritten = true
 	if c.pinFile == nil {
 		if err := os.MkdirAll(c.pinsDir(), 0o755); err != nil {
 			return err
@@ -70,7 +71,33 @@ func (c *Cache) writePins() error {
 	if err != nil {
 		return err
 	}
-	return c.writeSmall(c.pinFile.path, data)
+	if err := c.writeSmall(c.pinFile.path, data); err != nil {
+		return err
+	}
+	c.unwritten = false
+	c.removeEnded()
+	return nil
+}
+
+// removeEnded removes the files of caches that have ended. It is called with the folder's lock.
+func (c *Cache) removeEnded() {
+	for _, path := range c.ended {
+		if ended(path) { // another process may have removed it
+			_ = os.Remove(strings.TrimSuffix(path, lockSuffix) + pinSuffix) // what is left holds too much, and nothing else
+			_ = os.Remove(path)
+		}
+	}
+	c.ended = nil
+}
+
+// ended says whether the lock of a file of pins is there, and nobody holds it. It is called with the folder's lock, which keeps others from looking.
+func ended(path string) bool {
+	lock, err := os.Open(path)
+	if err != nil {
+		return false // gone meanwhile
+	}
+	defer lock.Close()
+	return flock(lock, syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }
 
 // writeSmall writes a small file: whole or not at all, whatever happens.
@@ -156,15 +183,8 @@ func (c *Cache) inheritPins() error {
 	if err != nil {
 		return c.storageError("read pins", err)
 	}
-	var dead []string
 	for _, path := range locks {
-		lock, err := os.Open(path)
-		if err != nil {
-			continue // gone meanwhile
-		}
-		alive := flock(lock, syscall.LOCK_EX|syscall.LOCK_NB) != nil
-		_ = lock.Close() // the folder's lock keeps others from looking
-		if alive {
+		if !ended(path) {
 			continue
 		}
 		// Files of pins are written whole. Where the disk has damaged one, there is no better course than to have its program
@@ -178,14 +198,12 @@ func (c *Cache) inheritPins() error {
 				c.pins[owner][d] = true
 			}
 		}
-		dead = append(dead, path)
+		c.ended = append(c.ended, path)
 	}
-	if len(c.pins) > 0 && c.writePins() != nil {
-		return nil // on a full disk they stay in the files of those that have ended, where everybody sees them, and the next that opens takes them over
+	if len(c.pins) == 0 {
+		c.removeEnded()
+		return nil
 	}
-	for _, path := range dead {
-		_ = os.Remove(strings.TrimSuffix(path, lockSuffix) + pinSuffix) // what is left holds too much, and nothing else
-		_ = os.Remove(path)
-	}
+	_ = c.writePins() // on a full disk they stay in the files of those that have ended, where everybody sees them, until Pin can write, or the next that opens
 	return nil
 }

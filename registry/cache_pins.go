@@ -15,7 +15,7 @@ import (
 //
 // Pins are written to the folder and outlive the process: the next one that opens the folder has them until it pins
 // something else for the same owner. Programs that share a folder use different names, therefore. On an error the pins hold
-// in this process all the same.
+// in this process all the same, and the next call writes them, although it is for the same digests; that it cannot either is no error, as it has been told.
 func (c *Cache) Pin(owner string, digests ...Digest) error {
 	set := make(map[Digest]bool, len(digests))
 	for _, d := range digests {
@@ -23,22 +23,28 @@ func (c *Cache) Pin(owner string, digests ...Digest) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if maps.Equal(c.pins[owner], set) {
+	same := maps.Equal(c.pins[owner], set)
+	if same && !c.unwritten {
 		return nil
 	}
 	if c.pins[owner] = set; len(set) == 0 {
 		delete(c.pins, owner)
 	}
-	// Under the lock, so that a Trim that has already read the pins of others ends before this returns.
-	unlock, err := c.lock()
-	if err != nil {
-		return c.storageError("pin", err)
-	}
-	defer unlock()
-	if err := c.writePins(); err != nil {
+	if err := c.savePins(); err != nil && !same {
 		return c.storageError("pin", err)
 	}
 	return nil
+}
+
+// savePins writes the pins under the folder's lock, so that a Trim that has already read the pins of others ends before this returns.
+func (c *Cache) savePins() error {
+	c.unwritten = true
+	unlock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.writePins()
 }
 
 // Pinned says whether any owner pinned the digest, in this process or in another one.
