@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -318,6 +319,8 @@ func troubleWith(what string, err error, dir string) string {
 	why := err.Error()
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		why = file.Err.Error()
+	} else if link, ok := errors.AsType[*os.LinkError](err); ok {
+		why = link.Err.Error()
 	}
 	next := "see the agent's log"
 	if errors.Is(err, syscall.ENOSPC) {
