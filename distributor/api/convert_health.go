@@ -85,9 +85,6 @@ func bytesText(bytes int64) string {
 	return "0B"
 }
 
-// maxTimed is the largest count of a bucket that is taken, so that no sum of buckets overflows. No Envoy answers so many requests.
-const maxTimed = 1 << 53
-
 // healthModel takes what an agent says; nil is that of one which does not measure it.
 func healthModel(node string, h *waftv1.Health) (model.Health, error) {
 	if h == nil {
@@ -113,7 +110,7 @@ func healthModel(node string, h *waftv1.Health) (model.Health, error) {
 			return model.Health{}, notCounted(node, "health.latency", n)
 		}
 		bucket := &out.Latency[min(i, last)]
-		*bucket += min(n, maxTimed-*bucket)
+		*bucket += min(n, model.MaxCount-*bucket)
 	}
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -293,5 +294,23 @@ func TestApprovalIsKept(t *testing.T) {
 	readings := d.r.Waves[0].Readings
 	if last := readings[len(readings)-1]; last.Gate != "approval" || last.Detail != "approved by ann: looks good" {
 		t.Errorf("reading %+v", last)
+	}
+}
+
+// The counts of a large fleet add up, whatever its nodes say that they have counted.
+func TestTrafficOfManyWhoSayTooMuch(t *testing.T) {
+	const most = math.MaxInt64
+	said := model.Statistics{Requests: most, Errors: most, Denied: most, Seen: most, Health: model.Health{Known: true, Stuck: most}}
+	for bucket := range said.Health.Latency {
+		said.Health.Latency[bucket] = most
+	}
+	taken := said.Bounded()
+	var all traffic
+	for range 30_000 {
+		before := all
+		all.add(&taken)
+		if all.requests < before.requests || all.errors < before.errors || all.denied < before.denied || all.seen < before.seen || all.stuck < before.stuck || all.begun() < before.begun() || all.latency.Count() < before.latency.Count() {
+			t.Fatalf("%+v, and one node more is %+v", before, all)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package service
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -81,5 +82,15 @@ func TestStatisticsOfAClosedSession(t *testing.T) {
 	x.Statistics(model.Statistics{Chain: "c", Requests: 2})
 	if got := new(Service).statusOf(n); got.Statistics.Requests != 1 || got.LastSeen.IsZero() {
 		t.Errorf("it has %+v, last seen %s", got.Statistics, got.LastSeen)
+	}
+}
+
+// What a node has counted is bounded where it comes in, whoever reports it: gates add it up over nodes.
+func TestStatisticsAreBounded(t *testing.T) {
+	s, n := bare(), newNode(model.Node{ID: "n"})
+	x := &Session{service: s, node: n, done: make(chan struct{})}
+	x.Statistics(model.Statistics{Chain: "c", Requests: math.MaxInt64, Errors: -1, Health: model.Health{Known: true, Stuck: math.MaxInt64}})
+	if got := new(Service).statusOf(n).Statistics; got.Requests != model.MaxCount || got.Errors != 0 || got.Health.Stuck != model.MaxCount {
+		t.Errorf("it has %+v", got)
 	}
 }

@@ -336,7 +336,7 @@ func (x *Session) Statistics(stats model.Statistics) {
 	c.mu.Lock()
 	closed := x.closed
 	if !closed {
-		c.stats, c.came = stats, now
+		c.stats, c.came = stats.Bounded(), now
 		c.told.Add(1)
 	}
 	c.mu.Unlock()
