@@ -172,6 +172,19 @@ func (s *stateFolder) snapshotPath(digest string) string {
 
 // put writes a snapshot to disk; raw is the chain as it came.
 func (s *stateFolder) put(raw *mcpv1.Resource, snapshot *Snapshot) (*kept, error) {
+	content, err := encodeSnapshot(raw, snapshot)
+	if err != nil {
+		return nil, err
+	}
+	k := &kept{Hash: snapshot.hash, Generation: snapshot.generation, Digest: model.Digest(content)}
+	if _, err := s.content(k); err == nil {
+		return k, nil // it is there
+	}
+	return k, wholefile.Replace(s.snapshotPath(k.Digest), content)
+}
+
+// encodeSnapshot is the file of a snapshot: its chain, as it came, and each of its collections.
+func encodeSnapshot(raw *mcpv1.Resource, snapshot *Snapshot) ([]byte, error) {
 	var content bytes.Buffer
 	messages := []*mcpv1.Resources{{Collection: model.CollectionChains, Resources: []*mcpv1.Resource{raw}}}
 	for _, collection := range slices.Sorted(maps.Keys(snapshot.sets)) {
@@ -186,11 +199,7 @@ func (s *stateFolder) put(raw *mcpv1.Resource, snapshot *Snapshot) (*kept, error
 			return nil, fmt.Errorf("keep chain %s: %w", snapshot.hash, err)
 		}
 	}
-	k := &kept{Hash: snapshot.hash, Generation: snapshot.generation, Digest: model.Digest(content.Bytes())}
-	if _, err := s.content(k); err == nil {
-		return k, nil // it is there
-	}
-	return k, wholefile.Replace(s.snapshotPath(k.Digest), content.Bytes())
+	return content.Bytes(), nil
 }
 
 // content is the file of a snapshot, verified.
@@ -214,6 +223,11 @@ func (s *stateFolder) get(k *kept, subs []Subscription) (*Snapshot, *mcpv1.Resou
 	if err != nil {
 		return nil, nil, err
 	}
+	return decodeSnapshot(k.Hash, content, subs)
+}
+
+// decodeSnapshot reads what encodeSnapshot wrote of the chain of that hash.
+func decodeSnapshot(hash string, content []byte, subs []Subscription) (*Snapshot, *mcpv1.Resource, error) {
 	o := offer{sets: map[string]set{}, broken: map[string]map[versioned]string{}}
 	taken := map[string]Subscription{}
 	names := make([]string, 0, len(subs))
@@ -223,28 +237,31 @@ func (s *stateFolder) get(k *kept, subs []Subscription) (*Snapshot, *mcpv1.Resou
 	reader := bytes.NewReader(content)
 	for {
 		var one mcpv1.Resources
-		if err := (protodelim.UnmarshalOptions{MaxSize: maxFileBytes}).UnmarshalFrom(reader, &one); errors.Is(err, io.EOF) {
+		if err := (protodelim.UnmarshalOptions{MaxSize: int64(len(content))}).UnmarshalFrom(reader, &one); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return nil, nil, fmt.Errorf("read chain %s: %w", k.Hash, err)
+			return nil, nil, fmt.Errorf("read chain %s: %w", hash, err)
 		}
 		if sub, ok := taken[one.GetCollection()]; ok {
 			o.sets[one.GetCollection()], o.broken[one.GetCollection()] = decodeSet(sub, one.GetResources(), nil)
 		} else if one.GetCollection() == model.CollectionChains && len(one.GetResources()) == 1 {
 			o.raw, o.chain = one.GetResources()[0], new(waftv1.Chain)
 			if err := mcp.Body(o.raw, o.chain); err != nil {
-				return nil, nil, fmt.Errorf("read chain %s: %w", k.Hash, err)
+				return nil, nil, fmt.Errorf("read chain %s: %w", hash, err)
 			}
 		}
 	}
-	if o.chain.GetHash() != k.Hash {
-		return nil, nil, fmt.Errorf("%w: it holds chain %q, not %s", sealed.ErrTorn, o.chain.GetHash(), k.Hash)
+	if o.chain == nil || o.chain.GetHash() != hash {
+		return nil, nil, fmt.Errorf("%w: it holds chain %q, not %s", sealed.ErrTorn, o.chain.GetHash(), hash)
+	}
+	if err := checkChain(o.chain); err != nil { // by the rules of the version that took it, it was whole
+		return nil, nil, fmt.Errorf("read chain %s: %w", hash, err)
 	}
 	switch a := assemble(o, names); {
 	case a.refused != "":
-		return nil, nil, fmt.Errorf("chain %s: %s", k.Hash, a.refused)
+		return nil, nil, fmt.Errorf("chain %s: %s", hash, a.refused)
 	case len(a.missing) > 0:
-		return nil, nil, fmt.Errorf("chain %s was kept without %s, which was not taken then", k.Hash, strings.Join(a.missing, ", "))
+		return nil, nil, fmt.Errorf("chain %s was kept without %s, which was not taken then", hash, strings.Join(a.missing, ", "))
 	default:
 		return a.complete, o.raw, nil
 	}

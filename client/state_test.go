@@ -1,9 +1,11 @@
 package client
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -90,5 +92,23 @@ func TestNotesAreWrittenLater(t *testing.T) {
 	defer s.close()
 	if want := (record{Generation: 5, Retry: 7}); s.record != want {
 		t.Errorf("the record is %+v, want %+v", s.record, want)
+	}
+}
+
+// What the distributor's chain must be, one on disk must be, too: a file without any, and one without a digest, are no snapshots.
+func TestNoSnapshotWithoutAChain(t *testing.T) {
+	if got, _, err := decodeSnapshot("", nil, nil); !errors.Is(err, sealed.ErrTorn) {
+		t.Errorf("an empty file is %+v (%v)", got, err)
+	}
+	body, err := anypb.New(&waftv1.Chain{Hash: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := encodeSnapshot(&mcpv1.Resource{Body: body}, &Snapshot{release: release{hash: "h"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := decodeSnapshot("h", content, nil); err == nil || !strings.Contains(err.Error(), "no digest") {
+		t.Errorf("a chain whose hash is none is %+v (%v)", got, err)
 	}
 }
