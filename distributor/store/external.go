@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -144,6 +145,9 @@ func readPassword(path string) (string, error) {
 	password := strings.TrimRight(string(text), "\r\n")
 	if password == "" {
 		return "", fmt.Errorf("%s holds no password", path)
+	}
+	if !utf8.ValidString(password) || strings.ContainsAny(password, "\r\n\x00") { // etcd takes it as a text
+		return "", fmt.Errorf("%s is to hold a password on one line, in UTF-8, and nothing else", path)
 	}
 	return password, nil
 }

@@ -18,6 +18,10 @@ func TestExternalThatCannotBe(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	two := filepath.Join(t.TempDir(), "two")
+	if err := os.WriteFile(two, []byte("u:p@\nb\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		etcd store.External
 		want string
@@ -31,6 +35,7 @@ func TestExternalThatCannotBe(t *testing.T) {
 		"half a user":      {store.External{Endpoints: []string{"a:2379"}, User: "u"}, "--etcd-password-file"},
 		"no file":          {store.External{Endpoints: []string{"a:2379"}, CA: "no-such-file"}, "no-such-file"},
 		"no password":      {store.External{Endpoints: []string{"a:2379"}, User: "u", PasswordFile: empty}, empty},
+		"two passwords":    {store.External{Endpoints: []string{"a:2379"}, User: "u", PasswordFile: two}, two},
 	} {
 		client, err := store.Connect(c.etcd, nil)
 		if err == nil {

@@ -95,7 +95,8 @@ func (s *Store) GetRelease(ctx context.Context, id model.ReleaseID) (model.Relea
 		return model.Release{}, notFound(object)
 	}
 	var release model.Release
-	return release, decode(releaseKey(id), got.Kvs[0].Value, &release)
+	err = decode(releaseKey(id), got.Kvs[0].Value, &release)
+	return release, err
 }
 
 // FindReleases returns at most limit releases of that name whose hash begins with prefix, by hash.

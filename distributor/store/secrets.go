@@ -72,7 +72,8 @@ func (s *Store) GetSealed(ctx context.Context, ref model.SecretRef) ([]byte, err
 		return nil, noVersion(ref)
 	}
 	var sealed []byte
-	return sealed, decode(key, got.Kvs[0].Value, &sealed)
+	err = decode(key, got.Kvs[0].Value, &sealed)
+	return sealed, err
 }
 
 func noVersion(ref model.SecretRef) error {
