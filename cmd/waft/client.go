@@ -112,7 +112,8 @@ func readBearer(file string) (string, error) {
 		return "", fmt.Errorf("--token-file: %w", err)
 	}
 	token := strings.TrimSpace(string(text))
-	if token == "" || len(text) > most || strings.ContainsAny(token, " \t\r\n") {
+	unsendable := func(r rune) bool { return r <= ' ' || r >= 0x7f } // in a header
+	if token == "" || len(text) > most || strings.ContainsFunc(token, unsendable) {
 		return "", fmt.Errorf("--token-file: %s holds something else than one token", file)
 	}
 	return token, nil
