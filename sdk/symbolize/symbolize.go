@@ -47,11 +47,12 @@ func Log(w io.Writer, r io.Reader, symbols build.Symbols) error {
 		fmt.Fprintln(out, symbols.Resolve(line))
 	}
 	run.flush(out)
+	written := out.Flush() // what was read before a failure, too
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("read the log: %w", err)
 	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("write the log: %w", err)
+	if written != nil {
+		return fmt.Errorf("write the log: %w", written)
 	}
 	return nil
 }

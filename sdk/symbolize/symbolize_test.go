@@ -121,3 +121,14 @@ not Envoy's
 		t.Errorf("got\n%s", got)
 	}
 }
+
+// A line that is longer than what is read of one is told, and nothing of it is held back before it.
+func TestLineThatIsTooLong(t *testing.T) {
+	var out strings.Builder
+	if err := Log(&out, strings.NewReader("before\n"+strings.Repeat("x", maxLine)+"\nbehind\n"), build.Symbols{}); err == nil || !strings.Contains(err.Error(), "read the log") {
+		t.Errorf("%v", err)
+	}
+	if out.String() != "before\n" {
+		t.Errorf("it gives %.100q", out.String())
+	}
+}
