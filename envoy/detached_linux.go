@@ -145,12 +145,22 @@ func uidOf(pid int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(text)) {
+	uid, err := parseUID(string(text))
+	if err != nil {
+		return 0, fmt.Errorf("the status of pid %d %w", pid, err)
+	}
+	return uid, nil
+}
+
+// parseUID reads the real user out of a status (proc_pid_status(5)).
+func parseUID(status string) (int, error) {
+	for line := range strings.Lines(status) {
 		if ids, ok := strings.CutPrefix(line, "Uid:"); ok && len(strings.Fields(ids)) > 0 {
-			return strconv.Atoi(strings.Fields(ids)[0])
+			uid, err := strconv.ParseUint(strings.Fields(ids)[0], 10, 32)
+			return int(uid), err
 		}
 	}
-	return 0, fmt.Errorf("the status of pid %d names no user", pid)
+	return 0, errors.New("names no user")
 }
 
 // maxLinks is how many symbolic links are followed in a path, as in Linux.
@@ -200,7 +210,12 @@ func procStrings(pid int, name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(strings.Split(string(text), "\x00"), func(s string) bool { return s == "" }), nil
+	return splitStrings(text), nil
+}
+
+// splitStrings are those that end in a zero byte each; empty ones are left out.
+func splitStrings(text []byte) []string {
+	return slices.DeleteFunc(strings.Split(string(text), "\x00"), func(s string) bool { return s == "" })
 }
 
 func procPath(pid int, name string) string { return filepath.Join("/proc", strconv.Itoa(pid), name) }

@@ -3,6 +3,7 @@ package envoy
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"time"
@@ -10,6 +11,9 @@ import (
 
 // clockTicks is the unit of times in /proc: USER_HZ, 100 on every architecture that Go and Envoy share.
 const clockTicks = time.Second / 100
+
+// maxTicks is the most of either time that is taken, so that both together are a duration: a century and a half.
+const maxTicks = int64(math.MaxInt64 / clockTicks / 2)
 
 // readUsage reads /proc; false when the process is gone.
 func readUsage(pid int) (usage, bool) {
@@ -36,11 +40,18 @@ func parseUsage(statm, stat []byte) (usage, bool) {
 	if len(fields) < 13 {
 		return usage{}, false
 	}
-	resident, err1 := strconv.ParseInt(string(pages[1]), 10, 64)
-	user, err2 := strconv.ParseInt(string(fields[11]), 10, 64)
-	system, err3 := strconv.ParseInt(string(fields[12]), 10, 64)
-	if err1 != nil || err2 != nil || err3 != nil {
+	page := int64(os.Getpagesize())
+	resident, ok1 := atMost(pages[1], math.MaxInt64/page)
+	user, ok2 := atMost(fields[11], maxTicks)
+	system, ok3 := atMost(fields[12], maxTicks)
+	if !ok1 || !ok2 || !ok3 {
 		return usage{}, false
 	}
-	return usage{cpu: time.Duration(user+system) * clockTicks, memory: resident * int64(os.Getpagesize())}, true
+	return usage{cpu: time.Duration(user+system) * clockTicks, memory: resident * page}, true
+}
+
+// atMost reads a number from 0 on, false: it is none, or more.
+func atMost(digits []byte, most int64) (int64, bool) {
+	n, err := strconv.ParseInt(string(digits), 10, 64)
+	return n, err == nil && n >= 0 && n <= most
 }

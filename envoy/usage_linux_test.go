@@ -18,6 +18,9 @@ func TestParseUsage(t *testing.T) {
 		{"cut off", "1 2 3", "42 (envoy) R 1 42", usage{}, false},
 		{"no statm", "", "42 (envoy) R 1 42 42 0 -1 4194304 1 0 0 0 1 1 0 0 20", usage{}, false},
 		{"empty", "", "", usage{}, false},
+		{"less than no time", "1 2 3", "42 (envoy) R 1 42 42 0 -1 4194304 1 0 0 0 -1 1 0 0 20", usage{}, false},
+		{"more time than there is", "1 2 3", "42 (envoy) R 1 42 42 0 -1 4194304 1 0 0 0 9223372036854775807 1 0 0 20", usage{}, false},
+		{"more pages than bytes can be", "1 9223372036854775807 3", "42 (envoy) R 1 42 42 0 -1 4194304 1 0 0 0 1 1 0 0 20", usage{}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got, ok := parseUsage([]byte(test.statm), []byte(test.stat)); got != test.want || ok != test.ok {

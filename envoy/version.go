@@ -14,6 +14,9 @@ import (
 // versionTimeout bounds `envoy --version`, which loads a binary of a hundred megabytes from a cold disk.
 const versionTimeout = 30 * time.Second
 
+// maxBuild is the longest Version.Build that is taken, in bytes. Envoy's own has a hundred or less; it stands in reports.
+const maxBuild = 256
+
 // Number is a version of Envoy. The zero value is no version.
 type Number struct {
 	Major, Minor, Patch int
@@ -39,15 +42,15 @@ func ParseNumber(s string) (Number, error) {
 	core, _, _ := strings.Cut(s, "-")
 	parts := strings.Split(core, ".")
 	if len(parts) != 3 {
-		return Number{}, fmt.Errorf("version %q of Envoy is not MAJOR.MINOR.PATCH", s)
+		return Number{}, fmt.Errorf("version %.255q of Envoy is not MAJOR.MINOR.PATCH", s)
 	}
 	var n [3]int
 	for i, part := range parts {
-		v, err := strconv.Atoi(part)
-		if err != nil || v < 0 {
-			return Number{}, fmt.Errorf("version %q of Envoy is not MAJOR.MINOR.PATCH", s)
+		v, err := strconv.ParseUint(part, 10, 31) // no sign
+		if err != nil {
+			return Number{}, fmt.Errorf("version %.255q of Envoy is not MAJOR.MINOR.PATCH", s)
 		}
-		n[i] = v
+		n[i] = int(v)
 	}
 	return Number{n[0], n[1], n[2]}, nil
 }
@@ -87,7 +90,10 @@ var ErrVersion = errors.New("not a version of Envoy")
 func ParseVersion(output string) (Version, error) {
 	match := versionLine.FindStringSubmatch(output)
 	if match == nil {
-		return Version{}, fmt.Errorf("%w: no \"version:\" in %q", ErrVersion, firstLine(output))
+		return Version{}, fmt.Errorf("%w: no \"version:\" in %.255q", ErrVersion, firstLine(output))
+	}
+	if len(match[1]) > maxBuild {
+		return Version{}, fmt.Errorf("%w: %.255q… is too long", ErrVersion, match[1])
 	}
 	fields := strings.Split(match[1], "/")
 	if len(fields) < 2 {

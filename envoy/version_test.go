@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -25,6 +26,8 @@ func TestParseVersion(t *testing.T) {
 		{name: "no number", output: "envoy version: abc", fails: true},
 		{name: "two parts", output: "envoy version: abc/1.40/Clean", fails: true},
 		{name: "negative", output: "envoy version: abc/1.-4.0/Clean", fails: true},
+		{name: "a sign", output: "envoy version: abc/1.+40.0/Clean", fails: true},
+		{name: "too long", output: "envoy version: abc/1.40.0/" + strings.Repeat("x", maxBuild), fails: true},
 		{name: "empty", fails: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
