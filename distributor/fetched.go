@@ -3,6 +3,7 @@ package distributor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -69,6 +70,30 @@ func originOf(a registry.Artifact) (*origin, error) {
 		blobs[i].MediaType = "" // as long as its author liked; blobs are served without
 	}
 	return &origin{Image: a.Descriptor(), Blobs: blobs, Repositories: []registry.Reference{a.Reference.InRepository()}}, nil
+}
+
+// check says what is wrong with what was kept of an artifact's image; of nil nothing.
+func (o *origin) check(artifact string) error {
+	if o == nil {
+		return nil
+	}
+	if string(o.Image.Digest) != artifact {
+		return fmt.Errorf("its image is %.255q", o.Image.Digest)
+	}
+	for _, d := range append([]registry.Descriptor{o.Image}, o.Blobs...) {
+		if !d.Digest.Valid() || d.Size < 0 {
+			return fmt.Errorf("its image has a part with the digest %.255q and the size %d", d.Digest, d.Size)
+		}
+	}
+	if n := len(o.Repositories); n > maxOrigins {
+		return fmt.Errorf("it was found in %d repositories; at most %d are kept", n, maxOrigins)
+	}
+	for _, r := range o.Repositories {
+		if r == (registry.Reference{}) {
+			return errors.New("a repository in which it was found has no name")
+		}
+	}
+	return nil
 }
 
 // foundIn adds the repositories of an earlier find of the same image.

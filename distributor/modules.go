@@ -367,12 +367,30 @@ func (m *modules) read(digest string) (artifact, error) {
 	if err != nil {
 		return artifact{}, err
 	}
-	var a artifact
-	if err := json.Unmarshal(raw, &a); err != nil {
+	a, err := parseArtifact(digest, raw)
+	if err != nil {
 		return artifact{}, fmt.Errorf("%s: %w", path, err)
 	}
+	return a, nil
+}
+
+// parseArtifact reads what is kept of the artifact of that digest, as keep wrote it. Names in it become parts of paths and of requests.
+func parseArtifact(digest string, raw []byte) (artifact, error) {
+	var a artifact
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return artifact{}, err
+	}
 	if a.Module.Artifact != digest {
-		return artifact{}, fmt.Errorf("%s is about %q", path, a.Module.Artifact)
+		return artifact{}, fmt.Errorf("it is about %q", a.Module.Artifact)
+	}
+	if !registry.Digest(a.Module.Digest).Valid() || a.Module.Size < 0 {
+		return artifact{}, fmt.Errorf("its module has the digest %.255q and the size %d", a.Module.Digest, a.Module.Size)
+	}
+	if string(a.Manifest) == "null" { // none
+		a.Manifest = nil
+	}
+	if err := a.Origin.check(digest); err != nil {
+		return artifact{}, err
 	}
 	return a, nil
 }
