@@ -497,6 +497,9 @@ func (y scenarioYAML) exchange(s *Scenario) error {
 		s.Want.Upstream = &want
 	}
 	if w := y.Want.Response.want; w != nil {
+		if w.Status != 0 && (w.Status < 100 || w.Status > 599) {
+			return fmt.Errorf("want.response.status: %d is not between 100 and 599", w.Status)
+		}
 		s.Want.Response = &WantResponse{
 			Status: w.Status, Headers: w.Headers.values(), Absent: lower(w.Absent), Body: w.Body, BodyContains: w.BodyContains,
 			Varies: lower(w.Varies),
@@ -511,6 +514,9 @@ func (y wantYAML) clusters(known []Cluster) (map[string]WantCallout, error) {
 	for name, w := range y.Clusters {
 		if !slices.ContainsFunc(known, func(c Cluster) bool { return c.Name == name }) {
 			return nil, fmt.Errorf("want.clusters: %s is not among the file's, which are %s", name, clusterNames(known))
+		}
+		if w.Times != nil && *w.Times < 0 {
+			return nil, fmt.Errorf("want.clusters: %s: times: %d is less than none", name, *w.Times)
 		}
 		if out == nil {
 			out = map[string]WantCallout{}

@@ -1,9 +1,15 @@
 package filtertest
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/waft-project/waft/sdk/wasmhost"
 )
@@ -83,6 +89,8 @@ func TestParseErrors(t *testing.T) {
 		{"a path without a slash", head + "  request: {path: a}\n", "path:"},
 		{"a status that is none", head + "  upstream: {status: 99}\n", "upstream.status: 99"},
 		{"upstream neither none nor a mapping", head + "  want: {upstream: nobody}\n", `"nobody" is not "none"`},
+		{"a wanted status that is none", head + "  want: {response: {status: -1}}\n", "want.response.status: -1"},
+		{"fewer requests than none", "clusters: {a: {}}\n" + head + "  want: {clusters: {a: {times: -1}}}\n", "want.clusters: a: times: -1"},
 		{"the cluster upstream", "clusters: {upstream: {}}\n" + head, "upstream is there twice"},
 		{"two documents", head + "---\n" + head, "more than one YAML document"},
 		{"an alias that contains itself", "config: &a [*a]\n" + head, "a.yaml"},
@@ -96,12 +104,63 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
+// FuzzParse reads whatever may stand in a scenario file. What is taken can be played: its names are its own, its times and counts are bounded, its configuration is JSON
+// or a text; an error names the file.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("config: {a: 1}\nscenarios:\n- name: s\n  request: {headers: {a: [b]}}\n  want: {upstream: none}\n"))
 	f.Add([]byte("config: &a [*a]\nconfigError: x\n"))
+	f.Add([]byte("clusters: {a: {status: 200}}\nscenarios:\n- name: s\n  repeat: 10000\n  after: 1s\n  want: {clusters: {a: {times: -1}}, response: {status: -1}}\n"))
+	f.Add([]byte("scenarios:\n- name: s\n  connection: [{client: hello}, {wait: 1ms}, {ends: client}]\n  want: {client: {closed: end}}\n"))
+	written, err := filepath.Glob("../../filters/*/scenarios/*.yaml")
+	if err != nil || len(written) == 0 {
+		f.Fatal(written, err)
+	}
+	for _, path := range written {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if len(data) < 4<<10 { // larger ones make it slow, and say nothing else
+			f.Add(data)
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := Parse("a.yaml", data); err != nil && !strings.HasPrefix(err.Error(), "a.yaml") {
-			t.Errorf("an error without the file: %v", err)
+		file, err := Parse("a.yaml", data)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "a.yaml") || len(file.Scenarios) > 0 {
+				t.Errorf("%q: %v, %+v", data, err, file)
+			}
+			return
+		}
+		if (file.ConfigError == "") == (len(file.Scenarios) == 0) || len(file.Config) > 2*MaxFileSize {
+			t.Errorf("%q is taken for %+v", data, file)
+		}
+		var root struct{ Config yaml.Node }
+		if err := yaml.Unmarshal(data, &root); err == nil && root.Config.Kind != yaml.ScalarNode && !root.Config.IsZero() && !json.Valid(file.Config) {
+			t.Errorf("%q has the configuration %q", data, file.Config)
+		}
+		names := map[string]bool{}
+		for _, s := range file.Scenarios {
+			if s.Name == "" || names[s.Name] || s.Repeat < 1 || s.Repeat > MaxRepeat || (s.Connection != nil) != file.TCP() {
+				t.Errorf("%q has the scenario %+v", data, s)
+			}
+			names[s.Name] = true
+			for _, d := range []time.Duration{s.After, s.Request.Leave, s.Upstream.Delay} {
+				if d < 0 || d > MaxDelay {
+					t.Errorf("%q waits for %s", data, d)
+				}
+			}
+			if s.Connection == nil && (s.Request.check() != nil || s.Upstream.check() != nil) {
+				t.Errorf("%q sends %+v, and answers %+v", data, s.Request, s.Upstream)
+			}
+			for name, w := range s.Want.Clusters {
+				if w.Times < 0 {
+					t.Errorf("%q wants %d requests at %q", data, w.Times, name)
+				}
+			}
+			if w := s.Want.Response; w != nil && w.Status != 0 && (w.Status < 100 || w.Status > 599) {
+				t.Errorf("%q wants the status %d", data, w.Status)
+			}
 		}
 	})
 }
