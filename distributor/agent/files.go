@@ -99,15 +99,13 @@ func (f *files) damagedSlot() string {
 	return ""
 }
 
-// putPreload puts filters into the slot for loading beforehand; none empties it. there says that its file was just so before.
-func (f *files) putPreload(filters []envoy.WasmFilter, version string) (there bool, err error) {
+// putPreload puts filters into the slot for loading beforehand; none empties it.
+func (f *files) putPreload(filters []envoy.WasmFilter, version string) error {
 	content, err := envoy.Chain(envoy.PreloadSlotName, filters, version)
 	if err != nil {
-		return false, err
+		return err
 	}
-	before, err := os.ReadFile(filepath.Join(f.slotsDir(), envoy.SlotFileName(envoy.PreloadSlotName)))
-	there = err == nil && bytes.Equal(before, content) // one that cannot be read is replaced like any other
-	return there, envoy.SlotFile{Slot: envoy.PreloadSlotName, Content: content}.Write(f.slotsDir())
+	return envoy.SlotFile{Slot: envoy.PreloadSlotName, Content: content}.Write(f.slotsDir())
 }
 
 // putBootstrap writes the bootstrap with a chain as its default, on copies of the modules that nothing else uses; nil leaves Envoy without

@@ -72,12 +72,11 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 	epoch = before.epoch
 	d.host.giveWay()
 	position := d.host.log.Position()
-	there, err := d.files.putPreload(filters, version)
-	if err != nil {
+	if err := d.files.putPreload(filters, version); err != nil {
 		return epoch, err
 	}
-	// A job that was given up may have had it loaded already. Envoy then sees no change, and reloads nothing.
-	same := map[string]bool{envoy.PreloadSlotName: there && before.slots[envoy.PreloadSlotName].version == version}
+	// A job that was given up may have had it loaded already. Where Envoy has not read since that the slot was emptied, it sees no change, and reloads nothing.
+	same := map[string]bool{envoy.PreloadSlotName: before.slots[envoy.PreloadSlotName].version == version}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ticker := time.NewTicker(observeSoon)

@@ -14,8 +14,8 @@ import (
 	"github.com/waft-project/waft/envoy/envoytest"
 )
 
-// Loading is given up when the node is to run something else, and Envoy goes on with what it has begun. When the same chain comes again, Envoy
-// has all of it already and reloads nothing; to wait for that would take the two minutes of the limit, and then refuse a good chain.
+// Loading is given up when the node is to run something else: the slot is emptied, and Envoy goes on with what it has begun before it sees that. When the same chain
+// comes again by then, Envoy finds what it has already and reloads nothing; to wait for that would take the two minutes of the limit, and then refuse a good chain.
 func TestLoadThatWasGivenUpIsTakenUp(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, "n1")
@@ -40,13 +40,6 @@ func TestLoadThatWasGivenUpIsTakenUp(t *testing.T) {
 		if agent.log.count("msg=loaded", hash) > 0 {
 			continue
 		}
-		envoytest.Eventually(t, "Envoy to have loaded it all the same", func(ctx context.Context) error {
-			stats, err := envoy.NewAdmin(config.Admin).Stats(ctx, "version_text")
-			if got := stats.Texts[envoy.SlotStats(envoy.PreloadSlotName)+"version_text"]; err == nil && got != hash+"#1" {
-				err = fmt.Errorf("it has %q", got)
-			}
-			return err
-		})
 		s.give(second)
 		s.await(hash, waftv1.ChainState_SERVING)
 		answers(t, config.Listen, "x-one", word)
