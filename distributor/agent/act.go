@@ -425,11 +425,7 @@ func (d *driver) revert(ctx context.Context, s situation, a action) error {
 	if err := d.unload(); err != nil {
 		return err
 	}
-	note := func(r *record) { r.Trial, r.Attempt = nil, nil }
-	err := d.state.change(note)
-	if d.reserve.spend(err) {
-		err = d.state.change(note)
-	}
+	err := d.reserve.try(func() error { return d.state.change(func(r *record) { r.Trial, r.Attempt = nil, nil }) })
 	if err != nil { // Envoy is to run on the good chain all the same
 		d.log.Error("that the chain is not on trial any more cannot be kept; an agent that takes this Envoy over will see so by itself", "error", err)
 	}

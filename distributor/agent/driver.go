@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/waft-project/waft/envoy"
@@ -323,7 +322,7 @@ func troubleWith(what string, err error, dir string) string {
 		why = link.Err.Error()
 	}
 	next := "see the agent's log"
-	if errors.Is(err, syscall.ENOSPC) {
+	if full(err) {
 		next = "make room on the disk of " + dir
 	}
 	return fmt.Sprintf("the agent cannot %s: %s; %s; it is tried again each %s", what, why, next, stallRetry)

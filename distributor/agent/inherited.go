@@ -115,11 +115,7 @@ func (d *driver) lapse(a action) error {
 // noteLapsed keeps that a chain is not on trial any more, and when it may be again. What the disk does not take holds for this life all the same.
 func (d *driver) noteLapsed(c *chain, reason string) error {
 	next := d.lapsedNow(c.version(), stepServe, reason)
-	change := func(r *record) { r.Trial, r.Lapsed = nil, next }
-	err := d.state.change(change)
-	if d.reserve.spend(err) {
-		err = d.state.change(change)
-	}
+	err := d.reserve.try(func() error { return d.state.change(func(r *record) { r.Trial, r.Lapsed = nil, next }) })
 	if err == nil || d.trial == nil {
 		d.lapsed = next
 	}

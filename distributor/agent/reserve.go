@@ -50,3 +50,12 @@ func (r *reserve) spend(err error) bool {
 	defer r.mu.Unlock()
 	return os.Remove(r.path) == nil
 }
+
+// try does something that Envoy would be left without the good chain without: where the disk is full, once more with the room given up.
+func (r *reserve) try(do func() error) error {
+	err := do()
+	if r.spend(err) {
+		err = do()
+	}
+	return err
+}

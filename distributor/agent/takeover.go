@@ -83,11 +83,7 @@ func endLeft(h *host, process *envoy.Process, drain time.Duration) error {
 // withdraw puts the good chain back in the place of one that Envoy was not seen to serve, where Envoy goes on without the agent: nobody would
 // be there to go back when it fails. What an earlier life of Envoy or of the agent saw serve stays.
 func (d *driver) withdraw() {
-	err := d.files.emptyPreload()
-	if d.reserve.spend(err) {
-		err = d.files.emptyPreload()
-	}
-	if err != nil {
+	if err := d.reserve.try(d.files.emptyPreload); err != nil {
 		d.log.Error("the slot for loading cannot be emptied before the agent ends; an Envoy that starts before the next agent does loads what is in it", "error", err)
 	}
 	r := d.state.read()
@@ -95,11 +91,7 @@ func (d *driver) withdraw() {
 		return
 	}
 	d.log.Info("putting the good chain back before the agent ends; Envoy was not seen to serve the other yet", "chain", d.trial.chain.Hash, "good", r.Good.Hash)
-	err = d.putSlots(r.Good)
-	if d.reserve.spend(err) {
-		err = d.putSlots(r.Good)
-	}
-	if err != nil {
+	if err := d.reserve.try(func() error { return d.putSlots(r.Good) }); err != nil {
 		d.log.Error("the good chain cannot be put back; Envoy goes on with a chain that it was not seen to serve, until the next agent starts", "error", err)
 	}
 }
