@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func build(t *testing.T) string {
 // matter on a machine that does other things, too.
 func TestSlice(t *testing.T) {
 	const nodes, changes = 20, 4
-	b := &bench{server: build(t), bytes: 2048, changes: changes}
+	b := &bench{server: build(t), bytes: 2048, changes: changes, rounds: 2}
 	if err := b.read("20", "mcp,ads,delta"); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func TestSlice(t *testing.T) {
 		t.Fatalf("%d rows, want %d: %s", len(got.Rows), len(want), raw)
 	}
 	for i, r := range got.Rows {
-		if r["server"] != want[i][0] || r["dialect"] != want[i][1] || r["nodes"] != float64(nodes) || r["updates"] != float64(nodes*changes) {
+		if r["server"] != want[i][0] || r["dialect"] != want[i][1] || r["nodes"] != float64(nodes) || r["updates"] != float64(2*nodes*changes) || r["rounds"] != float64(2) {
 			t.Errorf("row %d is %v, want %v", i, r, want[i])
 		}
 		for _, name := range []string{"p50_ms", "p99_ms", "server_rss_mb", "server_cpu_s"} {
@@ -137,5 +138,20 @@ func TestMessages(t *testing.T) {
 	}
 	if _, err := dialects["ads"].read([]byte{0x0a}); err == nil {
 		t.Error("half a message is read")
+	}
+}
+
+// Of each figure the median is told, not the row whose one figure is in the middle; what goes with updates is of all of them.
+func TestMedianOfRounds(t *testing.T) {
+	got := medianOf([]row{
+		{Server: waft, Dialect: "ads", Nodes: 10, P50: 1, P99: 9, RSS: 50, CPU: 1, Updates: 100},
+		{Server: waft, Dialect: "ads", Nodes: 10, P50: 3, P99: 2, RSS: 40, CPU: 4, Updates: 100},
+		{Server: waft, Dialect: "ads", Nodes: 10, P50: 2, P99: 5, RSS: 90, CPU: 1, Updates: 100},
+	})
+	if got.P50 != 2 || got.P99 != 5 || got.RSS != 50 || got.CPU != 6 || got.Updates != 300 || got.cpu() != 20_000 || got.Rounds != 3 || !slices.Equal(got.P99Rounds, []float64{9, 2, 5}) {
+		t.Errorf("%+v", got)
+	}
+	if even := median([]float64{4, 1, 2, 9}); even != 3 {
+		t.Errorf("the median of four is %g", even)
 	}
 }

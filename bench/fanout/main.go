@@ -23,6 +23,7 @@ func main() {
 	flag.StringVar(&b.server, "server", filepath.Join("bin", "fanoutserver"), "the program fanoutserver")
 	flag.IntVar(&b.bytes, "bytes", 2048, "the size of the resource, encoded")
 	flag.IntVar(&b.changes, "changes", 0, "how many changes to measure; 0: by the size of the fleet")
+	flag.IntVar(&b.rounds, "rounds", 3, "how often each fleet is measured, both servers by turns; figures are the medians")
 	flag.IntVar(&b.perNode, "per-node", 0, "how many nodes have a snapshot of their own in go-control-plane's cache; 0: all share one, which costs it less")
 	flag.StringVar(&b.only, "only", "", "measure this server alone, waft or go-control-plane")
 	flag.StringVar(&b.profile, "profile", "", "have the server write a profile of its processor to this file, and of its memory beside it; with one fleet, one dialect and -only")
@@ -54,6 +55,7 @@ type bench struct {
 	dialects []string
 	bytes    int
 	changes  int
+	rounds   int
 	perNode  int
 	only     string
 	profile  string
@@ -124,26 +126,6 @@ func (b *bench) run(ctx context.Context, to io.Writer, out string) error {
 		beyond.judge(to)
 	}
 	return nil
-}
-
-// rows measures every fleet, both servers one after the other for each, so that what else the machine does meets both.
-func (b *bench) rows(ctx context.Context) ([]row, error) {
-	rows := []row{}
-	for _, n := range b.sizes {
-		for _, d := range b.dialects {
-			for _, server := range []string{peer, waft} {
-				if b.only != "" && server != b.only || server == peer && d == "mcp" {
-					continue
-				}
-				r, err := b.measure(ctx, server, d, n)
-				if err != nil {
-					return rows, fmt.Errorf("%s, %s, %d nodes: %w", server, d, n, err)
-				}
-				rows = append(rows, r)
-			}
-		}
-	}
-	return rows, nil
 }
 
 func draw(to io.Writer, rows []row) error {

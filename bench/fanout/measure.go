@@ -26,6 +26,10 @@ type row struct {
 	Updates int     `json:"updates"`
 	// Goroutines of the server for each node.
 	Goroutines float64 `json:"server_goroutines_per_node"`
+	// Rounds is how many the figures are the medians of (CPU and Updates are of all of them); P99Rounds and CPURounds (microseconds an update) are what each had.
+	Rounds    int       `json:"rounds"`
+	P99Rounds []float64 `json:"p99_ms_of_rounds"`
+	CPURounds []float64 `json:"us_per_update_of_rounds"`
 }
 
 // memory is KB a node.
