@@ -2,7 +2,6 @@ package encoded
 
 import (
 	"fmt"
-	"slices"
 
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // the codec of what is no Message
@@ -15,12 +14,16 @@ import (
 // concurrently.
 type Message struct {
 	kind  protoreflect.MessageType
-	parts [][]byte
+	parts []mem.SliceBuffer // of the garbage collector: gRPC gives them back to nobody
 }
 
 // Of gives the message of a kind whose encoding is the parts, one after the other. They are kept, and must not change any more.
 func Of(kind protoreflect.MessageType, parts ...[]byte) *Message {
-	return &Message{kind: kind, parts: parts}
+	m := &Message{kind: kind, parts: make([]mem.SliceBuffer, len(parts))}
+	for i, p := range parts {
+		m.parts[i] = p
+	}
+	return m
 }
 
 // Size is how many bytes the message has.
@@ -35,7 +38,10 @@ func (m *Message) Size() int {
 // ProtoReflect is proto.Message's. It reads the parts, each time; what they hold is the business of who made them, so parts that are no message are a bug,
 // and give a message without fields whose unknown ones are the parts.
 func (m *Message) ProtoReflect() protoreflect.Message {
-	raw := slices.Concat(m.parts...)
+	raw := make([]byte, 0, m.Size())
+	for _, p := range m.parts {
+		raw = append(raw, p...)
+	}
 	read := m.kind.New()
 	if err := proto.Unmarshal(raw, read.Interface()); err != nil {
 		read = m.kind.New()
@@ -54,11 +60,9 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 		return protobuf().Marshal(v)
 	}
 	out := make(mem.BufferSlice, 0, len(m.parts))
-	buffers := make([]mem.SliceBuffer, len(m.parts)) // of the garbage collector: gRPC gives them back to nobody
-	for i, p := range m.parts {
-		if len(p) > 0 {
-			buffers[i] = p
-			out = append(out, &buffers[i])
+	for i := range m.parts {
+		if len(m.parts[i]) > 0 {
+			out = append(out, &m.parts[i])
 		}
 	}
 	return out, nil

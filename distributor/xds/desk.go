@@ -38,6 +38,13 @@ type memory struct {
 
 type refusal struct{ version, step, reason string }
 
+// slots are which of waft's Envoy asks for. The zero value: none.
+type slots struct{ serves, loads bool }
+
+func (s slots) has(name string) bool {
+	return s.serves && name == envoy.SlotName || s.loads && name == envoy.PreloadSlotName
+}
+
 // cached is what is known of a module in a code cache: when that was last seen, and whether Envoy has loaded it, or was only sent it, as somebody says.
 type cached struct {
 	at     time.Time
@@ -57,7 +64,7 @@ type cached struct {
 type desk struct {
 	*memory
 	// slots are those that Envoy asks for; preloaded is the version in the one for loading, empty where it is not known.
-	slots     map[string]bool
+	slots     slots
 	preloaded string
 	// asksUntil is when the Envoy has asked for all that it has, on this stream.
 	asksUntil time.Time
@@ -181,24 +188,15 @@ func (d *desk) aim() {
 
 // subscribe takes the slots that Envoy asks for. One that it asks for anew holds nothing.
 func (d *desk) subscribe(names []string) {
-	serves, loads := slices.Contains(names, envoy.SlotName), slices.Contains(names, envoy.PreloadSlotName)
-	if d.slots[envoy.SlotName] && !serves {
+	asked := slots{serves: slices.Contains(names, envoy.SlotName), loads: slices.Contains(names, envoy.PreloadSlotName)}
+	if d.slots.serves && !asked.serves {
 		d.hold("")
 	}
-	if !loads {
+	if !asked.loads {
 		d.preloaded = ""
 		d.attempt.loaded, d.attempt.asked = 0, false
 	}
-	if d.slots != nil && d.slots[envoy.SlotName] == serves && d.slots[envoy.PreloadSlotName] == loads {
-		return // as with every ACK
-	}
-	d.slots = map[string]bool{}
-	if serves {
-		d.slots[envoy.SlotName] = true
-	}
-	if loads {
-		d.slots[envoy.PreloadSlotName] = true
-	}
+	d.slots = asked
 }
 
 // assign takes what the node is to run now.
@@ -222,9 +220,12 @@ func (d *desk) know(filters []filter, loaded bool, now time.Time) {
 	if d.has == nil {
 		d.has = map[string]cached{}
 	}
-	maps.DeleteFunc(d.has, func(digest string, _ cached) bool { return !d.known(digest, now) })
+	if len(d.has) > len(filters) { // else it has no more than it will
+		maps.DeleteFunc(d.has, func(digest string, _ cached) bool { return !d.known(digest, now) })
+	}
 	for _, f := range filters {
-		d.has[f.digest] = cached{now, loaded || d.has[f.digest].loaded}
+		before := d.known(f.digest, now) && d.has[f.digest].loaded
+		d.has[f.digest] = cached{now, loaded || before}
 	}
 }
 
@@ -306,7 +307,7 @@ func (d *desk) next(now time.Time) *offer {
 	}
 	g := d.goal()
 	if g == nil || d.held == g.hash || !d.needsSlot(g) {
-		if d.slots[envoy.PreloadSlotName] && d.preloaded != emptied {
+		if d.slots.loads && d.preloaded != emptied {
 			return &offer{slot: envoy.PreloadSlotName, version: emptied}
 		}
 		return nil
@@ -316,12 +317,12 @@ func (d *desk) next(now time.Time) *offer {
 		return nil
 	}
 	o := &offer{slot: envoy.SlotName, version: g.hash, chain: g, filters: g.filters}
-	if d.slots[envoy.PreloadSlotName] && a.loaded < len(a.fresh) {
+	if d.slots.loads && a.loaded < len(a.fresh) {
 		// What the steps before have loaded is in it: V8 drops compiled code that nobody uses.
 		o.slot, o.filters = envoy.PreloadSlotName, a.fresh[:a.loaded+1]
 		o.version = fmt.Sprintf("%s#%d", g.hash, len(o.filters))
 	}
-	if !d.slots[o.slot] || o.slot == envoy.SlotName && !d.made(g) {
+	if !d.slots.has(o.slot) || o.slot == envoy.SlotName && !d.made(g) {
 		return nil
 	}
 	o.missing = d.missing(o.filters, now)

@@ -198,18 +198,18 @@ func (d *desk) took(k snapshot.Kind) {
 // swapped says whether the slot holds a chain, or Envoy runs no filters yet and all that can be loaded before is. An Envoy that starts does not ask for the slot before it
 // has a listener with it. One that goes on under another stream asks for it, too, but later than for listeners and routes: what it has of listeners says that it will.
 func (d *desk) swapped(c *chain, now time.Time) bool {
-	if d.slots[envoy.SlotName] {
+	if d.slots.serves {
 		return d.held == c.hash
 	}
 	if holds, maybe := d.client.HoldsSlot(); holds || d.ownSlot || maybe && d.needsSlot(c) && now.Before(d.asksUntil) {
 		return false
 	}
-	return !d.slots[envoy.PreloadSlotName] || d.attempt.of != c.hash || d.attempt.loaded == len(d.attempt.fresh)
+	return !d.slots.loads || d.attempt.of != c.hash || d.attempt.loaded == len(d.attempt.fresh)
 }
 
 // slotWake is when an Envoy has asked for the slot if it will; zero: that is over.
 func (d *desk) slotWake(now time.Time) time.Time {
-	if d.slots[envoy.SlotName] || !d.asksUntil.After(now) {
+	if d.slots.serves || !d.asksUntil.After(now) {
 		return time.Time{}
 	}
 	return d.asksUntil
@@ -222,15 +222,15 @@ func (d *desk) made(c *chain) bool {
 
 // needsSlot says whether a chain cannot be had without the slot that serves.
 func (d *desk) needsSlot(c *chain) bool {
-	return d.client == nil || d.ownSlot || len(c.filters) > 0 || c.resources.HoldsSlot() || d.slots[envoy.SlotName]
+	return d.client == nil || d.ownSlot || len(c.filters) > 0 || c.resources.HoldsSlot() || d.slots.serves
 }
 
 // lacks says what is missing before Envoy runs all of a chain; empty: nothing.
 func (d *desk) lacks(c *chain) string {
 	before := d.client != nil && d.whole == c.hash // it had all of it, and then asks for one after the other
 	switch {
-	case d.held != c.hash && !(before && !d.slots[envoy.SlotName]) && d.needsSlot(c):
-		if !d.slots[envoy.SlotName] {
+	case d.held != c.hash && !(before && !d.slots.serves) && d.needsSlot(c):
+		if !d.slots.serves {
 			return "Envoy has not asked for the slot " + envoy.SlotName
 		}
 		return "the slot " + envoy.SlotName + " does not hold it yet"

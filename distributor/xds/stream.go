@@ -274,7 +274,7 @@ func (n *stream) begin(first request) error {
 		n.beginSlots(first)
 		return nil
 	}
-	d.slots = nil
+	d.slots = slots{}
 	if !first.holds() {
 		d.begin(n.build, "")
 	}
