@@ -25,10 +25,15 @@ type fleet struct {
 	serving, failures atomic.Int64
 	first             atomic.Pointer[string] // why the first of them was
 	taken             taken
+	// stubborn has nodes that are refused come again; refused counts them.
+	stubborn bool
+	refused  atomic.Int64
 
-	cancel context.CancelFunc
-	nodes  sync.WaitGroup
-	conns  []*grpc.ClientConn
+	// running ends with the fleet.
+	running context.Context
+	cancel  context.CancelFunc
+	nodes   sync.WaitGroup
+	conns   []*grpc.ClientConn
 }
 
 // windowBytes is the window that an agent has.
@@ -39,17 +44,35 @@ const connecting = 50
 
 // launch connects a fleet and returns when the distributor has greeted every node.
 func launch(ctx context.Context, address string, count int, step time.Duration) (*fleet, error) {
-	running, cancel := context.WithCancel(ctx)
-	f := &fleet{cancel: cancel}
+	f := newFleet(ctx)
+	if err := f.open(address, count, step, connecting); err != nil {
+		f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func newFleet(ctx context.Context) *fleet {
+	f := &fleet{}
+	f.running, f.cancel = context.WithCancel(ctx)
+	return f
+}
+
+// open connects nodes, so many at a time, and returns when the distributor has greeted every one.
+func (f *fleet) open(address string, count int, step time.Duration, atOnce int) error {
+	connect := func(id string) (*grpc.ClientConn, error) { return f.connect(f.running, address, id, step) }
+	if f.stubborn {
+		connect = func(id string) (*grpc.ClientConn, error) { return f.insist(address, id, step) }
+	}
 	var mu sync.Mutex
 	var failed error
-	slots := make(chan struct{}, connecting)
+	slots := make(chan struct{}, atOnce)
 	var starting sync.WaitGroup
 	for i := range count {
 		slots <- struct{}{}
 		starting.Go(func() {
 			defer func() { <-slots }()
-			conn, err := f.connect(running, address, fmt.Sprintf("node-%05d", i), step)
+			conn, err := connect(fmt.Sprintf("node-%05d", i))
 			mu.Lock()
 			defer mu.Unlock()
 			if conn != nil {
@@ -59,11 +82,7 @@ func launch(ctx context.Context, address string, count int, step time.Duration) 
 		})
 	}
 	starting.Wait()
-	if failed != nil {
-		f.close()
-		return nil, failed
-	}
-	return f, nil
+	return failed
 }
 
 // close ends all nodes.
@@ -144,7 +163,13 @@ func (f *fleet) connect(ctx context.Context, address, id string, step time.Durat
 			}
 			return nil
 		},
-		OnState: func(s mcp.SinkState) { f.lost(ctx, s.Err) },
+		OnState: func(s mcp.SinkState) {
+			if f.stubborn && s.Err != nil {
+				f.refused.Add(1) // it comes again by itself
+				return
+			}
+			f.lost(ctx, s.Err)
+		},
 	})
 	if err != nil {
 		return conn, err

@@ -92,6 +92,10 @@ type row struct {
 	// RSS is the distributor's resident memory at the end, and Disk etcd's database, in MB.
 	RSS  float64 `json:"rss_mb"`
 	Disk float64 `json:"etcd_mb"`
+	// IdleShare is the distributor's share of a core after it, while the fleet is connected and nothing is rolled out, and Again what a fleet of that size costs
+	// that connects at once.
+	IdleShare float64 `json:"idle_share"`
+	Again     again   `json:"again"`
 }
 
 func (b *bench) run(ctx context.Context, to io.Writer, out string) error {
@@ -151,6 +155,13 @@ func draw(to io.Writer, rows []row) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintln(w, "NODES\tIDLE %\tAGAIN S\tREFUSED\tBEFORE MB\tPEAK MB\t")
+	for _, r := range rows {
+		fmt.Fprintf(w, "%d\t%.2f\t%.1f\t%d\t%.0f\t%.0f\t\n", r.Nodes, 100*r.IdleShare, r.Again.Seconds, r.Again.Refused, r.Again.Before, r.Again.Peak)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
 	fmt.Fprintln(w, "NODES\tBEGIN S\tFETCH S\tDELIVER S\tNOTICE S\tOWN S\tFLEET S\tCPU S\tFLEET CPU S\tWAITED S\t")
 	for _, r := range rows {
 		p := r.Parts
@@ -170,6 +181,9 @@ const (
 	maxStatusMS   = 200
 	// maxGrowth is how many times the CPU for each node of the smallest fleet that of the largest may be.
 	maxGrowth = 1.2
+	// maxIdle is of one core.
+	maxIdle   = 0.02
+	maxAgainS = 10
 )
 
 // judge says which targets were missed by the largest fleet. Times are told and do not fail the run: a busy machine would.
@@ -182,6 +196,8 @@ func judge(to io.Writer, rows []row) error {
 		{"a decision, ms", large.DecisionMS, maxDecisionMS},
 		{"the rollout's own time, s", large.OwnSeconds, maxOwnSeconds},
 		{"its status, ms", large.StatusMS, maxStatusMS},
+		{"share of a core while nothing happens", large.IdleShare, maxIdle},
+		{"all at once, until the last was served, s", large.Again.Seconds, maxAgainS},
 		{fmt.Sprintf("CPU for each node, of that with %d nodes", small.Nodes), large.CPU / small.CPU, maxGrowth},
 	} {
 		tell(to, fmt.Sprintf("%d nodes", large.Nodes), t.what, t.have, t.most)

@@ -114,7 +114,12 @@ func (b *bench) measure(ctx context.Context, dir string, nodes int) (r row, err 
 		return row{}, err
 	}
 	r.OwnSeconds = r.Parts.own()
-	return r, nil
+	if r.IdleShare, err = d.idle(ctx); err != nil {
+		return row{}, err
+	}
+	f.close()
+	r.Again, err = b.comeBack(ctx, d, nodes)
+	return r, err
 }
 
 func ms(d time.Duration) float64 { return d.Seconds() * 1000 }

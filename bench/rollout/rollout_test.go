@@ -50,6 +50,12 @@ func TestSlice(t *testing.T) {
 				t.Errorf("%v nodes: %s is %v", r["nodes"], name, r[name])
 			}
 		}
+		if back, ok := r["again"].(map[string]any); !ok || !(back["seconds"].(float64) > 0) || !(back["peak_mb"].(float64) > 0) {
+			t.Errorf("%v nodes: of their coming back it says %v", r["nodes"], r["again"])
+		}
+		if share, ok := r["idle_share"].(float64); !ok || share < 0 || share > 1 {
+			t.Errorf("%v nodes: idle_share is %v", r["nodes"], r["idle_share"])
+		}
 		// What it is made of lies in the past, and adds up.
 		parts, sum := r["parts"].(map[string]any), 0.0
 		for _, name := range []string{"begin_s", "fetch_s", "deliver_s", "notice_s", "fleet_s", "distributor_cpu_s", "fleet_cpu_s", "distributor_waited_s"} {
