@@ -13,8 +13,6 @@ import (
 // What the rest of a fleet's life costs, beside rollouts: mostly nothing happens, and now and then all come back at once.
 
 const (
-	// idleFor is how long a fleet is left alone.
-	idleFor = 10 * time.Second
 	// againLimit bounds the coming back of a fleet.
 	againLimit = 3 * time.Minute
 	// againPause is about how long a node waits that was refused.
@@ -23,8 +21,8 @@ const (
 	lookEvery = 50 * time.Millisecond
 )
 
-// idle is the distributor's share of a core while its fleet is connected and no rollout runs.
-func (d *distributor) idle(ctx context.Context) (float64, error) {
+// idle is the distributor's share of a core while its fleet is connected and no rollout runs, for so long.
+func (d *distributor) idle(ctx context.Context, alone time.Duration) (float64, error) {
 	before, err := d.quiet(ctx)
 	if err != nil {
 		return 0, err
@@ -33,7 +31,7 @@ func (d *distributor) idle(ctx context.Context) (float64, error) {
 	select {
 	case <-ctx.Done():
 		return 0, ctx.Err()
-	case <-time.After(idleFor):
+	case <-time.After(alone):
 	}
 	after, err := d.scrape(ctx)
 	if err != nil {

@@ -114,7 +114,7 @@ func (b *bench) measure(ctx context.Context, dir string, nodes int) (r row, err 
 		return row{}, err
 	}
 	r.OwnSeconds = r.Parts.own()
-	if r.IdleShare, err = d.idle(ctx); err != nil {
+	if r.IdleShare, err = d.idle(ctx, b.alone); err != nil {
 		return row{}, err
 	}
 	f.close()
