@@ -78,7 +78,7 @@ func TestSlice(t *testing.T) {
 
 // The extremes, with a few nodes: a large resource is not in memory once a node, and a fleet that lost its connections is served again.
 func TestExtremes(t *testing.T) {
-	const nodes, size = 100, 4 << 20
+	const nodes, size, copies = 100, 4 << 20, 24
 	b := &bench{server: build(t), bytes: 2048, dir: t.TempDir()}
 	var err error
 	if b.tls, err = certify(b.dir); err != nil {
@@ -88,8 +88,10 @@ func TestExtremes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Some copies: the change is made, rendered and encoded, and what that leaves is collected later. One for each node would be 400 MB.
-	if grown := one.Peak - one.Before; grown <= 0 || grown > nodes*size/(1<<20)/2 {
+	// Some copies: the change is made, rendered and encoded, and what that leaves is collected later; and what each connection holds while it writes. One for each
+	// node would be 400 MB.
+	t.Logf("it grew by %.0f MB", one.Peak-one.Before)
+	if grown := one.Peak - one.Before; grown <= 0 || grown > copies*size/(1<<20)+nodes*34/1024.0 {
 		t.Errorf("the server grew from %.0f to %.0f MB with a resource of %d MB for %d nodes", one.Before, one.Peak, size>>20, nodes)
 	}
 	still, again, err := b.stormy(t.Context(), nodes, 100*time.Millisecond)
