@@ -153,7 +153,7 @@ func (d *driver) start(ctx context.Context, s situation, c *chain) error {
 	slots := r.Slots
 	if !d.version.Number.HasFilterChain() && slots == nil {
 		if slots = d.config.Slots; slots == nil {
-			slots = c.names()
+			slots = firstSlots(c, r.Desired)
 		}
 		if err := d.state.change(func(r *record) { r.Slots = slots }); err != nil {
 			return err
@@ -189,6 +189,14 @@ func (d *driver) start(ctx context.Context, s situation, c *chain) error {
 	}
 	d.log.Info("started Envoy", "chain", c.Hash, "admin", d.config.Admin)
 	return nil
+}
+
+// firstSlots are the filters that an Envoy gets slots for that starts on a chain: with those that the node was given and does not load, so that they can come later.
+func firstSlots(c, given *chain) []string {
+	if given != nil && given.Hash == c.Hash {
+		return given.names()
+	}
+	return c.names()
 }
 
 // begin starts a job.
@@ -232,7 +240,7 @@ func (p probed) redacted(r *redactor) probed {
 // at filter by filter, where one may be left out: Envoy rejects the whole chain, and only says in its log for which of them.
 func (d *driver) probe(ctx context.Context, c *chain) (probed, error) {
 	whole, err := d.probeOnce(ctx, c)
-	if err != nil || whole.Outcome != envoy.Rejected || !c.mayLack(d.version.Number) {
+	if err != nil || whole.Outcome != envoy.Rejected || !c.mayLack() {
 		return probed{verdict: whole}, err
 	}
 	alone := map[string]envoy.Verdict{}

@@ -27,16 +27,16 @@ func (f filter) optional() bool {
 	return f.Policy == model.FailOpen && f.Phase != model.PhaseAuthn && f.Phase != model.PhaseAuthz
 }
 
-// mayLack says whether the node may run the chain without some of its filters, on such an Envoy. Of two chains the one under test is to show
+// mayLack says whether the node may run the chain without some of its filters. Of two chains the one under test is to show
 // whether it loads, and neither may become nothing.
-func (c *chain) mayLack(number envoy.Number) bool {
-	return number.HasFilterChain() && c.Split == nil && slices.ContainsFunc(c.Filters, filter.optional)
+func (c *chain) mayLack() bool {
+	return c.Split == nil && slices.ContainsFunc(c.Filters, filter.optional)
 }
 
 // without is the chain without the filters that the probe has found not to load alone, and why; the chain itself where there are none, where
-// one of them must not be left out, nothing would be left, where it is split, or where this Envoy has a slot for each.
+// one of them must not be left out, nothing would be left, or where it is split. An Envoy that has a slot for each gets one that does nothing there: see envoy.Fill.
 func without(c *chain, version envoy.Version, verdicts *verdicts) (rest *chain, reason string) {
-	if !c.mayLack(version.Number) {
+	if !c.mayLack() {
 		return c, ""
 	}
 	less := *c
