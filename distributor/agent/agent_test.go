@@ -282,8 +282,13 @@ func TestTheWayOfAChain(t *testing.T) {
 	answers(t, config.Listen, "x-one", "first")
 
 	load := visit(t, config.Listen)
+	loaded := preloads(t, config)
 	second := s.give(filterOf("one", other, "second"), filterOf("two", plain, "also"))
 	s.await(second, waftv1.ChainState_SERVING)
+	// One at a time, so that Envoy answers in between; and each step has those before, whose code Envoy would drop else.
+	if got, want := loaded(), []string{"1 one", "2 one two"}; !slices.Equal(got, want) {
+		t.Errorf("into the slot for loading were put %q, one after the other; want %q", got, want)
+	}
 	answers(t, config.Listen, "x-one-flavour", "other")
 	answers(t, config.Listen, "x-two", "also")
 	want := []waftv1.ChainState{waftv1.ChainState_FETCHED, waftv1.ChainState_LOADED, waftv1.ChainState_SERVING}
