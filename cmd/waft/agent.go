@@ -26,10 +26,12 @@ func newAgent() *cobra.Command {
 envoy --mode validate, swaps it into the running Envoy, and reports what Envoy makes of it. Whatever fails, Envoy goes on with the
 chain that it had; without the distributor, too, and after a restart.
 
-With "-- envoy" the agent is Envoy's parent: it starts it when there is a first chain, and again when it crashes. Without, others
-run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps up to date, and --admin says where to ask it.`,
+With "-- envoy" the agent is Envoy's parent: it starts it when there is a first chain, and again when it crashes. Envoy then ends
+with the agent, drained when the agent is stopped and killed when it crashes, unless it has --leave-envoy, which is for where something
+starts the agent again: with it, agents restart, are upgraded and crash without a dropped request. Without "-- envoy", others run Envoy
+from the bootstrap that the agent writes (--bootstrap-out) and keeps up to date, and --admin says where to ask it.`,
 		Example: `  waft agent --node edge-1 --label env=prod --server waft.example:7070 --modules waft.example:7071 \
-    --state /var/lib/waft-agent --listen 0.0.0.0:10000 --upstream 127.0.0.1:8080 -- envoy
+    --state /var/lib/waft-agent --listen 0.0.0.0:10000 --upstream 127.0.0.1:8080 --leave-envoy -- envoy
   waft agent --node edge-1 --server waft.example:7070 --modules waft.example:7071 --state /var/lib/waft-agent \
     --bootstrap-out /etc/envoy/bootstrap.json --admin 127.0.0.1:9901`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -106,7 +108,7 @@ run Envoy from the bootstrap that the agent writes (--bootstrap-out) and keeps u
 	f.Var((*size)(&config.CacheBytes), "cache-size", "what copies of modules may use on disk; those that serve or may be gone back to stay whatever they use; none for no bound")
 	f.Var((*size)(&config.CacheBytes), "cache-bytes", "")
 	_ = f.MarkDeprecated("cache-bytes", "it is called --cache-size now")
-	f.BoolVar(&config.LeaveEnvoy, "leave-envoy", false, "as Envoy's parent: leave Envoy running when the agent ends or crashes; the next agent on the same --state takes it over")
+	f.BoolVar(&config.LeaveEnvoy, "leave-envoy", false, "as Envoy's parent: leave Envoy running when the agent ends or crashes, instead of ending it; the next agent on the same --state takes it over (Linux)")
 	f.BoolVar(&config.EnvoyOutput, "envoy-output", false, "write Envoy's own log lines to the agent's log, too")
 	f.StringVar(&envoyPath, "envoy", "", "the Envoy binary to probe with, where others run Envoy (default: $ENVOY, or envoy on the PATH)")
 	logs.flags(cmd)
