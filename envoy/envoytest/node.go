@@ -42,6 +42,29 @@ func Eventually(t testing.TB, what string, condition func(context.Context) error
 	}
 }
 
+// How AsSoonAsEnvoy compares: what else there is to do at a start takes a fraction of what Envoy takes for itself; and a machine that is busy with other things is
+// so at one time more than at another.
+const (
+	startTimes = 3
+	startTries = 3
+)
+
+// AsSoonAsEnvoy fails the test when a start of all that a node needs takes much longer than one of its Envoy alone, right before it, each time. Both start it anew, and say how long it took until it
+// served.
+func AsSoonAsEnvoy(t testing.TB, alone, whole func() time.Duration) {
+	t.Helper()
+	for try := 1; ; try++ {
+		least, took := alone(), whole()
+		t.Logf("served after %d ms, an Envoy alone after %d ms", took.Milliseconds(), least.Milliseconds())
+		if took <= startTimes*least {
+			return
+		}
+		if try == startTries {
+			t.Fatalf("a node took more than %d times as long to serve as its Envoy alone, %d times one after the other", startTimes, startTries)
+		}
+	}
+}
+
 // Write puts the files of slots in dir.
 func Write(t testing.TB, dir string, files ...envoy.SlotFile) {
 	t.Helper()
