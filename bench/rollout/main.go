@@ -28,6 +28,7 @@ func main() {
 	b := bench{}
 	sizes := flag.String("nodes", "100,1000,10000", "the sizes of fleets, separated by commas; may be empty")
 	flag.IntVar(&b.swaps, "swaps", 5, "how many modules to roll out to a real Envoy under load")
+	flag.BoolVar(&b.document, "document", false, "print the figures of those modules as docs/bench-rollout.md has them, too")
 	flag.StringVar(&b.root, "root", ".", "the checkout, which has the filters")
 	flag.StringVar(&b.waft, "waft", filepath.Join("bin", "waft"), "the program waft")
 	flag.DurationVar(&b.soak, "soak", 3*time.Second, "how long each wave soaks; statistics come once a second")
@@ -61,8 +62,10 @@ type bench struct {
 	// root is the checkout, and swaps how many modules are rolled out to a real Envoy.
 	root  string
 	swaps int
-	sizes []int
-	soak  time.Duration
+	// document: their table is written as the documentation has it.
+	document bool
+	sizes    []int
+	soak     time.Duration
 	// step is how long a node takes from FETCHED to LOADED, and from there to SERVING.
 	step time.Duration
 	// alone is for how long it is seen what a fleet costs that does nothing.
@@ -129,8 +132,10 @@ func (b *bench) run(ctx context.Context, to io.Writer, out string) error {
 		}
 		rows = append(rows, r)
 	}
-	if err := draw(to, rows); err != nil {
-		return err
+	if len(rows) > 0 {
+		if err := draw(to, rows); err != nil {
+			return err
+		}
 	}
 	text, err := json.MarshalIndent(map[string]any{"rows": rows, "swaps": swaps}, "", "  ")
 	if err != nil {
@@ -141,6 +146,9 @@ func (b *bench) run(ctx context.Context, to io.Writer, out string) error {
 	}
 	if len(swaps) > 0 {
 		judgeSwaps(to, swaps)
+		if b.document {
+			documentSwaps(to, swaps)
+		}
 	}
 	if len(rows) == 0 {
 		return nil

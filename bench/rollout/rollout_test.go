@@ -74,7 +74,7 @@ func TestSlice(t *testing.T) {
 	if len(got.Swaps) != 1 {
 		t.Fatalf("%d swaps, want 1: %s", len(got.Swaps), text)
 	}
-	for _, name := range []string{"rate", "saturated", "total_ms", "loading_ms", "beyond_loading_ms", "swapping_ms", "requests", "worst_ms", "p99_ms", "steady_worst_ms"} {
+	for _, name := range []string{"rate", "saturated", "total_ms", "probe_ms", "beside_ms", "alone_ms", "beyond_loading_ms", "swapping_ms", "requests", "worst_ms", "p99_ms", "steady_worst_ms"} {
 		if value, ok := got.Swaps[0][name].(float64); !ok || value <= 0 {
 			t.Errorf("a swap's %s is %v", name, got.Swaps[0][name])
 		}

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -31,14 +33,20 @@ type swap struct {
 	// Rate is the requests a second of the open loop, half of Saturated.
 	Rate      float64 `json:"rate"`
 	Saturated float64 `json:"saturated"`
-	// Total is from the start of the wave until the node serves. Loading is the part in which Envoy loads the module: in the probe, a process
-	// of its own, and then beside the chain that serves. Beyond is the rest: delivery, the swap, and its proof.
-	Total   float64 `json:"total_ms"`
-	Loading float64 `json:"loading_ms"`
-	Beyond  float64 `json:"beyond_loading_ms"`
-	// Swapping is from the loaded module to serving.
+	// Total is from the start of the wave until the node serves. Probe and Beside are what Envoys took to load the module, and nothing else: the probe, a process
+	// of its own, and the Envoy that serves, beside its chain. Beyond is Total without those two.
+	Total  float64 `json:"total_ms"`
+	Probe  float64 `json:"probe_ms"`
+	Beside float64 `json:"beside_ms"`
+	Beyond float64 `json:"beyond_loading_ms"`
+	// What Beyond is made of. Delivery is from the start of the wave until the node has the chain, and its module; Idle, from there until the module is loaded, all in which
+	// neither Envoy loads it: it is the agent's own. Swapping is from the loaded module to serving.
+	Delivery float64 `json:"delivery_ms"`
+	Idle     float64 `json:"agent_ms"`
 	Swapping float64 `json:"swapping_ms"`
-	// Requests were due between the start of the wave and serving; Worst of them, P99 of them, and worst of those that were due while the chain was swapped.
+	// Alone is what an Envoy that does nothing else takes to load the same module under the same load, apart from the agent.
+	Alone float64 `json:"alone_ms"`
+	// Requests were due between the start of the wave and serving; Worst of them, P99 of them; and worst of those that were due while the chain was swapped, and in swapTail after.
 	Requests int     `json:"requests"`
 	Failed   int     `json:"failed"`
 	Worst    float64 `json:"worst_ms"`
@@ -46,6 +54,8 @@ type swap struct {
 	// WorstAt is when the worst of them was due, after the start of the wave.
 	WorstAt   float64 `json:"worst_at_ms"`
 	WorstSwap float64 `json:"worst_swapping_ms"`
+	// WorstSwapAt is when that was due, after the module was loaded.
+	WorstSwapAt float64 `json:"worst_swapping_at_ms"`
 	// SteadyWorst and SteadyP99 are of steadyFor before the wave, however long that took.
 	SteadyWorst float64 `json:"steady_worst_ms"`
 	SteadyP99   float64 `json:"steady_p99_ms"`
@@ -59,7 +69,17 @@ const (
 	steadyFor = 8 * time.Second
 	// settleFor is let pass before: the trial of the chain before, and the end of its VMs.
 	settleFor = 3 * time.Second
+	// swapTail is what belongs to a swap after the node serves: the VMs of the chain before end then.
+	swapTail = time.Second
+	// clockSlack is how far times that are written down may be off.
+	clockSlack = 10 * time.Millisecond
 )
+
+// swapFilter is the filter that is rolled out, in builds of its own bytes.
+const swapFilter = "headers"
+
+// moduleFile is the build for a release, in the folder of builds.
+func moduleFile(release string) string { return swapFilter + "-" + release + ".wasm" }
 
 // swapsUnderLoad rolls new modules out to one node with a real Envoy, one after the other, while requests come.
 func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, err error) {
@@ -81,7 +101,7 @@ func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, er
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	f := real.New(real.Config{Waft: waft, Envoy: binary.Path, Root: b.root, Dir: dir, AgentFlags: []string{"--trial", "1s", "--log-level", "warn"}})
+	f := real.New(real.Config{Waft: waft, Envoy: binary.Path, Root: b.root, Dir: dir, AgentFlags: []string{"--trial", "1s", "--log-format", "json"}})
 	defer func() { err = errors.Join(err, f.Stop()) }()
 	if err := errors.Join(f.StartUpstream(ctx), f.StartServe(ctx)); err != nil {
 		return nil, err
@@ -94,7 +114,7 @@ func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, er
 		return nil, err
 	}
 	dist := filepath.Join(dir, "dist")
-	if _, err := f.Command(ctx, nil, "build", "--version", "1.0.0", "--out", dist, "./filters/headers"); err != nil {
+	if _, err := f.Command(ctx, nil, "build", "--version", "1.0.0", "--out", dist, "./filters/"+swapFilter); err != nil {
 		return nil, err
 	}
 	client, err := api.Dial(api.ClientConfig{Address: f.GRPC(), Insecure: true, Actor: "bench"})
@@ -136,16 +156,23 @@ func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, er
 		if err == nil {
 			ended, err = b.roll(ctx, client, name, everything, nil)
 		}
+		if err == nil {
+			err = pause(ctx, swapTail)
+		}
+		var shown *waftv1.Node
+		if err == nil {
+			shown, err = client.Nodes.GetNode(ctx, &waftv1.GetNodeRequest{Id: node.ID})
+		}
+		var took loads
+		if err == nil {
+			took, err = loadsOf(ctx, binary, node.Agent.Log(), dist, shown.GetLedger(), name)
+		}
 		stop()
 		<-done
 		if err != nil {
 			return nil, err
 		}
-		shown, err := client.Nodes.GetNode(ctx, &waftv1.GetNodeRequest{Id: node.ID})
-		if err != nil {
-			return nil, err
-		}
-		row, err := swapRow(load, ended, shown.GetLedger())
+		row, err := swapRow(load, ended, shown.GetLedger(), took)
 		if err != nil {
 			return nil, err
 		}
@@ -158,23 +185,30 @@ func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, er
 	return rows, nil
 }
 
-// swapRow holds what the load saw against what the distributor wrote down. All of it is on one machine's clock.
-func swapRow(load *openLoop, ended *waftv1.Rollout, ledger *waftv1.LedgerEntry) (swap, error) {
+// swapRow holds what the load saw against what the distributor wrote down, and what Envoys took to load. All of it is on one machine's clock.
+func swapRow(load *openLoop, ended *waftv1.Rollout, ledger *waftv1.LedgerEntry, took loads) (swap, error) {
 	var wave time.Time
 	for _, h := range ended.GetStatus().GetHistory() {
 		if h.GetPhase() == "Moving" && wave.IsZero() {
 			wave = h.GetAt().AsTime()
 		}
 	}
-	fetched, loaded, serving := ledger.GetFetchedAt().AsTime(), ledger.GetLoadedAt().AsTime(), ledger.GetServingAt().AsTime()
-	if wave.IsZero() || serving.Before(loaded) || loaded.Before(fetched) || fetched.Before(wave.Add(-time.Second)) {
-		return swap{}, fmt.Errorf("the times of the swap make no sense: the wave began at %s, fetched %s, loaded %s, serving %s", wave, fetched, loaded, serving)
+	// What is reported is so only after the next step has begun, and that the module is loaded, after the swap has.
+	fetched, loaded, serving := ledger.GetFetchedAt().AsTime(), took.ended, ledger.GetServingAt().AsTime()
+	if took.began.Before(fetched) {
+		fetched = took.began
 	}
-	during, steady, swapping := load.between(wave, serving), load.between(wave.Add(-steadyFor), wave), load.between(loaded, serving)
-	total, loading := serving.Sub(wave), loaded.Sub(fetched)
+	loading := took.probe + took.beside
+	if wave.IsZero() || serving.Before(loaded) || fetched.Before(wave.Add(-time.Second)) || loaded.Sub(fetched) < loading-clockSlack {
+		return swap{}, fmt.Errorf("the times of the swap make no sense: the wave began at %s, fetched %s, loaded %s, serving %s; loading took %s and %s", wave, fetched, loaded, serving,
+			took.probe, took.beside)
+	}
+	during, steady, swapping := load.between(wave, serving), load.between(wave.Add(-steadyFor), wave), load.between(loaded, serving.Add(swapTail))
+	total := serving.Sub(wave)
 	return swap{
-		Rate: load.rate, Total: ms(total), Loading: ms(loading), Beyond: ms(total - loading), Swapping: ms(serving.Sub(loaded)),
-		Requests: during.requests, Failed: load.failed, Worst: ms(during.longest), P99: ms(during.p99), WorstAt: ms(during.at.Sub(wave)), WorstSwap: ms(swapping.longest),
+		Rate: load.rate, Total: ms(total), Probe: ms(took.probe), Beside: ms(took.beside), Beyond: ms(total - loading), Alone: ms(took.alone),
+		Delivery: ms(fetched.Sub(wave)), Idle: ms(loaded.Sub(fetched) - loading), Swapping: ms(serving.Sub(loaded)),
+		Requests: during.requests, Failed: load.failed, Worst: ms(during.longest), P99: ms(during.p99), WorstAt: ms(during.at.Sub(wave)), WorstSwap: ms(swapping.longest), WorstSwapAt: ms(swapping.at.Sub(loaded)),
 		SteadyWorst: ms(steady.longest), SteadyP99: ms(steady.p99),
 	}, nil
 }
@@ -190,11 +224,11 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // release publishes the filter headers with bytes of its own, so that nothing of it is loaded already, and makes a release of it.
 func release(ctx context.Context, client *api.Client, host, dist, name string) error {
-	wasm, err := os.ReadFile(filepath.Join(dist, "headers.wasm"))
+	wasm, err := os.ReadFile(filepath.Join(dist, swapFilter+".wasm"))
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(filepath.Join(dist, "headers.json"))
+	text, err := os.ReadFile(filepath.Join(dist, swapFilter+".json"))
 	if err != nil {
 		return err
 	}
@@ -205,6 +239,9 @@ func release(ctx context.Context, client *api.Client, host, dist, name string) e
 	content := append([]byte{1, 'x'}, name...)
 	wasm = slices.Concat(wasm, []byte{0, byte(len(content))}, content) // a custom section, which changes nothing but the digest
 	sum := sha256.Sum256(wasm)
+	if err := os.WriteFile(filepath.Join(dist, moduleFile(name)), wasm, 0o600); err != nil {
+		return err
+	}
 	m.SHA256, m.Size = hex.EncodeToString(sum[:]), int64(len(wasm))
 	raw, err := m.Encode()
 	if err != nil {
@@ -233,10 +270,16 @@ func release(ctx context.Context, client *api.Client, host, dist, name string) e
 
 func drawSwaps(to io.Writer, rows []swap) error {
 	w := tabwriter.NewWriter(to, 0, 4, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "ENVOY\tREQ/S\tTOTAL MS\tLOADING\tBEYOND\tSWAPPING\tWORST MS\tAT\tP99\tWORST SWAPPING\tSTEADY WORST\tSTEADY P99\tREQUESTS\tFAILED\t")
+	fmt.Fprintln(w, "ENVOY\tREQ/S\tTOTAL MS\tPROBE\tBESIDE\tBEYOND\tDELIVERY\tAGENT\tSWAPPING\tALONE\t")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%d\t%d\t\n", r.Envoy, r.Rate, r.Total, r.Loading, r.Beyond, r.Swapping,
-			r.Worst, r.WorstAt, r.P99, r.WorstSwap, r.SteadyWorst, r.SteadyP99, r.Requests, r.Failed)
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t\n", r.Envoy, r.Rate, r.Total, r.Probe, r.Beside, r.Beyond, r.Delivery, r.Idle, r.Swapping, r.Alone)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "WORST MS\tAT\tP99\tWORST SWAPPING\tAT\tSTEADY WORST\tSTEADY P99\tREQUESTS\tFAILED\t")
+	for _, r := range rows {
+		fmt.Fprintf(w, "%.1f\t%.0f\t%.1f\t%.1f\t%.0f\t%.1f\t%.1f\t%d\t%d\t\n", r.Worst, r.WorstAt, r.P99, r.WorstSwap, r.WorstSwapAt, r.SteadyWorst, r.SteadyP99, r.Requests, r.Failed)
 	}
 	return w.Flush()
 }
@@ -245,24 +288,82 @@ func drawSwaps(to io.Writer, rows []swap) error {
 const (
 	maxBeyondMS = 500
 	maxAddedMS  = 15
+	// maxAgentMS is what of that may be the agent's own, between what Envoys do.
+	maxAgentMS = 100
+	// maxLoadTimes is how many times as long as alone Envoy may take to load a module with the agent: what is subtracted is to be loading, and not waiting.
+	maxLoadTimes = 2
 )
+
+// swapFigures are what docs/bench-rollout.md tells of swaps; those with a target are judged by the worst of them.
+var swapFigures = []struct {
+	what string
+	// most it may be; 0: there is no target.
+	most float64
+	of   func(swap) float64
+}{
+	{"from the start of the wave to serving, ms", 0, func(s swap) float64 { return s.Total }},
+	{"the probe loads the module, ms", 0, func(s swap) float64 { return s.Probe }},
+	{"the Envoy that serves loads it, ms", 0, func(s swap) float64 { return s.Beside }},
+	{"from the start of the wave to serving, beyond these two, ms", maxBeyondMS, func(s swap) float64 { return s.Beyond }},
+	{"of that the agent's own, ms", maxAgentMS, func(s swap) float64 { return s.Idle }},
+	{"an Envoy loads the module alone, ms", 0, func(s swap) float64 { return s.Alone }},
+	{"the longer of the two loads, of that", maxLoadTimes, func(s swap) float64 { return max(s.Probe, s.Beside) / s.Alone }},
+	{"worst latency in the steady state, ms", 0, func(s swap) float64 { return s.SteadyWorst }},
+	{"worst latency during the swap (from loaded to a second after it serves), ms", 0, func(s swap) float64 { return s.WorstSwap }},
+	{"over that of the steady state, ms", maxAddedMS, func(s swap) float64 { return s.WorstSwap - s.SteadyWorst }},
+	{"worst latency during the whole wave (from its start to serving, loading included), ms", 0, func(s swap) float64 { return s.Worst }},
+	{"over that of the steady state, loading included, ms", maxAddedMS, func(s swap) float64 { return s.Worst - s.SteadyWorst }},
+}
 
 // judgeSwaps says which targets the worst of the swaps has met. Times are told, and do not fail the run: a busy machine would.
 func judgeSwaps(to io.Writer, rows []swap) {
-	var beyond, added, addedSwap float64
-	for _, r := range rows {
-		beyond, added, addedSwap = max(beyond, r.Beyond), max(added, r.Worst-r.SteadyWorst), max(addedSwap, r.WorstSwap-r.SteadyWorst)
+	for _, f := range swapFigures {
+		if f.most > 0 {
+			tell(to, "real Envoy", f.what, worstOf(rows, f.of), f.most)
+		}
 	}
-	tell(to, "real Envoy", "from the start of a wave to serving, beyond loading, ms", beyond, maxBeyondMS)
-	tell(to, "real Envoy", "worst latency from the start of a wave to serving, over the steady state's worst, ms", added, maxAddedMS)
-	tell(to, "real Envoy", "worst latency while the chain is swapped, over the steady state's worst, ms", addedSwap, maxAddedMS)
+}
+
+func worstOf(rows []swap, of func(swap) float64) float64 {
+	worst := of(rows[0])
+	for _, r := range rows[1:] {
+		worst = max(worst, of(r))
+	}
+	return worst
+}
+
+// short is a number with as many digits as say something.
+func short(n float64) string {
+	if math.Abs(n) < 10 {
+		return fmt.Sprintf("%.1f", n)
+	}
+	return fmt.Sprintf("%.0f", n)
+}
+
+// documentSwaps writes the table of the documentation.
+func documentSwaps(to io.Writer, rows []swap) {
+	fmt.Fprintf(to, "| figure | target |%s |\n| --- | --- |%s --- |\n", strings.Repeat(" |", len(rows)), strings.Repeat(" --- |", len(rows)))
+	for _, f := range swapFigures {
+		target, judged := "", ""
+		if f.most > 0 {
+			target, judged = fmt.Sprintf("%g", f.most), verdict(worstOf(rows, f.of), f.most)
+		}
+		fmt.Fprintf(to, "| %s | %s |", f.what, target)
+		for _, r := range rows {
+			fmt.Fprintf(to, " %s |", short(f.of(r)))
+		}
+		fmt.Fprintf(to, " %s |\n", judged)
+	}
 }
 
 // tell says whether a target was met.
 func tell(to io.Writer, who, what string, have, most float64) {
-	word := "met"
+	fmt.Fprintf(to, "%s: %s: %.2f, at most %g: %s\n", who, what, have, most, verdict(have, most))
+}
+
+func verdict(have, most float64) string {
 	if have > most {
-		word = "missed"
+		return "missed"
 	}
-	fmt.Fprintf(to, "%s: %s: %.2f, at most %g: %s\n", who, what, have, most, word)
+	return "met"
 }

@@ -76,6 +76,9 @@ func (p *Process) Kill() {
 // PID is the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// Log is the file that its output goes to.
+func (p *Process) Log() string { return p.log }
+
 // Signal sends a signal to the process alone.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 

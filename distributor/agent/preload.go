@@ -33,7 +33,7 @@ func (d *driver) load(ctx context.Context, c *chain) error {
 		if again > 0 {
 			version += fmt.Sprintf("/%d", again) // a process that took over has read the file already; it must see a change
 		}
-		epoch, err := d.loadStep(ctx, fresh[:i+1], version, c.loadLimit(swapLimit))
+		epoch, took, err := d.loadStep(ctx, fresh[:i+1], version, c.loadLimit(swapLimit))
 		if errors.Is(err, errStartedAnew) && d.host.continues(epoch) {
 			i, again = -1, again+1
 			continue
@@ -41,6 +41,7 @@ func (d *driver) load(ctx context.Context, c *chain) error {
 		if err != nil {
 			return fmt.Errorf("filter %s: %w", fresh[i].Name, err)
 		}
+		d.log.Info("loaded a module", "chain", c.version(), "filter", fresh[i].Name, "of", len(fresh), "took", took)
 	}
 	return nil
 }
@@ -63,17 +64,18 @@ func runs(c *chain, f filter) bool {
 	})
 }
 
-// loadStep has some filters loaded, and says by which epoch of Envoy.
-func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, version string, limit time.Duration) (epoch int, err error) {
+// loadStep has some filters loaded, and says by which epoch of Envoy, and how long that took from when Envoy was given them.
+func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, version string, limit time.Duration) (epoch int, took time.Duration, err error) {
 	before, err := d.answering(ctx, limit)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	epoch = before.epoch
 	d.host.giveWay()
 	position := d.host.log.Position()
+	given := time.Now()
 	if err := d.files.putPreload(filters, version); err != nil {
-		return epoch, err
+		return epoch, 0, err
 	}
 	// A job that was given up may have had it loaded already. Where Envoy has not read since that the slot was emptied, it sees no change, and reloads nothing.
 	same := map[string]bool{envoy.PreloadSlotName: before.slots[envoy.PreloadSlotName].version == version}
@@ -84,7 +86,7 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 	for {
 		select {
 		case <-ctx.Done():
-			return epoch, fmt.Errorf("envoy did not load it within %s: %w", limit, ctx.Err())
+			return epoch, 0, fmt.Errorf("envoy did not load it within %s: %w", limit, ctx.Err())
 		case <-ticker.C:
 		}
 		d.host.giveWay()
@@ -93,17 +95,17 @@ func (d *driver) loadStep(ctx context.Context, filters []envoy.WasmFilter, versi
 			continue // it is busy loading
 		}
 		if now.epoch != before.epoch {
-			return epoch, errStartedAnew
+			return epoch, 0, errStartedAnew
 		}
 		switch prove(version, []string{envoy.PreloadSlotName}, same, before, now) {
 		case proved:
-			return epoch, nil
+			return epoch, now.at.Sub(given), nil
 		case refused:
 			d.host.awaitRejection(ctx, position)
 			lines, _ := d.host.log.Since(position)
-			return epoch, fmt.Errorf("envoy rejected it: %s", strings.Join(envoy.Reasons(lines), "; "))
+			return epoch, 0, fmt.Errorf("envoy rejected it: %s", strings.Join(envoy.Reasons(lines), "; "))
 		case hung:
-			return epoch, errors.New("a worker of Envoy hangs since it was to load it")
+			return epoch, 0, errors.New("a worker of Envoy hangs since it was to load it")
 		}
 	}
 }
