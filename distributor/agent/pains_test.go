@@ -32,6 +32,8 @@ func TestPainsOfANode(t *testing.T) {
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	config.Trial = -1 // good at once
+	var accept func()
+	config.Envoy, accept = hasty(t, config.Envoy)
 	agent := run(t, config)
 	plain := s.module(guest)
 	// serve gives the node a chain of the filter one, and waits for it.
@@ -207,7 +209,7 @@ func TestPainsOfANode(t *testing.T) {
 		s.await(degraded, waftv1.ChainState_DEGRADED)
 	})
 
-	// Old VMs are gone after any number of changes, of configuration and of modules, and so are old modules on the disk.
+	// Old VMs are gone after any number of changes, of configuration and of modules, and so are old modules on the disk. Envoy takes no more memory after many than after a few.
 	pain("Pain16UpdatesLeaveNoVMs", func(t *testing.T) {
 		defer guarded(t)()
 		// machines waits until there are no more VMs than so many; 0: any number.
@@ -238,6 +240,18 @@ func TestPainsOfANode(t *testing.T) {
 		if madeAfter-made < 4 { // two modules, each a base VM and one for the worker
 			t.Errorf("only %d VMs were made: the modules were not loaded", madeAfter-made)
 		}
+		// What the VMs that stay keep of configurations before, no count of VMs tells.
+		begun, taken := time.Now(), resident(t, config)
+		accept() // so many probes would take more than a minute
+		for i := range manyConfigs {
+			serve(t, plain, fmt.Sprintf("config %d", i))
+		}
+		machines(before)
+		grown := resident(t, config) - taken
+		t.Logf("Envoy had %d MiB, and has %d KiB more after %d configurations, in %s", taken>>20, grown>>10, manyConfigs, time.Since(begun))
+		if grown > mostGrowth {
+			t.Errorf("Envoy takes %d MiB more after %d changes of configuration; more than %d are no chance", grown>>20, manyConfigs, mostGrowth>>20)
+		}
 		kept, err := filepath.Glob(filepath.Join(config.StateDir, keptFolder, "*.wasm"))
 		if err != nil || len(kept) != 1 {
 			t.Fatalf("second copies of modules: %q, %v; want that of the good chain alone", kept, err)
@@ -246,6 +260,42 @@ func TestPainsOfANode(t *testing.T) {
 			t.Errorf("the copy is not the module: %v", err)
 		}
 	})
+}
+
+// Of the memory after changes of configuration: how many there are, and how much more Envoy may have in the end.
+const (
+	manyConfigs = 50
+	mostGrowth  = 16 << 20
+)
+
+// hasty is an Envoy whose probe accepts everything at once, after accept was called.
+func hasty(t testing.TB, real envoy.Binary) (binary envoy.Binary, accept func()) {
+	t.Helper()
+	dir := t.TempDir()
+	binary, mark := envoy.Binary{Path: filepath.Join(dir, "envoy")}, filepath.Join(dir, "accept")
+	script := fmt.Sprintf("#!/bin/sh\n[ -e %s ] && [ \"$1 $2\" = '--mode validate' ] && exit\nexec %s \"$@\"\n", mark, real.Path)
+	if err := os.WriteFile(binary.Path, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return binary, func() {
+		if err := os.WriteFile(mark, nil, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// resident is the memory of the node's Envoy, in bytes. Envoy's own statistics do not know that of VMs.
+func resident(t testing.TB, config Config) int64 {
+	t.Helper()
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", envoyPID(t, config)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, pages int64
+	if _, err := fmt.Sscan(string(content), &size, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
 }
 
 // firstAnswer waits until the node answers at all. The first answer that it gives, whatever the status, must have the header: a listener that
