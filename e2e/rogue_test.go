@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -21,19 +22,24 @@ var rogues = []struct {
 	name, config, policy, gates string
 	// found are what may say so, one of them at least: the agent may be quicker than the gate.
 	found []string
+	// soak is the first wave's; empty: rogueSoak.
+	soak string
 	// restarts: Envoy does not survive it.
 	restarts bool
 	// always: it is tried in each run of the tests; the others by `make e2e` and `make rogues` only.
 	always bool
 }{
 	{always: true, name: "traps", config: `{value: bad, does: trap, every: 10}`, gates: `[{reloads: {max: 0}}]`, found: []string{"gate reloads"}},
+	// So does the bad release of TestEnvoysWithoutAgentAreJudged, of each run.
 	{name: "fails", config: `{value: bad, does: fail, every: 3}`, gates: `[{errorRatio: {max: 0.05}}]`, found: []string{"gate errorRatio"}},
 	{
 		always: true, name: "skipped", config: `{value: bad, does: trap}`, policy: "FAIL_OPEN", gates: `[{coverage: {min: 0.9}}]`,
 		found: []string{"gate coverage", "counted none of them"},
 	},
-	{name: "hangs", config: `{value: bad, does: hang, every: 2}`, gates: `[{stuck: {max: 0.1, minSamples: 4}}]`, found: []string{"gate stuck"}},
-	{name: "leaks", config: `{value: bad, does: leak}`, gates: `[{growth: {maxMemory: 16MiB}}]`, found: []string{"gate growth"}},
+	// The clients wait, and few requests come. TestCohortThatHangsIsTakenBack, of each run, finds as much.
+	{name: "hangs", config: `{value: bad, does: hang, every: 2}`, gates: `[{stuck: {max: 0.1, minSamples: 2}}]`, found: []string{"gate stuck"}},
+	// Growth is judged at the end of the soak.
+	{always: true, name: "leaks", config: `{value: bad, does: leak}`, gates: `[{growth: {maxMemory: 16MiB}}]`, found: []string{"gate growth"}, soak: "4s"},
 	{name: "slow", config: `{value: bad, does: slow}`, gates: `[{comparison: {of: latency, maxIncrease: 1, minSamples: 20}}]`, found: []string{"gate comparison/latency"}},
 	{
 		name: "counts", config: `{value: bad, does: count, every: 4}`, found: []string{"gate statistic/wrong"},
@@ -45,6 +51,9 @@ var rogues = []struct {
 		found: []string{"hangs", "Envoy restart", "went back", "serve"}, restarts: true,
 	},
 }
+
+// rogueSoak is within which a rogue is found.
+const rogueSoak = "12s"
 
 // TestRogues: a filter that loads well and then does wrong is found within one soak, on the first wave, whatever it does. The node goes back to
 // the chain that it had, and no other has run it.
@@ -68,7 +77,7 @@ func TestRogues(t *testing.T) {
 			}
 			envoys := envoysOf(t, f)
 			release := rogueRelease(t, f, rogue.name, rogue.config, rogue.policy)
-			startRollout(t, f, rogue.name, release, fmt.Sprintf(`[{nodes: 1, soak: 12s, gates: %s}, {percent: 100}]`, rogue.gates))
+			startRollout(t, f, rogue.name, release, fmt.Sprintf(`[{nodes: 1, soak: %s, gates: %s}, {percent: 100}]`, cmp.Or(rogue.soak, rogueSoak), rogue.gates))
 			ended := awaitRollout(t, f, rogue.name, "to be rolled back", phaseIs("RolledBack"))
 			if ended.Wave != 1 || len(ended.Nodes) != 1 {
 				t.Fatalf("it got to wave %d, and to %+v", ended.Wave, ended.Nodes)
