@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	b := bench{}
+	b := bench{steady: defaultSteady}
 	sizes := flag.String("nodes", "100,1000,10000", "the sizes of fleets, separated by commas; may be empty")
 	flag.IntVar(&b.swaps, "swaps", 5, "how many modules to roll out to a real Envoy under load")
 	flag.BoolVar(&b.document, "document", false, "print the figures of those modules as docs/bench-rollout.md has them, too")
@@ -62,6 +62,8 @@ type bench struct {
 	// root is the checkout, and swaps how many modules are rolled out to a real Envoy.
 	root  string
 	swaps int
+	// steady is how long requests come before each of them.
+	steady time.Duration
 	// document: their table is written as the documentation has it.
 	document bool
 	sizes    []int

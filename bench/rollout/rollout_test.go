@@ -22,7 +22,9 @@ func TestSlice(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "out", "rollout.json")
 	var table strings.Builder
-	b := bench{waft: waft, root: "../..", swaps: 1, sizes: []int{50}, soak: 500 * time.Millisecond, step: 50 * time.Millisecond, alone: 500 * time.Millisecond}
+	b := bench{
+		waft: waft, root: "../..", swaps: 1, steady: time.Second, sizes: []int{50}, soak: 500 * time.Millisecond, step: 50 * time.Millisecond, alone: 500 * time.Millisecond,
+	}
 	if err := b.run(t.Context(), &table, out); err != nil {
 		t.Fatal(err)
 	}

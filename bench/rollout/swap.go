@@ -56,7 +56,7 @@ type swap struct {
 	WorstSwap float64 `json:"worst_swapping_ms"`
 	// WorstSwapAt is when that was due, after the module was loaded.
 	WorstSwapAt float64 `json:"worst_swapping_at_ms"`
-	// SteadyWorst and SteadyP99 are of steadyFor before the wave, however long that took.
+	// SteadyWorst and SteadyP99 are of the steady state before the wave.
 	SteadyWorst float64 `json:"steady_worst_ms"`
 	SteadyP99   float64 `json:"steady_p99_ms"`
 }
@@ -65,8 +65,8 @@ type swap struct {
 const (
 	loadConnections = 32
 	saturateFor     = 3 * time.Second
-	// steadyFor is the steady state before each swap.
-	steadyFor = 8 * time.Second
+	// defaultSteady is the steady state before each swap.
+	defaultSteady = 8 * time.Second
 	// settleFor is let pass before: the trial of the chain before, and the end of its VMs.
 	settleFor = 3 * time.Second
 	// swapTail is what belongs to a swap after the node serves: the VMs of the chain before end then.
@@ -151,7 +151,7 @@ func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, er
 			defer close(done)
 			load.run(loading)
 		}()
-		err := pause(ctx, steadyFor)
+		err := pause(ctx, b.steady)
 		var ended *waftv1.Rollout
 		if err == nil {
 			ended, err = b.roll(ctx, client, name, everything, nil)
@@ -172,7 +172,7 @@ func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, er
 		if err != nil {
 			return nil, err
 		}
-		row, err := swapRow(load, ended, shown.GetLedger(), took)
+		row, err := swapRow(load, b.steady, ended, shown.GetLedger(), took)
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +186,7 @@ func (b *bench) swapsUnderLoad(ctx context.Context, dir string) (rows []swap, er
 }
 
 // swapRow holds what the load saw against what the distributor wrote down, and what Envoys took to load. All of it is on one machine's clock.
-func swapRow(load *openLoop, ended *waftv1.Rollout, ledger *waftv1.LedgerEntry, took loads) (swap, error) {
+func swapRow(load *openLoop, steadyFor time.Duration, ended *waftv1.Rollout, ledger *waftv1.LedgerEntry, took loads) (swap, error) {
 	var wave time.Time
 	for _, h := range ended.GetStatus().GetHistory() {
 		if h.GetPhase() == "Moving" && wave.IsZero() {

@@ -54,7 +54,7 @@ func TestWhatASwapCosts(t *testing.T) {
 				{began.Add(-time.Second), 2 * time.Millisecond}, {began.Add(time.Second), 30 * time.Millisecond},
 				{began.Add(loaded + 10*time.Millisecond), 3 * time.Millisecond}, {began.Add(loaded + swapTail), 4 * time.Millisecond}, {began.Add(loaded + 2*swapTail), time.Second},
 			}}
-			row, err := swapRow(load, ended, ledger, took)
+			row, err := swapRow(load, defaultSteady, ended, ledger, took)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,7 +68,7 @@ func TestWhatASwapCosts(t *testing.T) {
 	}
 	// Loading cannot have taken longer than there was time: what is subtracted would be something else.
 	took.began, took.ended = began, began.Add(time.Second)
-	if row, err := swapRow(&openLoop{}, ended, &waftv1.LedgerEntry{FetchedAt: at(0), ServingAt: at(2 * time.Second)}, took); err == nil {
+	if row, err := swapRow(&openLoop{}, defaultSteady, ended, &waftv1.LedgerEntry{FetchedAt: at(0), ServingAt: at(2 * time.Second)}, took); err == nil {
 		t.Errorf("%+v", row)
 	}
 }
