@@ -5,11 +5,13 @@ import "time"
 const (
 	// settle is how long a node may take, after a rollout has ended or the last fault is over, to come to rest.
 	settle = 15 * time.Second
-	// badShare is the most of its requests that a failing release may fail: every third, and some by chance.
-	badShare = 0.45
+	// failEvery is of how many requests a failing release fails one. It counts in each of its VMs anew, and fails the last of so many.
+	failEvery = 3
+	// moreFail is how many more may fail: answers of others that no client got, since a fault took the Envoy, were counted, too.
+	moreFail = 5
 )
 
-// requests holds every request that failed against what may excuse it.
+// requests holds every request that failed against what may excuse it. What a failing release fails is an answer of the release, so it has its stamp.
 func (c *checker) requests() {
 	type key struct{ rollout, node string }
 	failed := map[key]int{}
@@ -18,35 +20,34 @@ func (c *checker) requests() {
 			continue
 		}
 		rollout, ok := c.badFor(r)
-		if !ok || r.Status != 503 {
+		if ok && r.Status == 503 {
+			failed[key{rollout.Name, r.Node}]++
+		}
+		if !ok || r.Status != 503 || r.Stamp != c.gives(rollout, r.Node) {
 			c.fail(RuleRequest, "%s at %s: status %d, stamp %q, %s: no fault and no bad release accounts for it",
 				r.Node, c.clock(r.Sent), r.Status, r.Stamp, r.Error)
-			continue
 		}
-		failed[key{rollout.Name, r.Node}]++
 	}
 	for _, rollout := range c.h.Final.Rollouts {
-		nodes := 0
-		for at, n := range failed {
-			if at.rollout != rollout.Name {
-				continue
-			}
-			nodes++
-			answered := 0
-			stamp := c.gives(rollout, at.node)
+		if c.kindOf(rollout) != Failing {
+			continue
+		}
+		// By the answers alone, whatever the records say of its waves.
+		met := map[string]bool{}
+		for _, node := range c.nodes() {
+			stamp, answered := c.gives(rollout, node), 0
 			for _, r := range c.h.Requests {
-				if r.Node == at.node && r.Stamp == stamp {
+				if r.Node == node && r.Stamp == stamp {
 					answered++
+					met[node] = met[node] || r.failed()
 				}
 			}
-			// A failing request carries the stamp, too, where the response passes through the filter.
-			const few = 5
-			if total := max(answered, n); float64(n) > badShare*float64(total)+few && n > answered {
-				c.fail(RuleCap, "%s: %d requests failed while %s was on it, and %d passed: the release fails only every third", at.node, n, rollout.Name, answered)
+			if n := failed[key{rollout.Name, node}]; n > answered/failEvery+moreFail {
+				c.fail(RuleCap, "%s: %d requests failed while %s was on it, which answered %d: it fails one of %d", node, n, rollout.Name, answered, failEvery)
 			}
 		}
-		if len(rollout.Shares) > 0 && nodes > rollout.Shares[0] {
-			c.fail(RuleCap, "rollout/%s: requests failed on %d nodes, and its first wave has %d", rollout.Name, nodes, rollout.Shares[0])
+		if len(rollout.Shares) > 0 && len(met) > rollout.Shares[0] {
+			c.fail(RuleCap, "rollout/%s: it failed requests on %d nodes, and its first wave has %d", rollout.Name, len(met), rollout.Shares[0])
 		}
 	}
 }

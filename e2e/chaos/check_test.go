@@ -327,7 +327,26 @@ func TestPlantedBugs(t *testing.T) {
 			edit(h, "n2", 51, 51.1, func(r *Request) { r.Status = 0 })
 		}},
 		{"a bad release fails every request", RuleCap, "n2", func(h *History) {
+			edit(h, "n2", 51, 55, func(r *Request) { r.Status = 503 })
+		}},
+		{"a bad release fails every second request", RuleCap, "n2", func(h *History) {
+			i := 0
+			edit(h, "n2", 51, 55, func(r *Request) {
+				if i++; i%2 == 0 {
+					r.Status = 503
+				} else {
+					r.Status = 200
+				}
+			})
+		}},
+		{"requests fail in front of a bad release", RuleCap, "n2", func(h *History) {
 			edit(h, "n2", 51, 55, func(r *Request) { r.Status, r.Stamp = 503, "" })
+		}},
+		{"a request fails in front of a bad release", RuleRequest, "n2", func(h *History) {
+			edit(h, "n2", 53, 53.05, func(r *Request) { r.Status, r.Stamp = 503, "" })
+		}},
+		{"a bad release fails requests on more nodes than its first wave has", RuleCap, "2 nodes", func(h *History) {
+			edit(h, "n3", 52, 52.05, func(r *Request) { r.Status, r.Stamp = 503, "r2" })
 		}},
 		{"a stale delivery takes a node back to what it had two rollouts before", RuleMove, `stamp "base"`, func(h *History) {
 			edit(h, "n1", 52, 53, func(r *Request) { r.Stamp = "base" })

@@ -233,7 +233,7 @@ func config(kind Kind, stamp string) json.RawMessage {
 	c := map[string]any{"value": stamp}
 	switch kind {
 	case Failing:
-		c["failEvery"] = 3
+		c["failEvery"] = failEvery
 	case Refusing:
 		c["refuse"] = true
 	}
