@@ -42,7 +42,7 @@ func TestSchedule(t *testing.T) {
 	if err := Prepare(t.Context(), dir, &programs); err != nil {
 		t.Fatal(err)
 	}
-	h, violations, err := RunSeed(t.Context(), seed, programs, "", t.Logf)
+	h, violations, err := RunSeed(t.Context(), seed, programs, Keeping{}, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,8 +162,11 @@ func (c *checker) served(node, stamp string, t time.Time, cohort Cohort) bool {
 // surelyOne is of how many requests one is in a cohort of cohortPercent, but for one time in a billion.
 const surelyOne = 40
 
-// run says whether there is enough to judge by.
+// run says whether the run came to its end, and whether there is enough to judge by.
 func (c *checker) run() {
+	if c.h.Unended != "" {
+		c.fail(RuleRun, "%s", c.h.Unended)
+	}
 	for _, n := range c.h.Final.Nodes {
 		ok := 0
 		for _, r := range c.h.Requests {

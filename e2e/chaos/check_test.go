@@ -446,6 +446,7 @@ func TestPlantedBugs(t *testing.T) {
 		{"a run without traffic", RuleRun, "n3", func(h *History) {
 			h.Requests = slices.DeleteFunc(h.Requests, func(r Request) bool { return r.Node == "n3" })
 		}},
+		{"a run that was cut short", RuleRun, "within 15m", func(h *History) { h.Unended = "it did not come to its end within 15m0s" }},
 		{"an Envoy that does not come back", RuleRun, "n3", func(h *History) { h.Downs[0].Until = time.Time{} }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

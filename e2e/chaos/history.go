@@ -14,6 +14,8 @@ type History struct {
 	// Healed is when the last fault was over and every process ran again. Ended is when the run stopped looking.
 	Healed time.Time `json:"healed"`
 	Ended  time.Time `json:"ended"`
+	// Unended says why the run was cut short; empty: it came to its end.
+	Unended string `json:"unended,omitempty"`
 
 	Releases []Release  `json:"releases"`
 	Faults   []Injected `json:"faults"`

@@ -3,7 +3,6 @@ package chaos
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -115,23 +114,41 @@ func Merge(files []string) (*Result, error) {
 	return out, nil
 }
 
-// RunSeed draws a seed's schedule, carries it out and checks it. What a schedule with violations left behind is kept in a folder
-// of keep, where that is given: history.json and the logs.
-func RunSeed(ctx context.Context, seed uint64, programs Programs, keep string, note func(string, ...any)) (*History, []Violation, error) {
+// Keeping is where histories and logs of schedules are kept.
+type Keeping struct {
+	// Dir gets a folder for each seed; empty: nothing is kept.
+	Dir string
+	// All keeps what schedules leave behind in which everything holds, too.
+	All bool
+}
+
+// RunSeed draws a seed's schedule, carries it out and checks it. That a run could not be made is a violation as well, so that the seeds after it are
+// run all the same. An error means that ctx is over, or that what is to be kept could not be.
+func RunSeed(ctx context.Context, seed uint64, programs Programs, keep Keeping, note func(string, ...any)) (*History, []Violation, error) {
 	dir, err := os.MkdirTemp("", "waft-chaos-")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer os.RemoveAll(dir)
 	h, err := Run(ctx, Draw(seed), programs, dir, note)
+	if ctx.Err() != nil {
+		return h, nil, err
+	}
+	if h == nil {
+		h = &History{Seed: seed}
+	}
 	var violations []Violation
-	if h != nil && err == nil {
+	if err != nil {
+		violations = []Violation{{Seed: seed, Rule: RuleRun, Text: "the run could not be made: " + err.Error()}}
+	} else {
 		violations = Check(h)
 	}
-	if keep != "" && (err != nil || len(violations) > 0) {
-		err = errors.Join(err, preserve(filepath.Join(keep, fmt.Sprint(seed)), dir, h))
+	if keep.Dir != "" && (keep.All || len(violations) > 0) {
+		if err := preserve(filepath.Join(keep.Dir, fmt.Sprint(seed)), dir, h); err != nil {
+			return h, violations, err
+		}
 	}
-	return h, violations, err
+	return h, violations, nil
 }
 
 // preserve copies what explains a run.
@@ -151,9 +168,6 @@ func preserve(to, dir string, h *History) error {
 		if err := os.WriteFile(filepath.Join(to, filepath.Base(path)), text, 0o644); err != nil {
 			return err
 		}
-	}
-	if h == nil {
-		return nil
 	}
 	return writeJSON(filepath.Join(to, "history.json"), h)
 }

@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -26,18 +25,27 @@ const (
 )
 
 // Run carries out a schedule on a fleet of its own in dir, and returns its history. Note gets a line for each thing that happens; it may
-// be called from several goroutines. An error means that the run could not be made, not that something does not hold.
+// be called from several goroutines. An error means that the run could not be made, or that nobody can say how it ended; not that something does not
+// hold. A run that does not come to its end in time has a history, which says so.
 func Run(ctx context.Context, s Schedule, programs Programs, dir string, note func(string, ...any)) (*History, error) {
-	ctx, cancel := context.WithTimeout(ctx, runLimit)
+	starting, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
-	m, err := startMachines(ctx, dir, programs, s.Nodes)
+	m, err := startMachines(starting, dir, programs, s.Nodes)
 	defer m.stop()
 	if err != nil {
 		return nil, err
 	}
+	return runOn(ctx, runLimit, m, s, note)
+}
+
+// runOn is Run on machines that are there, for no longer than limit.
+func runOn(whole context.Context, limit time.Duration, m *machines, s Schedule, note func(string, ...any)) (*History, error) {
+	ctx, cancel := context.WithTimeout(whole, limit)
+	defer cancel()
 	h := &History{Seed: s.Seed, Begun: time.Now()}
 	h.Marked = s.Marked
 	r := &run{schedule: s, m: m, h: h, log: new(callLog), progress: newProgress(), note: note}
+	var err error
 	if r.operator, err = newCaller(m.grpc, 0, r.log); err != nil {
 		return nil, err
 	}
@@ -82,13 +90,39 @@ func Run(ctx context.Context, s Schedule, programs Programs, dir string, note fu
 	watching.Wait()
 	h.Requests = r.load.end()
 	h.Faults, h.Downs, h.Calls = in.done, in.downs, r.log.calls
-	if ctx.Err() != nil {
-		return h, fmt.Errorf("seed %d: the run did not come to its end: %w", s.Seed, context.Cause(ctx))
+	switch {
+	case whole.Err() != nil:
+		return h, fmt.Errorf("seed %d: the run was ended: %w", s.Seed, context.Cause(whole))
+	case ctx.Err() != nil:
+		// How things stand is read all the same: the rules say what did not come to its end.
+		h.Unended = fmt.Sprintf("it did not come to its end within %s", limit)
+		note("%s", h.Unended)
+	case err != nil:
+		return h, err
 	}
-	final, finalErr := r.operator.final(ctx, r.names)
-	h.Final = final
+	if h.Final, err = r.conclude(whole); err != nil {
+		return h, fmt.Errorf("read how things stand in the end: %w", err)
+	}
 	h.Ended = time.Now()
-	return h, errors.Join(err, finalErr)
+	// The answers that were just read are calls, too.
+	h.Calls = r.log.calls
+	return h, nil
+}
+
+// concludeLimit is how long the distributor may take to say how things stand in the end.
+const concludeLimit = time.Minute
+
+// conclude reads how things stand, as soon as the distributor says so.
+func (r *run) conclude(ctx context.Context) (Final, error) {
+	ctx, cancel := context.WithTimeout(ctx, concludeLimit)
+	defer cancel()
+	for {
+		final, err := r.operator.final(ctx, r.names)
+		if err == nil || ctx.Err() != nil {
+			return final, err
+		}
+		pause(ctx, pollEvery)
+	}
 }
 
 type run struct {

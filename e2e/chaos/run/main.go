@@ -21,12 +21,15 @@ func main() {
 	out := flag.String("json", "bench/out/chaos.json", "where the figures go")
 	merge := flag.Bool("merge", false, "run nothing: put together the figures of the files that are named")
 	keep := flag.String("keep", "", "keep the histories and logs of schedules that violate something in this folder")
+	all := flag.Bool("keep-all", false, "keep those of all schedules")
 	waft := flag.String("waft", "", "the program under test, whose clock does not jump; empty: one is built, whose clock does")
 	verbose := flag.Bool("v", false, "print what happens")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	do := func() error { return run(ctx, *first, *schedules, *waft, *out, *keep, *verbose) }
+	do := func() error {
+		return run(ctx, *first, *schedules, *waft, *out, chaos.Keeping{Dir: *keep, All: *all}, *verbose)
+	}
 	if *merge {
 		do = func() error { return mergeFiles(*out, flag.Args()) }
 	}
@@ -37,7 +40,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, first uint64, schedules int, waft, out, keep string, verbose bool) error {
+func run(ctx context.Context, first uint64, schedules int, waft, out string, keep chaos.Keeping, verbose bool) error {
 	binary, err := envoy.Find("")
 	if err != nil {
 		return fmt.Errorf("%w; run `make envoy`", err)
