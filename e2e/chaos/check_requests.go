@@ -8,10 +8,11 @@ const (
 	// failEvery is of how many requests a failing release fails one. It counts in each of its VMs anew, and fails the last of so many.
 	failEvery = 3
 	// moreFail is how many more may fail: answers of others that no client got, since a fault took the Envoy, were counted, too.
-	moreFail = 5
+	moreFail = 3
 )
 
-// requests holds every request that failed against what may excuse it. What a failing release fails is an answer of the release, so it has its stamp.
+// requests holds every request that failed against what may excuse it. What a failing release fails it answers itself: with its own stamp, or with none, since Envoy
+// need not pass a filter's own reply through that filter.
 func (c *checker) requests() {
 	type key struct{ rollout, node string }
 	failed := map[key]int{}
@@ -20,36 +21,51 @@ func (c *checker) requests() {
 			continue
 		}
 		rollout, ok := c.badFor(r)
-		if ok && r.Status == 503 {
-			failed[key{rollout.Name, r.Node}]++
-		}
-		if !ok || r.Status != 503 || r.Stamp != c.gives(rollout, r.Node) {
+		if !ok || r.Status != 503 || r.Stamp != "" && r.Stamp != c.gives(rollout, r.Node) {
 			c.fail(RuleRequest, "%s at %s: status %d, stamp %q, %s: no fault and no bad release accounts for it",
 				r.Node, c.clock(r.Sent), r.Status, r.Stamp, r.Error)
+			continue
 		}
+		failed[key{rollout.Name, r.Node}]++
 	}
 	for _, rollout := range c.h.Final.Rollouts {
 		if c.kindOf(rollout) != Failing {
 			continue
 		}
-		// By the answers alone, whatever the records say of its waves.
 		met := map[string]bool{}
 		for _, node := range c.nodes() {
-			stamp, answered := c.gives(rollout, node), 0
+			// What it answered well, and all that failed: whoever answered that.
+			n := failed[key{rollout.Name, node}]
+			stamp, answered := c.gives(rollout, node), n
 			for _, r := range c.h.Requests {
-				if r.Node == node && r.Stamp == stamp {
+				switch {
+				case r.Node != node || r.Stamp != stamp:
+				case !r.failed():
 					answered++
-					met[node] = met[node] || r.failed()
+				default:
+					met[node] = true // by the answer alone, whatever the records say of the wave
 				}
 			}
-			if n := failed[key{rollout.Name, node}]; n > answered/failEvery+moreFail {
-				c.fail(RuleCap, "%s: %d requests failed while %s was on it, which answered %d: it fails one of %d", node, n, rollout.Name, answered, failEvery)
+			met[node] = met[node] || n > 0
+			if n > answered/failEvery+moreFail {
+				c.fail(RuleCap, "%s: %d of the %d requests that met %s failed: it fails one of %d", node, n, answered, rollout.Name, failEvery)
 			}
 		}
-		if len(rollout.Shares) > 0 && len(met) > rollout.Shares[0] {
-			c.fail(RuleCap, "rollout/%s: it failed requests on %d nodes, and its first wave has %d", rollout.Name, len(met), rollout.Shares[0])
+		if n := count(met); len(rollout.Shares) > 0 && n > rollout.Shares[0] {
+			c.fail(RuleCap, "rollout/%s: it failed requests on %d nodes, and its first wave has %d", rollout.Name, n, rollout.Shares[0])
 		}
 	}
+}
+
+// count is how many of a set are in it.
+func count(set map[string]bool) int {
+	n := 0
+	for _, in := range set {
+		if in {
+			n++
+		}
+	}
+	return n
 }
 
 // down says whether a request met an Envoy that a fault had taken.

@@ -202,6 +202,19 @@ func TestCalmHistoryHolds(t *testing.T) {
 	}
 }
 
+// What a filter answers itself need not pass through it, and so has no stamp.
+func TestFailuresHaveNoStamp(t *testing.T) {
+	h := calm()
+	edit(h, "n2", 51, 55, func(r *Request) {
+		if r.Status == 503 {
+			r.Stamp = ""
+		}
+	})
+	for _, v := range Check(h) {
+		t.Errorf("%s: %s", v.Rule, v.Text)
+	}
+}
+
 // A rollout that is seen before the call that starts it has answered, and before its first step, is no bug.
 func TestStartIsSeenEarly(t *testing.T) {
 	h := calm()
@@ -339,11 +352,21 @@ func TestPlantedBugs(t *testing.T) {
 				}
 			})
 		}},
-		{"requests fail in front of a bad release", RuleCap, "n2", func(h *History) {
+		{"a bad release fails every request, without its stamp", RuleCap, "n2", func(h *History) {
 			edit(h, "n2", 51, 55, func(r *Request) { r.Status, r.Stamp = 503, "" })
 		}},
-		{"a request fails in front of a bad release", RuleRequest, "n2", func(h *History) {
-			edit(h, "n2", 53, 53.05, func(r *Request) { r.Status, r.Stamp = 503, "" })
+		{"a bad release fails every second request, without its stamp", RuleCap, "n2", func(h *History) {
+			i := 0
+			edit(h, "n2", 51, 55, func(r *Request) {
+				if i++; i%2 == 0 {
+					r.Status, r.Stamp = 503, ""
+				} else {
+					r.Status = 200
+				}
+			})
+		}},
+		{"another release fails a request beside a bad one", RuleRequest, "n2", func(h *History) {
+			edit(h, "n2", 53, 53.05, func(r *Request) { r.Status, r.Stamp = 503, "r1" })
 		}},
 		{"a bad release fails requests on more nodes than its first wave has", RuleCap, "2 nodes", func(h *History) {
 			edit(h, "n3", 52, 52.05, func(r *Request) { r.Status, r.Stamp = 503, "r2" })
