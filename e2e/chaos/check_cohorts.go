@@ -1,6 +1,9 @@
 package chaos
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // whole is when a wave of a rollout begins that gives a node the release for all its requests; zero: none does.
 func whole(r Rollout, node string) time.Time {
@@ -29,7 +32,7 @@ func (c *checker) cohorts() {
 		}
 		for _, node := range r.Waves[0].Nodes {
 			from, over := whole(r, node), r.Waves[0].EndedAt
-			met, asked, through := false, 0, 0
+			met := false
 			for _, q := range c.h.Requests {
 				if q.Node != node || q.Ended.Before(r.Waves[0].StartedAt) {
 					continue
@@ -42,26 +45,71 @@ func (c *checker) cohorts() {
 				if q.Stamp == stamp && (over.IsZero() || q.Ended.Before(over)) {
 					met = true
 				}
-				if q.Stamp != "" && alone && met {
-					asked++
-					if q.Stamp == stamp {
-						through++
-					}
-				}
 			}
 			// A wave is over when its nodes have served the release; a cohort that nobody met has proved nothing.
 			if !over.IsZero() && !met && r.Nodes[node].State == "Serving" {
 				c.fail(RuleCohort, "rollout/%s: its first wave is over at %s, and no request of the cohort on %s was answered with stamp %q", r.Name, c.clock(over), node, stamp)
 			}
-			if r.Cohort == ByPercent && asked > enough && through*100 > asked*mostPercent {
-				c.fail(RuleCohort, "rollout/%s: %d of %d requests on %s were answered with stamp %q, and its cohort has %d of a hundred", r.Name, through, asked, node, stamp, cohortPercent)
+			if r.Cohort != ByPercent {
+				continue
+			}
+			asked, through := c.share(r, node, stamp)
+			if least, most := cohortBounds(asked); asked > enough && (through < least || through > most) {
+				c.fail(RuleCohort, "rollout/%s: %d of %d requests on %s were answered with stamp %q, and its cohort has %d of a hundred (%d to %d, as chance has it)", r.Name, through, asked, node,
+					stamp, cohortPercent, least, most)
 			}
 		}
 	}
 }
 
-const (
-	// enough requests show a share; mostPercent is what a cohort of cohortPercent has at the most, whatever chance does.
-	enough      = 60
-	mostPercent = 70
-)
+// share counts the answers of a node while it gives a rollout's release to a cohort by percent, and those of them that the release gave. It begins with the first of
+// those, and with the next one after a fault took the Envoy, which may come back on what was good before.
+func (c *checker) share(r Rollout, node, stamp string) (asked, through int) {
+	until, on, last := c.leaves(r, node), false, time.Time{}
+	for _, q := range c.h.Requests {
+		if q.Node != node || q.Stamp == "" && q.Status != 503 || q.Ended.Before(r.Waves[0].StartedAt) || !until.IsZero() && q.Sent.After(until) {
+			continue
+		}
+		if on && c.fell(node, last, q.Ended) {
+			on = false
+		}
+		last = q.Ended
+		gave := q.Stamp == stamp || q.failed()
+		if on = on || gave; on {
+			asked++
+		}
+		if gave {
+			through++
+		}
+	}
+	return asked, through
+}
+
+// leaves is when a node ceases to give a rollout's release to a cohort, or begins to; zero: never.
+func (c *checker) leaves(r Rollout, node string) time.Time {
+	until := r.EndedAt
+	sooner := func(t time.Time) {
+		if until.IsZero() || !t.IsZero() && t.Before(until) {
+			until = t
+		}
+	}
+	sooner(whole(r, node))
+	sooner(r.Waves[0].EndedAt)
+	for _, l := range r.Lines {
+		if l.Phase == "RollingBack" {
+			sooner(straighten(c.reigns, l.At))
+		}
+	}
+	return until
+}
+
+// cohortBounds are the least and the most of so many requests that are in a cohort of cohortPercent, but for one time in a million.
+func cohortBounds(asked int) (least, most int) {
+	const p, deviations = cohortPercent / 100.0, 5
+	n := float64(asked)
+	by := deviations * math.Sqrt(n*p*(1-p))
+	return int(n*p - by), int(math.Ceil(n*p + by))
+}
+
+// enough requests show a share.
+const enough = 60

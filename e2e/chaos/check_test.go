@@ -288,6 +288,16 @@ func TestPlantedBugs(t *testing.T) {
 			*h = *tested(ByPercent)
 			edit(h, "n1", 11, 20, func(r *Request) { r.Stamp = "r1" })
 		}},
+		{"a cohort by percent has far less than that", RuleCohort, "of a hundred", func(h *History) {
+			*h = *tested(ByPercent)
+			i := 0
+			edit(h, "n1", 11, 20, func(r *Request) {
+				r.Stamp = "base"
+				if i++; i%8 == 1 {
+					r.Stamp = "r1"
+				}
+			})
+		}},
 		{"a bad release fails requests of no cohort", RuleRequest, "n2", func(h *History) {
 			*h = *tested(ByHeader)
 			edit(h, "n2", 52, 52.11, func(r *Request) { r.Status, r.Stamp = 503, "" })
