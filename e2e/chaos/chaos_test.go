@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -9,7 +10,18 @@ import (
 	"github.com/waft-project/waft/envoy"
 )
 
-// One schedule on the built program: that of $SEED, or the first.
+func TestMain(m *testing.M) {
+	if member, err := RunMember(); member {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	m.Run()
+}
+
+// One schedule on the built program: that of $SEED, or the first. Its figures go where those of make chaos go.
 func TestSchedule(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a schedule takes minutes")
@@ -34,6 +46,7 @@ func TestSchedule(t *testing.T) {
 	if Draw(seed).Jumps() {
 		programs.Waft, err = Build(t.Context(), root, dir, nil)
 	} else {
+		programs.Fixed = true
 		programs.Waft, err = BuildPlain(t.Context(), root, dir)
 	}
 	if err != nil {
@@ -45,6 +58,11 @@ func TestSchedule(t *testing.T) {
 	h, violations, err := RunSeed(t.Context(), seed, programs, Keeping{}, t.Logf)
 	if err != nil {
 		t.Fatal(err)
+	}
+	result := Result{Seed: seed}
+	result.Add(h, violations)
+	if err := result.Write(filepath.Join(root, "bench", "out", "chaos.json")); err != nil {
+		t.Error(err)
 	}
 	for _, v := range violations {
 		t.Errorf("%s: %s", v.Rule, v.Text)

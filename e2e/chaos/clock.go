@@ -142,9 +142,13 @@ func clockOverlay(ctx context.Context, root, dir string, replace map[string]stri
 type clock struct {
 	path  string
 	ahead time.Duration
+	// fixed: the process is of a build whose clock does not jump.
+	fixed bool
 }
 
-func newClock(dir, name string) *clock { return &clock{path: filepath.Join(dir, name+".clock")} }
+func newClock(dir, name string, fixed bool) *clock {
+	return &clock{path: filepath.Join(dir, name+".clock"), fixed: fixed}
+}
 
 // on is a command line that runs argv, a waft of Build, by the clock.
 func (c *clock) on(argv ...string) []string {
@@ -154,6 +158,9 @@ func (c *clock) on(argv ...string) []string {
 
 // jump sets the clock by so much on or back, and waits until the process reads it so. How far it is ahead of the machine's is returned.
 func (c *clock) jump(ctx context.Context, by time.Duration) (time.Duration, error) {
+	if c.fixed {
+		return c.ahead, fmt.Errorf("%w: this waft was not built with a clock that jumps", errImpossible)
+	}
 	if err := c.set(ctx, c.ahead+by); err != nil {
 		return c.ahead, errors.Join(err, c.write(c.ahead))
 	}

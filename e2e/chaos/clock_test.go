@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,7 +103,7 @@ func TestJumpsAreStraightened(t *testing.T) {
 
 // A process that is not built for it reads no other time, and the fault says so.
 func TestClockOfNobody(t *testing.T) {
-	c := newClock(t.TempDir(), "nobody")
+	c := newClock(t.TempDir(), "nobody", false)
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	if ahead, err := c.jump(ctx, time.Hour); err == nil || ahead != 0 {
@@ -110,5 +111,8 @@ func TestClockOfNobody(t *testing.T) {
 	}
 	if text, err := os.ReadFile(c.path); err != nil || string(text) != "0" {
 		t.Errorf("it stays so: %q, %v", text, err)
+	}
+	if _, err := newClock(t.TempDir(), "fixed", true).jump(t.Context(), time.Hour); !errors.Is(err, errImpossible) {
+		t.Errorf("a clock of a build whose clocks do not jump: %v", err)
 	}
 }

@@ -83,7 +83,7 @@ func (d *disk) path(dir string) string {
 // fill takes all the room there is, for some time.
 func (d *disk) fill(ctx context.Context, length time.Duration) error {
 	if d == nil {
-		return errors.New("it has no disk of its own: the system lets nobody mount one")
+		return fmt.Errorf("%w: it has no disk of its own, since the system lets nobody mount one", errImpossible)
 	}
 	path := filepath.Join(d.path(""), "filler")
 	f, err := os.Create(path)

@@ -88,6 +88,8 @@ type Injected struct {
 	Ahead time.Duration `json:"ahead,omitempty"`
 	// Void: it could not be done, such as a file that was not there to be damaged.
 	Void bool `json:"void,omitempty"`
+	// Impossible: it is void because nothing here can do it, whenever it comes.
+	Impossible bool `json:"impossible,omitempty"`
 }
 
 // Down is a time in which a node's Envoy cannot be expected to answer.

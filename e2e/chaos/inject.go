@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -37,12 +38,14 @@ func (in *injector) part(f Fault) *sync.Mutex {
 	return in.parts[name]
 }
 
+// errImpossible is why a fault is void that nothing here can do, whenever it comes.
+var errImpossible = errors.New("not possible here")
+
 // inject carries out one fault and waits until it is over.
 func (in *injector) inject(ctx context.Context, f Fault, inWave func() bool) {
 	lock := in.part(f)
 	lock.Lock()
 	defer lock.Unlock()
-	n := in.m.nodes[f.Node]
 	done := Injected{Fault: f, At: time.Now(), InWave: inWave()}
 	var err error
 	switch f.Part {
@@ -50,12 +53,17 @@ func (in *injector) inject(ctx context.Context, f Fault, inWave func() bool) {
 		err = in.waft(ctx, f, in.m.distributor, in.m.clock, in.m.disk, in.m.data, &done)
 	case Registry:
 		err = in.process(ctx, f, in.m.registry, "", &done)
+	case EtcdMember:
+		err = in.process(ctx, f, in.m.members[f.Node], "", &done)
 	case Agent:
+		n := in.m.nodes[f.Node]
 		err = in.waft(ctx, f, n.agent, n.clock, n.disk, n.state, &done)
 	case Envoy:
+		n := in.m.nodes[f.Node]
 		err = in.process(ctx, f, n.envoy, "", &done)
 		in.recovered(ctx, n, done.At, f.String())
 	case Network:
+		n := in.m.nodes[f.Node]
 		n.grpc.set(f.Kind)
 		n.http.set(f.Kind)
 		pause(ctx, f.For)
@@ -64,7 +72,7 @@ func (in *injector) inject(ctx context.Context, f Fault, inWave func() bool) {
 	}
 	done.Until = time.Now()
 	if err != nil {
-		done.Void, done.Note = true, err.Error()
+		done.Void, done.Note, done.Impossible = true, err.Error(), errors.Is(err, errImpossible)
 	}
 	in.mu.Lock()
 	in.done = append(in.done, done)

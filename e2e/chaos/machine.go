@@ -9,15 +9,19 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/waft-project/waft/demo/fleet"
+	"github.com/waft-project/waft/loopback"
 )
 
 // Programs are what a run is made of.
 type Programs struct {
 	// Waft and Envoy are binaries; Root is the checkout, which has the filter's source.
 	Waft, Envoy, Root string
+	// Fixed: the clock of Waft does not jump (BuildPlain), so that such faults are void.
+	Fixed bool
 	// Modules are files of Wasm that do the same and have different digests.
 	Modules []string
 }
@@ -69,7 +73,9 @@ type machines struct {
 	registry    *unit
 	registryAt  string
 	distributor *unit
-	grpc, http  string
+	// members are those of etcd; none: it is in the distributor's process.
+	members    []*unit
+	grpc, http string
 	// data is the folder of the distributor, on disk; clock is what it reads.
 	data  string
 	disk  *disk
@@ -80,9 +86,9 @@ type machines struct {
 // startLimit is how long a part may take to come up on a busy machine.
 const startLimit = time.Minute
 
-// startMachines brings everything up: upstream, registry with the modules in it, distributor, nodes. Whatever comes of it, stop
+// startMachines brings everything up: upstream, registry with the modules in it, members of etcd, distributor, nodes. Whatever comes of it, stop
 // ends what was started.
-func startMachines(ctx context.Context, dir string, programs Programs, nodes int) (*machines, error) {
+func startMachines(ctx context.Context, dir string, programs Programs, nodes, members int) (*machines, error) {
 	m := &machines{dir: dir, programs: programs}
 	address := filepath.Join(dir, "upstream.address")
 	var err error
@@ -99,10 +105,21 @@ func startMachines(ctx context.Context, dir string, programs Programs, nodes int
 	if m.grpc, m.http, err = fleet.FreePorts(); err != nil {
 		return m, err
 	}
-	m.data, m.clock = filepath.Join(dir, "distributor"), newClock(dir, "distributor")
+	m.data, m.clock = filepath.Join(dir, "distributor"), newClock(dir, "distributor", programs.Fixed)
 	m.disk = ownDisk(ctx, dir, "distributor", distributorDisk, m.data)
-	m.distributor = startUnit(dir, "distributor", m.disk.on(m.clock.on(programs.Waft, "serve", "--insecure", "--data", m.data,
-		"--grpc", m.grpc, "--http", m.http, "--plain-http", m.registryAt)...)...)
+	serve := []string{programs.Waft, "serve", "--insecure", "--data", m.data, "--grpc", m.grpc, "--http", m.http, "--plain-http", m.registryAt}
+	if members > 0 {
+		endpoints, err := m.startMembers(members)
+		if err != nil {
+			return m, err
+		}
+		peer, err := loopback.Free()
+		if err != nil {
+			return m, err
+		}
+		serve = append(serve, "--etcd", strings.Join(endpoints, ","), "--peer", peer, "--replica", "distributor")
+	}
+	m.distributor = startUnit(dir, "distributor", m.disk.on(m.clock.on(serve...)...)...)
 	if err := fleet.WaitFor(ctx, "the upstream, the registry and the distributor to be ready", startLimit, func(context.Context) error {
 		text, err := os.ReadFile(address)
 		if err != nil || len(text) == 0 {
@@ -169,7 +186,7 @@ func (m *machines) startNode(ctx context.Context, id string) error {
 	if n.http, err = newProxy(m.http); err != nil {
 		return err
 	}
-	n.disk, n.clock = ownDisk(ctx, m.dir, id, agentDisk, n.state), newClock(m.dir, id)
+	n.disk, n.clock = ownDisk(ctx, m.dir, id, agentDisk, n.state), newClock(m.dir, id, m.programs.Fixed)
 	bootstrap, log := filepath.Join(m.dir, id+".bootstrap.json"), filepath.Join(m.dir, id+".envoy-own.log")
 	n.agent = startUnit(m.dir, id+".agent", n.disk.on(n.clock.on(m.programs.Waft, "agent", "--insecure", "--node", id, "--label", "env=chaos",
 		"--server", n.grpc.address(), "--modules", n.http.address(), "--state", n.state, "--listen", n.listen, "--admin", n.admin,
@@ -202,7 +219,7 @@ func (m *machines) stop() {
 		}
 		n.disk.close()
 	}
-	for _, u := range []*unit{m.distributor, m.registry} {
+	for _, u := range append([]*unit{m.distributor, m.registry}, m.members...) {
 		if u != nil {
 			u.stop()
 		}

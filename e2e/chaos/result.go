@@ -3,10 +3,13 @@ package chaos
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Result is the figures of some schedules.
@@ -20,6 +23,11 @@ type Result struct {
 	// InWave is how many of the faults met a wave that was under way, Kinds how many there were of each.
 	InWave int            `json:"inWave"`
 	Kinds  map[string]int `json:"kinds"`
+	// Void is how many of each kind could not be done, and count for nothing else. Impossible are the kinds that nothing here can do, and why.
+	Void       map[string]int    `json:"void"`
+	Impossible map[string]string `json:"impossible"`
+	// Lacks is what so many schedules must have and these have not.
+	Lacks []string `json:"lacks"`
 	// Seeds are all that were run, so that ranges can be put together without one counting twice.
 	Seeds []uint64 `json:"seeds"`
 }
@@ -31,15 +39,46 @@ func (r *Result) Add(h *History, violations []Violation) {
 	r.Violations = append(r.Violations, violations...)
 	r.InWave += InWave(h)
 	r.Seeds = append(r.Seeds, h.Seed)
-	if r.Kinds == nil {
-		r.Kinds = map[string]int{}
-	}
+	r.make()
 	for _, f := range h.Faults {
-		if !f.Void {
-			r.Faults++
-			r.Kinds[string(f.Kind)+" "+string(f.Part)]++
+		kind := item{kind: f.Kind, part: f.Part}.String()
+		if f.Void {
+			r.Void[kind]++
+			if f.Impossible {
+				r.Impossible[kind] = f.Note
+			}
+			continue
+		}
+		r.Faults++
+		r.Kinds[kind]++
+	}
+	r.Lacks = r.lacks()
+}
+
+func (r *Result) make() {
+	if r.Kinds == nil {
+		r.Kinds, r.Void, r.Impossible = map[string]int{}, map[string]int{}, map[string]string{}
+	}
+}
+
+// coveredBy is of how many schedules every kind of fault is asked.
+const coveredBy = 10
+
+// lacks is what so many schedules must have and these have not: every kind of fault that is possible here, and most of them in a wave.
+func (r *Result) lacks() []string {
+	out := []string{}
+	if r.Schedules < coveredBy {
+		return out
+	}
+	for _, m := range slices.Concat(menu, memberMenu) {
+		if kind := m.String(); r.Kinds[kind] == 0 && r.Impossible[kind] == "" {
+			out = append(out, fmt.Sprintf("no fault %q took place, and %d were void", kind, r.Void[kind]))
 		}
 	}
+	if 2*r.InWave <= r.Faults {
+		out = append(out, fmt.Sprintf("%d of %d faults met a wave, and most of them must", r.InWave, r.Faults))
+	}
+	return out
 }
 
 // InWave is how many faults of a history met a wave that was under way.
@@ -53,18 +92,26 @@ func InWave(h *History) int {
 	return n
 }
 
-// Err says what does not hold; nil when all does.
+// Err says what does not hold, or was not tried; nil when all was, and does.
 func (r *Result) Err() error {
-	if len(r.Violations) == 0 {
-		return nil
+	var err error
+	if len(r.Violations) > 0 {
+		err = fmt.Errorf("%d violations in %d schedules; SEED=%d SCHEDULES=1 replays the first", len(r.Violations), r.Schedules, r.Violations[0].Seed)
 	}
-	return fmt.Errorf("%d violations in %d schedules; SEED=%d replays the first", len(r.Violations), r.Schedules, r.Violations[0].Seed)
+	if len(r.Lacks) > 0 {
+		err = errors.Join(err, fmt.Errorf("%d schedules do not show what they are to: %s; run more seeds", r.Schedules, strings.Join(r.Lacks, "; ")))
+	}
+	return err
 }
 
 // Write writes the figures to a file.
 func (r *Result) Write(path string) error {
+	r.make()
 	if r.Violations == nil {
 		r.Violations = []Violation{}
+	}
+	if r.Lacks == nil {
+		r.Lacks = []string{}
 	}
 	return writeJSON(path, r)
 }
@@ -82,7 +129,8 @@ func writeJSON(path string, v any) error {
 
 // Merge puts the figures of files together. A seed that is in two of them is an error.
 func Merge(files []string) (*Result, error) {
-	out := &Result{Kinds: map[string]int{}}
+	out := &Result{}
+	out.make()
 	for _, path := range files {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -106,7 +154,12 @@ func Merge(files []string) (*Result, error) {
 		for kind, n := range one.Kinds {
 			out.Kinds[kind] += n
 		}
+		for kind, n := range one.Void {
+			out.Void[kind] += n
+		}
+		maps.Copy(out.Impossible, one.Impossible)
 	}
+	out.Lacks = out.lacks()
 	slices.Sort(out.Seeds)
 	if len(out.Seeds) > 0 {
 		out.Seed = out.Seeds[0]

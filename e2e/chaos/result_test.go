@@ -3,6 +3,7 @@ package chaos
 import (
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,6 +16,7 @@ func TestRangesMerge(t *testing.T) {
 			h := calm()
 			h.Seed = seed
 			h.Faults[0].InWave = true
+			h.Faults = append(h.Faults, Injected{Fault: Fault{Kind: Jump, Part: Agent}, Void: true, Impossible: true, Note: "why"})
 			r.Add(h, nil)
 		}
 		path := filepath.Join(dir, name)
@@ -28,11 +30,59 @@ func TestRangesMerge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Result{Schedules: 3, Faults: 3, InWave: 3, Requests: 18000, Seed: 1, Seeds: []uint64{1, 3, 4}, Kinds: map[string]int{"kill envoy": 3}}
+	want := &Result{Schedules: 3, Faults: 3, InWave: 3, Requests: 18000, Seed: 1, Seeds: []uint64{1, 3, 4}, Kinds: map[string]int{"kill envoy": 3},
+		Void: map[string]int{"jump agent": 3}, Impossible: map[string]string{"jump agent": "why"}, Lacks: []string{}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("merged: %+v, want %+v", got, want)
 	}
 	if _, err := Merge([]string{one, write("3.json", 4)}); err == nil || !strings.Contains(err.Error(), "seed 4") {
 		t.Errorf("a seed that counts twice: %v", err)
+	}
+}
+
+// Ten schedules must have every kind of fault that is possible, and most faults in a wave; what they lack is an error.
+func TestLacks(t *testing.T) {
+	tenOf := func(change func(*Injected)) *Result {
+		r := new(Result)
+		for range coveredBy {
+			h := calm()
+			h.Faults = nil
+			for _, m := range slices.Concat(menu, memberMenu) {
+				f := Injected{Fault: Fault{Kind: m.kind, Part: m.part}, InWave: true}
+				change(&f)
+				h.Faults = append(h.Faults, f)
+			}
+			r.Add(h, nil)
+		}
+		return r
+	}
+	for name, tc := range map[string]struct {
+		change func(*Injected)
+		want   string
+	}{
+		"all are there":                     {func(*Injected) {}, ""},
+		"one is void, and nobody knows why": {func(f *Injected) { f.Void = f.Kind == Freeze && f.Part == EtcdMember }, `no fault "freeze etcd" took place, and 10 were void`},
+		"one is impossible": {func(f *Injected) {
+			f.Void, f.Impossible, f.Note = f.Kind == Fill, f.Kind == Fill, "it has no disk"
+		}, ""},
+		"many outside of waves": {func(f *Injected) { f.InWave = f.Part == Agent }, "60 of 240 faults met a wave"},
+	} {
+		r := tenOf(tc.change)
+		err := r.Err()
+		if (err != nil) != (tc.want != "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		}
+		r.Schedules = coveredBy - 1
+		if lacks := r.lacks(); len(lacks) > 0 {
+			t.Errorf("%s: of fewer schedules, too: %v", name, lacks)
+		}
+	}
+}
+
+// What does not hold is said with what replays that one schedule.
+func TestErrSaysHowToReplay(t *testing.T) {
+	r := &Result{Schedules: 3, Violations: []Violation{{Seed: 17}}}
+	if err := r.Err(); err == nil || !strings.Contains(err.Error(), "SEED=17 SCHEDULES=1") {
+		t.Error(err)
 	}
 }

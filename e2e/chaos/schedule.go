@@ -42,15 +42,22 @@ const (
 	Agent       Part = "agent"
 	Envoy       Part = "envoy"
 	Network     Part = "network"
+	// EtcdMember is one of the members of an etcd, where that is not in the distributor's process.
+	EtcdMember Part = "etcd"
 )
 
-// menu is every kind of fault on every part that can have it, with how often it is drawn beside the others.
-var menu = []struct {
+// item is a kind of fault on a part that can have it, with how often it is drawn beside the others, and how long it lasts at the most.
+type item struct {
 	kind   FaultKind
 	part   Part
 	weight int
 	most   time.Duration
-}{
+}
+
+func (i item) String() string { return string(i.kind) + " " + string(i.part) }
+
+// menu is every kind of fault of the parts that each fleet has.
+var menu = []item{
 	{Kill, Distributor, 3, 3 * time.Second}, {Freeze, Distributor, 2, 4 * time.Second}, {Restart, Distributor, 2, 0},
 	{Kill, Agent, 3, 3 * time.Second}, {Freeze, Agent, 2, 4 * time.Second}, {Restart, Agent, 2, 0},
 	{Kill, Registry, 1, 3 * time.Second}, {Freeze, Registry, 1, 3 * time.Second}, {Restart, Registry, 1, 0},
@@ -60,11 +67,14 @@ var menu = []struct {
 	{Slow, Network, 2, 5 * time.Second}, {Cut, Network, 2, 4 * time.Second}, {Stall, Network, 2, 4 * time.Second},
 }
 
+// memberMenu is that of the members of etcd. A schedule that has them has each of these, beside what is drawn from the menu.
+var memberMenu = []item{{Kill, EtcdMember, 1, 4 * time.Second}, {Freeze, EtcdMember, 1, 4 * time.Second}, {Restart, EtcdMember, 1, 0}}
+
 // Fault is one fault of a schedule.
 type Fault struct {
 	Kind FaultKind `json:"kind"`
 	Part Part      `json:"part"`
-	// Node is the number of the node, from 0, for the parts that each node has.
+	// Node is the number of the node, from 0, for the parts that each node has, or that of the member of etcd.
 	Node int `json:"node"`
 	// Rollout and Phase say when: After so long in that phase of that rollout, whose wave is Wave (from 1). When the rollout ends without
 	// having been there, the fault comes at its end.
@@ -80,7 +90,11 @@ type Fault struct {
 
 func (f Fault) String() string {
 	part := string(f.Part)
-	if f.Part != Distributor && f.Part != Registry {
+	switch f.Part {
+	case Distributor, Registry:
+	case EtcdMember:
+		part = fmt.Sprintf("member m%d of etcd", f.Node+1)
+	default:
 		part = fmt.Sprintf("%s of n%d", f.Part, f.Node+1)
 	}
 	if f.Kind == Jump {
@@ -116,6 +130,8 @@ type Schedule struct {
 	Faults []Fault `json:"faults"`
 	// Marked: all its releases have a second filter, which marks each response. It is the one that a step may disable.
 	Marked bool `json:"marked,omitempty"`
+	// Members is how many etcd has, each a process of its own; 0: it is in the distributor's.
+	Members int `json:"members,omitempty"`
 }
 
 // Limits of schedules.
@@ -126,6 +142,8 @@ const (
 	moreFaults    = 4
 	// modules is how many there are to choose from.
 	modules = 2
+	// membersEvery is of how many seeds one has an etcd of its own, so that any ten have three.
+	membersEvery = 3
 )
 
 // Jumps says whether a clock jumps in it.
@@ -166,10 +184,20 @@ func Draw(seed uint64) Schedule {
 	}
 	for i := range leastFaults + r.IntN(moreFaults+1) {
 		if i < inTurn {
-			s.Faults = append(s.Faults, drawFaultOf(r, s.Steps, int((seed*inTurn+uint64(i))%uint64(len(menu)))))
+			s.Faults = append(s.Faults, drawFaultOf(r, s.Steps, menu[int((seed*inTurn+uint64(i))%uint64(len(menu)))]))
 			continue
 		}
 		s.Faults = append(s.Faults, drawFault(r, s.Steps))
+	}
+	if seed%membersEvery == 0 {
+		// Of a source of their own, so that all else is drawn as it is without them.
+		r := rand.New(rand.NewPCG(seed, 0x65746364))
+		s.Members = scheduleMembers
+		for _, m := range memberMenu {
+			f := drawFaultOf(r, s.Steps, m)
+			f.Node = r.IntN(scheduleMembers)
+			s.Faults = append(s.Faults, f)
+		}
 	}
 	return s
 }
@@ -191,15 +219,15 @@ func drawFault(r *rand.Rand, steps []Step) Fault {
 	for ; at >= menu[i].weight; i++ {
 		at -= menu[i].weight
 	}
-	return drawFaultOf(r, steps, i)
+	return drawFaultOf(r, steps, menu[i])
 }
 
 // drawFaultOf draws when and where a fault of the menu comes: at a moment that its rollout is likely to have.
-func drawFaultOf(r *rand.Rand, steps []Step, i int) Fault {
-	f := Fault{Kind: menu[i].kind, Part: menu[i].part, Node: r.IntN(scheduleNodes), Rollout: r.IntN(len(steps))}
-	if menu[i].most > 0 {
+func drawFaultOf(r *rand.Rand, steps []Step, m item) Fault {
+	f := Fault{Kind: m.kind, Part: m.part, Node: r.IntN(scheduleNodes), Rollout: r.IntN(len(steps))}
+	if m.most > 0 {
 		const least = 300 * time.Millisecond
-		f.For = least + time.Duration(r.Int64N(int64(menu[i].most-least))).Truncate(time.Millisecond)
+		f.For = least + time.Duration(r.Int64N(int64(m.most-least))).Truncate(time.Millisecond)
 	}
 	if f.Kind == Jump {
 		f.By = jumps[r.IntN(len(jumps))]

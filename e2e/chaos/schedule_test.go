@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -54,14 +55,17 @@ func TestDrawCovers(t *testing.T) {
 		}
 		for _, f := range s.Faults {
 			kinds[fmt.Sprint(f.Kind, " ", f.Part)]++
-			if f.Rollout >= len(s.Steps) || f.Node >= s.Nodes || f.Wave > len(s.Steps[f.Rollout].Shares) {
+			if f.Part == EtcdMember && s.Members == 0 {
+				t.Errorf("seed %d: %s, and there is none", seed, f)
+			}
+			if f.Rollout >= len(s.Steps) || f.Node >= max(s.Nodes, s.Members) || f.Wave > len(s.Steps[f.Rollout].Shares) {
 				t.Errorf("seed %d: %s fits no step", seed, f)
 			}
 		}
 	}
-	for _, m := range menu {
-		if name := fmt.Sprint(m.kind, " ", m.part); kinds[name] == 0 {
-			t.Errorf("%s never occurs: %v", name, kinds)
+	for _, m := range slices.Concat(menu, memberMenu) {
+		if kinds[m.String()] == 0 {
+			t.Errorf("%s never occurs: %v", m, kinds)
 		}
 	}
 	if emergencies == 0 {
@@ -74,8 +78,8 @@ func TestDrawCovers(t *testing.T) {
 				ten[fmt.Sprint(f.Kind, " ", f.Part)] = true
 			}
 		}
-		if len(ten) < len(menu) {
-			t.Errorf("ten seeds from %d on have %d of %d faults: %v", seed, len(ten), len(menu), ten)
+		if all := len(menu) + len(memberMenu); len(ten) < all {
+			t.Errorf("ten seeds from %d on have %d of %d faults: %v", seed, len(ten), all, ten)
 		}
 	}
 	for _, kind := range []Kind{Good, Failing, Refusing} {

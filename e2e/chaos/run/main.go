@@ -6,9 +6,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/waft-project/waft/e2e/chaos"
@@ -16,6 +18,13 @@ import (
 )
 
 func main() {
+	if member, err := chaos.RunMember(); member {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "chaos: member of etcd:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	first := flag.Uint64("seed", 1, "the first seed")
 	schedules := flag.Int("schedules", 10, "how many seeds, one after the other")
 	out := flag.String("json", "bench/out/chaos.json", "where the figures go")
@@ -54,6 +63,7 @@ func run(ctx context.Context, first uint64, schedules int, waft, out string, kee
 		return err
 	}
 	defer os.RemoveAll(built)
+	fixed := waft != ""
 	if waft == "" {
 		waft, err = chaos.Build(ctx, root, built, nil)
 	} else {
@@ -62,7 +72,7 @@ func run(ctx context.Context, first uint64, schedules int, waft, out string, kee
 	if err != nil {
 		return err
 	}
-	programs := chaos.Programs{Waft: waft, Envoy: binary.Path, Root: root}
+	programs := chaos.Programs{Waft: waft, Envoy: binary.Path, Root: root, Fixed: fixed}
 	if err := chaos.Prepare(ctx, built, &programs); err != nil {
 		return err
 	}
@@ -85,12 +95,26 @@ func run(ctx context.Context, first uint64, schedules int, waft, out string, kee
 		for _, v := range violations {
 			fmt.Printf("  %s: %s\n", v.Rule, v.Text)
 		}
+		for _, f := range h.Faults {
+			if f.Void {
+				fmt.Printf("  void: %s: %s\n", f.Fault, f.Note)
+			}
+		}
 		// After each, so that a run that is ended early has its figures.
 		if err := result.Write(out); err != nil {
 			return err
 		}
 	}
+	show(&result)
 	return result.Err()
+}
+
+// show prints the figures of all schedules.
+func show(r *chaos.Result) {
+	fmt.Printf("%d schedules, %d faults of %d kinds, %d in a wave, %d requests, %d violations\n", r.Schedules, r.Faults, len(r.Kinds), r.InWave, r.Requests, len(r.Violations))
+	for _, kind := range slices.Sorted(maps.Keys(r.Impossible)) {
+		fmt.Printf("left out: %s: %s\n", kind, r.Impossible[kind])
+	}
 }
 
 func mergeFiles(out string, files []string) error {
@@ -104,6 +128,6 @@ func mergeFiles(out string, files []string) error {
 	if err := merged.Write(out); err != nil {
 		return err
 	}
-	fmt.Printf("%d schedules, %d faults, %d requests, %d violations\n", merged.Schedules, merged.Faults, merged.Requests, len(merged.Violations))
+	show(merged)
 	return merged.Err()
 }
