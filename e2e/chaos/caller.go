@@ -20,6 +20,9 @@ import (
 // callTimeout bounds one call: a distributor that is stopped answers when it goes on.
 const callTimeout = 5 * time.Second
 
+// actorPrefix is what the actors of calls have before their numbers.
+const actorPrefix = "chaos-"
+
 // caller is a client of the API that logs every call. It may be used from any goroutine.
 type caller struct {
 	api *api.Client
@@ -61,15 +64,16 @@ func (c *caller) close() { _ = c.api.Close() }
 
 // call makes one call under an actor of its own, and logs it.
 func (c *caller) call(ctx context.Context, op Op, object string, do func(ctx context.Context, call *Call) error) Call {
-	call := Call{Client: c.id, Actor: fmt.Sprintf("chaos-%d", c.log.number()), Op: op, Object: object}
+	call := Call{Client: c.id, Actor: fmt.Sprintf("%s%d", actorPrefix, c.log.number()), Op: op, Object: object}
 	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(ctx, api.MetadataActor, call.Actor), callTimeout)
 	defer cancel()
 	call.Begun = time.Now()
 	err := do(ctx, &call)
 	call.Ended = time.Now()
-	call.Outcome, call.NotFound, call.Exists = outcome(err)
+	call.Outcome = outcome(err)
 	if err != nil {
 		call.Error = err.Error()
+		call.NotFound, call.Exists, call.Conflict = errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrExists), errors.Is(err, model.ErrConflict)
 	}
 	if call.Outcome == OK && op == OpUndo && call.Rollout.Name != object {
 		// What takes back one that has ended is a rollout of its own; this call started it.
@@ -83,16 +87,16 @@ func (c *caller) call(ctx context.Context, op Op, object string, do func(ctx con
 }
 
 // outcome says what a caller knows after an answer.
-func outcome(err error) (o Outcome, notFound, exists bool) {
+func outcome(err error) Outcome {
 	if err == nil {
-		return OK, false, false
+		return OK
 	}
 	for _, kind := range []error{model.ErrInvalid, model.ErrNotFound, model.ErrExists, model.ErrConflict, model.ErrPrecondition} {
 		if errors.Is(err, kind) {
-			return Refused, kind == model.ErrNotFound, kind == model.ErrExists
+			return Refused
 		}
 	}
-	return Unknown, false, false
+	return Unknown
 }
 
 func (c *caller) create(ctx context.Context, reference, stamp string, kind Kind) Call {
@@ -176,6 +180,10 @@ func (c *caller) tell(ctx context.Context, op Op, name string) Call {
 			got, err = c.api.Rollouts.ResumeRollout(ctx, request)
 		case OpPromo:
 			got, err = c.api.Rollouts.PromoteRollout(ctx, request)
+		case OpApprove:
+			got, err = c.api.Rollouts.ApproveRollout(ctx, request)
+		case OpAbort:
+			got, err = c.api.Rollouts.AbortRollout(ctx, request)
 		case OpUndo:
 			got, err = c.api.Rollouts.UndoRollout(ctx, &waftv1.UndoRolloutRequest{Name: name, Reason: "chaos"})
 		default:

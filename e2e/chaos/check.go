@@ -66,6 +66,7 @@ func Check(h *History) []Violation {
 	c.acknowledged()
 	c.growth()
 	c.linear()
+	c.conflicts()
 	c.run()
 	return c.found
 }

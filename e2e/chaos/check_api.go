@@ -59,26 +59,19 @@ func (c *checker) growth() {
 	}
 }
 
-// rolloutState is what the model of the API knows of one rollout. Phases that the engine goes through by itself are taken as they come;
-// what a person did, and what has been seen, holds.
-type rolloutState struct {
-	exists  bool
-	release string
-	// lines is the length of the longest history seen: no later answer has a shorter one.
-	lines int
-	// paused by a person, until a person says otherwise. over is the end that was seen.
-	paused bool
-	over   string
-	// undone: it goes back, or has gone.
-	undone bool
-}
-
 // linear checks the calls of each rollout with porcupine.
 func (c *checker) linear() {
 	byRollout := map[string][]Call{}
 	for _, call := range c.h.Calls {
-		if call.Op != OpCreate && call.Op != OpOut && call.Op != OpBack {
-			byRollout[call.Object] = append(byRollout[call.Object], call)
+		if call.Op == OpCreate || call.Op == OpOut || call.Op == OpBack {
+			continue
+		}
+		byRollout[call.Object] = append(byRollout[call.Object], call)
+		if call.Op == OpUndo && call.Outcome == Unknown {
+			// It may have started what takes back one that had ended.
+			start := call
+			start.Op, start.Object = OpStart, call.Object+"-undo"
+			byRollout[start.Object] = append(byRollout[start.Object], start)
 		}
 	}
 	end := later(c.h.Ended, c.h.Begun).Add(time.Hour).UnixNano()
@@ -115,78 +108,4 @@ func (c *checker) linear() {
 			c.fail(RuleLinear, "rollout/%s: whether its %d calls are linearizable was not found out in %s", name, len(ops), patience)
 		}
 	}
-}
-
-// step gives the states that may follow a call; none when its answer is impossible.
-func step(s rolloutState, call Call) []any {
-	if call.Outcome == Unknown {
-		out := []any{s}
-		if next, ok := effect(s, call); ok {
-			out = append(out, next)
-		}
-		return out
-	}
-	if call.Outcome == Refused {
-		switch {
-		case call.NotFound && s.exists, call.Exists && !s.exists:
-			return nil
-		}
-		// What the engine does by itself may have been in the way, which the model does not know.
-		return []any{s}
-	}
-	if call.Op == OpUndo && call.Rollout != nil && call.Rollout.Name != call.Object {
-		// It had ended; what takes it back is a rollout of its own, whose start is logged beside.
-		return []any{s}
-	}
-	if call.Op != OpGet {
-		var ok bool
-		if s, ok = effect(s, call); !ok {
-			return nil
-		}
-	}
-	if !s.exists {
-		return nil
-	}
-	if call.Rollout == nil || call.Op == OpStart {
-		return []any{s}
-	}
-	return look(s, *call.Rollout)
-}
-
-// effect is what a call does when it is done.
-func effect(s rolloutState, call Call) (rolloutState, bool) {
-	switch call.Op {
-	case OpStart:
-		if s.exists {
-			return s, false
-		}
-		s.exists, s.release = true, call.Release
-		return s, true
-	case OpPause:
-		s.paused = s.exists && s.over == "" && !s.undone
-	case OpResume, OpPromo:
-		s.paused = false
-	case OpUndo:
-		if s.over == "" {
-			s.paused, s.undone = false, true
-		}
-	}
-	return s, s.exists
-}
-
-// look holds an answer against the state.
-func look(s rolloutState, r Rollout) []any {
-	switch {
-	case s.release != "" && r.Release != s.release,
-		len(r.Lines) < s.lines,
-		s.over != "" && r.Phase != s.over,
-		s.paused && r.Phase != "Paused",
-		s.undone && r.Phase != "RollingBack" && r.Phase != "RolledBack":
-		return nil
-	}
-	s.lines = len(r.Lines)
-	if ended(r.Phase) {
-		s.over = r.Phase
-	}
-	return []any{s}
 }

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,11 +31,11 @@ func (c *checker) rollouts() {
 	}
 }
 
-// soaks holds waves that are over against how long they were to soak. Nobody promotes in a run, and time that passed is time that passed, whatever the
+// soaks holds waves that are over against how long they were to soak, but for those that a person promoted. Time that passed is time that passed, whatever the
 // clock of the distributor did meanwhile. Pauses only add to it.
 func (c *checker) soaks(r Rollout) {
 	for i, w := range r.Waves {
-		if i >= len(r.Soaks) || w.EndedAt.IsZero() || len(w.Nodes) == 0 {
+		if i >= len(r.Soaks) || w.EndedAt.IsZero() || len(w.Nodes) == 0 || c.promoted(r, i+1) {
 			continue
 		}
 		j := slices.IndexFunc(r.Lines, func(l Line) bool { return l.Phase == "Soaking" && l.Wave == i+1 })
@@ -46,6 +47,18 @@ func (c *checker) soaks(r Rollout) {
 			c.fail(RuleSoak, "rollout/%s: wave %d soaked from %s on, was over %s later, and was to soak for %s", r.Name, i+1, c.clock(from), w.EndedAt.Sub(from), r.Soaks[i])
 		}
 	}
+}
+
+// promoted says whether a person promoted a wave, which counts from 1: a call that may have done so, and the rollout's history says that it did.
+func (c *checker) promoted(r Rollout, wave int) bool {
+	for _, l := range r.Lines {
+		if l.Wave == wave && strings.HasPrefix(l.Text, "promoted") && slices.ContainsFunc(c.h.Calls, func(call Call) bool {
+			return call.Op == OpPromo && call.Object == r.Name && call.Actor == l.Actor && call.Outcome != Refused
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // tick is by how much the clocks of two processes may differ in what is told of a time.

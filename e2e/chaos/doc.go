@@ -5,6 +5,7 @@
 //
 //	schedule.go    what is done: rollouts of good and bad releases, and faults, most of them tied to a phase of a wave
 //	machine.go     the processes: an upstream, a registry, a distributor, and nodes, each an Envoy with an agent beside it
+//	member.go      the members of etcd, in schedules in which that is not in the distributor's process
 //	unit.go        one process, started again whenever it ends
 //	proxy.go       the network between agents and the distributor: slow, stalled, or cut
 //	inject.go      carries out faults, and notes when an Envoy could not answer because of one
@@ -12,9 +13,11 @@
 //	caller.go      clients of the API; every call is logged
 //	clock.go       clocks of waft that jump, in builds of these runs alone
 //	emergency.go   the operator, where he disables a filter and puts it back
+//	meddle.go      a second operator, who works on the same rollouts at the same time
 //	run.go         the operator, who starts rollouts and follows them, and all the above together
 //	history.go     what was logged
 //	check*.go      the rules
+//	model.go       what the API may answer to several at once
 //	result.go      bench/out/chaos.json
 //
 // The schedule follows from the seed alone. What the fleet makes of it does not: processes run as the machine lets them, so a replay

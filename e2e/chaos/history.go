@@ -123,15 +123,17 @@ type Op string
 
 // The calls of the API that are logged.
 const (
-	OpCreate Op = "release.create"
-	OpStart  Op = "rollout.start"
-	OpPause  Op = "rollout.pause"
-	OpResume Op = "rollout.resume"
-	OpPromo  Op = "rollout.promote"
-	OpUndo   Op = "rollout.undo"
-	OpOut    Op = "filter.disable"
-	OpBack   Op = "rollout.enable"
-	OpGet    Op = "rollout.get"
+	OpCreate  Op = "release.create"
+	OpStart   Op = "rollout.start"
+	OpPause   Op = "rollout.pause"
+	OpResume  Op = "rollout.resume"
+	OpPromo   Op = "rollout.promote"
+	OpApprove Op = "rollout.approve"
+	OpAbort   Op = "rollout.abort"
+	OpUndo    Op = "rollout.undo"
+	OpOut     Op = "filter.disable"
+	OpBack    Op = "rollout.enable"
+	OpGet     Op = "rollout.get"
 )
 
 // Outcome is what the caller knows after a call.
@@ -161,9 +163,10 @@ type Call struct {
 	Release string  `json:"release,omitempty"`
 	Outcome Outcome `json:"outcome"`
 	Error   string  `json:"error,omitempty"`
-	// NotFound: the refusal says that there is no such rollout. Exists: that there is one of the name.
+	// NotFound: the refusal says that there is no such rollout. Exists: that there is one of the name. Conflict: that somebody else was first.
 	NotFound bool `json:"notFound,omitempty"`
 	Exists   bool `json:"exists,omitempty"`
+	Conflict bool `json:"conflict,omitempty"`
 	// Changed: the answer shows that it was this call that changed something, and so is in the audit log.
 	Changed bool `json:"changed,omitempty"`
 	// Rollout is the rollout as the answer gives it; ID the release that was created.

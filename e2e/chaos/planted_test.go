@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,8 @@ type plant struct {
 	rule string
 	// faults are what it takes for it to show; nil: none.
 	faults []Fault
+	// limit is when the run is cut short; zero: when any other is.
+	limit time.Duration
 }
 
 var plants = []plant{
@@ -43,6 +46,16 @@ var plants = []plant{
 		instead: "row, chain, prefetch = n.given, n.givenChain, n.duty.prefetch\n" +
 			"if first, ok := planted.LoadOrStore(nodeID, chain); ok && chain.Hash != \"\" && first.(model.Chain).Hash == \"\" {\nplanted.Store(nodeID, chain)\n" +
 			"} else if ok && row.Generation == 3 {\nchain = first.(model.Chain)\n}\n",
+	},
+	{
+		name: "a rollout that never ends", rule: RuleDeadline, file: "distributor/rollout/observe.go", limit: time.Minute,
+		text:    "func (m *machine) completeWave(how string) {\n",
+		instead: "func (m *machine) completeWave(how string) {\nif m.state.Name == \"r1\" && m.state.Wave == 1 {\nreturn\n}\n",
+	},
+	{
+		name: "a pause that ends by itself", rule: RuleLinear, file: "distributor/rollout/observe.go",
+		text:    "		return m.rebase(), nil\n",
+		instead: "		if m.now.Sub(m.state.PausedAt) > 300*time.Millisecond {\nm.leavePaused(Actor, \"goes on\")\nreturn true, nil\n}\nreturn m.rebase(), nil\n",
 	},
 	{
 		name: "a lost write", rule: RuleLost, file: "distributor/store/rollouts.go",
@@ -109,7 +122,12 @@ func TestPlantedInWaft(t *testing.T) {
 			schedule := Schedule{Nodes: scheduleNodes, Steps: []Step{step, step}, Faults: p.faults}
 			schedule.Steps[1].Module = 1
 			fleetDir := t.TempDir()
-			h, err := Run(t.Context(), schedule, programs, fleetDir, t.Logf)
+			m, err := startMachines(t.Context(), fleetDir, programs, schedule.Nodes, schedule.Members)
+			defer m.stop()
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, err := runOn(t.Context(), cmp.Or(p.limit, runLimit), m, schedule, t.Logf)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,8 +76,20 @@ func runOn(whole context.Context, limit time.Duration, m *machines, s Schedule, 
 	for _, f := range s.Faults {
 		faults.Go(func() { r.await(ctx, in, f) })
 	}
+	var second sync.WaitGroup
+	if s.Second {
+		var pair [2]*caller
+		for i := range pair {
+			if pair[i], err = newCaller(m.grpc, 4+i, r.log); err != nil {
+				return nil, err
+			}
+			defer pair[i].close()
+		}
+		second.Go(func() { r.meddle(ctx, pair[0], pair[1]) })
+	}
 	err = r.operate(ctx)
 	r.progress.set(place{rollout: len(s.Steps), phase: "Done"})
+	second.Wait()
 	faults.Wait()
 	h.Healed = h.Begun
 	for _, f := range in.done {
@@ -192,7 +205,7 @@ func (r *run) operate(ctx context.Context) error {
 			wave := len(s.Waves)
 			r.progress.set(place{rollout: i, phase: s.Phase, wave: wave})
 		}
-		name := fmt.Sprintf("r%d", i+1)
+		name := rolloutName(i)
 		last, err := r.rollOut(ctx, name, step, follow)
 		if err != nil {
 			return err
@@ -203,7 +216,7 @@ func (r *run) operate(ctx context.Context) error {
 		if !step.Undo || last.Phase != "Done" {
 			continue
 		}
-		undo, err := r.undo(ctx, last)
+		undo, err := r.undo(ctx, r.operator, last.Name)
 		if err != nil {
 			return err
 		}
@@ -248,25 +261,25 @@ func (r *run) rollOut(ctx context.Context, name string, step Step, follow func(R
 	}
 }
 
-// undo takes back a rollout that is done; the name of what does that, or none where it is refused.
-func (r *run) undo(ctx context.Context, done Rollout) (string, error) {
+// undo takes back a rollout; the name of what does that, which is its own while it runs, or none where it is refused.
+func (r *run) undo(ctx context.Context, c *caller, name string) (string, error) {
 	for {
-		call := r.operator.tell(ctx, OpUndo, done.Name)
+		call := c.tell(ctx, OpUndo, name)
 		switch {
 		case call.Outcome == OK:
-			r.note("undo of %s: %s", done.Name, call.Rollout.Name)
+			r.note("undo of %s: %s", name, call.Rollout.Name)
 			return call.Rollout.Name, nil
 		case call.Outcome == Refused:
 			// One that was started by a call without an answer is in the way of a second.
-			name := done.Name + "-undo"
-			if found := r.operator.get(ctx, name); found.Outcome == OK {
+			undo := name + "-undo"
+			if found := c.get(ctx, undo); found.Outcome == OK {
 				// Nobody has seen it start: that call is logged as one that may have started it.
-				return name, nil
+				return undo, nil
 			}
-			r.note("undo of %s: %s", done.Name, call.Error)
+			r.note("undo of %s: %s", name, call.Error)
 			return "", nil
 		}
-		r.note("undo of %s: %s", done.Name, call.Error)
+		r.note("undo of %s: %s", name, call.Error)
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
@@ -307,6 +320,9 @@ func (r *run) follow(ctx context.Context, name string, step Step, follow func(Ro
 			if r.operator.tell(ctx, OpResume, name).Outcome == OK {
 				ours = false
 			}
+		case pausedByPerson(got):
+			// Somebody else; nobody asked for that.
+			r.operator.tell(ctx, OpResume, name)
 		case step.Kind == Good && resumed < 4:
 			// A gate had too few requests to judge by, or nobody was there, or an emergency paused it: it is given another chance.
 			if r.operator.tell(ctx, OpResume, name).Outcome == OK {
@@ -317,6 +333,16 @@ func (r *run) follow(ctx context.Context, name string, step Step, follow func(Ro
 		}
 	}
 	return Rollout{}, context.Cause(ctx)
+}
+
+// pausedByPerson says whether that is how a paused rollout came to be.
+func pausedByPerson(r Rollout) bool {
+	for _, l := range slices.Backward(r.Lines) {
+		if l.Phase == "Paused" {
+			return strings.HasPrefix(l.Actor, actorPrefix)
+		}
+	}
+	return false
 }
 
 // ask reads rollouts, those that there are and one that there is not, until ctx is done.

@@ -120,6 +120,9 @@ type Step struct {
 	Undo  bool `json:"undo"`
 	// Disable: somebody takes a filter out everywhere in its first soak, which is put back when it has ended.
 	Disable bool `json:"disable,omitempty"`
+	// Promote: the second operator ends a soak of it. EndBy is by what he ends it in its last wave, OpAbort or OpUndo; empty: he does not.
+	Promote bool `json:"promote,omitempty"`
+	EndBy   Op   `json:"endBy,omitempty"`
 }
 
 // Schedule is what a run does, drawn from its seed and from nothing else: the same seed gives the same schedule.
@@ -132,6 +135,8 @@ type Schedule struct {
 	Marked bool `json:"marked,omitempty"`
 	// Members is how many etcd has, each a process of its own; 0: it is in the distributor's.
 	Members int `json:"members,omitempty"`
+	// Second: a second operator works on the same rollouts at the same time.
+	Second bool `json:"second,omitempty"`
 }
 
 // Limits of schedules.
@@ -199,7 +204,23 @@ func Draw(seed uint64) Schedule {
 			s.Faults = append(s.Faults, f)
 		}
 	}
+	s.meddled()
 	return s
+}
+
+// meddled draws what the second operator does, of a source of its own. He takes no hand in what a step undoes or disables, and aborts none in which nodes may
+// give a release to a part of their requests, which they would go on with.
+func (s *Schedule) meddled() {
+	r := rand.New(rand.NewPCG(s.Seed, 0x7365636f))
+	s.Second = true
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		promote, end := r.IntN(3) == 0, []Op{"", "", "", OpAbort, OpUndo}[r.IntN(5)]
+		if step.Kind != Good || step.Undo || step.Disable || end == OpAbort && step.Cohort != "" {
+			continue
+		}
+		step.Promote, step.EndBy = promote, end
+	}
 }
 
 // inTurn is how many faults of a schedule are taken from the menu in turn, so that the ten seeds of make chaos have every one of them.

@@ -21,7 +21,7 @@ func TestDrawReplays(t *testing.T) {
 // Every kind of fault occurs within the 200 seeds of make chaos-long, on every part that can have it, and so does every kind of release; faults
 // and steps fit each other.
 func TestDrawCovers(t *testing.T) {
-	kinds, releases, cohorts, emergencies := map[string]int{}, map[Kind]int{}, map[string]int{}, 0
+	kinds, releases, cohorts, emergencies, meddled := map[string]int{}, map[Kind]int{}, map[string]int{}, 0, map[Op]int{}
 	for seed := uint64(1); seed <= 200; seed++ {
 		s := Draw(seed)
 		bad, disables := 0, 0
@@ -34,6 +34,16 @@ func TestDrawCovers(t *testing.T) {
 				t.Errorf("seed %d: a %s step, of a schedule whose releases are marked: %t, disables a filter", seed, step.Kind, s.Marked)
 			}
 			cohorts[fmt.Sprint(step.Kind, " ", step.Cohort)]++
+			meddled[step.EndBy]++
+			if step.Promote {
+				meddled[OpPromo]++
+			}
+			if (step.Promote || step.EndBy != "") && step.Kind != Good {
+				t.Errorf("seed %d: the second operator lets a %s release pass", seed, step.Kind)
+			}
+			if step.EndBy == OpAbort && step.Cohort != "" {
+				t.Errorf("seed %d: nodes keep a cohort", seed)
+			}
 			if step.Kind == Failing {
 				bad++
 			}
@@ -66,6 +76,11 @@ func TestDrawCovers(t *testing.T) {
 	for _, m := range slices.Concat(menu, memberMenu) {
 		if kinds[m.String()] == 0 {
 			t.Errorf("%s never occurs: %v", m, kinds)
+		}
+	}
+	for _, op := range []Op{"", OpPromo, OpAbort, OpUndo} {
+		if meddled[op] == 0 {
+			t.Errorf("the second operator never does %q", op)
 		}
 	}
 	if emergencies == 0 {
