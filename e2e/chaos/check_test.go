@@ -195,7 +195,7 @@ func TestFallBackMayHaveTheFilter(t *testing.T) {
 }
 
 func TestCalmHistoryHolds(t *testing.T) {
-	for name, h := range map[string]*History{"calm": calm(), "header": tested(ByHeader), "percent": tested(ByPercent), "marked": marked()} {
+	for name, h := range map[string]*History{"calm": calm(), "header": tested(ByHeader), "percent": tested(ByPercent), "marked": marked(), "promoted": promoted()} {
 		for _, v := range Check(h) {
 			t.Errorf("%s: %s: %s", name, v.Rule, v.Text)
 		}
@@ -213,6 +213,18 @@ func TestFailuresHaveNoStamp(t *testing.T) {
 	for _, v := range Check(h) {
 		t.Errorf("%s: %s", v.Rule, v.Text)
 	}
+}
+
+// promoted is calm, but that the second wave of r1 is promoted as soon as it soaks, and has a line of history that says so.
+func promoted() *History {
+	h := calm()
+	r := &h.Final.Rollouts[1]
+	r.Lines = slices.Insert(slices.Clone(r.Lines), 4, Line{at(25), "Soaking", 2, "a40", "promoted: the soak ends now"})
+	r.Waves[1].EndedAt = at(25)
+	seen := *r
+	h.Calls[8].Rollout = &seen
+	h.Calls = append(h.Calls, Call{Client: 4, Actor: "a40", Op: OpPromo, Object: "r1", Begun: at(24.9), Ended: at(25.1), Outcome: Unknown})
+	return h
 }
 
 // A rollout that is seen before the call that starts it has answered, and before its first step, is no bug.
@@ -412,6 +424,14 @@ func TestPlantedBugs(t *testing.T) {
 		{"an Envoy is given what the probe refuses", RuleGate, "no Envoy", func(h *History) { h.Releases[2].Kind = Refusing }},
 		{"a wave is over before it has soaked", RuleSoak, "wave 2", func(h *History) {
 			h.Final.Rollouts[1].Waves[1].EndedAt = at(27.5)
+		}},
+		{"a wave is over that nobody has promoted", RuleSoak, "wave 2", func(h *History) {
+			*h = *promoted()
+			h.Calls[len(h.Calls)-1].Actor = "a41"
+		}},
+		{"a wave is over that was not to be promoted", RuleSoak, "wave 2", func(h *History) {
+			*h = *promoted()
+			h.Calls[len(h.Calls)-1].Outcome = Refused
 		}},
 		{"a wave is over that never soaked", RuleSoak, "wave 1", func(h *History) {
 			h.Final.Rollouts[1].Waves[0].EndedAt = at(14)

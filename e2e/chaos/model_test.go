@@ -105,6 +105,8 @@ func TestModel(t *testing.T) {
 		{"two aborts that both did it", "r1", []Call{said("a1", OpAbort, 2, 3, "Aborted"), said("a2", OpAbort, 4, 5, "Aborted")}},
 		{"a resumption of what has ended", "r1", []Call{said("a1", OpGet, 2, 3, "Done"), said("a2", OpResume, 4, 5, "Soaking")}},
 		{"a resumption that resumes nothing", "r1", []Call{said("a1", OpPause, 2, 3, "Paused"), said("a2", OpResume, 4, 5, "Moving, as before")}},
+		{"a resumption that leaves it paused", "r1", []Call{said("a1", OpPause, 2, 3, "Paused"), said("a2", OpResume, 4, 5, "Paused")}},
+		{"a promotion that ends it at once", "r1", []Call{said("a1", OpPromo, 2, 3, "Done")}},
 		{"a pause that pauses nothing", "r1", []Call{said("a1", OpPause, 2, 3, "Moving")}},
 		{"a promotion past a person's pause", "r1", []Call{said("a1", OpPause, 2, 3, "Paused"), said("a2", OpPromo, 4, 5, "Soaking")}},
 		{"a promotion that is refused for a pause which is over", "r1", []Call{

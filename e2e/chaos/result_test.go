@@ -86,3 +86,15 @@ func TestErrSaysHowToReplay(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A run that cannot be made is a violation, and no reason not to run the seeds after it.
+func TestRunThatCannotBeMade(t *testing.T) {
+	keep := t.TempDir()
+	h, found, err := RunSeed(t.Context(), 4, Programs{Waft: filepath.Join(keep, "no-waft")}, Keeping{Dir: keep}, t.Logf)
+	if err != nil || h.Seed != 4 || len(found) != 1 || found[0].Rule != RuleRun || !strings.Contains(found[0].Text, "no-waft") {
+		t.Errorf("%v, %v", found, err)
+	}
+	if kept, err := filepath.Glob(filepath.Join(keep, "4", "history.json")); err != nil || len(kept) != 1 {
+		t.Errorf("it is not kept: %v, %v", kept, err)
+	}
+}
