@@ -5,6 +5,7 @@
 //
 //	schedule.go    what is done: rollouts of good and bad releases, and faults, most of them tied to a phase of a wave
 //	machine.go     the processes: an upstream, a registry, a distributor, and nodes, each an Envoy with an agent beside it
+//	replica.go     the distributors, where there are several
 //	member.go      the members of etcd, in schedules in which that is not in the distributor's process
 //	unit.go        one process, started again whenever it ends
 //	proxy.go       the network between agents and the distributor: slow, stalled, or cut

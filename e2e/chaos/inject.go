@@ -50,7 +50,13 @@ func (in *injector) inject(ctx context.Context, f Fault, inWave func() bool) {
 	var err error
 	switch f.Part {
 	case Distributor:
-		err = in.waft(ctx, f, in.m.distributor, in.m.clock, in.m.disk, in.m.data, &done)
+		if f.Kind == Jump {
+			done.Ahead, err = in.m.jump(ctx, f.By)
+			break
+		}
+		d := in.m.leader(ctx)
+		done.At = time.Now()
+		err = in.waft(ctx, f, d.unit, d.clock, d.disk, d.data, &done)
 	case Registry:
 		err = in.process(ctx, f, in.m.registry, "", &done)
 	case EtcdMember:

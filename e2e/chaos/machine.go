@@ -9,11 +9,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/waft-project/waft/demo/fleet"
-	"github.com/waft-project/waft/loopback"
 )
 
 // Programs are what a run is made of.
@@ -66,21 +64,19 @@ type node struct {
 
 // machines are all processes of a run.
 type machines struct {
-	dir         string
-	programs    Programs
-	upstream    *fleet.Process
-	backend     string
-	registry    *unit
-	registryAt  string
-	distributor *unit
+	dir        string
+	programs   Programs
+	upstream   *fleet.Process
+	backend    string
+	registry   *unit
+	registryAt string
+	// replicas are the distributors; clients reach them at grpc, by way of front where there are several.
+	replicas []*replica
+	grpc     string
+	front    *proxy
 	// members are those of etcd; none: it is in the distributor's process.
-	members    []*unit
-	grpc, http string
-	// data is the folder of the distributor, on disk; clock is what it reads.
-	data  string
-	disk  *disk
-	clock *clock
-	nodes []*node
+	members []*unit
+	nodes   []*node
 }
 
 // startLimit is how long a part may take to come up on a busy machine.
@@ -88,7 +84,7 @@ const startLimit = time.Minute
 
 // startMachines brings everything up: upstream, registry with the modules in it, members of etcd, distributor, nodes. Whatever comes of it, stop
 // ends what was started.
-func startMachines(ctx context.Context, dir string, programs Programs, nodes, members int) (*machines, error) {
+func startMachines(ctx context.Context, dir string, programs Programs, s Schedule) (*machines, error) {
 	m := &machines{dir: dir, programs: programs}
 	address := filepath.Join(dir, "upstream.address")
 	var err error
@@ -102,38 +98,42 @@ func startMachines(ctx context.Context, dir string, programs Programs, nodes, me
 	m.registryAt = registryHTTP
 	m.registry = startUnit(dir, "registry", programs.Waft, "serve", "--insecure", "--log-level", "warn",
 		"--data", filepath.Join(dir, "registry"), "--grpc", registryGRPC, "--http", registryHTTP)
-	if m.grpc, m.http, err = fleet.FreePorts(); err != nil {
-		return m, err
-	}
-	m.data, m.clock = filepath.Join(dir, "distributor"), newClock(dir, "distributor", programs.Fixed)
-	m.disk = ownDisk(ctx, dir, "distributor", distributorDisk, m.data)
-	serve := []string{programs.Waft, "serve", "--insecure", "--data", m.data, "--grpc", m.grpc, "--http", m.http, "--plain-http", m.registryAt}
-	if members > 0 {
-		endpoints, err := m.startMembers(members)
-		if err != nil {
+	var endpoints []string
+	if s.Members > 0 {
+		if endpoints, err = m.startMembers(s.Members); err != nil {
 			return m, err
 		}
-		peer, err := loopback.Free()
-		if err != nil {
+	}
+	for i := range max(s.Replicas, 1) {
+		if err := m.startReplica(ctx, replicaName(i, max(s.Replicas, 1)), endpoints); err != nil {
 			return m, err
 		}
-		serve = append(serve, "--etcd", strings.Join(endpoints, ","), "--peer", peer, "--replica", "distributor")
 	}
-	m.distributor = startUnit(dir, "distributor", m.disk.on(m.clock.on(serve...)...)...)
+	grpcs, webs := m.addresses()
+	if m.grpc = grpcs[0]; len(grpcs) > 1 {
+		if m.front, err = newProxy(grpcs...); err != nil {
+			return m, err
+		}
+		m.grpc = m.front.address()
+	}
 	if err := fleet.WaitFor(ctx, "the upstream, the registry and the distributor to be ready", startLimit, func(context.Context) error {
 		text, err := os.ReadFile(address)
 		if err != nil || len(text) == 0 {
 			return fleet.NotYetf("no address in %s", address)
 		}
 		m.backend = string(text)
-		return errors.Join(ready(ctx, m.registryAt), ready(ctx, m.http))
+		err = ready(ctx, m.registryAt)
+		for _, address := range webs {
+			err = errors.Join(err, ready(ctx, address))
+		}
+		return err
 	}); err != nil {
 		return m, err
 	}
 	if err := m.publish(ctx); err != nil {
 		return m, err
 	}
-	for i := range nodes {
+	for i := range s.Nodes {
 		if err := m.startNode(ctx, fmt.Sprintf("n%d", i+1)); err != nil {
 			return m, err
 		}
@@ -180,10 +180,11 @@ func (m *machines) startNode(ctx context.Context, id string) error {
 	if n.listen, n.admin, err = fleet.FreePorts(); err != nil {
 		return err
 	}
-	if n.grpc, err = newProxy(m.grpc); err != nil {
+	grpcs, webs := m.addresses()
+	if n.grpc, err = newProxy(grpcs...); err != nil {
 		return err
 	}
-	if n.http, err = newProxy(m.http); err != nil {
+	if n.http, err = newProxy(webs...); err != nil {
 		return err
 	}
 	n.disk, n.clock = ownDisk(ctx, m.dir, id, agentDisk, n.state), newClock(m.dir, id, m.programs.Fixed)
@@ -219,12 +220,20 @@ func (m *machines) stop() {
 		}
 		n.disk.close()
 	}
-	for _, u := range append([]*unit{m.distributor, m.registry}, m.members...) {
+	if m.front != nil {
+		m.front.close()
+	}
+	for _, d := range m.replicas {
+		if d.unit != nil {
+			d.unit.stop()
+		}
+		d.disk.close()
+	}
+	for _, u := range append([]*unit{m.registry}, m.members...) {
 		if u != nil {
 			u.stop()
 		}
 	}
-	m.disk.close()
 	if m.upstream != nil {
 		m.upstream.Stop()
 	}

@@ -13,8 +13,9 @@ import (
 // not have. It may be used from any goroutine.
 type proxy struct {
 	listener net.Listener
-	to       string
-	workers  sync.WaitGroup
+	// to are where it passes a connection on: the first that takes it.
+	to      []string
+	workers sync.WaitGroup
 
 	mu    sync.Mutex
 	mode  FaultKind // "" for well
@@ -32,7 +33,7 @@ const (
 )
 
 // newProxy listens on a port of the kernel's choice.
-func newProxy(to string) (*proxy, error) {
+func newProxy(to ...string) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -118,7 +119,7 @@ func (p *proxy) pass(from net.Conn) {
 		reset(from)
 		return
 	}
-	to, err := net.Dial("tcp", p.to)
+	to, err := p.dial()
 	if err != nil {
 		reset(from)
 		return
@@ -134,6 +135,17 @@ func (p *proxy) pass(from net.Conn) {
 	both.Go(func() { p.copy(ctx, to, from); stop(); reset(to); reset(from) })
 	both.Go(func() { p.copy(ctx, from, to); stop(); reset(to); reset(from) })
 	both.Wait()
+}
+
+// dial connects to the first that takes it, beginning with any.
+func (p *proxy) dial() (to net.Conn, err error) {
+	from := rand.IntN(len(p.to))
+	for i := range p.to {
+		if to, err = net.Dial("tcp", p.to[(from+i)%len(p.to)]); err == nil {
+			return to, nil
+		}
+	}
+	return nil, err
 }
 
 func (p *proxy) copy(ctx context.Context, to, from net.Conn) {

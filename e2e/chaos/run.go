@@ -31,7 +31,7 @@ const (
 func Run(ctx context.Context, s Schedule, programs Programs, dir string, note func(string, ...any)) (*History, error) {
 	starting, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
-	m, err := startMachines(starting, dir, programs, s.Nodes, s.Members)
+	m, err := startMachines(starting, dir, programs, s)
 	defer m.stop()
 	if err != nil {
 		return nil, err

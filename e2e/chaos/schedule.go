@@ -37,6 +37,7 @@ type Part string
 
 // The parts of a fleet.
 const (
+	// Distributor is the one that leads, where there are several.
 	Distributor Part = "distributor"
 	Registry    Part = "registry"
 	Agent       Part = "agent"
@@ -135,6 +136,8 @@ type Schedule struct {
 	Marked bool `json:"marked,omitempty"`
 	// Members is how many etcd has, each a process of its own; 0: it is in the distributor's.
 	Members int `json:"members,omitempty"`
+	// Replicas is how many distributors there are over such an etcd; 0: there is one.
+	Replicas int `json:"replicas,omitempty"`
 	// Second: a second operator works on the same rollouts at the same time.
 	Second bool `json:"second,omitempty"`
 }
@@ -197,7 +200,7 @@ func Draw(seed uint64) Schedule {
 	if seed%membersEvery == 0 {
 		// Of a source of their own, so that all else is drawn as it is without them.
 		r := rand.New(rand.NewPCG(seed, 0x65746364))
-		s.Members = scheduleMembers
+		s.Members, s.Replicas = scheduleMembers, scheduleReplicas
 		for _, m := range memberMenu {
 			f := drawFaultOf(r, s.Steps, m)
 			f.Node = r.IntN(scheduleMembers)
