@@ -71,6 +71,9 @@ var menu = []item{
 // memberMenu is that of the members of etcd. A schedule that has them has each of these, beside what is drawn from the menu.
 var memberMenu = []item{{Kill, EtcdMember, 1, 4 * time.Second}, {Freeze, EtcdMember, 1, 4 * time.Second}, {Restart, EtcdMember, 1, 0}}
 
+// leadersEnd is how many of the first of the menu end or stop a distributor.
+const leadersEnd = 3
+
 // Fault is one fault of a schedule.
 type Fault struct {
 	Kind FaultKind `json:"kind"`
@@ -206,6 +209,8 @@ func Draw(seed uint64) Schedule {
 			f.Node = r.IntN(scheduleMembers)
 			s.Faults = append(s.Faults, f)
 		}
+		// The first of the menu end or stop a distributor: in turn, so that another takes over in each of these schedules.
+		s.Faults = append(s.Faults, drawFaultOf(r, s.Steps, menu[seed/membersEvery%leadersEnd]))
 	}
 	s.meddled()
 	return s

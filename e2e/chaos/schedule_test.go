@@ -53,6 +53,11 @@ func TestDrawCovers(t *testing.T) {
 				}
 			}
 		}
+		if s.Replicas > 1 && !slices.ContainsFunc(s.Faults, func(f Fault) bool {
+			return f.Part == Distributor && (f.Kind == Kill || f.Kind == Freeze || f.Kind == Restart)
+		}) {
+			t.Errorf("seed %d has replicas, and nobody takes over", seed)
+		}
 		if s.Marked != (disables == 1) {
 			t.Errorf("seed %d: %d steps disable a filter that is there: %t", seed, disables, s.Marked)
 		}
