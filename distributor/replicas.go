@@ -44,6 +44,8 @@ const (
 	loadWait = 5 * time.Second
 	// loadPause is how often such a call looks: a whole fleet may wait.
 	loadPause = 100 * time.Millisecond
+	// lastAnswers is how long calls may go on after a leadership: etcd may be about to say that it has written something. It takes nothing more.
+	lastAnswers = 500 * time.Millisecond
 	// dropPause is how long a client's connection stays after its call has ended, so that it hears why. It is over before a sink comes again, which does so after half
 	// of mcp.DefaultMinBackoff at the soonest.
 	dropPause = mcp.DefaultMinBackoff / 4
@@ -218,7 +220,10 @@ func (r *replicas) lead(ctx context.Context, t *terms, of cluster.Term) error {
 		return nil
 	case <-loaded:
 	}
-	calls := &cluster.Calls{}
+	carried, abandon := context.WithCancel(context.Background())
+	defer time.AfterFunc(lastAnswers, abandon)
+	context.AfterFunc(ctx, func() { time.AfterFunc(lastAnswers, abandon) }) // what is put away after that may wait for an etcd that does not answer
+	calls := &cluster.Calls{Until: carried}
 	one.register(calls)
 	t.begin(one)
 	r.calls.Store(calls)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 
 	"google.golang.org/grpc"
@@ -11,6 +12,9 @@ import (
 // Calls answers gRPC calls with services that come and go, which a gRPC server cannot: it knows its services before it serves. It is a
 // grpc.ServiceRegistrar; once it is used nothing is registered any more, and it may be used concurrently.
 type Calls struct {
+	// Until ends the calls with one answer that are under way, which may wait for what never comes: for an etcd that this replica does not reach. Nil: they end by
+	// themselves. Streams know by themselves when they are over.
+	Until   context.Context
 	methods map[string]func(grpc.ServerStream) error
 }
 
@@ -22,8 +26,13 @@ func (c *Calls) RegisterService(desc *grpc.ServiceDesc, implementation any) {
 	name := func(method string) string { return fmt.Sprintf("/%s/%s", desc.ServiceName, method) }
 	for _, m := range desc.Methods {
 		c.methods[name(m.MethodName)] = func(stream grpc.ServerStream) error {
-			answer, err := m.Handler(implementation, stream.Context(), stream.RecvMsg, nil)
+			ctx, done := c.calling(stream.Context())
+			defer done()
+			answer, err := m.Handler(implementation, ctx, stream.RecvMsg, nil)
 			if err != nil {
+				if ctx.Err() != nil && stream.Context().Err() == nil {
+					return errUnfinished
+				}
 				return err
 			}
 			return stream.SendMsg(answer)
@@ -33,6 +42,19 @@ func (c *Calls) RegisterService(desc *grpc.ServiceDesc, implementation any) {
 		c.methods[name(s.StreamName)] = func(stream grpc.ServerStream) error { return s.Handler(implementation, stream) }
 	}
 }
+
+// calling is the context of a call with one answer.
+func (c *Calls) calling(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Until == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.Until, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// errUnfinished is what calls end with that were under way for too long after a leadership had ended.
+var errUnfinished = status.Error(codes.Unavailable, "the replica that carried this out does not lead any more; look whether it was carried out, then try again")
 
 // Handle answers one call.
 func (c *Calls) Handle(method string, stream grpc.ServerStream) error {
