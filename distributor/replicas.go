@@ -20,6 +20,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	grpckeepalive "google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -40,6 +43,10 @@ const (
 	peerStreams = 1 << 20
 	// peerWindow is how many bytes another replica may send on one connection before it is read.
 	peerWindow = 16 << 20
+	// peerSilence is how long another replica, which has something to say all the time, may be silent before it is asked whether it is there, and peerAnswer how long it has
+	// to answer: without a word its nodes are not connected, whatever becomes of them.
+	peerSilence = 3 * time.Second
+	peerAnswer  = 2 * time.Second
 	// loadWait is how long a call of another replica waits until this one, which leads by then, has read the store.
 	loadWait = 5 * time.Second
 	// loadPause is how often such a call looks: a whole fleet may wait.
@@ -142,9 +149,9 @@ func (r *replicas) join(names []string, metrics prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	r.relay = cluster.NewRelay(r.member, max(api.MaxAnswerBytes, mcp.MaxResourcesBytes), r.log)
-	r.listener = r.member.Listen(r.port)
 	r.peers = r.member.Transport()
+	r.relay = cluster.NewRelay(r.member, max(api.MaxAnswerBytes, mcp.MaxResourcesBytes), r.peers.CloseIdleConnections, r.log)
+	r.listener = r.member.Listen(r.port)
 	return errors.Join(
 		metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "waft_leader", Help: "1 while this replica leads."}, func() float64 {
 			if r.leads() {
@@ -169,7 +176,7 @@ func (r *replicas) named(host string) bool {
 	return slices.ContainsFunc(r.member.Others(), func(o cluster.Replica) bool { return slices.Contains(o.Names, host) })
 }
 
-// ready is nil when this replica serves: it leads, or knows who does.
+// ready is nil when this replica serves: it leads, or knows who does and reaches it.
 func (r *replicas) ready(t *terms) error {
 	if r.leads() {
 		return t.ready()
@@ -180,6 +187,10 @@ func (r *replicas) ready(t *terms) error {
 	}
 	if view.Leader.ID == r.member.Self().ID {
 		return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: "is starting to lead: it has not read its store yet", Next: "try again in a moment"}
+	}
+	if r.relay.Lost() {
+		return &model.Error{Kind: model.ErrUnavailable, Object: "waft serve", Message: fmt.Sprintf("the replica that leads, %s, is not reached at %s", view.Leader.Name, view.Leader.Address),
+			Next: "let each replica reach the port of the others (--peer, --peer-name); until then ask another replica"}
 	}
 	return nil
 }
@@ -292,11 +303,36 @@ func (r *replicas) call(_ any, stream grpc.ServerStream) error {
 	}
 }
 
-// sendAway ends the connection that a call came over where etcd does not know this replica: its client would try again by the same connection, for ever, and with
-// a longer pause each time; by another one it may reach a replica that can help.
+// sendAway ends the connection that a call came over where etcd does not know this replica, or the one that leads is not reached: its client would try again by the
+// same connection, for ever, and with a longer pause each time; by another one it may reach a replica that can help.
 func (r *replicas) sendAway(ctx context.Context) {
-	if !r.member.In() {
+	if !r.member.In() || r.relay.Lost() {
 		time.AfterFunc(dropPause, func() { r.slow.drop(ctx) })
+	}
+}
+
+// door is the port for clients, which takes nobody while the replica that leads is not reached: who knows other addresses tries the next one then, which one that has
+// been let in, and is told at its first call, does not.
+func (r *replicas) door(l net.Listener) net.Listener {
+	if r == nil {
+		return l
+	}
+	return &door{l, r.relay.Lost}
+}
+
+type door struct {
+	net.Listener
+	shut func() bool
+}
+
+// Accept is net.Listener's.
+func (d *door) Accept() (net.Conn, error) {
+	for {
+		c, err := d.Listener.Accept()
+		if err != nil || !d.shut() {
+			return c, err
+		}
+		_ = c.Close() // before a word was said
 	}
 }
 
@@ -372,7 +408,10 @@ func (r *replicas) server(permitted *permissions) *grpc.Server {
 	options := slices.Concat(api.ServerOptions(r.log), []grpc.ServerOption{grpc.ChainStreamInterceptor(vouched)}, permitted.interceptors(calledByReplica).options(),
 		[]grpc.ServerOption{
 			grpc.MaxConcurrentStreams(peerStreams), grpc.InitialConnWindowSize(peerWindow),
+			grpc.KeepaliveParams(grpckeepalive.ServerParameters{Time: peerSilence, Timeout: peerAnswer}),
 			grpc.ForceServerCodecV2(cluster.Codec{Messages: encoded.Codec{}}), grpc.UnknownServiceHandler(r.callOfReplica),
 		})
-	return grpc.NewServer(options...)
+	server := grpc.NewServer(options...)
+	healthpb.RegisterHealthServer(server, health.NewServer()) // by which others know that they reach this one, whether it leads yet or not
+	return server
 }

@@ -88,7 +88,14 @@ func (r *replicas) onLeader(local http.Handler) http.Handler {
 			noLeader(w, req, errors.New("it is being elected"))
 			return
 		}
-		proxy.ServeHTTP(w, req)
+		if r.relay.Lost() {
+			w.Header().Set("Connection", "close") // by another connection the client may reach another replica
+			noLeader(w, req, errors.New("this replica does not reach it"))
+			return
+		}
+		ctx, done := r.relay.Linked(req.Context())
+		defer done()
+		proxy.ServeHTTP(w, req.WithContext(ctx))
 	})
 }
 

@@ -1,7 +1,9 @@
 package distributor
 
 import (
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/waft-project/waft/distributor/access"
@@ -24,5 +26,49 @@ func TestSingle(t *testing.T) {
 		if strings.HasPrefix(method, "/waft.v1.NodeService/") && !single(method) {
 			t.Errorf("%s has several answers", method)
 		}
+	}
+}
+
+// A port that is shut takes nobody in, so that who has come tries another address, and takes who comes when it is open again.
+func TestDoor(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shut atomic.Bool
+	l := &door{inner, shut.Load}
+	defer l.Close()
+	taken := make(chan net.Conn)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				close(taken)
+				return
+			}
+			taken <- c
+		}
+	}()
+	come := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	shut.Store(true)
+	c := come()
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("who is not let in is told something")
+	}
+	shut.Store(false)
+	come()
+	c = <-taken
+	defer c.Close()
+	_ = l.Close()
+	if _, more := <-taken; more {
+		t.Error("who was not let in is there")
 	}
 }

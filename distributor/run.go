@@ -298,7 +298,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if permitted != nil {
 		running.Go(func() error { permitted.watch(failed); return nil })
 	}
-	running.Go(func() error { return serveErr("gRPC", outside.Serve(grpcListener)) })
+	running.Go(func() error { return serveErr("gRPC", outside.Serve(crowd.door(grpcListener))) })
 	running.Go(func() error { return serveErr("REST", inside.Serve(insideListener)) })
 	running.Go(func() error {
 		return serveErr("HTTP", httpServer.Serve(httpTLS(slow.listener(httpListener), shown)))

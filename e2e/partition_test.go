@@ -98,13 +98,13 @@ func (s *served) readiness() int {
 	return resp.StatusCode
 }
 
-// A replica that leads and is cut off from etcd, while clients still reach it, leads no more; a member of etcd that the others cannot reach does not matter.
-// Neither stops deliveries for more than 5 s. When the network is whole again, so is the cluster.
+// Replicas that do not reach the one that leads send their clients to it; one that leads and is cut off from etcd, while clients still reach it, leads no more; a
+// member of etcd that the others cannot reach does not matter. Nothing of it stops deliveries for more than 5 s. When the network is whole again, so is the cluster.
 func TestReplicasSurvivePartitions(t *testing.T) {
 	etcd, endpoints := startMembersBehind(t, newWire)
 	var replicas []*served
 	wires := map[*served][]*wire{}
-	var grpcs []string
+	peers := map[*served]*wire{}
 	for i := range 3 {
 		var own []*wire
 		var through []string
@@ -112,20 +112,23 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 			w := newWire(t, strings.TrimPrefix(e, "http://"))
 			own, through = append(own, w), append(through, "http://"+w.address)
 		}
-		s := startReplica(t, through, fmt.Sprintf("r%d", i+1))
-		replicas, wires[s], grpcs = append(replicas, s), own, append(grpcs, s.grpc)
+		s, peer := startReplicaBehind(t, through, fmt.Sprintf("r%d", i+1))
+		replicas, wires[s], peers[s] = append(replicas, s), own, peer
 	}
-	front := balance(t, grpcs...)
+	front := balanceReady(t, replicas)
 	c, err := api.Dial(api.ClientConfig{Address: front, Insecure: true, Actor: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	byEnv := map[string][]*follower{}
-	envs := []string{"replica", "member", "healed"}
-	for i := range 9 {
-		env := envs[i%len(envs)]
-		byEnv[env] = append(byEnv[env], startFollower(t, front, fmt.Sprintf("n%d", i+1), env))
+	envs := []string{"link", "replica", "member", "healed"}
+	for i := range 12 {
+		env, at := envs[i%len(envs)], front
+		if env == "healed" {
+			at = replicas[i/len(envs)].grpc // one at each replica, whatever becomes of that meanwhile
+		}
+		byEnv[env] = append(byEnv[env], startFollower(t, at, fmt.Sprintf("n%d", i+1), env))
 	}
 	releases, digests := map[string]string{}, []string{}
 	for _, env := range envs {
@@ -159,6 +162,19 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 	}
 
 	first := leader(t, replicas)
+	// The others do not reach the one that leads, and etcd hears of all of them: their clients go to it.
+	peers[first].cut.Store(true)
+	deliver("link")
+	for _, s := range replicas {
+		if ready := s.readiness() == http.StatusOK; ready != (s == first) {
+			t.Errorf("while only the one that leads can serve, is one ready that leads: %v; it is ready: %v", s == first, ready)
+		}
+	}
+	peers[first].cut.Store(false)
+	for _, s := range replicas {
+		wait(t, "every replica serves again", time.Minute, func() bool { return s.readiness() == http.StatusOK })
+	}
+
 	for _, w := range wires[first] {
 		w.cut.Store(true)
 	}
@@ -175,6 +191,10 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 		w.cut.Store(false)
 	}
 	wait(t, "the one that was cut off is there again", time.Minute, func() bool { return first.readiness() == http.StatusOK })
+	wait(t, "its nodes, which had no other to go to, are there again", time.Minute, func() bool {
+		list, err := c.Nodes.ListNodes(t.Context(), &waftv1.ListNodesRequest{Selector: "env=healed"})
+		return err == nil && len(list.GetNodes()) == len(byEnv["healed"]) && !slices.ContainsFunc(list.GetNodes(), func(n *waftv1.Node) bool { return n.GetPresence() != "connected" })
+	})
 	deliver("healed")
 	for env, of := range byEnv {
 		for _, n := range of {

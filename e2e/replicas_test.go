@@ -184,6 +184,14 @@ func startReplica(t *testing.T, endpoints []string, name string, flags ...string
 	return startServe(t, filepath.Join(t.TempDir(), "data"), name, append([]string{"--etcd", strings.Join(endpoints, ","), "--peer", "127.0.0.1:0"}, flags...)...)
 }
 
+// startReplicaBehind starts one that the others reach by a wire.
+func startReplicaBehind(t *testing.T, endpoints []string, name string) (*served, *wire) {
+	t.Helper()
+	peer := etcdtest.FreeURL(t).Host
+	w := newWire(t, peer)
+	return startReplica(t, endpoints, name, "--peer", peer, "--peer-name", w.address), w
+}
+
 // startServe starts a distributor with that data folder.
 func startServe(t *testing.T, data, name string, flags ...string) *served {
 	t.Helper()
@@ -246,6 +254,22 @@ func wait(t *testing.T, what string, limit time.Duration, so func() bool) time.D
 // balance is a TCP load balancer: each connection goes to the next address that takes it.
 func balance(t *testing.T, addresses ...string) string {
 	t.Helper()
+	return balanceBy(t, func(string) bool { return true }, addresses...)
+}
+
+// balanceReady is one that asks replicas whether they are ready.
+func balanceReady(t *testing.T, replicas []*served) string {
+	t.Helper()
+	var addresses []string
+	of := map[string]*served{}
+	for _, s := range replicas {
+		addresses, of[s.grpc] = append(addresses, s.grpc), s
+	}
+	return balanceBy(t, func(address string) bool { return of[address].readiness() == http.StatusOK }, addresses...)
+}
+
+func balanceBy(t *testing.T, ready func(address string) bool, addresses ...string) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -258,8 +282,12 @@ func balance(t *testing.T, addresses ...string) string {
 				return
 			}
 			var server net.Conn
+			err = errors.New("nobody is ready")
 			for range addresses {
 				next++
+				if !ready(addresses[next%len(addresses)]) {
+					continue
+				}
 				if server, err = net.DialTimeout("tcp", addresses[next%len(addresses)], time.Second); err == nil {
 					break
 				}

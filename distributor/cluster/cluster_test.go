@@ -40,6 +40,12 @@ type joined struct {
 // join runs a member. While it leads, serve is called with the context of that.
 func join(t *testing.T, etcd *etcdtest.Cluster, name string, serve func(context.Context) error) *joined {
 	t.Helper()
+	return joinBehind(t, etcd, name, func(l net.Listener) net.Listener { return l }, serve)
+}
+
+// joinBehind runs one whose port others reach by something else.
+func joinBehind(t *testing.T, etcd *etcdtest.Cluster, name string, by func(net.Listener) net.Listener, serve func(context.Context) error) *joined {
+	t.Helper()
 	client, err := store.Connect(store.External{Endpoints: etcd.Endpoints}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +58,7 @@ func join(t *testing.T, etcd *etcdtest.Cluster, name string, serve func(context.
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &joined{Member: m, listener: m.Listen(port)}
+	j := &joined{Member: m, listener: m.Listen(by(port))}
 	ctx, cancel := context.WithCancel(context.Background())
 	served, done := make(chan error, 1), make(chan error, 1)
 	go func() { served <- j.listener.Serve() }()
@@ -306,7 +312,7 @@ func TestRelay(t *testing.T) {
 	b = join(t, etcd, "b", func(ctx context.Context) error { return serve(&b)(ctx) })
 	view(t, follower, "a leads", leaderIs("a"))
 
-	relay := NewRelay(follower.Member, 1<<20, nil)
+	relay := NewRelay(follower.Member, 1<<20, nil, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	followed := make(chan struct{})
 	go func() { defer close(followed); relay.Run(ctx) }()

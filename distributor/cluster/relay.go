@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -37,9 +36,6 @@ const (
 	// A connection to the leader carries the streams of a whole fleet.
 	streamWindow     = 1 << 20
 	connectionWindow = 16 << 20
-	// peerKeepalive finds a leader's machine that has gone without a word; etcd mostly says so sooner.
-	peerKeepalive        = 10 * time.Second
-	peerKeepaliveTimeout = 3 * time.Second
 )
 
 // Relay passes gRPC calls on to the leader. It may be used concurrently.
@@ -48,31 +44,48 @@ type Relay struct {
 	// largest is how many bytes one message from the leader may have.
 	largest int
 	log     *slog.Logger
+	// lost is called each time that the leader was lost; nil: nobody needs to know.
+	lost func()
 	// carried counts the clients' streams that there are, here answered or passed on.
 	carried atomic.Int64
 
-	mu   sync.Mutex
+	mu sync.Mutex
+	// lead is the way to the leader; nil: there is none, or it is this replica. link is what is known of it, whichever connection it is.
 	lead *upstream
+	link link
 	// draining is closed when this replica stops.
 	draining chan struct{}
 	drain    sync.Once
 }
 
-// upstream is the way to one leader, for as long as it leads.
+// upstream is a connection to one leader, for as long as it leads and is reached.
 type upstream struct {
 	replica Replica
 	conn    *grpc.ClientConn
-	// done ends with its leadership.
-	done   context.Context
-	cancel context.CancelFunc
+	// done ends with its leadership, or when it is not reached, and linked with the latter alone.
+	done, linked context.Context
+	cancel, cut  context.CancelFunc
 }
 
-// NewRelay makes a relay; largest bounds a message from the leader, in bytes. Run keeps it up to date.
-func NewRelay(m *Member, largest int, log *slog.Logger) *Relay {
+// end ends the calls of an upstream.
+func (up *upstream) end() {
+	up.cancel()
+	_ = up.conn.Close() // its calls end, as they are to
+}
+
+// lose does so where it is not reached.
+func (up *upstream) lose() {
+	up.cut()
+	up.end()
+}
+
+// NewRelay makes a relay; largest bounds a message from the leader, in bytes. lost is called each time that the leader is not reached, after its calls were ended; nil:
+// nobody needs to know. Run keeps the relay up to date.
+func NewRelay(m *Member, largest int, lost func(), log *slog.Logger) *Relay {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Relay{member: m, largest: largest, log: log, draining: make(chan struct{})}
+	return &Relay{member: m, largest: largest, lost: lost, log: log, draining: make(chan struct{})}
 }
 
 // Run follows the leadership until ctx ends. Calls of a leader that leads no more end.
@@ -99,13 +112,20 @@ func (r *Relay) become(leader Replica) {
 		if r.lead.replica.ID == leader.ID {
 			return
 		}
-		r.lead.cancel()
-		_ = r.lead.conn.Close() // its calls end, as they are to
+		r.lead.end()
 		r.lead = nil
 	}
+	r.link = link{}
 	if leader.ID == "" || leader.ID == r.member.self.ID {
 		return
 	}
+	if r.lead = r.connect(leader); r.lead != nil {
+		r.log.Info("calls go to the leader", "leader", leader.Name, "address", leader.Address)
+	}
+}
+
+// connect makes a connection to a leader, and has it asked whether it is there; mu is held. It is nil where no connection to it can be thought of.
+func (r *Relay) connect(leader Replica) *upstream {
 	conn, err := grpc.NewClient("passthrough:"+leader.Address,
 		grpc.WithTransportCredentials(credentials.NewTLS(r.member.theirs(leader, protocolHTTP2))),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
@@ -113,19 +133,19 @@ func (r *Relay) become(leader Replica) {
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: peerDialTimeout,
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}}),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: peerKeepalive, Timeout: peerKeepaliveTimeout}),
 		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connectionWindow),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(Codec{}), grpc.MaxCallRecvMsgSize(r.largest)))
 	if err != nil {
 		r.log.Error("the leader cannot be reached", "leader", leader.Name, "address", leader.Address, "error", err)
-		return
+		return nil
 	}
 	up := &upstream{replica: leader, conn: conn}
 	up.done, up.cancel = context.WithCancel(context.Background())
+	up.linked, up.cut = context.WithCancel(context.Background())
 	conn.Connect()
-	r.lead = up
-	r.log.Info("calls go to the leader", "leader", leader.Name, "address", leader.Address)
+	go r.listen(up)
+	return up
 }
 
 func (r *Relay) current() *upstream {
@@ -146,6 +166,9 @@ func (r *Relay) open(ctx context.Context, method string, md metadata.MD, here fu
 	for {
 		if here() {
 			return nil, nil, nil, errHere
+		}
+		if r.Lost() {
+			return nil, nil, nil, ErrNoLeader // it is no use to wait here
 		}
 		if up := r.current(); up != nil {
 			calling, end := context.WithCancel(ctx)
@@ -241,7 +264,11 @@ func (r *Relay) Handle(method string, single bool, stream grpc.ServerStream, md 
 			if out.over {
 				stream.SetTrailer(leader.Trailer()) // it may be read only then
 			}
-			if up.done.Err() != nil && err != nil {
+			switch {
+			case err == nil:
+			case up.linked.Err() != nil:
+				err = ErrNoLeader
+			case up.done.Err() != nil:
 				err = status.Error(codes.Unavailable, "another replica leads now; connect again")
 			}
 			if status.Code(err) == codes.Unavailable {
