@@ -23,7 +23,9 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -124,6 +126,33 @@ func startMembersBy(t *testing.T, wires func(*testing.T, string) *wire) (process
 		processes = append(processes, spawn(t, cmd, fmt.Sprintf("etcd-%d", m.Index)))
 	}
 	return processes, between, endpoints
+}
+
+// raftLeader is which member leads etcd itself, by its place in the endpoints, and the ids of all; it waits until one of those that are named does.
+func raftLeader(t *testing.T, endpoints []string) (at int, ids []uint64) {
+	t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	wait(t, "a member leads etcd", time.Minute, func() bool {
+		at, ids = -1, make([]uint64, len(endpoints))
+		for i, e := range endpoints {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			status, err := client.Status(ctx, e)
+			cancel()
+			if err != nil {
+				continue
+			}
+			ids[i] = status.Header.MemberId
+			if status.Leader == ids[i] {
+				at = i
+			}
+		}
+		return at >= 0
+	})
+	return at, ids
 }
 
 // spawn starts a process that ends with the test; what it says is shown when the test fails.
@@ -619,7 +648,8 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 
 	left := slices.DeleteFunc(replicas, func(s *served) bool { return s == first })
 	left = append(left, startReplica(t, endpoints, "r4"))
-	lose("etcd", etcd[0])
+	raft, _ := raftLeader(t, endpoints)
+	lose("etcd", etcd[raft])
 	now := leader(t, left)
 	lose("follower", left[slices.IndexFunc(left, func(s *served) bool { return s != now })].process)
 	ended(t, c, "long")
