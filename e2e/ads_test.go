@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/waft-project/waft/demo/fleet"
+	"github.com/waft-project/waft/distributor/authority"
 	"github.com/waft-project/waft/envoy"
 )
 
@@ -49,15 +51,25 @@ func newBare(t *testing.T, f *fleet.Fleet, id, upstream string, flags ...string)
 // bootstrapped is one that is not started yet, from what `waft bootstrap` prints for a binary, with a folder of its own.
 func bootstrapped(t *testing.T, f *fleet.Fleet, binary, id, admin string, flags ...string) *bareEnvoy {
 	t.Helper()
+	identity, err := f.Identity(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bootstrappedAs(t, f, identity, binary, id, admin, flags...)
+}
+
+// bootstrappedAs is one that shows who it is by these flags.
+func bootstrappedAs(t *testing.T, f *fleet.Fleet, identity []string, binary, id, admin string, flags ...string) *bareEnvoy {
+	t.Helper()
 	dir := filepath.Join(f.Dir, id)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	args := []string{
-		"bootstrap", "--node", id, "--label", "env=test", "--server", f.GRPC(), "--modules", f.HTTP(), "--insecure",
+		"bootstrap", "--node", id, "--label", "env=test", "--server", f.GRPC(), "--modules", f.HTTP(),
 		"--admin", admin, "--envoy", binary, "--out", filepath.Join(dir, "ads.json"),
 	}
-	mustRun(t, f, append(args, flags...)...)
+	mustRun(t, f, slices.Concat(args, identity, flags)...)
 	return &bareEnvoy{Node: &fleet.Node{ID: id, Admin: envoy.NewAdmin(admin)}, dir: dir, binary: binary}
 }
 
@@ -143,6 +155,8 @@ func awaitNode(t *testing.T, f *fleet.Fleet, id, what string, holds func(bareNod
 // An Envoy without an agent connects over ADS, of either kind, takes part in rollouts wave by wave, and what it rejects is taken back, kept from it, and
 // told in its own words.
 //
+// One of them does so by TLS, as the node in its certificate and as no other.
+//
 // It goes alone, as the others of Envoys without agents do: what such an Envoy lacks is told by how long it takes.
 func TestEnvoyWithoutAgent(t *testing.T) {
 	for kind, flags := range map[string][]string{"ads": nil, "delta": {"--delta"}} {
@@ -150,7 +164,12 @@ func TestEnvoyWithoutAgent(t *testing.T) {
 			if kind == "ads" {
 				onlyInFull(t)
 			}
-			f := startFleet(t, 0)
+			var f *fleet.Fleet
+			if kind == "ads" {
+				f = startFleet(t, 0)
+			} else {
+				f = startSecureFleet(t, 0)
+			}
 			publish(t, f, "./e2e/filters/stamp", "./filters/headers")
 			b := startBare(t, f, "bare", f.Upstream(), flags...)
 			n := awaitNode(t, f, "bare", "to connect", func(n bareNode) bool { return n.Presence == "connected" })
@@ -163,6 +182,10 @@ func TestEnvoyWithoutAgent(t *testing.T) {
 			}
 			if a, err := fleet.Ask(t.Context(), b.Listen, stamped("")); err == nil {
 				t.Errorf("it answers before it was given a chain: %+v", a)
+			}
+
+			if f.Secure {
+				refusedAsAnother(t, f, b.ID, flags...)
 			}
 
 			// It goes on waiting, longer than any timeout of the bootstrap.
@@ -248,5 +271,41 @@ spec:
 				t.Errorf("Envoy, started anew, rejected %d offers", got)
 			}
 		})
+	}
+}
+
+// refusedAsAnother has an Envoy with the certificate of one node say that it is another: it is told that it may not, and why, and is nobody.
+func refusedAsAnother(t *testing.T, f *fleet.Fleet, id string, flags ...string) {
+	t.Helper()
+	identity, err := f.Identity(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen, admin, err := fleet.FreePorts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	liar := bootstrappedAs(t, f, identity, envoyBinary, "liar", admin, append([]string{"--listen", listen, "--upstream", f.Upstream()}, flags...)...)
+	liar.start(t)
+	err = fleet.WaitFor(t.Context(), "the Envoy with another's certificate to be refused", adsLimit, func(context.Context) error {
+		log := strings.Join(liar.process.Log().Lines(), "\n")
+		// PERMISSION_DENIED is 7.
+		if !strings.Contains(log, "closed: 7, node/liar: "+authority.ID("node", id)+" may not be the node \"liar\"") {
+			return fleet.NotYetf("its log is\n%s", log)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := liar.process.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var list struct{ Nodes []struct{ ID string } }
+	if err := f.JSON(t.Context(), &list, "nodes", "list"); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Nodes) != 1 || list.Nodes[0].ID != id {
+		t.Errorf("the nodes are %+v", list.Nodes)
 	}
 }

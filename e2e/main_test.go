@@ -92,6 +92,21 @@ func newFleet(t *testing.T) *fleet.Fleet {
 func startFleet(t *testing.T, nodes int) *fleet.Fleet {
 	t.Helper()
 	f := newFleet(t)
+	started(t, f, nodes)
+	return f
+}
+
+// startSecureFleet is one whose parts speak TLS and show certificates.
+func startSecureFleet(t *testing.T, nodes int) *fleet.Fleet {
+	t.Helper()
+	f := newFleet(t)
+	f.Secure = true
+	started(t, f, nodes)
+	return f
+}
+
+func started(t *testing.T, f *fleet.Fleet, nodes int) {
+	t.Helper()
 	ctx := t.Context()
 	for _, start := range []func(context.Context) error{f.StartUpstream, f.StartServe} {
 		if err := start(ctx); err != nil {
@@ -106,7 +121,6 @@ func startFleet(t *testing.T, nodes int) *fleet.Fleet {
 	if err := f.Connected(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return f
 }
 
 // publish builds the filters in some folders (relative to the checkout) and pushes each as HTTP/filters/NAME:1.0.0.
@@ -116,7 +130,7 @@ func publish(t *testing.T, f *fleet.Fleet, dirs ...string) {
 	mustRun(t, f, append([]string{"build", "--out", out, "--version", "1.0.0"}, dirs...)...)
 	for _, dir := range dirs {
 		name := filepath.Base(dir)
-		mustRun(t, f, "push", "--plain-http", f.HTTP(), filepath.Join(out, name+".wasm"), moduleRef(f, name))
+		mustRun(t, f, append([]string{"push", filepath.Join(out, name+".wasm"), moduleRef(f, name)}, f.Registry()...)...)
 	}
 }
 

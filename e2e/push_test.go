@@ -16,8 +16,8 @@ const everyGate = `{errorRatio: {max: 0.01}}, {coverage: {min: 0.9}}, {stuck: {m
   {statistic: {statistics: {answered: http.edge.downstream_rq_completed}, once: "increase.answered > 20.0", expression: "value.answered >= increase.answered"}}`
 
 // Envoys without an agent push their statistics, and rollouts are judged by them alone: a good release passes every gate but that on growth, and one that
-// answers 5xx, which such an Envoy has loaded and accepted, is rolled back by its first wave.
-func TestEnvoysWithoutAgentAreJudged(t *testing.T) { judged(t, startFleet(t, 0)) }
+// answers 5xx, which such an Envoy has loaded and accepted, is rolled back by its first wave. All by TLS: they show their certificates where they push, too.
+func TestEnvoysWithoutAgentAreJudged(t *testing.T) { judged(t, startSecureFleet(t, 0)) }
 
 // They are so, too, where all that they reach is a replica that does not lead.
 func TestEnvoysWithoutAgentAreJudgedByAnotherReplica(t *testing.T) {

@@ -84,10 +84,10 @@ func TestProbeStops(t *testing.T) {
 	}
 }
 
-// Undo gives every node the release that it had before, without a new upload.
+// Undo gives every node the release that it had before, without a new upload. Agents, commands and the registry's client do all of it by TLS.
 func TestUndo(t *testing.T) {
 	t.Parallel()
-	f := startFleet(t, 2)
+	f := startSecureFleet(t, 2)
 	publish(t, f, "./e2e/filters/stamp")
 	rollOut(t, f, "first", createRelease(t, f, "one", "stamp", `{value: "1"}`), `[{percent: 100}]`)
 	rollOut(t, f, "second", createRelease(t, f, "two", "stamp", `{value: "2"}`), `[{percent: 100}]`)

@@ -58,7 +58,7 @@ func Refused(err error) bool {
 func (f *Fleet) JSON(ctx context.Context, into any, args ...string) error {
 	args = append(args, "-o", "json")
 	if args[0] == "push" || args[0] == "inspect" {
-		args = append(args, "--plain-http", f.http)
+		args = append(args, f.Registry()...)
 	} else {
 		args = append(args, f.Server()...)
 	}
@@ -71,6 +71,3 @@ func (f *Fleet) JSON(ctx context.Context, into any, args ...string) error {
 	}
 	return nil
 }
-
-// Server is the flags by which a command finds the fleet's distributor.
-func (f *Fleet) Server() []string { return []string{"--server", f.grpc, "--insecure"} }

@@ -28,6 +28,8 @@ type Config struct {
 	Root string
 	// Dir holds logs and state. Stop removes it.
 	Dir string
+	// Secure: the distributor makes its own certificates, and all speak TLS and show theirs. False: --insecure.
+	Secure bool
 	// ServeFlags and AgentFlags are added to the command lines of processes that are started from then on.
 	ServeFlags, AgentFlags []string
 }
@@ -89,8 +91,10 @@ func (f *Fleet) StartServe(ctx context.Context) error {
 		listenGRPC, listenHTTP = f.grpc, f.http
 	}
 	argv := []string{
-		f.Waft, "serve", "--insecure", "--data", filepath.Join(f.Dir, "serve"),
-		"--grpc", listenGRPC, "--http", listenHTTP, "--addresses-file", addresses,
+		f.Waft, "serve", "--data", f.data(), "--grpc", listenGRPC, "--http", listenHTTP, "--addresses-file", addresses,
+	}
+	if !f.Secure {
+		argv = append(argv, "--insecure")
 	}
 	p, err := StartProcess(f.Dir, "serve", append(argv, f.ServeFlags...)...)
 	if err != nil {
@@ -180,11 +184,16 @@ func (f *Fleet) newNode(id string, labels []string) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	identity, err := f.Identity(id)
+	if err != nil {
+		return nil, err
+	}
 	state := filepath.Join(f.Dir, id)
 	argv := []string{
-		"agent", "--insecure", "--node", id, "--server", f.grpc, "--modules", f.http,
+		"agent", "--node", id, "--server", f.grpc, "--modules", f.http,
 		"--state", state, "--listen", listen, "--admin", admin, "--upstream", f.backend,
 	}
+	argv = append(argv, identity...)
 	for _, label := range labels {
 		argv = append(argv, "--label", label)
 	}

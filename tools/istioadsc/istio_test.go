@@ -1,11 +1,19 @@
 package istioadsc
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
 	"sort"
 	"strings"
 	"testing"
 
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 	extensions "istio.io/api/extensions/v1alpha1"
 	"istio.io/istio/pilot/pkg/config/memory"
 	"istio.io/istio/pilot/pkg/model"
@@ -25,14 +33,14 @@ type istiod struct {
 	node   string
 }
 
-func start(t *testing.T, address, pod string, requests []*discovery.DiscoveryRequest) *istiod {
+func start(t *testing.T, address, pod string, requests []*discovery.DiscoveryRequest, options ...grpc.DialOption) *istiod {
 	t.Helper()
 	const ip = "10.0.0.1"
 	client, err := adsc.New(address, &adsc.ADSConfig{
 		InitialDiscoveryRequests: requests,
 		Config: adsc.Config{
 			Namespace: "istio-system", Workload: pod, IP: ip, Revision: "default",
-			Meta: model.NodeMetadata{Generator: "api", IstioRevision: "default"}.ToStruct(),
+			Meta: model.NodeMetadata{Generator: "api", IstioRevision: "default"}.ToStruct(), GrpcOpts: options,
 		},
 	})
 	if err != nil {
@@ -72,9 +80,51 @@ func (i *istiod) release(name string) string {
 	return wasm.GetPluginConfig().GetFields()["response"].GetListValue().GetValues()[0].GetStructValue().GetFields()["value"].GetStringValue()
 }
 
+// certified shows the certificate of a node.
+func certified(t *testing.T, d *wafttest.Distributor, node string) grpc.DialOption {
+	t.Helper()
+	ca, cert, key := d.Issue(node)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authorities := x509.NewCertPool()
+	authorities.AppendCertsFromPEM(text)
+	return grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities, Certificates: []tls.Certificate{pair}}))
+}
+
+// refusedAsAnother: with the certificate of another node it is given nothing, and is told why.
+func refusedAsAnother(t *testing.T, d *wafttest.Distributor) {
+	t.Helper()
+	conn, err := grpc.NewClient(d.GRPC, certified(t, d, "edge-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	stream, err := discovery.NewAggregatedDiscoveryServiceClient(conn).StreamAggregatedResources(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := adsc.ConfigInitialRequests()[0]
+	request.Node = &core.Node{Id: "sidecar~10.0.0.1~istiod-1.istio-system~istio-system.svc.cluster.local", Metadata: model.NodeMetadata{Generator: "api"}.ToStruct()}
+	if err := stream.Send(request); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), `may not be the node "istio.istio-system"`) {
+		t.Errorf("with the certificate of another node: %v", err)
+	}
+}
+
+// All of it by TLS, with the certificate of the control plane.
 func TestIstioFollowsReleases(t *testing.T) {
-	d := wafttest.Serve(t)
-	i := start(t, d.GRPC, "istiod-1", adsc.ConfigInitialRequests())
+	d := wafttest.ServeSecure(t)
+	mutual := certified(t, d, "istio.istio-system")
+	refusedAsAnother(t, d)
+	i := start(t, d.GRPC, "istiod-1", adsc.ConfigInitialRequests(), mutual)
 	wafttest.Wait(t, "all collections to be answered", i.synced)
 	if !i.has(gvk.TrafficExtension)() || !i.has(gvk.WasmPlugin)() {
 		t.Fatal("there is something before anything was given")
@@ -108,7 +158,7 @@ func TestIstioFollowsReleases(t *testing.T) {
 	})
 
 	// A control plane that is new is told what others like it have before it is told that this is all.
-	young := start(t, d.GRPC, "istiod-2", adsc.ConfigInitialRequests())
+	young := start(t, d.GRPC, "istiod-2", adsc.ConfigInitialRequests(), mutual)
 	wafttest.Wait(t, "the second one to be synced", young.synced)
 	if !young.has(gvk.TrafficExtension, "istio-system/authz")() {
 		t.Error("for a moment its proxies would have gone without the filter")

@@ -3,6 +3,8 @@
 package wafttest
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -77,6 +79,7 @@ type Distributor struct {
 	dir      string
 	waft     string
 	flags    []string
+	secure   bool
 	stop     func()
 	releases int
 }
@@ -84,18 +87,66 @@ type Distributor struct {
 // Serve starts one, with more flags where they are given.
 func Serve(t *testing.T, flags ...string) *Distributor {
 	t.Helper()
-	d := &Distributor{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", t: t, dir: t.TempDir(), waft: Need(t, "WAFT"), flags: flags}
+	return serve(t, false, flags)
+}
+
+// ServeSecure starts one with certificates of its own and its own access policy: who comes shows a certificate (Issue).
+func ServeSecure(t *testing.T, flags ...string) *Distributor {
+	t.Helper()
+	return serve(t, true, flags)
+}
+
+func serve(t *testing.T, secure bool, flags []string) *Distributor {
+	t.Helper()
+	d := &Distributor{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", t: t, dir: t.TempDir(), waft: Need(t, "WAFT"), flags: flags, secure: secure}
 	d.start()
-	d.Run("push", "--plain-http", d.HTTP, Need(t, "MODULE"), d.HTTP+"/filters/headers:1.0.0")
+	registry := []string{"--plain-http", d.HTTP}
+	if secure {
+		registry = []string{"--registry-ca", d.tls("ca.pem"), "--registry-cert", d.tls("person-operator.pem"), "--registry-key", d.tls("person-operator.key")}
+	}
+	d.Run(append([]string{"push", Need(t, "MODULE"), d.HTTP + "/filters/headers:1.0.0"}, registry...)...)
 	return d
+}
+
+// tls is a file of the authority that it makes.
+func (d *Distributor) tls(name string) string { return filepath.Join(d.dir, "data", "tls", name) }
+
+// Issue gives a node a certificate, by which it may be that and no other: the files of the authority that vouches for the distributor, of the certificate and of its key.
+func (d *Distributor) Issue(node string) (ca, cert, key string) {
+	d.t.Helper()
+	d.Run("certificate", "node", node, "--data", filepath.Join(d.dir, "data"), "--dir", d.dir)
+	return d.tls("ca.pem"), filepath.Join(d.dir, node+".pem"), filepath.Join(d.dir, node+".key")
+}
+
+// client is the TLS of who asks as the operator; nil where there is none.
+func (d *Distributor) client() *tls.Config {
+	d.t.Helper()
+	if !d.secure {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(d.tls("person-operator.pem"), d.tls("person-operator.key"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	text, err := os.ReadFile(d.tls("ca.pem"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	authorities := x509.NewCertPool()
+	authorities.AppendCertsFromPEM(text)
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities, Certificates: []tls.Certificate{pair}}
 }
 
 func (d *Distributor) start() {
 	d.t.Helper()
 	addresses := filepath.Join(d.dir, "addresses.json")
 	_ = os.Remove(addresses)
-	d.stop = Program(d.t, exec.Command(d.waft, append([]string{"serve", "--insecure", "--data", filepath.Join(d.dir, "data"), "--grpc", d.GRPC, "--http", d.HTTP,
-		"--log-level", "warn", "--addresses-file", addresses}, d.flags...)...))
+	flags := append([]string(nil), d.flags...)
+	if !d.secure {
+		flags = append(flags, "--insecure")
+	}
+	d.stop = Program(d.t, exec.Command(d.waft, append([]string{"serve", "--data", filepath.Join(d.dir, "data"), "--grpc", d.GRPC, "--http", d.HTTP,
+		"--log-level", "warn", "--addresses-file", addresses}, flags...)...))
 	Wait(d.t, "waft serve", func() bool {
 		text, err := os.ReadFile(addresses)
 		if err != nil {
@@ -122,9 +173,21 @@ func (d *Distributor) Run(args ...string) {
 	d.t.Helper()
 	cmd := exec.Command(d.waft, args...)
 	cmd.Env = append(os.Environ(), "WAFT_SERVER="+d.GRPC)
+	if d.secure {
+		cmd.Env = append(cmd.Env, "WAFT_CA="+d.tls("ca.pem"), "WAFT_CERT="+d.tls("person-operator.pem"), "WAFT_KEY="+d.tls("person-operator.key"))
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		d.t.Fatalf("waft %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
+}
+
+// run is Run of a command that speaks to the distributor.
+func (d *Distributor) run(args ...string) {
+	d.t.Helper()
+	if !d.secure {
+		args = append(args, "--insecure")
+	}
+	d.Run(args...)
 }
 
 func (d *Distributor) file(name, text string) string {
@@ -148,10 +211,10 @@ func (d *Distributor) Give(filters ...string) {
 	if len(filters) > 0 {
 		list = "\n" + spec.String()
 	}
-	d.Run("release", "create", "--insecure", "--reason", "interop", "-f", d.file("release.yaml",
+	d.run("release", "create", "--reason", "interop", "-f", d.file("release.yaml",
 		"apiVersion: waft.dev/v1\nkind: Release\nmetadata: {name: interop}\nspec:\n  filters:"+list))
 	name := fmt.Sprintf("interop-%d", d.releases)
-	d.Run("rollout", "start", "--insecure", "--reason", "interop", "-f", d.file("rollout.yaml",
+	d.run("rollout", "start", "--reason", "interop", "-f", d.file("rollout.yaml",
 		"apiVersion: waft.dev/v1\nkind: Rollout\nmetadata: {name: "+name+"}\nspec:\n  release: interop\n  target: {selector: \"\", includeUnreported: true}\n"))
 	phase := func(want string) func() bool {
 		return func() bool {
@@ -162,7 +225,7 @@ func (d *Distributor) Give(filters ...string) {
 	}
 	// Nothing can be proved of the nodes here, so it asks a person.
 	Wait(d.t, name+" to pause", phase("Paused"))
-	d.Run("rollout", "promote", "--insecure", name, "--reason", "interop")
+	d.run("rollout", "promote", name, "--reason", "interop")
 	Wait(d.t, name+" to end", phase("Done"))
 }
 
@@ -184,7 +247,13 @@ func (d *Distributor) Node(id string) Node {
 // Get reads what is at a path of the REST API, below /v1/.
 func (d *Distributor) Get(path string, into interface{}) {
 	d.t.Helper()
-	resp, err := http.Get("http://" + d.HTTP + "/v1/" + path)
+	scheme, web := "http://", http.DefaultClient
+	if d.secure {
+		transport := &http.Transport{TLSClientConfig: d.client()}
+		defer transport.CloseIdleConnections()
+		scheme, web = "https://", &http.Client{Transport: transport}
+	}
+	resp, err := web.Get(scheme + d.HTTP + "/v1/" + path)
 	if err != nil {
 		d.t.Fatal(err)
 	}
