@@ -2,6 +2,7 @@ package distributor
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -111,9 +112,10 @@ type permittedStream struct {
 	request     request
 
 	mu sync.Mutex
-	// policy is the one that has been asked, and node the one that it was asked about.
+	// policy is the one that has been asked, node the one that it was asked about, and labels those that the node says it has.
 	policy *access.Policy
 	node   string
+	labels map[string]string
 }
 
 // Context is grpc.ServerStream's.
@@ -125,10 +127,10 @@ func (s *permittedStream) RecvMsg(m any) error {
 		return err
 	}
 	if _, passed := m.(*cluster.Frame); passed {
-		return s.again("") // the replica that leads reads it, and asks about the node that it names
+		return s.again("", nil) // the replica that leads reads it, and asks about the node that it names
 	}
-	node := nodeNamed(m)
-	if err := s.again(node); err != nil {
+	node, labels := nodeNamed(m)
+	if err := s.again(node, labels); err != nil {
 		return err
 	}
 	if s.action == access.Connect && node == "" && !s.named() {
@@ -146,45 +148,50 @@ func (s *permittedStream) named() bool {
 
 // SendMsg is grpc.ServerStream's.
 func (s *permittedStream) SendMsg(m any) error {
-	if err := s.again(""); err != nil {
+	if err := s.again("", nil); err != nil {
 		return err
 	}
 	return s.ServerStream.SendMsg(m)
 }
 
-// nodeNamed is the node that a message says it comes from; empty for a message that does not say.
-func nodeNamed(m any) string {
+// nodeNamed is the node that a message says it comes from, and the labels that it says the node has; empty for a message that does not say. Labels are nil only
+// for messages by which no node gets any.
+func nodeNamed(m any) (node string, labels map[string]string) {
 	switch m := m.(type) {
 	case *waftv1.ReportRequest:
-		return m.GetHello().GetNode()
+		node, labels = m.GetHello().GetNode(), m.GetHello().GetLabels()
 	case *mcpv1.RequestResources:
-		return m.GetSinkNode().GetId()
+		node, labels = m.GetSinkNode().GetId(), m.GetSinkNode().GetAnnotations()
+	default:
+		if node, labels = istio.PermittedAs(m); node == "" {
+			return xds.NodeNamed(m)
+		}
 	}
-	if node := istio.PermittedAs(m); node != "" {
-		return node
+	if labels == nil {
+		labels = map[string]string{} // it says that it has none
 	}
-	return xds.NodeNamed(m)
+	return node, labels
 }
 
-func (s *permittedStream) again(node string) error {
+func (s *permittedStream) again(node string, labels map[string]string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id, policy := identityOf(s.ctx), s.permissions.file.Policy()
 	expired := !id.Expires.IsZero() && time.Now().After(id.Expires)
 	if node == "" {
-		node = s.node
+		node, labels = s.node, s.labels
 	}
-	if policy == s.policy && node == s.node && !expired {
+	if policy == s.policy && node == s.node && maps.Equal(labels, s.labels) && !expired {
 		return nil
 	}
 	var err error
 	if node == "" {
 		err = s.permissions.admit(id, s.action, s.request)
 	} else {
-		err = about("node/"+node, s.permissions.decide(id, s.action, access.Object{Node: node}, s.request))
+		err = about("node/"+node, s.permissions.decide(id, s.action, access.Object{Node: node, Labels: labels}, s.request))
 	}
 	if err == nil {
-		s.policy, s.node = policy, node
+		s.policy, s.node, s.labels = policy, node, labels
 	}
 	return err
 }

@@ -96,7 +96,7 @@ func TestStreamsEndWithTheirProof(t *testing.T) {
 	for expires, want := range map[time.Time]error{{}: nil, time.Now().Add(time.Hour): nil, time.Now().Add(-time.Second): model.ErrUnauthenticated} {
 		id := access.Identity{Name: "spiffe://waft.localhost/node/a", Certificate: []string{"spiffe://waft.localhost/node/a"}, Expires: expires}
 		s := &permittedStream{ctx: withIdentity(t.Context(), id), permissions: p, action: access.Connect, policy: p.file.Policy(), node: "a"}
-		if err := s.again(""); !errors.Is(err, want) {
+		if err := s.again("", nil); !errors.Is(err, want) {
 			t.Errorf("until %v: %v", expires, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -39,6 +40,9 @@ spec:
   - {name: doors, subjects: [{certificate: "cn:olga"}], roles: [approver], layers: [emergency/authz]}
   - {name: nodes, subjects: [{certificate: "spiffe://example.org/node/{node}"}, {certificate: "cn:node-{node}"}], roles: [node]}
   - {name: istio, subjects: [{certificate: "spiffe://cluster.local/ns/istio-system/sa/istiod"}], roles: [node], nodes: ["istio.istio-*"]}
+  - {name: tested, subjects: [{certificate: "spiffe://example.org/test/{node}"}], roles: [node], labels: {env: [test, dev], host: "{node}", zone: "eu-*", any: "*"}}
+  - {name: both-1, subjects: [{certificate: "spiffe://example.org/both/{node}"}], roles: [node], labels: {env: prod, team: a}}
+  - {name: both-2, subjects: [{certificate: "spiffe://example.org/both/{node}"}], roles: [node], labels: {env: test}}
 `
 
 func parsed(t *testing.T, text string) *access.Policy {
@@ -184,6 +188,52 @@ func TestAdmitsWhoMaySomewhere(t *testing.T) {
 	}
 }
 
+// What a node says of itself is as its binding has it, where it has it.
+func TestDecideAboutLabels(t *testing.T) {
+	p := parsed(t, policy)
+	good := map[string]string{"env": "test", "host": "a", "zone": "eu-1", "any": "thing", "free": "x"}
+	with := func(key, value string) map[string]string {
+		m := maps.Clone(good)
+		m[key] = value
+		return m
+	}
+	without := func(key string) map[string]string {
+		m := maps.Clone(good)
+		delete(m, key)
+		return m
+	}
+	for what, tc := range map[string]struct {
+		who, node string
+		labels    map[string]string
+		good      bool
+	}{
+		"as it is":              {"test/a", "a", good, true},
+		"another value":         {"test/a", "a", with("env", "dev"), true},
+		"a value of none":       {"test/a", "a", with("env", "prod"), false},
+		"half a value":          {"test/a", "a", with("env", "tes"), false},
+		"more than a value":     {"test/a", "a", with("env", "test2"), false},
+		"an empty one":          {"test/a", "a", with("env", ""), false},
+		"without":               {"test/a", "a", without("env"), false},
+		"none":                  {"test/a", "a", map[string]string{}, false},
+		"not asked about":       {"test/a", "a", nil, true},
+		"another's host":        {"test/a", "a", with("host", "b"), false},
+		"a pattern":             {"test/a", "a", with("zone", "eu-"), true},
+		"not of the pattern":    {"test/a", "a", with("zone", "us-1"), false},
+		"any":                   {"test/a", "a", without("any"), false},
+		"an id like a pattern":  {"test/*", "*", with("host", "anything"), false},
+		"a node that is free":   {"node/a", "a", map[string]string{"env": "prod"}, true},
+		"another node":          {"test/b", "a", good, false},
+		"one of two bindings":   {"both/a", "a", map[string]string{"env": "prod", "team": "a"}, true},
+		"the other":             {"both/a", "a", map[string]string{"env": "test", "team": "b"}, true},
+		"neither, half of each": {"both/a", "a", map[string]string{"env": "prod", "team": "b"}, false},
+	} {
+		err := p.Decide(named("spiffe://example.org/"+tc.who), access.Connect, access.Object{Node: tc.node, Labels: tc.labels}, time.Now())
+		if (err == nil) != tc.good || err != nil && !errors.Is(err, model.ErrDenied) {
+			t.Errorf("%s: %v, want it allowed: %v", what, err, tc.good)
+		}
+	}
+}
+
 // A refusal says who lacks what where, what it has instead, and who could give it.
 func TestRefusalsSayWhatIsMissing(t *testing.T) {
 	p := parsed(t, policy)
@@ -200,6 +250,12 @@ func TestRefusalsSayWhatIsMissing(t *testing.T) {
 			`cn:vera: may not tend a node: it lacks the role operator; ask whoever keeps the access policy production (platform@example.org); its bindings payments, platform, on-call give that`},
 		{named("cn:node-7"), access.Connect, access.Object{Node: "8"},
 			`cn:node-7: may not be the node "8": it lacks the role node there, and has it for the node 7; ask whoever keeps the access policy production (platform@example.org)`},
+		{named("spiffe://example.org/test/a"), access.Connect, access.Object{Node: "a", Labels: map[string]string{"env": "prod", "host": "b"}},
+			`spiffe://example.org/test/a: may not be the node "a" without the label any: the binding tested of the access policy gives it any=*; ` +
+				`say any=* where the node is configured (--label of waft agent and of waft bootstrap), or ask whoever keeps the access policy production (platform@example.org)`},
+		{named("spiffe://example.org/both/a"), access.Connect, access.Object{Node: "a", Labels: map[string]string{"env": "dev"}},
+			`spiffe://example.org/both/a: may not be the node "a" with the label env=dev: the binding both-1 of the access policy gives it env=prod; ` +
+				`say env=prod where the node is configured (--label of waft agent and of waft bootstrap), or ask whoever keeps the access policy production (platform@example.org)`},
 		{access.Identity{}, access.Read, access.Object{},
 			`who asks has not proved who it is, and only viewer or publisher or operator or approver may read; show a client certificate`},
 		{access.Identity{Name: "cn:vera", Certificate: []string{"cn:vera"}, Expires: time.Unix(1, 0)}, access.Read, access.Object{},
@@ -288,18 +344,25 @@ func TestParseRefuses(t *testing.T) {
 			"spec.bindings[1].name: line 7: b stands on line 6 already"},
 		"an issuer without audience": {head + "  issuers: [{name: corp, url: 'https://i.example'}]\n  bindings: [{name: b, subjects: [{issuer: corp, user: a}], roles: [viewer]}]\n",
 			"spec.issuers[0].audience: line 5"},
-		"an issuer without TLS": {head + "  issuers: [{name: corp, url: 'http://i.example', audience: waft}]\n  bindings: [{name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}]\n", "spec.issuers[0].url: line 5"},
-		"keys without TLS":      {head + "  issuers: [{name: corp, url: 'https://i.example', audience: waft, jwks: 'http://i.example'}]\n  bindings: [{name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}]\n", "spec.issuers[0].jwks: line 5"},
-		"an issuer twice":       {head + "  issuers:\n  - &i {name: corp, url: 'https://i.example', audience: waft}\n  - *i\n  bindings: [{name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}]\n", "spec.issuers[1].name"},
-		"an unknown issuer":     {binding(`subjects: [{issuer: corp, user: a}], roles: [viewer]`), `spec.bindings[0].subjects[0].issuer: line 6: there is no issuer "corp"`},
-		"a user of no issuer":   {binding(`subjects: [{user: a}], roles: [viewer]`), "spec.bindings[0].subjects[0].issuer: line 6: is missing"},
-		"a user and a group":    {issued(`{issuer: corp, user: a, group: b}`), "a user or a group"},
-		"nobody of an issuer":   {issued(`{issuer: corp}`), "a user or a group"},
-		"two kinds of subject":  {issued(`{issuer: corp, user: a, certificate: "cn:a"}`), "not of both"},
-		"a node by a token":     {strings.ReplaceAll(issued(`{issuer: corp, user: a}`), "viewer", "node"), "no token"},
-		"any node":              {binding(`subjects: [{certificate: "cn:a"}], roles: [node], nodes: ["*"]`), "nodes[0]: line 6"},
-		"a viewer's nodes":      {binding(`subjects: [{certificate: "cn:a"}], roles: [viewer], nodes: [a]`), "only the role node"},
-		"too much":              {strings.Repeat("#", access.MaxPolicyBytes+1), "over the limit"},
+		"an issuer without TLS":   {head + "  issuers: [{name: corp, url: 'http://i.example', audience: waft}]\n  bindings: [{name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}]\n", "spec.issuers[0].url: line 5"},
+		"keys without TLS":        {head + "  issuers: [{name: corp, url: 'https://i.example', audience: waft, jwks: 'http://i.example'}]\n  bindings: [{name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}]\n", "spec.issuers[0].jwks: line 5"},
+		"an issuer twice":         {head + "  issuers:\n  - &i {name: corp, url: 'https://i.example', audience: waft}\n  - *i\n  bindings: [{name: b, subjects: [{certificate: 'cn:a'}], roles: [viewer]}]\n", "spec.issuers[1].name"},
+		"an unknown issuer":       {binding(`subjects: [{issuer: corp, user: a}], roles: [viewer]`), `spec.bindings[0].subjects[0].issuer: line 6: there is no issuer "corp"`},
+		"a user of no issuer":     {binding(`subjects: [{user: a}], roles: [viewer]`), "spec.bindings[0].subjects[0].issuer: line 6: is missing"},
+		"a user and a group":      {issued(`{issuer: corp, user: a, group: b}`), "a user or a group"},
+		"nobody of an issuer":     {issued(`{issuer: corp}`), "a user or a group"},
+		"two kinds of subject":    {issued(`{issuer: corp, user: a, certificate: "cn:a"}`), "not of both"},
+		"a node by a token":       {strings.ReplaceAll(issued(`{issuer: corp, user: a}`), "viewer", "node"), "no token"},
+		"any node":                {binding(`subjects: [{certificate: "cn:a"}], roles: [node], nodes: ["*"]`), "nodes[0]: line 6"},
+		"a viewer's labels":       {binding(`subjects: [{certificate: "cn:a"}], roles: [viewer], labels: {env: a}`), "only the role node is about labels"},
+		"a label without value":   {binding(`subjects: [{certificate: "cn:{node}"}], roles: [node], labels: {env: []}`), "spec.bindings[0].labels[env]: line 6: no node could have the label"},
+		"a value that is none":    {binding(`subjects: [{certificate: "cn:{node}"}], roles: [node], labels: {env: "a b"}`), `spec.bindings[0].labels[env]: line 6: "env=a b" is no label of a node`},
+		"a pattern that is none":  {binding(`subjects: [{certificate: "cn:{node}"}], roles: [node], labels: {env: ["[a]"]}`), "is no label of a node"},
+		"a key that is none":      {binding(`subjects: [{certificate: "cn:{node}"}], roles: [node], labels: {"e v": a}`), "is no label of a node"},
+		"a label that is no text": {binding(`subjects: [{certificate: "cn:{node}"}], roles: [node], labels: {env: [7]}`), "want a string"},
+		"a label twice":           {binding(`subjects: [{certificate: "cn:{node}"}], roles: [node], labels: {env: a, env: b}`), "line 6"},
+		"a viewer's nodes":        {binding(`subjects: [{certificate: "cn:a"}], roles: [viewer], nodes: [a]`), "only the role node"},
+		"too much":                {strings.Repeat("#", access.MaxPolicyBytes+1), "over the limit"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := access.Parse([]byte(tc.text))

@@ -34,6 +34,7 @@ func (p *Policy) decide(id Identity, a Action, o *Object, now time.Time) error {
 		return &model.Error{Kind: model.ErrUnauthenticated, Object: id.Name, Message: "what it is proved by has expired at " + id.Expires.UTC().Format(time.RFC3339), Next: "renew it and connect again"}
 	}
 	var givers, elsewhere []string
+	var mislabelled *model.Error
 	for _, b := range p.bindings {
 		roles := b.among(needed.roles)
 		if len(roles) == 0 {
@@ -46,12 +47,23 @@ func (p *Policy) decide(id Identity, a Action, o *Object, now time.Time) error {
 			if a == ApproveRollout && o != nil && id.is(o.StartedBy) {
 				return &model.Error{Kind: model.ErrDenied, Object: id.Name, Message: "may not approve the rollout: it has started it, and an approval is somebody else's", Next: "ask another approver"}
 			}
+			if o != nil && o.Labels != nil {
+				if key := b.labels.wrong(o.Node, o.Labels); key != "" {
+					if mislabelled == nil {
+						mislabelled = p.mislabelled(id, b, *o, key)
+					}
+					continue
+				}
+			}
 			return nil
 		case fits:
 			elsewhere = append(elsewhere, b.reach(needed.place, node))
 		case there:
 			givers = append(givers, b.name)
 		}
+	}
+	if mislabelled != nil {
+		return mislabelled
 	}
 	message := "may not " + string(a)
 	if o != nil {
@@ -62,6 +74,18 @@ func (p *Policy) decide(id Identity, a Action, o *Object, now time.Time) error {
 		message += " there, and has it for " + strings.Join(elsewhere, ", ")
 	}
 	return &model.Error{Kind: model.ErrDenied, Object: id.Name, Message: message, Next: p.ask(givers)}
+}
+
+// mislabelled says that a node may be itself, and not with the label that it says it has by that key.
+func (p *Policy) mislabelled(id Identity, b binding, o Object, key string) *model.Error {
+	with := fmt.Sprintf("without the label %.320s", key)
+	if value, says := o.Labels[key]; says {
+		with = fmt.Sprintf("with the label %.320s=%.255s", key, value)
+	}
+	want := b.labels.words(key, o.Node)
+	return &model.Error{Kind: model.ErrDenied, Object: id.Name,
+		Message: fmt.Sprintf("may not be the node %.253q %s: the binding %s of the access policy gives it %s", o.Node, with, b.name, want),
+		Next:    "say " + want + " where the node is configured (--label of waft agent and of waft bootstrap), or " + p.ask(nil)}
 }
 
 // proofs says how to prove who one is.

@@ -44,6 +44,7 @@ type documentBinding struct {
 	Layers       []text            `yaml:"layers"`
 	Repositories []text            `yaml:"repositories"`
 	Nodes        []text            `yaml:"nodes"`
+	Labels       documentLabels    `yaml:"labels"`
 }
 
 type documentSubject struct {
@@ -265,6 +266,10 @@ func (d documentBinding) read(field string, issuers []Issuer) (binding, error) {
 			return b, at(n, fmt.Sprintf("%s.nodes[%d]", field, i), "write an id, with * for parts of it", "%.253q: %v", n.value, err)
 		}
 	}
+	var err error
+	if b.labels, err = d.Labels.read(field+".labels", d.Name); err != nil {
+		return b, err
+	}
 	return b, d.consistent(field, b)
 }
 
@@ -283,6 +288,8 @@ func (d documentBinding) consistent(field string, b binding) error {
 		return at(d.Name, field, "leave out layers and repositories", "a node writes to no layer and to no repository")
 	case !has(Node) && len(b.nodes) > 0:
 		return at(d.Nodes[0], field+".nodes", "leave them out", "only the role node is about nodes")
+	case !has(Node) && len(b.labels) > 0:
+		return at(d.Name, field+".labels", "leave them out", "only the role node is about labels")
 	case has(Node) && slices.ContainsFunc(b.subjects, func(s subject) bool { return s.issuer != "" }):
 		return at(d.Name, field+".subjects", "name certificates", "no token makes anybody a node")
 	case has(Node) && len(b.nodes) == 0 && slices.ContainsFunc(b.subjects, func(s subject) bool { return !s.certificate.captures }):

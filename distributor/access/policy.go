@@ -51,6 +51,8 @@ type binding struct {
 	repositories []string
 	// nodes are patterns of the ids that whoever it is about may have, beside that in its name.
 	nodes []string
+	// labels are what such a node must say of itself.
+	labels labels
 }
 
 // Object is what an action is about. The zero value is nothing in particular.
@@ -61,6 +63,8 @@ type Object struct {
 	Repository string
 	// Node is the id that somebody wants to be.
 	Node string
+	// Labels are what it says of itself, by which rollouts find it. Nil, where it says nothing of them: they are not asked about then.
+	Labels map[string]string
 	// StartedBy is who started the rollout that is to be approved: nobody approves what is their own.
 	StartedBy string
 }

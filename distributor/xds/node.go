@@ -62,19 +62,28 @@ func buildOf(number envoy.Number, metadata *structpb.Struct) string {
 	return fmt.Sprintf("%s/%s/%s/%s/%s", part("revision.sha"), number, part("revision.status"), part("build.type"), part("ssl.version"))
 }
 
-// NodeNamed is the node that a message of an Envoy says it comes from; empty for one that does not say, and for what is no such message.
-func NodeNamed(message any) string {
+// NodeNamed is the node that a message of an Envoy says it comes from; empty for one that does not say, and for what is no such message. The labels are those that
+// the node says it has; nil for a message by which no node gets any.
+func NodeNamed(message any) (id string, labels map[string]string) {
 	switch m := message.(type) {
 	case *discoveryv3.DiscoveryRequest:
 		if ofEnvoy(m) {
-			return m.GetNode().GetId()
+			return named(m.GetNode())
 		}
 	case *discoveryv3.DeltaDiscoveryRequest:
-		return m.GetNode().GetId()
+		return named(m.GetNode())
 	case *pushed.Message:
-		return m.Node()
+		return m.Node(), nil
 	}
-	return ""
+	return "", nil
+}
+
+func named(n *corev3.Node) (string, map[string]string) {
+	labels, err := labelsOf(n)
+	if err != nil {
+		labels = map[string]string{} // none that could be permitted; the server says what is wrong with them
+	}
+	return n.GetId(), labels
 }
 
 func labelsOf(n *corev3.Node) (map[string]string, error) {

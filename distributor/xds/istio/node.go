@@ -47,15 +47,15 @@ func identify(n *corev3.Node) (identity, error) {
 
 // PermittedAs is the node as which an access policy permits the client that sends a message of this dialect: istio.NAMESPACE, for every
 // pod of the control plane there, since their own ids change with each start and no certificate could hold them. It is empty for other messages,
-// Envoy's among them, and for one that does not say who sends it.
-func PermittedAs(message any) string {
+// Envoy's among them, and for one that does not say who sends it. The labels are those that it gets by what it says.
+func PermittedAs(message any) (node string, labels map[string]string) {
 	req, ok := message.(*discoveryv3.DiscoveryRequest)
 	if !ok || req.GetNode() == nil || checkKind(req.GetTypeUrl()) != nil {
-		return ""
+		return "", nil
 	}
 	who, err := identify(req.GetNode())
 	if err != nil {
-		return "" // the server ends the stream of such a client
+		return "", nil // the server ends the stream of such a client
 	}
-	return "istio." + who.namespace
+	return "istio." + who.namespace, who.labels
 }
