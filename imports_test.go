@@ -97,12 +97,12 @@ var rules = []rule{
 	},
 	{
 		why: "5: mcp imports service and model, never api or xds", about: func(pkg string) bool { return within(pkg, "distributor/mcp") && !within(pkg, generated...) },
-		allowed: only(true, append(generated, "distributor/service", "distributor/model", "distributor/encoded", "distributor/inbox", "distributor/proxied")...), direct: true,
+		allowed: only(true, append(generated, "distributor/service", "distributor/model", "distributor/encoded", "distributor/inbox", "distributor/paced", "distributor/proxied")...), direct: true,
 	},
 	{
 		// The chain that an Envoy is sent over ADS is rendered where that of an agent is, so that both run the same.
 		why: "5: xds imports service, model and envoy, never api or mcp", about: folder("distributor/xds"),
-		allowed: only(true, append(generated, "distributor/service", "distributor/model", "distributor/encoded", "distributor/inbox", "envoy")...), direct: true,
+		allowed: only(true, append(generated, "distributor/service", "distributor/model", "distributor/encoded", "distributor/inbox", "distributor/paced", "envoy")...), direct: true,
 	},
 	{
 		why: "5: the agent talks to the distributor by its public protocols only", about: folder("distributor/agent"),
@@ -136,6 +136,7 @@ var rules = []rule{
 	{why: "6: cluster imports model and nothing else of the project", about: folder("distributor/cluster"), allowed: only(true, "distributor/cluster", "distributor/model")},
 	{why: "6: backup imports model and nothing else of the project", about: folder("distributor/backup"), allowed: only(true, "distributor/backup", "distributor/model")},
 	{why: "5: port imports inbox for how receivers are woken, and nothing else of the project", about: folder("distributor/port"), allowed: only(true, "distributor/port", "distributor/inbox")},
+	{why: "5: paced stands alone", about: folder("distributor/paced"), allowed: only(true, "distributor/paced")},
 	{why: "5: inbox stands alone", about: folder("distributor/inbox"), allowed: only(true, "distributor/inbox")},
 	{why: "5: encoded stands alone", about: folder("distributor/encoded"), allowed: only(true, "distributor/encoded")},
 	{why: "6: oidc stands alone", about: folder("distributor/oidc"), allowed: only(true, "distributor/oidc")},

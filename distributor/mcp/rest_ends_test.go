@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
+	"github.com/waft-project/waft/distributor/paced"
 	"github.com/waft-project/waft/distributor/port"
 )
 
@@ -25,7 +26,7 @@ func TestAStreamThatRestsEnds(t *testing.T) {
 	stop, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	source := newSource(stop, b, metrics, nil)
-	source.pace.rate, source.pace.burst = 0.1, 2
+	source.pace = paced.New(0.1, 2)
 	server := port.NewServer(port.Config{})
 	source.Register(server)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

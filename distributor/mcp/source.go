@@ -20,6 +20,7 @@ import (
 	"github.com/waft-project/waft/distributor/inbox"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/paced"
 )
 
 // known are the collections that every source has, in the order in which a sink does well to have them. Those of a release's resources come before the
@@ -35,7 +36,7 @@ type Source struct {
 	metrics *Metrics
 	log     *slog.Logger
 	encoder encoder
-	pace    paces
+	pace    *paced.Nodes
 	crew    inbox.Crew
 	// stop ends all streams when it is done.
 	stop context.Context
@@ -48,7 +49,7 @@ func newSource(stop context.Context, b backend, metrics *Metrics, log *slog.Logg
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Source{backend: b, metrics: metrics, log: log, stop: stop, pace: paces{rate: RequestsPerSecond, burst: RequestBurst}}
+	return &Source{backend: b, metrics: metrics, log: log, stop: stop, pace: paced.New(RequestsPerSecond, RequestBurst)}
 }
 
 // Register adds the source to a gRPC server.
@@ -80,7 +81,7 @@ type streamOfNode struct {
 	changed <-chan struct{}
 	unwatch func()
 	// pace is what its node may still send, and rest for how long the sink is not to be read from, which is of whoever receives.
-	pace *pace
+	pace *paced.Pace
 	rest time.Duration
 	// secretsAgain is when secrets that could not be given are to be tried again; zero: there are none.
 	secretsAgain time.Time
@@ -182,7 +183,7 @@ func (n *streamOfNode) begin(ctx context.Context, first *mcpv1.RequestResources,
 	n.node = id
 	// A node that asks faster than it may is made to wait before it is served, and not read from for a while later; what it
 	// is to be sent goes on.
-	n.pace = s.pace.join(id)
+	n.pace = s.pace.Join(id)
 	if wait := s.wait(n.pace); wait > 0 {
 		select {
 		case <-s.stop.Done():
@@ -213,7 +214,7 @@ func (n *streamOfNode) leave() {
 		n.session.Close()
 	}
 	if n.pace != nil {
-		n.source.pace.leave(n.node)
+		n.source.pace.Leave(n.node)
 	}
 }
 
@@ -256,8 +257,8 @@ func (n *streamOfNode) displaced() error {
 }
 
 // wait is how long a node is to wait for the request that it sent.
-func (s *Source) wait(p *pace) time.Duration {
-	wait := p.Reserve().Delay()
+func (s *Source) wait(p *paced.Pace) time.Duration {
+	wait := p.Take()
 	if wait > 0 {
 		s.metrics.throttled.WithLabelValues(string(componentSource)).Inc()
 	}

@@ -1,4 +1,4 @@
-package mcp
+package paced
 
 import (
 	"sync"
@@ -7,47 +7,52 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// paces holds how many requests each node may still send, over all streams that it opens: one that connects again does not
-// begin anew. It may be used concurrently.
-type paces struct {
+// Nodes holds how many requests each node may still send, over all streams that it opens: one that connects again does not
+// begin anew. It may be used concurrently. Make it with New.
+type Nodes struct {
 	// rate in requests a second, burst in requests.
 	rate  rate.Limit
 	burst int
 
 	mu    sync.Mutex
-	nodes map[string]*pace
+	nodes map[string]*Pace
 }
 
-// pace is what one node may still send.
-type pace struct {
-	*rate.Limiter
-	// streams that use it; paces.mu guards it.
+// New has each node send perSecond requests in a second, once it has sent as many as burst.
+func New(perSecond float64, burst int) *Nodes {
+	return &Nodes{rate: rate.Limit(perSecond), burst: burst, nodes: map[string]*Pace{}}
+}
+
+// Pace is what one node may still send.
+type Pace struct {
+	limiter *rate.Limiter
+	// streams that use it; Nodes.mu guards it.
 	streams int
 }
 
-// join gives the pace of a node to a stream of it, which must leave it.
-func (p *paces) join(node string) *pace {
+// Take takes a request that the node has sent, and says for how long the node is to wait for the next one to be read; 0 mostly.
+func (p *Pace) Take() time.Duration { return p.limiter.Reserve().Delay() }
+
+// Join gives the pace of a node to a stream of it, which must Leave it.
+func (p *Nodes) Join(node string) *Pace {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.nodes == nil {
-		p.nodes = map[string]*pace{}
-	}
 	one := p.nodes[node]
 	if one == nil {
-		one = &pace{Limiter: rate.NewLimiter(p.rate, p.burst)}
+		one = &Pace{limiter: rate.NewLimiter(p.rate, p.burst)}
 		p.nodes[node] = one
 	}
 	one.streams++
 	return one
 }
 
-// leave ends the use of a stream. What a node did is remembered until it makes no difference any more.
-func (p *paces) leave(node string) {
+// Leave ends the use of a stream. What a node did is remembered until it makes no difference any more.
+func (p *Nodes) Leave(node string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one := p.nodes[node]
 	one.streams--
-	missing := float64(p.burst) - one.Tokens()
+	missing := float64(p.burst) - one.limiter.Tokens()
 	if missing <= 0 {
 		p.forget(node, one)
 		return
@@ -60,7 +65,7 @@ func (p *paces) leave(node string) {
 }
 
 // forget removes a node's pace that no stream uses; mu is held.
-func (p *paces) forget(node string, one *pace) {
+func (p *Nodes) forget(node string, one *Pace) {
 	if one.streams == 0 && p.nodes[node] == one {
 		delete(p.nodes, node)
 	}

@@ -25,6 +25,10 @@ const (
 	MaxTakes = 256
 	// MaxVersionBytes bounds one version that Envoy says it holds.
 	MaxVersionBytes = 512
+	// RequestsPerSecond is how many requests of one node are read in a second, over all its streams, once RequestBurst were. An Envoy sends one for each type that it asks for,
+	// one for each response, and when it starts one for each listener with a route, a secret or an extension of its own.
+	RequestsPerSecond = 50
+	RequestBurst      = 500
 	// MaxPushes bounds the messages of statistics of one stream in a second, and MaxPushesAtOnce those at once: a flush may be several. One that sends more
 	// is read later.
 	MaxPushes       = 20

@@ -11,6 +11,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/inbox"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/paced"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/xds/pushed"
 )
@@ -26,6 +27,7 @@ type Server struct {
 	encoder encoder
 	chains  chains
 	crew    inbox.Crew
+	pace    *paced.Nodes
 	// stop ends all streams when it is done.
 	stop context.Context
 
@@ -61,7 +63,7 @@ func newServer(stop context.Context, b backend, metrics *Metrics, log *slog.Logg
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{backend: b, metrics: metrics, log: log, stop: stop, nodes: map[string]*record{}, pushing: map[string]*push{}}
+	return &Server{backend: b, metrics: metrics, log: log, stop: stop, pace: paced.New(RequestsPerSecond, RequestBurst), nodes: map[string]*record{}, pushing: map[string]*push{}}
 }
 
 // Register adds both services to a gRPC server.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/inbox"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/paced"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/xds/internal/streams"
 	"github.com/waft-project/waft/distributor/xds/snapshot"
@@ -69,7 +70,7 @@ func (s *Server) serve(ctx context.Context, w wire) error {
 
 	c := &call{server: s, wire: w}
 	defer c.end()
-	c.inbox = inbox.New(ctx, &s.crew, w.recv, inbox.Handler[request]{
+	c.inbox = inbox.New(ctx, &s.crew, func() (request, error) { return c.receive(ctx) }, inbox.Handler[request]{
 		Request: func(req request) error { return c.request(ctx, req) },
 		News:    func() error { return c.news(ctx) },
 	})
@@ -90,10 +91,37 @@ type call struct {
 	// node is whose stream it is, and leave ends it; nil: it is not known yet.
 	node  *stream
 	leave func()
+	// pace is what the node may still send that the first request named, and rest for how long it is not to be read from, which is of whoever receives.
+	pace    *paced.Pace
+	pacedAs string
+	rest    time.Duration
 }
 
-// request takes a request.
+// receive gives the next request, after the rest that the Envoy is to take.
+func (c *call) receive(ctx context.Context) (request, error) {
+	if c.rest > 0 {
+		select {
+		case <-time.After(c.rest):
+		case <-ctx.Done(): // which receiving says, too
+		case <-c.inbox.Ended():
+			return request{}, inbox.ErrWoken
+		}
+		c.rest = 0
+	}
+	return c.wire.recv()
+}
+
+// request takes a request. An Envoy that asks faster than it may is made to wait before its stream begins, and not read from for a while later; what it is to be sent goes on.
 func (c *call) request(ctx context.Context, req request) error {
+	if c.pace == nil {
+		c.pacedAs = streams.Clip(req.node.GetId(), MaxNodeIDBytes)
+		c.pace = c.server.pace.Join(c.pacedAs)
+		if err := streams.Rest(ctx, c.server.stop, c.wait()); err != nil {
+			return err
+		}
+	} else {
+		c.rest = c.wait()
+	}
 	if c.node == nil {
 		return c.arrive(ctx, req)
 	}
@@ -101,6 +129,15 @@ func (c *call) request(ctx context.Context, req request) error {
 		return err
 	}
 	return c.node.advance()
+}
+
+// wait is how long the Envoy is to wait after a request.
+func (c *call) wait() time.Duration {
+	wait := c.pace.Take()
+	if wait > 0 {
+		c.server.metrics.throttled.WithLabelValues(c.wire.kind()).Inc()
+	}
+	return wait
 }
 
 // arrive takes one of an Envoy that is no node yet. The first one for slots makes the Envoy a node, and the node is put into it that the stream's first request named. What an
@@ -141,6 +178,9 @@ func (c *call) news(ctx context.Context) error {
 }
 
 func (c *call) end() {
+	if c.pace != nil {
+		c.server.pace.Leave(c.pacedAs)
+	}
 	if c.leave != nil {
 		c.leave()
 	}

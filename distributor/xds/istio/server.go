@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/waft-project/waft/distributor/paced"
 	"github.com/waft-project/waft/distributor/xds/internal/streams"
 )
 
@@ -27,6 +28,7 @@ type Server struct {
 	backend backend
 	settle  time.Duration
 	log     *slog.Logger
+	pace    *paced.Nodes
 	// stop ends all streams when it is done.
 	stop context.Context
 }
@@ -35,7 +37,7 @@ func newServer(stop context.Context, b backend, settle time.Duration, log *slog.
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{backend: b, settle: settle, log: log, stop: stop}
+	return &Server{backend: b, settle: settle, log: log, pace: paced.New(RequestsPerSecond, RequestBurst), stop: stop}
 }
 
 // Register adds the server to a gRPC server.
@@ -75,6 +77,12 @@ func (s *Server) StreamAggregatedResources(stream adsStream) error {
 	if err != nil {
 		return err
 	}
+	// One that asks faster than it may is made to wait before it is served, and not read from for a while later; what it is to be sent goes on.
+	pace := s.pace.Join(who.id)
+	defer s.pace.Leave(who.id)
+	if err := streams.Rest(ctx, s.stop, pace.Take()); err != nil {
+		return err
+	}
 	session, err := s.backend.connect(ctx, who.id, who.labels)
 	if err != nil {
 		return err
@@ -91,6 +99,7 @@ func (s *Server) StreamAggregatedResources(stream adsStream) error {
 	}
 	settled := time.NewTimer(s.settle)
 	defer settled.Stop()
+	next, rested := requests, (<-chan time.Time)(nil)
 	for {
 		select {
 		case <-s.stop.Done():
@@ -102,10 +111,15 @@ func (s *Server) StreamAggregatedResources(stream adsStream) error {
 			return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two control planes have its id", who.id)
 		case err := <-failed:
 			return err
-		case req := <-requests:
+		case req := <-next:
 			if err := n.request(ctx, req); err != nil {
 				return err
 			}
+			if wait := pace.Take(); wait > 0 {
+				next, rested = nil, time.After(wait)
+			}
+		case <-rested:
+			next, rested = requests, nil
 		case <-settled.C:
 			n.settled = true
 			if err := n.push(ctx); err != nil {

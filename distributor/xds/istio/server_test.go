@@ -21,6 +21,7 @@ import (
 
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/paced"
 )
 
 // table is a backend that a test writes by hand.
@@ -124,9 +125,16 @@ func filter(name, version string) *model.RenderedFilter {
 
 func serve(t *testing.T, b backend, settle time.Duration) *grpc.ClientConn {
 	t.Helper()
+	return servePaced(t, b, settle, paced.New(RequestsPerSecond, RequestBurst))
+}
+
+func servePaced(t *testing.T, b backend, settle time.Duration, pace *paced.Nodes) *grpc.ClientConn {
+	t.Helper()
 	stop, cancel := context.WithCancel(t.Context())
 	server := grpc.NewServer()
-	newServer(stop, b, settle, nil).Register(server)
+	s := newServer(stop, b, settle, nil)
+	s.pace = pace
+	s.Register(server)
 	l := bufconn.Listen(1 << 20)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
@@ -259,6 +267,18 @@ func TestEveryKindIsAnswered(t *testing.T) {
 	}
 	b.set(chainOf("sha256:none")...)
 	i.want(kindTrafficExtension)
+}
+
+// A control plane that asks too often is read from later, over all its streams, and is sent what changes meanwhile.
+func TestAControlPlaneThatAsksTooOftenWaits(t *testing.T) {
+	b := newTable()
+	conn := servePaced(t, b, time.Hour, paced.New(1.0/3600, 2))
+	i := dial(t, conn)
+	i.first(kindTrafficExtension, meshConfig, "networking.istio.io/v1/Gateway", "networking.istio.io/v1/Sidecar")
+	i.want(meshConfig)
+	i.want("networking.istio.io/v1/Gateway")
+	b.set(chainOf("sha256:one", filter("authz", "1"))...)
+	i.want(kindTrafficExtension, "istio-system/authz") // and not what it asked for last
 }
 
 func TestOldIstioGetsWasmPlugins(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -38,6 +39,23 @@ func Receive[R any](ctx context.Context, recv func() (R, error)) (requests <-cha
 // Stopping is what a stream ends with when the server does.
 func Stopping() error {
 	return status.Error(codes.Unavailable, "the distributor is stopping; connect again")
+}
+
+// Rest waits before a stream begins, unless the stream, whose context ctx is, or the server ends before.
+func Rest(ctx, stop context.Context, wait time.Duration) error {
+	if wait <= 0 {
+		return nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-stop.Done():
+		return Stopping()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
 }
 
 // Clip bounds what a client says, in bytes, and makes it text.
