@@ -63,6 +63,11 @@ func (p *permissions) decide(id access.Identity, a access.Action, o access.Objec
 	return p.logged(id, a, r, p.file.Policy().Decide(id, a, o, time.Now()))
 }
 
+// oneNode says whether whoever makes a call may be one node and nothing else.
+func (p *permissions) oneNode(ctx context.Context) bool {
+	return p != nil && p.file.Policy().OneNode(identityOf(ctx))
+}
+
 // maxLoggedCall bounds what is logged of a call, in bytes: a path may be as long as headers may be.
 const maxLoggedCall = 256
 

@@ -48,7 +48,7 @@ func newPort(shown *certificates, cfg port.Config, slow *patience, permitted *pe
 		// Where there is an access policy clients may have a token, and who has neither is told so, which a broken handshake cannot.
 		cfg.Credentials = admitted.credentials(port.TLS(shown.server(permitted != nil, port.ALPN)))
 	}
-	for _, one := range []around{limits.before(), permitted.interceptors(permitted.calling), limits.behind(), admitted.interceptors()} {
+	for _, one := range []around{limits.before(), permitted.interceptors(permitted.calling), limits.behind(permitted), admitted.interceptors()} {
 		if one.unary != nil {
 			cfg.Unary = append(cfg.Unary, one.unary)
 		}

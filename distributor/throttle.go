@@ -20,6 +20,9 @@ const (
 	DefaultRequestsPerSecond = 500
 	// DefaultStreamsPerClient is how many streams a client may have open: all nodes of a large fleet may share a certificate, or an address, and each has two.
 	DefaultStreamsPerClient = 25_000
+	// StreamsPerNode is how many streams a client may have open whose certificate makes it one node and nothing else. An agent has two and an Envoy without one has two; those that
+	// it had before it connected again may take a while to end.
+	StreamsPerNode = 50
 )
 
 const (
@@ -115,8 +118,8 @@ func (t *throttle) fail(client string) {
 	}
 }
 
-// open takes a stream, or says why the client may open no other one now. Whoever has opened one closes it.
-func (t *throttle) open(port, client string) error {
+// open takes a stream, or says why the client may open no other one now; node says that it is one node and nothing else. Whoever has opened one closes it.
+func (t *throttle) open(port, client string, node bool) error {
 	if t == nil {
 		return nil
 	}
@@ -125,10 +128,14 @@ func (t *throttle) open(port, client string) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.streams[client] >= t.most {
+	most, whom, next := t.most, "client", "close some; whoever runs the distributor may allow more (waft serve --streams-per-client)"
+	if node && most > StreamsPerNode {
+		most, whom, next = StreamsPerNode, "node", "close some, and look for what opens them: a node needs no more than four"
+	}
+	if t.streams[client] >= most {
 		t.refusals.WithLabelValues(port, limitStreams).Inc()
-		return &throttled{after: time.Second, said: &model.Error{Kind: model.ErrExhausted, Object: client, Message: fmt.Sprintf("has %d streams open, which is the most that one client may have", t.most),
-			Next: "close some; whoever runs the distributor may allow more (waft serve --streams-per-client)"}}
+		return &throttled{after: time.Second, said: &model.Error{Kind: model.ErrExhausted, Object: client, Next: next,
+			Message: fmt.Sprintf("has %d streams open, which is the most that one %s may have", most, whom)}}
 	}
 	t.streams[client]++
 	return nil

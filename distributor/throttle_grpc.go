@@ -20,8 +20,8 @@ import (
 const pushbackKey = "grpc-retry-pushback-ms"
 
 const (
-	// reportsPerSecond is how many reports of one stream are read in a second, once reportsAtOnce were; what comes faster is read later. The streams of the other
-	// protocols have such bounds of their own.
+	// reportsPerSecond is how many reports of one stream are read in a second, once reportsAtOnce were; what comes faster is read later. What comes over MCP, ADS and Istio's
+	// dialect has bounds of its own, by node (distributor/paced), and so have pushed statistics.
 	reportsPerSecond = 50
 	reportsAtOnce    = 200
 )
@@ -71,8 +71,8 @@ func (t *throttle) before() around {
 	}
 }
 
-// behind stands behind it: the call is counted for whoever makes it.
-func (t *throttle) behind() around {
+// behind stands behind it: the call is counted for whoever makes it, by what the permissions say of them, if there are any.
+func (t *throttle) behind(p *permissions) around {
 	if t == nil {
 		return around{}
 	}
@@ -97,7 +97,7 @@ func (t *throttle) behind() around {
 				}
 				return handle(srv, stream)
 			}
-			if err := t.open(portGRPC, client); err != nil {
+			if err := t.open(portGRPC, client, p.oneNode(stream.Context())); err != nil {
 				return t.said(err, stream.SetTrailer)
 			}
 			defer t.close(client)

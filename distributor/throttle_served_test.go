@@ -206,3 +206,32 @@ func TestThrottledByIdentity(t *testing.T) {
 	}
 	exhausted(t, "streams that are opened again and again", func() bool { return status.Code(report()) == codes.ResourceExhausted })
 }
+
+// Who is one node has as many streams as a node may ever need, far fewer than who may be a whole fleet.
+func TestStreamsOfANode(t *testing.T) {
+	g := startGuarded(t)
+	open := func(who string, streams int) <-chan error {
+		t.Helper()
+		reports := waftv1.NewReportServiceClient(g.visitor(t, who).conn)
+		ended := make(chan error, streams)
+		for range streams {
+			stream, err := reports.Report(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { _, err := stream.Recv(); ended <- err }()
+		}
+		return ended
+	}
+	ended, others := open(nodeOne, distributor.StreamsPerNode+1), open("spiffe://example.org/node/two", distributor.StreamsPerNode)
+	if err := <-ended; status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "the most that one node may have") {
+		t.Errorf("it is told %v", err)
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("another one of its streams ended: %v", err)
+	case err := <-others:
+		t.Errorf("one of another node's streams ended: %v", err)
+	default:
+	}
+}

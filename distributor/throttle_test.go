@@ -56,14 +56,14 @@ func TestThrottle(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if err := limits.open(portGRPC, "a"); err != nil {
+		if err := limits.open(portGRPC, "a", false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := limits.open(portGRPC, "b"); err != nil {
+	if err := limits.open(portGRPC, "b", false); err != nil {
 		t.Error(err)
 	}
-	if err := limits.open(portGRPC, "a"); !errors.Is(err, model.ErrExhausted) {
+	if err := limits.open(portGRPC, "a", false); !errors.Is(err, model.ErrExhausted) {
 		t.Errorf("a third stream: %v", err)
 	}
 	for range 2 {
@@ -73,9 +73,19 @@ func TestThrottle(t *testing.T) {
 	if len(limits.streams) != 0 {
 		t.Errorf("streams that are closed are remembered: %v", limits.streams)
 	}
+	for n, limits := range map[int]*throttle{StreamsPerNode: newTestThrottle(t, -1, DefaultStreamsPerClient), 3: newTestThrottle(t, -1, 3)} { // the smaller one counts
+		for range n {
+			if err := limits.open(portGRPC, "node", true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := limits.open(portGRPC, "node", true); !errors.Is(err, model.ErrExhausted) {
+			t.Errorf("stream %d of a node: %v", n+1, err)
+		}
+	}
 	none := newTestThrottle(t, -1, -1)
 	for range 100_000 {
-		if err := errors.Join(none.request(portHTTP, "a"), none.open(portHTTP, "a")); err != nil {
+		if err := errors.Join(none.request(portHTTP, "a"), none.open(portHTTP, "a", false)); err != nil {
 			t.Fatal(err)
 		}
 	}

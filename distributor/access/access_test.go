@@ -188,6 +188,23 @@ func TestAdmitsWhoMaySomewhere(t *testing.T) {
 	}
 }
 
+// Whoever may be several nodes, or something else beside a node, is not one.
+func TestOneNode(t *testing.T) {
+	p := parsed(t, policy+`  - {name: watched, subjects: [{certificate: "cn:node-9"}], roles: [viewer]}
+`)
+	for who, want := range map[string]bool{
+		"spiffe://example.org/node/a": true, "spiffe://example.org/both/a": true, "cn:node-7": true, "cn:node-9": false, "spiffe://cluster.local/ns/istio-system/sa/istiod": false,
+		"cn:vera": false, "cn:nobody": false,
+	} {
+		if got := p.OneNode(named(who)); got != want {
+			t.Errorf("%s is one node: %v", who, got)
+		}
+	}
+	if p.OneNode(access.Identity{}) {
+		t.Error("nobody is a node")
+	}
+}
+
 // What a node says of itself is as its binding has it, where it has it.
 func TestDecideAboutLabels(t *testing.T) {
 	p := parsed(t, policy)

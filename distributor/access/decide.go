@@ -117,6 +117,22 @@ func (p *Policy) ask(givers []string) string {
 	return next
 }
 
+// OneNode says whether all that the policy gives to whoever asks is to be the one node in its certificate.
+func (p *Policy) OneNode(id Identity) bool {
+	one := ""
+	for _, b := range p.bindings {
+		node, fits := b.fits(id)
+		switch {
+		case !fits:
+		case node == "" || len(b.nodes) > 0 || one != "" && one != node:
+			return false
+		default:
+			one = node
+		}
+	}
+	return one != ""
+}
+
 // among are those of the roles that the binding gives.
 func (b binding) among(roles []Role) []Role {
 	return slices.DeleteFunc(slices.Clone(roles), func(r Role) bool { return !slices.Contains(b.roles, r) })
