@@ -86,6 +86,9 @@ type Config struct {
 	// FreezeFile is a YAML file with a list of windows (model.FreezeWindow) under the key freeze, in which no rollout moves on. It is read
 	// again when it changes; one that cannot be read leaves the windows as they were. Empty: there are none.
 	FreezeFile string
+	// MaxNotServing is the most nodes of the fleet that may be on their way or not serving at any moment. It holds for every rollout, undo and rollback, also one that
+	// names no cap; where one does, the smaller counts. The zero value: each rollout's own alone.
+	MaxNotServing model.Cap
 	// CacheBytes is how much the copies of modules on the disk may take, and of the images they were fetched in. Those of modules
 	// that nodes run, are to run or may have to go back to stay whatever they take. 0: DefaultCacheBytes; negative: any amount.
 	CacheBytes int64

@@ -105,6 +105,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.StringVar(&config.RegistryCA, "registry-ca", "", "PEM file of the authorities that may vouch for other registries (default: the system's)")
 	f.StringSliceVar(&config.GateHosts, "gate-host", nil, "a host, HOST or HOST:PORT, that the gates of rollouts may ask; with a /PATH behind it, there alone (may repeat; default: none)")
 	f.StringVar(&config.FreezeFile, "freeze", "", "YAML file of the windows in which no rollout moves on; read again when it changes")
+	f.Var((*limit)(&config.MaxNotServing), "max-not-serving", "how many nodes of the fleet may be on their way or not serving at any moment, as a number or as a part of those that are there (5%), at least one; it holds for every rollout, undo and rollback, beside their own maxNotServing; the same at all replicas (default: none)")
 	f.StringSliceVar(&sinks, "sink", nil, "NODE=HOST:PORT: dial the MCP sink of that node, which waits to be dialled (may repeat)")
 	f.StringVar(&config.SinkCA, "sink-ca", "", "PEM file of the authorities that may vouch for sinks that are dialled (default: the system's)")
 	config.CacheBytes = distributor.DefaultCacheBytes

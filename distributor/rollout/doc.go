@@ -19,7 +19,7 @@
 //	             Next: Moving; Fetching (the next wave, when this one has lost its nodes); Done; Paused (Pause, or no node
 //	             of the wave can be counted and none has proved the release before); RollingBack or RolledBack (a moved
 //	             node failed, a gate failed, the deadline passed, RollBack); Aborted.
-//	Moving       The wave's nodes are assigned the release, all at once or, with MaxNotServing, a few at a time. Ends when every
+//	Moving       The wave's nodes are assigned the release, all at once or, with a cap, a few at a time. Ends when every
 //	             counted node proves that it serves.
 //	             Next: Soaking; Paused (Pause); RollingBack or RolledBack; Aborted.
 //	Soaking      All counted nodes serve. Ends when the soak is over, all of them still serve, every gate passes, a person has
@@ -29,7 +29,7 @@
 //	Paused       Nothing moves, neither on nor back, and no time passes. Inconclusive says that a gate paused it.
 //	             Next: the phase it was in (Resume; Promote where a gate paused it); RollingBack or RolledBack (RollBack);
 //	             Aborted.
-//	RollingBack  Every moved node is assigned what it had before, all at once or, with MaxNotServing, a few at a time. Ends when each serves
+//	RollingBack  Every moved node is assigned what it had before, all at once or, with a cap, a few at a time. Ends when each serves
 //	             that, or has been given up: silent, a final rejection of what it had, or RollbackDeadline, which is each group's. One that
 //	             was given up although it was there is isolated first. It cannot be paused or aborted.
 //	             Next: RolledBack.
@@ -66,8 +66,9 @@
 //
 // # Restraint
 //
-// MaxNotServing bounds how many nodes are on their way or not serving, over all rollouts, those that have ended too: the caller counts those
-// outside of the observation (Unsettled). Nodes that were never given anything, are away, or cannot report do not count. While an
+// A cap bounds how many nodes are on their way or not serving, over all rollouts, those that have ended too: the caller counts those
+// outside of the observation (Unsettled). A rollout has one of its own (MaxNotServing), and the fleet one that holds for every rollout (Cap); the
+// smaller counts, on the way back as on the way on. Nodes that were never given anything, are away, or cannot report do not count. While an
 // observation says Frozen no wave begins and no node moves; a deadline stands still for a wave that waits for either. What
 // has moved is watched all the same, and goes back where it must.
 //

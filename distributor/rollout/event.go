@@ -23,9 +23,11 @@ type Observe struct {
 	Frozen string
 	// Emergency says which filter was disabled, by whom and why; empty when none is. It is told where nodes' chains were changed by it.
 	Emergency string
-	// Unsettled is how many nodes that are not in Nodes are on their way to another chain, or are there and serve nothing: MaxNotServing
-	// is over all rollouts.
+	// Unsettled is how many nodes that are not in Nodes are on their way to another chain, or are there and serve nothing: a cap
+	// is over all rollouts. It is read where there is one.
 	Unsettled int
+	// Cap is that of the fleet. It holds beside the rollout's own, MaxNotServing; the smaller of both counts.
+	Cap FleetCap
 	// Elsewhere are the latest readings of the current wave's gates that are read elsewhere, by their place in the wave's gates. A gate
 	// that is not in it has not been read. Gate is left empty.
 	Elsewhere map[int]model.GateReading
@@ -73,7 +75,11 @@ type Approve struct{ By }
 type Abort struct{ By }
 
 // RollBack takes moved nodes back to what each had before.
-type RollBack struct{ By }
+type RollBack struct {
+	By
+	// Cap is that of the fleet, as an Observe has it. Where there is any cap, the next Observe sends nodes back: nobody has looked at the fleet.
+	Cap FleetCap
+}
 
 func (Observe) event()  {}
 func (Watched) event()  {}

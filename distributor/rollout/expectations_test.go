@@ -80,7 +80,7 @@ func toSoaking(d *drive) {
 
 func toRollingBack(d *drive) {
 	toSoaking(d)
-	d.must(RollBack{by})
+	d.must(RollBack{By: by})
 }
 
 // passDeadline lets the time of a wave or a rollback go by, but for the last moment.
@@ -187,7 +187,7 @@ func events(d *drive) map[string]Event {
 	joins := NodeView{ID: "new", Labels: map[string]string{"env": "prod"}, Connected: true, Reports: true, TargetChain: chainOf(after)}
 	return map[string]Event{
 		"Observe": d.fleet.observe(d.r), "Join": Join{Node: joins, From: before, FromGiven: true, FromChain: chainOf(before)},
-		"Pause": Pause{by}, "Resume": Resume{by}, "Promote": Promote{by}, "Approve": Approve{by}, "Abort": Abort{by}, "RollBack": RollBack{by},
+		"Pause": Pause{by}, "Resume": Resume{by}, "Promote": Promote{by}, "Approve": Approve{by}, "Abort": Abort{by}, "RollBack": RollBack{By: by},
 	}
 }
 

@@ -102,7 +102,7 @@ func TestJoin(t *testing.T) {
 	if d.r.Nodes["new1"].State != model.NodeServing {
 		t.Errorf("got %+v", d.r.Nodes["new1"])
 	}
-	d.must(RollBack{by})
+	d.must(RollBack{By: by})
 	if d.fleet.nodes["new1"].Assigned != before || d.fleet.nodes["new2"].Assigned != after {
 		t.Error("who joined must go to what it would have had, and keep the release where that is nothing")
 	}

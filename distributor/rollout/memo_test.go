@@ -46,7 +46,7 @@ func TestMemoForgets(t *testing.T) {
 	}
 	var err error
 	var actions []Action
-	if r, actions, err = Step(r, RollBack{by}, now); err != nil || r.Phase != model.RolloutRollingBack {
+	if r, actions, err = Step(r, RollBack{By: by}, now); err != nil || r.Phase != model.RolloutRollingBack {
 		t.Fatalf("%s: %v", r.Phase, err)
 	}
 	f.carryOut(actions)

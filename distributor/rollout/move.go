@@ -41,12 +41,12 @@ func (m *machine) advance() int {
 		}
 		m.moveNode(id)
 	}
-	switch limit := m.state.Spec.MaxNotServing; {
-	case limit == 0:
+	switch {
+	case m.limit() == 0:
 	case left < len(waiting): // each group has the time of a wave
 		m.wave().Deadline = m.now.Add(deadline(m.waveSpec()))
 	default:
-		m.hold(fmt.Sprintf("%s waits: of the fleet's nodes no more than %d may be on their way or not serving", m.waveName(), limit))
+		m.hold(fmt.Sprintf("%s waits: of the fleet's nodes no more than %s may be on their way or not serving", m.waveName(), m.mostAllowed()))
 	}
 	return left
 }
@@ -88,7 +88,7 @@ func (m *machine) moveNode(id string) {
 
 // room is how many nodes may be moved now.
 func (m *machine) room() int {
-	limit := m.state.Spec.MaxNotServing
+	limit := m.limit()
 	if limit == 0 {
 		return math.MaxInt
 	}

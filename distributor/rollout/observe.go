@@ -54,7 +54,7 @@ func (m *machine) observe(ev Observe) (bool, error) {
 // take is the picture of the fleet.
 func (m *machine) take(ev Observe) {
 	m.see(ev.Nodes, ev.Memo)
-	m.frozen, m.emergency, m.unsettled, m.elsewhere = ev.Frozen, ev.Emergency, ev.Unsettled, ev.Elsewhere
+	m.frozen, m.emergency, m.unsettled, m.cap, m.elsewhere = ev.Frozen, ev.Emergency, ev.Unsettled, ev.Cap, ev.Elsewhere
 }
 
 func (m *machine) pending(blocked string) {

@@ -70,11 +70,13 @@ type world struct {
 	watches   bool
 	steppedAt time.Time
 	lostAt    map[string]time.Time
-	flaw      flaw
-	flawed    map[string]bool
-	joined    int
-	calm      bool
-	check     checker
+	// most is the fleet's cap.
+	most   FleetCap
+	flaw   flaw
+	flawed map[string]bool
+	joined int
+	calm   bool
+	check  checker
 }
 
 // chaos runs one rollout to its end.
@@ -134,6 +136,12 @@ func newWorld(t *testing.T, random, tests *rand.Rand) *world {
 	spec := model.RolloutSpec{Release: after, Selector: "env=prod", Waves: w.waves(), IncludeUnreported: random.IntN(2) == 0, MaxNotServing: max(0, random.IntN(6)-2)}
 	if err := model.ValidateRolloutSpec("rollout/r", model.RolloutSpec{Release: model.ReleaseID{Name: "edge", Hash: model.Digest(nil)}, Selector: spec.Selector, Waves: spec.Waves}); err != nil {
 		t.Fatal(err)
+	}
+	switch w.tests.IntN(6) {
+	case 0:
+		w.most = FleetCap{Cap: model.Cap{Nodes: 1 + w.tests.IntN(3)}}
+	case 1:
+		w.most = FleetCap{Cap: model.Cap{Percent: 10 * (1 + w.tests.IntN(5))}, Fleet: len(w.nodes)}
 	}
 	if random.IntN(5) == 0 {
 		w.r = w.undo(spec)
@@ -258,11 +266,12 @@ func (w *world) turn() {
 		if !w.calm && w.rand.IntN(8) == 0 {
 			event.Unsettled = w.rand.IntN(3)
 		}
+		event.Cap = w.most
 		event.Elsewhere = w.elsewhere()
 		w.give(event)
 		return
 	}
-	w.give([]Event{Pause{by}, Resume{by}, Resume{by}, Promote{by}, Promote{by}, Approve{by}, w.newcomer(), w.newcomer(), Abort{by}, RollBack{by}}[w.rand.IntN(10)])
+	w.give([]Event{Pause{by}, Resume{by}, Resume{by}, Promote{by}, Promote{by}, Approve{by}, w.newcomer(), w.newcomer(), Abort{by}, RollBack{By: by, Cap: w.most}}[w.rand.IntN(10)])
 }
 
 // elsewhere are readings of gates that are read elsewhere; once the faults stop, good ones.
@@ -550,7 +559,11 @@ func (c *checker) restraint(was, next model.Rollout, observe Observe) {
 			unsettled++
 		}
 	}
-	if limit := next.Spec.MaxNotServing; fresh > 0 && limit > 0 && unsettled > limit {
+	limit := next.Spec.MaxNotServing
+	if all := observe.Cap.Of(observe.Cap.Fleet); limit == 0 || all > 0 && all < limit {
+		limit = all
+	}
+	if fresh > 0 && limit > 0 && unsettled > limit {
 		c.t.Fatalf("%d nodes were moved, and %d are now on their way or not serving, of at most %d\n%s", fresh, unsettled, limit, (&drive{r: next}).history())
 	}
 	if len(next.Waves) > len(was.Waves) && observe.Frozen != "" && was.Phase != model.RolloutFetching {

@@ -34,8 +34,8 @@ func (m *machine) beginRollback(actor, cause string) {
 		return
 	}
 	few := ""
-	if limit := m.state.Spec.MaxNotServing; limit > 0 {
-		few = fmt.Sprintf(", no more than %d on their way at once", limit)
+	if m.limit() > 0 {
+		few = fmt.Sprintf(", no more than %s on their way at once", m.mostAllowed())
 	}
 	m.enter(model.RolloutRollingBack, actor, "rolling %s back%s: %s; because %s", plural(len(back), "node"), few, list(back), cause)
 	// The end repeats the cause, not the list.
@@ -43,11 +43,11 @@ func (m *machine) beginRollback(actor, cause string) {
 	m.sendBack()
 }
 
-// sendBack assigns what they had to nodes that are to go back: all at once, or with MaxNotServing as many as may be on their way. Those that
+// sendBack assigns what they had to nodes that are to go back: all at once, or where there is a cap as many as may be on their way. Those that
 // serve nothing, are away, or never left what they had take no room, so what fails goes back first. One node is always on its way: what others do
 // must not keep a bad release in place.
 func (m *machine) sendBack() {
-	limit := m.state.Spec.MaxNotServing
+	limit := m.limit()
 	if limit > 0 && !m.looked {
 		return // a person asked, and nobody has looked at the fleet; the next look sends them
 	}

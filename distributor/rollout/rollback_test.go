@@ -19,7 +19,7 @@ func TestNodesThatHadNothingKeepTheRelease(t *testing.T) {
 	}
 	t.Run("some", func(t *testing.T) {
 		d := newcomers(t, 1)
-		d.must(RollBack{by})
+		d.must(RollBack{By: by})
 		d.want(model.RolloutRollingBack, 0)
 		d.fleet.serveAll()
 		d.look(time.Second)
@@ -51,7 +51,7 @@ func TestRollbackTakesALayerAway(t *testing.T) {
 	d.fleet.nodes["n1"].Assigned = model.ReleaseID{} // it has releases of other layers only
 	d.fleet.serve("n1")
 	d.toSoaking()
-	d.must(RollBack{by})
+	d.must(RollBack{By: by})
 	if want := (Assign{Node: "n1", Layer: model.LayerGlobal}); len(d.actions) != 1 || d.actions[0] != want {
 		t.Fatalf("got %+v", d.actions)
 	}
@@ -132,7 +132,7 @@ func TestNodeStillMovingWhenTheWaveFails(t *testing.T) {
 }
 
 func TestUnmovedNodesAreLetGo(t *testing.T) {
-	for name, command := range map[string]Event{"abort": Abort{by}, "rollback": RollBack{by}} {
+	for name, command := range map[string]Event{"abort": Abort{by}, "rollback": RollBack{By: by}} {
 		t.Run(name, func(t *testing.T) {
 			d := newDrive(t, newFleet(4), oneThenAll...)
 			d.toSoaking()
@@ -208,7 +208,7 @@ func TestRollbackIsLimited(t *testing.T) {
 	d.look(time.Second)
 	d.want(model.RolloutSoaking, 0)
 	f.nodes["n5"].Serving = "" // hurt by the release
-	d.must(RollBack{by})
+	d.must(RollBack{By: by})
 	if len(d.actions) > 0 {
 		t.Errorf("nobody has looked at the fleet yet, and %v", d.actions)
 	}
@@ -244,7 +244,7 @@ func TestRollbackGoesOnWithoutRoom(t *testing.T) {
 		event.Unsettled = 5
 		d.must(event)
 	}
-	d.must(RollBack{by})
+	d.must(RollBack{By: by})
 	for range 3 {
 		look(time.Second)
 		got := d.backing()
@@ -266,7 +266,7 @@ func TestNodeWhoseWayBackFailsIsIsolated(t *testing.T) {
 	f := newFleet(3)
 	d := newDrive(t, f, model.WaveSpec{Percent: 100, Soak: time.Minute})
 	d.toSoaking()
-	d.must(RollBack{by})
+	d.must(RollBack{By: by})
 	f.serveAll()
 	f.nodes["n1"].Serving = chainOf(after)
 	f.nodes["n1"].Ledger = model.LedgerEntry{Chain: chainOf(before), State: model.ChainRejected, Step: "probe", Reason: "no such import", Final: true}

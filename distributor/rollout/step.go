@@ -79,10 +79,11 @@ type machine struct {
 	split splitMemo
 	// assigned is where in actions a node's is.
 	assigned map[string]int
-	// frozen, emergency, unsettled and elsewhere are those of the observation.
+	// frozen, emergency, unsettled, cap and elsewhere are those of the observation.
 	frozen    string
 	emergency string
 	unsettled int
+	cap       FleetCap
 	elsewhere map[int]model.GateReading
 	// watched is what a clock that does not jump says of the time since the last step; zero: nothing.
 	watched time.Duration
@@ -114,6 +115,7 @@ func (m *machine) handle(ev Event) (bool, error) {
 	case Abort:
 		return m.abort(ev.By)
 	case RollBack:
+		m.cap = ev.Cap
 		return m.rollBack(ev.By)
 	default:
 		return false, fmt.Errorf("rollout/%s: there is no event %T", m.state.Name, ev)

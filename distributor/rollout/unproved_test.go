@@ -82,7 +82,7 @@ func TestWithoutAgentComesBack(t *testing.T) {
 			n := d.fleet.nodes["n1"]
 			n.Unproved = true
 			d.toMoving()
-			d.must(RollBack{by})
+			d.must(RollBack{By: by})
 			n.Serving, test.entry.Chain = chainOf(before), chainOf(before)
 			n.Ledger = test.entry
 			if test.silent {

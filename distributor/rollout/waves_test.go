@@ -204,7 +204,7 @@ func TestUncountedNodes(t *testing.T) {
 	t.Run("goes back with the others", func(t *testing.T) {
 		d, away := start(t)
 		away.Serving = ""
-		d.must(RollBack{by})
+		d.must(RollBack{By: by})
 		if away.Assigned != before {
 			t.Error("it was not assigned what it had")
 		}

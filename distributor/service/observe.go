@@ -39,7 +39,8 @@ func (s *Service) look(e *entry) (rollout.Observe, map[string]model.Chain) {
 	event := rollout.Observe{Nodes: s.draw(e, nodes, unchecked), Memo: &e.picture.memo}
 	event.Frozen, event.Elsewhere = frozen, e.readings()
 	event.Emergency = s.lastEmergency()
-	if e.state.Spec.MaxNotServing > 0 {
+	event.Cap = s.fleetCap()
+	if e.state.Spec.MaxNotServing > 0 || event.Cap.Cap != (model.Cap{}) {
 		event.Unsettled = s.unsettled(e, nodes)
 	}
 	e.blocker = nil

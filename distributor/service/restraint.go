@@ -17,6 +17,22 @@ func (s *Service) frozen(r model.Rollout) string {
 	return model.Frozen(s.freeze(), s.now())
 }
 
+// fleetCap is the cap that holds for every rollout, over the nodes that are there and were given something; mu is held.
+func (s *Service) fleetCap() rollout.FleetCap {
+	c := rollout.FleetCap{Cap: s.maxNotServing}
+	if c.Percent == 0 {
+		return c
+	}
+	now := s.now()
+	for _, n := range s.nodes {
+		view := rollout.NodeView{Connected: n.connected(), Silent: s.silent(n, now)}
+		if n.row.Reports && len(n.row.Assigned) > 0 && rollout.Present(&view) {
+			c.Fleet++
+		}
+	}
+	return c
+}
+
 // unsettled counts the nodes of the fleet that are not in a picture of it, and are on their way to another chain, or are there and serve
 // nothing; mu is held.
 func (s *Service) unsettled(e *entry, picture []*node) int {

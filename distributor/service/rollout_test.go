@@ -34,12 +34,17 @@ func long(w model.WaveSpec) model.WaveSpec {
 // settled brings a site to where all its nodes serve release one.
 func settled(t *testing.T, count int) (*site, []*sim) {
 	t.Helper()
-	s := newSite(t)
+	return settledAt(newSite(t), count)
+}
+
+// settledAt is settled at a site that was made, and not started.
+func settledAt(s *site, count int) (*site, []*sim) {
+	s.t.Helper()
 	s.start()
 	nodes := s.nodes(count)
 	s.release("one", "good:1")
 	if _, err := s.try("first", "one", "env=prod", all); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	s.reach("first", model.RolloutDone)
 	return s, nodes

@@ -44,6 +44,8 @@ type Config struct {
 	Expressions Expressions
 	// Freeze gives the windows in which no rollout moves on, as they are now; nil: none.
 	Freeze func() []model.FreezeWindow
+	// MaxNotServing is the cap on nodes that are on their way or not serving, for every rollout beside its own; the zero value: none.
+	MaxNotServing model.Cap
 	// Trust is asked before a release is rolled out; nil allows all.
 	Trust Trust
 	// Roles is asked before anything is changed; nil allows everybody everything.
@@ -119,6 +121,7 @@ type Service struct {
 	gates           Gates
 	expressions     Expressions
 	freeze          func() []model.FreezeWindow
+	maxNotServing   model.Cap
 	trust           Trust
 	roles           Roles
 	keys            Keys
@@ -200,7 +203,7 @@ func New(config Config) (*Service, error) {
 		return nil, errors.New("service: Config.Store and Config.Modules are required")
 	}
 	s := &Service{
-		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, gates: config.Gates, freeze: config.Freeze, now: config.Now, log: config.Log, replica: config.Replica,
+		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, gates: config.Gates, freeze: config.Freeze, maxNotServing: config.MaxNotServing, now: config.Now, log: config.Log, replica: config.Replica,
 		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
 		forgetAfter: config.ForgetNodesAfter, keepReleases: config.KeepReleases, keepRollouts: config.KeepRollouts, collectEvery: config.CollectEvery, decided: config.Decided,
 		commands:  make(chan func(context.Context)),

@@ -12,7 +12,7 @@ import (
 )
 
 // Undo takes a rollout back. One that runs rolls back. One that has ended is undone by a new rollout, NAME-undo, in which
-// each node goes to what it had before, one node first, then all; nothing is uploaded. Nodes that joined later with its
+// each node goes to what it had before, one node first, then all, within the same cap; nothing is uploaded. Nodes that joined later with its
 // release go to what they would have had without it. It is refused with model.ErrPrecondition when nothing of the rollout
 // is left to take back, and with model.ErrConflict when nodes have been moved on since, naming them.
 func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rollout, error) {
@@ -50,7 +50,10 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 			Next: "take it out again with waft filter disable " + filter}
 	}
 	if running {
-		r, err := s.command(ctx, actor, "undo", name, rollout.RollBack{By: actor.by()})
+		s.mu.Lock()
+		limit := s.fleetCap()
+		s.mu.Unlock()
+		r, err := s.command(ctx, actor, "undo", name, rollout.RollBack{By: actor.by(), Cap: limit})
 		if !errors.Is(err, model.ErrPrecondition) || errors.Is(err, model.ErrConflict) {
 			return r, err
 		}
@@ -130,7 +133,7 @@ func (s *Service) undo(actor Actor, undone model.Rollout, now time.Time) (model.
 		return model.Rollout{}, &model.Error{Kind: model.ErrPrecondition, Object: object, Message: "nothing to take back: " + why,
 			Next: "roll another release out instead"}
 	}
-	spec := model.RolloutSpec{Release: mostCommon(restore), Selector: undone.Spec.Selector, Waves: undoWaves()}
+	spec := model.RolloutSpec{Release: mostCommon(restore), Selector: undone.Spec.Selector, MaxNotServing: undone.Spec.MaxNotServing, Waves: undoWaves()}
 	return rollout.NewUndo(s.undoName(undone.Name), undone, restore, spec, actor.by(), now), nil
 }
 

@@ -1,0 +1,89 @@
+package service_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
+)
+
+// waitsForRoom says whether one node of a rollout is on its way, and the others wait for it.
+func waitsForRoom(r model.Rollout) bool {
+	moving := 0
+	for _, p := range r.Nodes {
+		if p.State == model.NodeMoving {
+			moving++
+		}
+	}
+	return r.Phase == model.RolloutMoving && moving == 1 && strings.Contains(r.Message, "no more than")
+}
+
+// The distributor's cap holds for a rollout that names none, and for its undo.
+func TestCapOfTheFleet(t *testing.T) {
+	for name, most := range map[string]model.Cap{"a number": {Nodes: 1}, "a part": {Percent: 25}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.config = func(c *service.Config) { c.MaxNotServing = most }
+			s, nodes := settledAt(s, 4)
+			svc, _ := s.service()
+			hold := func(step string) {
+				for _, n := range nodes {
+					n.setHold(step)
+				}
+			}
+			s.release("two", "good:2")
+			hold("load")
+			s.begin("second", "two", all)
+			s.until("second", "one is on its way and three wait", waitsForRoom)
+			hold("")
+			s.reach("second", model.RolloutDone)
+
+			undo, err := svc.Undo(t.Context(), alice, "second")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.until(undo.Name, "its second wave", func(r model.Rollout) bool { return r.Wave == 1 })
+			hold("load")
+			s.until(undo.Name, "it is done, or one is on its way and the others wait", func(r model.Rollout) bool {
+				moving := 0
+				for _, p := range r.Nodes {
+					if p.State == model.NodeMoving {
+						moving++
+					}
+				}
+				if moving > 1 {
+					t.Fatalf("%d nodes are on their way at once: %s", moving, r.Message)
+				}
+				return r.Phase.Ended() || waitsForRoom(r)
+			})
+			hold("")
+			s.reach(undo.Name, model.RolloutDone)
+		})
+	}
+}
+
+// An undo keeps to the cap of what it takes back.
+func TestUndoKeepsToTheCap(t *testing.T) {
+	s, nodes := settled(t, 4)
+	svc, _ := s.service()
+	s.release("two", "good:2")
+	if _, err := svc.StartRollout(t.Context(), alice, service.RolloutDraft{Name: "second", Release: "two", MaxNotServing: 1, Waves: waves(all)}); err != nil {
+		t.Fatal(err)
+	}
+	s.reach("second", model.RolloutDone)
+	for _, n := range nodes[1:] {
+		n.setHold("load")
+	}
+	undo, err := svc.Undo(t.Context(), alice, "second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if undo.Spec.MaxNotServing != 1 {
+		t.Errorf("the undo lets %d nodes be on their way, of a rollout that let 1", undo.Spec.MaxNotServing)
+	}
+	for _, n := range nodes {
+		n.setHold("")
+	}
+	s.reach(undo.Name, model.RolloutDone)
+}
