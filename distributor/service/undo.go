@@ -13,7 +13,13 @@ import (
 
 // Undo takes a rollout back. One that runs rolls back. One that has ended is undone by a new rollout, NAME-undo, in which
 // each node goes to what it had before, one node first, then all, within the same cap; nothing is uploaded. Nodes that joined later with its
-// release go to what they would have had without it. It is refused with model.ErrPrecondition when nothing of the rollout
+// release go to what they would have had without it.
+//
+// To ask for it again changes nothing: while the new rollout runs the answer is that one, and so it is after it is Done, for as long as it is not undone
+// itself; nodes that it left out and that have the release yet are then taken back by one more. Where it ended otherwise, another begins. One that has
+// rolled back is its own answer, where it left nothing.
+//
+// It is refused with model.ErrPrecondition when nothing of the rollout
 // is left to take back, and with model.ErrConflict when nodes have been moved on since, naming them.
 func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rollout, error) {
 	object := "rollout/" + name
@@ -29,7 +35,9 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 	s.mu.Lock()
 	e := s.find(name)
 	running, disables, exposes, filter, layer := false, false, false, "", model.Layer("")
+	var enabling *entry
 	if e != nil {
+		enabling = s.undoing(name)
 		running, disables, layer = e.running(), e.state.Disables != "", e.state.Layer
 		filter, exposes = layer.Disables(), s.exposes(e.state)
 	}
@@ -43,6 +51,9 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 		}
 	}
 	if filter != "" && !running {
+		if disables && enabling != nil {
+			return answer(underway(enabling.state))
+		}
 		if disables {
 			return s.EnableFilter(ctx, actor, EnableDraft{Filter: filter})
 		}
@@ -71,8 +82,15 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 	}
 	for again := 0; ; again++ {
 		r, err := s.start(ctx, actor, "undo", false, func(now time.Time) (model.Rollout, error) {
-			return s.undo(actor, undone, now)
+			undos, err := s.undosOf(ctx, name)
+			if err != nil {
+				return model.Rollout{}, err
+			}
+			return s.undo(actor, undone, undos, now)
 		})
+		if r, err := answer(r, err); err == nil {
+			return r, nil
+		}
 		if !errors.Is(err, model.ErrExists) || again == maxNamesTried {
 			return r, err
 		}
@@ -96,13 +114,25 @@ func (s *Service) exposes(r model.Rollout) bool {
 // undoWaves are the waves of an undo: one node shows that the old release still serves, then the others follow.
 func undoWaves() []model.WaveSpec { return []model.WaveSpec{{Nodes: 1}, {Percent: 100}} }
 
-// undo makes the rollout that takes another back.
-func (s *Service) undo(actor Actor, undone model.Rollout, now time.Time) (model.Rollout, error) {
+// undo makes the rollout that takes another back, which those undos have done in part.
+func (s *Service) undo(actor Actor, undone model.Rollout, undos []model.Rollout, now time.Time) (model.Rollout, error) {
 	object := "rollout/" + undone.Name
 	restore, kept := rollout.Restore(undone)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e := s.undoing(undone.Name); e != nil {
+		return underway(e.state)
+	}
 	s.restoreJoined(undone, restore)
+	for id := range restore {
+		gave, _ := rollout.ReleaseFor(undone, id)
+		if n := s.nodes[id]; len(undos) > 0 && (n == nil || tookBack(undos, id) || n.row.Assigned[undone.Layer] != gave) {
+			delete(restore, id)
+		}
+	}
+	if len(undos) > 0 && len(restore) == 0 {
+		return model.Rollout{}, undoneAlready{undos[0]}
+	}
 
 	var moved []string
 	for id := range restore {
@@ -125,6 +155,9 @@ func (s *Service) undo(actor Actor, undone model.Rollout, now time.Time) (model.
 			Message: fmt.Sprintf("%d of its nodes have been moved on since (%s has %s)", len(moved), moved[0], s.nodes[moved[0]].row.Assigned[undone.Layer]),
 			Next:    "undo the newer rollout first, see waft rollout list"}
 	}
+	if len(restore) == 0 && len(kept) == 0 && undone.Phase == model.RolloutRolledBack {
+		return model.Rollout{}, undoneAlready{undone} // it has taken itself back
+	}
 	if len(restore) == 0 {
 		why := "no node has its release any more"
 		if len(kept) > 0 {
@@ -135,6 +168,69 @@ func (s *Service) undo(actor Actor, undone model.Rollout, now time.Time) (model.
 	}
 	spec := model.RolloutSpec{Release: mostCommon(restore), Selector: undone.Spec.Selector, MaxNotServing: undone.Spec.MaxNotServing, Waves: undoWaves()}
 	return rollout.NewUndo(s.undoName(undone.Name), undone, restore, spec, actor.by(), now), nil
+}
+
+// undoneAlready is the answer to an undo that changes nothing, since another does what it asks for, or did.
+type undoneAlready struct{ by model.Rollout }
+
+func (u undoneAlready) Error() string { return "rollout/" + u.by.Name + " undoes it already" }
+
+// answer is the rollout that undoes already, where the error says that there is one.
+func answer(r model.Rollout, err error) (model.Rollout, error) {
+	if already, is := errors.AsType[undoneAlready](err); is {
+		return already.by, nil
+	}
+	return r, err
+}
+
+// underway refers to an undo that runs, unless that is taken back itself.
+func underway(undo model.Rollout) (model.Rollout, error) {
+	if undo.Phase == model.RolloutRollingBack {
+		return model.Rollout{}, &model.Error{Kind: model.ErrConflict, Object: "rollout/" + undo.Undoes, Message: fmt.Sprintf("rollout/%s, which undoes it, is being taken back", undo.Name),
+			Next: "wait for its end, see waft rollout status " + undo.Name + ", then ask again"}
+	}
+	return model.Rollout{}, undoneAlready{undo}
+}
+
+// undoing is the rollout that runs and undoes another; nil for none. mu is held.
+func (s *Service) undoing(name string) *entry {
+	for _, e := range s.active {
+		if e.state.Undoes == name {
+			return e
+		}
+	}
+	return nil
+}
+
+// undosOf are the rollouts, as the store has them, that have undone another and hold: they are done, and not undone themselves. The newest comes first.
+func (s *Service) undosOf(ctx context.Context, name string) ([]model.Rollout, error) {
+	s.mu.Lock()
+	var names []string
+	undone := map[string]bool{}
+	for _, e := range s.rollouts {
+		if e.state.Undoes == "" || e.state.Phase != model.RolloutDone || undone[e.state.Name] {
+			continue
+		}
+		undone[e.state.Undoes] = true
+		if e.state.Undoes == name {
+			names = append(names, e.state.Name)
+		}
+	}
+	s.mu.Unlock()
+	undos := make([]model.Rollout, 0, len(names))
+	for _, name := range names {
+		undo, _, err := s.store.GetRollout(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		undos = append(undos, undo)
+	}
+	return undos, nil
+}
+
+// tookBack says whether one of those undos has moved a node.
+func tookBack(undos []model.Rollout, node string) bool {
+	return slices.ContainsFunc(undos, func(undo model.Rollout) bool { return !undo.Nodes[node].MovedAt.IsZero() })
 }
 
 // restoreJoined adds to restore the nodes that joined after the rollout had ended, and so are not in it; mu is held.

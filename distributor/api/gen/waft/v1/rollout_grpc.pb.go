@@ -52,7 +52,8 @@ type RolloutServiceClient interface {
 	ApproveRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// AbortRollout stops and keeps: moved nodes stay on the new release, the others on theirs.
 	AbortRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error)
-	// UndoRollout takes back: a running rollout rolls back; an ended one is undone by a new rollout.
+	// UndoRollout takes back: a running rollout rolls back; an ended one is undone by a new rollout. Asked for again, it
+	// answers with that rollout, for as long as that runs or has done it.
 	UndoRollout(ctx context.Context, in *UndoRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
 }
 
@@ -203,7 +204,8 @@ type RolloutServiceServer interface {
 	ApproveRollout(context.Context, *RolloutActionRequest) (*Rollout, error)
 	// AbortRollout stops and keeps: moved nodes stay on the new release, the others on theirs.
 	AbortRollout(context.Context, *RolloutActionRequest) (*Rollout, error)
-	// UndoRollout takes back: a running rollout rolls back; an ended one is undone by a new rollout.
+	// UndoRollout takes back: a running rollout rolls back; an ended one is undone by a new rollout. Asked for again, it
+	// answers with that rollout, for as long as that runs or has done it.
 	UndoRollout(context.Context, *UndoRolloutRequest) (*Rollout, error)
 	mustEmbedUnimplementedRolloutServiceServer()
 }
