@@ -80,7 +80,7 @@ func rolloutPanel(r *waftv1.Rollout, now time.Time) []string {
 		lines = append(lines, line)
 	}
 	if wave := int(s.GetWave()); wave > 0 && wave <= len(s.GetWaves()) {
-		for _, g := range lastReadings(s.GetWaves()[wave-1].GetReadings()) {
+		for _, g := range lastReadings(s.GetWaves()[wave-1]) {
 			lines = append(lines, fmt.Sprintf("gate    %s: %s: %s", g.GetGate(), g.GetVerdict(), g.GetDetail()))
 		}
 	}
@@ -159,11 +159,11 @@ func reachOf(w *waftv1.Wave) string {
 	return text
 }
 
-// lastReadings are the latest of each gate, in the order in which the gates were first read.
-func lastReadings(readings []*waftv1.GateReading) []*waftv1.GateReading {
+// lastReadings are the latest of each gate of a wave, whether anything was decided by it or not, in the order in which the gates were first read.
+func lastReadings(w *waftv1.WaveStatus) []*waftv1.GateReading {
 	var out []*waftv1.GateReading
 	at := map[string]int{}
-	for _, r := range readings {
+	for _, r := range slices.Concat(w.GetReadings(), w.GetLatest()) {
 		if i, seen := at[r.GetGate()]; seen {
 			out[i] = r
 			continue

@@ -23,7 +23,11 @@ func TestRolloutPanel(t *testing.T) {
 			Waves: []*waftv1.WaveStatus{
 				{Nodes: []string{"a"}, EndedAt: timestamppb.New(now)},
 				{Nodes: []string{"b", "c", "d", "e"}, SoakUntil: timestamppb.New(now.Add(90 * time.Second)), Readings: []*waftv1.GateReading{
-					{Gate: "loaded", Verdict: "pass", Detail: "3 nodes serve"}, {Gate: "orders", Verdict: "inconclusive", Detail: "no answer"},
+					// Of before it was resumed.
+					{Gate: "loaded", Verdict: "pass", Detail: "4 nodes serve"}, {Gate: "orders", Verdict: "inconclusive", Detail: "no answer"},
+					{Gate: "loaded", Verdict: "pass", Detail: "3 nodes serve"},
+				}, Latest: []*waftv1.GateReading{
+					{Gate: "errorRatio", Verdict: "inconclusive", Detail: "12 requests are fewer than the 20 that a verdict needs; so far 1 were answered 5xx, the most allowed is 1 %"},
 					{Gate: "orders", Verdict: "pass", Detail: "12 is within"},
 				}},
 			},
@@ -40,6 +44,7 @@ func TestRolloutPanel(t *testing.T) {
 		"wave 4                        then all",
 		"gate    loaded: pass: 3 nodes serve",
 		"gate    orders: pass: 12 is within",
+		"gate    errorRatio: inconclusive: 12 requests are fewer than the 20 that a verdict needs; so far 1 were answered 5xx, the most allowed is 1 %",
 	}
 	if got := rolloutPanel(r, now); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

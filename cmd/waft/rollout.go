@@ -352,6 +352,9 @@ func drawRollout(t *table, r *waftv1.Rollout) {
 		for _, g := range w.GetReadings() {
 			t.row("  gate "+g.GetGate(), g.GetVerdict(), g.GetDetail())
 		}
+		for _, g := range w.GetLatest() {
+			t.row("  now "+g.GetGate(), g.GetVerdict(), g.GetDetail())
+		}
 	}
 	if len(s.GetNodes()) == 0 {
 		return

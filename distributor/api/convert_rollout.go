@@ -121,11 +121,15 @@ func rolloutProto(r model.Rollout, whole bool) *waftv1.Rollout {
 	for _, w := range r.Spec.Waves {
 		out.Spec.Waves = append(out.Spec.Waves, waveProto(w))
 	}
-	for _, w := range r.Waves {
+	for i, w := range r.Waves {
 		if !whole {
 			w.Nodes, w.Readings = nil, nil
 		}
-		out.Status.Waves = append(out.Status.Waves, waveStatusProto(w))
+		status := waveStatusProto(w)
+		if whole && i == r.Wave {
+			status.Latest = readingsProto(r.Latest)
+		}
+		out.Status.Waves = append(out.Status.Waves, status)
 	}
 	if !whole {
 		return out
@@ -148,12 +152,18 @@ func rolloutProto(r model.Rollout, whole bool) *waftv1.Rollout {
 func waveStatusProto(w model.WaveState) *waftv1.WaveStatus {
 	out := &waftv1.WaveStatus{
 		Nodes: w.Nodes, StartedAt: timeProto(w.StartedAt), SoakUntil: timeProto(w.SoakUntil), EndedAt: timeProto(w.EndedAt),
+		WaitsSince: timeProto(w.WaitsSince), Readings: readingsProto(w.Readings),
 	}
 	if a := w.Approval; a != nil {
 		out.Approval = &waftv1.Approval{Actor: a.Actor, Reason: a.Reason, At: timeProto(a.At)}
 	}
-	for _, g := range w.Readings {
-		out.Readings = append(out.Readings, &waftv1.GateReading{Gate: g.Gate, Verdict: string(g.Verdict), Detail: g.Detail, At: timeProto(g.At)})
+	return out
+}
+
+func readingsProto(readings []model.GateReading) []*waftv1.GateReading {
+	var out []*waftv1.GateReading
+	for _, g := range readings {
+		out = append(out, &waftv1.GateReading{Gate: g.Gate, Verdict: string(g.Verdict), Detail: g.Detail, At: timeProto(g.At)})
 	}
 	return out
 }

@@ -60,14 +60,19 @@ func TestPagesFitMessages(t *testing.T) {
 
 // In a list a rollout is short, however many nodes it has.
 func TestRolloutInAList(t *testing.T) {
-	r := model.Rollout{Name: "edge", Waves: []model.WaveState{{Nodes: []string{"n1"}, Readings: []model.GateReading{{Gate: "loaded"}}}},
-		Nodes: map[string]model.NodeProgress{"n1": {}}, History: []model.Transition{{Message: "started"}}}
+	r := model.Rollout{Name: "edge", Wave: 1, Waves: []model.WaveState{{Nodes: []string{"n1"}, Readings: []model.GateReading{{Gate: "loaded"}}}, {}},
+		Latest: []model.GateReading{{Gate: "errorRatio", Verdict: model.VerdictInconclusive, Detail: "12 requests"}},
+		Nodes:  map[string]model.NodeProgress{"n1": {}}, History: []model.Transition{{Message: "started"}}}
 	short, whole := rolloutProto(r, false).GetStatus(), rolloutProto(r, true).GetStatus()
-	if len(short.GetNodes())+len(short.GetHistory())+len(short.GetWaves()[0].GetNodes())+len(short.GetWaves()[0].GetReadings()) != 0 {
+	if len(short.GetNodes())+len(short.GetHistory())+len(short.GetWaves()[0].GetNodes())+len(short.GetWaves()[0].GetReadings())+len(short.GetWaves()[1].GetLatest()) != 0 {
 		t.Errorf("in a list it has %v", short)
 	}
 	if len(whole.GetNodes()) != 1 || len(whole.GetHistory()) != 1 || len(whole.GetWaves()[0].GetNodes()) != 1 || len(r.Waves[0].Nodes) != 1 {
 		t.Errorf("alone it has %v", whole)
+	}
+	// What gates say meanwhile is of the current wave.
+	if now := whole.GetWaves()[1].GetLatest(); len(now) != 1 || now[0].GetGate() != "errorRatio" || now[0].GetDetail() != "12 requests" || len(whole.GetWaves()[0].GetLatest()) > 0 {
+		t.Errorf("of what gates say meanwhile it has %v", whole.GetWaves())
 	}
 }
 

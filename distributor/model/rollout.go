@@ -145,8 +145,12 @@ type WaveState struct {
 	// Overruled: a person promoted the wave, so an inconclusive gate does not stop it. A failed one still does, and so does an approval that
 	// is missing.
 	Overruled bool `json:"overruled,omitempty"`
+	// WaitsSince is since when it has waited, its soak over, for a person or for the end of a freeze; zero: it has not.
+	WaitsSince time.Time `json:"waitsSince,omitzero"`
 	// Approval is who approved the wave; nil until somebody has.
-	Approval *Approval     `json:"approval,omitempty"`
+	Approval *Approval `json:"approval,omitempty"`
+	// Readings are of all the gates that were read whenever something was decided by them: when the soak begins (loaded), when the wave begins to wait
+	// for a person or the end of a freeze, when a gate is inconclusive, and when it fails or the wave is complete.
 	Readings []GateReading `json:"readings,omitempty"`
 }
 
@@ -197,6 +201,9 @@ type Rollout struct {
 	// Wave is the index of the current wave; -1 before the first.
 	Wave  int         `json:"wave"`
 	Waves []WaveState `json:"waves,omitempty"`
+	// Latest is what the gates of the current wave said when they were looked at last: in the decision before this moment, while the wave moves or
+	// soaks. It is not stored, since it changes with every decision; what a decision was taken by is in the wave's Readings.
+	Latest []GateReading `json:"-"`
 	// Nodes holds every node that a wave reached, that was skipped, or that joined; nodes still waiting are not in it.
 	Nodes   map[string]NodeProgress `json:"nodes,omitempty"`
 	History []Transition            `json:"history,omitempty"`

@@ -56,7 +56,7 @@ func (m *machine) resume(by By) (bool, error) {
 // tryAgain gives an inconclusive gate its time anew.
 func (m *machine) tryAgain() {
 	if m.state.Phase == model.RolloutSoaking {
-		m.wave().SoakUntil = m.now.Add(m.waveSpec().Soak)
+		m.wave().SoakUntil, m.wave().WaitsSince = m.now.Add(m.waveSpec().Soak), time.Time{}
 		return
 	}
 	m.wave().Deadline = m.now.Add(deadline(m.waveSpec()))

@@ -139,8 +139,9 @@ type drive struct {
 	fleet *fleet
 	r     model.Rollout
 	now   time.Time
-	// actions of the last step.
+	// actions of the last step, and what gates said in it.
 	actions []Action
+	latest  []model.GateReading
 }
 
 func newDrive(t *testing.T, f *fleet, waves ...model.WaveSpec) *drive {
@@ -153,7 +154,7 @@ func (d *drive) do(ev Event) error {
 	d.t.Helper()
 	d.r = throughJSON(d.t, d.r)
 	next, actions, err := Step(d.r, ev, d.now)
-	d.r, d.actions = throughJSON(d.t, next), actions
+	d.r, d.actions, d.latest = throughJSON(d.t, next), actions, next.Latest
 	d.fleet.carryOut(actions)
 	return err
 }

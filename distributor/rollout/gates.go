@@ -246,7 +246,7 @@ func ratio(of model.Compared, t traffic, most float64, samples int64) (model.Gat
 	}
 	p := partOf(of, t)
 	if few := tooFew(p.whole, samples, model.DefaultMinSamples); few != "" {
-		return model.VerdictInconclusive, few
+		return model.VerdictInconclusive, fmt.Sprintf("%s; so far %d %s, the most allowed is %.4g %%", few, p.some, p.what, 100*most)
 	}
 	detail := fmt.Sprintf("%d of %d requests %s (%.4g %%), the most allowed is %.4g %%", p.some, p.whole, p.what, 100*p.ratio(), 100*most)
 	if p.ratio() > most {
@@ -299,7 +299,7 @@ func coverage(g model.CoverageGate, t traffic) (model.GateVerdict, string) {
 		return model.VerdictInconclusive, untold
 	}
 	if few := tooFew(t.requests, g.MinSamples, model.DefaultMinSamples); few != "" {
-		return model.VerdictInconclusive, few
+		return model.VerdictInconclusive, fmt.Sprintf("%s; so far the filters counted %d, the least allowed is %.4g %%", few, t.seen, 100*g.Min)
 	}
 	share := float64(t.seen) / float64(t.requests)
 	detail := fmt.Sprintf("the filters counted %d of %d requests (%.4g %%), the least allowed is %.4g %%", t.seen, t.requests, 100*share, 100*g.Min)
@@ -324,11 +324,13 @@ func comparison(g model.ComparisonGate, moved, others traffic) (model.GateVerdic
 		return latency(g, moved, others)
 	}
 	ours, theirs := partOf(g.Of, moved), partOf(g.Of, others)
+	soFar := fmt.Sprintf("; so far %d of %d of the moved nodes %s, and %d of %d of the others; the most allowed is %.4g %% more",
+		ours.some, ours.whole, ours.what, theirs.some, theirs.whole, 100*g.MaxIncrease)
 	if few := tooFew(ours.whole, g.MinSamples, model.DefaultComparisonSamples); few != "" {
-		return model.VerdictInconclusive, "of the moved nodes: " + few
+		return model.VerdictInconclusive, "of the moved nodes: " + few + soFar
 	}
 	if few := tooFew(theirs.whole, g.MinSamples, model.DefaultComparisonSamples); few != "" {
-		return model.VerdictInconclusive, "of the nodes not yet moved: " + few
+		return model.VerdictInconclusive, "of the nodes not yet moved: " + few + soFar
 	}
 	if g.Of == model.ComparedDenied {
 		// Those that are compared with may have been refused more than is known.

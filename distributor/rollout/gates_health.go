@@ -126,9 +126,6 @@ func growth(g model.GrowthGate, patients []patient, over bool) (model.GateVerdic
 	if len(patients) == 0 {
 		return model.VerdictPass, unchanged
 	}
-	if !over {
-		return model.VerdictInconclusive, "it is judged at the end of the soak"
-	}
 	if silent := silence(patients, ofNode); silent != "" {
 		return model.VerdictInconclusive, silent
 	}
@@ -158,6 +155,10 @@ func growth(g model.GrowthGate, patients []patient, over bool) (model.GateVerdic
 		}
 	}
 	switch {
+	case !over && len(readings) > 0:
+		return model.VerdictInconclusive, "it is judged at the end of the soak; so far " + list(readings)
+	case !over:
+		return model.VerdictInconclusive, "it is judged at the end of the soak"
 	case len(faults) > 0:
 		return model.VerdictFail, list(faults)
 	case len(late) > 0:

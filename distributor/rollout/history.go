@@ -14,6 +14,9 @@ func (m *machine) enter(phase model.RolloutPhase, actor, format string, args ...
 	if phase.Ended() {
 		m.tellJoined()
 	}
+	if phase != model.RolloutPaused && phase != model.RolloutSoaking {
+		m.state.Latest = nil // it is of another wave, or of none
+	}
 	m.state.Phase = phase
 	m.state.Message = fmt.Sprintf(format, args...)
 	if phase != model.RolloutPaused {

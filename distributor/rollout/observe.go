@@ -73,7 +73,8 @@ func (m *machine) pending(blocked string) {
 // fetching waits for the bytes to be on every counted node of the wave.
 func (m *machine) fetching() {
 	m.follow()
-	if _, failed := m.failed(); failed {
+	readings, failed := m.failed()
+	if failed {
 		return
 	}
 	m.dropFromFetching()
@@ -99,21 +100,22 @@ func (m *machine) fetching() {
 	case len(missing) == 0 && m.now.Before(m.wave().Deadline):
 		m.move()
 	case len(missing) == 0: // whoever is moved now is late at once
-		m.fail(gateLoaded, fmt.Sprintf("fetched only after the deadline of %s, so nothing was moved", deadline(m.waveSpec())), nil)
+		m.failLoaded(fmt.Sprintf("fetched only after the deadline of %s, so nothing was moved", deadline(m.waveSpec())), nil, readings)
 	case !m.now.Before(m.wave().Deadline):
 		for _, id := range missing {
 			p := m.state.Nodes[id]
 			p.Reason = "did not fetch the modules in time"
 			m.set(id, p)
 		}
-		m.fail(gateLoaded, fmt.Sprintf("not fetched by the deadline of %s: %s", deadline(m.waveSpec()), list(missing)), missing)
+		m.failLoaded(fmt.Sprintf("not fetched by the deadline of %s: %s", deadline(m.waveSpec()), list(missing)), missing, readings)
 	}
 }
 
 // moving waits for every counted node of the wave to serve, and for every assignment to be in the rows.
 func (m *machine) moving() {
 	m.follow()
-	if _, failed := m.failed(); failed {
+	readings, failed := m.failed()
+	if failed {
 		return
 	}
 	m.dropFromFetching()
@@ -124,25 +126,29 @@ func (m *machine) moving() {
 	left := m.advance()
 	lost := m.assignAgain()
 	var late []string
-	for _, id := range m.waveNodes() {
+	counted := m.waveNodes()
+	for _, id := range counted {
 		if m.state.Nodes[id].State != model.NodeServing {
 			late = append(late, id)
 		}
 	}
+	loaded := fmt.Sprintf("%d of %s serve so far", len(counted)-len(late), plural(len(counted), "node"))
+	m.state.Latest = append([]model.GateReading{{Gate: gateLoaded, Verdict: model.VerdictInconclusive, Detail: loaded, At: m.now}}, readings...)
 	switch {
 	case len(late) == 0 && len(lost) == 0 && left == 0:
-		if len(m.waveNodes()) == 0 && !m.proved() && !m.wave().Overruled {
+		if len(counted) == 0 && !m.proved() && !m.wave().Overruled {
 			m.inconclusive(gateLoaded, "none of the nodes can be counted: "+list(m.reasons(m.wave().Nodes)))
 			return
 		}
 		m.soak()
 	case !m.now.Before(m.wave().Deadline):
-		m.failLate(union(late, lost))
+		m.failLate(union(late, lost), readings)
 	}
 }
 
 // soak begins the soak of the wave.
 func (m *machine) soak() {
+	m.state.Latest = nil
 	counted := m.waveNodes()
 	soak := m.waveSpec().Soak
 	m.wave().SoakUntil = m.now.Add(soak)
@@ -169,10 +175,12 @@ func (m *machine) soaking() {
 	// While a person or the end of a freeze is waited for, a gate that cannot tell for a moment pauses nothing: paused, nothing would be
 	// watched.
 	if g := m.unapproved(); g != nil {
+		m.keepOnce(readings)
 		m.wait(fmt.Sprintf("%s: %s; waits for an approval", m.waveName(), because(measured(undecided), g.Note)))
 		return
 	}
 	if m.frozen != "" && m.state.Wave+1 < len(m.state.Spec.Waves) {
+		m.keepOnce(readings)
 		m.wait(fmt.Sprintf("%s is over: %s; the next one waits: %s", m.waveName(), measured(undecided), m.frozen))
 		return
 	}
@@ -291,21 +299,23 @@ func (m *machine) failed() ([]model.GateReading, bool) {
 			reasons = append(reasons, id+" "+reason)
 		}
 	}
+	readings := m.readGates()
+	m.state.Latest = readings
 	if len(nodes) > 0 {
-		m.fail(gateLoaded, list(reasons), nodes)
+		m.failLoaded(list(reasons), nodes, readings)
 		return nil, true
 	}
-	readings := m.readGates()
 	for _, reading := range readings {
 		if reading.Verdict == model.VerdictFail {
-			m.fail(reading.Gate, reading.Detail, nil)
+			m.keep(readings)
+			m.takeBack(reading.Gate, reading.Detail)
 			return nil, true
 		}
 	}
 	return readings, false
 }
 
-func (m *machine) failLate(late []string) {
+func (m *machine) failLate(late []string, readings []model.GateReading) {
 	// Nodes that wait for room, and were given nothing, are at no fault.
 	late = slices.DeleteFunc(late, func(id string) bool { return !moved(m.state.Nodes[id]) })
 	reasons := make([]string, 0, len(late))
@@ -315,17 +325,23 @@ func (m *machine) failLate(late []string) {
 		m.set(id, p)
 		reasons = append(reasons, id+" "+p.Reason)
 	}
-	m.fail(gateLoaded, fmt.Sprintf("not serving by the deadline of %s: %s", deadline(m.waveSpec()), list(reasons)), late)
+	m.failLoaded(fmt.Sprintf("not serving by the deadline of %s: %s", deadline(m.waveSpec()), list(reasons)), late, readings)
 }
 
-// fail takes everything back because of a gate. nodes are those at fault, if any; each has its reason already.
-func (m *machine) fail(gate, detail string, nodes []string) {
-	m.read(gate, model.VerdictFail, detail)
+// failLoaded takes everything back because of the gate loaded, beside which the others were read. nodes are those at fault, if any; each has its reason already.
+func (m *machine) failLoaded(detail string, nodes []string, readings []model.GateReading) {
+	m.keep(readings)
+	m.read(gateLoaded, model.VerdictFail, detail)
 	for _, id := range nodes {
 		p := m.state.Nodes[id]
 		p.State = model.NodeFailed
 		m.set(id, p)
 	}
+	m.takeBack(gateLoaded, detail)
+}
+
+// takeBack begins a rollback because of a gate that has failed.
+func (m *machine) takeBack(gate, detail string) {
 	m.beginRollback(Actor, fmt.Sprintf("%s failed its gate %s: %s", m.waveName(), gate, detail))
 }
 
@@ -337,6 +353,14 @@ func (m *machine) inconclusive(gate, detail string) {
 
 func (m *machine) pauseInconclusive(gate, detail string) {
 	m.enterPaused(true, Actor, fmt.Sprintf("%s: the gate %s is inconclusive: %s; promote to go on all the same, resume to try again", m.waveName(), gate, detail))
+}
+
+// keepOnce keeps the readings with which a wave begins to wait, its soak over: whoever is waited for is to see by what. Those that follow are Latest.
+func (m *machine) keepOnce(readings []model.GateReading) {
+	if m.wave().WaitsSince.IsZero() {
+		m.wave().WaitsSince = m.now
+		m.keep(readings)
+	}
 }
 
 func (m *machine) keep(readings []model.GateReading) {

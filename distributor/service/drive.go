@@ -26,6 +26,8 @@ const (
 	// maxRest bounds how long the loop rests after a round: as long as that has decided, without the store. So decisions about a fleet that takes
 	// long have half of one core at most, however many reports come; those of a small one are over before the next report is due.
 	maxRest = 200 * time.Millisecond
+	// latestEvery is the least time between two tellings of what gates say meanwhile, which nothing is decided by yet.
+	latestEvery = time.Second
 	// checkTimeout bounds the reading of schemas for one step.
 	checkTimeout = 10 * time.Second
 )
@@ -208,19 +210,33 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 	}
 	s.carryOut(after.Name, actions)
 	told := s.settle(e, changed)
+	shows := changed || e.hasNews()
+	if shows {
+		e.shown, e.shownAt = after.Latest, time.Now()
+	}
 	s.mu.Unlock()
 
 	for _, id := range told {
 		s.hub.nodeChanged(id)
 	}
-	if changed {
+	if shows {
 		s.hub.rolloutChanged(after)
+	}
+	if changed {
 		s.drive.wake(reportDelay)
 		if before.Phase != after.Phase || before.Wave != after.Wave {
 			s.log.Info("rollout", "rollout", after.Name, "phase", after.Phase, "wave", after.Wave+1, "message", after.Message)
 		}
 	}
 	return after, nil
+}
+
+// hasNews says whether gates say what those who watch were not told of yet, and it is time to tell; mu is held.
+func (e *entry) hasNews() bool {
+	same := func(a, b model.GateReading) bool {
+		return a.Gate == b.Gate && a.Verdict == b.Verdict && a.Detail == b.Detail
+	}
+	return time.Since(e.shownAt) >= latestEvery && !slices.EqualFunc(e.shown, e.state.Latest, same)
 }
 
 // carryOut does what a step asked for; mu is held. What fails is asked for again by a later step.

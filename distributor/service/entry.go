@@ -32,6 +32,9 @@ type entry struct {
 		message string
 		at      time.Time
 	}
+	// shown are the latest readings that those who watch were told of, and shownAt is when, by the process's own clock.
+	shown   []model.GateReading
+	shownAt time.Time
 	// blocker is the rollout that a pending one waits for; nil when that is not known.
 	blocker *entry
 	// asked are the gates that are read elsewhere.
@@ -56,7 +59,7 @@ func (e *entry) running() bool { return !e.state.Phase.Ended() }
 func (e *entry) slim() {
 	e.members, e.blocker, e.asked = nil, nil, nil
 	e.picture, e.concerns, e.ahead = picture{}, concerns{}, nil
-	e.state.Nodes, e.state.Restore, e.state.History = nil, nil, nil
+	e.state.Nodes, e.state.Restore, e.state.History, e.state.Latest, e.shown = nil, nil, nil, nil, nil
 	e.state.Waves = slices.Clone(e.state.Waves)
 	for i, w := range e.state.Waves {
 		// Who joins later depends on whether a wave had nodes, not on which.

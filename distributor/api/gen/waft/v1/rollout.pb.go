@@ -1482,7 +1482,11 @@ type WaveStatus struct {
 	EndedAt   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	Readings  []*GateReading         `protobuf:"bytes,5,rep,name=readings,proto3" json:"readings,omitempty"`
 	// Who approved it; absent until somebody has.
-	Approval      *Approval `protobuf:"bytes,6,opt,name=approval,proto3" json:"approval,omitempty"`
+	Approval *Approval `protobuf:"bytes,6,opt,name=approval,proto3" json:"approval,omitempty"`
+	// What its gates said when they were looked at last, while it moves or soaks. Readings are what was decided by.
+	Latest []*GateReading `protobuf:"bytes,7,rep,name=latest,proto3" json:"latest,omitempty"`
+	// Since when it has waited, its soak over, for a person or for the end of a freeze; absent: it has not.
+	WaitsSince    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=waits_since,json=waitsSince,proto3" json:"waits_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1555,6 +1559,20 @@ func (x *WaveStatus) GetReadings() []*GateReading {
 func (x *WaveStatus) GetApproval() *Approval {
 	if x != nil {
 		return x.Approval
+	}
+	return nil
+}
+
+func (x *WaveStatus) GetLatest() []*GateReading {
+	if x != nil {
+		return x.Latest
+	}
+	return nil
+}
+
+func (x *WaveStatus) GetWaitsSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WaitsSince
 	}
 	return nil
 }
@@ -2783,7 +2801,7 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\n" +
 	"started_by\x18\v \x01(\tR\tstartedBy\x12\x16\n" +
 	"\x06undoes\x18\f \x01(\tR\x06undoes\x12\x1a\n" +
-	"\bdisables\x18( \x01(\tR\bdisables\"\xb0\x02\n" +
+	"\bdisables\x18( \x01(\tR\bdisables\"\x9b\x03\n" +
 	"\n" +
 	"WaveStatus\x12\x14\n" +
 	"\x05nodes\x18\x01 \x03(\tR\x05nodes\x129\n" +
@@ -2793,7 +2811,10 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"soak_until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tsoakUntil\x125\n" +
 	"\bended_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x120\n" +
 	"\breadings\x18\x05 \x03(\v2\x14.waft.v1.GateReadingR\breadings\x12-\n" +
-	"\bapproval\x18\x06 \x01(\v2\x11.waft.v1.ApprovalR\bapproval\"d\n" +
+	"\bapproval\x18\x06 \x01(\v2\x11.waft.v1.ApprovalR\bapproval\x12,\n" +
+	"\x06latest\x18\a \x03(\v2\x14.waft.v1.GateReadingR\x06latest\x12;\n" +
+	"\vwaits_since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"waitsSince\"d\n" +
 	"\bApproval\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
@@ -2972,47 +2993,49 @@ var file_waft_v1_rollout_proto_depIdxs = []int32{
 	40, // 28: waft.v1.WaveStatus.ended_at:type_name -> google.protobuf.Timestamp
 	22, // 29: waft.v1.WaveStatus.readings:type_name -> waft.v1.GateReading
 	21, // 30: waft.v1.WaveStatus.approval:type_name -> waft.v1.Approval
-	40, // 31: waft.v1.Approval.at:type_name -> google.protobuf.Timestamp
-	40, // 32: waft.v1.GateReading.at:type_name -> google.protobuf.Timestamp
-	39, // 33: waft.v1.NodeProgress.cohort:type_name -> waft.v1.Cohort
-	40, // 34: waft.v1.Transition.at:type_name -> google.protobuf.Timestamp
-	0,  // 35: waft.v1.StartRolloutRequest.rollout:type_name -> waft.v1.Rollout
-	27, // 36: waft.v1.RolloutPlan.waves:type_name -> waft.v1.PlannedWave
-	28, // 37: waft.v1.RolloutPlan.left_out:type_name -> waft.v1.PlannedNode
-	29, // 38: waft.v1.RolloutPlan.changes:type_name -> waft.v1.ChainChange
-	28, // 39: waft.v1.RolloutPlan.passed_over:type_name -> waft.v1.PlannedNode
-	28, // 40: waft.v1.PlannedWave.nodes:type_name -> waft.v1.PlannedNode
-	39, // 41: waft.v1.PlannedWave.cohort:type_name -> waft.v1.Cohort
-	30, // 42: waft.v1.ChainChange.filters:type_name -> waft.v1.FilterChange
-	31, // 43: waft.v1.FilterChange.fields:type_name -> waft.v1.FieldChange
-	0,  // 44: waft.v1.ListRolloutsResponse.rollouts:type_name -> waft.v1.Rollout
-	25, // 45: waft.v1.RolloutService.StartRollout:input_type -> waft.v1.StartRolloutRequest
-	25, // 46: waft.v1.RolloutService.PlanRollout:input_type -> waft.v1.StartRolloutRequest
-	34, // 47: waft.v1.RolloutService.GetRollout:input_type -> waft.v1.GetRolloutRequest
-	35, // 48: waft.v1.RolloutService.ListRollouts:input_type -> waft.v1.ListRolloutsRequest
-	37, // 49: waft.v1.RolloutService.WatchRollout:input_type -> waft.v1.WatchRolloutRequest
-	32, // 50: waft.v1.RolloutService.PauseRollout:input_type -> waft.v1.RolloutActionRequest
-	32, // 51: waft.v1.RolloutService.ResumeRollout:input_type -> waft.v1.RolloutActionRequest
-	32, // 52: waft.v1.RolloutService.PromoteRollout:input_type -> waft.v1.RolloutActionRequest
-	32, // 53: waft.v1.RolloutService.ApproveRollout:input_type -> waft.v1.RolloutActionRequest
-	32, // 54: waft.v1.RolloutService.AbortRollout:input_type -> waft.v1.RolloutActionRequest
-	33, // 55: waft.v1.RolloutService.UndoRollout:input_type -> waft.v1.UndoRolloutRequest
-	0,  // 56: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
-	26, // 57: waft.v1.RolloutService.PlanRollout:output_type -> waft.v1.RolloutPlan
-	0,  // 58: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
-	36, // 59: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
-	0,  // 60: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
-	0,  // 61: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
-	0,  // 62: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
-	0,  // 63: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
-	0,  // 64: waft.v1.RolloutService.ApproveRollout:output_type -> waft.v1.Rollout
-	0,  // 65: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
-	0,  // 66: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
-	56, // [56:67] is the sub-list for method output_type
-	45, // [45:56] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	22, // 31: waft.v1.WaveStatus.latest:type_name -> waft.v1.GateReading
+	40, // 32: waft.v1.WaveStatus.waits_since:type_name -> google.protobuf.Timestamp
+	40, // 33: waft.v1.Approval.at:type_name -> google.protobuf.Timestamp
+	40, // 34: waft.v1.GateReading.at:type_name -> google.protobuf.Timestamp
+	39, // 35: waft.v1.NodeProgress.cohort:type_name -> waft.v1.Cohort
+	40, // 36: waft.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	0,  // 37: waft.v1.StartRolloutRequest.rollout:type_name -> waft.v1.Rollout
+	27, // 38: waft.v1.RolloutPlan.waves:type_name -> waft.v1.PlannedWave
+	28, // 39: waft.v1.RolloutPlan.left_out:type_name -> waft.v1.PlannedNode
+	29, // 40: waft.v1.RolloutPlan.changes:type_name -> waft.v1.ChainChange
+	28, // 41: waft.v1.RolloutPlan.passed_over:type_name -> waft.v1.PlannedNode
+	28, // 42: waft.v1.PlannedWave.nodes:type_name -> waft.v1.PlannedNode
+	39, // 43: waft.v1.PlannedWave.cohort:type_name -> waft.v1.Cohort
+	30, // 44: waft.v1.ChainChange.filters:type_name -> waft.v1.FilterChange
+	31, // 45: waft.v1.FilterChange.fields:type_name -> waft.v1.FieldChange
+	0,  // 46: waft.v1.ListRolloutsResponse.rollouts:type_name -> waft.v1.Rollout
+	25, // 47: waft.v1.RolloutService.StartRollout:input_type -> waft.v1.StartRolloutRequest
+	25, // 48: waft.v1.RolloutService.PlanRollout:input_type -> waft.v1.StartRolloutRequest
+	34, // 49: waft.v1.RolloutService.GetRollout:input_type -> waft.v1.GetRolloutRequest
+	35, // 50: waft.v1.RolloutService.ListRollouts:input_type -> waft.v1.ListRolloutsRequest
+	37, // 51: waft.v1.RolloutService.WatchRollout:input_type -> waft.v1.WatchRolloutRequest
+	32, // 52: waft.v1.RolloutService.PauseRollout:input_type -> waft.v1.RolloutActionRequest
+	32, // 53: waft.v1.RolloutService.ResumeRollout:input_type -> waft.v1.RolloutActionRequest
+	32, // 54: waft.v1.RolloutService.PromoteRollout:input_type -> waft.v1.RolloutActionRequest
+	32, // 55: waft.v1.RolloutService.ApproveRollout:input_type -> waft.v1.RolloutActionRequest
+	32, // 56: waft.v1.RolloutService.AbortRollout:input_type -> waft.v1.RolloutActionRequest
+	33, // 57: waft.v1.RolloutService.UndoRollout:input_type -> waft.v1.UndoRolloutRequest
+	0,  // 58: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
+	26, // 59: waft.v1.RolloutService.PlanRollout:output_type -> waft.v1.RolloutPlan
+	0,  // 60: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
+	36, // 61: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
+	0,  // 62: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
+	0,  // 63: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
+	0,  // 64: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
+	0,  // 65: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
+	0,  // 66: waft.v1.RolloutService.ApproveRollout:output_type -> waft.v1.Rollout
+	0,  // 67: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
+	0,  // 68: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
+	58, // [58:69] is the sub-list for method output_type
+	47, // [47:58] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_rollout_proto_init() }
