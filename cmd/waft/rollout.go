@@ -260,45 +260,6 @@ func newRolloutList() *cobra.Command {
 	return cmd
 }
 
-func newRolloutHistory() *cobra.Command {
-	var server serverFlags
-	var out output
-	cmd := &cobra.Command{
-		Use:     "history NAME",
-		Short:   "Show every decision of a rollout, with the readings of its gates",
-		Example: "  waft rollout history edge-auth-1-2",
-		Args:    exactArgs("NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := out.check(); err != nil {
-				return err
-			}
-			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
-				r, err := c.Rollouts.GetRollout(ctx, &waftv1.GetRolloutRequest{Name: args[0]})
-				if err != nil {
-					return err
-				}
-				list, err := items(r.GetStatus().GetHistory())
-				if err != nil {
-					return err
-				}
-				return out.print(cmd.OutOrStdout(), map[string]any{"history": list}, func(t *table) {
-					t.row("TIME", "PHASE", "WAVE", "BY", "WHAT")
-					for _, h := range r.GetStatus().GetHistory() {
-						wave := "-"
-						if h.GetWave() > 0 {
-							wave = fmt.Sprint(h.GetWave())
-						}
-						t.row(h.GetAt().AsTime().Local().Format(time.DateTime), h.GetPhase(), wave, dash(h.GetActor()), h.GetMessage())
-					}
-				})
-			})
-		},
-	}
-	server.flags(cmd)
-	out.flag(cmd)
-	return cmd
-}
-
 func newRolloutAction(verb, short string, do func(context.Context, *api.Client, *waftv1.RolloutActionRequest) (*waftv1.Rollout, error)) *cobra.Command {
 	var server serverFlags
 	var out output
