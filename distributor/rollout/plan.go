@@ -46,22 +46,7 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 	var plan Planned
 	passed := map[string]string{}
 	for wave := range m.state.Spec.Waves {
-		m.state.Wave = wave
-		s := m.survey()
-		taken := []PlannedNode{}
-		for _, c := range choose(m.waveSpec(), m.waveSelectors[wave], s.candidates, s.reached, s.total) {
-			p := m.atWaveStart(c.view)
-			from := p.FromChain
-			if c.tier == tierAgain {
-				from = m.state.Nodes[c.view.ID].Chain
-			}
-			m.set(c.view.ID, p)
-			one := PlannedNode{ID: c.view.ID, Reason: p.Reason, From: from, To: p.Chain}
-			if one.Less = cmp.Or(c.view.Partly, m.cohortLess(c.view)); c.view.Unproved {
-				one.Less = m.less()
-			}
-			taken = append(taken, one)
-		}
+		taken, s := m.planWave(wave)
 		for id, reason := range s.passed {
 			passed[id] = reason
 		}
@@ -83,6 +68,27 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 	}
 	slices.SortFunc(plan.LeftOut, func(a, b PlannedNode) int { return strings.Compare(a.ID, b.ID) })
 	return plan, nil
+}
+
+// planWave has a wave take its nodes, if nothing changes until it begins.
+func (m *machine) planWave(wave int) ([]PlannedNode, survey) {
+	m.state.Wave = wave
+	s := m.survey()
+	taken := []PlannedNode{}
+	for _, c := range choose(m.waveSpec(), m.waveSelectors[wave], s.candidates, s.reached, s.total) {
+		p := m.atWaveStart(c.view)
+		from := p.FromChain
+		if c.tier == tierAgain {
+			from = m.state.Nodes[c.view.ID].Chain
+		}
+		m.set(c.view.ID, p)
+		one := PlannedNode{ID: c.view.ID, Reason: p.Reason, From: from, To: p.Chain}
+		if one.Less = cmp.Or(c.view.Partly, m.cohortLess(c.view)); c.view.Unproved {
+			one.Less = m.less()
+		}
+		taken = append(taken, one)
+	}
+	return taken, s
 }
 
 func (m *machine) leftOut(id, reason string) PlannedNode {

@@ -92,6 +92,8 @@ type machine struct {
 	// selector and waveSelectors are those of the spec, parsed.
 	selector      model.Selector
 	waveSelectors []model.Selector
+	// unheld: that another rollout holds a node is no reason not to take it.
+	unheld bool
 }
 
 // handle says whether the event changed anything.

@@ -124,7 +124,7 @@ func (m *machine) survey() survey {
 			s.skipped[v.ID] = "its Envoy cannot load the release: " + v.Unloadable
 		case v.Isolated != "":
 			s.skipped[v.ID] = "is isolated: " + v.Isolated + "; waft nodes release lets waves take it again"
-		case v.HeldBy != "":
+		case v.HeldBy != "" && !m.unheld:
 			s.skipped[v.ID] = fmt.Sprintf("rollout/%s holds it", v.HeldBy)
 		case cohort != model.Cohort{} && v.CannotSplit != "":
 			s.passed[v.ID] = v.CannotSplit
