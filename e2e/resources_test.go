@@ -186,7 +186,7 @@ func TestResourcesWithFilters(t *testing.T) {
 	rollOut(t, f, "third", takeFlags(t, f, "pay", "team/pay", ""), `[{percent: 100}]`)
 	both("new", "on staff=100 all=50 beta=100", "n1", "n2")
 	shown := mustRun(t, f, append([]string{"nodes", "show", "n1"}, f.Server()...)...)
-	for _, words := range [][]string{{"resource", "flags:checkout"}, {"spec.enabled", "global"}, {`spec.rules[name="all"].percent`, "team/pay"}, {`spec.rules[name="staff"]`, "global"}, {`spec.rules[name="beta"]`, "team/pay"}} {
+	for _, words := range [][]string{{"resource", "flags:checkout"}, {"spec.enabled", "true", "global"}, {`spec.rules[name="all"].percent`, "50", "team/pay"}, {`spec.rules[name="staff"].percent`, "100", "global"}, {`spec.rules[name="beta"].percent`, "100", "team/pay"}} {
 		if !slices.ContainsFunc(strings.Split(shown, "\n"), func(line string) bool { return slices.Equal(strings.Fields(line), words) }) {
 			t.Errorf("the node does not say %q:\n%s", words, shown)
 		}

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"sort"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -161,6 +161,10 @@ func drawNode(t *table, n *waftv1.Node) {
 	for _, d := range n.GetDisabled() {
 		t.row("disabled", disabledRow(d))
 	}
+	drawMoved(t, n)
+	for _, next := range n.GetNext() {
+		drawNext(t, next)
+	}
 	for _, r := range n.GetRendered() {
 		drawRendered(t, r)
 	}
@@ -172,26 +176,98 @@ func drawNode(t *table, n *waftv1.Node) {
 		t.row("isolated", fmt.Sprintf("%s (rollout/%s); waft nodes release %s lets waves take it again", i.GetReason(), i.GetRollout(), n.GetId()))
 	}
 	l := n.GetLedger()
+	if l.GetStep() != "" && l.GetState() != waftv1.ChainState_SERVING {
+		t.row("step", l.GetStep())
+	}
 	if l.GetReason() != "" {
 		t.row("reason", l.GetReason())
 	}
+	if e := n.GetLastError(); e != nil && (e.GetChain() != l.GetChain() || e.GetReason() != l.GetReason()) {
+		t.row("last error", fmt.Sprintf("%s  %s at %s, chain %s: %s", clock(e.GetAt()), strings.ToLower(e.GetState().String()), dash(e.GetStep()), short(e.GetChain()), e.GetReason()))
+	}
 	for _, ref := range slices.Sorted(maps.Keys(l.GetSecrets())) {
 		t.row("secret", ref+"  version "+l.GetSecrets()[ref])
+	}
+	servingAt := l.GetServingAt()
+	if l.GetDegradedAt() != nil && servingAt.AsTime().Equal(l.GetDegradedAt().AsTime()) {
+		servingAt = nil // it never served the whole
 	}
 	for _, step := range []struct {
 		name string
 		at   *timestamppb.Timestamp
 	}{
 		{"offered", l.GetOfferedAt()}, {"fetched", l.GetFetchedAt()}, {"loaded", l.GetLoadedAt()},
-		{"serving", l.GetServingAt()}, {"rejected", l.GetRejectedAt()},
+		{"serving", servingAt}, {"degraded", l.GetDegradedAt()}, {"rejected", l.GetRejectedAt()},
 	} {
 		if step.at != nil {
-			t.row("  "+step.name, step.at.AsTime().Local().Format(time.DateTime))
+			t.row("  "+step.name, clock(step.at))
 		}
 	}
 }
 
-// drawRendered is a filter or a resource with the layer of each field; name, which says who gave it first, comes with it.
+// drawMoved says by what the node was given what it is to run, so that whoever is called at night finds what to undo.
+func drawMoved(t *table, n *waftv1.Node) {
+	m := n.GetMoved()
+	if m == nil {
+		return
+	}
+	how := "moved by"
+	switch {
+	case m.GetBack():
+		how = "taken back by"
+	case m.GetJoined():
+		how = "joined with"
+	}
+	text := fmt.Sprintf("%s  %s rollout/%s", clock(m.GetAt()), how, m.GetRollout())
+	if m.GetWave() > 0 {
+		text += fmt.Sprintf(", wave %d", m.GetWave())
+	}
+	if m.GetPhase() == "" {
+		t.row("given", text+", which was removed; waft audit rollout/"+m.GetRollout()+" has who started it")
+		return
+	}
+	text += fmt.Sprintf(" (%s), which %s started", m.GetPhase(), dash(m.GetStartedBy()))
+	if m.GetReason() != "" {
+		text += ": " + m.GetReason()
+	}
+	t.row("given", text)
+	if !m.GetBack() && m.GetPhase() != "RollingBack" && m.GetPhase() != "RolledBack" {
+		t.row("", "waft rollout undo "+m.GetRollout()+" takes it back")
+	}
+}
+
+// drawNext is what a rollout would do with the node next.
+func drawNext(t *table, n *waftv1.NodeNext) {
+	what := "no wave takes it"
+	switch {
+	case n.GetRollout() == "":
+		t.row("next", n.GetReason())
+		return
+	case n.GetBack():
+		what = "it goes back to what it had"
+	case n.GetWave() > 0:
+		what = fmt.Sprintf("wave %d", n.GetWave())
+	}
+	if of := noteOf(cohortText(n.GetCohort()), n.GetReason()); of != "" {
+		what += ": " + of
+	}
+	t.row("next", fmt.Sprintf("rollout/%s (%s), %s", n.GetRollout(), n.GetPhase(), what))
+	if n.GetWave() == 0 && !n.GetBack() {
+		return
+	}
+	if n.GetMessage() != "" {
+		t.row("", "now: "+n.GetMessage())
+	}
+	if n.GetRelease() != nil {
+		t.row("", n.GetRelease().GetLayer()+"  "+n.GetRelease().GetRelease())
+	}
+	t.row("", fmt.Sprintf("chain %s → %s", chainName(n.GetFrom()), chainName(n.GetChain())))
+	for _, line := range changeLines(n.GetChanges()) {
+		t.row("", line)
+	}
+}
+
+// drawRendered is a filter or a resource with the value of each field and the layer that gives it.
 func drawRendered(t *table, r *waftv1.Rendered) {
 	what, name := "filter", r.GetName()
 	if r.GetCollection() != "" {
@@ -199,10 +275,19 @@ func drawRendered(t *table, r *waftv1.Rendered) {
 	}
 	t.row(what, name)
 	for _, f := range r.GetFields() {
-		if f.GetPath() != "name" {
-			t.row("  "+f.GetPath(), f.GetLayer())
-		}
+		t.row("  "+f.GetPath(), clipped(f.GetValue()), cmp.Or(f.GetLayer(), "default"))
 	}
+}
+
+// valueRunes is how much of a field's value a table shows.
+const valueRunes = 80
+
+// clipped is a value as a table shows it; JSON has the whole.
+func clipped(value string) string {
+	if text := []rune(value); len(text) > valueRunes {
+		return string(text[:valueRunes]) + "…"
+	}
+	return value
 }
 
 // stateOf is the ledger's word, in lower case; waiting for a node that was never given a release. A node that is isolated says so as well.

@@ -30,14 +30,8 @@ func drawPlan(t *table, p *waftv1.RolloutPlan) {
 	for _, c := range p.GetChanges() {
 		t.row("")
 		t.row(fmt.Sprintf("%s → %s", chainName(c.GetFrom()), chainName(c.GetTo())))
-		if len(c.GetFilters()) == 0 {
-			t.row("  nothing changes")
-		}
-		for _, f := range c.GetFilters() {
-			t.row(fmt.Sprintf("  %s %s", f.GetChange(), f.GetFilter()))
-			for _, field := range f.GetFields() {
-				t.row(fmt.Sprintf("    %s", fieldChange(field)))
-			}
+		for _, line := range changeLines(c.GetFilters()) {
+			t.row("  " + line)
 		}
 	}
 	if p.GetWaitsFor() != "" {
@@ -47,6 +41,21 @@ func drawPlan(t *table, p *waftv1.RolloutPlan) {
 		t.row(fmt.Sprintf("it would wait: %s", p.GetFrozen()))
 	}
 	t.row(fmt.Sprintf("%s, nothing was changed", p.GetRelease()))
+}
+
+// changeLines are what changes in a chain, filter by filter.
+func changeLines(filters []*waftv1.FilterChange) []string {
+	if len(filters) == 0 {
+		return []string{"nothing changes"}
+	}
+	var lines []string
+	for _, f := range filters {
+		lines = append(lines, f.GetChange()+" "+f.GetFilter())
+		for _, field := range f.GetFields() {
+			lines = append(lines, "  "+fieldChange(field))
+		}
+	}
+	return lines
 }
 
 // fieldChange is one line of a difference.

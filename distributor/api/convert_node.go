@@ -45,16 +45,44 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 	for _, d := range n.Disabled {
 		out.Disabled = append(out.Disabled, disabledProto(d))
 	}
+	if e := n.LastError; e != nil {
+		out.LastError = &waftv1.NodeError{Chain: e.Chain, State: stateProto(e.State), Step: e.Step, Reason: e.Reason, At: timeProto(e.At)}
+	}
 	if l := n.Ledger; l.Chain != "" {
 		out.Ledger = &waftv1.LedgerEntry{
 			Chain: l.Chain, State: stateProto(l.State), Reason: l.Reason, Step: l.Step, Final: l.Final,
 			OfferedAt: timeProto(l.Times[model.ChainOffered]), FetchedAt: timeProto(l.Times[model.ChainFetched]),
 			LoadedAt: timeProto(l.Times[model.ChainLoaded]), ServingAt: timeProto(l.Times[model.ChainServing]),
-			RejectedAt: timeProto(l.Times[model.ChainRejected]), Secrets: l.Secrets,
+			RejectedAt: timeProto(l.Times[model.ChainRejected]), DegradedAt: timeProto(l.Times[model.ChainDegraded]), Secrets: l.Secrets,
 		}
 		if l.State == model.ChainDegraded && out.Ledger.ServingAt == nil {
 			out.Ledger.ServingAt = timeProto(l.Times[model.ChainDegraded])
 		}
+	}
+	return out
+}
+
+// moveProto is by what a node was given what it is to run; nil where that is not noted.
+func moveProto(m *model.Move, by service.Mover) *waftv1.NodeMove {
+	if m == nil {
+		return nil
+	}
+	return &waftv1.NodeMove{
+		Rollout: m.Rollout, Wave: int32(m.Wave + 1), At: timeProto(m.At), Back: m.Back, Joined: m.Joined,
+		Phase: string(by.Phase), StartedBy: by.StartedBy, Reason: by.Reason,
+	}
+}
+
+func nextProto(n service.NextStep) *waftv1.NodeNext {
+	out := &waftv1.NodeNext{
+		Rollout: n.Rollout, Wave: int32(n.Wave + 1), Phase: string(n.Phase), Message: n.Message, Reason: n.Reason, Back: n.Back,
+		Chain: n.To, From: n.From, Cohort: cohortProto(n.Cohort),
+	}
+	if n.Release != (model.ReleaseID{}) {
+		out.Release = &waftv1.ReleaseRef{Layer: string(n.Layer), Release: n.Release.String()}
+	}
+	for _, f := range n.Changes {
+		out.Changes = append(out.Changes, filterChangeProto(f))
 	}
 	return out
 }
@@ -157,8 +185,8 @@ func statisticsModel(node string, s *waftv1.Statistics) (model.Statistics, error
 
 func renderedProto(r service.Rendered) *waftv1.Rendered {
 	out := &waftv1.Rendered{Collection: r.Collection, Name: r.Name, Version: r.Version, Type: r.Type}
-	for _, path := range slices.Sorted(maps.Keys(r.Origins)) {
-		out.Fields = append(out.Fields, &waftv1.RenderedField{Path: path, Layer: string(r.Origins[path])})
+	for _, f := range r.Fields {
+		out.Fields = append(out.Fields, &waftv1.RenderedField{Path: f.Path, Layer: string(f.Layer), Value: f.Value})
 	}
 	return out
 }

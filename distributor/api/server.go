@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/url"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -252,7 +253,37 @@ func (s nodes) GetNode(ctx context.Context, req *waftv1.GetNodeRequest) (*waftv1
 	for _, r := range rendered {
 		out.Rendered = append(out.Rendered, renderedProto(r))
 	}
+	if n.Moved != nil {
+		out.Moved = moveProto(n.Moved, s.service.MoverOf(n.Moved.Rollout))
+	}
+	out.Next = s.next(ctx, req.GetId())
+	if proto.Size(out) > maxListBytes {
+		// What it is can be read still; what that consists of, the releases say.
+		for _, r := range out.GetRendered() {
+			r.Fields = nil
+		}
+		for _, n := range out.GetNext() {
+			n.Changes = nil
+		}
+	}
 	return out, nil
+}
+
+// nextPatience is for how long it is waited for what comes next on a node: while the store is away that is not known, and the rest is shown.
+const nextPatience = 3 * time.Second
+
+func (s nodes) next(ctx context.Context, id string) []*waftv1.NodeNext {
+	ctx, cancel := context.WithTimeout(ctx, nextPatience)
+	defer cancel()
+	steps, err := s.service.NextOn(ctx, id)
+	if err != nil {
+		return []*waftv1.NodeNext{{Reason: "it is not known now: " + err.Error()}}
+	}
+	var out []*waftv1.NodeNext
+	for _, step := range steps {
+		out = append(out, nextProto(step))
+	}
+	return out
 }
 
 func (s nodes) ListNodes(ctx context.Context, req *waftv1.ListNodesRequest) (*waftv1.ListNodesResponse, error) {

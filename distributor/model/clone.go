@@ -58,7 +58,7 @@ func (n Node) Clone() Node {
 	n.Labels = maps.Clone(n.Labels)
 	n.Assigned = maps.Clone(n.Assigned)
 	n.Ledger = n.Ledger.Clone()
-	n.Isolated = clonePointer(n.Isolated)
+	n.Isolated, n.Moved, n.LastError = clonePointer(n.Isolated), clonePointer(n.Moved), clonePointer(n.LastError)
 	n.Takes.Collections, n.Takes.Clusters = slices.Clone(n.Takes.Collections), slices.Clone(n.Takes.Clusters)
 	return n
 }

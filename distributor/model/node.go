@@ -76,6 +76,10 @@ type Node struct {
 	// Serving is the hash of the chain the node serves, Previous of the one before; empty when there is none.
 	Serving  string `json:"serving,omitempty"`
 	Previous string `json:"previous,omitempty"`
+	// Moved is by what Assigned or Split changed last; nil: by nothing, or by a waft that did not note it. It is never changed, only replaced.
+	Moved *Move `json:"moved,omitempty"`
+	// LastError is the last time that a chain was rejected or served in part, whatever came of it; nil: never. It is never changed, only replaced.
+	LastError *NodeError `json:"lastError,omitempty"`
 	// Isolated is set when a rollback failed on it: no wave takes it until a person releases it. Nil: it is like any other.
 	Isolated *Isolation `json:"isolated,omitempty"`
 	// Retry counts the requests to try a rejected chain again.
@@ -110,6 +114,27 @@ func (t Takes) IsZero() bool { return len(t.Collections) == 0 && len(t.Clusters)
 // Equal says whether both are the same.
 func (t Takes) Equal(other Takes) bool {
 	return slices.Equal(t.Collections, other.Collections) && slices.Equal(t.Clusters, other.Clusters) && t.Slot == other.Slot
+}
+
+// Move is by what a node was given what it is to run.
+type Move struct {
+	Rollout string `json:"rollout"`
+	// Wave is counted from 0; -1: none, since the node joined, or an emergency passed the waves.
+	Wave int       `json:"wave"`
+	At   time.Time `json:"at"`
+	// Back: the rollout took the node back to what it had before. Joined: the node was given what the rollout gave to its like.
+	Back   bool `json:"back,omitempty"`
+	Joined bool `json:"joined,omitempty"`
+}
+
+// NodeError is what a node said when it did not run a chain as it should be.
+type NodeError struct {
+	Chain string `json:"chain"`
+	// State is ChainRejected or ChainDegraded.
+	State  ChainState `json:"state"`
+	Step   string     `json:"step,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	At     time.Time  `json:"at"`
 }
 
 // Isolation is why a node is left alone.

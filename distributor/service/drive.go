@@ -241,6 +241,7 @@ func (e *entry) hasNews() bool {
 
 // carryOut does what a step asked for; mu is held. What fails is asked for again by a later step.
 func (s *Service) carryOut(name string, actions []rollout.Action) {
+	e := s.find(name)
 	for _, action := range actions {
 		if isolate, ok := action.(rollout.Isolate); ok {
 			s.isolate(name, isolate)
@@ -256,8 +257,12 @@ func (s *Service) carryOut(name string, actions []rollout.Action) {
 			s.log.Error("rollout assigns to a node that is not known", "rollout", name, "node", assign.Node)
 			continue
 		}
-		if _, err := s.assign(n, assign.Layer, assign.Release, assign.Given, assign.Cohort); err != nil {
+		changed, err := s.assign(n, assign.Layer, assign.Release, assign.Given, assign.Cohort)
+		if err != nil {
 			s.log.Error("node was not assigned its release", "rollout", name, "node", assign.Node, "release", assign.Release.String(), "error", err)
+		}
+		if changed && e != nil {
+			s.movedBy(n, e)
 		}
 	}
 }

@@ -39,6 +39,8 @@ type entry struct {
 	blocker *entry
 	// asked are the gates that are read elsewhere.
 	asked map[gateKey]*asked
+	// foresight is what was foreseen last of its nodes.
+	foresight foresight
 }
 
 func newEntry(state model.Rollout, revision int64) (*entry, error) {
@@ -58,7 +60,7 @@ func (e *entry) running() bool { return !e.state.Phase.Ended() }
 // slim forgets of an ended rollout what only grows with the fleet: nodes are looked up in the store when somebody asks.
 func (e *entry) slim() {
 	e.members, e.blocker, e.asked = nil, nil, nil
-	e.picture, e.concerns, e.ahead = picture{}, concerns{}, nil
+	e.picture, e.concerns, e.ahead, e.foresight = picture{}, concerns{}, nil, foresight{}
 	e.state.Nodes, e.state.Restore, e.state.History, e.state.Latest, e.shown = nil, nil, nil, nil, nil
 	e.state.Waves = slices.Clone(e.state.Waves)
 	for i, w := range e.state.Waves {

@@ -217,6 +217,7 @@ func (w *welcomer) give(ctx context.Context, n *node, grants map[model.Layer]rol
 			return "", err
 		}
 		if changed {
+			n.row.Moved = &model.Move{Rollout: grants[layer].Rollout, Wave: -1, At: s.stamp(), Joined: true}
 			n.audit = append(n.audit, joinEntry(s.stamp(), n.row.ID, grants[layer]))
 		}
 	}

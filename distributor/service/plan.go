@@ -105,8 +105,8 @@ type Rendered struct {
 	Collection, Name, Version string
 	// Type is the URL of a resource's type.
 	Type string
-	// Origins are by path, as in merge.Origins.
-	Origins map[string]model.Layer
+	// Fields are what it consists of, by path.
+	Fields []merge.Field
 }
 
 // RenderedOn are the filters, in their order, and the resources of the chain that a node is assigned. Of a chain that is split it is that of the rest. None for a node that was never
@@ -125,12 +125,13 @@ func (s *Service) RenderedOn(ctx context.Context, id string) ([]Rendered, error)
 	if err != nil {
 		return nil, err
 	}
+	fields := merge.Fields(chain, origins)
 	var out []Rendered
 	for _, f := range chain.Filters {
-		out = append(out, Rendered{Name: f.Name, Version: f.Version, Origins: origins[f.Name]})
+		out = append(out, Rendered{Name: f.Name, Version: f.Version, Fields: fields[f.Name]})
 	}
 	for _, r := range chain.Resources {
-		out = append(out, Rendered{Collection: r.Collection, Name: r.Name, Version: r.Version, Type: r.Type, Origins: origins[r.Key()]})
+		out = append(out, Rendered{Collection: r.Collection, Name: r.Name, Version: r.Version, Type: r.Type, Fields: fields[r.Key()]})
 	}
 	return out, nil
 }

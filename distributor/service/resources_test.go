@@ -410,7 +410,7 @@ func TestResourcesGoToSinksThatKeepThem(t *testing.T) {
 		t.Errorf("it is sent %+v", got[3])
 	}
 	rendered, err := svc.RenderedOn(t.Context(), "keeps")
-	if err != nil || len(rendered) != 2 || rendered[0].Name != "filter" || rendered[0].Origins["module"] != "global" || rendered[1].Collection != "flags" || rendered[1].Origins["spec.enabled"] != "global" {
+	if err != nil || len(rendered) != 2 || rendered[0].Name != "filter" || layerOf(rendered[0], "module") != "global" || rendered[1].Collection != "flags" || layerOf(rendered[1], "spec.enabled") != "global" {
 		t.Errorf("it is rendered to %+v, %v", rendered, err)
 	}
 	if chain := got[1].Resources[0].Chain; len(chain.Resources) != 1 || chain.Resources[0].Version != got[3].Resources[0].Version || chain.Resources[0].Fields != nil {
@@ -442,4 +442,14 @@ func TestSinksWithoutReportsAndResources(t *testing.T) {
 	hello("old", true, false)
 	hello("old", false, true)
 	wantError(t, "an agent that keeps none", start("r3", "old"), model.ErrInvalid, "node/old", "does not say that it keeps any")
+}
+
+// layerOf is the layer that gives a field of what is rendered.
+func layerOf(r service.Rendered, path string) model.Layer {
+	for _, f := range r.Fields {
+		if f.Path == path {
+			return f.Layer
+		}
+	}
+	return ""
 }

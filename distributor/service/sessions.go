@@ -323,6 +323,9 @@ func (s *Service) record(n *node, report ChainReport) bool {
 		entry.Times = times
 	}
 	n.row.Ledger = entry
+	if entry.State == model.ChainRejected || entry.State == model.ChainDegraded {
+		n.row.LastError = &model.NodeError{Chain: entry.Chain, State: entry.State, Step: entry.Step, Reason: entry.Reason, At: s.stamp()}
+	}
 	return true
 }
 

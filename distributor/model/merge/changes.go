@@ -49,27 +49,31 @@ func Changes(from, to model.Chain, origins Origins) []FilterChange {
 func fieldsOf(c model.Chain) map[string]map[string]string {
 	out := make(map[string]map[string]string, len(c.Filters))
 	for _, f := range c.Filters {
-		fields := map[string]string{"phase": quote(f.Phase), "failurePolicy": quote(f.FailurePolicy)}
-		if f.Module != nil {
-			fields["module"] = quote(f.Module.Digest)
-		}
-		if f.Priority != nil {
-			fields["priority"] = quote(*f.Priority)
-		}
-		if f.Config != nil {
-			if config, err := decode(f.Config); err == nil {
-				flatten("config", config, fields)
-			}
-		}
-		out[f.Name] = fields
+		out[f.Name] = filterFields(f, placed{})
 	}
 	for _, r := range c.Resources {
-		out[r.Key()] = resourceFields(r.ResourceSpec)
+		out[r.Key()] = resourceFields(r.ResourceSpec, placed{})
 	}
 	return out
 }
 
-func resourceFields(r model.ResourceSpec) map[string]string {
+func filterFields(f model.RenderedFilter, items naming) map[string]string {
+	fields := map[string]string{"phase": quote(f.Phase), "failurePolicy": quote(f.FailurePolicy)}
+	if f.Module != nil {
+		fields["module"] = quote(f.Module.Digest)
+	}
+	if f.Priority != nil {
+		fields["priority"] = quote(*f.Priority)
+	}
+	if f.Config != nil {
+		if config, err := decode(f.Config); err == nil {
+			flatten("config", config, fields, items)
+		}
+	}
+	return fields
+}
+
+func resourceFields(r model.ResourceSpec, items naming) map[string]string {
 	fields := map[string]string{"type": quote(r.Type)}
 	if r.Descriptors != "" {
 		fields["descriptors"] = quote(r.Descriptors)
@@ -77,25 +81,25 @@ func resourceFields(r model.ResourceSpec) map[string]string {
 	if r.IsOpaque() {
 		fields[specPath] = quote(model.Digest(r.Opaque))
 	} else if value, err := decode(r.Fields); err == nil {
-		flatten(specPath, value, fields)
+		flatten(specPath, value, fields, items)
 	}
 	return fields
 }
 
 // flatten puts the leaves of a JSON value into a map by their paths. An empty object or list is a leaf, and so is what names a secret.
-func flatten(path string, value any, into map[string]string) {
+func flatten(path string, value any, into map[string]string, items naming) {
 	switch v := value.(type) {
 	case map[string]any:
 		if len(v) > 0 && !model.IsSecret(v) {
 			for key, child := range v {
-				flatten(member(path, key), child, into)
+				flatten(member(path, key), child, into, items)
 			}
 			return
 		}
 	case []any:
 		if len(v) > 0 {
 			for i, child := range v {
-				flatten(fmt.Sprintf("%s[%d]", path, i), child, into)
+				flatten(items.item(path, i, child), child, into, items)
 			}
 			return
 		}

@@ -150,6 +150,22 @@ func TestResourcesAreMerged(t *testing.T) {
 			if !reflect.DeepEqual(origins["flags:f"], test.origins) {
 				t.Errorf("origins %v\nwant    %v", origins["flags:f"], test.origins)
 			}
+			told := map[string]bool{"name": true}
+			for _, f := range merge.Fields(chain, origins)["flags:f"] {
+				told[f.Path] = true
+				if from, known := test.origins[f.Path]; known && from != f.Layer || f.Layer == "" && f.Path != "type" || f.Value == "" {
+					t.Errorf("the field %+v", f)
+				}
+			}
+			for path := range test.origins {
+				// What has members or items is told of by those.
+				inside := func(field string) bool {
+					return strings.HasPrefix(field, path+".") || strings.HasPrefix(field, path+"[")
+				}
+				if !told[path] && !slices.ContainsFunc(slices.Collect(maps.Keys(told)), inside) {
+					t.Errorf("no field tells of %s", path)
+				}
+			}
 			if hash, err := r.ContentHash(); err != nil || hash != r.Version {
 				t.Errorf("its version is %s, %v", r.Version, err)
 			}

@@ -57,7 +57,13 @@ type Node struct {
 	// The filters and resources of the chain that it is to run, with the layers that their fields come from. Only in the answer to GetNode.
 	Rendered []*Rendered `protobuf:"bytes,43,rep,name=rendered,proto3" json:"rendered,omitempty"`
 	// The collections that an application takes, or that the bootstrap of an Envoy without an agent asks for.
-	Collections   []string `protobuf:"bytes,44,rep,name=collections,proto3" json:"collections,omitempty"`
+	Collections []string `protobuf:"bytes,44,rep,name=collections,proto3" json:"collections,omitempty"`
+	// What it was given last, and by what. Only in the answer to GetNode. Absent: nothing, or by a waft that did not note it.
+	Moved *NodeMove `protobuf:"bytes,45,opt,name=moved,proto3" json:"moved,omitempty"`
+	// What rollouts that have not ended would do with it next, the one that comes first before the others. Only in the answer to GetNode.
+	Next []*NodeNext `protobuf:"bytes,46,rep,name=next,proto3" json:"next,omitempty"`
+	// The last time that a chain was rejected on it, or served in part, also when it has served since. Absent: never, as far as it was noted.
+	LastError     *NodeError `protobuf:"bytes,47,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +231,344 @@ func (x *Node) GetCollections() []string {
 	return nil
 }
 
+func (x *Node) GetMoved() *NodeMove {
+	if x != nil {
+		return x.Moved
+	}
+	return nil
+}
+
+func (x *Node) GetNext() []*NodeNext {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Node) GetLastError() *NodeError {
+	if x != nil {
+		return x.LastError
+	}
+	return nil
+}
+
+// NodeMove is by what a node was given what it is to run.
+type NodeMove struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Rollout string                 `protobuf:"bytes,1,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	// Counted from 1; 0: in no wave, since it joined, or an emergency passed the waves.
+	Wave int32                  `protobuf:"varint,2,opt,name=wave,proto3" json:"wave,omitempty"`
+	At   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	// The rollout took it back to what it had before.
+	Back bool `protobuf:"varint,4,opt,name=back,proto3" json:"back,omitempty"`
+	// It joined, and was given what the rollout gave to its like.
+	Joined bool `protobuf:"varint,5,opt,name=joined,proto3" json:"joined,omitempty"`
+	// Of the rollout: how it stands, who started it, and why. Empty where it was removed.
+	Phase         string `protobuf:"bytes,6,opt,name=phase,proto3" json:"phase,omitempty"`
+	StartedBy     string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
+	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeMove) Reset() {
+	*x = NodeMove{}
+	mi := &file_waft_v1_node_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeMove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeMove) ProtoMessage() {}
+
+func (x *NodeMove) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_node_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeMove.ProtoReflect.Descriptor instead.
+func (*NodeMove) Descriptor() ([]byte, []int) {
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *NodeMove) GetRollout() string {
+	if x != nil {
+		return x.Rollout
+	}
+	return ""
+}
+
+func (x *NodeMove) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
+}
+
+func (x *NodeMove) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *NodeMove) GetBack() bool {
+	if x != nil {
+		return x.Back
+	}
+	return false
+}
+
+func (x *NodeMove) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
+}
+
+func (x *NodeMove) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *NodeMove) GetStartedBy() string {
+	if x != nil {
+		return x.StartedBy
+	}
+	return ""
+}
+
+func (x *NodeMove) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// NodeNext is what a rollout that has not ended would do with a node next, if nothing else changed.
+type NodeNext struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: it is not known now, and reason says why.
+	Rollout string `protobuf:"bytes,1,opt,name=rollout,proto3" json:"rollout,omitempty"`
+	// Counted from 1. 0: no wave takes it, and reason says why; or it goes back.
+	Wave int32 `protobuf:"varint,2,opt,name=wave,proto3" json:"wave,omitempty"`
+	// Of the rollout: how it stands, and why.
+	Phase   string `protobuf:"bytes,3,opt,name=phase,proto3" json:"phase,omitempty"`
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Why the wave would not count it, or no wave takes it.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// It goes back to what it had before.
+	Back bool `protobuf:"varint,6,opt,name=back,proto3" json:"back,omitempty"`
+	// What it would be given; absent where it is given nothing.
+	Release *ReleaseRef `protobuf:"bytes,7,opt,name=release,proto3" json:"release,omitempty"`
+	// The chain that it would run, and the one that it would leave. Of a release under test, that of both.
+	Chain string `protobuf:"bytes,8,opt,name=chain,proto3" json:"chain,omitempty"`
+	From  string `protobuf:"bytes,9,opt,name=from,proto3" json:"from,omitempty"`
+	// Which requests take the release; absent: all.
+	Cohort *Cohort `protobuf:"bytes,10,opt,name=cohort,proto3" json:"cohort,omitempty"`
+	// What changes in its chain.
+	Changes       []*FilterChange `protobuf:"bytes,11,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeNext) Reset() {
+	*x = NodeNext{}
+	mi := &file_waft_v1_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeNext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeNext) ProtoMessage() {}
+
+func (x *NodeNext) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeNext.ProtoReflect.Descriptor instead.
+func (*NodeNext) Descriptor() ([]byte, []int) {
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *NodeNext) GetRollout() string {
+	if x != nil {
+		return x.Rollout
+	}
+	return ""
+}
+
+func (x *NodeNext) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
+}
+
+func (x *NodeNext) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *NodeNext) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *NodeNext) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *NodeNext) GetBack() bool {
+	if x != nil {
+		return x.Back
+	}
+	return false
+}
+
+func (x *NodeNext) GetRelease() *ReleaseRef {
+	if x != nil {
+		return x.Release
+	}
+	return nil
+}
+
+func (x *NodeNext) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
+}
+
+func (x *NodeNext) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *NodeNext) GetCohort() *Cohort {
+	if x != nil {
+		return x.Cohort
+	}
+	return nil
+}
+
+func (x *NodeNext) GetChanges() []*FilterChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// NodeError is what a node said when it did not run a chain as it should be.
+type NodeError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Chain string                 `protobuf:"bytes,1,opt,name=chain,proto3" json:"chain,omitempty"`
+	// REJECTED or DEGRADED.
+	State         ChainState             `protobuf:"varint,2,opt,name=state,proto3,enum=waft.v1.ChainState" json:"state,omitempty"`
+	Step          string                 `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeError) Reset() {
+	*x = NodeError{}
+	mi := &file_waft_v1_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeError) ProtoMessage() {}
+
+func (x *NodeError) ProtoReflect() protoreflect.Message {
+	mi := &file_waft_v1_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeError.ProtoReflect.Descriptor instead.
+func (*NodeError) Descriptor() ([]byte, []int) {
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NodeError) GetChain() string {
+	if x != nil {
+		return x.Chain
+	}
+	return ""
+}
+
+func (x *NodeError) GetState() ChainState {
+	if x != nil {
+		return x.State
+	}
+	return ChainState_CHAIN_STATE_UNSPECIFIED
+}
+
+func (x *NodeError) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *NodeError) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *NodeError) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 // Rendered is a filter or a resource of a rendered chain.
 type Rendered struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -242,7 +586,7 @@ type Rendered struct {
 
 func (x *Rendered) Reset() {
 	*x = Rendered{}
-	mi := &file_waft_v1_node_proto_msgTypes[1]
+	mi := &file_waft_v1_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -254,7 +598,7 @@ func (x *Rendered) String() string {
 func (*Rendered) ProtoMessage() {}
 
 func (x *Rendered) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[1]
+	mi := &file_waft_v1_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -267,7 +611,7 @@ func (x *Rendered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rendered.ProtoReflect.Descriptor instead.
 func (*Rendered) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Rendered) GetCollection() string {
@@ -308,16 +652,19 @@ func (x *Rendered) GetFields() []*RenderedField {
 // RenderedField says which layer a field comes from.
 type RenderedField struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// For a filter module, phase, priority, failurePolicy, config or a place in it (config.issuer); for a resource spec or a place in it (spec.percent).
-	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	Layer         string `protobuf:"bytes,2,opt,name=layer,proto3" json:"layer,omitempty"`
+	// For a filter module, phase, priority, failurePolicy or a place in its config (config.issuer); for a resource type, descriptors or a place in spec (spec.percent).
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Empty: no layer gives it, it is a default.
+	Layer string `protobuf:"bytes,2,opt,name=layer,proto3" json:"layer,omitempty"`
+	// As JSON. A secret is named and not told.
+	Value         string `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenderedField) Reset() {
 	*x = RenderedField{}
-	mi := &file_waft_v1_node_proto_msgTypes[2]
+	mi := &file_waft_v1_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +676,7 @@ func (x *RenderedField) String() string {
 func (*RenderedField) ProtoMessage() {}
 
 func (x *RenderedField) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[2]
+	mi := &file_waft_v1_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +689,7 @@ func (x *RenderedField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderedField.ProtoReflect.Descriptor instead.
 func (*RenderedField) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RenderedField) GetPath() string {
@@ -355,6 +702,13 @@ func (x *RenderedField) GetPath() string {
 func (x *RenderedField) GetLayer() string {
 	if x != nil {
 		return x.Layer
+	}
+	return ""
+}
+
+func (x *RenderedField) GetValue() string {
+	if x != nil {
+		return x.Value
 	}
 	return ""
 }
@@ -372,7 +726,7 @@ type Isolation struct {
 
 func (x *Isolation) Reset() {
 	*x = Isolation{}
-	mi := &file_waft_v1_node_proto_msgTypes[3]
+	mi := &file_waft_v1_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +738,7 @@ func (x *Isolation) String() string {
 func (*Isolation) ProtoMessage() {}
 
 func (x *Isolation) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[3]
+	mi := &file_waft_v1_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +751,7 @@ func (x *Isolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Isolation.ProtoReflect.Descriptor instead.
 func (*Isolation) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Isolation) GetRollout() string {
@@ -432,7 +786,7 @@ type NodeSplit struct {
 
 func (x *NodeSplit) Reset() {
 	*x = NodeSplit{}
-	mi := &file_waft_v1_node_proto_msgTypes[4]
+	mi := &file_waft_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +798,7 @@ func (x *NodeSplit) String() string {
 func (*NodeSplit) ProtoMessage() {}
 
 func (x *NodeSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[4]
+	mi := &file_waft_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +811,7 @@ func (x *NodeSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSplit.ProtoReflect.Descriptor instead.
 func (*NodeSplit) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *NodeSplit) GetRelease() *ReleaseRef {
@@ -487,14 +841,16 @@ type LedgerEntry struct {
 	ServingAt  *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=serving_at,json=servingAt,proto3" json:"serving_at,omitempty"`
 	RejectedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=rejected_at,json=rejectedAt,proto3" json:"rejected_at,omitempty"`
 	// As in ChainReport.
-	Secrets       map[string]string `protobuf:"bytes,11,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Secrets map[string]string `protobuf:"bytes,11,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When it first said that it serves the chain in part; serving_at is the same where it never served the whole.
+	DegradedAt    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=degraded_at,json=degradedAt,proto3" json:"degraded_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LedgerEntry) Reset() {
 	*x = LedgerEntry{}
-	mi := &file_waft_v1_node_proto_msgTypes[5]
+	mi := &file_waft_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +862,7 @@ func (x *LedgerEntry) String() string {
 func (*LedgerEntry) ProtoMessage() {}
 
 func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[5]
+	mi := &file_waft_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +875,7 @@ func (x *LedgerEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerEntry.ProtoReflect.Descriptor instead.
 func (*LedgerEntry) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LedgerEntry) GetChain() string {
@@ -599,6 +955,13 @@ func (x *LedgerEntry) GetSecrets() map[string]string {
 	return nil
 }
 
+func (x *LedgerEntry) GetDegradedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DegradedAt
+	}
+	return nil
+}
+
 type GetNodeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -608,7 +971,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[6]
+	mi := &file_waft_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +983,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[6]
+	mi := &file_waft_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +996,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetNodeRequest) GetId() string {
@@ -644,17 +1007,20 @@ func (x *GetNodeRequest) GetId() string {
 }
 
 type ListNodesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Selector      string                 `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
-	PageSize      int32                  `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken     string                 `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Selector  string                 `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
+	PageSize  int32                  `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string                 `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only nodes in one of these states: waiting, offered, fetched, loaded, serving, degraded, rejected (the ledger's), isolated, unknown, connected (presence), or not-serving
+	// (those that do not serve the chain that they are to run whole, as far as is known). Empty: all.
+	States        []string `protobuf:"bytes,4,rep,name=states,proto3" json:"states,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[7]
+	mi := &file_waft_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +1032,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[7]
+	mi := &file_waft_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +1045,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListNodesRequest) GetSelector() string {
@@ -703,6 +1069,13 @@ func (x *ListNodesRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListNodesRequest) GetStates() []string {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
 type ListNodesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// By id.
@@ -714,7 +1087,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[8]
+	mi := &file_waft_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +1099,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[8]
+	mi := &file_waft_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +1112,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -766,7 +1139,7 @@ type RetryNodeRequest struct {
 
 func (x *RetryNodeRequest) Reset() {
 	*x = RetryNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[9]
+	mi := &file_waft_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +1151,7 @@ func (x *RetryNodeRequest) String() string {
 func (*RetryNodeRequest) ProtoMessage() {}
 
 func (x *RetryNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[9]
+	mi := &file_waft_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +1164,7 @@ func (x *RetryNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryNodeRequest.ProtoReflect.Descriptor instead.
 func (*RetryNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RetryNodeRequest) GetId() string {
@@ -818,7 +1191,7 @@ type ReleaseNodeRequest struct {
 
 func (x *ReleaseNodeRequest) Reset() {
 	*x = ReleaseNodeRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[10]
+	mi := &file_waft_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +1203,7 @@ func (x *ReleaseNodeRequest) String() string {
 func (*ReleaseNodeRequest) ProtoMessage() {}
 
 func (x *ReleaseNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[10]
+	mi := &file_waft_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +1216,7 @@ func (x *ReleaseNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNodeRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseNodeRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReleaseNodeRequest) GetId() string {
@@ -882,7 +1255,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_waft_v1_node_proto_msgTypes[11]
+	mi := &file_waft_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1267,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[11]
+	mi := &file_waft_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1280,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AuditEntry) GetSequence() int64 {
@@ -985,7 +1358,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[12]
+	mi := &file_waft_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1370,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[12]
+	mi := &file_waft_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1383,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListAuditRequest) GetObject() string {
@@ -1045,7 +1418,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[13]
+	mi := &file_waft_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1430,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[13]
+	mi := &file_waft_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1443,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -1095,7 +1468,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_waft_v1_node_proto_msgTypes[14]
+	mi := &file_waft_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1480,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[14]
+	mi := &file_waft_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1493,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 type GetVersionResponse struct {
@@ -1132,7 +1505,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_waft_v1_node_proto_msgTypes[15]
+	mi := &file_waft_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1517,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_waft_v1_node_proto_msgTypes[15]
+	mi := &file_waft_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1530,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_waft_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_waft_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -1171,7 +1544,7 @@ var File_waft_v1_node_proto protoreflect.FileDescriptor
 
 const file_waft_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\"\x83\x06\n" +
+	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\x1a\x15waft/v1/rollout.proto\"\x86\a\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x06labels\x18\x02 \x03(\v2\x19.waft.v1.Node.LabelsEntryR\x06labels\x12#\n" +
@@ -1193,10 +1566,43 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\bisolated\x18) \x01(\v2\x12.waft.v1.IsolationR\bisolated\x12\x18\n" +
 	"\adialect\x18* \x01(\tR\adialect\x12-\n" +
 	"\brendered\x18+ \x03(\v2\x11.waft.v1.RenderedR\brendered\x12 \n" +
-	"\vcollections\x18, \x03(\tR\vcollections\x1a9\n" +
+	"\vcollections\x18, \x03(\tR\vcollections\x12'\n" +
+	"\x05moved\x18- \x01(\v2\x11.waft.v1.NodeMoveR\x05moved\x12%\n" +
+	"\x04next\x18. \x03(\v2\x11.waft.v1.NodeNextR\x04next\x121\n" +
+	"\n" +
+	"last_error\x18/ \x01(\v2\x12.waft.v1.NodeErrorR\tlastError\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdd\x01\n" +
+	"\bNodeMove\x12\x18\n" +
+	"\arollout\x18\x01 \x01(\tR\arollout\x12\x12\n" +
+	"\x04wave\x18\x02 \x01(\x05R\x04wave\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04back\x18\x04 \x01(\bR\x04back\x12\x16\n" +
+	"\x06joined\x18\x05 \x01(\bR\x06joined\x12\x14\n" +
+	"\x05phase\x18\x06 \x01(\tR\x05phase\x12\x1d\n" +
+	"\n" +
+	"started_by\x18\a \x01(\tR\tstartedBy\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"\xc7\x02\n" +
+	"\bNodeNext\x12\x18\n" +
+	"\arollout\x18\x01 \x01(\tR\arollout\x12\x12\n" +
+	"\x04wave\x18\x02 \x01(\x05R\x04wave\x12\x14\n" +
+	"\x05phase\x18\x03 \x01(\tR\x05phase\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04back\x18\x06 \x01(\bR\x04back\x12-\n" +
+	"\arelease\x18\a \x01(\v2\x13.waft.v1.ReleaseRefR\arelease\x12\x14\n" +
+	"\x05chain\x18\b \x01(\tR\x05chain\x12\x12\n" +
+	"\x04from\x18\t \x01(\tR\x04from\x12'\n" +
+	"\x06cohort\x18\n" +
+	" \x01(\v2\x0f.waft.v1.CohortR\x06cohort\x12/\n" +
+	"\achanges\x18\v \x03(\v2\x15.waft.v1.FilterChangeR\achanges\"\xa4\x01\n" +
+	"\tNodeError\x12\x14\n" +
+	"\x05chain\x18\x01 \x01(\tR\x05chain\x12)\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x13.waft.v1.ChainStateR\x05state\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\tR\x04step\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x9c\x01\n" +
 	"\bRendered\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tR\n" +
@@ -1204,17 +1610,18 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x12\n" +
 	"\x04type\x18\x04 \x01(\tR\x04type\x12.\n" +
-	"\x06fields\x18\x05 \x03(\v2\x16.waft.v1.RenderedFieldR\x06fields\"9\n" +
+	"\x06fields\x18\x05 \x03(\v2\x16.waft.v1.RenderedFieldR\x06fields\"O\n" +
 	"\rRenderedField\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
-	"\x05layer\x18\x02 \x01(\tR\x05layer\"o\n" +
+	"\x05layer\x18\x02 \x01(\tR\x05layer\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\"o\n" +
 	"\tIsolation\x12\x18\n" +
 	"\arollout\x18\x01 \x01(\tR\arollout\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"c\n" +
 	"\tNodeSplit\x12-\n" +
 	"\arelease\x18\x01 \x01(\v2\x13.waft.v1.ReleaseRefR\arelease\x12'\n" +
-	"\x06cohort\x18\x02 \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"\xb0\x04\n" +
+	"\x06cohort\x18\x02 \x01(\v2\x0f.waft.v1.CohortR\x06cohort\"\xed\x04\n" +
 	"\vLedgerEntry\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\tR\x05chain\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.waft.v1.ChainStateR\x05state\x12\x16\n" +
@@ -1231,17 +1638,20 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\vrejected_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"rejectedAt\x12;\n" +
-	"\asecrets\x18\v \x03(\v2!.waft.v1.LedgerEntry.SecretsEntryR\asecrets\x1a:\n" +
+	"\asecrets\x18\v \x03(\v2!.waft.v1.LedgerEntry.SecretsEntryR\asecrets\x12;\n" +
+	"\vdegraded_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"degradedAt\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\" \n" +
 	"\x0eGetNodeRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"j\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x82\x01\n" +
 	"\x10ListNodesRequest\x12\x1a\n" +
 	"\bselector\x18\x01 \x01(\tR\bselector\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"`\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06states\x18\x04 \x03(\tR\x06states\"`\n" +
 	"\x11ListNodesResponse\x12#\n" +
 	"\x05nodes\x18\x01 \x03(\v2\r.waft.v1.NodeR\x05nodes\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\":\n" +
@@ -1296,72 +1706,86 @@ func file_waft_v1_node_proto_rawDescGZIP() []byte {
 	return file_waft_v1_node_proto_rawDescData
 }
 
-var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_waft_v1_node_proto_goTypes = []any{
 	(*Node)(nil),                  // 0: waft.v1.Node
-	(*Rendered)(nil),              // 1: waft.v1.Rendered
-	(*RenderedField)(nil),         // 2: waft.v1.RenderedField
-	(*Isolation)(nil),             // 3: waft.v1.Isolation
-	(*NodeSplit)(nil),             // 4: waft.v1.NodeSplit
-	(*LedgerEntry)(nil),           // 5: waft.v1.LedgerEntry
-	(*GetNodeRequest)(nil),        // 6: waft.v1.GetNodeRequest
-	(*ListNodesRequest)(nil),      // 7: waft.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 8: waft.v1.ListNodesResponse
-	(*RetryNodeRequest)(nil),      // 9: waft.v1.RetryNodeRequest
-	(*ReleaseNodeRequest)(nil),    // 10: waft.v1.ReleaseNodeRequest
-	(*AuditEntry)(nil),            // 11: waft.v1.AuditEntry
-	(*ListAuditRequest)(nil),      // 12: waft.v1.ListAuditRequest
-	(*ListAuditResponse)(nil),     // 13: waft.v1.ListAuditResponse
-	(*GetVersionRequest)(nil),     // 14: waft.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),    // 15: waft.v1.GetVersionResponse
-	nil,                           // 16: waft.v1.Node.LabelsEntry
-	nil,                           // 17: waft.v1.LedgerEntry.SecretsEntry
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*ReleaseRef)(nil),            // 19: waft.v1.ReleaseRef
-	(*DisabledFilter)(nil),        // 20: waft.v1.DisabledFilter
-	(*Cohort)(nil),                // 21: waft.v1.Cohort
-	(ChainState)(0),               // 22: waft.v1.ChainState
+	(*NodeMove)(nil),              // 1: waft.v1.NodeMove
+	(*NodeNext)(nil),              // 2: waft.v1.NodeNext
+	(*NodeError)(nil),             // 3: waft.v1.NodeError
+	(*Rendered)(nil),              // 4: waft.v1.Rendered
+	(*RenderedField)(nil),         // 5: waft.v1.RenderedField
+	(*Isolation)(nil),             // 6: waft.v1.Isolation
+	(*NodeSplit)(nil),             // 7: waft.v1.NodeSplit
+	(*LedgerEntry)(nil),           // 8: waft.v1.LedgerEntry
+	(*GetNodeRequest)(nil),        // 9: waft.v1.GetNodeRequest
+	(*ListNodesRequest)(nil),      // 10: waft.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 11: waft.v1.ListNodesResponse
+	(*RetryNodeRequest)(nil),      // 12: waft.v1.RetryNodeRequest
+	(*ReleaseNodeRequest)(nil),    // 13: waft.v1.ReleaseNodeRequest
+	(*AuditEntry)(nil),            // 14: waft.v1.AuditEntry
+	(*ListAuditRequest)(nil),      // 15: waft.v1.ListAuditRequest
+	(*ListAuditResponse)(nil),     // 16: waft.v1.ListAuditResponse
+	(*GetVersionRequest)(nil),     // 17: waft.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),    // 18: waft.v1.GetVersionResponse
+	nil,                           // 19: waft.v1.Node.LabelsEntry
+	nil,                           // 20: waft.v1.LedgerEntry.SecretsEntry
+	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
+	(*ReleaseRef)(nil),            // 22: waft.v1.ReleaseRef
+	(*DisabledFilter)(nil),        // 23: waft.v1.DisabledFilter
+	(*Cohort)(nil),                // 24: waft.v1.Cohort
+	(*FilterChange)(nil),          // 25: waft.v1.FilterChange
+	(ChainState)(0),               // 26: waft.v1.ChainState
 }
 var file_waft_v1_node_proto_depIdxs = []int32{
-	16, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
-	18, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	19, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
-	5,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
-	4,  // 4: waft.v1.Node.split:type_name -> waft.v1.NodeSplit
-	20, // 5: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
-	3,  // 6: waft.v1.Node.isolated:type_name -> waft.v1.Isolation
-	1,  // 7: waft.v1.Node.rendered:type_name -> waft.v1.Rendered
-	2,  // 8: waft.v1.Rendered.fields:type_name -> waft.v1.RenderedField
-	18, // 9: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
-	19, // 10: waft.v1.NodeSplit.release:type_name -> waft.v1.ReleaseRef
-	21, // 11: waft.v1.NodeSplit.cohort:type_name -> waft.v1.Cohort
-	22, // 12: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
-	18, // 13: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
-	18, // 14: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
-	18, // 15: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
-	18, // 16: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
-	18, // 17: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
-	17, // 18: waft.v1.LedgerEntry.secrets:type_name -> waft.v1.LedgerEntry.SecretsEntry
-	0,  // 19: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
-	18, // 20: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
-	11, // 21: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
-	6,  // 22: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
-	7,  // 23: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
-	9,  // 24: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
-	10, // 25: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
-	12, // 26: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
-	14, // 27: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
-	0,  // 28: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
-	8,  // 29: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
-	0,  // 30: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
-	0,  // 31: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
-	13, // 32: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
-	15, // 33: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	19, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
+	21, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	22, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
+	8,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
+	7,  // 4: waft.v1.Node.split:type_name -> waft.v1.NodeSplit
+	23, // 5: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
+	6,  // 6: waft.v1.Node.isolated:type_name -> waft.v1.Isolation
+	4,  // 7: waft.v1.Node.rendered:type_name -> waft.v1.Rendered
+	1,  // 8: waft.v1.Node.moved:type_name -> waft.v1.NodeMove
+	2,  // 9: waft.v1.Node.next:type_name -> waft.v1.NodeNext
+	3,  // 10: waft.v1.Node.last_error:type_name -> waft.v1.NodeError
+	21, // 11: waft.v1.NodeMove.at:type_name -> google.protobuf.Timestamp
+	22, // 12: waft.v1.NodeNext.release:type_name -> waft.v1.ReleaseRef
+	24, // 13: waft.v1.NodeNext.cohort:type_name -> waft.v1.Cohort
+	25, // 14: waft.v1.NodeNext.changes:type_name -> waft.v1.FilterChange
+	26, // 15: waft.v1.NodeError.state:type_name -> waft.v1.ChainState
+	21, // 16: waft.v1.NodeError.at:type_name -> google.protobuf.Timestamp
+	5,  // 17: waft.v1.Rendered.fields:type_name -> waft.v1.RenderedField
+	21, // 18: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
+	22, // 19: waft.v1.NodeSplit.release:type_name -> waft.v1.ReleaseRef
+	24, // 20: waft.v1.NodeSplit.cohort:type_name -> waft.v1.Cohort
+	26, // 21: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
+	21, // 22: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
+	21, // 23: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
+	21, // 24: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
+	21, // 25: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
+	21, // 26: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
+	20, // 27: waft.v1.LedgerEntry.secrets:type_name -> waft.v1.LedgerEntry.SecretsEntry
+	21, // 28: waft.v1.LedgerEntry.degraded_at:type_name -> google.protobuf.Timestamp
+	0,  // 29: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
+	21, // 30: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	14, // 31: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
+	9,  // 32: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
+	10, // 33: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
+	12, // 34: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
+	13, // 35: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
+	15, // 36: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
+	17, // 37: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
+	0,  // 38: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
+	11, // 39: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
+	0,  // 40: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
+	0,  // 41: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
+	16, // 42: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
+	18, // 43: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
+	38, // [38:44] is the sub-list for method output_type
+	32, // [32:38] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_node_proto_init() }
@@ -1372,13 +1796,14 @@ func file_waft_v1_node_proto_init() {
 	file_waft_v1_emergency_proto_init()
 	file_waft_v1_report_proto_init()
 	file_waft_v1_resources_proto_init()
+	file_waft_v1_rollout_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_node_proto_rawDesc), len(file_waft_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
