@@ -28,6 +28,7 @@ func inBoth(t *testing.T, dir string) {
 	all := binaries(t)
 	for _, name := range versions {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // an Envoy mostly waits, or compiles with one core
 			profile, err := wasmhost.ProfileByName(name)
 			if err != nil {
 				t.Fatal(err)
