@@ -22,7 +22,7 @@ func newRollout() *cobra.Command {
   waft rollout undo edge-auth-1-2 --reason 'latency alarm'`,
 	})
 	cmd.AddCommand(newRolloutStart(), newRolloutStatus(), newRolloutList(), newRolloutHistory(),
-		newRolloutAction("pause", "Stop before the next decision; nodes stay where they are",
+		newRolloutAction("pause", "Move no further; a gate that fails still takes it back",
 			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
 				return c.Rollouts.PauseRollout(ctx, r)
 			}),

@@ -16,7 +16,8 @@ const (
 	RolloutMoving RolloutPhase = "Moving"
 	// RolloutSoaking: all the wave's nodes serve it; gates are read. Next: Fetching (the next wave), Done, Paused, RollingBack, Aborted.
 	RolloutSoaking RolloutPhase = "Soaking"
-	// RolloutPaused: a person or an inconclusive gate stopped it; nothing moves. Next: the phase it was in, RollingBack, Aborted.
+	// RolloutPaused: a person, an inconclusive gate or an emergency stopped it; nothing moves on, and what fails goes back. Next: the phase it was in,
+	// RollingBack, RolledBack, Aborted.
 	RolloutPaused RolloutPhase = "Paused"
 	// RolloutRollingBack: moved nodes get what each had before. Next: RolledBack. It is passed over where no moved node had
 	// anything before.

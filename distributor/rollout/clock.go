@@ -44,6 +44,13 @@ func (m *machine) standStill() {
 	m.shift(gap)
 	m.recede(gap, 0)
 	m.state.SeenAt = m.now
+	// What a node came to within the pause began within it, and not before; its time begins now.
+	for i := range m.seats() {
+		if p := m.seated[i].p; p.State == model.NodeMoving && p.Since.After(m.now) {
+			p.Since = m.now
+			m.put(m.seated[i].id, p, true)
+		}
+	}
 }
 
 // skip takes note of now. Of the gap since the last step, counted is the time that passed.

@@ -26,9 +26,10 @@
 //	             approved the wave where it asks for that, and nothing is frozen.
 //	             Next: Fetching (the next wave); Done (it was the last); Paused (Pause, or a gate is inconclusive);
 //	             RollingBack or RolledBack; Aborted.
-//	Paused       Nothing moves, neither on nor back, and no time passes. Inconclusive says that a gate paused it.
-//	             Next: the phase it was in (Resume; Promote where a gate paused it); RollingBack or RolledBack (RollBack);
-//	             Aborted.
+//	Paused       Nothing moves on, and no time passes, so that nothing is late. What has moved is watched. Inconclusive says that a gate
+//	             paused it.
+//	             Next: the phase it was in (Resume; Promote where a gate paused it); RollingBack or RolledBack (a moved node failed, a
+//	             gate failed, RollBack); Aborted.
 //	RollingBack  Every moved node is assigned what it had before, all at once or, with a cap, a few at a time. Ends when each serves
 //	             that, or has been given up: silent, a final rejection of what it had, or RollbackDeadline, which is each group's. One that
 //	             was given up although it was there is isolated first. It cannot be paused or aborted.
@@ -98,7 +99,7 @@
 //   - The same (state, event, now) gives the same result; the state that goes in is not changed.
 //   - A node is given a release only by an Assign, and only after its wave's nodes were frozen in the state, or by Join.
 //   - The nodes that were moved never exceed the wave's share of the target as it was when the wave started.
-//   - Paused and ended rollouts give no actions.
+//   - Ended rollouts give no actions, and paused ones none as long as they stay so.
 //   - A command whose effect is there already changes nothing.
 //
 // # Where things are

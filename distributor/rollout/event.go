@@ -59,7 +59,8 @@ type By struct {
 	Reason string
 }
 
-// Pause stops the rollout where it is until Resume. Nothing moves meanwhile, neither on nor back.
+// Pause stops the rollout where it is until Resume. Nothing moves on meanwhile, and nothing is late. What has moved is watched, and where a node or a
+// gate fails everything goes back; Abort is for who wants to keep what was moved.
 type Pause struct{ By }
 
 // Resume goes on with the phase that was paused. Soak and deadline are extended by the pause.

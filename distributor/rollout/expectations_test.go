@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -140,6 +141,23 @@ var states = map[string]func(*drive){
 		d.must(Pause{by})
 	},
 	"PausedPending": func(d *drive) { d.must(Pause{by}) },
+	"PausedFetching": func(d *drive) {
+		d.look(0)
+		d.must(Pause{by})
+	},
+	"PausedFetchingSecond": func(d *drive) {
+		toFetchingSecond(d)
+		d.must(Pause{by})
+	},
+	"PausedMoving": func(d *drive) {
+		d.toMoving()
+		d.unfetch()
+		d.must(Pause{by})
+	},
+	"PausedCapped": func(d *drive) {
+		toCapped(d)
+		d.must(Pause{by})
+	},
 	"Inconclusive": func(d *drive) {
 		toSoaking(d)
 		d.look(20*time.Second + SampleGrace)
@@ -243,10 +261,32 @@ func checkOutcome(t *testing.T, outcome string, was model.Rollout, d *drive, err
 			t.Errorf("got %v and %v, phase %s; want no change", err, d.actions, d.r.Phase)
 		}
 	default:
-		if err != nil || d.r.Phase != model.RolloutPhase(outcome) {
-			t.Errorf("got %v, phase %s: %s; want %s", err, d.r.Phase, d.r.Message, outcome)
+		phase, on, back := "", 0, 0
+		if n, _ := fmt.Sscanf(outcome, "%s on %d", &phase, &on); n < 2 {
+			_, _ = fmt.Sscanf(outcome, "%s back %d", &phase, &back)
+		}
+		gotOn, gotBack, isolated := assigned(d.actions)
+		if err != nil || d.r.Phase != model.RolloutPhase(phase) || gotOn != on || gotBack != back || isolated != 0 {
+			t.Errorf("got %v, phase %s: %s; on %d, back %d, isolated %d; want %s", err, d.r.Phase, d.r.Message, gotOn, gotBack, isolated, outcome)
 		}
 	}
+}
+
+// assigned is how many nodes are given the new release by some actions, how many what they had, and how many are isolated.
+func assigned(actions []Action) (on, back, isolated int) {
+	for _, action := range actions {
+		switch action := action.(type) {
+		case Assign:
+			if action.Release == after {
+				on++
+			} else {
+				back++
+			}
+		case Isolate:
+			isolated++
+		}
+	}
+	return on, back, isolated
 }
 
 // checkIdempotent gives a command again: it must change nothing. Resume is left out where it led to a phase that has
@@ -460,19 +500,7 @@ func TestObservations(t *testing.T) {
 				say(&event)
 			}
 			d.must(event)
-			on, back, isolated := 0, 0, 0
-			for _, action := range d.actions {
-				switch action := action.(type) {
-				case Assign:
-					if action.Release == after {
-						on++
-					} else {
-						back++
-					}
-				case Isolate:
-					isolated++
-				}
-			}
+			on, back, isolated := assigned(d.actions)
 			if d.r.Phase != want.Next || on != want.On || back != want.Back || isolated != want.Isolated {
 				t.Errorf("phase %s, on %d, back %d, isolated %d; want %s, %d, %d, %d\n%s", d.r.Phase, on, back, isolated, want.Next, want.On, want.Back, want.Isolated, d.history())
 			}

@@ -98,8 +98,11 @@ func (m *machine) readElsewhere(gate int, none model.GateReading) model.GateRead
 	return r
 }
 
-// soaked says whether the soak of the current wave is over.
+// soaked says whether the soak of the current wave is over, or was when it was paused.
 func (m *machine) soaked() bool {
+	if m.state.Phase == model.RolloutPaused {
+		return m.state.Resume == model.RolloutSoaking && !m.state.PausedAt.Before(m.wave().SoakUntil)
+	}
 	return m.state.Phase == model.RolloutSoaking && !m.now.Before(m.wave().SoakUntil)
 }
 

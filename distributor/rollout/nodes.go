@@ -153,9 +153,9 @@ func (m *machine) failure(s *seat) string {
 }
 
 // overdue says whether a node that served once, and does not now, has had its grace. A node that has not served yet has
-// the wave's deadline instead.
+// the wave's deadline instead; in a pause no time passes.
 func (m *machine) overdue(p *model.NodeProgress) bool {
-	if p.Wave == m.state.Wave && m.state.Phase == model.RolloutMoving {
+	if m.state.Phase == model.RolloutPaused || p.Wave == m.state.Wave && m.state.Phase == model.RolloutMoving {
 		return false
 	}
 	return m.now.Sub(p.Since) > SilenceGrace

@@ -15,19 +15,20 @@ func (m *machine) observe(ev Observe) (bool, error) {
 	if m.state.Phase.Ended() {
 		return false, nil
 	}
-	if m.state.Phase == model.RolloutPaused {
-		m.take(ev)
-		return m.rebase(), nil
-	}
 	if err := m.parse(); err != nil {
 		return false, err
 	}
 	m.take(ev)
-	m.keepTime()
-	if m.joinedDue() {
-		m.tellJoined()
+	if m.state.Phase == model.RolloutPaused {
+		m.rebase()
+		m.watchPaused()
+	} else {
+		m.keepTime()
+		if m.joinedDue() {
+			m.tellJoined()
+		}
+		m.rebase()
 	}
-	m.rebase()
 	for !m.state.Phase.Ended() && m.state.Phase != model.RolloutPaused {
 		phase, wave := m.state.Phase, m.state.Wave
 		switch phase {
@@ -49,6 +50,15 @@ func (m *machine) observe(ev Observe) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// watchPaused looks at what has moved while the rollout is paused: what fails goes back all the same. No time passes, so that nothing is late.
+func (m *machine) watchPaused() {
+	if m.state.Wave < 0 {
+		return // nothing has moved
+	}
+	m.follow()
+	m.failed()
 }
 
 // take is the picture of the fleet.
@@ -342,7 +352,12 @@ func (m *machine) failLoaded(detail string, nodes []string, readings []model.Gat
 
 // takeBack begins a rollback because of a gate that has failed.
 func (m *machine) takeBack(gate, detail string) {
-	m.beginRollback(Actor, fmt.Sprintf("%s failed its gate %s: %s", m.waveName(), gate, detail))
+	paused := ""
+	if m.state.Phase == model.RolloutPaused {
+		paused = " while it was paused"
+		m.state.SeenAt = m.now // time passes from now on
+	}
+	m.beginRollback(Actor, fmt.Sprintf("%s failed its gate %s%s: %s", m.waveName(), gate, paused, detail))
 }
 
 // inconclusive pauses with a reading of its own.

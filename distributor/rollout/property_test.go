@@ -590,15 +590,25 @@ func (c *checker) command(next model.Rollout, event Event, now time.Time) {
 	}
 }
 
-// stillness: paused and ended rollouts do nothing.
+// stillness: ended rollouts do nothing; paused ones watch, and go back where a gate fails.
 func (c *checker) stillness(was, next model.Rollout, actions []Action) {
+	if was.Phase == model.RolloutPaused && (next.Phase == model.RolloutRollingBack || next.Phase == model.RolloutRolledBack) {
+		kept := next.Waves[next.Wave].Readings[len(was.Waves[was.Wave].Readings):]
+		if next.Wave != was.Wave || !slices.ContainsFunc(kept, func(r model.GateReading) bool { return r.Verdict == model.VerdictFail }) {
+			c.t.Fatalf("paused, it goes back without a gate that failed: %v", kept)
+		}
+		return
+	}
 	if was.Phase == model.RolloutPaused && next.Phase == was.Phase && actions == nil {
-		// What nodes are measured by may be changed past it, and then it says so.
-		was.History, was.Nodes = next.History, maps.Clone(was.Nodes)
+		// What nodes say is followed, and what they are measured by may be changed past it; then it says so. What it did with them stays.
+		was.History, was.Latest, was.Nodes = next.History, next.Latest, maps.Clone(was.Nodes)
 		for id, p := range next.Nodes {
-			if old := was.Nodes[id]; old.Chain != p.Chain || old.FromChain != p.FromChain {
-				was.Nodes[id] = p
+			old := was.Nodes[id]
+			if p.Wave != old.Wave || !p.MovedAt.Equal(old.MovedAt) || !p.BackAt.Equal(old.BackAt) || p.Uncounted != old.Uncounted || p.Cohort != old.Cohort ||
+				p.From != old.From || p.FromGiven != old.FromGiven {
+				c.t.Fatalf("paused, it does something with %s: it was %+v and is %+v", id, old, p)
 			}
+			was.Nodes[id] = p
 		}
 	}
 	if (was.Phase.Ended() || was.Phase == model.RolloutPaused) && (actions != nil || !reflect.DeepEqual(next, was)) {

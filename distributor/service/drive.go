@@ -113,7 +113,11 @@ func (s *Service) schedule() {
 	for _, e := range s.active {
 		switch e.state.Phase {
 		case model.RolloutPaused:
-			continue // nothing moves but by a command
+			if e.state.Resume == model.RolloutPending {
+				continue // nothing has moved, and nothing moves but by a command
+			}
+			s.drive.wake(tick) // what has moved is watched
+			continue
 		case model.RolloutPending:
 			s.drive.wake(idleTick)
 			continue
@@ -134,7 +138,7 @@ func (s *Service) schedule() {
 // observe steps a rollout with the fleet as it is. A failure is logged, and tried again later.
 func (s *Service) observe(ctx context.Context, e *entry) {
 	s.mu.Lock()
-	waits := !e.running() || e.state.Phase == model.RolloutPaused ||
+	waits := !e.running() || e.state.Phase == model.RolloutPaused && e.state.Resume == model.RolloutPending ||
 		e.blocker != nil && e.blocker.running() && e.fleet == s.fleet ||
 		!s.settled(e, s.now()) || !s.introduced(e)
 	s.mu.Unlock()
@@ -195,9 +199,6 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 
 	s.mu.Lock()
 	e.ahead = ahead
-	if before.Phase == model.RolloutPaused && after.Phase != model.RolloutPaused {
-		e.asked = nil // what was answered before the pause is old
-	}
 	if !after.SeenAt.Equal(before.SeenAt) {
 		e.steppedAt = at
 	}

@@ -93,9 +93,13 @@ func (s *Service) ask(ctx context.Context, e *entry) {
 // maxGateDetail is how many bytes of an answer's words are kept.
 const maxGateDetail = 1024
 
-// watchedWave is the wave whose gates are read: one whose nodes have begun to move, or soak.
+// watchedWave is the wave whose gates are read: one whose nodes have begun to move, or soak; paused, too.
 func watchedWave(r model.Rollout) (int, bool) {
-	if r.Phase != model.RolloutMoving && r.Phase != model.RolloutSoaking || r.Wave < 0 || r.Wave >= len(r.Waves) {
+	phase := r.Phase
+	if phase == model.RolloutPaused {
+		phase = r.Resume
+	}
+	if phase != model.RolloutMoving && phase != model.RolloutSoaking || r.Wave < 0 || r.Wave >= len(r.Waves) {
 		return 0, false
 	}
 	return r.Wave, !r.Waves[r.Wave].MovedAt.IsZero()

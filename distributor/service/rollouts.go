@@ -410,7 +410,7 @@ func (s *Service) ListRollouts(ctx context.Context, page Page) ([]model.Rollout,
 	})
 }
 
-// Pause stops a rollout before its next decision; nodes stay where they are. Like the other commands it gives
+// Pause stops a rollout before its next decision; nodes stay where they are, unless one or a gate fails, which takes them back. Like the other commands it gives
 // model.ErrPrecondition when the rollout is in no phase for it, model.ErrConflict when somebody else has just changed that,
 // and changes nothing when what it asks for is so already.
 func (s *Service) Pause(ctx context.Context, actor Actor, name string) (model.Rollout, error) {

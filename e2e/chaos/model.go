@@ -120,10 +120,11 @@ func effects(s rolloutState, call Call) []rolloutState {
 // in is the state in which a rollout is also known to be in a phase; false where it cannot be.
 func in(s rolloutState, phase string) (rolloutState, bool) {
 	back := phase == "RollingBack" || phase == "RolledBack"
-	if s.over != "" && phase != s.over || s.paused && phase != "Paused" || s.undone && !back {
+	if s.over != "" && phase != s.over || s.paused && phase != "Paused" && !back || s.undone && !back { // what fails goes back in a pause, too
 		return s, false
 	}
 	s.paused, s.undone = phase == "Paused", back
+	s.held = s.held && s.paused
 	if ended(phase) {
 		s.over = phase
 	}

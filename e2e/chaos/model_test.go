@@ -49,6 +49,9 @@ func TestModel(t *testing.T) {
 		{"the second of two pauses changes nothing", "", []Call{
 			said("a1", OpPause, 2, 4, "Paused"), said("a2", OpPause, 2, 4, "Paused, as before"), said("a3", OpGet, 5, 6, "Paused"),
 		}},
+		{"what fails goes back in a pause, too", "", []Call{
+			said("a1", OpPause, 2, 3, "Paused"), said("a2", OpGet, 4, 5, "RollingBack"), said("a3", OpGet, 6, 7, "RolledBack"),
+		}},
 		{"what is asked of one that has ended is refused, and says so", "", []Call{
 			said("a1", OpGet, 2, 3, "Done"), said("a2", OpPause, 4, 5, "refused: it has ended (Done), so there is nothing to pause"),
 			said("a3", OpPromo, 4, 5, "refused: it has ended (Done), so there is nothing to promote"), said("a4", OpAbort, 4, 5, "refused: it has ended (Done), so there is nothing to abort"),

@@ -43,7 +43,7 @@ type RolloutServiceClient interface {
 	ListRollouts(ctx context.Context, in *ListRolloutsRequest, opts ...grpc.CallOption) (*ListRolloutsResponse, error)
 	// WatchRollout sends the rollout now, after each change, and ends when the rollout has ended.
 	WatchRollout(ctx context.Context, in *WatchRolloutRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Rollout], error)
-	// PauseRollout stops before the next decision; nodes stay where they are.
+	// PauseRollout stops before the next decision; nodes stay where they are, unless a node or a gate fails, which takes them back.
 	PauseRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error)
 	ResumeRollout(ctx context.Context, in *RolloutActionRequest, opts ...grpc.CallOption) (*Rollout, error)
 	// PromoteRollout ends the running soak now, or overrules an inconclusive gate.
@@ -195,7 +195,7 @@ type RolloutServiceServer interface {
 	ListRollouts(context.Context, *ListRolloutsRequest) (*ListRolloutsResponse, error)
 	// WatchRollout sends the rollout now, after each change, and ends when the rollout has ended.
 	WatchRollout(*WatchRolloutRequest, grpc.ServerStreamingServer[Rollout]) error
-	// PauseRollout stops before the next decision; nodes stay where they are.
+	// PauseRollout stops before the next decision; nodes stay where they are, unless a node or a gate fails, which takes them back.
 	PauseRollout(context.Context, *RolloutActionRequest) (*Rollout, error)
 	ResumeRollout(context.Context, *RolloutActionRequest) (*Rollout, error)
 	// PromoteRollout ends the running soak now, or overrules an inconclusive gate.
