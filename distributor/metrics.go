@@ -100,6 +100,13 @@ var (
 		"Nodes that have ever connected, by the ledger's word on the chain each is to run, and by whether it is connected.",
 		[]string{"state", "presence"}, nil)
 	rolloutsMetric = prometheus.NewDesc("waft_rollouts", "Rollouts by phase, those that have ended too.", []string{"phase"}, nil)
+	waitingMetric  = prometheus.NewDesc("waft_rollouts_waiting", "Rollouts with which nothing is wrong and that wait, by what for: the end of another rollout, that of a freeze, room under a cap, or an approval.",
+		[]string{"for"}, nil)
+	isolatedMetric  = prometheus.NewDesc("waft_nodes_isolated", "Nodes on which a rollback failed, and that no wave takes until a person has released them.", nil, nil)
+	rollbacksMetric = prometheus.NewDesc("waft_rollout_rollbacks_total", "Rollouts that began to go back since this process leads: by themselves, since a node or a gate has failed, or since a person asked.",
+		[]string{"by"}, nil)
+	verdictsMetric = prometheus.NewDesc("waft_rollout_gate_verdicts_total", "Readings of gates that were kept since this process leads, since something was decided by them, by the kind of gate and its verdict.",
+		[]string{"gate", "verdict"}, nil)
 )
 
 // fleet counts nodes and rollouts when it is asked. While the service is not ready there is nothing to count.
@@ -111,6 +118,10 @@ type fleet struct {
 func (fleet) Describe(out chan<- *prometheus.Desc) {
 	out <- nodesMetric
 	out <- rolloutsMetric
+	out <- waitingMetric
+	out <- isolatedMetric
+	out <- rollbacksMetric
+	out <- verdictsMetric
 }
 
 // Collect implements prometheus.Collector. What is not there is 0, so that a rule can tell "none" from "not known".
@@ -136,5 +147,15 @@ func (f fleet) Collect(out chan<- prometheus.Metric) {
 		model.RolloutRollingBack, model.RolloutRolledBack, model.RolloutAborted, model.RolloutDone,
 	} {
 		out <- prometheus.MustNewConstMetric(rolloutsMetric, prometheus.GaugeValue, float64(counts.Rollouts[phase]), string(phase))
+	}
+	for _, wait := range [...]model.RolloutWait{model.WaitsForRollout, model.WaitsForFreeze, model.WaitsForRoom, model.WaitsForApproval} {
+		out <- prometheus.MustNewConstMetric(waitingMetric, prometheus.GaugeValue, float64(counts.Waiting[wait]), string(wait))
+	}
+	out <- prometheus.MustNewConstMetric(isolatedMetric, prometheus.GaugeValue, float64(counts.Isolated))
+	for _, by := range [...]service.RollbackBy{service.RollbackByGate, service.RollbackByPerson} {
+		out <- prometheus.MustNewConstMetric(rollbacksMetric, prometheus.CounterValue, float64(counts.Rollbacks[by]), string(by))
+	}
+	for of, n := range counts.Verdicts {
+		out <- prometheus.MustNewConstMetric(verdictsMetric, prometheus.CounterValue, float64(n), of.Kind, string(of.Verdict))
 	}
 }

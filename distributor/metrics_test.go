@@ -34,6 +34,12 @@ func TestFleetMetrics(t *testing.T) {
 			{State: model.ChainRejected, Presence: service.PresenceUnknown}:  2,
 		},
 		Rollouts: map[model.RolloutPhase]int{model.RolloutDone: 4, model.RolloutSoaking: 1},
+		Waiting:  map[model.RolloutWait]int{model.WaitsForApproval: 1},
+		Isolated: 2,
+		Tally: service.Tally{
+			Rollbacks: map[service.RollbackBy]int{service.RollbackByGate: 3},
+			Verdicts:  map[service.VerdictCount]int{{Kind: "errorRatio", Verdict: model.VerdictFail}: 5},
+		},
 	}
 	got := scrape()
 	for _, line := range []string{
@@ -45,6 +51,12 @@ func TestFleetMetrics(t *testing.T) {
 		`waft_rollouts{phase="Done"} 4`,
 		`waft_rollouts{phase="Soaking"} 1`,
 		`waft_rollouts{phase="Paused"} 0`,
+		`waft_rollouts_waiting{for="approval"} 1`,
+		`waft_rollouts_waiting{for="freeze"} 0`,
+		`waft_nodes_isolated 2`,
+		`waft_rollout_rollbacks_total{by="gate"} 3`,
+		`waft_rollout_rollbacks_total{by="person"} 0`,
+		`waft_rollout_gate_verdicts_total{gate="errorRatio",verdict="fail"} 5`,
 	} {
 		if !strings.Contains(got, line+"\n") {
 			t.Errorf("there is no %s in\n%s", line, got)

@@ -162,6 +162,18 @@ type Approval struct {
 	At     time.Time `json:"at"`
 }
 
+// RolloutWait is what keeps a rollout from going on although nothing is wrong with it.
+type RolloutWait string
+
+// What a rollout waits for.
+const (
+	WaitsForNothing  RolloutWait = ""
+	WaitsForRollout  RolloutWait = "rollout"  // another one, which shares nodes with it, is to end
+	WaitsForFreeze   RolloutWait = "freeze"   // a freeze window is to end
+	WaitsForRoom     RolloutWait = "room"     // as many nodes as may be are on their way or not serving
+	WaitsForApproval RolloutWait = "approval" // a person is to approve the wave
+)
+
 // Transition is one line of a rollout's history.
 type Transition struct {
 	At      time.Time    `json:"at"`
@@ -205,6 +217,8 @@ type Rollout struct {
 	// Latest is what the gates of the current wave said when they were looked at last: in the decision before this moment, while the wave moves or
 	// soaks. It is not stored, since it changes with every decision; what a decision was taken by is in the wave's Readings.
 	Latest []GateReading `json:"-"`
+	// Waits is what it waits for, as of the same moment; it is not stored either. WaitsForNothing while it goes on, and in a pause.
+	Waits RolloutWait `json:"-"`
 	// Nodes holds every node that a wave reached, that was skipped, or that joined; nodes still waiting are not in it.
 	Nodes   map[string]NodeProgress `json:"nodes,omitempty"`
 	History []Transition            `json:"history,omitempty"`

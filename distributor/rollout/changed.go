@@ -9,7 +9,7 @@ import (
 )
 
 // Changed says whether after must be written where before was: whether they differ in more than SeenAt and a deadline that stands still, which
-// is one that moves with it, and in Latest, which is not written, or SeenAt has gone on by SeenEvery.
+// is one that moves with it, and in Latest and Waits, which are not written, or SeenAt has gone on by SeenEvery.
 func Changed(before, after model.Rollout) bool {
 	if after.SeenAt.Sub(before.SeenAt).Abs() >= SeenEvery {
 		return true
@@ -18,7 +18,7 @@ func Changed(before, after model.Rollout) bool {
 		return true
 	}
 	passed := after.SeenAt.Sub(before.SeenAt)
-	before.SeenAt, before.Nodes, before.Latest = after.SeenAt, after.Nodes, after.Latest
+	before.SeenAt, before.Nodes, before.Latest, before.Waits = after.SeenAt, after.Nodes, after.Latest, after.Waits
 	if i := after.Wave; passed != 0 && i >= 0 && i == before.Wave && i < len(before.Waves) && i < len(after.Waves) {
 		if before.Waves[i].Deadline.Add(passed).Equal(after.Waves[i].Deadline) {
 			before.Waves = slices.Clone(before.Waves)

@@ -17,7 +17,7 @@ func (m *machine) enter(phase model.RolloutPhase, actor, format string, args ...
 	if phase != model.RolloutPaused && phase != model.RolloutSoaking {
 		m.state.Latest = nil // it is of another wave, or of none
 	}
-	m.state.Phase = phase
+	m.state.Phase, m.state.Waits = phase, model.WaitsForNothing
 	m.state.Message = fmt.Sprintf(format, args...)
 	if phase != model.RolloutPaused {
 		m.state.Resume, m.state.PausedAt, m.state.Inconclusive = "", time.Time{}, false

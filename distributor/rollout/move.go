@@ -24,7 +24,7 @@ func (m *machine) advance() int {
 		return 0
 	}
 	if m.frozen != "" {
-		m.hold(fmt.Sprintf("%s has %s left to move, which waits: %s", m.waveName(), plural(len(waiting), "node"), m.frozen))
+		m.hold(model.WaitsForFreeze, fmt.Sprintf("%s has %s left to move, which waits: %s", m.waveName(), plural(len(waiting), "node"), m.frozen))
 		return len(waiting)
 	}
 	room, left := m.room(), 0
@@ -46,20 +46,20 @@ func (m *machine) advance() int {
 	case left < len(waiting): // each group has the time of a wave
 		m.wave().Deadline = m.now.Add(deadline(m.waveSpec()))
 	default:
-		m.hold(fmt.Sprintf("%s waits: of the fleet's nodes no more than %s may be on their way or not serving", m.waveName(), m.mostAllowed()))
+		m.hold(model.WaitsForRoom, fmt.Sprintf("%s waits: of the fleet's nodes no more than %s may be on their way or not serving", m.waveName(), m.mostAllowed()))
 	}
 	return left
 }
 
 // hold says what the wave waits for. Its deadline stands still, unless a counted node that it has moved has yet to serve.
-func (m *machine) hold(what string) {
+func (m *machine) hold(waits model.RolloutWait, what string) {
 	for _, id := range m.waveNodes() {
 		if p := m.state.Nodes[id]; m.movedWithWave(p) && p.State != model.NodeServing {
-			m.wait(what)
+			m.wait(waits, what)
 			return
 		}
 	}
-	m.standBy(what)
+	m.standBy(waits, what)
 }
 
 // takesRoom says whether a node that is moved is one more on its way: not one that is away, of which nothing is known, or that serves

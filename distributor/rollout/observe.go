@@ -19,6 +19,7 @@ func (m *machine) observe(ev Observe) (bool, error) {
 		return false, err
 	}
 	m.take(ev)
+	m.state.Waits = model.WaitsForNothing
 	if m.state.Phase == model.RolloutPaused {
 		m.rebase()
 		m.watchPaused()
@@ -69,10 +70,12 @@ func (m *machine) take(ev Observe) {
 
 func (m *machine) pending(blocked string) {
 	if blocked != "" {
+		m.state.Waits = model.WaitsForRollout
 		m.state.Message = fmt.Sprintf("waits for rollout/%s, which shares nodes with it", blocked)
 		return
 	}
 	if m.frozen != "" {
+		m.state.Waits = model.WaitsForFreeze
 		m.state.Message = "waits: " + m.frozen
 		return
 	}
@@ -106,7 +109,7 @@ func (m *machine) fetching() {
 	}
 	switch {
 	case m.frozen != "":
-		m.standBy("waits: " + m.frozen)
+		m.standBy(model.WaitsForFreeze, "waits: "+m.frozen)
 	case len(missing) == 0 && m.now.Before(m.wave().Deadline):
 		m.move()
 	case len(missing) == 0: // whoever is moved now is late at once
@@ -186,12 +189,12 @@ func (m *machine) soaking() {
 	// watched.
 	if g := m.unapproved(); g != nil {
 		m.keepOnce(readings)
-		m.wait(fmt.Sprintf("%s: %s; waits for an approval", m.waveName(), because(measured(undecided), g.Note)))
+		m.wait(model.WaitsForApproval, fmt.Sprintf("%s: %s; waits for an approval", m.waveName(), because(measured(undecided), g.Note)))
 		return
 	}
 	if m.frozen != "" && m.state.Wave+1 < len(m.state.Spec.Waves) {
 		m.keepOnce(readings)
-		m.wait(fmt.Sprintf("%s is over: %s; the next one waits: %s", m.waveName(), measured(undecided), m.frozen))
+		m.wait(model.WaitsForFreeze, fmt.Sprintf("%s is over: %s; the next one waits: %s", m.waveName(), measured(undecided), m.frozen))
 		return
 	}
 	if len(undecided) > 0 && !m.wave().Overruled {
@@ -235,8 +238,9 @@ func (m *machine) askNobody(why string) {
 	m.enter(model.RolloutSoaking, Actor, "%s %s", m.waveName(), why)
 }
 
-// wait says what the rollout waits for, once.
-func (m *machine) wait(what string) {
+// wait says what the rollout waits for, in these words once.
+func (m *machine) wait(waits model.RolloutWait, what string) {
+	m.state.Waits = waits
 	if m.state.Message != what {
 		m.state.Message = what
 		m.note("%s", what)
@@ -244,10 +248,10 @@ func (m *machine) wait(what string) {
 }
 
 // standBy is wait while the wave's deadline stands still.
-func (m *machine) standBy(what string) {
+func (m *machine) standBy(waits model.RolloutWait, what string) {
 	m.wave().Deadline = m.wave().Deadline.Add(m.passed)
 	m.passed = 0 // once a step
-	m.wait(what)
+	m.wait(waits, what)
 }
 
 // completeWave ends the current wave and begins the next one, or ends the rollout.

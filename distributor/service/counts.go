@@ -1,6 +1,11 @@
 package service
 
-import "github.com/waft-project/waft/distributor/model"
+import (
+	"maps"
+	"strings"
+
+	"github.com/waft-project/waft/distributor/model"
+)
 
 // Counts is how many nodes and rollouts there are, for a monitor.
 type Counts struct {
@@ -8,6 +13,60 @@ type Counts struct {
 	Nodes map[NodeCount]int
 	// Rollouts by phase, those that have ended too.
 	Rollouts map[model.RolloutPhase]int
+	// Waiting are those that have not ended and wait, though nothing is wrong with them, by what for.
+	Waiting map[model.RolloutWait]int
+	// Isolated are the nodes on which a rollback failed, and that wait for a person.
+	Isolated int
+	// Tally is what has happened since this service was made.
+	Tally
+}
+
+// Tally is what has happened to rollouts. Numbers only rise.
+type Tally struct {
+	// Rollbacks are the rollouts that began to go back, by who had them do so.
+	Rollbacks map[RollbackBy]int
+	// Verdicts are the readings that were kept, since something was decided by them.
+	Verdicts map[VerdictCount]int
+}
+
+// RollbackBy is who has a rollout go back.
+type RollbackBy string
+
+// Who has a rollout go back.
+const (
+	RollbackByGate   RollbackBy = "gate" // by itself: a node or a gate has failed
+	RollbackByPerson RollbackBy = "person"
+)
+
+// VerdictCount is what readings are counted by.
+type VerdictCount struct {
+	// Kind of the gate: the first part of what readings of it are called, since the rest is a name that somebody made up.
+	Kind    string
+	Verdict model.GateVerdict
+}
+
+// count adds what a step has done to the tally; mu is held.
+func (t *Tally) count(before, after model.Rollout, by *command) {
+	back := func(phase model.RolloutPhase) bool {
+		return phase == model.RolloutRollingBack || phase == model.RolloutRolledBack
+	}
+	if back(after.Phase) && !back(before.Phase) {
+		who := RollbackByGate
+		if by != nil {
+			who = RollbackByPerson
+		}
+		t.Rollbacks[who]++
+	}
+	for i, w := range after.Waves {
+		known := 0
+		if i < len(before.Waves) {
+			known = len(before.Waves[i].Readings)
+		}
+		for _, r := range w.Readings[min(known, len(w.Readings)):] {
+			kind, _, _ := strings.Cut(r.Gate, "/")
+			t.Verdicts[VerdictCount{Kind: kind, Verdict: r.Verdict}]++
+		}
+	}
 }
 
 // NodeCount is what nodes are counted by.
@@ -25,9 +84,18 @@ func (s *Service) Counts() (Counts, error) {
 	if err := s.ready(); err != nil {
 		return Counts{}, err
 	}
-	counts := Counts{Nodes: map[NodeCount]int{}, Rollouts: map[model.RolloutPhase]int{}}
+	counts := Counts{Nodes: map[NodeCount]int{}, Rollouts: map[model.RolloutPhase]int{}, Waiting: map[model.RolloutWait]int{},
+		Tally: Tally{Rollbacks: maps.Clone(s.tally.Rollbacks), Verdicts: maps.Clone(s.tally.Verdicts)}}
 	for _, n := range s.nodes {
 		counts.Nodes[NodeCount{State: n.row.Ledger.State, Presence: n.presence()}]++
+		if n.row.Isolated != nil {
+			counts.Isolated++
+		}
+	}
+	for _, e := range s.active {
+		if e.state.Waits != model.WaitsForNothing {
+			counts.Waiting[e.state.Waits]++
+		}
 	}
 	for _, e := range s.rollouts {
 		counts.Rollouts[e.state.Phase]++

@@ -209,6 +209,7 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 	if changed && by != nil {
 		e.told.by, e.told.message, e.told.at = by.actor, after.Message, s.now()
 	}
+	s.tally.count(before, after, by)
 	s.carryOut(after.Name, actions)
 	told := s.settle(e, changed)
 	shows := changed || e.hasNews()

@@ -104,6 +104,9 @@ func TestApproval(t *testing.T) {
 	s.until("second", "waiting for an approval", func(r model.Rollout) bool {
 		return r.Phase == model.RolloutSoaking && strings.Contains(r.Message, "waits for an approval")
 	})
+	if counts, err := svc.Counts(); err != nil || counts.Waiting[model.WaitsForApproval] != 1 || len(counts.Waiting) != 1 {
+		t.Errorf("counted as waiting are %v, %v", counts.Waiting, err)
+	}
 	if reached(nodes, "good:2") != 1 {
 		t.Errorf("%d nodes were moved without an approval", reached(nodes, "good:2"))
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
 )
 
 // A paused rollout is watched, by its own gates and by those that are read elsewhere; as long as nothing fails, that writes nothing.
@@ -45,6 +46,16 @@ func TestPausedRolloutIsWatched(t *testing.T) {
 			r := s.reach("second", model.RolloutRolledBack)
 			if !strings.Contains(r.Message, "while it was paused") {
 				t.Error(r.Message)
+			}
+			counts, err := svc.Counts()
+			failed := 0
+			for of, n := range counts.Verdicts {
+				if of.Verdict == model.VerdictFail && (of.Kind == "errorRatio" || of.Kind == "webhook") {
+					failed += n
+				}
+			}
+			if err != nil || counts.Rollbacks[service.RollbackByGate] != 1 || counts.Rollbacks[service.RollbackByPerson] != 0 || failed != 1 {
+				t.Errorf("counted are %v and %v, %v", counts.Rollbacks, counts.Verdicts, err)
 			}
 			if got := reached(nodes, "good:2"); got != 1 {
 				t.Errorf("%d nodes have served it", got)

@@ -179,6 +179,7 @@ type Service struct {
 	effects  map[string]effect
 	chains   map[string]rendered
 	verdicts map[string]error
+	tally    Tally
 	dirty    map[*node]struct{}
 	joiners  map[*node]struct{}
 	// undirected are the nodes that directLoop is to tell their duties, and directing wakes it.
@@ -220,6 +221,7 @@ func New(config Config) (*Service, error) {
 		namesGone: map[string]struct{}{},
 		chains:    map[string]rendered{},
 		verdicts:  map[string]error{},
+		tally:     Tally{Rollbacks: map[RollbackBy]int{}, Verdicts: map[VerdictCount]int{}},
 		dirty:     map[*node]struct{}{},
 		joiners:   map[*node]struct{}{},
 		gone:      map[string]model.Node{},

@@ -112,6 +112,9 @@ func TestUndoAskedForAgainTakesWhatWasLeftOut(t *testing.T) {
 		n, err := svc.GetNode(t.Context(), "n0")
 		return err == nil && n.Isolated != nil
 	})
+	if counts, err := svc.Counts(); err != nil || counts.Isolated != 1 || counts.Rollbacks[service.RollbackByPerson] != 1 {
+		t.Errorf("counted are %d isolated and rollbacks by %v, %v", counts.Isolated, counts.Rollbacks, err)
+	}
 	undo, err := svc.Undo(t.Context(), alice, "second")
 	if err != nil {
 		t.Fatal(err)
