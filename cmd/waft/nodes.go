@@ -15,6 +15,7 @@ import (
 	"github.com/waft-project/waft/distributor/api"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
 )
 
 func newNodes() *cobra.Command {
@@ -32,18 +33,27 @@ func newNodesList() *cobra.Command {
 	var server serverFlags
 	var out output
 	var selector string
+	var states []string
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List nodes",
-		Example: "  waft nodes list -l env=prod,zone=a",
-		Args:    exactArgs(),
+		Use:   "list",
+		Short: "List nodes",
+		Long: `List nodes, and why each is not as it should be: what it said of the chain that it is to run, and why waves leave it out.
+
+--state takes, of how far the chain has come, waiting (it was never given one), offered, fetched, loaded, serving, degraded, rejected; and
+  isolated      a rollback failed on it, and no wave takes it until waft nodes release
+  unknown       it is away, so that nothing is known of it
+  connected     it is not
+  not-serving   it reports, and does not serve the whole of the chain that it is to run`,
+		Example: `  waft nodes list -l env=prod,zone=a
+  waft nodes list --state rejected,isolated,unknown`,
+		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := out.check(); err != nil {
 				return err
 			}
 			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
 				all, err := pages(func(token string) ([]*waftv1.Node, string, error) {
-					page, err := c.Nodes.ListNodes(ctx, &waftv1.ListNodesRequest{Selector: selector, PageSize: pageSize, PageToken: token})
+					page, err := c.Nodes.ListNodes(ctx, &waftv1.ListNodesRequest{Selector: selector, States: states, PageSize: pageSize, PageToken: token})
 					return page.GetNodes(), page.GetNextPageToken(), err
 				})
 				if err != nil {
@@ -53,20 +63,22 @@ func newNodesList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return out.print(cmd.OutOrStdout(), map[string]any{"nodes": list}, func(t *table) {
-					t.row("NODE", "PRESENCE", "STATE", "CHAIN", "SERVING", "ENVOY", "LABELS")
-					for _, n := range all {
-						t.row(n.GetId(), n.GetPresence(), stateOf(n), short(n.GetChain()), short(n.GetServing()),
-							dash(n.GetEnvoyVersion()), labelsOf(n.GetLabels()))
-					}
-				})
+				return out.print(cmd.OutOrStdout(), map[string]any{"nodes": list}, func(t *table) { drawNodes(t, all) })
 			})
 		},
 	}
 	server.flags(cmd)
 	out.flag(cmd)
 	cmd.Flags().StringVarP(&selector, "selector", "l", "", "only nodes with these labels, as in Kubernetes: env=prod,zone in (a,b),!canary")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only nodes in one of these states: "+strings.Join(service.NodeStandings(), ", "))
 	return cmd
+}
+
+func drawNodes(t *table, nodes []*waftv1.Node) {
+	t.row("NODE", "PRESENCE", "STATE", "CHAIN", "SERVING", "ENVOY", "LABELS", "REASON")
+	for _, n := range nodes {
+		t.row(n.GetId(), n.GetPresence(), stateOf(n), short(n.GetChain()), short(n.GetServing()), dash(n.GetEnvoyVersion()), labelsOf(n.GetLabels()), dash(clipped(reasonOf(n))))
+	}
 }
 
 func newNodesShow() *cobra.Command {
@@ -279,10 +291,19 @@ func drawRendered(t *table, r *waftv1.Rendered) {
 	}
 }
 
-// valueRunes is how much of a field's value a table shows.
+// reasonOf is why a node is not as it should be.
+func reasonOf(n *waftv1.Node) string {
+	isolated := ""
+	if i := n.GetIsolated(); i != nil {
+		isolated = "isolated by rollout/" + i.GetRollout() + ": " + i.GetReason()
+	}
+	return noteOf(isolated, n.GetLedger().GetReason())
+}
+
+// valueRunes is how much of a value or a reason a table shows.
 const valueRunes = 80
 
-// clipped is a value as a table shows it; JSON has the whole.
+// clipped is a text as a table shows it; JSON has the whole.
 func clipped(value string) string {
 	if text := []rune(value); len(text) > valueRunes {
 		return string(text[:valueRunes]) + "…"

@@ -113,3 +113,23 @@ last error        2026-03-01 12:00:00  rejected at load, chain sha256:dddddddddd
 		}
 	}
 }
+
+func TestNodesAsTheyAreListed(t *testing.T) {
+	nodes := []*waftv1.Node{
+		{Id: "a", Presence: "connected", EnvoyVersion: "1.40.0", Labels: map[string]string{"env": "prod"}, Ledger: &waftv1.LedgerEntry{State: waftv1.ChainState_SERVING}},
+		{
+			Id: "b", Presence: "connected", Isolated: &waftv1.Isolation{Rollout: "edge-2", Reason: "it refused what it had"},
+			Ledger: &waftv1.LedgerEntry{State: waftv1.ChainState_REJECTED, Reason: "no VM\n" + strings.Repeat("x", 100)},
+		},
+		{Id: "c", Presence: "unknown"},
+	}
+	want := `
+NODE   PRESENCE    STATE               CHAIN   SERVING   ENVOY    LABELS     REASON
+a      connected   serving             -       -         1.40.0   env=prod   -
+b      connected   rejected,isolated   -       -         -        -          isolated by rollout/edge-2: it refused what it had; no VM\n` + strings.Repeat("x", 22) + `…
+c      unknown     waiting             -       -         -        -          -
+`
+	if got := drawn(t, func(t *table) { drawNodes(t, nodes) }); got != want {
+		t.Errorf("got%s\nwant%s", got, want)
+	}
+}

@@ -288,7 +288,11 @@ func (s nodes) next(ctx context.Context, id string) []*waftv1.NodeNext {
 
 func (s nodes) ListNodes(ctx context.Context, req *waftv1.ListNodesRequest) (*waftv1.ListNodesResponse, error) {
 	return fitting(req, func(page service.Page) (*waftv1.ListNodesResponse, int, error) {
-		list, next, err := s.service.ListNodes(ctx, req.GetSelector(), page)
+		states := make([]service.NodeStanding, len(req.GetStates()))
+		for i, state := range req.GetStates() {
+			states[i] = service.NodeStanding(state)
+		}
+		list, next, err := s.service.ListNodes(ctx, req.GetSelector(), page, states...)
 		if err != nil {
 			return nil, 0, err
 		}

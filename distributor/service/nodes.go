@@ -160,10 +160,13 @@ func (s *Service) GetNode(ctx context.Context, id string) (NodeStatus, error) {
 	return s.statusOf(n), nil
 }
 
-// ListNodes returns the nodes that a label selector matches (empty: all), by id, and the token of the next page.
-func (s *Service) ListNodes(ctx context.Context, selector string, page Page) ([]NodeStatus, string, error) {
+// ListNodes returns the nodes that a label selector matches (empty: all) and that are in one of the states (none: in any), by id, and the token of the next page.
+func (s *Service) ListNodes(ctx context.Context, selector string, page Page, states ...NodeStanding) ([]NodeStatus, string, error) {
 	limit, after, err := page.span()
 	if err != nil {
+		return nil, "", err
+	}
+	if err := checkStandings(states); err != nil {
 		return nil, "", err
 	}
 	match, err := model.ParseSelector(selector)
@@ -177,7 +180,7 @@ func (s *Service) ListNodes(ctx context.Context, selector string, page Page) ([]
 	}
 	var ids []string
 	for id, n := range s.nodes {
-		if id > after && match.Matches(n.row.Labels) {
+		if id > after && match.Matches(n.row.Labels) && (len(states) == 0 || slices.ContainsFunc(states, n.stands)) {
 			ids = append(ids, id)
 		}
 	}

@@ -96,7 +96,7 @@ func TestModel(t *testing.T) {
 		{"a refusal that does not say why", "r1", []Call{said("a1", OpPause, 2, 3, "refused: try again")}},
 		{"a pause is refused for a phase that can be paused", "r1", []Call{said("a1", OpPause, 2, 3, "refused: not in phase Moving")}},
 		{"a pause of what a person has paused is refused", "r1", []Call{
-			said("a1", OpPause, 2, 3, "Paused"), said("a2", OpPause, 4, 5, "refused: a rollback cannot be paused"),
+			said("a1", OpPause, 2, 3, "Paused"), said("a2", OpPause, 4, 5, "refused: a rollback cannot be paused"), said("a3", OpGet, 6, 7, "Paused"),
 		}},
 		{"a rollback that is none", "r1", []Call{
 			said("a1", OpAbort, 2, 3, "refused: a rollback cannot be aborted"), said("a2", OpGet, 4, 5, "Soaking"),
