@@ -99,6 +99,9 @@ func (in *injector) waft(ctx context.Context, f Fault, u *unit, c *clock, d *dis
 
 // process does something to one process, or to what it keeps in dir.
 func (in *injector) process(ctx context.Context, f Fault, u *unit, dir string, done *Injected) error {
+	if f.Kind != Corrupt {
+		u.wait(ctx) // the fault before may have ended it
+	}
 	switch f.Kind {
 	case Kill:
 		u.down()

@@ -29,9 +29,10 @@ func (r *run) meddle(ctx context.Context, c, third *caller) {
 			return
 		}
 		step, name := r.schedule.Steps[at.rollout], rolloutName(at.rollout)
-		last := at.wave == len(step.Shares) && (at.phase == "Moving" || at.phase == "Soaking")
+		// A wave before may have shown something; and the faults of the first one have come.
+		late := at.wave > 1 && (at.phase == "Moving" || at.phase == "Soaking")
 		switch n := random.IntN(12); {
-		case step.EndBy != "" && last && !gone[name]:
+		case step.EndBy != "" && late && !gone[name]:
 			gone[name] = true
 			r.endBy(ctx, c, third, step.EndBy, name)
 		case step.Promote && at.phase == "Soaking" && !promoted[name]:

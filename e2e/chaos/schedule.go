@@ -124,7 +124,7 @@ type Step struct {
 	Undo  bool `json:"undo"`
 	// Disable: somebody takes a filter out everywhere in its first soak, which is put back when it has ended.
 	Disable bool `json:"disable,omitempty"`
-	// Promote: the second operator ends a soak of it. EndBy is by what he ends it in its last wave, OpAbort or OpUndo; empty: he does not.
+	// Promote: the second operator ends a soak of it. EndBy is by what he ends it after its first wave, OpAbort or OpUndo; empty: he does not.
 	Promote bool `json:"promote,omitempty"`
 	EndBy   Op   `json:"endBy,omitempty"`
 }
@@ -223,7 +223,7 @@ func (s *Schedule) meddled() {
 	s.Second = true
 	for i := range s.Steps {
 		step := &s.Steps[i]
-		promote, end := r.IntN(3) == 0, []Op{"", "", "", OpAbort, OpUndo}[r.IntN(5)]
+		promote, end := r.IntN(2) == 0, []Op{"", "", OpAbort, OpAbort, OpUndo}[r.IntN(5)]
 		if step.Kind != Good || step.Undo || step.Disable || end == OpAbort && step.Cohort != "" {
 			continue
 		}

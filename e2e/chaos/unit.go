@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"syscall"
@@ -76,6 +77,16 @@ func (u *unit) hold(held bool) {
 	u.held = held
 	u.changed.Broadcast()
 	u.mu.Unlock()
+}
+
+// wait waits until the process runs, since one that has just ended is started again; for no longer than it takes.
+func (u *unit) wait(ctx context.Context) {
+	const patience = 5 * time.Second
+	for deadline := time.Now().Add(patience); ctx.Err() == nil && time.Now().Before(deadline); pause(ctx, restartPause/4) {
+		if p := u.process(); p != nil && !p.Ended() {
+			return
+		}
+	}
 }
 
 // signal sends one, and says whether there was a process to take it.
