@@ -76,11 +76,13 @@ func (c *caller) call(ctx context.Context, op Op, object string, do func(ctx con
 		call.NotFound, call.Exists, call.Conflict = errors.Is(err, model.ErrNotFound), errors.Is(err, model.ErrExists), errors.Is(err, model.ErrConflict)
 	}
 	if call.Outcome == OK && op == OpUndo && call.Rollout.Name != object {
-		// What takes back one that has ended is a rollout of its own; this call started it.
-		started := call
-		started.Op, started.Object, started.Release = OpStart, call.Rollout.Name, call.Rollout.Release
-		started.Changed = false
-		c.log.add(started)
+		// What takes back one that has ended is a rollout of its own: this call started it, or has seen it.
+		other := call
+		other.Op, other.Object, other.Changed = OpGet, call.Rollout.Name, false
+		if call.Rollout.StartedBy == call.Actor {
+			other.Op, other.Release = OpStart, call.Rollout.Release
+		}
+		c.log.add(other)
 	}
 	c.log.add(call)
 	return call
@@ -276,7 +278,8 @@ func readRollout(r *waftv1.Rollout) *Rollout {
 	s := r.GetStatus()
 	out := &Rollout{
 		Name: r.GetMetadata().GetName(), Release: s.GetRelease(), Undoes: s.GetUndoes(), Phase: s.GetPhase(), Message: s.GetMessage(),
-		Nodes: map[string]Member{},
+		StartedBy: s.GetStartedBy(),
+		Nodes:     map[string]Member{},
 	}
 	for i, w := range r.GetSpec().GetWaves() {
 		switch c := w.GetCohort(); {

@@ -179,8 +179,10 @@ type Rollout struct {
 	Name    string `json:"name"`
 	Release string `json:"release"`
 	Undoes  string `json:"undoes,omitempty"`
-	Phase   string `json:"phase"`
-	Message string `json:"message"`
+	// StartedBy is the actor of the call that did.
+	StartedBy string `json:"startedBy,omitempty"`
+	Phase     string `json:"phase"`
+	Message   string `json:"message"`
 	// Shares are the waves' spec, as numbers of nodes in all.
 	Shares []int `json:"shares"`
 	// Cohort is of which requests of its nodes the first wave gives the release; empty: of all.

@@ -38,7 +38,7 @@ func step(s rolloutState, call Call) []any {
 			out = append(out, next)
 		}
 	case call.Op == OpUndo && call.Rollout != nil && call.Rollout.Name != call.Object:
-		// It had ended; what takes it back is a rollout of its own, whose start is logged beside.
+		// It had ended; what takes it back is a rollout of its own, whose start, or a look at it, is logged beside.
 		for _, phase := range []string{"Done", "RolledBack", "Aborted"} {
 			if next, ok := in(s, phase); ok && s.exists {
 				out = append(out, next)
@@ -202,6 +202,7 @@ func told(text string) []string {
 		{"asks for no approval", []string{"Soaking", "Paused"}},
 		{"nothing to take back", []string{"Done", "RolledBack", "Aborted"}},
 		{"have been moved on since", []string{"Done", "RolledBack", "Aborted"}},
+		{"is being taken back", []string{"Done", "RolledBack", "Aborted"}},
 	} {
 		if strings.Contains(text, why.text) {
 			return why.phases
@@ -214,8 +215,8 @@ func told(text string) []string {
 func (c *checker) conflicts() {
 	for _, call := range c.h.Calls {
 		m := first.FindStringSubmatch(call.Error)
-		if call.Outcome != Refused || m == nil && !call.Conflict || call.Op == OpUndo && strings.Contains(call.Error, "have been moved on since") {
-			continue
+		if call.Outcome != Refused || m == nil && (!call.Conflict || call.Op == OpUndo && told(call.Error) != nil) {
+			continue // an undo may be in conflict with other rollouts, which its text names
 		}
 		if m == nil {
 			c.fail(RuleLinear, "%s of %s at %s is a conflict that does not say with whom: %s", call.Op, call.Object, c.clock(call.Begun), call.Error)

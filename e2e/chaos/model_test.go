@@ -79,6 +79,14 @@ func TestModel(t *testing.T) {
 			said("a3", OpUndo, 4, 5, "RollingBack, as before"), said("a4", OpUndo, 6, 7, "refused: nothing to take back: no node has its release any more"),
 		}},
 		{"an undo of what has ended", "", []Call{said("a1", OpUndo, 2, 3, "by r1-undo"), said("a2", OpGet, 4, 5, "Done")}},
+		{"two undos of what has ended, and one while that is taken back itself", "", []Call{
+			said("a1", OpUndo, 2, 3, "by r1-undo"), said("a2", OpUndo, 4, 5, "by r1-undo"),
+			said("a3", OpUndo, 6, 7, "refused: rollout/r1-undo, which undoes it, is being taken back"), func() Call {
+				c := said("a3", OpUndo, 6, 7, "refused: rollout/r1-undo, which undoes it, is being taken back")
+				c.Conflict = true
+				return c
+			}(),
+		}},
 		{"an undo that nobody answered has started another", "", []Call{
 			said("a1", OpGet, 2, 3, "Done"), said("a2", OpUndo, 4, 5, "unknown"), func() Call {
 				c := said("a3", OpGet, 6, 7, "by r1-undo")
