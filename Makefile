@@ -164,7 +164,7 @@ rogues: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) 
 	@for v in $(CONFORMANCE_VERSIONS); do echo "Envoy $$v"; WAFT_E2E=all ENVOY=$(CURDIR)/.cache/envoy/$$v/envoy/_bin/envoy $(GO) test -count 1 -timeout 20m -run 'TestRogues|TestEnvoyThatDoesNotAnswer' -v ./e2e || exit 1; done
 
 .PHONY: chaos
-chaos: envoy ## Run 10 schedules of faults against a fleet under load, from seed SEED (default 1); figures go to bench/out/chaos.json (half an hour)
+chaos: envoy ## Run 10 schedules of faults against a fleet under load, or SCHEDULES of them, from seed SEED (default 1) on; figures go to bench/out/chaos.json (half an hour)
 	@mkdir -p bin && $(GO) build -o bin/chaos ./e2e/chaos/run
 	bin/chaos -seed $${SEED:-1} -schedules $${SCHEDULES:-10} -keep .cache/chaos $(CHAOSFLAGS)
 
