@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/waft-project/waft/e2e/chaos"
@@ -34,7 +35,7 @@ func main() {
 	waft := flag.String("waft", "", "the program under test, whose clock does not jump; empty: one is built, whose clock does")
 	verbose := flag.Bool("v", false, "print what happens")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	do := func() error {
 		return run(ctx, *first, *schedules, *waft, *out, chaos.Keeping{Dir: *keep, All: *all}, *verbose)
