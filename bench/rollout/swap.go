@@ -308,6 +308,7 @@ var swapFigures = []struct {
 	{"of that the agent's own, ms", maxAgentMS, func(s swap) float64 { return s.Idle }},
 	{"an Envoy loads the module alone, ms", 0, func(s swap) float64 { return s.Alone }},
 	{"the longer of the two loads, of that", maxLoadTimes, func(s swap) float64 { return max(s.Probe, s.Beside) / s.Alone }},
+	{"from the start of the wave to serving, beyond one such load, ms", 0, func(s swap) float64 { return s.Total - s.Alone }},
 	{"worst latency in the steady state, ms", 0, func(s swap) float64 { return s.SteadyWorst }},
 	{"worst latency during the swap (from loaded to a second after it serves), ms", 0, func(s swap) float64 { return s.WorstSwap }},
 	{"over that of the steady state, ms", maxAddedMS, func(s swap) float64 { return s.WorstSwap - s.SteadyWorst }},
