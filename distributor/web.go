@@ -70,10 +70,14 @@ func (w web) handler() http.Handler {
 
 // v2 is the registry's API: the repositories that are pushed here, and read-only what was fetched from elsewhere.
 func (w web) v2() http.Handler {
-	pushed := http.MaxBytesHandler(w.registry, maxUploadBytes)
+	pushed := http.MaxBytesHandler(w.registry, maxUploadBytes) // for who does not say how much it is
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if readOnly(r.URL.Path) {
 			w.modules.ServeHTTP(rw, r)
+			return
+		}
+		if r.ContentLength > maxUploadBytes {
+			ociError(rw, http.StatusRequestEntityTooLarge, "SIZE_INVALID", fmt.Sprintf("%d bytes are more than the %d that one request may have", r.ContentLength, maxUploadBytes))
 			return
 		}
 		pushed.ServeHTTP(rw, r)

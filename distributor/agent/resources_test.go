@@ -277,6 +277,39 @@ func TestResourcesThatAreRefused(t *testing.T) {
 	}
 }
 
+// As many resources as a release may have are taken, and not one more; of all collections together twice that, while the node is between two chains.
+func TestSoManyResourcesAreTaken(t *testing.T) {
+	var many []*mcpv1.Resource
+	chain := &waftv1.Chain{}
+	for i := range model.MaxResources + 1 {
+		name := fmt.Sprint("f", i)
+		many = append(many, flag(t, name, "1"))
+		chain.Resources = append(chain.Resources, &waftv1.ResourceVersion{Collection: "flags", Name: name, Version: "1"})
+	}
+	if _, _, err := decodeResources("flags", many); err == nil || !strings.Contains(err.Error(), "has 4097 resources; at most 4096") {
+		t.Errorf("a collection: %v", err)
+	}
+	most, _, err := decodeResources("flags", many[:model.MaxResources])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkResources("chain", chain); err == nil || !strings.Contains(err.Error(), "names 4097 resources; at most 4096") {
+		t.Errorf("a chain: %v", err)
+	}
+	chain.Resources = chain.Resources[:model.MaxResources]
+	if err := checkResources("chain", chain); err != nil {
+		t.Error(err)
+	}
+	all := offer{resources: map[string][]heldResource{"flags": most, "limits": most}}
+	if err := all.fits(); err != nil {
+		t.Error(err)
+	}
+	all.resources["more"] = most[:1]
+	if err := all.fits(); err == nil || !strings.Contains(err.Error(), "8193 resources") {
+		t.Errorf("all together: %v", err)
+	}
+}
+
 // shownNow is what an application reads that resolves the link once: NAME=MESSAGE by collection, and the chain.
 func shownNow(dir string) (map[string][]string, string, error) {
 	set, err := filepath.EvalSymlinks(filepath.Join(dir, currentLink))

@@ -195,6 +195,20 @@ func TestCollectionsThatThereAreNot(t *testing.T) {
 	w.ends(codes.ResourceExhausted)
 }
 
+// What is larger than any sink takes is not sent, and the node is told so.
+func TestWhatIsTooLargeForASink(t *testing.T) {
+	b := newTable()
+	large := own("flags", "a", "1")
+	large.Resources[0].Any.Bytes = make([]byte, MaxResourcesBytes)
+	b.current = []model.Collection{large}
+	conn, _, _ := serve(t, b)
+	w := open(t, conn)
+	w.asks("flags")
+	if got := w.ends(codes.ResourceExhausted); !strings.Contains(got, "the limit is 33554432") {
+		t.Error(got)
+	}
+}
+
 // A sink asks for further collections as soon as it knows of them, and with what it holds of them.
 func TestSinkAsksForMore(t *testing.T) {
 	b := newTable()

@@ -113,6 +113,8 @@ func TestValidateResources(t *testing.T) {
 				r.Resources = append(r.Resources, opaque(strings.Repeat("y", i+1), make([]byte, MaxResource)...))
 			}
 		}, []string{"spec.resources"}},
+		{"as many as may be", func(r *Release) { withSoMany(r, MaxResources) }, nil},
+		{"too many", func(r *Release) { withSoMany(r, MaxResources+1) }, []string{"spec.resources"}},
 		{"declared in vain", func(r *Release) { r.Declared[0].Name = "toggles" }, []string{"spec.declared[0].name"}},
 		{"list", func(r *Release) { r.Declared[0].Lists[0].Path = "rules." }, []string{"spec.declared[0].lists[0].path"}},
 		{"list key", func(r *Release) { r.Declared[0].Lists[0].Key = "" }, []string{"spec.declared[0].lists[0].key"}},
@@ -125,6 +127,13 @@ func TestValidateResources(t *testing.T) {
 				t.Errorf("got %v, want %v", got, test.fields)
 			}
 		})
+	}
+}
+
+// withSoMany gives a release so many resources.
+func withSoMany(r *Release, n int) {
+	for i := len(r.Resources) + len(r.ResourceOverrides); i < n; i++ {
+		r.Resources = append(r.Resources, opaque(fmt.Sprint("one-", i), 1))
 	}
 }
 

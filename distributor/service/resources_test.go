@@ -223,6 +223,35 @@ func TestApplyRefuses(t *testing.T) {
 	wantError(t, "nobody", err, model.ErrInvalid, "actor")
 }
 
+// As many resources as a collection or a release may have are taken, and not one more.
+func TestSoManyResources(t *testing.T) {
+	_, svc := shelves(t)
+	many := func(n int) []service.ResourceDraft {
+		var drafts []service.ResourceDraft
+		for i := range n {
+			drafts = append(drafts, flagDraft(fmt.Sprint("f", i), ``))
+		}
+		return drafts
+	}
+	_, err := svc.ApplyResources(t.Context(), alice, service.ApplyDraft{Resources: many(service.MaxApply + 1)})
+	wantError(t, "more at once", err, model.ErrInvalid, "4097")
+	apply(t, svc, many(model.MaxResources)...)
+	_, err = svc.ApplyResources(t.Context(), alice, service.ApplyDraft{Resources: []service.ResourceDraft{flagDraft("another", ``)}})
+	wantError(t, "one more in a collection", err, model.ErrInvalid, "4097 resources in it, more than 4096")
+	apply(t, svc, flagDraft("f0", `,"enabled":true`)) // one that is there
+
+	draft := service.ReleaseDraft{Name: "many"}
+	for i := range model.MaxResources + 1 {
+		draft.Resources = append(draft.Resources, service.ReleaseResourceDraft{Collection: "flags", Name: fmt.Sprint("f", i), Body: flagDraft("", ``).Body})
+	}
+	_, err = svc.CreateRelease(t.Context(), alice, draft)
+	wantError(t, "one more in a release", err, model.ErrInvalid, "spec.resources: 4097 resources are more than 4096")
+	draft.Resources = draft.Resources[:model.MaxResources]
+	if _, err := svc.CreateRelease(t.Context(), alice, draft); err != nil {
+		t.Errorf("as many as may be: %v", err)
+	}
+}
+
 // payTeam may write team/pay, and nothing else.
 type payTeam struct{}
 

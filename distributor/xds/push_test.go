@@ -188,6 +188,30 @@ func TestStreamsOfStatistics(t *testing.T) {
 	}
 }
 
+// What an Envoy pushes faster than it may is read later: its stream goes on.
+func TestPushesArePaced(t *testing.T) {
+	_, conn := run(t, newTable())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := metricsv3.NewMetricsServiceClient(conn).StreamMetrics(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const more = 10
+	began := time.Now()
+	for range MaxPushesAtOnce + more {
+		if err := stream.Send(flushOf("a", "", 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := stream.CloseAndRecv(); err != nil {
+		t.Fatal(err)
+	}
+	if took, least := time.Since(began), time.Second*more/MaxPushes; took < least {
+		t.Errorf("%d messages were read in %v; want %v at least", MaxPushesAtOnce+more, took, least)
+	}
+}
+
 // What is no statistics is refused while it would be read.
 func TestPushesThatAreNone(t *testing.T) {
 	b := newTable()

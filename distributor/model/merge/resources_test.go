@@ -174,6 +174,20 @@ func TestResourcesAreMerged(t *testing.T) {
 }
 
 // The lists of a filter's config are merged as the schema of the module that reads them says.
+// Layers that may each give what they give make no chain that no sink takes.
+func TestLayersGiveSoManyResourcesTogether(t *testing.T) {
+	var most []model.ResourceSpec
+	for i := range model.MaxResources {
+		most = append(most, opaque(fmt.Sprint("f", i), "x"))
+	}
+	for name, says := range map[string]string{"f0": "", "another": "4097 resources"} {
+		_, err := merge.Render(layersOf(t, map[model.Layer]given{"global": {resources: most}, "team/pay": {resources: []model.ResourceSpec{opaque(name, "y")}}}))
+		if (err == nil) != (says == "") || err != nil && (!errors.Is(err, model.ErrInvalid) || !strings.Contains(err.Error(), says)) {
+			t.Errorf("with %s: %v", name, err)
+		}
+	}
+}
+
 func TestConfigsAreMergedByKey(t *testing.T) {
 	module := func(lists ...model.ListKey) *model.Module {
 		return &model.Module{Artifact: model.Digest([]byte("a")), Digest: model.Digest([]byte("m")), Size: 1, Lists: lists}
