@@ -221,6 +221,13 @@ func startReplicaBehind(t *testing.T, endpoints []string, name string) (*served,
 	return startReplica(t, endpoints, name, "--peer", peer, "--peer-name", w.address), w
 }
 
+// replaceReplica starts one in the place of another that was killed, with its addresses and its data.
+func replaceReplica(t *testing.T, endpoints []string, gone *served, name string) *served {
+	t.Helper()
+	kill(gone.process) // it is gone for good, and so are its ports
+	return startServe(t, gone.data, name, "--etcd", strings.Join(endpoints, ","), "--peer", "127.0.0.1:0", "--grpc", gone.grpc, "--http", gone.http)
+}
+
 // startServe starts a distributor with that data folder.
 func startServe(t *testing.T, data, name string, flags ...string) *served {
 	t.Helper()
@@ -565,7 +572,7 @@ func ended(t *testing.T, c *api.Client, name string) {
 // mostWithout is for how long nothing may be delivered when one process of the cluster goes.
 const mostWithout = 5 * time.Second
 
-// With three replicas over an etcd of three members, any one process may be killed while a rollout runs: deliveries go on within 5 s, the rollout ends, and
+// With three replicas over an etcd of three members, any one process may be killed, and the one that leads be stopped, while a rollout runs: deliveries go on within 5 s, the rollout ends, and
 // no node goes back.
 func TestReplicasLoseOneProcess(t *testing.T) {
 	etcd, endpoints := startMembers(t)
@@ -584,8 +591,9 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 	defer c.Close()
 	var nodes []*follower
 	byEnv := map[string][]*follower{}
-	for i := range 12 {
-		env := []string{"long", "leader", "etcd", "follower"}[i%4]
+	envs := []string{"long", "leader", "etcd", "follower", "stopped"}
+	for i := range 3 * len(envs) {
+		env := envs[i%len(envs)]
 		n := startFollower(t, front, fmt.Sprintf("n%d", i+1), env)
 		nodes, byEnv[env] = append(nodes, n), append(byEnv[env], n)
 	}
@@ -618,9 +626,11 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 	// One rollout runs through all of it; each loss has one of its own, which begins with it.
 	beginRollout(t, c, "long", releases["long"], "long", &waftv1.Wave{Nodes: 1, Soak: "4s"}, &waftv1.Wave{Percent: 60, Soak: "4s"}, &waftv1.Wave{Percent: 100})
 	held := measureHeldBack(t)
-	lose := func(env string, process *exec.Cmd) {
+	lose := func(env string, process *exec.Cmd, how syscall.Signal) {
 		t.Helper()
-		kill(process)
+		if err := process.Process.Signal(how); err != nil {
+			t.Fatal(err)
+		}
 		taken := held.begin()
 		beginRollout(t, c, env, releases[env], env, &waftv1.Wave{Percent: 100})
 		wait(t, "its release is delivered", time.Minute, func() bool {
@@ -634,7 +644,7 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 		ended(t, c, env)
 	}
 	first := leader(t, replicas)
-	lose("leader", first.process)
+	lose("leader", first.process, syscall.SIGKILL)
 
 	// The module is served although the replica that it was pushed to has gone.
 	wait(t, "the module is served", mostWithout, func() bool {
@@ -647,11 +657,14 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 	})
 
 	left := slices.DeleteFunc(replicas, func(s *served) bool { return s == first })
-	left = append(left, startReplica(t, endpoints, "r4"))
+	left = append(left, replaceReplica(t, endpoints, first, "r4"))
 	raft, _ := raftLeader(t, endpoints)
-	lose("etcd", etcd[raft])
+	lose("etcd", etcd[raft], syscall.SIGKILL)
 	now := leader(t, left)
-	lose("follower", left[slices.IndexFunc(left, func(s *served) bool { return s != now })].process)
+	follower := left[slices.IndexFunc(left, func(s *served) bool { return s != now })]
+	lose("follower", follower.process, syscall.SIGKILL)
+	replaceReplica(t, endpoints, follower, "r5")
+	lose("stopped", now.process, syscall.SIGTERM) // while it puts its work away, and its nodes go elsewhere
 	ended(t, c, "long")
 
 	for _, n := range nodes {
