@@ -10,6 +10,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/store"
 )
 
 func TestFleetMetrics(t *testing.T) {
@@ -66,5 +67,34 @@ func TestFleetMetrics(t *testing.T) {
 	failure = model.ErrUnavailable
 	if got := scrape(); strings.Contains(got, "waft_nodes") || !strings.Contains(got, "waft_build_info") {
 		t.Errorf("not ready, it gives\n%s", got)
+	}
+}
+
+// What is seen of the store's room is shown; before that, and where another replica sees to it, nothing is.
+func TestRoomMetrics(t *testing.T) {
+	r, err := newMetrics("1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var room *store.Room
+	if err := registerRoom(r, func() *store.Room { return room }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		room  *store.Room
+		lines []string
+	}{
+		{nil, []string{"waft_store_bytes 0", "waft_store_full 0"}},
+		{&store.Room{Bytes: 3, InUse: 2, Quota: 5}, []string{"waft_store_bytes 3", "waft_store_in_use_bytes 2", "waft_store_quota_bytes 5", "waft_store_full 0"}},
+		{&store.Room{Bytes: 5, Full: true}, []string{"waft_store_bytes 5", "waft_store_full 1"}},
+	} {
+		room = c.room
+		w := httptest.NewRecorder()
+		promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.HTTPErrorOnError}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		for _, line := range c.lines {
+			if !strings.Contains(w.Body.String(), "\n"+line+"\n") {
+				t.Errorf("of %+v there is no %s", c.room, line)
+			}
+		}
 	}
 }

@@ -38,6 +38,20 @@ func eventually(t *testing.T, what string, so func() bool) {
 	}
 }
 
+// seesToTheStore waits until a process shows how much room its store has, which whoever leads looks for.
+func seesToTheStore(t *testing.T, s *server) {
+	t.Helper()
+	eventually(t, "it shows the room of its store", func() bool {
+		_, text, _ := get(t, "http://"+s.HTTP+"/metrics")
+		return strings.Contains(text, "\nwaft_store_bytes ") && !strings.Contains(text, "\nwaft_store_bytes 0\n") && strings.Contains(text, "\nwaft_store_full 0\n")
+	})
+}
+
+// Whoever leads sees to the store: a single distributor to its own, and here, the one of several that leads.
+func TestStoreIsSeenTo(t *testing.T) {
+	seesToTheStore(t, start(t, distributor.Config{Data: t.TempDir(), Insecure: true}))
+}
+
 // leads says whether a replica says of itself that it leads.
 func leads(t *testing.T, s *replicaServer) bool {
 	t.Helper()
@@ -61,6 +75,7 @@ func TestReplicas(t *testing.T) {
 	if !leads(t, first) || leads(t, second) {
 		t.Fatal("the first replica does not lead, or not alone")
 	}
+	seesToTheStore(t, first.server)
 
 	// A module is pushed to the follower, and a release of it is created there; both are the leader's to keep.
 	wasm := module("replicas")

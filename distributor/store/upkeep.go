@@ -13,9 +13,11 @@ import (
 	"github.com/waft-project/waft/distributor/model"
 )
 
-// What keeps etcd from filling up. Old revisions are etcd's own to compact, as it is configured; what compaction frees inside its file only defragmentation
-// gives back to the disk, and an alarm for space, once raised, stays until somebody takes it away.
+// What keeps etcd from filling up. The past is thrown away by the member in this process itself, as it is configured, and elsewhere here, since nobody knows how etcd was
+// started; what that frees inside its file only defragmentation gives back to the disk, and an alarm for space, once raised, stays until somebody takes it away.
 const (
+	// keepPast is how old the past becomes. waft reads none of it but while a backup is made, which takes minutes; others may use the same etcd.
+	keepPast = time.Hour
 	// upkeepInterval is how often each member is asked how it is.
 	upkeepInterval = time.Minute
 	// wasteBytes and half of the file are what may lie idle in it. Defragmentation halts a member for about a second for each gigabyte in use.
@@ -66,6 +68,9 @@ func (c condition) roomy() bool { return c.quota == 0 || c.bytes < c.quota/100*r
 func (s *Store) Upkeep(ctx context.Context, embedded *Embedded, log *slog.Logger, tell func(Room)) {
 	u := newUpkeep(s.client, embedded, log)
 	if embedded == nil {
+		if room, err := u.look(ctx); err == nil {
+			tell(room)
+		}
 		// Another one may have led a moment ago, and a member may still do what it asked for.
 		select {
 		case <-ctx.Done():
@@ -96,7 +101,75 @@ type upkeep struct {
 	log      *slog.Logger
 	// defragmented is when each member was, by its endpoint.
 	defragmented map[string]time.Time
-	now          func() time.Time
+	// past is which revision there was when, the oldest first. reserved: it was said that this user may throw none of it away.
+	past     []moment
+	reserved bool
+	now      func() time.Time
+}
+
+// moment is a revision of etcd's, and when it was the latest.
+type moment struct {
+	at       time.Time
+	revision int64
+}
+
+// trim is up to which revision the past is older than keepPast, 0 for none of it, and what there is to be remembered of it.
+func trim(past []moment, now time.Time) (revision int64, rest []moment) {
+	for len(past) > 0 && now.Sub(past[0].at) >= keepPast {
+		revision, past = past[0].revision, past[1:]
+	}
+	return revision, past
+}
+
+// forget throws away what of the past is old, where no member in this process does.
+func (u *upkeep) forget(ctx context.Context) error {
+	if u.embedded != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, defragmentTimeout)
+	defer cancel()
+	latest, err := u.client.Get(ctx, schemaKey, clientv3.WithKeysOnly())
+	if err != nil {
+		return err
+	}
+	var revision int64
+	revision, u.past = trim(append(u.past, moment{u.now(), latest.Header.Revision}), u.now())
+	if revision == 0 {
+		return nil
+	}
+	if _, err = u.client.Compact(ctx, revision); err == nil || errors.Is(err, rpctypes.ErrCompacted) { // it may do so itself
+		return nil
+	}
+	if !reserved(err) {
+		return err
+	}
+	if !u.reserved {
+		u.reserved = true
+		u.log.Warn("etcd lets this user throw nothing of the past away: it fills up unless it does so itself (--auto-compaction-mode=revision --auto-compaction-retention=1000)", "error", errReserved)
+	}
+	return nil
+}
+
+// look says how much room there is, and does nothing about it.
+func (u *upkeep) look(ctx context.Context) (Room, error) {
+	full, err := u.full(ctx)
+	if err != nil {
+		return Room{}, err
+	}
+	room := largest(u.members(ctx))
+	room.Full = full
+	return room, nil
+}
+
+// largest is the room of the member whose file is largest.
+func largest(members []condition) Room {
+	var room Room
+	for _, m := range members {
+		if m.bytes > room.Bytes {
+			room = Room{Bytes: m.bytes, InUse: m.used, Quota: m.quota}
+		}
+	}
+	return room
 }
 
 func newUpkeep(client *clientv3.Client, embedded *Embedded, log *slog.Logger) *upkeep {
@@ -117,6 +190,11 @@ func (u *upkeep) round(ctx context.Context) (Room, error) {
 			return Room{}, err
 		}
 	}
+	if !full {
+		if err := u.forget(ctx); err != nil {
+			u.log.Warn("etcd did not throw away what is old of the past; it is asked again", "error", err)
+		}
+	}
 	members := u.members(ctx)
 	for i, m := range members {
 		if !m.wasteful(full, u.now()) {
@@ -135,13 +213,10 @@ func (u *upkeep) round(ctx context.Context) (Room, error) {
 		}
 	}
 	roomy := len(members) > 0
-	var room Room
 	for _, m := range members {
-		if m.bytes > room.Bytes {
-			room = Room{Bytes: m.bytes, InUse: m.used, Quota: m.quota}
-		}
 		roomy = roomy && m.roomy()
 	}
+	room := largest(members)
 	room.Full = full
 	if full && roomy {
 		switch err := u.disarm(ctx); {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 
@@ -42,6 +43,69 @@ func TestWasteful(t *testing.T) {
 	}
 	if (condition{bytes: 81, quota: 100}).roomy() || !(condition{bytes: 79, quota: 100}).roomy() || !(condition{bytes: 1 << 40}).roomy() {
 		t.Error("who has room")
+	}
+}
+
+func TestTrim(t *testing.T) {
+	now := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration, revision int64) moment { return moment{now.Add(-d), revision} }
+	for name, c := range map[string]struct {
+		past []moment
+		want int64
+		rest int
+	}{
+		"nothing is known":           {nil, 0, 0},
+		"all of it is new":           {[]moment{ago(keepPast-1, 3), ago(0, 9)}, 0, 2},
+		"some of it is old":          {[]moment{ago(2*keepPast, 3), ago(keepPast, 5), ago(keepPast-1, 7), ago(0, 9)}, 5, 2},
+		"all of it is, after a rest": {[]moment{ago(2*keepPast, 3), ago(keepPast+1, 5)}, 5, 0},
+	} {
+		if got, rest := trim(c.past, now); got != c.want || len(rest) != c.rest {
+			t.Errorf("%s: up to %d, and %v is left", name, got, rest)
+		}
+	}
+}
+
+// An etcd that nobody told to compact is compacted: what is old of the past goes, and what is not stays.
+func TestPastIsThrownAway(t *testing.T) {
+	members := etcdtest.Start(t, 1)
+	client, err := Connect(External{Endpoints: members.Endpoints}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	u := newUpkeep(client, nil, slog.New(slog.DiscardHandler))
+	var ahead time.Duration
+	u.now = func() time.Time { return time.Now().Add(ahead) }
+	var revisions []int64
+	for range 3 {
+		put, err := client.Put(t.Context(), everything+"x", "y")
+		if err != nil {
+			t.Fatal(err)
+		}
+		revisions = append(revisions, put.Header.Revision)
+		if _, err := u.round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ahead += keepPast * 2 / 3
+	}
+	// The first is as old as twice two thirds of what is kept by then, the second is not.
+	for i, gone := range []bool{true, false, false} {
+		_, err := client.Get(t.Context(), everything+"x", clientv3.WithRev(revisions[i]-1))
+		if i == 0 && !errors.Is(err, rpctypes.ErrCompacted) || i > 0 && gone != (err != nil) {
+			t.Errorf("what was before write %d: %v", i+1, err)
+		}
+	}
+}
+
+// The member in this process throws the past away by itself: so etcd has understood what it was told.
+func TestEmbeddedMemberCompacts(t *testing.T) {
+	embedded, err := StartEmbedded(t.Context(), t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer embedded.Close()
+	if cfg := embedded.etcd.Server.Cfg; cfg.AutoCompactionMode != embed.CompactorModeRevision || cfg.AutoCompactionRetention != 1000 {
+		t.Errorf("it compacts by %q, and keeps %d", cfg.AutoCompactionMode, cfg.AutoCompactionRetention)
 	}
 }
 
@@ -155,6 +219,15 @@ func TestFullEtcdOfALimitedUser(t *testing.T) {
 	u := newUpkeep(client, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	if room, err := u.round(t.Context()); err != nil || room.Full || room.Bytes == 0 {
 		t.Errorf("with room: %+v, %v", room, err)
+	}
+	u.now = func() time.Time { return time.Now().Add(keepPast) }
+	for range 2 { // it is said once
+		if _, err := u.round(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if said := strings.Count(log.String(), "--auto-compaction-mode=revision"); said != 1 {
+		t.Errorf("that etcd has to compact by itself is said %d times:\n%s", said, log.String())
 	}
 	status, err := client.Status(t.Context(), members.Endpoints[0])
 	if err != nil {
