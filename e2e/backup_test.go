@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,8 +38,9 @@ func (s *served) dial(t *testing.T) *api.Client {
 	return c
 }
 
-// goesOn shows that a distributor knows what the backup holds and nothing later, serves what was pushed before, and rolls out to the node that it knows.
-func (s *served) goesOn(t *testing.T, name, first, later, digest string) {
+// goesOn shows that a distributor knows what the backup holds and nothing later, serves what was pushed before, and rolls out to the node that it knows, which was
+// there all the time.
+func (s *served) goesOn(t *testing.T, node *follower, name, first, later, digest string) {
 	t.Helper()
 	c := s.dial(t)
 	wait(t, "the rollout of before the backup is known", time.Minute, func() bool {
@@ -77,13 +79,24 @@ func (s *served) goesOn(t *testing.T, name, first, later, digest string) {
 		t.Error(err)
 	}
 
-	startFollower(t, s.grpc, "n1", "prod")
+	wait(t, "the node connects again", time.Minute, func() bool {
+		n, err := c.Nodes.GetNode(t.Context(), &waftv1.GetNodeRequest{Id: node.id})
+		return err == nil && n.GetPresence() == "connected"
+	})
+	if node.runs() == "" {
+		t.Error("the node serves nothing any more")
+	}
 	pushModule(t, s.http+"/filters/"+name+":1.0.0", name)
-	beginRollout(t, c, name, newRelease(t, c, name, replicasName+"/filters/"+name+":1.0.0"), "prod", &waftv1.Wave{Percent: 100})
+	release := newRelease(t, c, name, replicasName+"/filters/"+name+":1.0.0")
+	beginRollout(t, c, name, release, "prod", &waftv1.Wave{Percent: 100})
 	ended(t, c, name)
+	if node.has(release).IsZero() {
+		t.Errorf("the node was not given %s", release)
+	}
 }
 
-// What a distributor knew when a backup was made of it, another one goes on with: with the store embedded in it, or over an etcd of three members.
+// What a distributor knew when a backup was made of it, another one goes on with: with the store embedded in it, or over an etcd of three members. A node that knows one
+// address serves on meanwhile, and connects again.
 func TestBackupIsRestored(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -134,8 +147,8 @@ func TestBackupIsRestored(t *testing.T) {
 	if said := waftSays(t, false, "restore", file, "--data", data); !strings.Contains(said, "holds etcd already") {
 		t.Errorf("restored twice: %s", said)
 	}
-	again := startServe(t, data, "again")
-	again.goesOn(t, "second", first, later, digest)
+	again := startServe(t, data, "again", "--grpc", was.grpc)
+	again.goesOn(t, n, "second", first, later, digest)
 	kill(again.process)
 
 	// The same file, into a cluster.
@@ -148,7 +161,10 @@ func TestBackupIsRestored(t *testing.T) {
 		t.Errorf("restored twice: %s", said)
 	}
 	flags := append(etcd, "--peer", "127.0.0.1:0")
-	r1 := startServe(t, filepath.Join(dir, "r1"), "r1", flags...)
+	r1 := startServe(t, filepath.Join(dir, "r1"), "r1", append(slices.Clone(flags), "--grpc", was.grpc)...)
 	startServe(t, filepath.Join(dir, "r3"), "r3", flags...)
-	r1.goesOn(t, "third", first, later, digest)
+	r1.goesOn(t, n, "third", first, later, digest)
+	if emptied := n.wasEmptied(); emptied > 0 {
+		t.Errorf("the node was told %d times to serve nothing", emptied)
+	}
 }

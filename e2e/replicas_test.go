@@ -352,8 +352,9 @@ type follower struct {
 	// served are the hashes of the chains that it was delivered, by release, with when it was first. highest is the highest generation.
 	served  map[string]time.Time
 	highest int64
-	// back are generations that went back.
-	back []int64
+	// back are generations that went back, and emptied is how often a chain came without a release after there was one.
+	back    []int64
+	emptied int
 	// say sends what it has to say on the report stream that is open.
 	fetched []string
 	chain   *waftv1.ChainReport
@@ -427,6 +428,9 @@ func (f *follower) apply(_ context.Context, u mcp.Update) error {
 				f.back = append(f.back, c.GetGeneration())
 			}
 			f.highest = max(f.highest, c.GetGeneration())
+			if f.chain != nil && len(c.GetReleases()) == 0 {
+				f.emptied++
+			}
 			for _, release := range c.GetReleases() {
 				if _, before := f.served[release.GetRelease()]; !before {
 					f.served[release.GetRelease()] = time.Now()
@@ -492,6 +496,19 @@ func (f *follower) has(release string) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.served[release]
+}
+
+// runs is the hash of the chain that the node serves, and wasEmptied how often it was told to serve one without a release.
+func (f *follower) runs() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.chain.GetServingHash()
+}
+
+func (f *follower) wasEmptied() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.emptied
 }
 
 // pushModule publishes a module that does nothing, and gives its digest.
