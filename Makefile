@@ -29,8 +29,7 @@ BUDGET_REQUESTS ?= 100
 # The packages of this module; `./...` would do, and a name makes the commands readable.
 ALL := ./...
 # Those whose tests run Envoys, or judge times: several at once starve one another on a small machine, so they go one after the other. Within one of
-# them as many tests run at once as there are processors, of those that say so (t.Parallel) because what they assert does not depend on time.
-# How many tests with an Envoy run at once: each mostly waits, for soaks and for Envoys that compile.
+# them so many tests run at once, of those that say so (t.Parallel) because what they assert does not depend on time: each mostly waits, for soaks and for an Envoy.
 ENVOY_TESTS ?= 3
 WITH_ENVOY := ./distributor/agent ./e2e/... ./envoy ./sdk/dev ./sdk/filtertest ./sdk/scaffold ./sdk/symbolize ./sdk/wasmhost/conformance
 
