@@ -17,6 +17,7 @@ func (r Rollout) Clone() Rollout {
 	}
 	r.Nodes = maps.Clone(r.Nodes)
 	r.History = slices.Clone(r.History)
+	r.Latest = slices.Clone(r.Latest)
 	return r
 }
 
