@@ -12,8 +12,8 @@ func (b *bench) rows(ctx context.Context) ([]row, error) {
 	rows := []row{}
 	for _, n := range b.sizes {
 		var cells [][]row
-		for range max(b.rounds, 1) {
-			one, err := b.round(ctx, n)
+		for i := range max(b.rounds, 1) {
+			one, err := b.round(ctx, n, i%2 == 1)
 			if err != nil {
 				return rows, err
 			}
@@ -31,11 +31,16 @@ func (b *bench) rows(ctx context.Context) ([]row, error) {
 	return rows, nil
 }
 
-// round measures one fleet once, in each dialect.
-func (b *bench) round(ctx context.Context, nodes int) ([]row, error) {
+// round measures one fleet once, in each dialect; back: waft before its peer.
+func (b *bench) round(ctx context.Context, nodes int, back bool) ([]row, error) {
 	var rows []row
 	for _, d := range b.dialects {
-		for _, server := range []string{peer, waft} {
+		first := len(rows)
+		servers := []string{peer, waft}
+		if back {
+			slices.Reverse(servers)
+		}
+		for _, server := range servers {
 			if b.only != "" && server != b.only || server == peer && d == "mcp" {
 				continue
 			}
@@ -44,6 +49,9 @@ func (b *bench) round(ctx context.Context, nodes int) ([]row, error) {
 				return nil, fmt.Errorf("%s, %s, %d nodes: %w", server, d, nodes, err)
 			}
 			rows = append(rows, r)
+		}
+		if back {
+			slices.Reverse(rows[first:]) // in the table each stands where it does in every round
 		}
 	}
 	return rows, nil
