@@ -69,7 +69,8 @@ An empty selector selects every node. Nodes whose sinks cannot report (Istio, a 
 target says includeUnreported: true.
 
 With --dry-run nothing is changed: it prints, node by node, what each wave would do if the rollout were started now, and what changes
-in the chains that nodes would run.`,
+in the chains that nodes would run. A wave with gates and without a soak is warned of, there and at the start: its gates are read as
+soon as its nodes serve.`,
 		Example: `  waft rollout start -f rollout.yaml --dry-run
   waft rollout start -f rollout.yaml --reason 'ticket 4711' --follow`,
 		Args: exactArgs(),
@@ -96,6 +97,9 @@ in the chains that nodes would run.`,
 				started, err := c.Rollouts.StartRollout(ctx, request)
 				if err != nil {
 					return err
+				}
+				for _, w := range started.GetStatus().GetWarnings() {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s: warning: %s\n", started.GetMetadata().GetName(), printable(w))
 				}
 				if follow {
 					return followRollout(ctx, cmd, c, started.GetMetadata().GetName(), &out)

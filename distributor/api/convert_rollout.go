@@ -134,6 +134,7 @@ func rolloutProto(r model.Rollout, whole bool) *waftv1.Rollout {
 	if !whole {
 		return out
 	}
+	out.Status.Warnings = r.Spec.Warnings()
 	for _, t := range r.History {
 		out.Status.History = append(out.Status.History, &waftv1.Transition{
 			At: timeProto(t.At), Phase: string(t.Phase), Wave: int32(t.Wave + 1), Message: t.Message, Actor: t.Actor,

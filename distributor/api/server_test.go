@@ -70,6 +70,10 @@ func TestRolloutInAList(t *testing.T) {
 	if len(whole.GetNodes()) != 1 || len(whole.GetHistory()) != 1 || len(whole.GetWaves()[0].GetNodes()) != 1 || len(r.Waves[0].Nodes) != 1 {
 		t.Errorf("alone it has %v", whole)
 	}
+	r.Spec.Waves = []model.WaveSpec{{Percent: 100, Gates: []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{}}}}}
+	if warned := rolloutProto(r, true).GetStatus().GetWarnings(); len(warned) != 1 {
+		t.Errorf("warned of %q", warned)
+	}
 	// What gates say meanwhile is of the current wave.
 	if now := whole.GetWaves()[1].GetLatest(); len(now) != 1 || now[0].GetGate() != "errorRatio" || now[0].GetDetail() != "12 requests" || len(whole.GetWaves()[0].GetLatest()) > 0 {
 		t.Errorf("of what gates say meanwhile it has %v", whole.GetWaves())

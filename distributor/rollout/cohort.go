@@ -45,6 +45,15 @@ func (m *machine) notByCohort(g model.GateSpec) string {
 	return g.NotByCohort()
 }
 
+// waveNotes are what a person should know of the gates of the current wave.
+func (m *machine) waveNotes() []string {
+	notes := m.cohortNotes()
+	if why := m.waveSpec().Unsoaked(); why != "" {
+		notes = append([]string{why}, notes...)
+	}
+	return notes
+}
+
 // cohortNotes are what a person should know of the gates of the current wave, where it has a cohort.
 func (m *machine) cohortNotes() []string {
 	if m.waveSpec().Cohort == (model.Cohort{}) {

@@ -272,7 +272,8 @@ func TestPlanSaysWhatACohortHides(t *testing.T) {
 		{ErrorRatio: &model.ErrorRatioGate{Max: 0.1}}, {Watchdog: &model.WatchdogGate{}},
 		{Statistic: &model.StatisticGate{Statistics: map[string]string{"a": "server.total_connections"}, WholeNode: true}},
 	}
-	d := newDrive(t, newFleet(2), model.WaveSpec{Percent: 100, Cohort: fifth, Gates: gates}, model.WaveSpec{Percent: 100, Gates: gates})
+	d := newDrive(t, newFleet(2), model.WaveSpec{Percent: 100, Soak: time.Minute, Cohort: fifth, Gates: gates},
+		model.WaveSpec{Percent: 100, Soak: time.Minute, Gates: gates})
 	d.fleet.nodes["n1"].CannotTell = "it runs Envoy 1.39.3"
 	plan, err := Plan(d.r, d.fleet.observe(d.r).Nodes)
 	if err != nil {

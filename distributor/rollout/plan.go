@@ -15,7 +15,7 @@ type Planned struct {
 	Waves [][]PlannedNode
 	// Cohorts are those of the waves, in the same order; zero: all requests.
 	Cohorts []model.Cohort
-	// Notes are what the gates of the waves, in the same order, cannot tell apart by cohort.
+	// Notes are what a person should know of the gates of the waves, in the same order: that they have no soak, and what they cannot tell apart by cohort.
 	Notes [][]string
 	// PassedOver are the nodes that waves with a cohort would pass over, since they cannot run two chains side by side, by id.
 	PassedOver []PlannedNode
@@ -51,7 +51,7 @@ func Plan(r model.Rollout, nodes []NodeView) (Planned, error) {
 			passed[id] = reason
 		}
 		plan.Waves, plan.Cohorts = append(plan.Waves, taken), append(plan.Cohorts, m.waveSpec().Cohort)
-		plan.Notes = append(plan.Notes, m.cohortNotes())
+		plan.Notes = append(plan.Notes, m.waveNotes())
 	}
 	for _, id := range slices.Sorted(maps.Keys(passed)) {
 		plan.PassedOver = append(plan.PassedOver, m.leftOut(id, passed[id]))

@@ -2,7 +2,9 @@ package rollout
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -74,4 +76,21 @@ func TestPlanChangesNothing(t *testing.T) {
 	if _, err := Plan(d.r, nil); err == nil {
 		t.Error("a selector that does not parse was planned")
 	}
+}
+
+// A wave that has gates and no soak is warned of: its gates judge by what others have been asked.
+func TestPlanWarnsOfGatesWithoutASoak(t *testing.T) {
+	errors := []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{Max: 0.1, MinSamples: 10}}}
+	d := newDrive(t, newFleet(4), model.WaveSpec{Nodes: 1, Soak: 20 * time.Second, Gates: errors}, model.WaveSpec{Percent: 100, Gates: errors})
+	plan, err := Plan(d.r, d.fleet.observe(d.r).Nodes)
+	if err != nil || len(plan.Notes[0]) != 0 || len(plan.Notes[1]) != 1 || !strings.Contains(plan.Notes[1][0], "no soak") {
+		t.Fatalf("the notes are %q, %v", plan.Notes, err)
+	}
+	// That is why.
+	d.toSoaking()
+	d.says(d.first(), 100, 0, 0)
+	d.look(20 * time.Second)
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.want(model.RolloutDone, 1)
 }

@@ -1348,7 +1348,9 @@ type RolloutStatus struct {
 	// For an undo: the rollout it undoes.
 	Undoes string `protobuf:"bytes,12,opt,name=undoes,proto3" json:"undoes,omitempty"`
 	// For the record of an emergency: the filter that it took out of chains at once.
-	Disables      string `protobuf:"bytes,40,opt,name=disables,proto3" json:"disables,omitempty"`
+	Disables string `protobuf:"bytes,40,opt,name=disables,proto3" json:"disables,omitempty"`
+	// What a person should know of its spec, such as a wave with gates and without a soak.
+	Warnings      []string `protobuf:"bytes,41,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1472,6 +1474,13 @@ func (x *RolloutStatus) GetDisables() string {
 		return x.Disables
 	}
 	return ""
+}
+
+func (x *RolloutStatus) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 type WaveStatus struct {
@@ -2036,7 +2045,7 @@ type PlannedWave struct {
 	Nodes []*PlannedNode         `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	// Which requests take the release; absent: all.
 	Cohort *Cohort `protobuf:"bytes,11,opt,name=cohort,proto3" json:"cohort,omitempty"`
-	// What its gates cannot tell apart by cohort.
+	// What a person should know of its gates: that it has no soak, and what they cannot tell apart by cohort.
 	Notes         []string `protobuf:"bytes,12,rep,name=notes,proto3" json:"notes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2784,7 +2793,7 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"whole_node\x18\x05 \x01(\bR\twholeNode\x1a=\n" +
 	"\x0fStatisticsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcf\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xeb\x03\n" +
 	"\rRolloutStatus\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -2801,7 +2810,8 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\n" +
 	"started_by\x18\v \x01(\tR\tstartedBy\x12\x16\n" +
 	"\x06undoes\x18\f \x01(\tR\x06undoes\x12\x1a\n" +
-	"\bdisables\x18( \x01(\tR\bdisables\"\x9b\x03\n" +
+	"\bdisables\x18( \x01(\tR\bdisables\x12\x1a\n" +
+	"\bwarnings\x18) \x03(\tR\bwarnings\"\x9b\x03\n" +
 	"\n" +
 	"WaveStatus\x12\x14\n" +
 	"\x05nodes\x18\x01 \x03(\tR\x05nodes\x129\n" +
