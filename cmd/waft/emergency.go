@@ -97,7 +97,7 @@ watched, paused and taken back like any other rollout; taken back means that the
 					return err
 				}
 				if follow {
-					return followRollout(ctx, cmd, c, r.GetMetadata().GetName(), &out)
+					return followRollout(ctx, cmd, c, r.GetMetadata().GetName(), endedWell, &out)
 				}
 				return out.print(cmd.OutOrStdout(), r, func(t *table) { drawRollout(t, r) })
 			})

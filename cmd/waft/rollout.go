@@ -42,10 +42,7 @@ func newRollout() *cobra.Command {
 			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
 				return c.Rollouts.AbortRollout(ctx, r)
 			}),
-		newRolloutAction("undo", "Take back: every node it moved gets the release that it had before",
-			func(ctx context.Context, c *api.Client, r *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
-				return c.Rollouts.UndoRollout(ctx, &waftv1.UndoRolloutRequest{Name: r.GetName(), Reason: r.GetReason()})
-			}),
+		newRolloutUndo(),
 	)
 	return cmd
 }
@@ -102,7 +99,7 @@ soon as its nodes serve.`,
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s: warning: %s\n", started.GetMetadata().GetName(), printable(w))
 				}
 				if follow {
-					return followRollout(ctx, cmd, c, started.GetMetadata().GetName(), &out)
+					return followRollout(ctx, cmd, c, started.GetMetadata().GetName(), endedWell, &out)
 				}
 				return out.print(cmd.OutOrStdout(), started, func(t *table) { drawRollout(t, started) })
 			})
@@ -135,7 +132,7 @@ func newRolloutStatus() *cobra.Command {
 			}
 			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
 				if watch {
-					return followRollout(ctx, cmd, c, args[0], &out)
+					return followRollout(ctx, cmd, c, args[0], endedWell, &out)
 				}
 				r, err := c.Rollouts.GetRollout(ctx, &waftv1.GetRolloutRequest{Name: args[0]})
 				if err != nil {
@@ -152,8 +149,8 @@ func newRolloutStatus() *cobra.Command {
 }
 
 // followRollout prints what happens to a rollout as it happens, below that on a terminal how it stands, and the whole of it at its end. It
-// fails unless the rollout ended as Done.
-func followRollout(ctx context.Context, cmd *cobra.Command, c *api.Client, name string, out *output) error {
+// fails where ended does not say that it is well.
+func followRollout(ctx context.Context, cmd *cobra.Command, c *api.Client, name string, ended func(*waftv1.Rollout) error, out *output) error {
 	watch := &rolloutWatch{client: c, name: name}
 	type received struct {
 		rollout *waftv1.Rollout
@@ -209,10 +206,16 @@ func followRollout(ctx context.Context, cmd *cobra.Command, c *api.Client, name 
 	if err := out.print(cmd.OutOrStdout(), last, func(t *table) { drawRollout(t, last) }); err != nil {
 		return err
 	}
-	if phase := last.GetStatus().GetPhase(); phase != "Done" {
-		return fmt.Errorf("rollout/%s ended as %s: %s; see `waft rollout history %s`", name, phase, last.GetStatus().GetMessage(), name)
+	return ended(last)
+}
+
+// endedWell is the error of a rollout that did not do what it was to.
+func endedWell(r *waftv1.Rollout) error {
+	if r.GetStatus().GetPhase() == "Done" {
+		return nil
 	}
-	return nil
+	name := r.GetMetadata().GetName()
+	return fmt.Errorf("rollout/%s ended as %s: %s; see `waft rollout history %s`", name, r.GetStatus().GetPhase(), r.GetStatus().GetMessage(), name)
 }
 
 func transitionLine(t *waftv1.Transition) string {
@@ -291,6 +294,67 @@ func newRolloutAction(verb, short string, do func(context.Context, *api.Client, 
 	reasonFlag(cmd, &reason)
 	return cmd
 }
+
+func newRolloutUndo() *cobra.Command {
+	var server serverFlags
+	var out output
+	var reason string
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "undo NAME",
+		Short: "Take back: every node it moved gets the release that it had before",
+		Long: `Take back: every node it moved gets the release that it had before. A rollout that has not ended rolls back itself; one that has is undone by
+another, NAME-undo, in waves.`,
+		Example: `  waft rollout undo edge-auth-1-2 --reason 'latency alarm'
+  waft rollout undo edge-auth-1-2 --reason 'latency alarm' --follow`,
+		Args: exactArgs("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+				r, err := c.Rollouts.UndoRollout(ctx, &waftv1.UndoRolloutRequest{Name: args[0], Reason: reason})
+				if err != nil {
+					return err
+				}
+				if follow {
+					ended := endedWell
+					if r.GetMetadata().GetName() == args[0] {
+						ended = wentBack
+					}
+					return followRollout(ctx, cmd, c, r.GetMetadata().GetName(), ended, &out)
+				}
+				return out.print(cmd.OutOrStdout(), r, func(t *table) { drawRollout(t, r) })
+			})
+		},
+	}
+	server.flags(cmd)
+	out.flag(cmd)
+	reasonFlag(cmd, &reason)
+	cmd.Flags().BoolVar(&follow, "follow", false, "stay until all is taken back; exit non-zero where a node did not come back, or what takes back ended otherwise")
+	return cmd
+}
+
+// wentBack is the error of a rollout that was to roll back and did not, or not on every node.
+func wentBack(r *waftv1.Rollout) error {
+	name := r.GetMetadata().GetName()
+	if phase := r.GetStatus().GetPhase(); phase != "RolledBack" {
+		return fmt.Errorf("rollout/%s ended as %s, not as RolledBack: %s; see `waft rollout history %s`", name, phase, r.GetStatus().GetMessage(), name)
+	}
+	var left []string
+	for _, n := range r.GetStatus().GetNodes() {
+		if n.GetState() == "Failed" {
+			left = append(left, n.GetNode())
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return fmt.Errorf("rollout/%s went back, but for %s: %s; see `waft rollout status %s`", name, strings.Join(left[:min(len(left), maxNamedNodes)], ", "), r.GetStatus().GetMessage(), name)
+}
+
+// maxNamedNodes is how many nodes an error names.
+const maxNamedNodes = 5
 
 func drawRollout(t *table, r *waftv1.Rollout) {
 	s := r.GetStatus()
