@@ -68,7 +68,7 @@ var mayDo = map[string][]access.Action{
 	stranger:    {},
 	"viewer":    {access.Fetch, access.Read},
 	"publisher": {access.Fetch, access.Read, access.Push, access.CreateRelease, access.WriteResource, access.WriteSecret},
-	"operator":  {access.Fetch, access.Read, access.MoveRollout, access.DisableFilter, access.TendNode, access.Backup, access.RekeySecrets},
+	"operator":  {access.Fetch, access.Read, access.MoveRollout, access.DisableFilter, access.FreezeRollouts, access.TendNode, access.Backup, access.RekeySecrets},
 	"approver":  {access.Fetch, access.Read, access.ApproveRollout},
 	nodeOne:     {access.Fetch, access.Connect},
 }

@@ -110,6 +110,8 @@ var verbs = map[service.Verb]access.Action{
 	service.VerbDisableFilter:  access.DisableFilter,
 	service.VerbEnableFilter:   access.DisableFilter,
 	service.VerbExposeFilter:   access.ExposeFilter,
+	service.VerbStartFreeze:    access.FreezeRollouts,
+	service.VerbEndFreeze:      access.FreezeRollouts,
 	service.VerbRetryNode:      access.TendNode,
 	service.VerbReleaseNode:    access.TendNode,
 

@@ -27,6 +27,8 @@ const (
 	DisableFilter Action = "disable or enable a filter"
 	// ExposeFilter is, beside DisableFilter, what it takes to disable a filter that guards.
 	ExposeFilter Action = "let unauthorized requests pass"
+	// FreezeRollouts keeps all rollouts from moving on, or lets them; it is about the global layer.
+	FreezeRollouts Action = "freeze all rollouts"
 	// TendNode tries a rejected chain again, or ends a node's isolation.
 	TendNode Action = "tend a node"
 	// RekeySecrets is to seal all secrets anew, whose values stay what they are.
@@ -75,6 +77,7 @@ var needs = map[Action]need{
 	ApproveRollout: {roles: []Role{Approver}, place: inLayer, writes: true},
 	DisableFilter:  {roles: []Role{Operator}, place: inLayer, writes: true},
 	ExposeFilter:   {roles: []Role{Approver}, place: inLayer, writes: true},
+	FreezeRollouts: {roles: []Role{Operator}, place: inLayer, writes: true},
 	TendNode:       {roles: []Role{Operator}, writes: true},
 	RekeySecrets:   {roles: []Role{Operator}, writes: true},
 	// It changes nothing, and a refusal is worth a line all the same.

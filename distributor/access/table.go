@@ -60,6 +60,10 @@ var methods = map[string]Action{
 	"/waft.v1.FilterService/DisableFilter":       DisableFilter,
 	"/waft.v1.FilterService/EnableFilter":        DisableFilter,
 
+	"/waft.v1.FreezeService/StartFreeze": FreezeRollouts,
+	"/waft.v1.FreezeService/EndFreeze":   FreezeRollouts,
+	"/waft.v1.FreezeService/GetFreeze":   Read,
+
 	"/waft.v1.BackupService/Backup": Backup,
 
 	"/waft.v1.AuditService/ListAudit":    Read,

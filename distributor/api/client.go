@@ -91,6 +91,7 @@ type Client struct {
 	Rollouts  waftv1.RolloutServiceClient
 	Nodes     waftv1.NodeServiceClient
 	Filters   waftv1.FilterServiceClient
+	Freezes   waftv1.FreezeServiceClient
 	Secrets   waftv1.SecretServiceClient
 	Audit     waftv1.AuditServiceClient
 	Version   waftv1.VersionServiceClient
@@ -141,6 +142,7 @@ func Dial(cfg ClientConfig) (*Client, error) {
 		Rollouts:  waftv1.NewRolloutServiceClient(conn),
 		Nodes:     waftv1.NewNodeServiceClient(conn),
 		Filters:   waftv1.NewFilterServiceClient(conn),
+		Freezes:   waftv1.NewFreezeServiceClient(conn),
 		Secrets:   waftv1.NewSecretServiceClient(conn),
 		Audit:     waftv1.NewAuditServiceClient(conn),
 		Version:   waftv1.NewVersionServiceClient(conn),

@@ -154,6 +154,9 @@ func TestCallsBeforeAndAfterRun(t *testing.T) {
 		"GetNode":      func(s *service.Service) error { _, err := s.GetNode(t.Context(), "a"); return err },
 		"ListNodes":    func(s *service.Service) error { _, _, err := s.ListNodes(t.Context(), "", service.Page{}); return err },
 		"RetryNode":    func(s *service.Service) error { _, err := s.RetryNode(t.Context(), alice, "a"); return err },
+		"StartFreeze":  func(s *service.Service) error { _, err := s.StartFreeze(t.Context(), alice, 0); return err },
+		"EndFreeze":    func(s *service.Service) error { return s.EndFreeze(t.Context(), alice) },
+		"GetFreeze":    func(s *service.Service) error { _, err := s.GetFreeze(t.Context()); return err },
 		"ListAudit":    func(s *service.Service) error { _, _, err := s.ListAudit(t.Context(), "", service.Page{}); return err },
 		"Connect": func(s *service.Service) error {
 			_, err := s.Connect(t.Context(), service.NodeHello{ID: "a"})

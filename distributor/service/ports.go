@@ -67,6 +67,11 @@ type Store interface {
 	// WriteSecret carries out a change in one transaction, or returns ErrConflict when somebody has changed the secret meanwhile.
 	WriteSecret(ctx context.Context, change model.KeptSecretChange, audit model.AuditEntry) error
 
+	// GetFreeze returns the freeze of all rollouts that was put last, whether it holds yet or not; nil when there is none. PutFreeze puts another in its place, or none where it is
+	// nil, with its audit entry in one transaction.
+	GetFreeze(ctx context.Context) (*model.Freeze, error)
+	PutFreeze(ctx context.Context, freeze *model.Freeze, audit model.AuditEntry) error
+
 	// PutNodes writes rows and audit entries in one transaction: at most MaxBatch of them, an entry counted twice.
 	PutNodes(ctx context.Context, nodes []model.Node, audit []model.AuditEntry) error
 	// DeleteNodes removes rows, with audit entries, in one transaction, within the same limit. A row that is not there is no error.

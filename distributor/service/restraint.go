@@ -5,7 +5,7 @@ import (
 	"github.com/waft-project/waft/distributor/rollout"
 )
 
-// frozen is what forbids a rollout to move on now: a window of its own, or of the distributor. Nothing forbids an undo, which takes back; one that
+// frozen is what forbids a rollout to move on now: a window of its own, or of the distributor, or somebody who has frozen them all. Nothing forbids an undo, which takes back; one that
 // puts a filter back moves on.
 func (s *Service) frozen(r model.Rollout) string {
 	if r.Undoes != "" && r.Layer.Disables() == "" {
@@ -13,6 +13,12 @@ func (s *Service) frozen(r model.Rollout) string {
 	}
 	if why := model.Frozen(r.Spec.Freeze, s.now()); why != "" {
 		return why
+	}
+	s.mu.Lock()
+	now := s.frozenNow
+	s.mu.Unlock()
+	if now.Holds(s.now()) {
+		return now.String()
 	}
 	return model.Frozen(s.freeze(), s.now())
 }

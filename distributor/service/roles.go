@@ -16,7 +16,7 @@ type Roles interface {
 // Act is something that is about to be done.
 type Act struct {
 	Verb Verb
-	// Object is what the audit log calls it: release/NAME, rollout/NAME, node/ID, filter/NAME, resource/COLLECTION:NAME, collection/NAME, types/NAME, secret/LAYER/NAME, secrets.
+	// Object is what the audit log calls it: release/NAME, rollout/NAME, node/ID, filter/NAME, resource/COLLECTION:NAME, collection/NAME, types/NAME, secret/LAYER/NAME, secrets, rollouts.
 	Object string
 	// Layer of the release, of the rollout or of the resource; the emergency layer of a filter. Empty for a node, and for secrets.
 	Layer model.Layer
@@ -43,8 +43,11 @@ const (
 	// VerbExposeFilter is to disable a filter although unauthorized requests will pass then.
 	VerbExposeFilter Verb = "filter.expose"
 	VerbEnableFilter Verb = "rollout.enable"
-	VerbRetryNode    Verb = "node.retry"
-	VerbReleaseNode  Verb = "node.release"
+	// VerbStartFreeze and VerbEndFreeze are about the global layer, since they keep rollouts of all layers from moving on.
+	VerbStartFreeze Verb = "rollouts.freeze"
+	VerbEndFreeze   Verb = "rollouts.unfreeze"
+	VerbRetryNode   Verb = "node.retry"
+	VerbReleaseNode Verb = "node.release"
 	// VerbApplyResource and VerbDeleteResource are about the layer of a stored resource; the next two about the global one, since what they change is for all layers.
 	VerbApplyResource     Verb = "resource.apply"
 	VerbDeleteResource    Verb = "resource.delete"
@@ -62,7 +65,7 @@ const (
 func Verbs() []Verb {
 	return []Verb{
 		VerbCreateRelease, VerbStartRollout, VerbPauseRollout, VerbResumeRollout, VerbPromoteRollout, VerbApproveRollout, VerbAbortRollout, VerbUndoRollout,
-		VerbDisableFilter, VerbExposeFilter, VerbEnableFilter, VerbRetryNode, VerbReleaseNode,
+		VerbDisableFilter, VerbExposeFilter, VerbEnableFilter, VerbStartFreeze, VerbEndFreeze, VerbRetryNode, VerbReleaseNode,
 		VerbApplyResource, VerbDeleteResource, VerbDeclareCollection, VerbRegisterTypes,
 		VerbSetSecret, VerbDeleteSecret, VerbRekeySecrets,
 		VerbInlineModule,

@@ -113,15 +113,17 @@ const (
 // the store they give model.ErrUnavailable.
 type Service struct {
 	// maker makes collections; it has a lock of its own, which none is taken under.
-	maker           delivery.Maker
-	store           Store
-	modules         Modules
-	messages        Messages
-	snapshots       Snapshots
-	gates           Gates
-	expressions     Expressions
-	freeze          func() []model.FreezeWindow
-	maxNotServing   model.Cap
+	maker         delivery.Maker
+	store         Store
+	modules       Modules
+	messages      Messages
+	snapshots     Snapshots
+	gates         Gates
+	expressions   Expressions
+	freeze        func() []model.FreezeWindow
+	maxNotServing model.Cap
+	// frozenNow is the freeze that a person has put last; nil: none. mu guards it, and it is never changed, only replaced.
+	frozenNow       *model.Freeze
 	trust           Trust
 	roles           Roles
 	keys            Keys
@@ -433,9 +435,14 @@ func (s *Service) load(ctx context.Context) error {
 		}
 	}
 
+	freeze, err := s.store.GetFreeze(ctx)
+	if err != nil {
+		return notStarting("freeze", err)
+	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rollouts = rollouts
+	s.rollouts, s.frozenNow = rollouts, freeze
 	for _, e := range slices.Backward(rollouts) {
 		if e.running() {
 			s.active = append(s.active, e)

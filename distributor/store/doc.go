@@ -19,6 +19,7 @@
 //	descriptors/DIGEST          a descriptor set; never changed
 //	secrets/LAYER/NAME          a kept secret without its values, LAYER escaped; replaced by compare-and-swap
 //	secret-values/LAYER/NAME/N/ID  the sealed value of its version N, of that id
+//	freeze                      the freeze of all rollouts that was put last; gone where somebody has ended it
 //	audit/SEQ                   an audit entry
 //	audit-head                  SEQ:HASH of the last audit entry; sequences of all kinds are those of the entries
 //	audit-objects/OBJECT/SEQ    empty, for lists of one object

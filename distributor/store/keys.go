@@ -29,6 +29,7 @@ const (
 	descriptorSets = prefix + "descriptors/"
 	secrets        = prefix + "secrets/"
 	secretValues   = prefix + "secret-values/"
+	freezeKey      = prefix + "freeze"
 	sequenceDigits = 20
 )
 

@@ -55,6 +55,7 @@ func FuzzValues(f *testing.F) {
 		model.LayerCollection{Layer: "team/a", Name: "flags", Resources: []model.StoredResource{{}}},
 		model.TypeSet{Name: "acme", Digest: hash},
 		model.KeptSecret{Layer: ref.Layer, Name: ref.Name, Last: 1, Versions: []model.SecretVersion{{Version: 1, ID: "ab", Key: "k", SetAt: at, SetBy: "ann"}}},
+		&model.Freeze{Actor: "ann", Reason: "why", Since: at, Until: at},
 		model.AuditEntry{Sequence: 1, At: at, Actor: "ann", Action: "release.create", Object: "release/edge", Hash: hash},
 		schema{Version: 1},
 		[]byte("sealed"),
@@ -75,6 +76,7 @@ func FuzzValues(f *testing.F) {
 		readBack[model.LayerCollection](t, value)
 		readBack[model.TypeSet](t, value)
 		readBack[model.KeptSecret](t, value)
+		readBack[model.Freeze](t, value)
 		readBack[model.AuditEntry](t, value)
 		readBack[schema](t, value)
 		readBack[[]byte](t, value) // a sealed value, or descriptors
