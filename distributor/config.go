@@ -117,6 +117,8 @@ type Config struct {
 	// RequestsPerSecond is how many calls and requests one client may make in a second, and StreamsPerClient how many streams it may have open. 0:
 	// DefaultRequestsPerSecond, DefaultStreamsPerClient; negative: any number.
 	RequestsPerSecond, StreamsPerClient int
+	// AllowInlineSecrets: private keys and the like may stand in resources, where everybody who may see anything sees them.
+	AllowInlineSecrets bool
 	// ConnectionAge is how long a connection of a client to one of several replicas lasts, a tenth more or less, so that clients spread anew over the replicas there
 	// are. 0: DefaultConnectionAge; negative: as long as the client likes. Without Etcd there is nowhere to go, and it does not count.
 	ConnectionAge time.Duration

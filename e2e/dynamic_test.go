@@ -134,8 +134,8 @@ spec:%s
     name: site-cert
     spec:
       "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
-      tlsCertificate: {certificateChain: {inlineString: %q}, privateKey: {inlineString: %q}}%s%s
-`, name, filters, s.cluster, s.cluster, s.port, s.match, s.cluster, s.cert, s.key, listener("edge", s.plain, ""), listener("secure", s.secure, `
+      tlsCertificate: {certificateChain: {inlineString: %q}, privateKey: {filename: %q}}%s%s
+`, name, filters, s.cluster, s.cluster, s.port, s.match, s.cluster, s.cert, write(t, f, name+".key", s.key), listener("edge", s.plain, ""), listener("secure", s.secure, `
         transportSocket:
           name: envoy.transport_sockets.tls
           typedConfig:

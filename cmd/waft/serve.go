@@ -113,6 +113,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.DurationVar(&config.ForgetNodesAfter, "forget-nodes-after", distributor.DefaultForgetNodesAfter, "forget a node that was away for so long while this ran; negative: never")
 	f.IntVar(&config.KeepReleases, "keep-releases", distributor.DefaultKeepReleases, "how many releases of each name to keep although no node, rollout or undo needs them, at least 1; negative: all")
 	f.IntVar(&config.RequestsPerSecond, "requests-per-second", distributor.DefaultRequestsPerSecond, "how many calls and requests one client may make in a second, twenty seconds' worth at once; negative: any number")
+	f.BoolVar(&config.AllowInlineSecrets, "allow-inline-secrets", false, "take resources of Envoy with private keys and other secrets in them, which are stored as they are and shown to whoever may see anything")
 	f.IntVar(&config.StreamsPerClient, "streams-per-client", distributor.DefaultStreamsPerClient, "how many streams one client may have open: a certificate, a token, or else an address; negative: any number")
 	f.DurationVar(&config.ConnectionAge, "connection-age", distributor.DefaultConnectionAge, "with --etcd: end a client's connection when it is so old, a tenth more or less, so that clients spread anew over the replicas; negative: never")
 	f.IntVar(&config.KeepRollouts, "keep-rollouts", distributor.DefaultKeepRollouts, "how many rollouts to keep although no node, undo or node that joins needs them, at least 1; negative: all")

@@ -120,6 +120,8 @@ func isSpecial(md protoreflect.MessageDescriptor) bool {
 type walker struct {
 	set   *Set
 	lists []model.ListKey
+	// inline is told of the places of sensitive values that stand in the message; nil: nobody asks.
+	inline func(place)
 }
 
 // place is where it is: at for people, in as lists are declared.
@@ -248,6 +250,7 @@ func (w walker) field(fd protoreflect.FieldDescriptor, value any, p place) (any,
 	if value == nil {
 		return nil, nil // takes away what is under it
 	}
+	w.findInline(fd, value, p)
 	switch {
 	case fd.IsMap() && fd.MapValue().Message() != nil:
 		members, ok := value.(map[string]any)

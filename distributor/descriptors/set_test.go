@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -165,6 +166,32 @@ func TestEnvoysResourcesAreLinked(t *testing.T) {
 		fd := mt.Descriptor().Fields().ByJSONName(model.EnvoyNameMember(collection))
 		if fd == nil || fd.Kind() != protoreflect.StringKind || string(fd.Name()) != model.EnvoyNameMemberInProto(collection) {
 			t.Errorf("%s: its name is not in %s", collection, model.EnvoyNameMember(collection))
+		}
+	}
+}
+
+// What Envoy holds to be sensitive is found wherever it stands in the message, and nothing else is.
+func TestInlineSecrets(t *testing.T) {
+	const secret, listener = "envoy.extensions.transport_sockets.tls.v3.Secret", "envoy.config.listener.v3.Listener"
+	for name, tc := range map[string]struct {
+		message, fields string
+		want            []string
+	}{
+		"a private key":    {secret, `{"tlsCertificate":{"certificateChain":{"inlineString":"public"},"privateKey":{"inlineString":"k"}}}`, []string{"tlsCertificate.privateKey.inlineString"}},
+		"in bytes":         {secret, `{"tlsCertificate":{"privateKey":{"inlineBytes":"aw=="},"password":{"inlineString":"p"}}}`, []string{"tlsCertificate.password.inlineString", "tlsCertificate.privateKey.inlineBytes"}},
+		"ticket keys":      {secret, `{"sessionTicketKeys":{"keys":[{"filename":"/a"},{"inlineBytes":"aw=="}]}}`, []string{"sessionTicketKeys.keys[1].inlineBytes"}},
+		"a generic secret": {secret, `{"genericSecret":{"secret":{"inlineString":"k"}}}`, []string{"genericSecret.secret.inlineString"}},
+		"several of them":  {secret, `{"genericSecret":{"secrets":{"a":{"inlineString":"k"}}}}`, []string{"genericSecret.secrets.a.inlineString"}},
+		"in files":         {secret, `{"tlsCertificate":{"certificateChain":{"inlineString":"public"},"privateKey":{"filename":"/k"}}}`, nil},
+		"in a variable":    {secret, `{"genericSecret":{"secret":{"environmentVariable":"K"}}}`, nil},
+		"taken away":       {secret, `{"tlsCertificate":{"privateKey":null,"password":{"inlineString":null}}}`, nil},
+		"authorities":      {secret, `{"validationContext":{"trustedCa":{"inlineString":"public"}}}`, nil},
+		"in a listener": {listener, `{"filterChains":[{"transportSocket":{"name":"tls","typedConfig":{"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+			"commonTlsContext":{"tlsCertificates":[{"privateKey":{"inlineString":"k"}}]}}}}]}`, []string{"filterChains[0].transportSocket.typedConfig.commonTlsContext.tlsCertificates[0].privateKey.inlineString"}},
+		"no such message": {"acme.None", `{}`, nil},
+	} {
+		if got := Linked().InlineSecrets(tc.message, json.RawMessage(tc.fields), nil); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
 	}
 }

@@ -29,6 +29,8 @@ type MessageSet interface {
 	// Normalize checks the fields of a message, whole or as a layer gives a part of them, and gives them in the one spelling that can be merged. In lists, which are merged by key, an item
 	// may say that it is taken away.
 	Normalize(message string, fields json.RawMessage, lists []model.ListKey) (json.RawMessage, error)
+	// InlineSecrets are the paths of values in normal fields that are sensitive and stand there as they are.
+	InlineSecrets(message string, fields json.RawMessage, lists []model.ListKey) []string
 	// Marshal checks a whole message and gives its bytes, always the same for the same fields.
 	Marshal(message string, fields json.RawMessage) ([]byte, error)
 	// CheckLists says which of the lists a message does not have; nil where it has all.
@@ -53,6 +55,9 @@ type noSet struct{}
 
 func (noSet) Defines() []DefinedMessage { return nil }
 func (noSet) Has(string) bool           { return false }
+func (noSet) InlineSecrets(string, json.RawMessage, []model.ListKey) []string {
+	return nil
+}
 func (noSet) CheckLists(message string, _ []model.ListKey) error {
 	return errors.New(message + " is not known")
 }
@@ -223,6 +228,14 @@ func (t *typing) body(ctx context.Context, object, at, collection, name string, 
 	body.Descriptors = digest
 	if body.Fields, err = set.Normalize(body.Message(), members, declared.Lists); err != nil {
 		return body, misfitResource(object, field, "correct it", err)
+	}
+	if t.service.inlineSecrets {
+		return body, nil
+	}
+	if found := set.InlineSecrets(body.Message(), body.Fields, declared.Lists); len(found) > 0 {
+		return body, model.Invalidf(object, field+"."+found[0],
+			"name a file where Envoy runs instead ({filename: /PATH}), or a variable of its environment ({environmentVariable: NAME}); whoever runs the distributor may allow it (waft serve --allow-inline-secrets)",
+			"a secret stands in the resource, which is stored as it is, and shown to whoever may see anything, in differences and in backups, too")
 	}
 	return body, nil
 }

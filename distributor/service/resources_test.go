@@ -223,6 +223,45 @@ func TestApplyRefuses(t *testing.T) {
 	wantError(t, "nobody", err, model.ErrInvalid, "actor")
 }
 
+// A private key in a resource is refused, with words that say what to do and not what it is; unless that is allowed.
+func TestSecretsInResources(t *testing.T) {
+	s, svc := shelves(t)
+	body := raw(`{"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret","tlsCertificate":{"privateKey":{"inline_string":"hunter2"}}}`)
+	draft := service.ApplyDraft{Resources: []service.ResourceDraft{{Collection: "envoy/secrets", Name: "site", Body: body}}}
+	release := service.ReleaseDraft{Name: "site", Resources: []service.ReleaseResourceDraft{{Collection: "envoy/secrets", Name: "site", Body: body}}}
+	override := service.ReleaseDraft{Name: "site", ResourceOverrides: release.Resources}
+	acts := map[string]func(svc *service.Service) error{
+		"apply":   func(svc *service.Service) error { _, err := svc.ApplyResources(t.Context(), alice, draft); return err },
+		"diff":    func(svc *service.Service) error { _, err := svc.DiffResources(t.Context(), alice, draft); return err },
+		"release": func(svc *service.Service) error { _, err := svc.CreateRelease(t.Context(), alice, release); return err },
+		"override": func(svc *service.Service) error {
+			_, err := svc.CreateRelease(t.Context(), alice, override)
+			return err
+		},
+	}
+	for name, act := range acts {
+		err := act(svc)
+		wantError(t, name, err, model.ErrInvalid, "spec.tlsCertificate.privateKey.inlineString", "{filename: /PATH}", "--allow-inline-secrets")
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error tells it: %v", name, err)
+		}
+	}
+	// What is stored from before goes into no release, either.
+	s.stop()
+	s.config = func(c *service.Config) { c.Messages, c.InlineSecrets = readers{}, true }
+	svc = s.start()
+	for name, act := range acts {
+		if err := act(svc); err != nil {
+			t.Errorf("%s, where it is allowed: %v", name, err)
+		}
+	}
+	s.stop()
+	s.config = func(c *service.Config) { c.Messages = readers{} }
+	svc = s.start()
+	_, err := svc.CreateRelease(t.Context(), alice, service.ReleaseDraft{Name: "taken", Collections: []string{"envoy/secrets"}})
+	wantError(t, "a release that takes it", err, model.ErrInvalid, "resource/envoy/secrets:site", "--allow-inline-secrets")
+}
+
 // As many resources as a collection or a release may have are taken, and not one more.
 func TestSoManyResources(t *testing.T) {
 	_, svc := shelves(t)

@@ -36,6 +36,8 @@ type Config struct {
 	Modules Modules
 	// Messages understands the types of resources; nil: none is known, and all are opaque.
 	Messages Messages
+	// InlineSecrets: private keys and the like may stand in resources. False: they are refused, since everybody who may see anything would see them.
+	InlineSecrets bool
 	// Snapshots looks at what Envoys over ADS are given of resources; nil: they are given none.
 	Snapshots Snapshots
 	// Gates reads gates whose answer is elsewhere; nil: there are none, and a rollout with one is refused.
@@ -117,6 +119,7 @@ type Service struct {
 	store         Store
 	modules       Modules
 	messages      Messages
+	inlineSecrets bool
 	snapshots     Snapshots
 	gates         Gates
 	expressions   Expressions
@@ -235,6 +238,7 @@ func New(config Config) (*Service, error) {
 	if s.messages = config.Messages; s.messages == nil {
 		s.messages = noMessages{}
 	}
+	s.inlineSecrets = config.InlineSecrets
 	if s.keys = config.Keys; s.keys == nil {
 		s.keys = noKeys{}
 	}
