@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.etcd.io/etcd/server/v3/etcdmain"
+
 	"github.com/waft-project/waft/demo/fleet"
 	"github.com/waft-project/waft/envoy"
 )
@@ -22,6 +24,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		os.Exit(0)
+	}
+	if os.Getenv(etcdVariable) != "" {
+		etcdmain.Main(os.Args)
 		os.Exit(0)
 	}
 	if text := os.Getenv(stormVariable); text != "" {
