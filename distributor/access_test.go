@@ -38,6 +38,8 @@ import (
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/store"
+	"github.com/waft-project/waft/distributor/store/etcdtest"
 )
 
 // accessPolicy gives each role to somebody of its name, everywhere; and some roles to teams.
@@ -76,6 +78,8 @@ var mayDo = map[string][]access.Action{
 // guarded is a distributor with an access policy.
 type guarded struct {
 	*server
+	// leader is the replica that leads, which may be another one.
+	leader           *server
 	clients, servers *authority
 	file             string
 	log              *lockedBuffer
@@ -106,6 +110,12 @@ func startGuarded(t *testing.T) *guarded {
 
 func startWith(t *testing.T, text string) *guarded {
 	t.Helper()
+	return startWithin(t, text, nil)
+}
+
+// startWithin starts one; add says, for each call, what else is to be configured of a replica, the last of which is the one that is asked. Nil: there is but one distributor.
+func startWithin(t *testing.T, text string, add []func(*distributor.Config)) *guarded {
+	t.Helper()
 	g := &guarded{clients: newAuthority(t, "clients"), servers: newAuthority(t, "servers"), file: filepath.Join(t.TempDir(), "access.yaml"), log: &lockedBuffer{}}
 	g.write(t, text)
 	policy, err := access.Open(g.file)
@@ -113,10 +123,42 @@ func startWith(t *testing.T, text string) *guarded {
 		t.Fatal(err)
 	}
 	cert, key := g.servers.issue("waft")
-	g.server = start(t, distributor.Config{
-		Data: t.TempDir(), TLS: distributor.TLS{Cert: cert, Key: key, ClientCA: g.clients.file}, Access: policy, Log: slog.New(slog.NewTextHandler(g.log, nil)),
-	})
+	config := func() distributor.Config {
+		return distributor.Config{
+			Data: t.TempDir(), TLS: distributor.TLS{Cert: cert, Key: key, ClientCA: g.clients.file}, Access: policy, Log: slog.New(slog.NewTextHandler(g.log, nil)),
+		}
+	}
+	if add == nil {
+		g.server = start(t, config())
+		g.leader = g.server
+	}
+	for _, also := range add {
+		cfg := config()
+		also(&cfg)
+		g.server = start(t, cfg)
+		if g.leader == nil {
+			g.leader = g.server
+		}
+	}
 	return g
+}
+
+// atEach runs a test at a distributor that is alone, and at a replica that does not lead: it answers some calls itself, and has the leader answer the others.
+func atEach(t *testing.T, test func(t *testing.T, g *guarded)) {
+	t.Run("alone", func(t *testing.T) { test(t, startGuarded(t)) })
+	t.Run("follower", func(t *testing.T) {
+		etcd := etcdtest.Start(t, 1)
+		named := func(name string) func(*distributor.Config) {
+			return func(cfg *distributor.Config) {
+				cfg.Etcd, cfg.Peer, cfg.Replica = store.External{Endpoints: etcd.Endpoints}, "127.0.0.1:0", name
+			}
+		}
+		g := startWithin(t, accessPolicy, []func(*distributor.Config){named("leader"), named("follower")})
+		if _, text := g.visitor(t, "viewer").ask(t, http.MethodGet, "/metrics", "", nil); !strings.Contains(text, "\nwaft_leader 0\n") {
+			t.Fatal("the second replica leads")
+		}
+		test(t, g)
+	})
 }
 
 // write replaces the policy's file, whole.
@@ -248,9 +290,12 @@ func registered(t *testing.T, v *visitor) map[string]bool {
 var notThere = map[string]bool{"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources": true}
 
 // Every gRPC method has a row in the table, every row has a method, and everybody may do exactly what is theirs.
-func TestAccessOfEveryMethod(t *testing.T) {
-	g := startGuarded(t)
-	methods := registered(t, g.visitor(t, "viewer"))
+func TestAccessOfEveryMethod(t *testing.T) { atEach(t, accessOfEveryMethod) }
+
+func accessOfEveryMethod(t *testing.T, g *guarded) {
+	leading := *g
+	leading.server = g.leader
+	methods := registered(t, leading.visitor(t, "viewer")) // another replica registers few, and has the leader answer what it does not know
 	for method := range access.Methods() {
 		if _, there := methods[method]; !there {
 			t.Errorf("%s has a row and is not served", method)
@@ -279,8 +324,9 @@ func TestAccessOfEveryMethod(t *testing.T) {
 }
 
 // Every route of REST is what the method is that it becomes, and every other path of the HTTP port has a row.
-func TestAccessOfEveryRoute(t *testing.T) {
-	g := startGuarded(t)
+func TestAccessOfEveryRoute(t *testing.T) { atEach(t, accessOfEveryRoute) }
+
+func accessOfEveryRoute(t *testing.T, g *guarded) {
 	_, text := g.visitor(t, "viewer").ask(t, http.MethodGet, "/openapi.json", "", nil)
 	var doc struct {
 		Paths map[string]map[string]struct{ OperationID string }
