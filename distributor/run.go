@@ -18,7 +18,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/waft-project/waft/distributor/api"
@@ -224,7 +223,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		only.register(outside)
 	}
 	healthpb.RegisterHealthServer(outside, healthServer)
-	reflection.Register(outside)
+	registerReflection(outside, only == nil)
 
 	insideListener := bufconn.Listen(insideBuffer)
 	conn, err := grpc.NewClient("passthrough:inside",
