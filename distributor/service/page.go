@@ -42,7 +42,7 @@ func (p Page) cursor() (int64, error) {
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(p.Token, 36, 64)
-	if err != nil || n <= 0 {
+	if err != nil || n <= 0 || cursorToken(n) != p.Token { // ParseInt takes signs, zeros in front, and capitals
 		return 0, errToken()
 	}
 	return n, nil
@@ -61,7 +61,7 @@ func (p Page) after() (string, error) {
 		return "", nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(p.Token)
-	if err != nil || len(b) == 0 {
+	if err != nil || len(b) == 0 || afterToken(string(b)) != p.Token { // DecodeString passes over ends of lines, and over bits behind the last byte
 		return "", errToken()
 	}
 	return string(b), nil
