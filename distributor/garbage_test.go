@@ -25,9 +25,13 @@ import (
 	"github.com/waft-project/waft/distributor/api"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 )
 
 // What a stranger's connection may cost, and for how long it may wait.
@@ -133,6 +137,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestPortsTakeGarbage(t *testing.T) {
 	servers := newAuthority(t, "servers")
 	cert, key := servers.issue("waft")
+	bomb := zipped(t, 512<<20)
 	for name, cfg := range map[string]distributor.Config{
 		"plain": {Insecure: true},
 		"TLS":   {TLS: distributor.TLS{Cert: cert, Key: key}},
@@ -142,8 +147,14 @@ func TestPortsTakeGarbage(t *testing.T) {
 			s := start(t, cfg)
 			var wrap func(net.Conn) net.Conn
 			conn := api.ClientConfig{Address: s.GRPC, Actor: "t", Insecure: cfg.Insecure}
+			creds := insecure.NewCredentials()
 			if !cfg.Insecure {
 				conn.TLS.CA = servers.file
+				settings, err := conn.TLS.Config()
+				if err != nil {
+					t.Fatal(err)
+				}
+				creds = credentials.NewTLS(settings)
 				wrap = func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) } // strangers do not care
 			}
 			client, err := api.Dial(conn)
@@ -151,9 +162,7 @@ func TestPortsTakeGarbage(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			if cfg.Insecure {
-				agent(t, s, "edge-1")
-			}
+			agentOver(t, client, s.GRPC, creds, "edge-1")
 
 			before := runtime.NumGoroutine()
 			ctx, end := context.WithCancel(t.Context())
@@ -161,7 +170,7 @@ func TestPortsTakeGarbage(t *testing.T) {
 			var attackers sync.WaitGroup
 			var done atomic.Int64
 			for port, address := range map[string]string{"gRPC": s.GRPC, "HTTP": s.HTTP} {
-				for what, a := range attacks(t, port) {
+				for what, a := range attacks(t, port, bomb) {
 					for _, over := range []func(net.Conn) net.Conn{nil, wrap} {
 						attackers.Go(func() {
 							dial := func(ctx context.Context) (net.Conn, error) {
@@ -196,16 +205,14 @@ func TestPortsTakeGarbage(t *testing.T) {
 				if err != nil {
 					t.Fatalf("after %d attacks: %v", done.Load(), err)
 				}
-				if cfg.Insecure {
-					_, err = client.Rollouts.StartRollout(asks, &waftv1.StartRolloutRequest{Rollout: &waftv1.Rollout{
-						Metadata: &waftv1.RolloutMetadata{Name: name}, Spec: &waftv1.RolloutSpec{Release: name, Waves: []*waftv1.Wave{{Percent: 100}}},
-					}, Reason: "go"})
-					if err != nil {
-						t.Fatalf("after %d attacks: %v", done.Load(), err)
-					}
-					if r := follow(t, client, name); r.GetStatus().GetPhase() != "Done" {
-						t.Fatalf("after %d attacks the rollout ended as %v: %s", done.Load(), r.GetStatus().GetPhase(), r.GetStatus().GetMessage())
-					}
+				_, err = client.Rollouts.StartRollout(asks, &waftv1.StartRolloutRequest{Rollout: &waftv1.Rollout{
+					Metadata: &waftv1.RolloutMetadata{Name: name}, Spec: &waftv1.RolloutSpec{Release: name, Waves: []*waftv1.Wave{{Percent: 100}}},
+				}, Reason: "go"})
+				if err != nil {
+					t.Fatalf("after %d attacks: %v", done.Load(), err)
+				}
+				if r := follow(t, client, name); r.GetStatus().GetPhase() != "Done" {
+					t.Fatalf("after %d attacks the rollout ended as %v: %s", done.Load(), r.GetStatus().GetPhase(), r.GetStatus().GetMessage())
 				}
 				cancel()
 				select {
@@ -233,13 +240,12 @@ func TestPortsTakeGarbage(t *testing.T) {
 const attackRounds = 1
 
 // attacks are those on a port.
-func attacks(t *testing.T, port string) map[string]attack {
+func attacks(t *testing.T, port string, bomb []byte) map[string]attack {
 	t.Helper()
 	const call = "/waft.v1.ReleaseService/CreateRelease"
 	noise := make([]byte, 64<<10)
 	random := rand.NewChaCha8([32]byte{1})
 	_, _ = random.Read(noise) // never fails
-	bomb := zipped(t, 512<<20)
 	as := map[string]attack{
 		"noise":            pours(func(int) []byte { return noise }),
 		"nothing":          waits(nil),
@@ -298,16 +304,12 @@ func attacks(t *testing.T, port string) map[string]attack {
 		write(http2.NewFramer(&b, nil))
 		return b.Bytes()
 	})
-	message := binary.BigEndian.AppendUint32([]byte{1}, uint32(len(bomb)))
-	as["a bomb"] = sends(frames(func(f *http2.Framer) {
-		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: headers(call, hpack.HeaderField{Name: "grpc-encoding", Value: "gzip"}), EndHeaders: true})
-		data := append(message, bomb...)
-		for len(data) > 0 {
-			n := min(len(data), 16<<10)
-			_ = f.WriteData(1, len(data) == n, data[:n])
-			data = data[n:]
-		}
-	}))
+	message := append(binary.BigEndian.AppendUint32([]byte{1}, uint32(len(bomb))), bomb...)
+	for _, method := range []string{
+		call, mcpv1.ResourceSource_EstablishResourceStream_FullMethodName, discoveryv3.AggregatedDiscoveryService_StreamAggregatedResources_FullMethodName,
+	} {
+		as["a bomb for "+method] = calls(method, message)
+	}
 	return as
 }
 
@@ -327,6 +329,77 @@ func sends(parts ...[]byte) attack {
 		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
 		_, _ = io.Copy(io.Discard, c)
 		return nil
+	}
+}
+
+// calls calls a method with one compressed message, as the port has room for it: what is sent beyond that is thrown away before it is read.
+func calls(method string, message []byte) attack {
+	return func(ctx context.Context, dial func(context.Context) (net.Conn, error)) error {
+		c, err := dial(ctx)
+		if err != nil {
+			return nil
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		if _, err := c.Write(frames(func(f *http2.Framer) {
+			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: headers(method, hpack.HeaderField{Name: "grpc-encoding", Value: "gzip"}), EndHeaders: true})
+		})); err != nil {
+			return nil
+		}
+		f := http2.NewFramer(c, c)
+		f.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
+		const window = 1<<16 - 1 // that of a stream, and of a connection, before anything is said (RFC 9113, section 6.9.2)
+		stream, whole, data := window, window, message
+		for {
+			for n := min(len(data), stream, whole, 16<<10); n > 0; n = min(len(data), stream, whole, 16<<10) {
+				if f.WriteData(1, false, data[:n]) != nil {
+					return nil
+				}
+				data, stream, whole = data[n:], stream-n, whole-n
+			}
+			frame, err := f.ReadFrame()
+			if err != nil {
+				if !closedByPeer(err) {
+					return fmt.Errorf("it has not answered, %d of %d bytes were sent", len(message)-len(data), len(message))
+				}
+				return nil // it speaks TLS, or takes no more of them
+			}
+			switch frame := frame.(type) {
+			case *http2.SettingsFrame:
+				if frame.IsAck() {
+					continue
+				}
+				if size, ok := frame.Value(http2.SettingInitialWindowSize); ok {
+					stream += int(size) - window
+				}
+				err = f.WriteSettingsAck()
+			case *http2.PingFrame:
+				if !frame.IsAck() {
+					err = f.WritePing(true, frame.Data)
+				}
+			case *http2.WindowUpdateFrame:
+				if frame.StreamID == 0 {
+					whole += int(frame.Increment)
+				} else {
+					stream += int(frame.Increment)
+				}
+			case *http2.RSTStreamFrame:
+				return fmt.Errorf("it has reset the stream (%v), and not answered", frame.ErrCode)
+			case *http2.MetaHeadersFrame:
+				if !frame.StreamEnded() {
+					continue
+				}
+				for _, h := range frame.Fields {
+					if want := fmt.Sprint(int(codes.ResourceExhausted)); h.Name == "grpc-status" && h.Value != want {
+						return fmt.Errorf("it answers status %s, want %s: %+v", h.Value, want, frame.Fields)
+					}
+				}
+				return nil
+			}
+			if err != nil {
+				return nil
+			}
+		}
 	}
 }
 

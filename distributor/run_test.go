@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -203,7 +204,12 @@ func post(t *testing.T, url, actor, body string) (int, string) {
 // sink runs an MCP sink that knows nothing of waft but the protocol, and gives its updates.
 func sink(t *testing.T, address, node string) <-chan mcp.Update {
 	t.Helper()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return sinkOver(t, address, insecure.NewCredentials(), node)
+}
+
+func sinkOver(t *testing.T, address string, creds credentials.TransportCredentials, node string) <-chan mcp.Update {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +254,12 @@ func some(r []*mcpv1.Resource) bool { return len(r) > 0 }
 // agent is a node that says it has done whatever it is told.
 func agent(t *testing.T, s *server, node string) {
 	t.Helper()
-	c := s.client(t)
+	agentOver(t, s.client(t), s.GRPC, insecure.NewCredentials(), node)
+}
+
+// agentOver is agent with a client's and a sink's own ways to the distributor.
+func agentOver(t *testing.T, c *api.Client, address string, creds credentials.TransportCredentials, node string) {
+	t.Helper()
 	stream, err := c.Reports.Report(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -261,7 +272,7 @@ func agent(t *testing.T, s *server, node string) {
 	if _, err := stream.Recv(); err != nil { // the directive with which a session begins
 		t.Fatal(err)
 	}
-	updates := sink(t, s.GRPC, node)
+	updates := sinkOver(t, address, creds, node)
 	go func() {
 		for {
 			var u mcp.Update
