@@ -70,7 +70,7 @@ func (s *Service) DisableFilter(ctx context.Context, actor Actor, draft DisableD
 	if actor.Reason == "" {
 		return DisabledFilter{}, model.Invalidf(object, "reason", "say why, for those who come after", "is empty")
 	}
-	if _, err := model.ParseSelector(draft.Selector); err != nil {
+	if _, err := selectorOf(object, draft.Selector); err != nil {
 		return DisabledFilter{}, err
 	}
 	for _, verb := range []Verb{VerbDisableFilter, VerbExposeFilter} {

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -160,6 +161,15 @@ func (s *Service) GetNode(ctx context.Context, id string) (NodeStatus, error) {
 	return s.statusOf(n), nil
 }
 
+// selectorOf reads the selector of a request about an object; an error names the field.
+func selectorOf(object, text string) (model.Selector, error) {
+	selector, err := model.ParseSelector(text)
+	if told, ok := errors.AsType[*model.Error](err); ok {
+		return model.Selector{}, model.Invalidf(object, "selector", told.Next, "%s", told.Message)
+	}
+	return selector, err
+}
+
 // ListNodes returns the nodes that a label selector matches (empty: all) and that are in one of the states (none: in any), by id, and the token of the next page.
 func (s *Service) ListNodes(ctx context.Context, selector string, page Page, states ...NodeStanding) ([]NodeStatus, string, error) {
 	limit, after, err := page.span()
@@ -169,7 +179,7 @@ func (s *Service) ListNodes(ctx context.Context, selector string, page Page, sta
 	if err := checkStandings(states); err != nil {
 		return nil, "", err
 	}
-	match, err := model.ParseSelector(selector)
+	match, err := selectorOf("", selector)
 	if err != nil {
 		return nil, "", err
 	}
