@@ -103,6 +103,13 @@ func FuzzVersions(f *testing.F) {
 		if len(versions) > 0 && !json.Valid([]byte(text)) {
 			t.Errorf("%q is read as %v", text, versions)
 		}
+		var all map[string]any
+		_ = json.Unmarshal([]byte(text), &all) // what is none has nothing but texts
+		for ref, version := range all {
+			if _, is := version.(string); !is && version != nil && versions != nil {
+				t.Errorf("%q is read as %v, and has %v for %q", text, versions, version, ref)
+			}
+		}
 		c := &chain{}
 		for ref, version := range versions {
 			if !utf8.ValidString(ref) || !utf8.ValidString(version) {
