@@ -87,3 +87,40 @@ func TestWaitingForAPartOfTheFleetIsToldOnce(t *testing.T) {
 		t.Errorf("told %d times:\n%s", got, d.history())
 	}
 }
+
+// What others do to the fleet keeps no bad release in place: where they take all the room there is, of an undo one node is on its way all the same,
+// and of a rollout that moves on, such as one that puts a filter back, none is.
+func TestUndoGoesOnWhereOthersTakeTheRoom(t *testing.T) {
+	undone := New("bad", model.LayerGlobal, model.RolloutSpec{Release: before, Selector: "env=prod"}, by, epoch)
+	restore := map[string]model.ReleaseID{"n1": after, "n2": after, "n3": after}
+	spec := model.RolloutSpec{Waves: []model.WaveSpec{{Nodes: 1}, {Percent: 100}}}
+	enabling := undone
+	enabling.Layer = model.EmergencyLayer("greet")
+	for name, test := range map[string]struct {
+		r    model.Rollout
+		ends bool
+	}{
+		"an undo":                           {NewUndo("r", undone, restore, spec, by, epoch), true},
+		"a rollout that puts a filter back": {NewUndo("r", enabling, restore, spec, by, epoch), false},
+		"a rollout":                         {New("r", model.LayerGlobal, model.RolloutSpec{Release: after, Selector: "env=prod", Waves: spec.Waves}, by, epoch), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDrive(t, newFleet(3))
+			d.r = test.r
+			d.fleet.fetchAll()
+			for range 20 {
+				d.now = d.now.Add(time.Second)
+				event := d.fleet.observe(d.r)
+				event.Cap, event.Unsettled = FleetCap{Cap: model.Cap{Nodes: 1}}, 2
+				d.must(event)
+				if got := d.onTheirWay(); got > 1 || got > 0 && !test.ends {
+					t.Fatalf("%d nodes are on their way\n%s", got, d.history())
+				}
+				d.fleet.serveAll()
+			}
+			if ended := d.r.Phase == model.RolloutDone; ended != test.ends {
+				t.Errorf("it is %s: %s\n%s", d.r.Phase, d.r.Message, d.history())
+			}
+		})
+	}
+}

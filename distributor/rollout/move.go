@@ -86,13 +86,19 @@ func (m *machine) moveNode(id string) {
 	}
 }
 
-// room is how many nodes may be moved now.
+// room is how many nodes may be moved now. Of an undo one is always on its way, as on the way back: what others do must not keep a bad release in
+// place.
 func (m *machine) room() int {
 	limit := m.limit()
 	if limit == 0 {
 		return math.MaxInt
 	}
-	return limit - m.unsettled - m.onTheirWay() - m.servingNothing()
+	onTheirWay := m.onTheirWay()
+	room := limit - m.unsettled - onTheirWay - m.servingNothing()
+	if onTheirWay == 0 && m.state.TakesBack() {
+		room = max(room, 1)
+	}
+	return room
 }
 
 // onTheirWay are the moved nodes of this rollout that are there and have not proved the release.

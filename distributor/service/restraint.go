@@ -8,7 +8,7 @@ import (
 // frozen is what forbids a rollout to move on now: a window of its own, or of the distributor, or somebody who has frozen them all. Nothing forbids an undo, which takes back; one that
 // puts a filter back moves on.
 func (s *Service) frozen(r model.Rollout) string {
-	if r.Undoes != "" && r.Layer.Disables() == "" {
+	if r.TakesBack() {
 		return ""
 	}
 	if why := model.Frozen(r.Spec.Freeze, s.now()); why != "" {
