@@ -439,7 +439,7 @@ func (s *Service) EnableFilter(ctx context.Context, actor Actor, draft EnableDra
 	if len(restore) == 0 {
 		return s.enableNobody(ctx, actor, last, spec)
 	}
-	return s.start(ctx, actor, "enable", false, func(now time.Time) (model.Rollout, error) {
+	return s.start(ctx, actor, "enable", false, func(_ context.Context, now time.Time) (model.Rollout, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if e := s.enabling(layer); e != nil {

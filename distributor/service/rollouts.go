@@ -45,7 +45,7 @@ func (s *Service) StartRollout(ctx context.Context, actor Actor, draft RolloutDr
 }
 
 // fromDraft checks a draft, and gives what makes the rollout of it. starts says that it is to start, which not everybody may who may plan it.
-func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft, starts bool) (func(now time.Time) (model.Rollout, error), error) {
+func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft, starts bool) (func(ctx context.Context, now time.Time) (model.Rollout, error), error) {
 	object := "rollout/" + draft.Name
 	if err := s.Ready(); err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (s *Service) fromDraft(ctx context.Context, actor Actor, draft RolloutDraft
 			return nil, distrusted(object, release.ID, err)
 		}
 	}
-	return func(now time.Time) (model.Rollout, error) {
+	return func(_ context.Context, now time.Time) (model.Rollout, error) {
 		return rollout.New(draft.Name, release.Layer, spec, actor.by(), now), nil
 	}, nil
 }
@@ -120,7 +120,7 @@ func distrusted(object string, id model.ReleaseID, err error) error {
 }
 
 // start admits and stores the rollout that make makes. make is called in the drive loop, maybe more than once.
-func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bool, make func(now time.Time) (model.Rollout, error)) (model.Rollout, error) {
+func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bool, make func(run context.Context, now time.Time) (model.Rollout, error)) (model.Rollout, error) {
 	var out model.Rollout
 	err := s.admitted(ctx, noWait, make, func(run context.Context, e *entry) error {
 		var err error
@@ -134,14 +134,14 @@ func (s *Service) start(ctx context.Context, actor Actor, verb string, noWait bo
 }
 
 // admitted calls then, in the drive loop, with the rollout that make makes, once it is known that it may start.
-func (s *Service) admitted(ctx context.Context, noWait bool, make func(now time.Time) (model.Rollout, error), then func(context.Context, *entry) error) error {
+func (s *Service) admitted(ctx context.Context, noWait bool, make func(run context.Context, now time.Time) (model.Rollout, error), then func(context.Context, *entry) error) error {
 	checked := secretsCheck{}
 	for range maxChecks + 1 { // once for the secrets
 		var unchecked map[string]model.Chain
 		var next secretsCheck
 		var refs []model.SecretRef
 		err := s.inDrive(ctx, "rollout", func(run context.Context) error {
-			state, err := make(s.stamp())
+			state, err := make(run, s.stamp())
 			if err != nil {
 				return err
 			}

@@ -35,11 +35,13 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 	s.mu.Lock()
 	e := s.find(name)
 	running, disables, exposes, filter, layer := false, false, false, "", model.Layer("")
-	var enabling *entry
+	var enabling *model.Rollout
 	if e != nil {
-		enabling = s.undoing(name)
 		running, disables, layer = e.running(), e.state.Disables != "", e.state.Layer
 		filter, exposes = layer.Disables(), s.exposes(e.state)
+		if disables {
+			enabling = s.putBackBy(e)
+		}
 	}
 	s.mu.Unlock()
 	if e == nil {
@@ -51,8 +53,8 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 		}
 	}
 	if filter != "" && !running {
-		if disables && enabling != nil {
-			return answer(underway(enabling.state))
+		if enabling != nil {
+			return s.enabledBy(ctx, *enabling)
 		}
 		if disables {
 			return s.EnableFilter(ctx, actor, EnableDraft{Filter: filter})
@@ -81,12 +83,12 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 		return model.Rollout{}, err
 	}
 	for again := 0; ; again++ {
-		r, err := s.start(ctx, actor, "undo", false, func(now time.Time) (model.Rollout, error) {
-			undos, err := s.undosOf(ctx, name)
+		r, err := s.start(ctx, actor, "undo", false, func(run context.Context, now time.Time) (model.Rollout, error) {
+			undos, partly, err := s.undosOf(run, name)
 			if err != nil {
 				return model.Rollout{}, err
 			}
-			return s.undo(actor, undone, undos, now)
+			return s.undo(actor, undone, undos, partly, now)
 		})
 		if r, err := answer(r, err); err == nil {
 			return r, nil
@@ -114,8 +116,8 @@ func (s *Service) exposes(r model.Rollout) bool {
 // undoWaves are the waves of an undo: one node shows that the old release still serves, then the others follow.
 func undoWaves() []model.WaveSpec { return []model.WaveSpec{{Nodes: 1}, {Percent: 100}} }
 
-// undo makes the rollout that takes another back, which those undos have done in part.
-func (s *Service) undo(actor Actor, undone model.Rollout, undos []model.Rollout, now time.Time) (model.Rollout, error) {
+// undo makes the rollout that takes another back, which those undos have done in part; partly are undos that were undone half way.
+func (s *Service) undo(actor Actor, undone model.Rollout, undos, partly []model.Rollout, now time.Time) (model.Rollout, error) {
 	object := "rollout/" + undone.Name
 	restore, kept := rollout.Restore(undone)
 	s.mu.Lock()
@@ -126,8 +128,11 @@ func (s *Service) undo(actor Actor, undone model.Rollout, undos []model.Rollout,
 	s.restoreJoined(undone, restore)
 	for id := range restore {
 		gave, _ := rollout.ReleaseFor(undone, id)
-		if n := s.nodes[id]; len(undos) > 0 && (n == nil || tookBack(undos, id) || n.row.Assigned[undone.Layer] != gave) {
-			delete(restore, id)
+		n := s.nodes[id]
+		has := n != nil && n.row.Assigned[undone.Layer] == gave
+		tests := n != nil && n.row.Split.Layer == undone.Layer && n.row.Split.Release == gave
+		if (len(undos) > 0 || len(partly) > 0) && !has || tookBack(undos, id) || undone.Phase == model.RolloutRolledBack && !has && !tests {
+			delete(restore, id) // what came after is not this one's to take back
 		}
 	}
 	if len(undos) > 0 && len(restore) == 0 {
@@ -157,6 +162,9 @@ func (s *Service) undo(actor Actor, undone model.Rollout, undos []model.Rollout,
 	}
 	if len(restore) == 0 && len(kept) == 0 && undone.Phase == model.RolloutRolledBack {
 		return model.Rollout{}, undoneAlready{undone} // it has taken itself back
+	}
+	if len(restore) == 0 && len(partly) > 0 {
+		return model.Rollout{}, undoneAlready{partly[0]} // whatever undid that has moved nobody
 	}
 	if len(restore) == 0 {
 		why := "no node has its release any more"
@@ -192,6 +200,42 @@ func underway(undo model.Rollout) (model.Rollout, error) {
 	return model.Rollout{}, undoneAlready{undo}
 }
 
+// enabledBy answers with the rollout that puts a filter back; one that has ended is whole in the store alone.
+func (s *Service) enabledBy(ctx context.Context, enabling model.Rollout) (model.Rollout, error) {
+	if enabling.Phase.Ended() {
+		r, _, err := s.store.GetRollout(ctx, enabling.Name)
+		return r, err
+	}
+	return answer(underway(enabling))
+}
+
+// putBackBy is the rollout that puts the filter back which a disabling took out, or has put it back; nil for none. A filter has one layer, and goes
+// back whole, whichever of its disablings is named. mu is held.
+func (s *Service) putBackBy(disabling *entry) *model.Rollout {
+	layer := disabling.state.Layer
+	if e := s.enabling(layer); e != nil {
+		state := e.state // the drive loop puts another in its place
+		return &state
+	}
+	newer := false
+	for _, d := range s.inForce() {
+		if d.Name == disabling.state.Name {
+			return nil
+		}
+		newer = newer || d.Layer == layer
+	}
+	if _, left := s.disabled(layer); len(left) > 0 && !newer {
+		return nil // some have it out yet
+	}
+	for _, e := range s.rollouts {
+		if e.state.Layer == layer && e.state.Undoes != "" && e.state.Phase == model.RolloutDone && e.state.Sequence > disabling.state.Sequence {
+			state := e.state
+			return &state
+		}
+	}
+	return nil
+}
+
 // undoing is the rollout that runs and undoes another; nil for none. mu is held.
 func (s *Service) undoing(name string) *entry {
 	for _, e := range s.active {
@@ -202,30 +246,61 @@ func (s *Service) undoing(name string) *entry {
 	return nil
 }
 
-// undosOf are the rollouts, as the store has them, that have undone another and hold: they are done, and not undone themselves. The newest comes first.
-func (s *Service) undosOf(ctx context.Context, name string) ([]model.Rollout, error) {
+// undosOf are the rollouts, as the store has them, that have undone another and hold: they are done, and nothing has undone them. partly are those
+// that are done, and were undone in their turn by one that ended half way. The newest come first. It is refused while one of them is being undone. The
+// drive loop alone calls it, with its own context.
+func (s *Service) undosOf(ctx context.Context, name string) (undos, partly []model.Rollout, err error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	names, halves, err := s.undoNames(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	read := func(names []string) []model.Rollout {
+		var out []model.Rollout
+		for _, name := range names {
+			if err != nil {
+				return nil
+			}
+			var undo model.Rollout
+			undo, _, err = s.store.GetRollout(ctx, name)
+			out = append(out, undo)
+		}
+		return out
+	}
+	undos, partly = read(names), read(halves)
+	return undos, partly, err
+}
+
+// undoNames are the names of what undosOf reads.
+func (s *Service) undoNames(name string) (undos, partly []string, err error) {
 	s.mu.Lock()
-	var names []string
-	undone := map[string]bool{}
-	for _, e := range s.rollouts {
-		if e.state.Undoes == "" || e.state.Phase != model.RolloutDone || undone[e.state.Name] {
+	defer s.mu.Unlock()
+	undone := map[string]*entry{}  // by what has left something undone
+	for _, e := range s.rollouts { // newest first
+		if e.state.Undoes == "" || e.state.Phase == model.RolloutRolledBack {
 			continue
 		}
-		undone[e.state.Undoes] = true
-		if e.state.Undoes == name {
-			names = append(names, e.state.Name)
+		by := undone[e.state.Name]
+		if by != nil && by.state.Phase == model.RolloutDone {
+			continue // it is as if it had not been
+		}
+		if known := undone[e.state.Undoes]; known == nil || known.state.Phase == model.RolloutAborted {
+			undone[e.state.Undoes] = e
+		}
+		switch {
+		case e.state.Undoes != name || e.state.Phase != model.RolloutDone:
+		case by == nil:
+			undos = append(undos, e.state.Name)
+		case by.running():
+			return nil, nil, &model.Error{Kind: model.ErrConflict, Object: "rollout/" + name,
+				Message: fmt.Sprintf("rollout/%s, which has undone it, is being undone by rollout/%s", e.state.Name, by.state.Name),
+				Next:    "wait for its end, see waft rollout status " + by.state.Name + ", then ask again"}
+		default:
+			partly = append(partly, e.state.Name)
 		}
 	}
-	s.mu.Unlock()
-	undos := make([]model.Rollout, 0, len(names))
-	for _, name := range names {
-		undo, _, err := s.store.GetRollout(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		undos = append(undos, undo)
-	}
-	return undos, nil
+	return undos, partly, nil
 }
 
 // tookBack says whether one of those undos has moved a node.

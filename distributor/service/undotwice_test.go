@@ -3,6 +3,7 @@ package service_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,4 +138,116 @@ func TestUndoAskedForAgainTakesWhatWasLeftOut(t *testing.T) {
 	if again, err = svc.Undo(t.Context(), alice, "second"); err != nil || again.Name != "second-undo-2" || again.EndedAt.Before(time.Unix(1, 0)) {
 		t.Errorf("at last: %s, %v", again.Name, err)
 	}
+}
+
+// An undo that was undone half way has left the release on some nodes: to ask for it again takes those back, and only where there are none is it the answer.
+func TestUndoAskedForAgainAfterHalfOfItWasUndone(t *testing.T) {
+	s, nodes := settled(t, 4)
+	svc, _ := s.service()
+	undo := func(name string) (model.Rollout, error) { return svc.Undo(t.Context(), alice, name) }
+	must := func(name, want string) {
+		t.Helper()
+		if r, err := undo(name); err != nil || r.Name != want {
+			t.Fatalf("got %s, %v; want %s", r.Name, err, want)
+		}
+	}
+	s.release("two", "good:2")
+	s.begin("second", "two", all)
+	s.reach("second", model.RolloutDone)
+	must("second", "second-undo")
+	s.reach("second-undo", model.RolloutDone)
+	for _, n := range nodes {
+		n.setHold("load")
+	}
+	must("second-undo", "second-undo-undo")
+	s.until("second-undo-undo", "one is on its way", func(r model.Rollout) bool { return r.Phase == model.RolloutMoving })
+	_, err := undo("second")
+	wantKind(t, err, model.ErrConflict, "rollout/second-undo, which has undone it, is being undone by rollout/second-undo-undo")
+	if _, err := svc.Abort(t.Context(), alice, "second-undo-undo"); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		n.setHold("")
+	}
+	s.eventually("one has the release again", func() bool { return len(latest(nodes, "good:2")) == 1 })
+	has := latest(nodes, "good:2")[0]
+	must("second", "second-undo-2")
+	if r := s.reach("second-undo-2", model.RolloutDone); len(r.Nodes) != 1 || r.Nodes[has].State != model.NodeServing {
+		t.Errorf("it has moved %v, want %s", r.Nodes, has)
+	}
+	s.serve("good:1", nodes...)
+	must("second", "second-undo-2")
+}
+
+// latest are the nodes that serve a module.
+func latest(nodes []*sim, module string) []string {
+	var out []string
+	for _, n := range nodes {
+		if log := n.log(); len(log) > 0 && log[len(log)-1] == module {
+			out = append(out, n.hello.ID)
+		}
+	}
+	return out
+}
+
+// A rollout that took itself back has left nothing, whatever else its nodes were given since.
+func TestUndoOfWhatTookItselfBackAfterAnotherRollout(t *testing.T) {
+	s, _ := settled(t, 3)
+	svc, _ := s.service()
+	s.release("broken", "broken:1")
+	s.begin("second", "broken", one, all)
+	s.reach("second", model.RolloutRolledBack)
+	s.release("three", "good:3")
+	s.begin("third", "three", all)
+	s.reach("third", model.RolloutDone)
+	for range 2 {
+		if r, err := svc.Undo(t.Context(), alice, "second"); err != nil || r.Name != "second" || r.Phase != model.RolloutRolledBack {
+			t.Errorf("got %s %s, %v", r.Name, r.Phase, err)
+		}
+	}
+}
+
+// The undo of a disabling is asked for as often as one likes, while the filter is being put back and after: the answer is the rollout that does it, or did.
+// Under the race detector it shows what is read past the lock.
+func TestUndoOfADisablingAskedForTwice(t *testing.T) {
+	s, nodes := paired(t, 8)
+	svc, _ := s.service()
+	half := s.disable(service.DisableDraft{Filter: "first", Selector: "env=prod"})
+	whole := s.disable(service.DisableDraft{Filter: "first"})
+	if half.Rollout == whole.Rollout {
+		t.Fatalf("both are %s", half.Rollout)
+	}
+	s.serve("good:2", nodes...)
+	var asking sync.WaitGroup
+	r, err := svc.EnableFilter(t.Context(), alice, service.EnableDraft{Filter: "first", Waves: waves(one, model.WaveSpec{Nodes: 2}, model.WaveSpec{Nodes: 3}, model.WaveSpec{Nodes: 4}, all)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	for _, name := range []string{half.Rollout, whole.Rollout} {
+		asking.Go(func() {
+			for {
+				again, err := svc.Undo(t.Context(), alice, name)
+				if err != nil || again.Name != r.Name {
+					t.Errorf("undo %s: got %s, %v; want %s", name, again.Name, err, r.Name)
+					return
+				}
+				select {
+				case <-ended:
+					return
+				default:
+				}
+			}
+		})
+	}
+	s.reach(r.Name, model.RolloutDone)
+	close(ended)
+	asking.Wait()
+	for _, name := range []string{half.Rollout, whole.Rollout} {
+		again, err := svc.Undo(t.Context(), alice, name)
+		if err != nil || again.Name != r.Name || again.Phase != model.RolloutDone || len(again.Nodes) != len(nodes) {
+			t.Errorf("undo %s after its end: got %s %s of %d nodes, %v", name, again.Name, again.Phase, len(again.Nodes), err)
+		}
+	}
+	s.serve("good:1", nodes...)
 }
