@@ -140,6 +140,11 @@ var states = map[string]func(*drive){
 		toSoaking(d)
 		d.must(Pause{by})
 	},
+	"Emergency": func(d *drive) {
+		toSoaking(d)
+		d.fleet.without = " without x"
+		d.look(time.Second)
+	},
 	"PausedPending": func(d *drive) { d.must(Pause{by}) },
 	"PausedFetching": func(d *drive) {
 		d.look(0)
@@ -402,6 +407,19 @@ var seen = map[string]func(d *drive, node *NodeView){
 		d.traffic(10, 0)
 		d.look(0)
 		d.look(SilenceGrace)
+	},
+	"the node rejects the chain without the filter for good": func(d *drive, n *NodeView) {
+		n.Ledger = model.LedgerEntry{Chain: d.fleet.chain(after), State: model.ChainRejected, Step: "probe", Reason: "no such import", Final: true}
+	},
+	"the node's Envoy restarts, and then it serves": func(d *drive, n *NodeView) {
+		n.Restarts++
+		d.look(time.Second)
+		d.fleet.serve(n.ID)
+	},
+	"the node's Envoy restarts after all serve": func(d *drive, n *NodeView) {
+		d.fleet.serveAll()
+		d.look(time.Second)
+		n.Restarts++
 	},
 	"a filter is disabled": func(d *drive, _ *NodeView) { d.fleet.without = " without x" },
 	"a filter is disabled and all serve without it": func(d *drive, _ *NodeView) {

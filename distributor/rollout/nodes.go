@@ -78,6 +78,9 @@ func (m *machine) follow() {
 		next := s.p
 		// The caller's count may have begun again from zero.
 		next.Restarts = min(p.Restarts, v.Restarts)
+		if m.anew(p) {
+			next.Restarts = v.Restarts // an Envoy that hangs is started again on the way
+		}
 		if p.Uncounted {
 			next = followUncounted(next, v, m.inRow(p, v))
 		} else {
@@ -127,6 +130,9 @@ func followUncounted(p model.NodeProgress, v *NodeView, assigned bool) model.Nod
 func (m *machine) failure(s *seat) string {
 	p, v := &s.p, s.view
 	if p.Uncounted || !moved(*p) || (p.State != model.NodeMoving && p.State != model.NodeServing) {
+		return ""
+	}
+	if m.anew(p) {
 		return ""
 	}
 	switch {
