@@ -82,8 +82,12 @@ func TestAccessOfLabels(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			greeting := map[string]string{"env": "dev"}
+			if labels["env"] == "test" {
+				greeting = labels // who is honest says the same of itself all the time
+			}
 			for _, m := range []*mcpv1.RequestResources{
-				{SinkNode: &mcpv1.SinkNode{Id: "one", Annotations: map[string]string{"env": "dev"}}, ErrorDetail: status.New(codes.Unimplemented, "").Proto()},
+				{SinkNode: &mcpv1.SinkNode{Id: "one", Annotations: greeting}, ErrorDetail: status.New(codes.Unimplemented, "").Proto()},
 				{SinkNode: &mcpv1.SinkNode{Id: "one", Annotations: labels}, Collection: model.CollectionChains},
 			} {
 				if err := s.Send(m); err != nil {
@@ -187,16 +191,68 @@ func TestAccessOfLabels(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.write(t, strings.ReplaceAll(labelled, "[test, dev]", "dev"))
-	for late := time.Now().Add(patience); !strings.Contains(g.log.String(), "the access policy has changed"); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(late) {
-			t.Fatalf("the policy's change is not seen:\n%s", g.log)
-		}
-	}
+	g.await(t, "the access policy has changed")
 	if err := s.Send(&mcpv1.RequestResources{Collection: "waft/none"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Recv(); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "with the label env=test") {
 		t.Errorf("collections for who is not in test any more: %v", err)
+	}
+}
+
+// By the labels that a node says first it is in targets, so a policy goes on to judge those, whatever permitted ones it says later.
+func TestAccessOfLabelsThatChange(t *testing.T) {
+	g := startWith(t, labelled)
+	edge := g.visitor(t, nodeOne)
+	// open gives a stream of a node that says that it has the first labels, and then the others.
+	open := func(first, then map[string]string) (mcpv1.ResourceSource_EstablishResourceStreamClient, error) {
+		t.Helper()
+		s, err := mcpv1.NewResourceSourceClient(edge.conn).EstablishResourceStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, labels := range []map[string]string{first, then} {
+			if err := s.Send(&mcpv1.RequestResources{SinkNode: &mcpv1.SinkNode{Id: "one", Annotations: labels}, Collection: model.CollectionChains}); err != nil {
+				return s, err
+			}
+			if _, err := s.Recv(); err != nil {
+				return s, err
+			}
+		}
+		return s, nil
+	}
+	test, dev := map[string]string{"env": "test"}, map[string]string{"env": "dev"}
+	if _, err := open(test, dev); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "other labels than when its stream began") {
+		t.Errorf("a node that was in test and says that it is in dev: %v", err)
+	}
+	if _, err := open(test, test); err != nil {
+		t.Errorf("a node that says the same again: %v", err)
+	}
+
+	// One that leaves them out says nothing new, and is judged by what it said.
+	g = startWith(t, strings.ReplaceAll(labelled, ", labels: {env: [test, dev]}", ""))
+	edge = g.visitor(t, nodeOne)
+	s, err := open(test, nil)
+	if err != nil {
+		t.Fatalf("a node that says only once what it has: %v", err)
+	}
+	g.write(t, strings.ReplaceAll(labelled, "[test, dev]", "dev"))
+	g.await(t, "the access policy has changed")
+	if err := s.Send(&mcpv1.RequestResources{Collection: "waft/none"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Recv(); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "with the label env=test") {
+		t.Errorf("collections for who is not in test any more: %v", err)
+	}
+}
+
+// await waits until the distributor's log says something.
+func (g *guarded) await(t *testing.T, says string) {
+	t.Helper()
+	for late := time.Now().Add(patience); !strings.Contains(g.log.String(), says); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("the log never says %q:\n%s", says, g.log)
+		}
 	}
 }
 

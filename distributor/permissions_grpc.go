@@ -112,7 +112,8 @@ type permittedStream struct {
 	request     request
 
 	mu sync.Mutex
-	// policy is the one that has been asked, node the one that it was asked about, and labels those that the node says it has.
+	// policy is the one that has been asked, node the one that it was asked about, and labels those that the node said it has when it was named first: by those it is
+	// put into targets.
 	policy *access.Policy
 	node   string
 	labels map[string]string
@@ -181,6 +182,7 @@ func (s *permittedStream) again(node string, labels map[string]string) error {
 	if node == "" {
 		node, labels = s.node, s.labels
 	}
+	changed := node == s.node && node != "" && len(labels) > 0 && !maps.Equal(labels, s.labels)
 	if policy == s.policy && node == s.node && maps.Equal(labels, s.labels) && !expired {
 		return nil
 	}
@@ -190,8 +192,14 @@ func (s *permittedStream) again(node string, labels map[string]string) error {
 	} else {
 		err = about("node/"+node, s.permissions.decide(id, s.action, access.Object{Node: node, Labels: labels}, s.request))
 	}
-	if err == nil {
-		s.policy, s.node, s.labels = policy, node, labels
+	switch {
+	case err != nil:
+		return err
+	case changed:
+		return model.Invalidf("node/"+node, "labels", "connect again to have others", "it says that it has other labels than when its stream began, which stand in the list of nodes, and which a policy judges")
+	case node != s.node:
+		s.node, s.labels = node, labels
 	}
-	return err
+	s.policy = policy
+	return nil
 }
