@@ -53,8 +53,8 @@ func (c *Calls) calling(ctx context.Context) (context.Context, context.CancelFun
 	return ctx, func() { stop(); cancel() }
 }
 
-// errUnfinished is what calls end with that were under way for too long after a leadership had ended.
-var errUnfinished = status.Error(codes.Unavailable, "the replica that carried this out does not lead any more; look whether it was carried out, then try again")
+// errUnfinished is what calls with one answer end with that were under way for too long after a leadership had ended, or whose leader is not reached any more.
+var errUnfinished = status.Error(codes.Unavailable, "the replica that carried this out does not lead any more, or is not reached; look whether it was carried out, then try again")
 
 // Handle answers one call.
 func (c *Calls) Handle(method string, stream grpc.ServerStream) error {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -51,7 +52,11 @@ func TestCallsUntil(t *testing.T) {
 		go func() { answered <- calls.Handle("/grpc.health.v1.Health/Check", asked{ctx: client}) }()
 		<-stuck.asked
 		end()
-		if err := <-answered; status.FromContextError(err).Code() != c.code && status.Code(err) != c.code {
+		err := <-answered
+		if says := strings.Contains(err.Error(), "look whether it was carried out"); says != c.ended {
+			t.Errorf("%s: it is told %v", name, err)
+		}
+		if status.FromContextError(err).Code() != c.code && status.Code(err) != c.code {
 			t.Errorf("%s: %v", name, err)
 		}
 		leave()

@@ -119,3 +119,63 @@ func TestHandoverIsSpread(t *testing.T) {
 		})
 	}
 }
+
+// A call with one answer that was passed on is answered by a leader that leads no more, for as long as that may take; else its client is told that nobody knows what became of it.
+func TestACallOutlivesALeadership(t *testing.T) {
+	for name, c := range map[string]struct {
+		ends func(*upstream)
+		// after is when the leader answers, with answer; zero: never.
+		after  time.Duration
+		answer error
+		want   error
+	}{
+		"it is answered":                 {(*upstream).end, lastAnswers / 2, nil, nil},
+		"it is refused":                  {(*upstream).end, lastAnswers / 2, status.Error(codes.AlreadyExists, "it is there"), status.Error(codes.AlreadyExists, "it is there")},
+		"the leader does not know":       {(*upstream).end, lastAnswers / 2, errUnfinished, errUnfinished},
+		"the leader says nothing":        {(*upstream).end, 0, nil, errUnfinished},
+		"the leader is not reached":      {(*upstream).lose, 0, nil, errUnfinished},
+		"it leads on, and etcd does not": {func(*upstream) {}, lastAnswers, status.Error(codes.Unavailable, "etcd is away"), status.Error(codes.Unavailable, "etcd is away")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pipe := bufconn.Listen(1 << 16)
+				over := make(chan struct{})
+				leader := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+					if <-over; c.after > 0 {
+						pause(stream.Context(), c.after)
+						return c.answer
+					}
+					<-stream.Context().Done()
+					return nil
+				}))
+				go func() { _ = leader.Serve(pipe) }()
+				defer leader.Stop()
+				conn, err := grpc.NewClient("passthrough:leader", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(Codec{})),
+					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				r := NewRelay(&Member{in: true}, 1<<20, nil, nil)
+				up := &upstream{replica: Replica{ID: "leader"}, conn: conn}
+				up.done, up.cancel = context.WithCancel(t.Context())
+				up.linked, up.cut = context.WithCancel(t.Context())
+				defer up.lose()
+				r.lead = up
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				got := make(chan error, 1)
+				go func() {
+					_, err := r.Handle("/a/Call", true, idleStream{ctx: ctx}, nil, func() bool { return false })
+					got <- err
+				}()
+				synctest.Wait()
+				c.ends(up)
+				close(over)
+				if err := <-got; status.Code(err) != status.Code(c.want) || status.Convert(err).Message() != status.Convert(c.want).Message() {
+					t.Errorf("it ends with %v, want %v", err, c.want)
+				}
+			})
+		})
+	}
+}

@@ -19,29 +19,35 @@ import (
 	"github.com/waft-project/waft/distributor/store/etcdtest"
 )
 
-// One question without an answer is none, and one with an answer ends a loss.
+// One question without an answer is none, and a few with one end a loss. What etcd does not answer either does not count, and some more are spared after that.
 func TestLink(t *testing.T) {
-	const none, one = false, true
+	const none, one, etcd = missedLeader, heardLeader, missedBoth
 	for name, c := range map[string]struct {
-		answers []bool
-		lost    bool
+		heard []heard
+		lost  bool
 		// anew is how often another connection was tried.
 		anew int
 	}{
-		"nothing was asked":    {nil, false, 0},
-		"all are answered":     {[]bool{one, one, one, one}, false, 0},
-		"few are missed":       {[]bool{one, none, none}, false, 0},
-		"few, and few again":   {[]bool{none, none, one, none, none}, false, 0},
-		"all are missed":       {[]bool{none, none, none}, true, 1},
-		"the loss goes on":     {[]bool{none, none, none, none, none}, true, 1},
-		"and on":               {[]bool{none, none, none, none, none, none}, true, 2},
-		"the leader is back":   {[]bool{none, none, none, one}, false, 1},
-		"it is lost once more": {[]bool{none, none, none, one, none, none, none}, true, 2},
+		"nothing was asked":       {nil, false, 0},
+		"all are answered":        {[]heard{one, one, one, one}, false, 0},
+		"few are missed":          {[]heard{one, none, none}, false, 0},
+		"few, and few again":      {[]heard{none, none, one, none, none}, false, 0},
+		"all are missed":          {[]heard{none, none, none}, true, 1},
+		"the loss goes on":        {[]heard{none, none, none, none, none}, true, 1},
+		"and on":                  {[]heard{none, none, none, none, none, none}, true, 2},
+		"one is answered":         {[]heard{none, none, none, one}, true, 1},
+		"some are":                {[]heard{none, none, none, one, one, none, one, one}, true, 1},
+		"the leader is back":      {[]heard{none, none, none, one, one, one}, false, 1},
+		"it is lost once more":    {[]heard{none, none, none, one, one, one, none, none, none}, true, 2},
+		"etcd is away, too":       {[]heard{etcd, etcd, etcd, etcd, etcd, etcd}, false, 0},
+		"etcd was away, too":      {[]heard{none, etcd, none, none, none, none}, false, 0},
+		"etcd is back for long":   {[]heard{none, etcd, none, none, none, none, none}, true, 1},
+		"etcd goes during a loss": {[]heard{none, none, none, etcd, etcd}, true, 1},
 	} {
 		var l link
 		tried := 0
-		for _, answered := range c.answers {
-			next, anew := l.after(answered)
+		for _, h := range c.heard {
+			next, anew := l.after(h)
 			l = next
 			if anew {
 				tried++
@@ -52,8 +58,15 @@ func TestLink(t *testing.T) {
 		}
 	}
 	// Who waits for a leader that is gone is told of the next one by etcd before it is sent away, and who is sent away has time to find another replica.
-	if least := beatsMissed * beatTimeout; least <= leaseSeconds*time.Second+500*time.Millisecond || beatInterval+least > 3*time.Second {
+	const lease = leaseSeconds*time.Second + 500*time.Millisecond
+	if least := beatsMissed * beatTimeout; least <= lease || beatInterval+least > 3*time.Second {
 		t.Errorf("a leader is lost after %v to %v", least, beatInterval+least)
+	}
+	if least := (beatsSpared + beatsMissed) * beatTimeout; least <= lease+electionTime {
+		t.Errorf("a leader is lost %v after etcd is back, and its lease may last for %v", least, lease+electionTime)
+	}
+	if hearPause+hearTimeout >= beatTimeout {
+		t.Errorf("etcd may answer %v after a question, which is over after %v", hearPause+hearTimeout, beatTimeout)
 	}
 }
 

@@ -129,6 +129,14 @@ func (m *Member) In() bool {
 	return m.in
 }
 
+// hears says whether etcd answers within hearTimeout.
+func (m *Member) hears(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, hearTimeout)
+	defer cancel()
+	_, err := m.client.Get(ctx, electionKey, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	return err == nil
+}
+
 func (m *Member) setIn(in bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -31,6 +31,9 @@ const (
 	streamTurn = 100 * time.Microsecond
 	// drainage is over how long they end while this replica stops: they are served until then, so that nobody is in a hurry.
 	drainage = 4 * time.Second
+	// lastAnswers is for how long a leader whose leadership has ended may still answer the calls with one answer that were passed on to it: for as long as it has itself
+	// for that, and to say of those that were not carried out in that time that nobody knows.
+	lastAnswers = 700 * time.Millisecond
 	// finishing is how long a call may take in any case while this replica stops.
 	finishing = 2 * time.Second // of a stream; a call with one answer takes as long as it takes
 	// A connection to the leader carries the streams of a whole fleet.
@@ -67,16 +70,17 @@ type upstream struct {
 	cancel, cut  context.CancelFunc
 }
 
-// end ends the calls of an upstream.
+// end ends the streams of an upstream, and a little later the other calls, which the leader may be about to answer.
 func (up *upstream) end() {
 	up.cancel()
-	_ = up.conn.Close() // its calls end, as they are to
+	time.AfterFunc(lastAnswers, func() { _ = up.conn.Close() })
 }
 
-// lose does so where it is not reached.
+// lose ends all calls of an upstream that is not reached.
 func (up *upstream) lose() {
 	up.cut()
-	up.end()
+	up.cancel()
+	_ = up.conn.Close()
 }
 
 // NewRelay makes a relay; largest bounds a message from the leader, in bytes. lost is called each time that the leader is not reached, after its calls were ended; nil:
@@ -240,6 +244,10 @@ func (r *Relay) Handle(method string, single bool, stream grpc.ServerStream, md 
 		answered <- outcome{err, over}
 	}()
 	begun, draining, turn := time.Now(), r.draining, (<-chan time.Time)(nil)
+	var over <-chan struct{}
+	if !single {
+		over = up.done.Done()
+	}
 	for {
 		select {
 		case <-draining:
@@ -248,6 +256,9 @@ func (r *Relay) Handle(method string, single bool, stream grpc.ServerStream, md 
 				// What has just begun may be about to be answered.
 				turn = time.After(rand.N(drainage) + max(finishing-time.Since(begun), 0))
 			}
+		case <-over:
+			over = nil
+			end() // what it ends with is told below
 		case <-turn:
 			end()
 			<-answered
@@ -264,12 +275,16 @@ func (r *Relay) Handle(method string, single bool, stream grpc.ServerStream, md 
 			if out.over {
 				stream.SetTrailer(leader.Trailer()) // it may be read only then
 			}
-			switch {
-			case err == nil:
-			case up.linked.Err() != nil:
-				err = ErrNoLeader
-			case up.done.Err() != nil:
-				err = status.Error(codes.Unavailable, "another replica leads now; connect again")
+			if gone(err) {
+				switch {
+				case up.done.Err() == nil:
+				case single:
+					err = errUnfinished
+				case up.linked.Err() != nil:
+					err = ErrNoLeader
+				default:
+					err = status.Error(codes.Unavailable, "another replica leads now; connect again")
+				}
 			}
 			if status.Code(err) == codes.Unavailable {
 				// The leader has gone, or stops: this is said to all its streams at once.
@@ -278,6 +293,15 @@ func (r *Relay) Handle(method string, single bool, stream grpc.ServerStream, md 
 			return true, err
 		}
 	}
+}
+
+// gone says whether a call ended with what it ends with when its leader goes; with anything else the leader has answered it.
+func gone(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable, codes.Canceled:
+		return true
+	}
+	return false
 }
 
 // pass carries the client's messages to the leader; nil once the client has sent its last, or the leader takes no more, who then says why.
