@@ -166,7 +166,7 @@ func (n *streamOfNode) react(ctx context.Context, req *mcpv1.RequestResources, o
 			return err
 		}
 	}
-	n.rest = n.source.wait(n.pace)
+	n.rest = n.source.take(n.pace).Wait
 	return nil
 }
 
@@ -184,13 +184,14 @@ func (n *streamOfNode) begin(ctx context.Context, first *mcpv1.RequestResources,
 	// A node that asks faster than it may is made to wait before it is served, and not read from for a while later; what it
 	// is to be sent goes on.
 	n.pace = s.pace.Join(id)
-	if wait := s.wait(n.pace); wait > 0 {
+	if turn := s.take(n.pace); turn.Wait > 0 {
 		select {
 		case <-s.stop.Done():
 			return errStopping()
 		case <-ctx.Done():
+			turn.GiveBack()
 			return ctx.Err()
-		case <-time.After(wait):
+		case <-time.After(turn.Wait):
 		}
 	}
 	session, err := s.backend.connect(ctx, id, labels)
@@ -256,13 +257,13 @@ func (n *streamOfNode) displaced() error {
 	return status.Errorf(codes.Aborted, "another stream of node %s has taken the place of this one; check that no two sinks have its id", n.node)
 }
 
-// wait is how long a node is to wait for the request that it sent.
-func (s *Source) wait(p *paced.Pace) time.Duration {
-	wait := p.Take()
-	if wait > 0 {
+// take takes a request that a node sent.
+func (s *Source) take(p *paced.Pace) paced.Turn {
+	turn := p.Take()
+	if turn.Wait > 0 {
 		s.metrics.throttled.WithLabelValues(string(componentSource)).Inc()
 	}
-	return wait
+	return turn
 }
 
 func errStopping() error {

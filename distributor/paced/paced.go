@@ -3,15 +3,13 @@ package paced
 import (
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Nodes holds how many requests each node may still send, over all streams that it opens: one that connects again does not
 // begin anew. It may be used concurrently. Make it with New.
 type Nodes struct {
 	// rate in requests a second, burst in requests.
-	rate  rate.Limit
+	rate  float64
 	burst int
 
 	mu    sync.Mutex
@@ -20,18 +18,75 @@ type Nodes struct {
 
 // New has each node send perSecond requests in a second, once it has sent as many as burst.
 func New(perSecond float64, burst int) *Nodes {
-	return &Nodes{rate: rate.Limit(perSecond), burst: burst, nodes: map[string]*Pace{}}
+	return &Nodes{rate: perSecond, burst: burst, nodes: map[string]*Pace{}}
 }
 
 // Pace is what one node may still send.
 type Pace struct {
-	limiter *rate.Limiter
+	of *Nodes
 	// streams that use it; Nodes.mu guards it.
 	streams int
+
+	mu sync.Mutex
+	// tokens are the requests that it may send at once, as of at; below zero, those that wait. No more than burst wait in turn, so that no client, however many streams
+	// it opens, has another one of its node wait for longer than burst takes.
+	tokens float64
+	at     time.Time
 }
 
-// Take takes a request that the node has sent, and says for how long the node is to wait for the next one to be read; 0 mostly.
-func (p *Pace) Take() time.Duration { return p.limiter.Reserve().Delay() }
+// Turn is the place that a request has in the pace of its node.
+type Turn struct {
+	// Wait is how long the node is to wait for the next request to be read; 0 mostly.
+	Wait time.Duration
+	// of took a token for it; nil: none was left to take.
+	of *Pace
+}
+
+// Take takes a request that the node has sent.
+func (p *Pace) Take() Turn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fill(time.Now())
+	turn := Turn{}
+	if p.tokens-1 >= -float64(p.of.burst) {
+		p.tokens--
+		turn.of = p
+	}
+	if p.tokens < 0 {
+		turn.Wait = p.of.during(-p.tokens)
+	}
+	return turn
+}
+
+// GiveBack has the request not count, which nobody has read: its stream ended while it waited.
+func (t Turn) GiveBack() {
+	if t.of == nil {
+		return
+	}
+	t.of.mu.Lock()
+	defer t.of.mu.Unlock()
+	t.of.fill(time.Now())
+	t.of.tokens = min(t.of.tokens+1, float64(t.of.of.burst))
+}
+
+// missing is how long it takes until what the node did makes no difference any more.
+func (p *Pace) missing() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fill(time.Now())
+	return p.of.during(float64(p.of.burst) - p.tokens)
+}
+
+// fill gives the tokens of the time that has passed; mu is held.
+func (p *Pace) fill(now time.Time) {
+	p.tokens = min(p.tokens+max(now.Sub(p.at), 0).Seconds()*p.of.rate, float64(p.of.burst))
+	p.at = now
+}
+
+// during is how long so many requests take.
+func (p *Nodes) during(requests float64) time.Duration {
+	return time.Duration(requests / p.rate * float64(time.Second))
+}
 
 // Join gives the pace of a node to a stream of it, which must Leave it.
 func (p *Nodes) Join(node string) *Pace {
@@ -39,7 +94,7 @@ func (p *Nodes) Join(node string) *Pace {
 	defer p.mu.Unlock()
 	one := p.nodes[node]
 	if one == nil {
-		one = &Pace{limiter: rate.NewLimiter(p.rate, p.burst)}
+		one = &Pace{of: p, tokens: float64(p.burst), at: time.Now()}
 		p.nodes[node] = one
 	}
 	one.streams++
@@ -52,12 +107,12 @@ func (p *Nodes) Leave(node string) {
 	defer p.mu.Unlock()
 	one := p.nodes[node]
 	one.streams--
-	missing := float64(p.burst) - one.limiter.Tokens()
+	missing := one.missing()
 	if missing <= 0 {
 		p.forget(node, one)
 		return
 	}
-	time.AfterFunc(time.Duration(missing/float64(p.rate)*float64(time.Second)), func() {
+	time.AfterFunc(missing, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.forget(node, one)

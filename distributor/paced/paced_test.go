@@ -9,7 +9,7 @@ import (
 func TestPacesAreForgottenWhenTheyMakeNoDifference(t *testing.T) {
 	p := New(1000, 10)
 	one := p.Join("a")
-	one.limiter.ReserveN(time.Now(), 5)
+	take(one, 5)
 	if p.Join("a") != one {
 		t.Error("a second stream begins anew")
 	}
@@ -31,7 +31,7 @@ func TestPacesAreForgottenWhenTheyMakeNoDifference(t *testing.T) {
 	}
 	// One that is used again meanwhile stays.
 	one = p.Join("b")
-	one.limiter.ReserveN(time.Now(), 10)
+	take(one, 10)
 	p.Leave("b")
 	again := p.Join("b")
 	if again != one {
@@ -42,5 +42,39 @@ func TestPacesAreForgottenWhenTheyMakeNoDifference(t *testing.T) {
 	p.mu.Unlock()
 	if got := known(); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("known: %v", got)
+	}
+}
+
+func take(p *Pace, n int) (last Turn) {
+	for range n {
+		last = p.Take()
+	}
+	return last
+}
+
+// However many wait, none waits for longer than the burst takes, and those that go leave their places to the others.
+func TestNobodyWaitsForThoseThatHaveGone(t *testing.T) {
+	const burst = 10
+	one := New(1.0/3600, burst).Join("a")
+	if last := take(one, burst); last.Wait != 0 {
+		t.Fatalf("the burst waits for %v", last.Wait)
+	}
+	hours := func(turn Turn) int { return int(turn.Wait.Round(time.Hour) / time.Hour) }
+	first, second := one.Take(), one.Take()
+	if hours(first) != 1 || hours(second) != 2 {
+		t.Fatalf("the first that waits does so for %v, the second for %v", first.Wait, second.Wait)
+	}
+	first.GiveBack() // not the last that came
+	second.GiveBack()
+	if again := one.Take(); hours(again) != 1 {
+		t.Errorf("behind two that have gone the next waits for %v", again.Wait)
+	}
+	most := take(one, 100)
+	if hours(most) != burst {
+		t.Errorf("behind a hundred one waits for %v", most.Wait)
+	}
+	most.GiveBack() // it never had a place
+	if again := one.Take(); hours(again) != burst {
+		t.Errorf("a place that nobody had was given back: the next waits for %v", again.Wait)
 	}
 }

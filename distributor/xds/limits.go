@@ -25,10 +25,12 @@ const (
 	MaxTakes = 256
 	// MaxVersionBytes bounds one version that Envoy says it holds.
 	MaxVersionBytes = 512
-	// RequestsPerSecond is how many requests of one node are read in a second, over all its streams, once RequestBurst were. An Envoy sends one for each type that it asks for,
-	// one for each response, and when it starts one for each listener with a route, a secret or an extension of its own.
-	RequestsPerSecond = 50
-	RequestBurst      = 500
+	// RequestsPerSecond is how many requests of one node are read in a second, over all its streams, once RequestBurst were, or ResourceRequestBurst of one that takes
+	// resources. An Envoy sends one for each type that it asks for, one for each response, and when it starts one for each listener with a route, a secret or an extension
+	// of its own: these all at once, and it gives up on each that has no answer in 15 s (initial_fetch_timeout).
+	RequestsPerSecond    = 50
+	RequestBurst         = 500
+	ResourceRequestBurst = MaxResourceNames // for each resource of a release a question and an acknowledgement
 	// MaxPushes bounds the messages of statistics of one stream in a second, and MaxPushesAtOnce those at once: a flush may be several. One that sends more
 	// is read later.
 	MaxPushes       = 20

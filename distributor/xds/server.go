@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 
@@ -27,7 +28,8 @@ type Server struct {
 	encoder encoder
 	chains  chains
 	crew    inbox.Crew
-	pace    *paced.Nodes
+	// pace is that of nodes that take no resources, and resourcePace that of those that do.
+	pace, resourcePace *paced.Nodes
 	// stop ends all streams when it is done.
 	stop context.Context
 
@@ -63,7 +65,15 @@ func newServer(stop context.Context, b backend, metrics *Metrics, log *slog.Logg
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{backend: b, metrics: metrics, log: log, stop: stop, pace: paced.New(RequestsPerSecond, RequestBurst), nodes: map[string]*record{}, pushing: map[string]*push{}}
+	return &Server{backend: b, metrics: metrics, log: log, stop: stop, pace: paced.New(RequestsPerSecond, RequestBurst), resourcePace: paced.New(RequestsPerSecond, ResourceRequestBurst), nodes: map[string]*record{}, pushing: map[string]*push{}}
+}
+
+// paceOf are the paces of Envoys like this one.
+func (s *Server) paceOf(n *corev3.Node) *paced.Nodes {
+	if takes, err := takesOf(n); err == nil && len(takes.Collections) > 0 {
+		return s.resourcePace
+	}
+	return s.pace
 }
 
 // Register adds both services to a gRPC server.

@@ -93,6 +93,7 @@ type call struct {
 	leave func()
 	// pace is what the node may still send that the first request named, and rest for how long it is not to be read from, which is of whoever receives.
 	pace    *paced.Pace
+	paces   *paced.Nodes
 	pacedAs string
 	rest    time.Duration
 }
@@ -115,12 +116,15 @@ func (c *call) receive(ctx context.Context) (request, error) {
 func (c *call) request(ctx context.Context, req request) error {
 	if c.pace == nil {
 		c.pacedAs = streams.Clip(req.node.GetId(), MaxNodeIDBytes)
-		c.pace = c.server.pace.Join(c.pacedAs)
-		if err := streams.Rest(ctx, c.server.stop, c.wait()); err != nil {
+		c.paces = c.server.paceOf(req.node)
+		c.pace = c.paces.Join(c.pacedAs)
+		turn := c.take()
+		if err := streams.Rest(ctx, c.server.stop, turn.Wait); err != nil {
+			turn.GiveBack()
 			return err
 		}
 	} else {
-		c.rest = c.wait()
+		c.rest = c.take().Wait
 	}
 	if c.node == nil {
 		return c.arrive(ctx, req)
@@ -131,13 +135,13 @@ func (c *call) request(ctx context.Context, req request) error {
 	return c.node.advance()
 }
 
-// wait is how long the Envoy is to wait after a request.
-func (c *call) wait() time.Duration {
-	wait := c.pace.Take()
-	if wait > 0 {
+// take takes a request that the Envoy sent.
+func (c *call) take() paced.Turn {
+	turn := c.pace.Take()
+	if turn.Wait > 0 {
 		c.server.metrics.throttled.WithLabelValues(c.wire.kind()).Inc()
 	}
-	return wait
+	return turn
 }
 
 // arrive takes one of an Envoy that is no node yet. The first one for slots makes the Envoy a node, and the node is put into it that the stream's first request named. What an
@@ -179,7 +183,7 @@ func (c *call) news(ctx context.Context) error {
 
 func (c *call) end() {
 	if c.pace != nil {
-		c.server.pace.Leave(c.pacedAs)
+		c.paces.Leave(c.pacedAs)
 	}
 	if c.leave != nil {
 		c.leave()

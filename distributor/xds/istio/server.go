@@ -80,7 +80,9 @@ func (s *Server) StreamAggregatedResources(stream adsStream) error {
 	// One that asks faster than it may is made to wait before it is served, and not read from for a while later; what it is to be sent goes on.
 	pace := s.pace.Join(who.id)
 	defer s.pace.Leave(who.id)
-	if err := streams.Rest(ctx, s.stop, pace.Take()); err != nil {
+	turn := pace.Take()
+	if err := streams.Rest(ctx, s.stop, turn.Wait); err != nil {
+		turn.GiveBack()
 		return err
 	}
 	session, err := s.backend.connect(ctx, who.id, who.labels)
@@ -115,7 +117,7 @@ func (s *Server) StreamAggregatedResources(stream adsStream) error {
 			if err := n.request(ctx, req); err != nil {
 				return err
 			}
-			if wait := pace.Take(); wait > 0 {
+			if wait := pace.Take().Wait; wait > 0 {
 				next, rested = nil, time.After(wait)
 			}
 		case <-rested:
