@@ -67,6 +67,7 @@ func Check(h *History) []Violation {
 	c.growth()
 	c.linear()
 	c.conflicts()
+	c.refusedUndos()
 	c.run()
 	return c.found
 }

@@ -63,19 +63,20 @@ func (c *checker) cohorts() {
 }
 
 // share counts the answers of a node while it gives a rollout's release to a cohort by percent, and those of them that the release gave. It begins with the first of
-// those, and with the next one after a fault took the Envoy, which may come back on what was good before.
+// those, and with the next one after a fault took the Envoy, which may come back on what was good before, for no longer than it may take to come to rest.
 func (c *checker) share(r Rollout, node, stamp string) (asked, through int) {
 	until, on, last := c.leaves(r, node), false, time.Time{}
+	var rested time.Time // when one that a fault took must be back on what it had; zero: none did
 	for _, q := range c.h.Requests {
 		if q.Node != node || q.Stamp == "" && q.Status != 503 || q.Ended.Before(r.Waves[0].StartedAt) || !until.IsZero() && q.Sent.After(until) {
 			continue
 		}
 		if on && c.fell(node, last, q.Ended) {
-			on = false
+			on, rested = false, c.risen(node, last, q.Ended).Add(settle)
 		}
 		last = q.Ended
 		gave := q.Stamp == stamp || q.failed()
-		if on = on || gave; on {
+		if on = on || gave || !rested.IsZero() && q.Sent.After(rested); on {
 			asked++
 		}
 		if gave {
@@ -83,6 +84,16 @@ func (c *checker) share(r Rollout, node, stamp string) (asked, through int) {
 		}
 	}
 	return asked, through
+}
+
+// risen is when the last fault was over that took an Envoy in some time.
+func (c *checker) risen(node string, from, until time.Time) (last time.Time) {
+	for _, d := range c.h.Downs {
+		if d.Node == node && d.From.Before(until) && d.Until.After(from) {
+			last = later(last, d.Until)
+		}
+	}
+	return last
 }
 
 // leaves is when a node ceases to give a rollout's release to a cohort, or begins to; zero: never.

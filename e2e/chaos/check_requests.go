@@ -1,6 +1,9 @@
 package chaos
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// settle is how long a node may take, after a rollout has ended or the last fault is over, to come to rest.
@@ -84,7 +87,7 @@ func (c *checker) badFor(r Request) (Rollout, bool) {
 		if c.kindOf(rollout) != Failing || len(rollout.Waves) == 0 || !contains(rollout.Waves[0].Nodes, r.Node) {
 			continue
 		}
-		until := later(rollout.EndedAt, c.h.Healed).Add(settle)
+		until := c.rid(rollout, r.Node)
 		if rollout.EndedAt.IsZero() {
 			until = c.h.Ended
 		}
@@ -96,6 +99,31 @@ func (c *checker) badFor(r Request) (Rollout, bool) {
 		}
 	}
 	return Rollout{}, false
+}
+
+// rid is when a node must have come to rest after a rollout that ended: soon, unless a fault took what it needs for that, before it had.
+func (c *checker) rid(rollout Rollout, node string) time.Time {
+	until := rollout.EndedAt.Add(settle)
+	for again := true; again; {
+		again = false
+		held := func(from, to time.Time) {
+			if from.Before(until) && to.Add(settle).After(until) {
+				until, again = to.Add(settle), true
+			}
+		}
+		for _, f := range c.h.Faults {
+			of := slices.Index(c.nodes(), node)
+			if !f.Void && f.Until.After(rollout.EndedAt) && (f.Part != Envoy && f.Part != Agent && f.Part != Network || f.Node == of) {
+				held(f.At, f.Until)
+			}
+		}
+		for _, d := range c.h.Downs {
+			if d.Node == node && d.Until.After(rollout.EndedAt) {
+				held(d.From, d.Until)
+			}
+		}
+	}
+	return until
 }
 
 func later(a, b time.Time) time.Time {

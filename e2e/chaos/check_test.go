@@ -202,6 +202,31 @@ func TestCalmHistoryHolds(t *testing.T) {
 	}
 }
 
+// While another rollout has a node of it, and once its nodes have something else, there is nothing of a rollout to undo.
+func TestUndosMayBeRefused(t *testing.T) {
+	for when, text := range map[float64]string{52.5: "1 of its nodes have been moved on since (n2 has r2)", 60: "nothing to take back: no node has its release any more"} {
+		h := calm()
+		object := "r1"
+		if when == 60 {
+			object = "r2"
+		}
+		h.Calls = append(h.Calls, Call{Client: 3, Actor: "a20", Op: OpUndo, Object: object, Begun: at(when), Ended: at(when + 0.1), Outcome: Refused, Error: text})
+		for _, v := range Check(h) {
+			t.Errorf("%s: %s: %s", text, v.Rule, v.Text)
+		}
+	}
+}
+
+// One that a fault holds up is rid of a bad release later.
+func TestFaultsHoldUpWhatIsTakenBack(t *testing.T) {
+	h := calm()
+	h.Faults = append(h.Faults, Injected{Fault: Fault{Kind: Freeze, Part: Agent, Node: 1}, At: at(70), Until: at(74)})
+	edit(h, "n2", 85, 85.1, func(r *Request) { r.Status, r.Stamp = 503, "" })
+	for _, v := range Check(h) {
+		t.Errorf("%s: %s", v.Rule, v.Text)
+	}
+}
+
 // What a filter answers itself need not pass through it, and so has no stamp.
 func TestFailuresHaveNoStamp(t *testing.T) {
 	h := calm()
@@ -309,6 +334,26 @@ func TestPlantedBugs(t *testing.T) {
 					r.Stamp = "r1"
 				}
 			})
+		}},
+		{"a fault loses the cohort for ever", RuleCohort, "of a hundred", func(h *History) {
+			*h = *tested(ByPercent)
+			r1 := &h.Final.Rollouts[1]
+			r1.Waves[0].EndedAt, r1.Waves[1].StartedAt, r1.Waves[1].EndedAt, r1.EndedAt = at(45), at(45), at(48), at(48)
+			h.Downs = append(h.Downs, Down{Node: "n1", From: at(12), Until: at(13), Why: "kill"})
+			edit(h, "n1", 12, 45, func(r *Request) { r.Stamp = "base" })
+		}},
+		{"what is taken back fails requests long after, on a node that no fault met", RuleRequest, "n2", func(h *History) {
+			h.Faults[0].At, h.Faults[0].Until, h.Healed = at(75), at(78), at(80)
+			h.Faults[0].Node = 0
+			edit(h, "n2", 85, 85.1, func(r *Request) { r.Status, r.Stamp = 503, "" })
+		}},
+		{"an undo is refused of what all nodes still have", RuleLinear, "had its release all the time", func(h *History) {
+			h.Calls = append(h.Calls, Call{Client: 3, Actor: "a20", Op: OpUndo, Object: "r1", Begun: at(40), Ended: at(40.1), Outcome: Refused,
+				Error: "nothing to take back: no node has its release any more"})
+		}},
+		{"an undo is refused since nodes moved on that did not", RuleLinear, "had its release all the time", func(h *History) {
+			h.Calls = append(h.Calls, Call{Client: 3, Actor: "a20", Op: OpUndo, Object: "r1", Begun: at(40), Ended: at(40.1), Outcome: Refused, Conflict: true,
+				Error: "3 of its nodes have been moved on since (n1 has r2); undo the newer rollout first"})
 		}},
 		{"a bad release fails requests of no cohort", RuleRequest, "n2", func(h *History) {
 			*h = *tested(ByHeader)

@@ -101,6 +101,7 @@ func (in *injector) waft(ctx context.Context, f Fault, u *unit, c *clock, d *dis
 func (in *injector) process(ctx context.Context, f Fault, u *unit, dir string, done *Injected) error {
 	if f.Kind != Corrupt {
 		u.wait(ctx) // the fault before may have ended it
+		done.At = time.Now()
 	}
 	switch f.Kind {
 	case Kill:

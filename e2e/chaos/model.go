@@ -1,8 +1,11 @@
 package chaos
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 )
 
 // rolloutState is what the model of the API knows of one rollout. What the engine goes through by itself is taken as it comes; what a person did, and
@@ -100,8 +103,8 @@ func effects(s rolloutState, call Call) []rolloutState {
 		}
 		next.paused, next.held = false, false
 	case OpApprove:
-		if !runs {
-			return nil
+		if !runs || sure {
+			return nil // no wave of a schedule asks for one
 		}
 	case OpAbort:
 		if !s.exists || s.undone || s.over != "" && s.over != "Aborted" || sure && s.over == "Aborted" && call.Changed {
@@ -209,6 +212,52 @@ func told(text string) []string {
 		}
 	}
 	return nil
+}
+
+// refusedUndos holds each undo that was refused because there is nothing left to undo against what the nodes were to run at that time: an undo of it has been there, or
+// they had its release no more.
+func (c *checker) refusedUndos() {
+	for _, call := range c.h.Calls {
+		gone, moved := strings.Contains(call.Error, "no node has its release any more"), strings.Contains(call.Error, "have been moved on since")
+		if call.Op != OpUndo || call.Outcome != Refused || !gone && !moved {
+			continue
+		}
+		r, known := c.final(call.Object)
+		if !known || slices.ContainsFunc(c.h.Final.Rollouts, func(u Rollout) bool { return u.Undoes == call.Object }) {
+			continue
+		}
+		var had []string
+		for _, node := range slices.Sorted(maps.Keys(r.Nodes)) {
+			if c.hasAll(node, r.Release, call.Begun, call.Ended) {
+				had = append(had, node)
+			}
+		}
+		if gone && len(had) > 0 || moved && len(had) == len(r.Nodes) {
+			c.fail(RuleLinear, "%s of %s at %s is refused (%s), and %s had its release all the time", call.Op, call.Object, c.clock(call.Begun), call.Error, strings.Join(had, ", "))
+		}
+	}
+}
+
+// hasAll says whether a node was to run a release whenever it was looked at from the last time before a call to the first one after it.
+func (c *checker) hasAll(node, release string, from, to time.Time) bool {
+	var before, after *Sample
+	for i := range c.h.Samples {
+		s := &c.h.Samples[i]
+		switch {
+		case s.Node != node:
+		case s.Ended.Before(from):
+			if before == nil || s.Ended.After(before.Ended) {
+				before = s
+			}
+		case s.Begun.After(to):
+			if after == nil || s.Begun.Before(after.Begun) {
+				after = s
+			}
+		case s.Assigned != release:
+			return false
+		}
+	}
+	return before != nil && before.Assigned == release && after != nil && after.Assigned == release
 }
 
 // conflicts holds each conflict against who is said to have been first: somebody who has changed the same rollout at the same time.

@@ -124,6 +124,7 @@ func TestModel(t *testing.T) {
 			said("a1", OpPause, 2, 3, "Paused"), said("a2", OpResume, 4, 5, "Soaking"),
 			said("a3", OpPromo, 6, 7, "refused: it was paused by a person, not by an inconclusive gate"), said("a4", OpGet, 8, 9, "Soaking"),
 		}},
+		{"an approval that nobody asked for, and that was given", "r1", []Call{said("a1", OpApprove, 2, 3, "Soaking"), said("a2", OpGet, 4, 5, "Soaking")}},
 		{"an approval after the end", "r1", []Call{said("a1", OpGet, 2, 3, "Done"), said("a2", OpApprove, 4, 5, "Soaking")}},
 		{"what a gate paused goes on, and nobody has resumed it", "r1", []Call{said("a1", OpGet, 2, 3, "Paused"), said("a2", OpGet, 4, 5, "Moving")}},
 		{"what went back goes on", "r1", []Call{said("a1", OpGet, 2, 3, "RollingBack"), said("a2", OpGet, 4, 5, "Soaking")}},

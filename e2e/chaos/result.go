@@ -23,6 +23,8 @@ type Result struct {
 	// InWave is how many of the faults met a wave that was under way, Kinds how many there were of each.
 	InWave int            `json:"inWave"`
 	Kinds  map[string]int `json:"kinds"`
+	// Undos are the rollouts that have taken back another one, whole.
+	Undos int `json:"undos"`
 	// Void is how many of each kind could not be done, and count for nothing else. Impossible are the kinds that nothing here can do, and why.
 	Void       map[string]int    `json:"void"`
 	Impossible map[string]string `json:"impossible"`
@@ -38,6 +40,11 @@ func (r *Result) Add(h *History, violations []Violation) {
 	r.Requests += len(h.Requests)
 	r.Violations = append(r.Violations, violations...)
 	r.InWave += InWave(h)
+	for _, rollout := range h.Final.Rollouts {
+		if rollout.Undoes != "" && rollout.Phase == "Done" {
+			r.Undos++
+		}
+	}
 	r.Seeds = append(r.Seeds, h.Seed)
 	r.make()
 	for _, f := range h.Faults {
@@ -64,7 +71,7 @@ func (r *Result) make() {
 // coveredBy is of how many schedules every kind of fault is asked.
 const coveredBy = 10
 
-// lacks is what so many schedules must have and these have not: every kind of fault that is possible here, and most of them in a wave.
+// lacks is what so many schedules must have and these have not: every kind of fault that is possible here, most of them in a wave, and an undo that came to its end.
 func (r *Result) lacks() []string {
 	out := []string{}
 	if r.Schedules < coveredBy {
@@ -77,6 +84,9 @@ func (r *Result) lacks() []string {
 	}
 	if 2*r.InWave <= r.Faults {
 		out = append(out, fmt.Sprintf("%d of %d faults met a wave, and most of them must", r.InWave, r.Faults))
+	}
+	if r.Undos == 0 {
+		out = append(out, "no undo has taken a rollout back that had ended")
 	}
 	return out
 }
@@ -150,6 +160,7 @@ func Merge(files []string) (*Result, error) {
 		out.Faults += one.Faults
 		out.Requests += one.Requests
 		out.InWave += one.InWave
+		out.Undos += one.Undos
 		out.Violations = append(out.Violations, one.Violations...)
 		for kind, n := range one.Kinds {
 			out.Kinds[kind] += n

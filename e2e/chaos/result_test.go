@@ -16,6 +16,7 @@ func TestRangesMerge(t *testing.T) {
 			h := calm()
 			h.Seed = seed
 			h.Faults[0].InWave = true
+			h.Final.Rollouts = append(h.Final.Rollouts, Rollout{Undoes: "r1", Phase: "Done"}, Rollout{Undoes: "r2", Phase: "Aborted"})
 			h.Faults = append(h.Faults, Injected{Fault: Fault{Kind: Jump, Part: Agent}, Void: true, Impossible: true, Note: "why"})
 			r.Add(h, nil)
 		}
@@ -30,7 +31,7 @@ func TestRangesMerge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Result{Schedules: 3, Faults: 3, InWave: 3, Requests: 18000, Seed: 1, Seeds: []uint64{1, 3, 4}, Kinds: map[string]int{"kill envoy": 3},
+	want := &Result{Schedules: 3, Faults: 3, InWave: 3, Undos: 3, Requests: 18000, Seed: 1, Seeds: []uint64{1, 3, 4}, Kinds: map[string]int{"kill envoy": 3},
 		Void: map[string]int{"jump agent": 3}, Impossible: map[string]string{"jump agent": "why"}, Lacks: []string{}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("merged: %+v, want %+v", got, want)
@@ -42,7 +43,7 @@ func TestRangesMerge(t *testing.T) {
 
 // Ten schedules must have every kind of fault that is possible, and most faults in a wave; what they lack is an error.
 func TestLacks(t *testing.T) {
-	tenOf := func(change func(*Injected)) *Result {
+	tenOf := func(undone bool, change func(*Injected)) *Result {
 		r := new(Result)
 		for range coveredBy {
 			h := calm()
@@ -51,6 +52,9 @@ func TestLacks(t *testing.T) {
 				f := Injected{Fault: Fault{Kind: m.kind, Part: m.part}, InWave: true}
 				change(&f)
 				h.Faults = append(h.Faults, f)
+			}
+			if undone {
+				h.Final.Rollouts = append(h.Final.Rollouts, Rollout{Name: "r1-undo", Undoes: "r1", Phase: "Done"})
 			}
 			r.Add(h, nil)
 		}
@@ -67,7 +71,7 @@ func TestLacks(t *testing.T) {
 		}, ""},
 		"many outside of waves": {func(f *Injected) { f.InWave = f.Part == Agent }, "60 of 240 faults met a wave"},
 	} {
-		r := tenOf(tc.change)
+		r := tenOf(true, tc.change)
 		err := r.Err()
 		if (err != nil) != (tc.want != "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
@@ -76,6 +80,9 @@ func TestLacks(t *testing.T) {
 		if lacks := r.lacks(); len(lacks) > 0 {
 			t.Errorf("%s: of fewer schedules, too: %v", name, lacks)
 		}
+	}
+	if err := tenOf(false, func(*Injected) {}).Err(); err == nil || !strings.Contains(err.Error(), "no undo has taken a rollout back") {
+		t.Errorf("without an undo: %v", err)
 	}
 }
 
