@@ -22,10 +22,15 @@ func (m *machine) limit() int {
 	return own
 }
 
-// mostAllowed is the limit as the history tells it. It does not change with each node that comes and goes: each change of the words is a line.
+// mostAllowed is the limit as the history tells it. It is that of the spec and the fleet, and does not change with each node that comes and goes: each
+// change of the words is a line.
 func (m *machine) mostAllowed() string {
-	if limit := m.limit(); m.cap.Percent == 0 || limit == m.state.Spec.MaxNotServing {
-		return fmt.Sprint(limit)
+	switch own := m.state.Spec.MaxNotServing; {
+	case m.cap.Percent == 0:
+		return fmt.Sprint(m.limit())
+	case own == 0:
+		return fmt.Sprintf("%d %%", m.cap.Percent)
+	default:
+		return fmt.Sprintf("%d, and %d %%,", own, m.cap.Percent)
 	}
-	return fmt.Sprintf("%d %%", m.cap.Percent)
 }

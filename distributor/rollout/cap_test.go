@@ -78,13 +78,16 @@ func TestPersonsRollbackKeepsToTheFleetsCap(t *testing.T) {
 
 // A fleet whose nodes come and go writes no line of history for each.
 func TestWaitingForAPartOfTheFleetIsToldOnce(t *testing.T) {
-	d := newDrive(t, newFleet(40), model.WaveSpec{Percent: 100})
-	d.fleet.fetchAll()
-	for fleet := range 30 {
-		d.lookCapped(FleetCap{Cap: model.Cap{Percent: 10}, Fleet: 40 - fleet})
-	}
-	if got := strings.Count(d.history(), "no more than"); got > 1 {
-		t.Errorf("told %d times:\n%s", got, d.history())
+	for own, says := range map[int]string{0: "no more than 10 % may", 3: "no more than 3, and 10 %, may"} {
+		d := capped(t, newFleet(40), own, model.WaveSpec{Percent: 100})
+		d.fleet.fetchAll()
+		for fleet := range 30 { // the part is more than 3 of a fleet of 40, and less of one of 29
+			d.lookCapped(FleetCap{Cap: model.Cap{Percent: 10}, Fleet: 40 - fleet})
+			d.lookCapped(FleetCap{Cap: model.Cap{Percent: 10}, Fleet: 40})
+		}
+		if got := strings.Count(d.history(), says); got != 1 || strings.Count(d.history(), "no more than") != 1 {
+			t.Errorf("%q is told %d times:\n%s", says, got, d.history())
+		}
 	}
 }
 
