@@ -170,7 +170,7 @@ const (
 	WaitsForNothing  RolloutWait = ""
 	WaitsForRollout  RolloutWait = "rollout"  // another one, which shares nodes with it, is to end
 	WaitsForFreeze   RolloutWait = "freeze"   // a freeze window is to end
-	WaitsForRoom     RolloutWait = "room"     // as many nodes as may be are on their way or not serving
+	WaitsForRoom     RolloutWait = "room"     // as many nodes of others as may be are on their way or not serving, and none of its own is on its way
 	WaitsForApproval RolloutWait = "approval" // a person is to approve the wave
 )
 

@@ -46,7 +46,11 @@ func (m *machine) advance() int {
 	case left < len(waiting): // each group has the time of a wave
 		m.wave().Deadline = m.now.Add(deadline(m.waveSpec()))
 	default:
-		m.hold(model.WaitsForRoom, fmt.Sprintf("%s waits: of the fleet's nodes no more than %s may be on their way or not serving", m.waveName(), m.mostAllowed()))
+		waits := model.WaitsForRoom
+		if m.onTheirWay() > 0 {
+			waits = model.WaitsForNothing // but for its own nodes: it goes on, group by group
+		}
+		m.hold(waits, fmt.Sprintf("%s waits: of the fleet's nodes no more than %s may be on their way or not serving", m.waveName(), m.mostAllowed()))
 	}
 	return left
 }

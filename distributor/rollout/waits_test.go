@@ -17,7 +17,15 @@ func TestWhatItWaitsFor(t *testing.T) {
 		{"Fetching", frozen, model.WaitsForFreeze},
 		{"Fetching", nil, model.WaitsForNothing},
 		{"Capped", frozen, model.WaitsForFreeze},
-		{"Capped", nil, model.WaitsForRoom},
+		{"Capped", nil, model.WaitsForNothing}, // but for its own nodes
+		{"Capped", func(o *Observe) {
+			o.Unsettled = 1
+			for i := range o.Nodes {
+				if v := &o.Nodes[i]; v.Assigned == after {
+					v.Serving, v.Ledger = v.TargetChain, model.LedgerEntry{Chain: v.TargetChain, State: model.ChainServing}
+				}
+			}
+		}, model.WaitsForRoom},
 		{"Moving", nil, model.WaitsForNothing},
 		{"Soaking", nil, model.WaitsForNothing},
 		{"Soaking", frozen, model.WaitsForNothing}, // its soak is not over
