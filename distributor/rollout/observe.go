@@ -98,6 +98,7 @@ func (m *machine) fetching() {
 	}
 	if len(counted) == 0 {
 		if counted = m.recount(); len(counted) == 0 && !m.proved() && !m.wave().Overruled {
+			m.keep(readings)
 			m.inconclusive(gateLoaded, "none of the nodes can be counted: "+list(m.reasons(m.wave().Nodes)))
 			return
 		}
@@ -150,6 +151,7 @@ func (m *machine) moving() {
 	switch {
 	case len(late) == 0 && len(lost) == 0 && left == 0:
 		if len(counted) == 0 && !m.proved() && !m.wave().Overruled {
+			m.keep(readings)
 			m.inconclusive(gateLoaded, "none of the nodes can be counted: "+list(m.reasons(m.wave().Nodes)))
 			return
 		}

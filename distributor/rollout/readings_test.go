@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,5 +160,19 @@ func TestReadingsAreKeptWhenAWaveIsLate(t *testing.T) {
 	d.want(model.RolloutRollingBack, 0)
 	if text := readingsText(d.r.Waves[0].Readings); !strings.Contains(text, "errorRatio inconclusive") || !strings.Contains(text, "loaded fail not serving by the deadline") {
 		t.Errorf("kept is\n%s", text)
+	}
+}
+
+// A wave that pauses since none of its nodes can be counted keeps what its other gates said, too.
+func TestReadingsOfAWaveThatNobodyCountsIn(t *testing.T) {
+	d := begin(t)
+	states["InconclusiveFetching"](d)
+	d.want(model.RolloutPaused, 0)
+	var gates []string
+	for _, reading := range d.r.Waves[0].Readings {
+		gates = append(gates, reading.Gate)
+	}
+	if !slices.Equal(gates, []string{"errorRatio", gateLoaded}) {
+		t.Errorf("kept are the readings of %v", gates)
 	}
 }
