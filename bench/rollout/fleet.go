@@ -25,7 +25,7 @@ type fleet struct {
 	serving, failures atomic.Int64
 	first             atomic.Pointer[string] // why the first of them was
 	taken             taken
-	// stubborn has nodes that are refused come again; refused counts them.
+	// stubborn has nodes that are refused, or do not get in for another reason, come again; refused counts how often.
 	stubborn bool
 	refused  atomic.Int64
 
