@@ -243,8 +243,8 @@ func drawMoved(t *table, n *waftv1.Node) {
 		text += ": " + m.GetReason()
 	}
 	t.row("given", text)
-	if !m.GetBack() && m.GetPhase() != "RollingBack" && m.GetPhase() != "RolledBack" {
-		t.row("", "waft rollout undo "+m.GetRollout()+" takes it back")
+	if !m.GetBack() && !m.GetStays() && m.GetPhase() != "RollingBack" && m.GetPhase() != "RolledBack" {
+		t.row("", "waft rollout undo "+m.GetRollout()+" takes the whole rollout back")
 	}
 }
 

@@ -68,7 +68,7 @@ envoy             1.40.0 abc/1.40.0
 agent             v1
 release           global  edge@` + hash("1") + `
 given             2026-03-01 12:05:00  moved by rollout/edge-2, wave 1 (Soaking), which ann started: ticket 4711
-                  waft rollout undo edge-2 takes it back
+                  waft rollout undo edge-2 takes the whole rollout back
 next              rollout/edge-2 (Soaking), wave 2
                   now: wave 1 of 2: 1 node serves; soaks for 10m
                   global  edge@` + hash("2") + `
@@ -106,6 +106,9 @@ last error        2026-03-01 12:00:00  rejected at load, chain sha256:dddddddddd
 			Rollout: "r", Wave: 1, At: atMinute(5), Phase: "RolledBack", StartedBy: "ann", Back: true,
 		},
 		"given   2026-03-01 12:05:00  joined with rollout/r, which was removed; waft audit rollout/r has who started it\n": {Rollout: "r", At: atMinute(5), Joined: true},
+		"given   2026-03-01 12:05:00  moved by rollout/r, wave 1 (Done), which ann started\n": {
+			Rollout: "r", Wave: 1, At: atMinute(5), Phase: "Done", StartedBy: "ann", Stays: true,
+		},
 		"": nil,
 	} {
 		if got := drawn(t, func(t *table) { drawMoved(t, &waftv1.Node{Moved: moved}) }); got != "\n"+want {

@@ -69,7 +69,7 @@ func moveProto(m *model.Move, by service.Mover) *waftv1.NodeMove {
 	}
 	return &waftv1.NodeMove{
 		Rollout: m.Rollout, Wave: int32(m.Wave + 1), At: timeProto(m.At), Back: m.Back, Joined: m.Joined,
-		Phase: string(by.Phase), StartedBy: by.StartedBy, Reason: by.Reason,
+		Phase: string(by.Phase), StartedBy: by.StartedBy, Reason: by.Reason, Stays: m.Joined || m.First || by.Enables,
 	}
 }
 

@@ -125,6 +125,8 @@ type Move struct {
 	// Back: the rollout took the node back to what it had before. Joined: the node was given what the rollout gave to its like.
 	Back   bool `json:"back,omitempty"`
 	Joined bool `json:"joined,omitempty"`
+	// First: the node had nothing before, so that nothing takes it back.
+	First bool `json:"first,omitempty"`
 }
 
 // NodeError is what a node said when it did not run a chain as it should be.

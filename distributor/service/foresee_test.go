@@ -23,7 +23,7 @@ func TestWhatMovedANodeAndWhatComesNext(t *testing.T) {
 	}
 	for _, n := range nodes {
 		status, err := svc.GetNode(t.Context(), n.hello.ID)
-		if err != nil || status.Moved == nil || status.Moved.Rollout != "first" || status.Moved.Back || status.Moved.At.IsZero() || status.LastError != nil {
+		if err != nil || status.Moved == nil || status.Moved.Rollout != "first" || status.Moved.Back || !status.Moved.First || status.Moved.At.IsZero() || status.LastError != nil {
 			t.Errorf("%s: moved %+v, last error %+v, %v", n.hello.ID, status.Moved, status.LastError, err)
 		}
 		if steps := next(n.hello.ID); len(steps) != 0 {
@@ -112,7 +112,7 @@ func TestTheLastErrorOutlivesIt(t *testing.T) {
 		if e == nil || e.State != model.ChainRejected || e.Step != "probe" || e.Reason != "Wasm VM failed to initialize" || e.Chain == status.Chain || e.At.IsZero() {
 			t.Errorf("last error: %+v", e)
 		}
-		if m := status.Moved; m == nil || m.Rollout != "second" || !m.Back {
+		if m := status.Moved; m == nil || m.Rollout != "second" || !m.Back || m.First {
 			t.Errorf("moved: %+v", m)
 		}
 	}

@@ -264,9 +264,11 @@ type NodeMove struct {
 	// It joined, and was given what the rollout gave to its like.
 	Joined bool `protobuf:"varint,5,opt,name=joined,proto3" json:"joined,omitempty"`
 	// Of the rollout: how it stands, who started it, and why. Empty where it was removed.
-	Phase         string `protobuf:"bytes,6,opt,name=phase,proto3" json:"phase,omitempty"`
-	StartedBy     string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
-	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	Phase     string `protobuf:"bytes,6,opt,name=phase,proto3" json:"phase,omitempty"`
+	StartedBy string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
+	Reason    string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	// To undo the rollout takes nothing from this node: it had nothing before, joined, or had a filter put back.
+	Stays         bool `protobuf:"varint,9,opt,name=stays,proto3" json:"stays,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -355,6 +357,13 @@ func (x *NodeMove) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *NodeMove) GetStays() bool {
+	if x != nil {
+		return x.Stays
+	}
+	return false
 }
 
 // NodeNext is what a rollout that has not ended would do with a node next, if nothing else changed.
@@ -1573,7 +1582,7 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"last_error\x18/ \x01(\v2\x12.waft.v1.NodeErrorR\tlastError\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdd\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x01\n" +
 	"\bNodeMove\x12\x18\n" +
 	"\arollout\x18\x01 \x01(\tR\arollout\x12\x12\n" +
 	"\x04wave\x18\x02 \x01(\x05R\x04wave\x12*\n" +
@@ -1583,7 +1592,8 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\x05phase\x18\x06 \x01(\tR\x05phase\x12\x1d\n" +
 	"\n" +
 	"started_by\x18\a \x01(\tR\tstartedBy\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason\"\xc7\x02\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x14\n" +
+	"\x05stays\x18\t \x01(\bR\x05stays\"\xc7\x02\n" +
 	"\bNodeNext\x12\x18\n" +
 	"\arollout\x18\x01 \x01(\tR\arollout\x12\x12\n" +
 	"\x04wave\x18\x02 \x01(\x05R\x04wave\x12\x14\n" +
