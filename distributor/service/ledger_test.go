@@ -94,3 +94,26 @@ func TestStatisticsAreBounded(t *testing.T) {
 		t.Errorf("it has %+v", got)
 	}
 }
+
+// The last error is as old as it is: other secrets, beside which a node says the same, make it no younger. Said again after something else, it is a new one.
+func TestTheLastErrorKeepsItsTime(t *testing.T) {
+	s, n := bare(), newNode(model.Node{ID: "n", Ledger: model.LedgerEntry{Chain: "c"}})
+	now := time.Unix(1000, 0)
+	s.now = func() time.Time { return now }
+	say := func(state model.ChainState, reason string, secrets map[string]string) time.Time {
+		now = now.Add(time.Minute)
+		s.report(n, ChainReport{Chain: "c", State: state, Reason: reason, Secrets: secrets})
+		return n.row.LastError.At
+	}
+	first := say(model.ChainDegraded, "without x", nil)
+	if at := say(model.ChainDegraded, "without x", map[string]string{"key": "2"}); !at.Equal(first) {
+		t.Errorf("with other secrets the error of %s is of %s", first, at)
+	}
+	if at := say(model.ChainDegraded, "without y", nil); at.Equal(first) {
+		t.Error("another error has the time of the one before")
+	}
+	say(model.ChainServing, "", nil)
+	if at := say(model.ChainDegraded, "without y", nil); at.Before(now.Add(-time.Second)) {
+		t.Errorf("the error came again at %s, and is of %s", now, at)
+	}
+}

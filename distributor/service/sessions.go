@@ -324,7 +324,11 @@ func (s *Service) record(n *node, report ChainReport) bool {
 	}
 	n.row.Ledger = entry
 	if entry.State == model.ChainRejected || entry.State == model.ChainDegraded {
-		n.row.LastError = &model.NodeError{Chain: entry.Chain, State: entry.State, Step: entry.Step, Reason: entry.Reason, At: s.stamp()}
+		said := model.NodeError{Chain: entry.Chain, State: entry.State, Step: entry.Step, Reason: entry.Reason, At: s.stamp()}
+		if last := n.row.LastError; last != nil && last.Chain == said.Chain && old.State == said.State && old.Step == said.Step && old.Reason == said.Reason {
+			said.At = last.At // nothing but its secrets has changed
+		}
+		n.row.LastError = &said
 	}
 	return true
 }
