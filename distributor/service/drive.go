@@ -26,8 +26,11 @@ const (
 	// maxRest bounds how long the loop rests after a round: as long as that has decided, without the store. So decisions about a fleet that takes
 	// long have half of one core at most, however many reports come; those of a small one are over before the next report is due.
 	maxRest = 200 * time.Millisecond
-	// latestEvery is the least time between two tellings of what gates say meanwhile, which nothing is decided by yet.
-	latestEvery = time.Second
+	// leastLatest and mostLatest bound the time between two tellings of what gates say meanwhile, which nothing is decided by yet (latestEvery).
+	leastLatest = time.Second
+	mostLatest  = 10 * time.Second
+	// latestNodes are told of in a leastLatest.
+	latestNodes = 1000
 	// checkTimeout bounds the reading of schemas for one step.
 	checkTimeout = 10 * time.Second
 )
@@ -233,12 +236,18 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 	return after, nil
 }
 
+// latestEvery is the least time between two tellings of what gates say meanwhile of a rollout of so many nodes: all of it goes to each who watches, the
+// nodes too.
+func latestEvery(nodes int) time.Duration {
+	return min(max(leastLatest*time.Duration(nodes)/latestNodes, leastLatest), mostLatest)
+}
+
 // hasNews says whether gates say what those who watch were not told of yet, and it is time to tell; mu is held.
 func (e *entry) hasNews() bool {
 	same := func(a, b model.GateReading) bool {
 		return a.Gate == b.Gate && a.Verdict == b.Verdict && a.Detail == b.Detail
 	}
-	return time.Since(e.shownAt) >= latestEvery && !slices.EqualFunc(e.shown, e.state.Latest, same)
+	return time.Since(e.shownAt) >= latestEvery(len(e.state.Nodes)) && !slices.EqualFunc(e.shown, e.state.Latest, same)
 }
 
 // carryOut does what a step asked for; mu is held. What fails is asked for again by a later step.
