@@ -91,8 +91,15 @@ func (s *Service) nextIn(ctx context.Context, e *entry, id string) (NextStep, bo
 				s.mu.Unlock()
 				return nil
 			}
+			blocker, fleet := e.blocker, e.fleet
 			s.mu.Unlock()
 			event, err := s.observation(run, e)
+			s.mu.Lock()
+			// No step follows, so that what the rollout was to see is to be seen yet.
+			if e.blocker = blocker; e.fleet != fleet {
+				e.blocker = nil
+			}
+			s.mu.Unlock()
 			if err != nil {
 				return err
 			}
