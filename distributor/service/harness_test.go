@@ -521,8 +521,8 @@ func (n *sim) run(ctx context.Context, svc *service.Service) bool {
 	requests := int64(0)
 	var asked []string
 	generation := int64(0)
+	_, freed := n.held()
 	for {
-		_, freed := n.held()
 		select {
 		case <-ctx.Done():
 			return true
@@ -553,6 +553,7 @@ func (n *sim) run(ctx context.Context, svc *service.Service) bool {
 			}
 		case <-freed:
 		}
+		_, freed = n.held() // before it looks whether it is held, so that it misses no end of that
 		collections, err := svc.Collections(ctx, hello.ID)
 		if err != nil {
 			return true
