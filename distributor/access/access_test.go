@@ -200,6 +200,19 @@ func TestOneNode(t *testing.T) {
 			t.Errorf("%s is one node: %v", who, got)
 		}
 	}
+	plane := parsed(t, `
+apiVersion: waft.dev/v1
+kind: AccessPolicy
+metadata: {name: test}
+spec:
+  bindings:
+  - {name: planes, subjects: [{certificate: "spiffe://example.org/plane/{node}"}], roles: [node]}
+`)
+	for node, want := range map[string]bool{"istio.istio-system": false, "istiod": true} {
+		if got := plane.OneNode(named("spiffe://example.org/plane/" + node)); got != want {
+			t.Errorf("%s is one node: %v", node, got)
+		}
+	}
 	if p.OneNode(access.Identity{}) {
 		t.Error("nobody is a node")
 	}

@@ -117,14 +117,17 @@ func (p *Policy) ask(givers []string) string {
 	return next
 }
 
-// OneNode says whether all that the policy gives to whoever asks is to be the one node in its certificate.
+// controlPlane begins the ids as which all pods of one of Istio's control planes are permitted: each of them is a node, for a mesh of its own.
+const controlPlane = "istio."
+
+// OneNode says whether all that the policy gives to whoever asks is to be the one node in its certificate. A control plane is many.
 func (p *Policy) OneNode(id Identity) bool {
 	one := ""
 	for _, b := range p.bindings {
 		node, fits := b.fits(id)
 		switch {
 		case !fits:
-		case node == "" || len(b.nodes) > 0 || one != "" && one != node:
+		case node == "" || len(b.nodes) > 0 || one != "" && one != node || strings.HasPrefix(node, controlPlane):
 			return false
 		default:
 			one = node

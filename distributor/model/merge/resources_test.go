@@ -173,7 +173,6 @@ func TestResourcesAreMerged(t *testing.T) {
 	}
 }
 
-// The lists of a filter's config are merged as the schema of the module that reads them says.
 // Layers that may each give what they give make no chain that no sink takes.
 func TestLayersGiveSoManyResourcesTogether(t *testing.T) {
 	var most []model.ResourceSpec
@@ -188,6 +187,7 @@ func TestLayersGiveSoManyResourcesTogether(t *testing.T) {
 	}
 }
 
+// The lists of a filter's config are merged as the schema of the module that reads them says.
 func TestConfigsAreMergedByKey(t *testing.T) {
 	module := func(lists ...model.ListKey) *model.Module {
 		return &model.Module{Artifact: model.Digest([]byte("a")), Digest: model.Digest([]byte("m")), Size: 1, Lists: lists}
