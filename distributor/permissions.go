@@ -133,6 +133,14 @@ func (p *permissions) May(ctx context.Context, act service.Act) error {
 	return about(act.Object, err)
 }
 
+// Edition is service.Labels'.
+func (p *permissions) Edition() any { return p.file.Policy() }
+
+// MayHave is service.Labels'.
+func (p *permissions) MayHave(node string, labels map[string]string) bool {
+	return p.file.Policy().MayHave(node, labels)
+}
+
 // about says an error of the policy about an object instead of about who asks, who stands in its message then.
 func about(object string, err error) error {
 	told, ok := err.(*model.Error)

@@ -165,15 +165,16 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	var roles service.Roles
+	var labels service.Labels
 	if permitted != nil {
-		roles = permitted
+		roles, labels = permitted, permitted
 	}
 	keys, err := cfg.keyring(starting, st, log.With("part", "secrets"))
 	if err != nil {
 		return err
 	}
 	led, err := newTerms(cfg, shown, service.Config{
-		Modules: mods, Keys: keys, Trust: policy, Roles: roles, Messages: messages{}, InlineSecrets: cfg.AllowInlineSecrets, Snapshots: &snapshot.Checker{}, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, MaxNotServing: cfg.MaxNotServing, Log: log.With("part", "service"), Replica: cfg.Replica,
+		Modules: mods, Keys: keys, Trust: policy, Roles: roles, Labels: labels, Messages: messages{}, InlineSecrets: cfg.AllowInlineSecrets, Snapshots: &snapshot.Checker{}, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, MaxNotServing: cfg.MaxNotServing, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
 		ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases, KeepRollouts: cfg.KeepRollouts,
 	}, metrics)

@@ -218,6 +218,39 @@ spec:
 	}
 }
 
+// Of a node that is away nobody knows the certificate: it may have the labels that any of the bindings gives to a node of its id.
+func TestMayHave(t *testing.T) {
+	p := parsed(t, `
+apiVersion: waft.dev/v1
+kind: AccessPolicy
+metadata: {name: test}
+spec:
+  bindings:
+  - {name: edges, subjects: [{certificate: "spiffe://example.org/edges"}], roles: [node], nodes: [edge-*], labels: {env: dev}}
+  - {name: one, subjects: [{certificate: "spiffe://example.org/one"}], roles: [node], nodes: [edge-1], labels: {env: [test, prod]}}
+  - {name: viewers, subjects: [{certificate: "cn:viewer"}], roles: [viewer]}
+`)
+	for _, c := range []struct {
+		node, env string
+		want      bool
+	}{{"edge-2", "dev", true}, {"edge-2", "prod", false}, {"edge-1", "prod", true}, {"edge-1", "canary", false}, {"other", "prod", true}} {
+		if got := p.MayHave(c.node, map[string]string{"env": c.env}); got != c.want {
+			t.Errorf("%s with env=%s: %v", c.node, c.env, got)
+		}
+	}
+	own := parsed(t, `
+apiVersion: waft.dev/v1
+kind: AccessPolicy
+metadata: {name: test}
+spec:
+  bindings:
+  - {name: own, subjects: [{certificate: "spiffe://example.org/node/{node}"}], roles: [node], labels: {host: "{node}"}}
+`)
+	if !own.MayHave("a", map[string]string{"host": "a"}) || own.MayHave("a", map[string]string{"host": "b"}) || own.MayHave("a", nil) {
+		t.Error("a label by the id of the node is not judged by it")
+	}
+}
+
 // What a node says of itself is as its binding has it, where it has it.
 func TestDecideAboutLabels(t *testing.T) {
 	p := parsed(t, policy)

@@ -76,6 +76,28 @@ func (p *Policy) decide(id Identity, a Action, o *Object, now time.Time) error {
 	return &model.Error{Kind: model.ErrDenied, Object: id.Name, Message: message, Next: p.ask(givers)}
 }
 
+// MayHave says whether anybody who may be a node may say that it has those labels. Which certificate a node shows is not asked, so any binding will do by which it may be
+// that node; where there is none, nobody can say anything about it, and it may.
+func (p *Policy) MayHave(node string, labels map[string]string) bool {
+	bound := false
+	for _, b := range p.bindings {
+		if len(b.among(needs[Connect].roles)) == 0 || !b.mayBe(node) {
+			continue
+		}
+		if b.labels.wrong(node, labels) == "" {
+			return true
+		}
+		bound = true
+	}
+	return !bound
+}
+
+// mayBe says whether the binding is about a node of that id, or may be, by the name in its certificate.
+func (b binding) mayBe(node string) bool {
+	return slices.ContainsFunc(b.subjects, func(s subject) bool { return s.certificate.captures }) ||
+		slices.ContainsFunc(b.nodes, func(pattern string) bool { return nodeFits(pattern, node) })
+}
+
 // mislabelled says that a node may be itself, and not with the label that it says it has by that key.
 func (p *Policy) mislabelled(id Identity, b binding, o Object, key string) *model.Error {
 	with := fmt.Sprintf("without the label %.320s", key)

@@ -106,15 +106,18 @@ func (s *Service) find(name string) *entry {
 	return nil
 }
 
-// membersOf are the nodes of the target, by id: those that the selector matches, and for an undo those that it restores;
+// membersOf are the nodes of the target, by id: those that the selector matches and that may have their labels, and for an undo those that it restores;
 // mu is held.
 func (s *Service) membersOf(e *entry) []*node {
+	s.doubt()
 	if e.fleet == s.fleet {
 		return e.members
 	}
 	e.fleet = s.fleet
 	if e.state.Undoes == "" {
-		e.members = s.matching(e.target)
+		e.members = slices.DeleteFunc(s.matching(e.target), func(n *node) bool {
+			return n.doubted && e.state.Nodes[n.row.ID].MovedAt.IsZero() // what it has moved it may have to take back
+		})
 		return e.members
 	}
 	e.members = nil

@@ -52,6 +52,8 @@ type Config struct {
 	Trust Trust
 	// Roles is asked before anything is changed; nil allows everybody everything.
 	Roles Roles
+	// Labels is asked whether nodes that are away may still have theirs; nil: they may.
+	Labels Labels
 	// Keys seal and open the values of kept secrets; nil: there are none, and no such secret can be set or rolled out.
 	Keys Keys
 	// Now is the clock that decisions are made by; nil means time.Now.
@@ -129,6 +131,8 @@ type Service struct {
 	frozenNow       *model.Freeze
 	trust           Trust
 	roles           Roles
+	labels          Labels
+	edition         any // of labels, by which nodes were judged last
 	keys            Keys
 	now             func() time.Time
 	log             *slog.Logger
@@ -209,7 +213,7 @@ func New(config Config) (*Service, error) {
 		return nil, errors.New("service: Config.Store and Config.Modules are required")
 	}
 	s := &Service{
-		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, gates: config.Gates, freeze: config.Freeze, maxNotServing: config.MaxNotServing, now: config.Now, log: config.Log, replica: config.Replica,
+		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, labels: config.Labels, gates: config.Gates, freeze: config.Freeze, maxNotServing: config.MaxNotServing, now: config.Now, log: config.Log, replica: config.Replica,
 		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
 		forgetAfter: config.ForgetNodesAfter, keepReleases: config.KeepReleases, keepRollouts: config.KeepRollouts, collectEvery: config.CollectEvery, decided: config.Decided,
 		commands:  make(chan func(context.Context)),

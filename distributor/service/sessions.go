@@ -168,6 +168,7 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 	}
 	session := &Session{service: s, node: n, reports: hello.Reports, directives: make(chan Directive, 1), done: make(chan struct{})}
 	n.opened(session)
+	s.judge(n)
 	n.lastSeen = now
 	s.back(n)
 	if hello.Reports {
@@ -415,6 +416,7 @@ func (s *Service) closeSession(x *Session) {
 	x.closed = true
 	x.node.counts.mu.Unlock()
 	x.node.ended(x)
+	s.judge(x.node)
 	close(x.done)
 	if x.alert != nil {
 		x.alert()
