@@ -9,6 +9,7 @@ import (
 	"github.com/waft-project/waft/distributor/access"
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/xds/istio"
 )
 
 // permissions ask the access policy for every port and for the service, and log what is refused. Nil: there is no policy, and everybody may do
@@ -138,6 +139,9 @@ func (p *permissions) Edition() any { return p.file.Policy() }
 
 // MayHave is service.Labels'.
 func (p *permissions) MayHave(node string, labels map[string]string) bool {
+	if as, is := istio.PermittedID(node); is {
+		node = as
+	}
 	return p.file.Policy().MayHave(node, labels)
 }
 

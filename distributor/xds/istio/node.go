@@ -45,6 +45,16 @@ func identify(n *corev3.Node) (identity, error) {
 	return who, nil
 }
 
+// PermittedID is PermittedAs of a client by its id; is says whether the id is one of Istio's.
+func PermittedID(id string) (node string, is bool) {
+	parts := strings.Split(id, "~")
+	if len(parts) != 4 {
+		return "", false
+	}
+	i := strings.LastIndexByte(parts[2], '.')
+	return "istio." + parts[2][i+1:], i >= 0 && i+1 < len(parts[2])
+}
+
 // PermittedAs is the node as which an access policy permits the client that sends a message of this dialect: istio.NAMESPACE, for every
 // pod of the control plane there, since their own ids change with each start and no certificate could hold them. It is empty for other messages,
 // Envoy's among them, and for one that does not say who sends it. The labels are those that it gets by what it says.
