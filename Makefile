@@ -31,6 +31,8 @@ ALL := ./...
 # Those whose tests run Envoys, or judge times: several at once starve one another on a small machine, so they go one after the other. Within one of
 # them so many tests run at once, of those that say so (t.Parallel) because what they assert does not depend on time: each mostly waits, for soaks and for an Envoy.
 ENVOY_TESTS ?= 3
+# How many of the other packages are tested at once: the slow ones wait, too, for processes, disks and clocks.
+PACKAGES ?= 4
 WITH_ENVOY := ./distributor/agent ./e2e/... ./envoy ./sdk/dev ./sdk/filtertest ./sdk/scaffold ./sdk/symbolize ./sdk/wasmhost/conformance
 
 .PHONY: help
@@ -50,7 +52,7 @@ demo: ## Run the main job end to end: four Envoys, two good releases, two bad on
 .PHONY: test
 test: envoy ## Run the tests: unit, Wasm, real Envoy, end to end
 	@failed=0; \
-	$(GO) test -vet=off $(TESTFLAGS) -timeout 30m $$($(GO) list $(ALL) | grep -vxF "$$($(GO) list $(WITH_ENVOY))") || failed=1; \
+	$(GO) test -vet=off $(TESTFLAGS) -p $(PACKAGES) -timeout 30m $$($(GO) list $(ALL) | grep -vxF "$$($(GO) list $(WITH_ENVOY))") || failed=1; \
 	$(GO) test -vet=off $(TESTFLAGS) -p 1 -parallel $(ENVOY_TESTS) -timeout 30m $(WITH_ENVOY) || failed=1; \
 	exit $$failed
 
