@@ -201,6 +201,32 @@ func TestLeaderWithoutItsKey(t *testing.T) {
 	}
 }
 
+// So does one whose key is gone before it is known to lead.
+func TestLeaderWhoseKeyIsGoneAtOnce(t *testing.T) {
+	etcd := etcdtest.Start(t, 1)
+	ended := make(chan struct{}, 10)
+	var client atomic.Pointer[clientv3.Client]
+	a := join(t, etcd, "a", func(ctx context.Context) error {
+		for client.Load() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := client.Load().Delete(ctx, electionKey+"/", clientv3.WithPrefix()); err != nil && ctx.Err() == nil {
+			return err
+		}
+		<-ctx.Done()
+		ended <- struct{}{}
+		return nil
+	})
+	client.Store(a.client)
+	for range 3 { // each leadership
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			t.Fatal("it leads on")
+		}
+	}
+}
+
 // The port for replicas is closed to whoever does not stand in etcd, and a replica speaks to nobody else at the address of another.
 func TestStrangersAtThePort(t *testing.T) {
 	etcd := etcdtest.Start(t, 1)

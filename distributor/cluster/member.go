@@ -249,12 +249,16 @@ func (m *Member) lead(ctx context.Context, lead func(context.Context, Term) erro
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	go func() {
-		seen := false
+		// What is known may be from before it was elected. What etcd says from now on holds its key, unless somebody has removed it already.
+		for ctx.Err() == nil {
+			if _, err := m.look(ctx); err == nil {
+				break
+			}
+			pause(ctx, retryPause)
+		}
 		for {
 			view, changed := m.View()
-			if view.Leader.ID == m.self.ID {
-				seen = true
-			} else if seen {
+			if view.Leader.ID != m.self.ID {
 				end()
 				return
 			}
