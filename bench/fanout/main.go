@@ -23,7 +23,7 @@ func main() {
 	flag.StringVar(&b.server, "server", filepath.Join("bin", "fanoutserver"), "the program fanoutserver")
 	flag.IntVar(&b.bytes, "bytes", 2048, "the size of the resource, encoded")
 	flag.IntVar(&b.changes, "changes", 0, "how many changes to measure; 0: by the size of the fleet")
-	flag.IntVar(&b.rounds, "rounds", 3, "how often each fleet is measured, both servers by turns; figures are the medians")
+	flag.IntVar(&b.rounds, "rounds", 5, "how often each fleet is measured, both servers by turns; figures are the medians")
 	flag.IntVar(&b.perNode, "per-node", 0, "how many nodes have a snapshot of their own in go-control-plane's cache; 0: all share one, which costs it less")
 	flag.StringVar(&b.only, "only", "", "measure this server alone, waft or go-control-plane")
 	flag.StringVar(&b.profile, "profile", "", "have the server write a profile of its processor to this file, and of its memory beside it; with one fleet, one dialect and -only")
