@@ -339,26 +339,7 @@ func TestRelay(t *testing.T) {
 	view(t, follower, "a leads", leaderIs("a"))
 
 	relay := NewRelay(follower.Member, 1<<20, nil, nil)
-	ctx, cancel := context.WithCancel(context.Background())
-	followed := make(chan struct{})
-	go func() { defer close(followed); relay.Run(ctx) }()
-	defer func() { cancel(); <-followed }()
-	front := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
-		method, _ := grpc.MethodFromServerStream(stream)
-		_, err := relay.Handle(method, strings.HasSuffix(method, "/Check"), stream, metadata.Pairs("said", "by the relay"), func() bool { return false })
-		return err
-	}))
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = front.Serve(port) }()
-	defer front.Stop()
-	conn, err := grpc.NewClient(port.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := inFront(t, relay, metadata.Pairs("said", "by the relay"))
 	client := healthpb.NewHealthClient(conn)
 
 	got, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{})
@@ -448,4 +429,30 @@ func TestHandoverOf(t *testing.T) {
 			t.Errorf("%d streams end over %v, want %v", streams, got, want)
 		}
 	}
+}
+
+// inFront is a connection to a port whose calls a relay, which follows until the test ends, carries to the leader with that metadata.
+func inFront(t *testing.T, relay *Relay, with metadata.MD) *grpc.ClientConn {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	followed := make(chan struct{})
+	go func() { defer close(followed); relay.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-followed })
+	front := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		method, _ := grpc.MethodFromServerStream(stream)
+		_, err := relay.Handle(method, strings.HasSuffix(method, "/Check"), stream, with, func() bool { return false })
+		return err
+	}))
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = front.Serve(port) }()
+	t.Cleanup(front.Stop)
+	conn, err := grpc.NewClient(port.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
 }

@@ -31,27 +31,34 @@ func (s idleStream) RecvMsg(any) error            { <-s.ctx.Done(); return s.ctx
 // crowd is a relay that carries many streams to a leader which says nothing.
 const crowd = 400
 
-// endings are after how long the streams of a crowd end when something happens to the relay that carries them, each with Unavailable.
-func endings(t *testing.T, happens func(*Relay)) []time.Duration {
+// led is a relay whose leader answers each stream so, and its way there, until the test ends.
+func led(t *testing.T, answers func(grpc.ServerStream) error) (*Relay, *upstream) {
 	t.Helper()
 	pipe := bufconn.Listen(1 << 16)
-	leader := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
-		<-stream.Context().Done()
-		return stream.Context().Err()
-	}))
+	leader := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error { return answers(stream) }))
 	go func() { _ = leader.Serve(pipe) }()
-	defer leader.Stop()
+	t.Cleanup(leader.Stop)
 	conn, err := grpc.NewClient("passthrough:leader", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(Codec{})),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { _ = conn.Close() })
 	r := NewRelay(&Member{in: true}, 1<<20, nil, nil)
 	up := &upstream{replica: Replica{ID: "leader"}, conn: conn}
 	up.done, up.cancel = context.WithCancel(t.Context())
 	up.linked, up.cut = context.WithCancel(t.Context())
 	r.lead = up
+	return r, up
+}
+
+// endings are after how long the streams of a crowd end when something happens to the relay that carries them, each with Unavailable.
+func endings(t *testing.T, happens func(*Relay)) []time.Duration {
+	t.Helper()
+	r, _ := led(t, func(stream grpc.ServerStream) error {
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	})
 	var mu sync.Mutex
 	var ended []time.Duration
 	var begun time.Time
@@ -138,30 +145,16 @@ func TestACallOutlivesALeadership(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				pipe := bufconn.Listen(1 << 16)
 				over := make(chan struct{})
-				leader := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+				r, up := led(t, func(stream grpc.ServerStream) error {
 					if <-over; c.after > 0 {
 						pause(stream.Context(), c.after)
 						return c.answer
 					}
 					<-stream.Context().Done()
 					return nil
-				}))
-				go func() { _ = leader.Serve(pipe) }()
-				defer leader.Stop()
-				conn, err := grpc.NewClient("passthrough:leader", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(Codec{})),
-					grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }))
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				r := NewRelay(&Member{in: true}, 1<<20, nil, nil)
-				up := &upstream{replica: Replica{ID: "leader"}, conn: conn}
-				up.done, up.cancel = context.WithCancel(t.Context())
-				up.linked, up.cut = context.WithCancel(t.Context())
+				})
 				defer up.lose()
-				r.lead = up
 				ctx, leave := context.WithCancel(t.Context())
 				defer leave()
 				got := make(chan error, 1)

@@ -3,14 +3,12 @@ package cluster
 import (
 	"context"
 	"net"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -142,27 +140,7 @@ func TestLostLeader(t *testing.T) {
 
 	var lost atomic.Int32
 	relay := NewRelay(follower.Member, 1<<20, func() { lost.Add(1) }, nil)
-	ctx, cancel := context.WithCancel(context.Background())
-	followed := make(chan struct{})
-	go func() { defer close(followed); relay.Run(ctx) }()
-	defer func() { cancel(); <-followed }()
-	front := grpc.NewServer(grpc.ForceServerCodecV2(Codec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
-		method, _ := grpc.MethodFromServerStream(stream)
-		_, err := relay.Handle(method, strings.HasSuffix(method, "/Check"), stream, metadata.MD{}, func() bool { return false })
-		return err
-	}))
-	port, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = front.Serve(port) }()
-	defer front.Stop()
-	conn, err := grpc.NewClient(port.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	client := healthpb.NewHealthClient(conn)
+	client := healthpb.NewHealthClient(inFront(t, relay, metadata.MD{}))
 	waiting, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	stream, err := client.Watch(waiting, &healthpb.HealthCheckRequest{})
