@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -46,7 +45,7 @@ func newAudit() *cobra.Command {
 				return out.print(cmd.OutOrStdout(), map[string]any{"entries": list}, func(t *table) {
 					t.row("#", "TIME", "WHO", "WHAT", "OBJECT", "WHY", "DETAIL")
 					for _, e := range all {
-						t.row(e.GetSequence(), e.GetAt().AsTime().Local().Format(time.DateTime), e.GetActor(), e.GetAction(),
+						t.row(e.GetSequence(), clock(e.GetAt()), e.GetActor(), e.GetAction(),
 							e.GetObject(), dash(e.GetReason()), e.GetDetail())
 					}
 				})

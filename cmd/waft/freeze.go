@@ -11,8 +11,6 @@ import (
 )
 
 func newFreeze() *cobra.Command {
-	var server serverFlags
-	var out output
 	var reason string
 	var lasts time.Duration
 	cmd := &cobra.Command{
@@ -23,26 +21,14 @@ moved is watched all the same and goes back where it must; an undo goes, and so 
 --for says. Once more, it takes the place of the freeze that there is.`,
 		Example: `  waft freeze --reason 'incident 4711' --for 2h
   waft freeze show`,
-		Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.check(); err != nil {
-				return err
-			}
-			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
-				request := &waftv1.StartFreezeRequest{Reason: reason}
-				if lasts != 0 {
-					request.For = lasts.String()
-				}
-				f, err := c.Freezes.StartFreeze(ctx, request)
-				if err != nil {
-					return err
-				}
-				return out.print(cmd.OutOrStdout(), f, func(t *table) { drawFreeze(t, f) })
-			})
-		},
 	}
-	server.flags(cmd)
-	out.flag(cmd)
+	answersFreeze(cmd, func(ctx context.Context, c *api.Client) (*waftv1.Freeze, error) {
+		request := &waftv1.StartFreezeRequest{Reason: reason}
+		if lasts != 0 {
+			request.For = lasts.String()
+		}
+		return c.Freezes.StartFreeze(ctx, request)
+	})
 	reasonFlag(cmd, &reason)
 	cmd.Flags().DurationVar(&lasts, "for", 0, "how long it holds, such as 2h; 0: until waft unfreeze")
 	cmd.AddCommand(newFreezeShow())
@@ -50,57 +36,50 @@ moved is watched all the same and goes back where it must; an undo goes, and so 
 }
 
 func newFreezeShow() *cobra.Command {
-	var server serverFlags
-	var out output
 	cmd := &cobra.Command{
 		Use:     "show",
 		Short:   "Show whether somebody has frozen all rollouts, who and why",
 		Example: "  waft freeze show",
-		Args:    exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.check(); err != nil {
-				return err
-			}
-			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
-				f, err := c.Freezes.GetFreeze(ctx, &waftv1.GetFreezeRequest{})
-				if err != nil {
-					return err
-				}
-				return out.print(cmd.OutOrStdout(), f, func(t *table) { drawFreeze(t, f) })
-			})
-		},
 	}
-	server.flags(cmd)
-	out.flag(cmd)
+	answersFreeze(cmd, func(ctx context.Context, c *api.Client) (*waftv1.Freeze, error) {
+		return c.Freezes.GetFreeze(ctx, &waftv1.GetFreezeRequest{})
+	})
 	return cmd
 }
 
 func newUnfreeze() *cobra.Command {
-	var server serverFlags
-	var out output
 	var reason string
 	cmd := &cobra.Command{
 		Use:     "unfreeze",
 		Short:   "Let rollouts go on after waft freeze",
 		Example: "  waft unfreeze --reason 'incident 4711 is over'",
-		Args:    exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := out.check(); err != nil {
+	}
+	answersFreeze(cmd, func(ctx context.Context, c *api.Client) (*waftv1.Freeze, error) {
+		return c.Freezes.EndFreeze(ctx, &waftv1.EndFreezeRequest{Reason: reason})
+	})
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+// answersFreeze makes a command one that takes no arguments, asks the distributor, and shows the freeze that it answers with.
+func answersFreeze(cmd *cobra.Command, ask func(context.Context, *api.Client) (*waftv1.Freeze, error)) {
+	var server serverFlags
+	var out output
+	cmd.Args = exactArgs()
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := out.check(); err != nil {
+			return err
+		}
+		return server.call(cmd, func(ctx context.Context, c *api.Client) error {
+			f, err := ask(ctx, c)
+			if err != nil {
 				return err
 			}
-			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
-				f, err := c.Freezes.EndFreeze(ctx, &waftv1.EndFreezeRequest{Reason: reason})
-				if err != nil {
-					return err
-				}
-				return out.print(cmd.OutOrStdout(), f, func(t *table) { drawFreeze(t, f) })
-			})
-		},
+			return out.print(cmd.OutOrStdout(), f, func(t *table) { drawFreeze(t, f) })
+		})
 	}
 	server.flags(cmd)
 	out.flag(cmd)
-	reasonFlag(cmd, &reason)
-	return cmd
 }
 
 func drawFreeze(t *table, f *waftv1.Freeze) {

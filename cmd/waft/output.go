@@ -94,14 +94,15 @@ func items[M proto.Message](messages []M) ([]json.RawMessage, error) {
 	return out, nil
 }
 
-// membersOf are the fields of a message as its JSON has them, for what prints more than the message says.
+// membersOf are the fields of a message as its JSON has them.
 func membersOf(m proto.Message) (map[string]any, error) {
 	raw, err := protojson.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
 	var fields map[string]any
-	return fields, json.Unmarshal(raw, &fields)
+	err = json.Unmarshal(raw, &fields)
+	return fields, err
 }
 
 // table writes aligned columns.

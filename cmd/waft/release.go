@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/waft-project/waft/distributor/api"
@@ -355,15 +354,11 @@ func sortedFields(fields map[string]string) iter.Seq2[string, string] {
 
 // mustJSON is a message as generic JSON. A message of ours always marshals.
 func mustJSON(f proto.Message) any {
-	raw, err := protojson.Marshal(f)
+	fields, err := membersOf(f)
 	if err != nil {
 		panic(err)
 	}
-	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
-		panic(err)
-	}
-	return v
+	return fields
 }
 
 func releaseRef(r *waftv1.Release) string {

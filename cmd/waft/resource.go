@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/waft-project/waft/distributor/api"
@@ -278,13 +276,9 @@ func fieldsOf(m proto.Message) (map[string]string, error) {
 	if !m.ProtoReflect().IsValid() {
 		return nil, nil
 	}
-	raw, err := protojson.Marshal(m)
+	fields, err := membersOf(m)
 	if err != nil {
 		return nil, err
 	}
-	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return nil, err
-	}
-	return flatten("spec", v), nil
+	return flatten("spec", fields), nil
 }
