@@ -33,6 +33,17 @@ func (p RolloutPhase) Ended() bool {
 	return p == RolloutRolledBack || p == RolloutAborted || p == RolloutDone
 }
 
+// Back says whether nodes go back, or have gone back, to what they had before.
+func (p RolloutPhase) Back() bool { return p == RolloutRollingBack || p == RolloutRolledBack }
+
+// Stage is the phase that the rollout is in, or, while it is paused, the one that it goes on with.
+func (r Rollout) Stage() RolloutPhase {
+	if r.Phase == RolloutPaused {
+		return r.Resume
+	}
+	return r.Phase
+}
+
 // WaveSpec is one step. Exactly one of Nodes, Percent and Selector is set; shares are cumulative over the target.
 type WaveSpec struct {
 	Nodes    int    `json:"nodes,omitempty"`

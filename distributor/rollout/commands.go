@@ -87,14 +87,10 @@ func (m *machine) promote(by By) (bool, error) {
 
 // approve records a person's word on the wave that soaks. Whoever approves has seen all its nodes serve, so that it is refused before.
 func (m *machine) approve(by By) (bool, error) {
-	phase := m.state.Phase
-	if phase == model.RolloutPaused {
-		phase = m.state.Resume
-	}
 	switch {
 	case m.state.Phase.Ended():
 		return false, m.ended("approve")
-	case phase != model.RolloutSoaking:
+	case m.state.Stage() != model.RolloutSoaking:
 		return false, m.precondition("wait until its nodes serve and soak", "there is nothing to approve in phase %s", m.state.Phase)
 	case m.wave().Approval != nil:
 		return false, nil

@@ -25,10 +25,7 @@ type Foreseen struct {
 // of a selector that does not parse.
 func Foresee(r model.Rollout, nodes []NodeView) (map[string]Foreseen, error) {
 	out := map[string]Foreseen{}
-	phase := r.Phase
-	if phase == model.RolloutPaused {
-		phase = r.Resume
-	}
+	phase := r.Stage()
 	m := machine{state: own(r), memo: &Memo{}, unheld: phase == model.RolloutPending}
 	if err := m.parse(); err != nil {
 		return nil, err

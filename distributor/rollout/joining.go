@@ -51,7 +51,7 @@ func Grants(labels map[string]string, reports bool, rollouts []model.Rollout) ma
 
 // Stands says whether a rollout has completed a wave that had nodes and moved all their requests, and was not rolled back.
 func Stands(r model.Rollout) bool {
-	if r.Phase == model.RolloutRollingBack || r.Phase == model.RolloutRolledBack {
+	if r.Phase.Back() {
 		return false
 	}
 	for i, w := range r.Waves {

@@ -44,11 +44,7 @@ func New(name string, layer model.Layer, spec model.RolloutSpec, by By, now time
 
 // check refuses a state that no step can have made, rather than to act on it.
 func check(r model.Rollout) error {
-	phase := r.Phase
-	if phase == model.RolloutPaused {
-		phase = r.Resume
-	}
-	switch phase {
+	switch r.Stage() {
 	case model.RolloutFetching, model.RolloutMoving, model.RolloutSoaking, model.RolloutRollingBack:
 		if r.Wave < 0 || r.Wave >= len(r.Waves) || r.Wave >= len(r.Spec.Waves) {
 			return &model.Error{Kind: model.ErrInvalid, Object: "rollout/" + r.Name, Message: fmt.Sprintf("its state is broken: it is in phase %s and wave %d, and has %d of %d waves",

@@ -65,9 +65,6 @@ func Prefetch(r model.Rollout, node string) (model.ReleaseID, bool) {
 
 // Fetches says whether a node that r holds, with that progress, should have the modules on disk that Prefetch tells of, if r gives it anything.
 func Fetches(r *model.Rollout, p *model.NodeProgress) bool {
-	phase := r.Phase
-	if phase == model.RolloutPaused {
-		phase = r.Resume
-	}
+	phase := r.Stage()
 	return (phase == model.RolloutFetching || phase == model.RolloutMoving) && !moved(*p) && (p.State == model.NodeFetching || p.State == model.NodeAway)
 }

@@ -47,10 +47,7 @@ type VerdictCount struct {
 
 // count adds what a step has done to the tally; mu is held.
 func (t *Tally) count(before, after model.Rollout, by *command) {
-	back := func(phase model.RolloutPhase) bool {
-		return phase == model.RolloutRollingBack || phase == model.RolloutRolledBack
-	}
-	if back(after.Phase) && !back(before.Phase) {
+	if after.Phase.Back() && !before.Phase.Back() {
 		who := RollbackByGate
 		if by != nil {
 			who = RollbackByPerson

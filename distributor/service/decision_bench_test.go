@@ -252,7 +252,7 @@ func TestPictureFollowsRow(t *testing.T) {
 		t.Error("an Envoy that cannot load the module is not seen")
 	}
 	s.introduce(n, NodeHello{Reports: true, Labels: n.row.Labels, EnvoyVersion: "1.40.0"})
-	if _, err := s.assign(n, model.Layer("team/edge"), e.state.Spec.Release, true, model.Cohort{}); err != nil {
+	if _, err := s.assign(n, model.Layer("team/edge"), e.state.Spec.Release, true, model.Cohort{}, model.Move{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := view(); got.Unloadable != "" || got.CurrentChain != n.chain.Hash {

@@ -116,7 +116,7 @@ func (s *Service) schedule() {
 	for _, e := range s.active {
 		switch e.state.Phase {
 		case model.RolloutPaused:
-			if e.state.Resume == model.RolloutPending {
+			if e.state.Stage() == model.RolloutPending {
 				continue // nothing has moved, and nothing moves but by a command
 			}
 			s.drive.wake(tick) // what has moved is watched
@@ -141,7 +141,7 @@ func (s *Service) schedule() {
 // observe steps a rollout with the fleet as it is. A failure is logged, and tried again later.
 func (s *Service) observe(ctx context.Context, e *entry) {
 	s.mu.Lock()
-	waits := !e.running() || e.state.Phase == model.RolloutPaused && e.state.Resume == model.RolloutPending ||
+	waits := !e.running() || e.state.Phase == model.RolloutPaused && e.state.Stage() == model.RolloutPending ||
 		e.blocker != nil && e.blocker.running() && e.fleet == s.fleet ||
 		!s.settled(e, s.now()) || !s.introduced(e)
 	s.mu.Unlock()
@@ -213,7 +213,7 @@ func (s *Service) step(ctx context.Context, e *entry, event rollout.Event, by *c
 		e.told.by, e.told.message, e.told.at = by.actor, after.Message, s.now()
 	}
 	s.tally.count(before, after, by)
-	s.carryOut(after.Name, actions)
+	s.carryOut(e, actions)
 	told := s.settle(e, changed)
 	shows := changed || e.hasNews()
 	if shows {
@@ -250,9 +250,9 @@ func (e *entry) hasNews() bool {
 	return time.Since(e.shownAt) >= latestEvery(len(e.state.Nodes)) && !slices.EqualFunc(e.shown, e.state.Latest, same)
 }
 
-// carryOut does what a step asked for; mu is held. What fails is asked for again by a later step.
-func (s *Service) carryOut(name string, actions []rollout.Action) {
-	e := s.find(name)
+// carryOut does what a step of a rollout, whose state is the one after it, asked for; mu is held. What fails is asked for again by a later step.
+func (s *Service) carryOut(e *entry, actions []rollout.Action) {
+	name := e.state.Name
 	for _, action := range actions {
 		if isolate, ok := action.(rollout.Isolate); ok {
 			s.isolate(name, isolate)
@@ -268,12 +268,8 @@ func (s *Service) carryOut(name string, actions []rollout.Action) {
 			s.log.Error("rollout assigns to a node that is not known", "rollout", name, "node", assign.Node)
 			continue
 		}
-		changed, err := s.assign(n, assign.Layer, assign.Release, assign.Given, assign.Cohort)
-		if err != nil {
+		if _, err := s.assign(n, assign.Layer, assign.Release, assign.Given, assign.Cohort, e.moves(assign.Node)); err != nil {
 			s.log.Error("node was not assigned its release", "rollout", name, "node", assign.Node, "release", assign.Release.String(), "error", err)
-		}
-		if changed && e != nil {
-			s.movedBy(n, e)
 		}
 	}
 }

@@ -95,10 +95,7 @@ const maxGateDetail = 1024
 
 // watchedWave is the wave whose gates are read: one whose nodes have begun to move, or soak; paused, too.
 func watchedWave(r model.Rollout) (int, bool) {
-	phase := r.Phase
-	if phase == model.RolloutPaused {
-		phase = r.Resume
-	}
+	phase := r.Stage()
 	if phase != model.RolloutMoving && phase != model.RolloutSoaking || r.Wave < 0 || r.Wave >= len(r.Waves) {
 		return 0, false
 	}

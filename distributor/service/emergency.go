@@ -257,11 +257,7 @@ func (s *Service) disableAgain(state model.Rollout, newer map[nodeLayer]bool) {
 			continue
 		}
 		newer[nodeLayer{id, state.Layer}] = true
-		changed, err := s.assign(n, state.Layer, state.Spec.Release, true, model.Cohort{})
-		if changed {
-			n.row.Moved = &model.Move{Rollout: state.Name, Wave: -1, At: s.stamp()}
-		}
-		if err != nil {
+		if _, err := s.assign(n, state.Layer, state.Spec.Release, true, model.Cohort{}, model.Move{Rollout: state.Name, Wave: -1}); err != nil {
 			s.log.Error("a filter cannot be taken out of a node's chain; the node keeps what it has", "filter", state.Disables, "node", id, "error", err)
 		}
 	}
@@ -520,11 +516,7 @@ func (s *Service) enableNewcomers(e *entry) {
 		if _, known := e.state.Restore[id]; known {
 			continue // its rollout says why it still has it
 		}
-		changed, err := s.assign(n, layer, model.ReleaseID{}, false, model.Cohort{})
-		if changed {
-			n.row.Moved = &model.Move{Rollout: e.state.Name, Wave: -1, At: s.stamp(), Joined: true}
-		}
-		if err != nil {
+		if _, err := s.assign(n, layer, model.ReleaseID{}, false, model.Cohort{}, model.Move{Rollout: e.state.Name, Wave: -1, Joined: true}); err != nil {
 			s.log.Error("a filter cannot be put back on a node that joined", "filter", layer.Disables(), "node", id, "error", err)
 		}
 	}

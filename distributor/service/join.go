@@ -212,12 +212,11 @@ func (w *welcomer) give(ctx context.Context, n *node, grants map[model.Layer]rol
 	defer s.mu.Unlock()
 	for _, layer := range layers {
 		// What a running rollout gave is assigned already.
-		changed, err := s.assign(n, layer, grants[layer].Release, true, model.Cohort{})
+		changed, err := s.assign(n, layer, grants[layer].Release, true, model.Cohort{}, model.Move{Rollout: grants[layer].Rollout, Wave: -1, Joined: true})
 		if err != nil {
 			return "", err
 		}
 		if changed {
-			n.row.Moved = &model.Move{Rollout: grants[layer].Rollout, Wave: -1, At: s.stamp(), Joined: true}
 			n.audit = append(n.audit, joinEntry(s.stamp(), n.row.ID, grants[layer]))
 		}
 	}

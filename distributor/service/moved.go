@@ -2,11 +2,10 @@ package service
 
 import "github.com/waft-project/waft/distributor/model"
 
-// movedBy notes in a node's row that a rollout has just given it what it is to run; mu is held, and the row was marked for writing by that.
-func (s *Service) movedBy(n *node, e *entry) {
-	progress := e.state.Nodes[n.row.ID]
-	n.row.Moved = &model.Move{Rollout: e.state.Name, Wave: progress.Wave, At: s.stamp(), Back: !progress.BackAt.IsZero(), Joined: progress.Wave < 0,
-		First: !progress.FromGiven}
+// moves is what the row of a node is to say of the rollout which gives it what it is to run; mu is held.
+func (e *entry) moves(node string) model.Move {
+	progress := e.state.Nodes[node]
+	return model.Move{Rollout: e.state.Name, Wave: progress.Wave, Back: !progress.BackAt.IsZero(), Joined: progress.Wave < 0, First: !progress.FromGiven}
 }
 
 // Mover is the rollout that has moved a node.

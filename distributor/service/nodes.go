@@ -241,8 +241,8 @@ func (s *Service) Collections(ctx context.Context, nodeID string) ([]model.Colle
 }
 
 // assign gives a node a release of a layer, or takes the layer away, and says whether that changed anything; with a cohort the release is beside what
-// the node has. The row is marked for writing; sinks see it when it is written. mu is held.
-func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, given bool, cohort model.Cohort) (bool, error) {
+// the node has. What has moved it is kept in the row, as of now. The row is marked for writing; sinks see it when it is written. mu is held.
+func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, given bool, cohort model.Cohort, by model.Move) (bool, error) {
 	split := beside(n.row.Split, layer)
 	have, has := n.row.Assigned[layer]
 	if cohort != (model.Cohort{}) {
@@ -265,7 +265,8 @@ func (s *Service) assign(n *node, layer model.Layer, release model.ReleaseID, gi
 	if err != nil {
 		return false, err
 	}
-	n.row.Assigned, n.row.Split = assigned, split
+	by.At = s.stamp()
+	n.row.Assigned, n.row.Split, n.row.Moved = assigned, split, &by
 	s.run(n, chain)
 	return true, nil
 }

@@ -174,8 +174,7 @@ func (s *Service) blockerOf(state model.Rollout, nodes []*node) *entry {
 		if other.state.Name == state.Name {
 			continue
 		}
-		waits := other.state.Phase == model.RolloutPending || other.state.Phase == model.RolloutPaused && other.state.Resume == model.RolloutPending
-		if waits && (state.Undoes != "" || state.Sequence != 0 && other.state.Sequence > state.Sequence) {
+		if other.state.Stage() == model.RolloutPending && (state.Undoes != "" || state.Sequence != 0 && other.state.Sequence > state.Sequence) {
 			continue
 		}
 		if len(rollout.Conflicts(state, other.state, rowsOf(nodes))) > 0 {

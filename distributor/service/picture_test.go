@@ -72,11 +72,11 @@ func comparePictures(t *testing.T, random *rand.Rand) {
 		case 6:
 			s.introduce(n, NodeHello{Reports: true, Labels: n.row.Labels, EnvoyVersion: []string{"1.30.0", "1.40.0"}[random.IntN(2)]})
 		case 7:
-			if _, err := s.assign(n, "team/edge", other, true, model.Cohort{}); err != nil {
+			if _, err := s.assign(n, "team/edge", other, true, model.Cohort{}, model.Move{}); err != nil {
 				t.Fatal(err)
 			}
 		case 8:
-			if _, err := s.assign(n, model.LayerGlobal, before, true, model.Cohort{}); err != nil {
+			if _, err := s.assign(n, model.LayerGlobal, before, true, model.Cohort{}, model.Move{}); err != nil {
 				t.Fatal(err)
 			}
 		case 9:
