@@ -28,10 +28,8 @@ func (d *distributor) idle(ctx context.Context, alone time.Duration) (float64, e
 		return 0, err
 	}
 	begun := time.Now()
-	select {
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-time.After(alone):
+	if err := pause(ctx, alone); err != nil {
+		return 0, err
 	}
 	after, err := d.scrape(ctx)
 	if err != nil {
@@ -44,7 +42,7 @@ func (d *distributor) idle(ctx context.Context, alone time.Duration) (float64, e
 type again struct {
 	// Seconds is until every node has been given its chain and serves it, without the time that nodes take for that themselves.
 	Seconds float64 `json:"seconds"`
-	// Refused is how often nodes were told to come back later.
+	// Refused is how often a node did not get in, and came again.
 	Refused int64 `json:"refused"`
 	// Before is the distributor's memory when the fleet had gone, and Peak the most it had until all were served, in MB.
 	Before float64 `json:"before_mb"`
@@ -92,10 +90,7 @@ func (f *fleet) insist(address, id string, step time.Duration) (*grpc.ClientConn
 			_ = conn.Close() // it is of no use
 		}
 		f.refused.Add(1)
-		select {
-		case <-f.running.Done():
-		case <-time.After(againPause/2 + rand.N(againPause)):
-		}
+		_ = pause(f.running, againPause/2+rand.N(againPause)) // connect says that it has ended
 	}
 }
 

@@ -184,15 +184,11 @@ func (n *streamOfNode) begin(ctx context.Context, first *mcpv1.RequestResources,
 	// A node that asks faster than it may is made to wait before it is served, and not read from for a while later; what it
 	// is to be sent goes on.
 	n.pace = s.pace.Join(id)
-	if turn := s.take(n.pace); turn.Wait > 0 {
-		select {
-		case <-s.stop.Done():
+	if err := s.take(n.pace).Rest(ctx, s.stop); err != nil {
+		if s.stop.Err() != nil {
 			return errStopping()
-		case <-ctx.Done():
-			turn.GiveBack()
-			return ctx.Err()
-		case <-time.After(turn.Wait):
 		}
+		return err
 	}
 	session, err := s.backend.connect(ctx, id, labels)
 	if err != nil {

@@ -1,6 +1,7 @@
 package paced
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -58,8 +59,28 @@ func (p *Pace) Take() Turn {
 	return turn
 }
 
-// GiveBack has the request not count, which nobody has read: its stream ended while it waited.
-func (t Turn) GiveBack() {
+// Rest waits until it is the turn of the request with which a stream begins, unless the stream, whose context ctx is, or the server ends before, which is the
+// error then; the request does not count in that case.
+func (t Turn) Rest(ctx, stop context.Context) error {
+	if t.Wait <= 0 {
+		return nil
+	}
+	due := time.NewTimer(t.Wait)
+	defer due.Stop()
+	select {
+	case <-due.C:
+		return nil
+	case <-stop.Done():
+		t.giveBack()
+		return stop.Err()
+	case <-ctx.Done():
+		t.giveBack()
+		return ctx.Err()
+	}
+}
+
+// giveBack has the request not count, which nobody has read: its stream ended while it waited.
+func (t Turn) giveBack() {
 	if t.of == nil {
 		return
 	}

@@ -1,6 +1,8 @@
 package paced
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -64,8 +66,8 @@ func TestNobodyWaitsForThoseThatHaveGone(t *testing.T) {
 	if hours(first) != 1 || hours(second) != 2 {
 		t.Fatalf("the first that waits does so for %v, the second for %v", first.Wait, second.Wait)
 	}
-	first.GiveBack() // not the last that came
-	second.GiveBack()
+	first.giveBack() // not the last that came
+	second.giveBack()
 	if again := one.Take(); hours(again) != 1 {
 		t.Errorf("behind two that have gone the next waits for %v", again.Wait)
 	}
@@ -73,8 +75,32 @@ func TestNobodyWaitsForThoseThatHaveGone(t *testing.T) {
 	if hours(most) != burst {
 		t.Errorf("behind a hundred one waits for %v", most.Wait)
 	}
-	most.GiveBack() // it never had a place
+	most.giveBack() // it never had a place
 	if again := one.Take(); hours(again) != burst {
 		t.Errorf("a place that nobody had was given back: the next waits for %v", again.Wait)
+	}
+}
+
+// A stream that waits for its turn ends where it goes, or the server stops; what it took then counts for nobody.
+func TestRestEnds(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, ends := range map[string][2]context.Context{"the stream": {gone, t.Context()}, "the server": {t.Context(), gone}} {
+		t.Run(name, func(t *testing.T) {
+			const burst = 5
+			pace := New(0.001, burst).Join("n")
+			for range burst {
+				if err := pace.Take().Rest(t.Context(), t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			turn := pace.Take()
+			if err := turn.Rest(ends[0], ends[1]); !errors.Is(err, context.Canceled) {
+				t.Errorf("it has waited for %v, or ends with %v", turn.Wait, err)
+			}
+			if next := pace.Take(); next.Wait > turn.Wait {
+				t.Errorf("the next waits for %v, where the one that went was to wait for %v", next.Wait, turn.Wait)
+			}
+		})
 	}
 }

@@ -118,10 +118,8 @@ func (c *call) request(ctx context.Context, req request) error {
 		c.pacedAs = streams.Clip(req.node.GetId(), MaxNodeIDBytes)
 		c.paces = c.server.paceOf(req.node)
 		c.pace = c.paces.Join(c.pacedAs)
-		turn := c.take()
-		if err := streams.Rest(ctx, c.server.stop, turn.Wait); err != nil {
-			turn.GiveBack()
-			return err
+		if err := c.take().Rest(ctx, c.server.stop); err != nil {
+			return streams.Ended(err, c.server.stop)
 		}
 	} else {
 		c.rest = c.take().Wait

@@ -80,10 +80,8 @@ func (s *Server) StreamAggregatedResources(stream adsStream) error {
 	// One that asks faster than it may is made to wait before it is served, and not read from for a while later; what it is to be sent goes on.
 	pace := s.pace.Join(who.id)
 	defer s.pace.Leave(who.id)
-	turn := pace.Take()
-	if err := streams.Rest(ctx, s.stop, turn.Wait); err != nil {
-		turn.GiveBack()
-		return err
+	if err := pace.Take().Rest(ctx, s.stop); err != nil {
+		return streams.Ended(err, s.stop)
 	}
 	session, err := s.backend.connect(ctx, who.id, who.labels)
 	if err != nil {

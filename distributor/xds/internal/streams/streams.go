@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -41,21 +40,12 @@ func Stopping() error {
 	return status.Error(codes.Unavailable, "the distributor is stopping; connect again")
 }
 
-// Rest waits before a stream begins, unless the stream, whose context ctx is, or the server ends before.
-func Rest(ctx, stop context.Context, wait time.Duration) error {
-	if wait <= 0 {
-		return nil
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-stop.Done():
+// Ended is what a stream ends with that has waited until it or the server, whose context stop is, ended, by that error.
+func Ended(err error, stop context.Context) error {
+	if stop.Err() != nil {
 		return Stopping()
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
+	return err
 }
 
 // Clip bounds what a client says, in bytes, and makes it text.
