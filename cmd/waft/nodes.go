@@ -243,7 +243,7 @@ func drawMoved(t *table, n *waftv1.Node) {
 		text += ": " + m.GetReason()
 	}
 	t.row("given", text)
-	if !m.GetBack() && !m.GetStays() && m.GetPhase() != "RollingBack" && m.GetPhase() != "RolledBack" {
+	if !m.GetBack() && !m.GetStays() && !model.RolloutPhase(m.GetPhase()).Back() {
 		t.row("", "waft rollout undo "+m.GetRollout()+" takes the whole rollout back")
 	}
 }

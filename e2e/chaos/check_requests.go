@@ -49,26 +49,17 @@ func (c *checker) requests() {
 					met[node] = true // by the answer alone, whatever the records say of the wave
 				}
 			}
-			met[node] = met[node] || n > 0
+			if n > 0 {
+				met[node] = true
+			}
 			if n > answered/failEvery+moreFail {
 				c.fail(RuleCap, "%s: %d of the %d requests that met %s failed: it fails one of %d", node, n, answered, rollout.Name, failEvery)
 			}
 		}
-		if n := count(met); len(rollout.Shares) > 0 && n > rollout.Shares[0] {
+		if n := len(met); len(rollout.Shares) > 0 && n > rollout.Shares[0] {
 			c.fail(RuleCap, "rollout/%s: it failed requests on %d nodes, and its first wave has %d", rollout.Name, n, rollout.Shares[0])
 		}
 	}
-}
-
-// count is how many of a set are in it.
-func count(set map[string]bool) int {
-	n := 0
-	for _, in := range set {
-		if in {
-			n++
-		}
-	}
-	return n
 }
 
 // down says whether a request met an Envoy that a fault had taken.
@@ -103,7 +94,7 @@ func (c *checker) badFor(r Request) (Rollout, bool) {
 
 // rid is when a node must have come to rest after a rollout that ended: soon, unless a fault took what it needs for that, before it had.
 func (c *checker) rid(rollout Rollout, node string) time.Time {
-	until := rollout.EndedAt.Add(settle)
+	until, of := rollout.EndedAt.Add(settle), slices.Index(c.nodes(), node)
 	for again := true; again; {
 		again = false
 		held := func(from, to time.Time) {
@@ -112,7 +103,6 @@ func (c *checker) rid(rollout Rollout, node string) time.Time {
 			}
 		}
 		for _, f := range c.h.Faults {
-			of := slices.Index(c.nodes(), node)
 			if !f.Void && f.Until.After(rollout.EndedAt) && (f.Part != Envoy && f.Part != Agent && f.Part != Network || f.Node == of) {
 				held(f.At, f.Until)
 			}
