@@ -22,6 +22,6 @@ func Ahead(r model.Rollout, nodes []NodeView, memo *Memo) ([]string, error) {
 			ids = append(ids, c.view.ID)
 		}
 	}
-	m.memo.keepSeats(m.seated, m.state.Nodes)
+	m.keepSeats()
 	return ids, nil
 }

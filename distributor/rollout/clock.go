@@ -48,7 +48,7 @@ func (m *machine) standStill() {
 	for i := range m.seats() {
 		if p := m.seated[i].p; p.State == model.NodeMoving && p.Since.After(m.now) {
 			p.Since = m.now
-			m.put(m.seated[i].id, p, true)
+			m.putSeat(&m.seated[i], p)
 		}
 	}
 }
@@ -85,7 +85,7 @@ func (m *machine) recede(gap, counted time.Duration) {
 			move(&p.Since)
 		}
 		if p != m.seated[i].p {
-			m.put(m.seated[i].id, p, true)
+			m.putSeat(&m.seated[i], p)
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (m *machine) shift(by time.Duration) {
 		// How long a node has been Moving decides whether it is late.
 		if p := m.seated[i].p; p.State == model.NodeMoving {
 			move(&p.Since)
-			m.put(m.seated[i].id, p, true)
+			m.putSeat(&m.seated[i], p)
 		}
 	}
 }

@@ -135,11 +135,11 @@ func (m *machine) ended(verb string) error {
 // releaseUnmoved lets go of the nodes that were chosen but not moved.
 func (m *machine) releaseUnmoved() {
 	for i := range m.seats() {
-		id, p := m.seated[i].id, m.seated[i].p
+		p := m.seated[i].p
 		if moved(p) || p.State == model.NodeSkipped || p.State == model.NodeFailed {
 			continue
 		}
 		p.State, p.Reason, p.Uncounted = model.NodeWaiting, "was chosen but not moved", false
-		m.set(id, p)
+		m.setSeat(&m.seated[i], p)
 	}
 }

@@ -172,31 +172,37 @@ func (t *traffic) add(s *model.Statistics) {
 
 // traffic adds up the statistics of the moved nodes.
 func (m *machine) traffic() traffic {
-	return m.trafficOf(func(_ *model.NodeProgress, v *NodeView) *model.Statistics { return &v.Stats })
+	if !m.judged.counted.all {
+		m.judged.traffic = traffic{}
+	}
+	m.trafficOf(&m.judged.traffic, m.judged.counted, func(_ *model.NodeProgress, v *NodeView) *model.Statistics { return &v.Stats })
+	m.judged.counted = m.seen()
+	return m.judged.traffic
 }
 
 // trafficLately is traffic since the nodes of the current wave were moved: what earlier waves have served before is from another time than
 // what the nodes that have not moved are asked about.
 func (m *machine) trafficLately() traffic {
-	return m.trafficOf(func(p *model.NodeProgress, v *NodeView) *model.Statistics {
+	var t traffic
+	m.trafficOf(&t, look{}, func(p *model.NodeProgress, v *NodeView) *model.Statistics {
 		if p.MovedAt.Before(m.wave().MovedAt) {
 			return &v.Lately
 		}
 		return &v.Stats
 	})
+	return t
 }
 
-// trafficOf adds up those statistics of the moved nodes. A node whose chain stays the same proves nothing about the release:
+// trafficOf adds up those statistics of the moved nodes that were not looked at. A node whose chain stays the same proves nothing about the release:
 // its counts are from before.
-func (m *machine) trafficOf(statistics func(*model.NodeProgress, *NodeView) *model.Statistics) traffic {
-	var t traffic
-	for i := range m.seats() {
-		p := &m.seated[i].p
+func (m *machine) trafficOf(t *traffic, looked look, statistics func(*model.NodeProgress, *NodeView) *model.Statistics) {
+	for s := range m.unseen(looked) {
+		p := &s.p
 		if !moved(*p) || p.Chain == p.FromChain {
 			continue
 		}
 		t.nodes++
-		stats := statistics(p, m.seated[i].view)
+		stats := statistics(p, s.view)
 		if stats.Chain != p.Chain {
 			if !p.Uncounted {
 				t.unmeasured++
@@ -209,7 +215,6 @@ func (m *machine) trafficOf(statistics func(*model.NodeProgress, *NodeView) *mod
 			t.mute++
 		}
 	}
-	return t
 }
 
 // trafficOfOthers adds up what the nodes of the target that have not moved have served since the wave's nodes did.

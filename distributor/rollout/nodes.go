@@ -61,13 +61,12 @@ func (m *machine) see(picture []NodeView, memo *Memo) {
 		m.memo = memo
 	}
 	m.memo.see(picture)
-	m.picture, m.looked, m.seated = picture, true, nil
+	m.picture, m.looked, m.seated, m.newcomers, m.judged = picture, true, nil, nil, judged{}
 }
 
 // follow takes the nodes' progress from what they say, without judging it.
 func (m *machine) follow() {
-	for i := range m.seats() {
-		s := &m.seated[i]
+	for s := range m.unseen(m.judged.followed) {
 		p, v := &s.p, s.view
 		if !s.known || !moved(*p) {
 			continue
@@ -90,9 +89,10 @@ func (m *machine) follow() {
 			next.Reason = m.accepted()
 		}
 		if next != s.p {
-			m.set(s.id, next)
+			m.setSeat(s, next)
 		}
 	}
+	m.judged.followed = m.seen()
 }
 
 func followCounted(p model.NodeProgress, v *NodeView, assigned bool) model.NodeProgress {

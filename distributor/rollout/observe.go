@@ -306,14 +306,19 @@ func leftOutText(ids []string) string {
 // failed looks for reasons to fail the wave, and acts on them; else it gives the readings of the gates.
 func (m *machine) failed() ([]model.GateReading, bool) {
 	var nodes, reasons []string
-	for i := range m.seats() {
-		if reason := m.failure(&m.seated[i]); reason != "" {
-			id, p := m.seated[i].id, m.seated[i].p
+	sound := true
+	for s := range m.unseen(m.judged.sound) {
+		if reason := m.failure(s); reason != "" {
+			p := s.p
 			p.Reason = reason
-			m.set(id, p)
-			nodes = append(nodes, id)
-			reasons = append(reasons, id+" "+reason)
+			m.setSeat(s, p)
+			nodes = append(nodes, s.id)
+			reasons = append(reasons, s.id+" "+reason)
 		}
+		sound = sound && (s.p.State != model.NodeMoving || s.p.Uncounted || !moved(s.p)) // what is thought of one on its way depends on the phase
+	}
+	if m.judged.sound = (look{}); sound && len(nodes) == 0 {
+		m.judged.sound = m.seen()
 	}
 	readings := m.readGates()
 	m.state.Latest = readings

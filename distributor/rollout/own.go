@@ -36,15 +36,9 @@ func (m *machine) set(id string, p model.NodeProgress) {
 	if was.State != p.State {
 		p.Since = m.now
 	}
-	m.put(id, p, known)
-}
-
-// put stores a node's progress as it is.
-func (m *machine) put(id string, p model.NodeProgress, known bool) {
-	m.change()
-	m.state.Nodes[id] = p
+	m.keepProgress(id, was, p)
 	if !known {
-		m.seated = nil
+		m.newcomers = append(m.newcomers, id)
 		return
 	}
 	if at, seated := find(m.seated, id); seated {
@@ -52,9 +46,30 @@ func (m *machine) put(id string, p model.NodeProgress, known bool) {
 	}
 }
 
+// setSeat is set of a node whose seat is at hand.
+func (m *machine) setSeat(s *seat, p model.NodeProgress) {
+	if s.p.State != p.State {
+		p.Since = m.now
+	}
+	m.putSeat(s, p)
+}
+
+// putSeat stores the progress of a node as it is.
+func (m *machine) putSeat(s *seat, p model.NodeProgress) {
+	m.keepProgress(s.id, s.p, p)
+	s.p = p
+}
+
+func (m *machine) keepProgress(id string, was, is model.NodeProgress) {
+	m.change()
+	m.state.Nodes[id] = is
+	m.judged.changed(id, moved(was), moved(is))
+}
+
 // forget takes a node out of the state.
 func (m *machine) forget(id string) {
 	m.change()
+	m.judged.changed(id, moved(m.state.Nodes[id]), false)
 	delete(m.state.Nodes, id)
-	m.seated = nil
+	m.seated, m.newcomers = nil, nil
 }

@@ -43,7 +43,7 @@ func (m *machine) rebase() bool {
 		if (p.State == model.NodeServing || p.State == model.NodeMoving) && next.Chain != p.Chain {
 			next.State, next.Reason = model.NodeMoving, reasonAnew
 		}
-		m.set(s.id, next)
+		m.setSeat(s, next)
 		changed = true
 		if !next.Uncounted {
 			counted = append(counted, s.id)

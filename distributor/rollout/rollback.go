@@ -18,11 +18,11 @@ func (m *machine) beginRollback(actor, cause string) {
 		switch {
 		case !moved(p):
 		case !p.FromGiven:
-			m.set(id, keepsWhatItHas(p))
+			m.setSeat(&m.seated[i], keepsWhatItHas(p))
 			kept = append(kept, id)
 		default:
 			p.State = model.NodeRollingBack
-			m.set(id, p)
+			m.setSeat(&m.seated[i], p)
 			back = append(back, id)
 		}
 	}
@@ -72,7 +72,7 @@ func (m *machine) sendBack() {
 			room--
 		}
 		p.BackAt = m.now
-		m.set(id, p)
+		m.setSeat(&m.seated[i], p)
 		m.assign(id, p.From, model.Cohort{})
 		sent = true
 	}
@@ -121,7 +121,7 @@ func (m *machine) rollingBack() {
 		if next != p.State {
 			p.State = next
 			p.Reason = also(p.Reason, why)
-			m.set(id, p)
+			m.setSeat(&m.seated[i], p)
 		}
 		if isolate && v.Isolated == "" {
 			m.actions = append(m.actions, Isolate{Node: id, Reason: why})

@@ -21,13 +21,45 @@ type seat struct {
 // seats are the nodes in the state, sorted by id, so that actions and messages do not depend on the order of a map. The slice stays what it is
 // until a node comes or goes; set changes it in place.
 func (m *machine) seats() []seat {
-	if m.seated == nil {
+	if m.seated == nil && len(m.newcomers) == 0 {
 		m.seated = m.memo.takeSeats(m.state.Nodes)
 	}
 	if m.seated == nil {
-		m.seated = m.takeSeats()
+		m.seated, m.newcomers = m.takeSeats(), nil
+	}
+	if len(m.newcomers) > 0 {
+		m.seatNewcomers()
 	}
 	return m.seated
+}
+
+// seatNewcomers puts the nodes that came between the others. A wave of a large fleet brings many.
+func (m *machine) seatNewcomers() {
+	slices.Sort(m.newcomers)
+	m.newcomers = slices.Compact(m.newcomers)
+	seats := make([]seat, 0, len(m.seated)+len(m.newcomers))
+	at := 0
+	for _, id := range m.newcomers {
+		before, _ := find(m.seated[at:], id)
+		seats = append(seats, m.seated[at:at+before]...)
+		at += before
+		seats = append(seats, m.seatOf(id))
+	}
+	m.seated, m.newcomers = append(seats, m.seated[at:]...), nil
+}
+
+// seatOf is the seat of one node.
+func (m *machine) seatOf(id string) seat {
+	_, known := m.lookUp(id)
+	return seat{id: id, p: m.state.Nodes[id], view: m.view(id), known: known}
+}
+
+// keepSeats has the memo remember them, if anybody has asked for them.
+func (m *machine) keepSeats() {
+	if m.seated != nil {
+		m.seats()
+	}
+	m.memo.keepSeats(m.seated, m.state.Nodes)
 }
 
 func (m *machine) takeSeats() []seat {
@@ -47,8 +79,7 @@ func (m *machine) takeSeats() []seat {
 	}
 	seats = seats[:0]
 	for _, id := range slices.Sorted(maps.Keys(m.state.Nodes)) {
-		_, known := m.lookUp(id)
-		seats = append(seats, seat{id: id, p: m.state.Nodes[id], view: m.view(id), known: known})
+		seats = append(seats, m.seatOf(id))
 	}
 	return seats
 }

@@ -23,7 +23,7 @@ func Step(r model.Rollout, ev Event, now time.Time) (model.Rollout, []Action, er
 	if err != nil || !changed {
 		return r, nil, err
 	}
-	m.memo.keepSeats(m.seated, m.state.Nodes)
+	m.keepSeats()
 	return m.state, m.actions, nil
 }
 
@@ -67,8 +67,10 @@ type machine struct {
 	picture []NodeView
 	memo    *Memo
 	looked  bool
-	// seated is what seats has worked out; nil when a node came or went.
-	seated []seat
+	// seated is what seats has worked out; nil when a node went. newcomers are those that came since.
+	seated    []seat
+	newcomers []string
+	judged    judged
 	// ownNodes: state.Nodes is this step's own, and no longer that of the state before.
 	ownNodes bool
 	// split is the last hash of a split chain that was worked out.

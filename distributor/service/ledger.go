@@ -28,6 +28,12 @@ const (
 
 // mark notes that the row has changed and must be written after delay at the latest; mu is held.
 func (s *Service) mark(n *node, delay time.Duration) {
+	n.makeup++
+	s.markSaid(n, delay)
+}
+
+// markSaid is mark where nothing has changed but what the node says of its chains, which they do not depend on; mu is held.
+func (s *Service) markSaid(n *node, delay time.Duration) {
 	n.version++
 	due := time.Now().Add(delay)
 	if n.due.IsZero() || due.Before(n.due) {

@@ -27,6 +27,8 @@ type node struct {
 	floor int64
 	// version counts the changes of row, stored the newest that the store has.
 	version, stored uint64
+	// makeup counts those of the changes after which its chains may be others.
+	makeup uint64
 	// due is when row must be written; zero: nothing to write.
 	due time.Time
 	// audit are entries that go with the next write.

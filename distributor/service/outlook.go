@@ -11,10 +11,10 @@ import (
 // outlook is what a rollout's picture says of a node's chains: what is rendered from its row, from the release that it would be given, and from the
 // one that it would go back to. It is worked out again only when one of these has changed, which between two decisions is so of few nodes.
 type outlook struct {
-	// of, version (of the row), from and fromGiven are what it was worked out from. Releases are known by their content, so that what they render
+	// of, makeup (of the row), from and fromGiven are what it was worked out from. Releases are known by their content, so that what they render
 	// to stays the same. Nil: it was never worked out.
 	of        *entry
-	version   uint64
+	makeup    uint64
 	from      model.ReleaseID
 	fromGiven bool
 	// assigned is the release of the rollout's layer in the row, given whether it has any.
@@ -56,7 +56,7 @@ func (o *outlook) hasFetched(digests map[string]struct{}) bool {
 // outlookOf is the outlook of a node in a rollout, in which it has that progress; mu is held, and what is returned is good for as long.
 func (s *Service) outlookOf(e *entry, n *node, progress *model.NodeProgress) *outlook {
 	o := &n.outlook
-	if o.of == e && o.version == n.version && o.from == progress.From && o.fromGiven == progress.FromGiven {
+	if o.of == e && o.makeup == n.makeup && o.from == progress.From && o.fromGiven == progress.FromGiven {
 		return o
 	}
 	*o = s.workOut(e, n, progress)
@@ -67,7 +67,7 @@ func (s *Service) outlookOf(e *entry, n *node, progress *model.NodeProgress) *ou
 }
 
 func (s *Service) workOut(e *entry, n *node, progress *model.NodeProgress) outlook {
-	o := outlook{of: e, version: n.version, from: progress.From, fromGiven: progress.FromGiven}
+	o := outlook{of: e, makeup: n.makeup, from: progress.From, fromGiven: progress.FromGiven}
 	o.assigned, o.given = n.row.Assigned[e.state.Layer], len(n.row.Assigned) > 0
 	if testsSomewhere(e.state) {
 		o.cannotSplit, o.cannotTell = cannotSplit(n.row, e.state.Layer), cannotTell(n.row)

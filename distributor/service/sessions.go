@@ -300,7 +300,7 @@ func (s *Service) report(n *node, report ChainReport) {
 		}
 	}
 	if changed {
-		s.mark(n, delay)
+		s.markSaid(n, delay)
 	}
 }
 
@@ -461,7 +461,7 @@ func (s *Service) Offered(nodeID, chain string) {
 		return
 	}
 	if s.record(n, ChainReport{Chain: chain, State: model.ChainOffered}) {
-		s.mark(n, offeredDelay)
+		s.markSaid(n, offeredDelay)
 	}
 	if s.anyRunning() {
 		s.drive.wake(reportDelay)
@@ -484,7 +484,7 @@ func (s *Service) Refused(nodeID, chain, collection, reason string) {
 		return
 	}
 	if s.record(n, ChainReport{State: model.ChainRejected, Step: "receive", Reason: reason}) {
-		s.mark(n, ledgerDelay)
+		s.markSaid(n, ledgerDelay)
 	}
 	if s.anyRunning() {
 		s.drive.wake(reportDelay)
