@@ -9,7 +9,7 @@ import (
 )
 
 // BenchmarkStep takes one decision about a fleet in the middle of a rollout, in wave 5 of 10. Soaking and Waiting change no node, and Moving has a
-// tenth of the wave's nodes serve since the step before.
+// tenth of the wave's nodes serve since the step before. Turning is the step in which all do, and the next wave begins and moves.
 func BenchmarkStep(b *testing.B) {
 	for _, n := range []int{100, 1000, 10000} {
 		for _, of := range []struct {
@@ -18,22 +18,23 @@ func BenchmarkStep(b *testing.B) {
 			behind int
 			// news is whether the step is the first to see those that do.
 			news bool
-		}{{"Soaking", 0, false}, {"Waiting", 5, false}, {"Moving", 9, true}} {
+			soak time.Duration
+		}{{"Soaking", 0, false, time.Hour}, {"Waiting", 5, false, time.Hour}, {"Moving", 9, true, time.Hour}, {"Turning", 0, true, 0}} {
 			b.Run(fmt.Sprintf("%s/nodes=%d", of.name, n), func(b *testing.B) {
-				benchmarkStep(b, n, of.behind, of.news)
+				benchmarkStep(b, n, of.behind, of.news, of.soak)
 			})
 		}
 	}
 }
 
-func benchmarkStep(b *testing.B, n, behind int, news bool) {
+func benchmarkStep(b *testing.B, n, behind int, news bool, fifth time.Duration) {
 	f := newFleet(n)
 	f.fetchAll()
 	spec := model.RolloutSpec{Release: after, Selector: "env=prod"}
 	for wave := range 10 {
 		soak := time.Duration(0)
 		if wave == 4 {
-			soak = time.Hour
+			soak = fifth
 		}
 		spec.Waves = append(spec.Waves, model.WaveSpec{Percent: 10 * (wave + 1), Soak: soak,
 			Gates: []model.GateSpec{{ErrorRatio: &model.ErrorRatioGate{Max: 0.5, MinSamples: 1}}}})

@@ -12,14 +12,14 @@ import (
 func (m *machine) move() {
 	nodes := m.assignable()
 	m.wave().MovedAt = m.now
-	m.enter(model.RolloutMoving, Actor, "%s moves %s: %s", m.waveName(), plural(len(nodes), "node"), list(nodes))
+	m.enter(model.RolloutMoving, Actor, "%s moves %s: %s", m.waveName(), plural(len(nodes), "node"), list(ids(nodes)))
 	m.advance()
 }
 
 // advance moves as many nodes of the wave as may be on their way at once, and says how many are left. A wave that can move nobody, since
 // others take the room, or it is frozen, does not come nearer to its deadline, unless nodes that it has moved are late.
 func (m *machine) advance() int {
-	waiting := slices.DeleteFunc(m.assignable(), func(id string) bool { return m.movedWithWave(m.state.Nodes[id]) })
+	waiting := slices.DeleteFunc(m.assignable(), func(s *seat) bool { return m.movedWithWave(s.p) })
 	if len(waiting) == 0 {
 		return 0
 	}
@@ -28,8 +28,8 @@ func (m *machine) advance() int {
 		return len(waiting)
 	}
 	room, left := m.room(), 0
-	for _, id := range waiting {
-		p, v := m.state.Nodes[id], m.view(id)
+	for _, s := range waiting {
+		p, v := s.p, s.view
 		// One that was moved before leaves what it serves, and counts already if it is on its way.
 		again := moved(p) && p.State != model.NodeMoving && v.Reports && Present(v)
 		if !moved(p) && takesRoom(v) || again {
@@ -39,7 +39,7 @@ func (m *machine) advance() int {
 			}
 			room--
 		}
-		m.moveNode(id)
+		m.moveNode(s)
 	}
 	switch {
 	case m.limit() == 0:
@@ -57,8 +57,8 @@ func (m *machine) advance() int {
 
 // hold says what the wave waits for. Its deadline stands still, unless a counted node that it has moved has yet to serve.
 func (m *machine) hold(waits model.RolloutWait, what string) {
-	for _, id := range m.waveNodes() {
-		if p := m.state.Nodes[id]; m.movedWithWave(p) && p.State != model.NodeServing {
+	for _, s := range m.waveNodes() {
+		if m.movedWithWave(s.p) && s.p.State != model.NodeServing {
 			m.wait(waits, what)
 			return
 		}
@@ -71,9 +71,8 @@ func (m *machine) hold(waits model.RolloutWait, what string) {
 func takesRoom(v *NodeView) bool { return v.Reports && Present(v) && !Unsettled(v) }
 
 // moveNode assigns the release to a node of the wave, one that is away too.
-func (m *machine) moveNode(id string) {
-	p := m.state.Nodes[id]
-	v := m.view(id)
+func (m *machine) moveNode(s *seat) {
+	p, v := s.p, s.view
 	p.MovedAt, p.Restarts = m.now, v.Restarts
 	if p.Cohort != m.waveSpec().Cohort { // it was moved before, with another one
 		p.Cohort = m.waveSpec().Cohort
@@ -84,9 +83,9 @@ func (m *machine) moveNode(id string) {
 	} else {
 		p.State, p.Reason = model.NodeMoving, ""
 	}
-	m.set(id, p)
-	if release, ok := m.gives(id); ok && !m.inRow(&p, v) {
-		m.assign(id, release, p.Cohort)
+	m.setSeat(s, p)
+	if release, ok := m.gives(s.id); ok && !m.inRow(&p, v) {
+		m.assign(s.id, release, p.Cohort)
 	}
 }
 

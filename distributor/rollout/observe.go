@@ -103,9 +103,9 @@ func (m *machine) fetching() {
 			return
 		}
 	}
-	for _, id := range counted {
-		if !m.view(id).Fetched {
-			missing = append(missing, id)
+	for _, s := range counted {
+		if !s.view.Fetched {
+			missing = append(missing, s.id)
 		}
 	}
 	switch {
@@ -141,9 +141,9 @@ func (m *machine) moving() {
 	lost := m.assignAgain()
 	var late []string
 	counted := m.waveNodes()
-	for _, id := range counted {
-		if m.state.Nodes[id].State != model.NodeServing {
-			late = append(late, id)
+	for _, s := range counted {
+		if s.p.State != model.NodeServing {
+			late = append(late, s.id)
 		}
 	}
 	loaded := fmt.Sprintf("%d of %s serve so far", len(counted)-len(late), plural(len(counted), "node"))
@@ -305,7 +305,7 @@ func leftOutText(ids []string) string {
 
 // failed looks for reasons to fail the wave, and acts on them; else it gives the readings of the gates.
 func (m *machine) failed() ([]model.GateReading, bool) {
-	var nodes, reasons []string
+	var nodes []string
 	sound := true
 	for s := range m.unseen(m.judged.sound) {
 		if reason := m.failure(s); reason != "" {
@@ -313,7 +313,6 @@ func (m *machine) failed() ([]model.GateReading, bool) {
 			p.Reason = reason
 			m.setSeat(s, p)
 			nodes = append(nodes, s.id)
-			reasons = append(reasons, s.id+" "+reason)
 		}
 		sound = sound && (s.p.State != model.NodeMoving || s.p.Uncounted || !moved(s.p)) // what is thought of one on its way depends on the phase
 	}
@@ -323,7 +322,8 @@ func (m *machine) failed() ([]model.GateReading, bool) {
 	readings := m.readGates()
 	m.state.Latest = readings
 	if len(nodes) > 0 {
-		m.failLoaded(list(reasons), nodes, readings)
+		slices.Sort(nodes)
+		m.failLoaded(list(m.reasons(nodes)), nodes, readings)
 		return nil, true
 	}
 	for _, reading := range readings {

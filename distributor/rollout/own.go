@@ -36,14 +36,19 @@ func (m *machine) set(id string, p model.NodeProgress) {
 	if was.State != p.State {
 		p.Since = m.now
 	}
-	m.keepProgress(id, was, p)
-	if !known {
+	at, seated := 0, false
+	if known {
+		at, seated = find(m.seated, id)
+	} else {
 		m.newcomers = append(m.newcomers, id)
+	}
+	if seated {
+		m.putSeat(&m.seated[at], p)
 		return
 	}
-	if at, seated := find(m.seated, id); seated {
-		m.seated[at].p = p
-	}
+	m.change()
+	m.state.Nodes[id] = p
+	m.judged.changed(nil, moved(was), moved(p))
 }
 
 // setSeat is set of a node whose seat is at hand.
@@ -56,20 +61,16 @@ func (m *machine) setSeat(s *seat, p model.NodeProgress) {
 
 // putSeat stores the progress of a node as it is.
 func (m *machine) putSeat(s *seat, p model.NodeProgress) {
-	m.keepProgress(s.id, s.p, p)
-	s.p = p
-}
-
-func (m *machine) keepProgress(id string, was, is model.NodeProgress) {
 	m.change()
-	m.state.Nodes[id] = is
-	m.judged.changed(id, moved(was), moved(is))
+	m.state.Nodes[s.id] = p
+	m.judged.changed(s, moved(s.p), moved(p))
+	s.p = p
 }
 
 // forget takes a node out of the state.
 func (m *machine) forget(id string) {
 	m.change()
-	m.judged.changed(id, moved(m.state.Nodes[id]), false)
+	m.judged.changed(nil, true, false)
 	delete(m.state.Nodes, id)
 	m.seated, m.newcomers = nil, nil
 }

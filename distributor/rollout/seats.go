@@ -46,12 +46,49 @@ func (m *machine) seatNewcomers() {
 		seats = append(seats, m.seatOf(id))
 	}
 	m.seated, m.newcomers = append(seats, m.seated[at:]...), nil
+	if len(m.judged.fresh) > 0 {
+		m.judged = judged{} // they sat where nobody sits any more
+	}
 }
 
 // seatOf is the seat of one node.
 func (m *machine) seatOf(id string) seat {
 	_, known := m.lookUp(id)
 	return seat{id: id, p: m.state.Nodes[id], view: m.view(id), known: known}
+}
+
+// inWave are the seats of the nodes of a wave.
+type inWave struct {
+	wave  int
+	seats []*seat
+	// of are the seats that they are among.
+	of *seat
+}
+
+// waveSeats are those of the nodes of the current wave, in the order in which they were chosen.
+func (m *machine) waveSeats() []*seat {
+	seats, nodes := m.seats(), m.wave().Nodes
+	if len(seats) == 0 {
+		return nil
+	}
+	if w := &m.inWave; w.of != &seats[0] || w.wave != m.state.Wave {
+		*w = inWave{wave: m.state.Wave, of: &seats[0], seats: make([]*seat, 0, len(nodes))}
+		for _, id := range nodes {
+			if at, seated := find(seats, id); seated {
+				w.seats = append(w.seats, &seats[at])
+			}
+		}
+	}
+	return m.inWave.seats
+}
+
+// ids are the nodes that sit there.
+func ids(seats []*seat) []string {
+	out := make([]string, 0, len(seats))
+	for _, s := range seats {
+		out = append(out, s.id)
+	}
+	return out
 }
 
 // keepSeats has the memo remember them, if anybody has asked for them.

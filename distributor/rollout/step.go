@@ -70,6 +70,7 @@ type machine struct {
 	// seated is what seats has worked out; nil when a node went. newcomers are those that came since.
 	seated    []seat
 	newcomers []string
+	inWave    inWave
 	judged    judged
 	// ownNodes: state.Nodes is this step's own, and no longer that of the state before.
 	ownNodes bool

@@ -288,43 +288,43 @@ func (m *machine) replaceSkipped(skipped map[string]string) {
 }
 
 // waveNodes are the counted nodes of the current wave, in the order in which they were chosen.
-func (m *machine) waveNodes() []string {
-	return slices.DeleteFunc(m.assignable(), func(id string) bool { return m.state.Nodes[id].Uncounted })
+func (m *machine) waveNodes() []*seat {
+	return slices.DeleteFunc(m.assignable(), func(s *seat) bool { return s.p.Uncounted })
 }
 
 // assignable are the nodes of the current wave that move with it.
-func (m *machine) assignable() []string {
-	return slices.DeleteFunc(slices.Clone(m.wave().Nodes), func(id string) bool { return m.state.Nodes[id].State == model.NodeSkipped })
+func (m *machine) assignable() []*seat {
+	return slices.DeleteFunc(slices.Clone(m.waveSeats()), func(s *seat) bool { return s.p.State == model.NodeSkipped })
 }
 
 // dropFromFetching lets go of nodes that were lost before they were moved: no harm was done to them.
 func (m *machine) dropFromFetching() {
-	for _, id := range m.wave().Nodes {
-		p, v := m.state.Nodes[id], m.view(id)
+	for _, s := range m.waveSeats() {
+		p, v := s.p, s.view
 		switch {
 		case p.State == model.NodeSkipped || moved(p):
 		case v.Unloadable != "":
 			p.State, p.Uncounted, p.Reason = model.NodeSkipped, true, "its Envoy cannot load the release: "+v.Unloadable
-			m.set(id, p)
+			m.setSeat(s, p)
 		case p.Cohort != model.Cohort{} && v.CannotSplit != "":
 			p.State, p.Uncounted, p.Reason = model.NodeSkipped, true, v.CannotSplit
-			m.set(id, p)
+			m.setSeat(s, p)
 		case p.State == model.NodeFetching && !Present(v):
-			m.set(id, notCounted(p, reasonAway))
+			m.setSeat(s, notCounted(p, reasonAway))
 		}
 	}
 }
 
 // recount counts nodes of the wave that were away and are back, for a wave that has nobody else to count. They were not
 // moved, so nothing is lost by it.
-func (m *machine) recount() []string {
-	var back []string
-	for _, id := range m.wave().Nodes {
-		p := m.state.Nodes[id]
-		if p.State == model.NodeAway && !moved(p) && tierOf(m.view(id)) < tierAway {
+func (m *machine) recount() []*seat {
+	var back []*seat
+	for _, s := range m.waveSeats() {
+		p := s.p
+		if p.State == model.NodeAway && !moved(p) && tierOf(s.view) < tierAway {
 			p.State, p.Uncounted, p.Reason = model.NodeFetching, false, ""
-			m.set(id, p)
-			back = append(back, id)
+			m.setSeat(s, p)
+			back = append(back, s)
 		}
 	}
 	return back
