@@ -33,7 +33,7 @@ func main() {
 	flag.StringVar(&b.waft, "waft", filepath.Join("bin", "waft"), "the program waft")
 	flag.DurationVar(&b.soak, "soak", 3*time.Second, "how long each wave soaks; statistics come once a second")
 	flag.DurationVar(&b.step, "step", 500*time.Millisecond, "how long a node takes to load a chain, and again to swap to it")
-	flag.DurationVar(&b.alone, "alone", 10*time.Second, "for how long to see what a fleet costs that does nothing")
+	flag.DurationVar(&b.alone, "alone", 2*time.Minute, "for how long to see what a fleet costs that does nothing; a garbage collection comes each two minutes at the latest")
 	flag.StringVar(&b.profiles, "profile", "", "write profiles of the distributor in the measured rollout to this folder; they make it slower")
 	out := flag.String("out", filepath.Join("bench", "out", "rollout.json"), "where the figures go")
 	flag.Parse()
