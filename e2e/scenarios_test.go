@@ -20,6 +20,9 @@ func TestScenariosOnBothSides(t *testing.T) {
 			t.Errorf("waft test does not say %q:\n%s", want, out)
 		}
 	}
+	if out := mustRun(t, f, "test", "--fuzz", "--seed", "1", "--runs", "2", "./e2e/filters/stamp"); !strings.HasSuffix(out, "\n1 passed, 0 failed\n") {
+		t.Errorf("waft test --fuzz does not end with what came of it:\n%s", out)
+	}
 
 	broken := copyFilter(t, filepath.Join(root, "e2e", "filters", "stamp"), func(source string) string {
 		return strings.ReplaceAll(source, `Set(s.config.Header, s.config.Value)`, `Set(s.config.Header, s.config.Value+"!")`)

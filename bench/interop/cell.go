@@ -57,7 +57,8 @@ func (c cell) judge(err error) cell {
 	return c
 }
 
-// printTable writes a table for each registry: clients and directions by layouts, in the order in which they first come. Reasons stand below it.
+// printTable writes a table for each registry: clients and directions by layouts, in the order in which they first come. Reasons stand below it, and below all tables
+// how many cells there are of each verdict.
 func printTable(to io.Writer, cells []cell) error {
 	for _, registry := range uniq(cells, func(c cell) string { return c.Registry }) {
 		of := slices.DeleteFunc(slices.Clone(cells), func(c cell) bool { return c.Registry != registry })
@@ -85,7 +86,8 @@ func printTable(to io.Writer, cells []cell) error {
 		}
 		fmt.Fprintln(to)
 	}
-	return nil
+	_, err := fmt.Fprintf(to, "%d passed, %d failed, %d not applicable\n", number(cells, good), number(cells, bad), number(cells, ruled))
+	return err
 }
 
 // reasons say of each cell that is not good why, those of one client for one reason together.
@@ -116,11 +118,11 @@ func uniq(cells []cell, of func(cell) string) []string {
 	return all
 }
 
-// failures counts the cells that were tried and failed.
-func failures(cells []cell) int {
+// number counts the cells of a verdict.
+func number(cells []cell, of verdict) int {
 	n := 0
 	for _, c := range cells {
-		if c.OK == bad {
+		if c.OK == of {
 			n++
 		}
 	}

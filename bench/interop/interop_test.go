@@ -136,6 +136,7 @@ crane   pull       FAILED
   oras: n/a: it cannot [pull (cncf); push (cncf)]
   crane: FAILED: it did not [pull (oci)]
 
+1 passed, 1 failed, 2 not applicable
 `
 	if text.String() != want {
 		t.Errorf("%s", text.String())
@@ -150,8 +151,5 @@ crane   pull       FAILED
 	}
 	if err := json.Unmarshal(data, &read); err != nil || read[0].OK != true || read[1].OK != "n/a" || read[3].OK != false || read[3].Reason != "it did not" {
 		t.Errorf("%s, %v", data, err)
-	}
-	if failures(cells) != 1 {
-		t.Errorf("%d failures", failures(cells))
 	}
 }

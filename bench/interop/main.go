@@ -105,7 +105,7 @@ func run(ctx context.Context, to io.Writer, t tools, module, out string) (err er
 	if err := os.WriteFile(out, append(text, '\n'), 0o644); err != nil {
 		return err
 	}
-	if n := failures(cells); n > 0 {
+	if n := number(cells, bad); n > 0 {
 		return fmt.Errorf("%d of %d cells failed", n, len(cells))
 	}
 	return nil

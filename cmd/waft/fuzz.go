@@ -99,10 +99,10 @@ func fuzz(ctx context.Context, w io.Writer, dirs []filterDir, flags fuzzFlags, o
 			f.draw(w)
 		}
 	}
-	if out.format != "table" {
-		if err := out.print(w, summary, nil); err != nil {
-			return err
-		}
+	if out.format == "table" {
+		fmt.Fprintf(w, "%d passed, %d failed\n", len(summary.Filters)-summary.Failed, summary.Failed)
+	} else if err := out.print(w, summary, nil); err != nil {
+		return err
 	}
 	if summary.Failed > 0 {
 		return errSaid
