@@ -94,8 +94,8 @@ interop-tokens: .cache/tools/oras .cache/tools/crane ## Have oras and crane show
 	ORAS=$(CURDIR)/.cache/tools/oras CRANE=$(CURDIR)/.cache/tools/crane $(GO) test -count 1 -timeout 5m -run RegistryClientsShowTokens -v ./distributor
 
 .PHONY: interop-prometheus
-interop-prometheus: .cache/tools/prometheus ## Have gates ask a real Prometheus
-	PROMETHEUS=$(CURDIR)/.cache/tools/prometheus $(GO) test -count 1 -timeout 5m -run Prometheus -v ./distributor/gates
+interop-prometheus: envoy .cache/tools/prometheus ## Have gates ask a real Prometheus, which scrapes the Envoys of a rollout under load
+	PROMETHEUS=$(CURDIR)/.cache/tools/prometheus $(GO) test -count 1 -timeout 10m -run Prometheus -v ./distributor/gates ./e2e
 
 # A module of its own: gRPC's tests need what waft does not.
 .PHONY: interop-h2

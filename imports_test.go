@@ -92,7 +92,7 @@ var rules = []rule{
 		allowed: only(true, append(generated, "distributor/service", "distributor/model", "distributor/encoded")...), direct: true,
 	},
 	{
-		why: "5: gates imports service and model, never another adapter", about: folder("distributor/gates"),
+		why: "5: gates imports service and model, never another adapter", about: folder("distributor/gates$"),
 		allowed: only(true, "distributor/service", "distributor/model"), direct: true,
 	},
 	{

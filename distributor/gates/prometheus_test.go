@@ -3,16 +3,13 @@ package gates_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/waft-project/waft/distributor/gates/prometheustest"
 	"github.com/waft-project/waft/distributor/model"
 )
 
@@ -58,19 +55,15 @@ func TestPrometheusAnswers(t *testing.T) {
 	}
 }
 
-// TestRealPrometheus asks one that scrapes a page of ours. PROMETHEUS names the program; `make interop-prometheus` fetches it.
+// TestRealPrometheus asks one that scrapes a page of ours.
 func TestRealPrometheus(t *testing.T) {
-	program := os.Getenv("PROMETHEUS")
-	if program == "" {
-		t.Skip("PROMETHEUS names no program; make interop-prometheus")
-	}
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for i, node := range []string{"a.b", "c", "d", "aXb"} {
 			fmt.Fprintf(w, "orders{node=%q} %d\n", node, 10+i)
 		}
 	}))
 	defer page.Close()
-	server := startPrometheus(t, program, strings.TrimPrefix(page.URL, "http://"))
+	server := prometheustest.Start(t, 100*time.Millisecond, prometheustest.Target{Address: strings.TrimPrefix(page.URL, "http://"), Path: "/"}).URL
 	r := reader(t, server)
 	ask := func(query string, least, most *float64) (model.GateVerdict, string) {
 		return r.Read(t.Context(), model.GateSpec{Prometheus: &model.PrometheusGate{Server: server, Query: query, Min: least, Max: most}}, about)
@@ -104,31 +97,4 @@ func TestRealPrometheus(t *testing.T) {
 			t.Errorf("%s: %s: %s; want %s: %s", test.query, verdict, detail, test.want, test.detail)
 		}
 	}
-}
-
-// startPrometheus runs one that scrapes a target ten times a second, and gives its URL.
-func startPrometheus(t *testing.T, program, target string) string {
-	t.Helper()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("scrape_configs: [{job_name: page, scrape_interval: 100ms, scrape_timeout: 100ms, static_configs: [{targets: [%q]}]}]\n", target)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	_ = listener.Close() // it cannot be told to take a free port and say which
-	cmd := exec.Command(program, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address, "--log.level", "error")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return "http://" + address
 }
