@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/demo/fleet"
+	"github.com/waft-project/waft/envoy"
 )
 
 // rogues are the ways in which a filter that loads well does wrong, each with the gate that is to find it.
@@ -26,6 +27,8 @@ var rogues = []struct {
 	soak string
 	// restarts: Envoy does not survive it.
 	restarts bool
+	// pauses: the gates cannot tell, so that it waits for a person, who takes it back.
+	pauses func(envoy.Number) bool
 	// always: it is tried in each run of the tests; the others by `make e2e` and `make rogues` only.
 	always bool
 }{
@@ -41,6 +44,22 @@ var rogues = []struct {
 	// Growth is judged at the end of the soak.
 	{always: true, name: "leaks", config: `{value: bad, does: leak}`, gates: `[{growth: {maxMemory: 16MiB}}]`, found: []string{"gate growth"}, soak: "4s"},
 	{name: "slow", config: `{value: bad, does: slow}`, gates: `[{comparison: {of: latency, maxIncrease: 1, minSamples: 20}}]`, found: []string{"gate comparison/latency"}},
+	// Against the node that was not moved, in place of a bound of its own.
+	{name: "fails-more", config: `{value: bad, does: fail, every: 3}`, gates: `[{comparison: {of: errors, maxIncrease: 0.05, minSamples: 20}}]`, found: []string{"gate comparison/errors"}},
+	{name: "hangs-more", config: `{value: bad, does: hang, every: 2}`, gates: `[{comparison: {of: stuck, maxIncrease: 0.1, minSamples: 2}}]`, found: []string{"gate comparison/stuck"}},
+	// Older Envoys do not count what was denied, so nobody can say.
+	{name: "denies", config: `{value: bad, does: deny, every: 3}`, gates: `[{deniedRatio: {max: 0.05}}]`, found: []string{"gate deniedRatio", "do not count"}, pauses: countsNoDenied, soak: "5s"},
+	{
+		name: "denies-more", config: `{value: bad, does: deny, every: 3}`, gates: `[{comparison: {of: denied, maxIncrease: 0.05, minSamples: 20}}]`,
+		found: []string{"gate comparison/denied", "do not count"}, pauses: countsNoDenied, soak: "5s",
+	},
+	// Whatever it does, of a few requests nothing is said.
+	{
+		name: "fails-few", config: `{value: bad, does: fail, every: 3}`, found: []string{"comparison/errors"}, pauses: always, soak: "2s",
+		gates: `[{comparison: {of: errors, maxIncrease: 0.05, minSamples: 1000000}}, {errorRatio: {max: 0.05, minSamples: 1000000}}, {comparison: {of: latency, minSamples: 1000000}}]`,
+	},
+	// The worker is late, and comes back before it counts as one that hangs. It takes a few times: the watchdog looks once a second.
+	{name: "stalls", config: `{value: bad, does: stall, every: 5}`, gates: `[{watchdog: {max: 0}}]`, found: []string{"gate watchdog"}, soak: "40s"},
 	{
 		name: "counts", config: `{value: bad, does: count, every: 4}`, found: []string{"gate statistic/wrong"},
 		gates: `[{statistic: {name: wrong, statistics: {wrong: wasmcustom.rogue_wrong, all: http.edge.downstream_rq_completed}, once: "increase.all >= 20.0", expression: "increase.wrong / increase.all < 0.1"}}]`,
@@ -51,6 +70,9 @@ var rogues = []struct {
 		found: []string{"hangs", "Envoy restart", "went back", "serve"}, restarts: true,
 	},
 }
+
+func always(envoy.Number) bool                 { return true }
+func countsNoDenied(version envoy.Number) bool { return !version.CountsDenied() }
 
 // rogueSoak is within which a rogue is found.
 const rogueSoak = "12s"
@@ -63,6 +85,10 @@ func TestRogues(t *testing.T) {
 	rollOut(t, f, "first", rogueRelease(t, f, "good", `{value: good}`, ""), `[{percent: 100}]`)
 	for _, n := range f.Nodes() {
 		awaitStamp(t, n, "good")
+	}
+	version, err := envoy.Binary{Path: envoyBinary}.Version(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
 	load := fleet.StartLoad(t.Context(), f.Listeners(), []fleet.Visitor{{Name: "a client", Path: "/", Status: 200}})
 	defer load.Stop()
@@ -78,7 +104,16 @@ func TestRogues(t *testing.T) {
 			envoys := envoysOf(t, f)
 			release := rogueRelease(t, f, rogue.name, rogue.config, rogue.policy)
 			startRollout(t, f, rogue.name, release, fmt.Sprintf(`[{nodes: 1, soak: %s, gates: %s}, {percent: 100}]`, cmp.Or(rogue.soak, rogueSoak), rogue.gates))
-			ended := awaitRollout(t, f, rogue.name, "to be rolled back", phaseIs("RolledBack"))
+			end := "RolledBack"
+			if rogue.pauses != nil && rogue.pauses(version.Number) {
+				end = "Paused"
+			}
+			ended := awaitRollout(t, f, rogue.name, "to be "+end, func(s rolloutStatus) bool {
+				return slices.Contains([]string{"RolledBack", "Paused", "Done", "Aborted"}, s.Phase)
+			})
+			if ended.Phase != end {
+				t.Fatalf("it is %s: %s", ended.Phase, ended.Message)
+			}
 			if ended.Wave != 1 || len(ended.Nodes) != 1 {
 				t.Fatalf("it got to wave %d, and to %+v", ended.Wave, ended.Nodes)
 			}
@@ -86,6 +121,10 @@ func TestRogues(t *testing.T) {
 				t.Errorf("it was found by something else: %s", ended.Message)
 			}
 			t.Log(ended.Message)
+			if end == "Paused" {
+				mustRun(t, f, append([]string{"rollout", "undo", rogue.name, "--reason", "test"}, f.Server()...)...)
+				awaitRollout(t, f, rogue.name, "to be rolled back", phaseIs("RolledBack"))
+			}
 			bad := ended.Nodes[0].Node
 			for _, n := range f.Nodes() {
 				awaitStamp(t, n, "good")

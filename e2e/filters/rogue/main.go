@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"time"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
@@ -18,7 +19,7 @@ func main() {}
 type config struct {
 	// Value of the response header x-stamp.
 	Value string `json:"value"`
-	// Does: trap, loop, leak, hang, fail, slow or count in requests; empty for nothing of the kind.
+	// Does: trap, loop, stall, leak, hang, fail, deny, slow or count in requests; empty for nothing of the kind.
 	Does string `json:"does"`
 	// Every so many requests it does so, from the first of them on.
 	Every int `json:"every"`
@@ -30,6 +31,8 @@ const (
 	most   = 40 << 20
 	// slowly is how many steps a slow request takes.
 	slowly = 20_000_000
+	// stalled is how long a request keeps its worker from all others: a worker is late after one second, and hangs after two (see package envoy).
+	stalled = 1700 * time.Millisecond
 )
 
 type vm struct{ types.DefaultVMContext }
@@ -82,6 +85,10 @@ func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 		for p.config.Does == "loop" {
 			p.requests++
 		}
+	case "stall":
+		for since := time.Now(); time.Since(since) < stalled; {
+			p.work++
+		}
 	case "hang":
 		return types.ActionPause
 	case "slow":
@@ -99,12 +106,18 @@ func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
 	case "count":
 		p.wrong.Increment(1)
 	case "fail":
-		if err := proxywasm.SendHttpResponse(503, nil, []byte("failed on purpose\n"), -1); err != nil {
-			proxywasm.LogErrorf("rogue: %v", err)
-		}
-		return types.ActionPause
+		return reply(503)
+	case "deny":
+		return reply(403)
 	}
 	return types.ActionContinue
+}
+
+func reply(status uint32) types.Action {
+	if err := proxywasm.SendHttpResponse(status, nil, []byte("on purpose\n"), -1); err != nil {
+		proxywasm.LogErrorf("rogue: %v", err)
+	}
+	return types.ActionPause
 }
 
 func (s *stream) OnHttpResponseHeaders(int, bool) types.Action {
