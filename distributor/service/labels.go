@@ -1,5 +1,7 @@
 package service
 
+import "maps"
+
 // Labels says which labels nodes may say they have. The ports judge each node that connects; the service asks about nodes that are away, whose rows have what they said
 // before. An implementation may be used concurrently, and does not block.
 type Labels interface {
@@ -25,11 +27,22 @@ func (s *Service) doubt() {
 }
 
 // judge doubts a node that is away with labels which nobody may say by now that it has: it is refused when it comes with them, and with others it is in other
-// targets. What it was given meanwhile it would be sent then. mu is held.
+// targets. What it was given meanwhile it would be sent then. One is away in this sense while no stream that is there says the labels in its row, since the ports have
+// judged those of each stream and no others. mu is held.
 func (s *Service) judge(n *node) {
-	doubted := s.labels != nil && len(n.sessions) == 0 && !s.labels.MayHave(n.row.ID, n.row.Labels)
+	doubted := s.labels != nil && !n.says() && !s.labels.MayHave(n.row.ID, n.row.Labels)
 	if doubted != n.doubted {
 		n.doubted = doubted
 		s.fleet++
 	}
+}
+
+// says says whether a stream that is there says the labels that stand in the node's row; mu is held.
+func (n *node) says() bool {
+	for x := range n.sessions {
+		if maps.Equal(x.labels, n.row.Labels) {
+			return true
+		}
+	}
+	return false
 }

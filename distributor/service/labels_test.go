@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -77,4 +78,74 @@ func TestANodeThatIsAwayWithLabelsOfThePast(t *testing.T) {
 	if got := has(nodes[1]); got == before {
 		t.Error("the node that may have its labels again was passed over")
 	}
+}
+
+// Two streams of a node may say different labels, both permitted when they came; those of the newer stand. When these are permitted no more, and who said them has gone,
+// the other stream is no reason to go by them.
+func TestStreamsOfANodeThatSayDifferentLabels(t *testing.T) {
+	s := newSite(t)
+	judge := &forbidden{}
+	s.config = func(c *service.Config) { c.Labels = judge }
+	svc := s.start()
+	hello := func(id, env string, reports bool) service.NodeHello {
+		return service.NodeHello{ID: id, Labels: map[string]string{"env": env}, Reports: reports, EnvoyVersion: "1.40.0"}
+	}
+	connect(t, svc, hello("n1", "test", true))
+	connect(t, svc, hello("n2", "prod", true))
+	newer := connect(t, svc, hello("n1", "prod", false))
+	s.release("one", "good:1")
+	takes := func(when string, want ...string) {
+		t.Helper()
+		plan, err := svc.PlanRollout(t.Context(), alice, service.RolloutDraft{Name: "first", Release: "one", Selector: "env=prod"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, n := range plan.Waves[0] {
+			got = append(got, n.ID)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s a rollout to env=prod takes %q, want %q", when, got, want)
+		}
+	}
+	takes("both streams are there:", "n1", "n2")
+	judge.forbid("prod", "n1")
+	takes("it has said so and is there:", "n1", "n2") // it is refused with its next message
+	newer.Close()
+	takes("only the other stream is there:", "n2")
+	silent := hello("n1", "", false)
+	silent.Labels = nil
+	connect(t, svc, silent)
+	takes("the new stream says none:", "n2")
+	judge.forbid("", "")
+	takes("it may have them again:", "n1", "n2")
+}
+
+// forbidden is a label, the value of env, that a node may not have.
+type forbidden struct {
+	mu        sync.Mutex
+	edition   int
+	env, node string
+}
+
+// Edition is service.Labels'.
+func (f *forbidden) Edition() any {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.edition
+}
+
+// MayHave is service.Labels'.
+func (f *forbidden) MayHave(node string, labels map[string]string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return node != f.node || labels["env"] != f.env
+}
+
+func (f *forbidden) forbid(env, node string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.edition++
+	f.env, f.node = env, node
 }

@@ -21,7 +21,7 @@ type node struct {
 	row model.Node
 	// chain is what row.Assigned and row.Split render to, for the sink that the node has (splitFor).
 	chain model.Chain
-	// doubted: it is away, and may not have the labels in its row; see judge.
+	// doubted: nobody says the labels in its row, which it may not have; see judge.
 	doubted bool
 	// floor is the generation at which row.Ledger.Chain became the chain to run: reports of an earlier one are stale.
 	floor int64

@@ -109,6 +109,8 @@ type Session struct {
 	reports    bool
 	directives chan Directive
 	done       chan struct{}
+	// labels are those that the stream says the node has: the map of the node's row, where they are the same. They are not to be changed.
+	labels map[string]string
 	// Service.mu guards what follows; closed is changed under node.counts.mu, too, and may be read under either.
 	closed bool
 	last   Directive
@@ -166,7 +168,10 @@ func (s *Service) Connect(ctx context.Context, hello NodeHello) (*Session, error
 			s.closeSession(other)
 		}
 	}
-	session := &Session{service: s, node: n, reports: hello.Reports, directives: make(chan Directive, 1), done: make(chan struct{})}
+	session := &Session{service: s, node: n, reports: hello.Reports, directives: make(chan Directive, 1), done: make(chan struct{}), labels: hello.Labels}
+	if maps.Equal(hello.Labels, n.row.Labels) {
+		session.labels = n.row.Labels
+	}
 	n.opened(session)
 	s.judge(n)
 	n.lastSeen = now
