@@ -97,11 +97,13 @@ func (m *modules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if sent.bytes == 0 || sent.bytes != size || http.NewResponseController(w).Flush() != nil {
 		return
 	}
+	closed := false
 	select {
-	case <-r.Context().Done(): // it has closed
+	case <-r.Context().Done():
+		closed = true
 	case <-time.After(closeTimeout): // who stands between may not
 	}
-	m.served(node, text)
+	m.served(node, text, closed && !byReplica(r)) // another replica closes when it has read all of it, and may still be sending
 }
 
 // closeTimeout is how long a node may take to close a connection over which it was sent a module. It counts from when the kernel has the last of it, and

@@ -50,10 +50,15 @@ func (r *replicas) peerHandler(t *terms, mods *modules, embedded, local http.Han
 			noLeader(w, req, errors.New("the replica that was asked does not lead"))
 			return
 		}
-		local.ServeHTTP(w, req)
+		local.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), relayedRequest{}, true)))
 	})
 	return mux
 }
+
+// relayedRequest marks the context of a request that has come by another replica.
+type relayedRequest struct{}
+
+func byReplica(r *http.Request) bool { return r.Context().Value(relayedRequest{}) != nil }
 
 // noLeader answers what only a leader could.
 func noLeader(w http.ResponseWriter, r *http.Request, err error) {

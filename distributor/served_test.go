@@ -1,6 +1,8 @@
 package distributor
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -34,8 +36,11 @@ func TestModuleThatWasReadIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	told, answered := make(chan string, 8), make(chan struct{}, 8)
-	m.served = func(node, digest string) { told <- node + " " + digest }
+	m.served = func(node, digest string, read bool) { told <- fmt.Sprint(node, " ", digest, " ", read) }
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("By") != "" {
+			r = r.WithContext(context.WithValue(r.Context(), relayedRequest{}, true))
+		}
 		m.ServeHTTP(w, r)
 		answered <- struct{}{}
 	}))
@@ -87,10 +92,23 @@ func TestModuleThatWasReadIsTold(t *testing.T) {
 	}
 	select {
 	case got := <-told:
-		if got != "n "+string(digest) {
+		if got != "n "+string(digest)+" true" {
 			t.Errorf("told of %q", got)
 		}
 	case <-time.After(closeTimeout / 6):
 		t.Error("nobody was told although the node has closed")
+	}
+
+	// Another replica closes as soon as it has read all of it, whatever of that the node has.
+	if _, err := io.Copy(io.Discard, ask(http.MethodGet, map[string]string{envoy.NodeHeader: "n", "By": "another replica"}).Body); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-told:
+		if got != "n "+string(digest)+" false" {
+			t.Errorf("told of %q", got)
+		}
+	case <-time.After(closeTimeout / 6):
+		t.Error("nobody was told although another replica has closed")
 	}
 }

@@ -152,9 +152,9 @@ func ask[T any](t *terms, question func(*service.Service) (T, error)) (T, error)
 	return question(one.svc)
 }
 
-// fetched tells that an Envoy has fetched a module.
-func (t *terms) fetched(node, digest string) {
+// fetched tells that an Envoy has fetched a module; read: that it is seen to have read all of it.
+func (t *terms) fetched(node, digest string, read bool) {
 	if one := t.now.Load(); one != nil {
-		one.discovery.Fetched(node, digest)
+		one.discovery.Fetched(node, digest, read)
 	}
 }

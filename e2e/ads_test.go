@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -213,7 +214,7 @@ func TestEnvoyWithoutAgent(t *testing.T) {
 				t.Errorf("Envoy rejected %d offers", got)
 			}
 
-			load := fleet.StartLoad(t.Context(), map[string]string{"bare": b.Listen}, []fleet.Visitor{stamped("1", "2")})
+			load := fleet.StartLoad(t.Context(), map[string]string{"bare": b.Listen}, []fleet.Visitor{stamped("1", "2", "3")})
 			defer load.Stop()
 			second := write(t, f, "two.yaml", fmt.Sprintf(`apiVersion: waft.dev/v1
 kind: Release
@@ -253,6 +254,25 @@ spec:
 				t.Errorf("the serving slot took a chain meanwhile: %d, before %d", got, served)
 			}
 			awaitStamp(t, b.Node, "2")
+
+			// A module that is new and does not load gets the one offer more of a new module, and no third.
+			before = b.counter(t, envoy.PreloadSlotName, "update_rejected")
+			corrupt := releaseCorrupt(t, f)
+			startRollout(t, f, "fourth", corrupt, `[{nodes: 1}, {percent: 100}]`)
+			ended = awaitRollout(t, f, "fourth", "to be rolled back", phaseIs("RolledBack"))
+			if !strings.Contains(fmt.Sprint(ended), "Unable to create Wasm") {
+				t.Errorf("Envoy's words are nowhere: %+v", ended)
+			}
+			if got := b.counter(t, envoy.PreloadSlotName, "update_rejected") - before; got != 2 {
+				t.Errorf("a new module that does not load was offered %d times", got)
+			}
+			awaitStamp(t, b.Node, "2")
+			if kind == "ads" { // what was refused is in nobody's way
+				rollOut(t, f, "between", createRelease(t, f, "three", "stamp", `{value: "3"}`), `[{percent: 100}]`)
+				awaitNode(t, f, "bare", "to have loaded another", func(n bareNode) bool { return n.Ledger.State == "LOADED" && n.Serving == n.Chain })
+				rollOut(t, f, "back", "two", `[{percent: 100}]`)
+				awaitNode(t, f, "bare", "to be back", func(n bareNode) bool { return n.Ledger.State == "LOADED" && n.Serving == n.Chain })
+			}
 			load.Stop()
 			if failures := load.Failures(); len(failures) > 0 {
 				t.Errorf("requests failed meanwhile: %q", failures)
@@ -270,8 +290,52 @@ spec:
 			if got := b.counter(t, envoy.SlotName, "update_rejected"); got != 0 {
 				t.Errorf("Envoy, started anew, rejected %d offers", got)
 			}
+
+			// What was refused is not offered again: neither on another stream, nor to another process.
+			startRollout(t, f, "fifth", corrupt, `[{nodes: 1}, {percent: 100}]`)
+			ended = awaitRollout(t, f, "fifth", "to be rolled back", phaseIs("RolledBack"))
+			if !strings.Contains(fmt.Sprint(ended), "Unable to create Wasm") {
+				t.Errorf("Envoy's words are nowhere: %+v", ended)
+			}
+			if got := b.counter(t, envoy.PreloadSlotName, "update_rejected"); got != 0 {
+				t.Errorf("what was refused was offered again %d times", got)
+			}
+			awaitStamp(t, b.Node, "2")
 		})
 	}
+}
+
+// releaseCorrupt publishes the filter stamp with a part of its code overwritten, which has the digest of what it is and which Envoy cannot compile, and gives a release of it.
+func releaseCorrupt(t *testing.T, f *fleet.Fleet) string {
+	t.Helper()
+	module, err := os.ReadFile(filepath.Join(f.Dir, "dist", "stamp.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const codeSection = 10 // https://webassembly.github.io/spec/core/binary/modules.html
+	for at := 8; ; {       // behind magic and version
+		id := module[at]
+		size, n := binary.Uvarint(module[at+1:])
+		at += 1 + n
+		if id == codeSection {
+			for i := range 64 {
+				module[at+int(size)/2+i] = 0xff // no instruction
+			}
+			break
+		}
+		at += int(size)
+	}
+	path := write(t, f, "corrupt.wasm", string(module))
+	mustRun(t, f, append([]string{"push", "--no-admission", path, moduleRef(f, "corrupt")}, f.Registry()...)...)
+	release := write(t, f, "corrupt.yaml", fmt.Sprintf(`apiVersion: waft.dev/v1
+kind: Release
+metadata: {name: corrupt}
+spec:
+  filters:
+  - {name: stamp, module: %q, config: {value: corrupt}}
+`, moduleRef(f, "corrupt")))
+	mustRun(t, f, append([]string{"release", "create", "-f", release}, f.Server()...)...)
+	return "corrupt"
 }
 
 // refusedAsAnother has an Envoy with the certificate of one node say that it is another: it is told that it may not, and why, and is nobody.

@@ -45,10 +45,17 @@ func (s slots) has(name string) bool {
 	return s.serves && name == envoy.SlotName || s.loads && name == envoy.PreloadSlotName
 }
 
-// cached is what is known of a module in a code cache: when that was last seen, and whether Envoy has loaded it, or was only sent it, as somebody says.
+// cached is what is known of a module in a code cache: when that was last seen, and whether Envoy has loaded it, or has read it, or was only sent it, as somebody
+// says.
 type cached struct {
-	at     time.Time
-	loaded bool
+	at           time.Time
+	loaded, read bool
+}
+
+// notice is what somebody says of a module: that Envoy was sent it, whole; read: and has read it, since it has then closed the connection itself.
+type notice struct {
+	digest string
+	read   bool
 }
 
 // desk decides what one Envoy is sent on one stream, and what its answers mean. It does no I/O, and is told what time it is.
@@ -57,8 +64,9 @@ type cached struct {
 // that starts, and serves nothing yet, is first asked to fetch all the modules, which it accepts at once (RemoteModule.Unfetched): any rejection, of whatever
 // slot, ends its wait for a chain, and by Envoy's code it then listens without one, and answers 500.
 //
-// Each offer to load that Envoy rejects is made again while it may have lacked a module: once for each module that it then fetches, and then after the
-// pauses of fetchDoubts or startDoubts. After that the version is refused. At once it is refused only if Envoy has loaded all its modules before.
+// Each offer to load that Envoy rejects is made again while it may have lacked a module: once for each module that it then fetches, and, where it was not seen to
+// have read them, after the pauses of fetchDoubts or startDoubts. After that the version is refused. At once it is refused only if Envoy has loaded all its modules
+// before.
 //
 // An Envoy that serves nothing while its version is refused goes back to the chain that it accepted last; see goal.
 type desk struct {
@@ -96,6 +104,8 @@ type attempt struct {
 	again time.Time
 	// blind counts the offers in a row that no fetch came of, doubts those that were rejected although the modules had been fetched.
 	blind, doubts int
+	// rejected counts the offers of this step that were.
+	rejected int
 	// notices counts what was said to be fetched, spared the rejections that were put down to that.
 	notices, spared int
 	// fetched: a module was fetched for this step; refetched: one that Envoy was asked to fetch when it started, once more.
@@ -224,8 +234,11 @@ func (d *desk) know(filters []filter, loaded bool, now time.Time) {
 		maps.DeleteFunc(d.has, func(digest string, _ cached) bool { return !d.known(digest, now) })
 	}
 	for _, f := range filters {
-		before := d.known(f.digest, now) && d.has[f.digest].loaded
-		d.has[f.digest] = cached{now, loaded || before}
+		var before cached
+		if d.known(f.digest, now) {
+			before = d.has[f.digest]
+		}
+		d.has[f.digest] = cached{now, loaded || before.loaded, before.read}
 	}
 }
 
@@ -246,13 +259,16 @@ func (d *desk) missing(filters []filter, now time.Time) []string {
 	return missing
 }
 
-// fetched takes that Envoy has read a module, as somebody says.
-func (d *desk) fetched(digest string, now time.Time) {
-	g := d.goal()
+// fetched takes that Envoy has fetched a module, as somebody says.
+func (d *desk) fetched(n notice, now time.Time) {
+	g, digest := d.goal(), n.digest
 	if g == nil || !slices.ContainsFunc(g.filters, func(f filter) bool { return f.digest == digest }) {
 		return
 	}
 	d.know([]filter{{digest: digest}}, false, now)
+	if n.read {
+		d.has[digest] = cached{now, d.has[digest].loaded, true}
+	}
 	a := &d.attempt
 	if a.notices++; a.notices > maxNotices*len(g.filters) {
 		return // Envoy does not fetch that often, so somebody else does, and would have it offered for ever
@@ -385,6 +401,7 @@ func (d *desk) reject(reason string, now time.Time) {
 	}
 	a := &d.attempt
 	a.reason = reason
+	a.rejected++
 	a.asked = a.asked || o.fetch
 	left, pauses := d.left(o, now), d.pauses(o)
 	switch {
@@ -411,11 +428,13 @@ func (d *desk) reject(reason string, now time.Time) {
 	}
 }
 
-// pauses are those before the offers that are made although nothing seems to be missing. That a module was fetched is only what somebody says, so there is
-// one at least, unless Envoy has loaded all that is offered.
+// pauses are those before the offers that are made although nothing seems to be missing. There is one at least, unless Envoy has loaded all that is offered, or has
+// read it and had an offer more since then: that a module was fetched is else only what somebody says.
 func (d *desk) pauses(o *offer) []time.Duration {
 	a := &d.attempt
 	switch {
+	case a.rejected > 1 && !slices.ContainsFunc(o.filters, func(f filter) bool { c := d.has[f.digest]; return !c.loaded && !c.read }):
+		return nil
 	case a.fetched && a.asked && !a.refetched:
 		return startDoubts[:]
 	case a.fetched || slices.ContainsFunc(o.filters, func(f filter) bool { return !d.has[f.digest].loaded }):

@@ -81,7 +81,8 @@ func (b *bench) quiet() {
 
 func (b *bench) ack()               { b.accept(b.now) }
 func (b *bench) nack()              { b.reject("Unable to create Wasm plugin", b.now) }
-func (b *bench) came(module string) { b.desk.fetched(hashOf(module), b.now) }
+func (b *bench) came(module string) { b.desk.fetched(notice{digest: hashOf(module)}, b.now) }
+func (b *bench) read(module string) { b.desk.fetched(notice{hashOf(module), true}, b.now) }
 
 // stands checks the report.
 func (b *bench) stands(state model.ChainState, serving string) {
@@ -243,6 +244,61 @@ func TestModuleThatDoesNotLoad(t *testing.T) {
 	b.offered(loads, "b")
 	b.nack()
 	b.stands(model.ChainRejected, "one")
+}
+
+// What Envoy was seen to have read, and rejects again, it does not load: one offer more is all that its module gets.
+func TestModuleThatDoesNotLoadAndWasRead(t *testing.T) {
+	for name, reads := range map[string]func(b *bench){
+		"after the rejection":  func(b *bench) { b.nack(); b.read("2") },
+		"before the rejection": func(b *bench) { b.read("2"); b.nack() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := started(t)
+			b.give(chainFor("bad", "b=2"))
+			b.offered(loads, "b")
+			reads(b)
+			b.wait(fetchSettle)
+			b.offered(loads, "b")
+			b.nack()
+			b.stands(model.ChainRejected, "one")
+			b.quiet()
+		})
+	}
+	// One that was read for another chain, and never loaded, gets its offer more, too.
+	b := started(t)
+	b.give(chainFor("two", "b=2", "c=3"))
+	b.offered(loads, "b")
+	b.nack()
+	b.read("2")
+	b.read("3")
+	b.wait(fetchSettle)
+	b.offered(loads, "b")
+	b.ack()
+	b.offered(loads, "b", "c")
+	b.nack()
+	b.wait(fetchDoubts[0])
+	b.offered(loads, "b", "c")
+	b.nack()
+	b.stands(model.ChainRejected, "one")
+}
+
+// An Envoy that starts and has read all that it was asked to fetch lost no fetch to an offer that came too early.
+func TestEnvoyThatStartsWithWhatDoesNotLoad(t *testing.T) {
+	b := newBench(t, serves, loads)
+	b.give(chainFor("bad", "b=2"))
+	b.offered(loads, "b")
+	b.ack()
+	b.read("2")
+	b.wait(startSettle)
+	b.offered(loads, "b")
+	b.nack()
+	b.wait(startDoubts[0])
+	b.offered(loads, "b")
+	b.nack()
+	b.stands(model.ChainRejected, "")
+	b.offered(loads) // nothing of it is left there
+	b.ack()
+	b.quiet()
 }
 
 func TestModuleThatIsNeverFetched(t *testing.T) {

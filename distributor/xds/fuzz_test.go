@@ -169,7 +169,7 @@ func FuzzDesk(f *testing.F) {
 					d.reject("no", now)
 				}
 			case 7:
-				d.fetched(hashOf(string('1'+rune(move/12)%3)), now)
+				d.fetched(notice{hashOf(string('1' + rune(move/12)%3)), move%5 == 0}, now)
 			case 8:
 				d.subscribe([][]string{{serves, loads}, {serves}, {loads}, nil}[move/12%4])
 			case 9:

@@ -92,12 +92,13 @@ func (s *Server) DeltaAggregatedResources(g grpc.BidiStreamingServer[discoveryv3
 	return s.serve(g.Context(), delta{g})
 }
 
-// Fetched takes that a node has read a module, whole, from whoever serves modules. It does not block, and what is said of a node without a stream is dropped.
+// Fetched takes that a node was sent a module, whole, from whoever serves modules. read says that the node has read all of it, since nobody but the node itself can have
+// ended the connection; so what it then rejects again it does not load. It does not block, and what is said of a node without a stream is dropped.
 //
 // It is a hint, which nobody has proved. Where there is an access policy, the port drops one for a node other than the certificate's; without a policy
 // anybody who reaches the port can give one. A false one has an offer come too early: that may end the fetch that is under way, and takes the patience of a
 // module that is missing from the rejections that follow. So false ones can have a version refused that only was slow to come; they can have nothing run.
-func (s *Server) Fetched(node, digest string) {
+func (s *Server) Fetched(node, digest string, read bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.nodes[node]
@@ -110,7 +111,7 @@ func (s *Server) Fetched(node, digest string) {
 		return
 	}
 	select {
-	case r.owner.sent <- digest:
+	case r.owner.sent <- notice{digest, read}:
 		r.owner.inbox.Wake()
 	default:
 	}

@@ -22,7 +22,7 @@ func opened(t *testing.T, s *Server, id, held string) *stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &stream{server: s, wire: &fuzzWire{t: t}, inbox: unreadInbox(t), id: id, session: session, sent: make(chan string, maxSent), build: "build"}
+	n := &stream{server: s, wire: &fuzzWire{t: t}, inbox: unreadInbox(t), id: id, session: session, sent: make(chan notice, maxSent), build: "build"}
 	s.open(n, model.Node{}, "")
 	if err := n.begin(request{typeURL: envoy.ExtensionConfigURL, whole: true, names: []string{serves, loads}, held: held}); err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestOlderStreamTouchesNothing(t *testing.T) {
 	for name, act := range map[string]func() error{
 		"request":   func() error { return older.request(request{typeURL: envoy.ExtensionConfigURL, nonce: older.nonce}) },
 		"assign":    func() error { return older.assign(t.Context()) },
-		"fetched":   func() error { return older.fetched(hashOf("1")) },
+		"fetched":   func() error { return older.fetched(notice{digest: hashOf("1")}) },
 		"directive": func() error { return older.directive(service.Directive{Retry: 1}) },
 		"step":      func() error { _, err := older.step(); return err },
 	} {
@@ -65,7 +65,7 @@ func TestOlderStreamTouchesNothing(t *testing.T) {
 		t.Error(err)
 	}
 	// One that begins only after another has taken its place does not get the record.
-	late := &stream{server: s, inbox: unreadInbox(t), id: "n", session: older.session, sent: make(chan string, 1)}
+	late := &stream{server: s, inbox: unreadInbox(t), id: "n", session: older.session, sent: make(chan notice, 1)}
 	s.open(late, model.Node{}, "")
 	if err := late.begin(request{}); status.Code(err) != codes.Aborted || newer.record.owner != newer {
 		t.Errorf("it began: %v", err)
@@ -121,20 +121,20 @@ func TestAStreamThatPanicsAsItBegins(t *testing.T) {
 // Notices are for the stream that is there when they come.
 func TestNoticesAreOfOneStream(t *testing.T) {
 	s := newServer(t.Context(), newTable(), nil, nil)
-	s.Fetched("n", "x")
+	s.Fetched("n", "x", false)
 	first := opened(t, s, "n", "")
 	first.desk.refuse(refusal{version: "bad"}) // so that it is remembered
-	s.Fetched("n", "x")
+	s.Fetched("n", "x", false)
 	second := opened(t, s, "n", "")
-	s.Fetched("n", "x")
-	s.Fetched("n", "x")
+	s.Fetched("n", "x", false)
+	s.Fetched("n", "x", false)
 	if len(first.sent) != 1 || len(second.sent) != 2 {
 		t.Errorf("%d and %d notices wait", len(first.sent), len(second.sent))
 	}
 	s.close(first)
 	s.close(second)
 	for range 2 * maxSent {
-		s.Fetched("n", "x")
+		s.Fetched("n", "x", false)
 	}
 	if third := opened(t, s, "n", ""); len(third.sent) != 0 || len(second.sent) != 2 {
 		t.Errorf("%d notices wait for a stream from before it", len(third.sent))

@@ -56,8 +56,8 @@ type stream struct {
 	build string
 	// said is the latest report; at first, what the row has.
 	said service.ChainReport
-	// sent receives the digests of modules that the node was sent while this is the owner of its record.
-	sent chan string
+	// sent receives which modules the node was sent while this is the owner of its record.
+	sent chan notice
 }
 
 // maxSent is how many notices of modules may wait for a stream; what is more is found out by waiting.
@@ -204,7 +204,7 @@ func (s *Server) join(ctx context.Context, w wire, in *inbox.Inbox[request], fir
 	}
 	session.Alert(in.Wake)
 	changed, cancel := s.backend.watch(hello.ID, in.Wake)
-	n := &stream{server: s, wire: w, id: hello.ID, session: session, inbox: in, changed: changed, sent: make(chan string, maxSent), takes: hello.Takes, build: hello.EnvoyBuild, said: service.ChainReport{Serving: row.Serving}}
+	n := &stream{server: s, wire: w, id: hello.ID, session: session, inbox: in, changed: changed, sent: make(chan notice, maxSent), takes: hello.Takes, build: hello.EnvoyBuild, said: service.ChainReport{Serving: row.Serving}}
 	s.open(n, row, unfit)
 	s.log.Debug("Envoy connected", "node", hello.ID, "version", hello.EnvoyVersion, "dialect", w.kind(), "holds", first.held)
 	leave = func() {
@@ -274,8 +274,8 @@ func (n *stream) news(ctx context.Context) error {
 	}
 	for {
 		select {
-		case digest := <-n.sent:
-			if err := n.fetched(digest); err != nil {
+		case notice := <-n.sent:
+			if err := n.fetched(notice); err != nil {
 				return err
 			}
 			continue
@@ -478,12 +478,12 @@ func (n *stream) misfit(c *chain) string {
 	return ""
 }
 
-func (n *stream) fetched(digest string) error {
+func (n *stream) fetched(said notice) error {
 	if err := n.enter(); err != nil {
 		return err
 	}
 	defer n.record.mu.Unlock()
-	n.desk.fetched(digest, time.Now())
+	n.desk.fetched(said, time.Now())
 	return nil
 }
 
