@@ -322,6 +322,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		if cfg.Started != nil {
 			cfg.Started(Addresses{GRPC: grpcListener.Addr().String(), HTTP: httpListener.Addr().String()})
 		}
+		tellHealth(failed, healthServer, port.ready)
 		return nil
 	})
 

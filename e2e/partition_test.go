@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/waft-project/waft/distributor/api"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
@@ -125,6 +130,36 @@ func (s *served) readiness() int {
 	return resp.StatusCode
 }
 
+// watchHealth says what a watch of a replica's health (grpc.health.v1) heard last: whether it serves. One that ends is begun again.
+func watchHealth(t *testing.T, address string) func() bool {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var serves atomic.Bool
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for ctx.Err() == nil {
+			watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
+			for err == nil {
+				var heard *healthpb.HealthCheckResponse
+				heard, err = watch.Recv()
+				serves.Store(heard.GetStatus() == healthpb.HealthCheckResponse_SERVING) // one that has ended says nothing
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-over
+		_ = conn.Close()
+	})
+	return serves.Load
+}
+
 // Replicas that do not reach the one that leads send their clients to it; one that leads and is cut off from etcd, while clients still reach it, leads no more; a
 // member of etcd that the others cannot reach does not matter. Nothing of it stops deliveries for more than 5 s. When the network is whole again, so is the cluster.
 func TestReplicasSurvivePartitions(t *testing.T) {
@@ -188,6 +223,10 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 		ended(t, c, env)
 	}
 
+	checks := map[*served]func() bool{}
+	for _, s := range replicas {
+		checks[s] = watchHealth(t, s.grpc)
+	}
 	first := leader(t, replicas)
 	// The others do not reach the one that leads, and etcd hears of all of them: their clients go to it.
 	peers[first].cut.Store(true)
@@ -196,10 +235,11 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 		if ready := s.readiness() == http.StatusOK; ready != (s == first) {
 			t.Errorf("while only the one that leads can serve, is one ready that leads: %v; it is ready: %v", s == first, ready)
 		}
+		wait(t, "who watches a replica's health hears the same", time.Minute, func() bool { return checks[s]() == (s == first) })
 	}
 	peers[first].cut.Store(false)
 	for _, s := range replicas {
-		wait(t, "every replica serves again", time.Minute, func() bool { return s.readiness() == http.StatusOK })
+		wait(t, "every replica serves again", time.Minute, func() bool { return s.readiness() == http.StatusOK && checks[s]() })
 	}
 
 	for _, w := range wires[first] {
@@ -208,7 +248,7 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 	deliver("replica")
 	// Its lease has ended where it counts, in etcd, and by its own clock it does soon; what it wrote meanwhile is fenced off.
 	wait(t, "the one that is cut off says that it does not lead", time.Minute, func() bool { return !first.leads() })
-	wait(t, "the one that is cut off says that it is not ready", time.Minute, func() bool { return first.readiness() == http.StatusServiceUnavailable })
+	wait(t, "the one that is cut off says that it is not ready", time.Minute, func() bool { return first.readiness() == http.StatusServiceUnavailable && !checks[first]() })
 
 	leads, ids := raftLeader(t, endpoints)
 	heal := part(etcd, (leads+1)%3, ids[(leads+1)%3])
