@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,6 +34,7 @@ func TestCanonicalVectors(t *testing.T) {
 		{"a float that happens to be whole", `1e20`, `100000000000000000000`},
 		{"minus zero", `-0`, `0`},
 		{"white space around", " \t\r\n[ 1 , 2 ]\n", `[1,2]`},
+		{"between escapes", `"ab\ncd\u0001\u0002ef\"é\\gh"`, `"ab\ncd\u0001\u0002ef\"é\\gh"`},
 		{"all short escapes", `"\b\f\n\r\t\"\\\/\u001f"`, `"\b\f\n\r\t\"\\/\u001f"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -41,6 +43,21 @@ func TestCanonicalVectors(t *testing.T) {
 				t.Fatalf("got  %s, %v\nwant %s", got, err, test.want)
 			}
 		})
+	}
+}
+
+// A long text is in memory a few times while its canonical form is made, however its memory grows.
+func TestCanonicalOfALongText(t *testing.T) {
+	const size = 1 << 20
+	in := []byte(`{"filling":"` + strings.Repeat("x", size) + `"}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := Canonical(in); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if copies := float64(after.TotalAlloc-before.TotalAlloc) / size; copies > 4 {
+		t.Errorf("it took the memory of %.1f texts; of 4 at the most", copies)
 	}
 }
 
