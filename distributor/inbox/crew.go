@@ -8,8 +8,8 @@ import (
 )
 
 // Crew looks at the news of many streams, in the order in which they are woken. A few goroutines are enough for thousands of streams, whatever each costs: as many
-// as there are processors. Where they mostly wait, for clients that are far or do not read what they are sent, there are twice as many after each round. The zero value
-// is ready. It may be used concurrently.
+// as there are processors. Where they mostly wait, for clients that are far or do not read what they are sent, there are twice as many after each round; not where it is
+// a processor that they lack, as for responses that are large: each that is at a stream has its buffers, and no more of them would be done sooner. The zero value is ready. It may be used concurrently.
 type Crew struct {
 	mu sync.Mutex
 	// queue are the streams that wait, from first on.
@@ -20,6 +20,8 @@ type Crew struct {
 	// reviewed: somebody looks once a round how they get on, and taken is how many streams they have gone to in this one.
 	reviewed bool
 	taken    int
+	// busy says whether one more would wait for a processor; nil: as the runtime knows. Tests, whose time stands still, say so themselves.
+	busy func() bool
 }
 
 // looker is a stream with news.
@@ -90,9 +92,16 @@ func (c *Crew) review() {
 		c.reviewed = false
 		return
 	}
-	if c.taken < brisk*c.working {
+	if c.taken == 0 || c.taken < brisk*c.working && !c.isBusy() {
 		c.hire(min(c.working, waiting))
 	}
 	c.taken = 0
 	time.AfterFunc(aRound, c.review)
+}
+
+func (c *Crew) isBusy() bool {
+	if c.busy != nil {
+		return c.busy()
+	}
+	return busy()
 }

@@ -6,6 +6,7 @@
 //
 //	inbox.go  the requests and the news of one stream
 //	crew.go   who looks at news
+//	busy.go   whether processors are what is lacking
 //
 // A stream whose handler is to end while it receives must let itself be woken (Waker; those of distributor/port do). Streams of other servers have a goroutine to
 // receive, behind the same Inbox.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,15 +169,15 @@ func TestACrewThatIsStuck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var crew inbox.Crew
+				crew := inbox.CrewWhere(false)
 				var all sync.WaitGroup
 				all.Add(bad)
 				release, looked := make(chan struct{}), make(chan time.Time, 1)
 				for range bad {
-					inbox.New(t.Context(), &crew, nil, inbox.Handler[int]{News: func() error { defer all.Done(); test.kept(release); return nil }}).Wake()
+					inbox.New(t.Context(), crew, nil, inbox.Handler[int]{News: func() error { defer all.Done(); test.kept(release); return nil }}).Wake()
 				}
 				begun := time.Now()
-				inbox.New(t.Context(), &crew, nil, inbox.Handler[int]{News: func() error { looked <- time.Now(); return nil }}).Wake()
+				inbox.New(t.Context(), crew, nil, inbox.Handler[int]{News: func() error { looked <- time.Now(); return nil }}).Wake()
 				if took := (<-looked).Sub(begun); took > test.within {
 					t.Errorf("it took %v", took)
 				}
@@ -194,14 +195,14 @@ func TestACrewOfSlowClients(t *testing.T) {
 		t.Run(each.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const fleet = 5000
-				var crew inbox.Crew
+				crew := inbox.CrewWhere(false)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				var all sync.WaitGroup
 				all.Add(fleet)
 				begun := time.Now()
 				for range fleet {
-					inbox.New(ctx, &crew, func() (int, error) { <-ctx.Done(); return 0, ctx.Err() }, inbox.Handler[int]{News: func() error {
+					inbox.New(ctx, crew, func() (int, error) { <-ctx.Done(); return 0, ctx.Err() }, inbox.Handler[int]{News: func() error {
 						time.Sleep(each/2 + rand.N(each)) // no two lines are alike
 						all.Done()
 						return nil
@@ -212,6 +213,45 @@ func TestACrewOfSlowClients(t *testing.T) {
 				t.Logf("each %v: the last of %d after %v", each, fleet, took)
 				if took > 2*each+time.Second {
 					t.Errorf("each takes %v, and the last of %d was through after %v", each, fleet, took)
+				}
+			})
+		})
+	}
+}
+
+// Streams that take the processor for long, as where a response is large, are looked at by as many as there are processors, and no more; but where all of those are
+// stuck, others get on, however busy the processors are.
+func TestACrewThatComputes(t *testing.T) {
+	for name, test := range map[string]struct {
+		each time.Duration // of synctest's clock
+		most func(processors int) int
+	}{
+		"computes": {5 * time.Millisecond, func(processors int) int { return processors }},
+		"stuck":    {time.Minute, func(int) int { return 1000 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const fleet = 1000
+				crew := inbox.CrewWhere(true)
+				var at, most atomic.Int64
+				var all sync.WaitGroup
+				all.Add(fleet)
+				begun := time.Now()
+				for range fleet {
+					inbox.New(t.Context(), crew, nil, inbox.Handler[int]{News: func() error {
+						most.Store(max(most.Load(), at.Add(1)))
+						time.Sleep(test.each)
+						at.Add(-1)
+						all.Done()
+						return nil
+					}}).Wake()
+				}
+				all.Wait()
+				if n, limit := int(most.Load()), test.most(runtime.GOMAXPROCS(0)); n > limit {
+					t.Errorf("%d were at streams at once, of %d", n, limit)
+				}
+				if took, limit := time.Since(begun), 2*time.Minute; took > limit {
+					t.Errorf("it took %v, more than %v", took, limit)
 				}
 			})
 		})
