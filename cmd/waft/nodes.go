@@ -197,6 +197,9 @@ func drawNode(t *table, n *waftv1.Node) {
 	if e := n.GetLastError(); e != nil && (e.GetChain() != l.GetChain() || e.GetReason() != l.GetReason()) {
 		t.row("last error", fmt.Sprintf("%s  %s at %s, chain %s: %s", clock(e.GetAt()), strings.ToLower(e.GetState().String()), dash(e.GetStep()), short(e.GetChain()), e.GetReason()))
 	}
+	for _, digest := range slices.Sorted(maps.Keys(n.GetUnfetched())) {
+		t.row("not fetched", short(digest)+"  "+n.GetUnfetched()[digest])
+	}
 	for _, ref := range slices.Sorted(maps.Keys(l.GetSecrets())) {
 		t.row("secret", ref+"  version "+l.GetSecrets()[ref])
 	}

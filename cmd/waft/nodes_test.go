@@ -58,6 +58,7 @@ func TestNodeAsItIsShown(t *testing.T) {
 			Chain: hash("a"), State: waftv1.ChainState_DEGRADED, Step: "probe", Reason: "it serves without stamp",
 			OfferedAt: atMinute(1), FetchedAt: atMinute(2), LoadedAt: atMinute(3), ServingAt: atMinute(4), DegradedAt: atMinute(4),
 		},
+		Unfetched: map[string]string{hash("e"): "filters/authz: not found"},
 		LastError: &waftv1.NodeError{Chain: hash("d"), State: waftv1.ChainState_REJECTED, Step: "load", Reason: "no VM", At: atMinute(0)},
 	}
 	want := `
@@ -92,6 +93,7 @@ state             degraded
 step              probe
 reason            it serves without stamp
 last error        2026-03-01 12:00:00  rejected at load, chain sha256:dddddddddddd: no VM
+not fetched       sha256:eeeeeeeeeeee  filters/authz: not found
   offered         2026-03-01 12:01:00
   fetched         2026-03-01 12:02:00
   loaded          2026-03-01 12:03:00

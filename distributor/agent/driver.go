@@ -571,7 +571,7 @@ func (d *driver) refuse(hash string, at step, reason string) {
 func (d *driver) report() (again time.Time) {
 	now := time.Now()
 	have, trouble := d.fetcher.state()
-	d.reporter.setFetched(have)
+	d.reporter.setFetched(have, trouble)
 	if d.config.Beside {
 		for _, r := range d.host.takeRestarts() {
 			d.reporter.addRestart(r.at, r.reason)

@@ -36,6 +36,7 @@ type reporter struct {
 
 	mu         sync.Mutex
 	fetched    map[string]bool
+	unfetched  map[string]string
 	latest     *waftv1.ChainReport
 	statistics *waftv1.Statistics
 	pending    []*waftv1.ChainReport
@@ -55,14 +56,18 @@ func newReporter(conn grpc.ClientConnInterface, log *slog.Logger, redact func(st
 // run keeps a stream open until ctx ends.
 func (r *reporter) run(ctx context.Context) { r.stream.Run(ctx) }
 
-// setFetched gives the whole list of digests that are on disk.
-func (r *reporter) setFetched(have map[string]bool) {
+// setFetched gives the whole list of digests that are on disk, and why others are not, by digest.
+func (r *reporter) setFetched(have map[string]bool, trouble map[string]string) {
+	unfetched := make(map[string]string, len(trouble))
+	for digest, reason := range trouble {
+		unfetched[digest] = r.redact(reason)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.fetched != nil && maps.Equal(have, r.fetched) {
+	if r.fetched != nil && maps.Equal(have, r.fetched) && maps.Equal(unfetched, r.unfetched) {
 		return
 	}
-	r.fetched, r.dirtyFetched = maps.Clone(have), true
+	r.fetched, r.unfetched, r.dirtyFetched = maps.Clone(have), unfetched, true
 	r.stream.Wake()
 }
 
@@ -142,7 +147,7 @@ func (r said) Due() []*waftv1.ReportRequest {
 	defer r.mu.Unlock()
 	var due []*waftv1.ReportRequest
 	if r.dirtyFetched {
-		due = append(due, &waftv1.ReportRequest{Report: &waftv1.ReportRequest_Fetched{Fetched: &waftv1.Fetched{Digests: sorted(r.fetched)}}})
+		due = append(due, &waftv1.ReportRequest{Report: &waftv1.ReportRequest_Fetched{Fetched: &waftv1.Fetched{Digests: sorted(r.fetched), Failed: r.unfetched}}})
 		r.dirtyFetched = false
 	}
 	for _, report := range r.pending {

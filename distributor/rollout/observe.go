@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,6 +109,9 @@ func (m *machine) fetching() {
 			missing = append(missing, s.id)
 		}
 	}
+	if trouble := m.fetchTrouble(missing); trouble != "" { // shown and not written: it may be another each time that a node tries
+		m.state.Latest = append([]model.GateReading{{Gate: gateLoaded, Verdict: model.VerdictInconclusive, Detail: "not fetched so far: " + trouble, At: m.now}}, readings...)
+	}
 	switch {
 	case m.frozen != "":
 		m.standBy(model.WaitsForFreeze, "waits: "+m.frozen)
@@ -118,11 +122,24 @@ func (m *machine) fetching() {
 	case !m.now.Before(m.wave().Deadline):
 		for _, id := range missing {
 			p := m.state.Nodes[id]
-			p.Reason = "did not fetch the modules in time"
+			p.Reason = because("did not fetch the modules in time", m.view(id).FetchTrouble)
 			m.set(id, p)
 		}
-		m.failLoaded(fmt.Sprintf("not fetched by the deadline of %s: %s", deadline(m.waveSpec()), list(missing)), missing, readings)
+		m.failLoaded(fmt.Sprintf("not fetched by the deadline of %s: %s", deadline(m.waveSpec()), cmp.Or(m.fetchTrouble(missing), list(missing))), missing, readings)
 	}
+}
+
+// fetchTrouble names nodes, and the first thing that keeps one of them from fetching; empty where none says what does.
+func (m *machine) fetchTrouble(ids []string) string {
+	for _, id := range ids {
+		switch trouble := m.view(id).FetchTrouble; {
+		case trouble != "" && len(ids) == 1:
+			return because(id, trouble)
+		case trouble != "":
+			return because(list(ids)+"; of these "+id, trouble)
+		}
+	}
+	return ""
 }
 
 // moving waits for every counted node of the wave to serve, and for every assignment to be in the rows.

@@ -162,6 +162,37 @@ func TestFetchTooLate(t *testing.T) {
 	}
 }
 
+// Why a node has not fetched is shown while it is waited for, by the last that it said, without a write for each time that it tries; and is kept when the wave fails.
+func TestWhyItIsNotFetchedIsTold(t *testing.T) {
+	d := newDrive(t, newFleet(2), model.WaveSpec{Percent: 100, Deadline: 15 * time.Second})
+	d.look(0)
+	d.fleet.nodes["n2"].Fetched = true
+	d.look(time.Second)
+	was := d.r
+	if len(d.latest) != 0 {
+		t.Errorf("nobody says why, and it says %v", d.latest)
+	}
+	for _, why := range []string{"the registry is away", "the registry has it no more"} {
+		d.fleet.nodes["n1"].FetchTrouble = why
+		d.look(time.Second)
+		d.want(model.RolloutFetching, 0)
+		if len(d.latest) != 1 || d.latest[0].Gate != gateLoaded || d.latest[0].Detail != "not fetched so far: n1: "+why {
+			t.Errorf("of %q it says %+v", why, d.latest)
+		}
+		if Changed(was, d.r) {
+			t.Errorf("it is written that %q", why)
+		}
+	}
+	d.look(13 * time.Second)
+	d.want(model.RolloutRolledBack, 0)
+	if p := d.r.Nodes["n1"]; p.State != model.NodeFailed || p.Reason != "did not fetch the modules in time: the registry has it no more" {
+		t.Errorf("n1 is %+v", p)
+	}
+	if !strings.HasSuffix(d.r.Message, "not fetched by the deadline of 15s: n1: the registry has it no more") {
+		t.Errorf("it ends with %q", d.r.Message)
+	}
+}
+
 func TestRestartsThatBeginAnew(t *testing.T) {
 	d := newDrive(t, newFleet(1), model.WaveSpec{Percent: 100, Soak: time.Minute})
 	d.fleet.nodes["n1"].Restarts = 5

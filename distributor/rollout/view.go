@@ -50,6 +50,8 @@ type NodeView struct {
 	Serving string
 	// Fetched: all modules of TargetChain are on the node, verified.
 	Fetched bool
+	// FetchTrouble is why they are not, in the words of whom the node asked; empty when they are, or it has not said.
+	FetchTrouble string
 	// Restarts counts the restarts of its Envoy, or of an application, that the caller knows of. It only rises, but may begin again from zero when
 	// the distributor restarts.
 	Restarts int

@@ -118,6 +118,16 @@ func hasAll(chain model.Chain, digests map[string]struct{}) bool {
 	return true
 }
 
+// whyUnfetched is why a module of a chain is not on a node's disk, as the node has it of modules, by digest; empty where it says nothing of them.
+func whyUnfetched(chain model.Chain, reasons map[string]string) string {
+	for _, f := range chain.Filters {
+		if f.Module != nil && reasons[f.Module.Digest] != "" {
+			return reasons[f.Module.Digest]
+		}
+	}
+	return ""
+}
+
 // cannotRun says why a node cannot be given a chain, and what to do; empty when it can. A sink that does not keep resources would run the filters of a release without what they were
 // tested with.
 func (s *Service) cannotRun(row model.Node, chain model.Chain) (why, next string) {

@@ -54,6 +54,8 @@ type node struct {
 	lastSeen time.Time
 	// fetched are the digests that the node said it has.
 	fetched map[string]struct{}
+	// unfetched are those that it said it could not fetch yet, and why. It is never changed in place; nil: none.
+	unfetched map[string]string
 	// counts are the latest statistics; lately counts what was served since a wave moved.
 	counts   counts
 	lately   window
@@ -107,6 +109,8 @@ type NodeStatus struct {
 	Statistics model.Statistics
 	// Disabled are the filters that are taken out of its chain, by name.
 	Disabled []DisabledFilter
+	// Unfetched are the modules that it was asked to have on its disk and could not fetch yet, by digest, and why.
+	Unfetched map[string]string
 }
 
 // statusOf is a node as it is shown; mu is held.
@@ -116,7 +120,7 @@ func (s *Service) statusOf(n *node) NodeStatus {
 	if came.After(seen) {
 		seen = came
 	}
-	return NodeStatus{Node: n.row, Chain: n.chain.Hash, Presence: n.presence(), LastSeen: seen, Statistics: stats, Disabled: s.disabledOn(n)}
+	return NodeStatus{Node: n.row, Chain: n.chain.Hash, Presence: n.presence(), LastSeen: seen, Statistics: stats, Disabled: s.disabledOn(n), Unfetched: n.unfetched}
 }
 
 // counts are the latest statistics of a node and when they came. They have a lock of their own, which may be taken under Service.mu: a

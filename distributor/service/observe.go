@@ -95,7 +95,9 @@ func (s *Service) viewInto(view *rollout.NodeView, e *entry, n *node, progress *
 	}
 	view.TargetChain = o.target.Hash
 	view.Partly = o.partly
-	view.Fetched = o.hasFetched(n.fetched)
+	if view.Fetched = o.hasFetched(n.fetched); !view.Fetched {
+		view.FetchTrouble = whyUnfetched(o.target, n.unfetched)
+	}
 	if !progress.MovedAt.IsZero() {
 		// It was checked before it was moved. It is assigned when the row is durable: until then the rollout does not go on.
 		view.Assigned, view.Split = n.given.Assigned[e.state.Layer], n.given.Split

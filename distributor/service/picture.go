@@ -43,8 +43,8 @@ type marks struct {
 	counts             uint64
 	restarts           int
 	streams, reporting int
-	// fetched is where the node's map is, which is never changed in place.
-	fetched unsafe.Pointer
+	// fetched and unfetched are where the node's maps are, which are never changed in place.
+	fetched, unfetched unsafe.Pointer
 }
 
 // butCounts are the marks without that of the statistics.
@@ -57,7 +57,7 @@ func (m marks) butCounts() marks {
 func (n *node) marks() marks {
 	return marks{
 		version: n.version, stored: n.stored, counts: n.counts.told.Load(), restarts: n.restarts, streams: len(n.sessions), reporting: n.reporting,
-		fetched: reflect.ValueOf(n.fetched).UnsafePointer(),
+		fetched: reflect.ValueOf(n.fetched).UnsafePointer(), unfetched: reflect.ValueOf(n.unfetched).UnsafePointer(),
 	}
 }
 

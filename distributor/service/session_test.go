@@ -69,6 +69,33 @@ func TestConnectRefuses(t *testing.T) {
 	}
 }
 
+// What a node says that it cannot fetch is shown with it, and in the rollout that waits for it, until it has it. What is no digest is no digest here either.
+func TestWhatANodeCannotFetchIsShown(t *testing.T) {
+	s, svc, session := given(t, "a")
+	if _, err := svc.Abort(t.Context(), alice, "first"); err != nil {
+		t.Fatal(err)
+	}
+	digest := s.release("two", "good:2").Filters[0].Module.Digest
+	s.begin("second", "two", all)
+	s.reach("second", model.RolloutFetching)
+	for _, why := range []string{"no registry", "no such module", strings.Repeat("x", 2*service.MaxFetchReason)} {
+		session.Unfetched(map[string]string{digest: why, "sha256:" + strings.Repeat("0", 65): "?"})
+		want := why[:min(len(why), service.MaxFetchReason)]
+		if got := status(t, svc, "a").Unfetched; len(got) != 1 || got[digest] != want {
+			t.Errorf("it shows %q", got)
+		}
+		s.until("second", "to say why", func(r model.Rollout) bool {
+			return len(r.Latest) == 1 && strings.HasSuffix(r.Latest[0].Detail, "so far: a: "+want)
+		})
+	}
+	session.Fetched([]string{digest})
+	session.Unfetched(nil)
+	s.reach("second", model.RolloutMoving)
+	if got := status(t, svc, "a").Unfetched; len(got) != 0 {
+		t.Errorf("it shows %q", got)
+	}
+}
+
 func TestPresence(t *testing.T) {
 	s := newSite(t)
 	svc := s.start()

@@ -17,6 +17,8 @@ import (
 const (
 	// MaxFetched is how many digests a list of fetched modules may hold.
 	MaxFetched = 4096
+	// MaxFetchReason is how many bytes are kept of why a module could not be fetched.
+	MaxFetchReason = 1024
 	// MaxReportReason is how many bytes of a reason are kept.
 	MaxReportReason = 4096
 	// MaxReportHash is the length of a hash or digest, sha256:HEX, in bytes; a longer one is none, and is not kept.
@@ -270,6 +272,21 @@ func (x *Session) Fetched(digests []string) {
 		}
 	}
 	x.told(reportDelay, func(s *Service, n *node) { n.fetched = fetched })
+}
+
+// Unfetched says which modules could not be fetched to the node's disk yet, by digest, and why: all of them, each time.
+func (x *Session) Unfetched(reasons map[string]string) {
+	var unfetched map[string]string
+	for digest, reason := range reasons {
+		if len(digest) > MaxReportHash || len(unfetched) == MaxFetched {
+			continue
+		}
+		if unfetched == nil {
+			unfetched = make(map[string]string, len(reasons))
+		}
+		unfetched[digest] = clip(reason, MaxFetchReason)
+	}
+	x.told(reportDelay, func(_ *Service, n *node) { n.unfetched = unfetched })
 }
 
 // Chain says where the node stands with a chain. What it says of another chain than the one it is to run, or of an earlier

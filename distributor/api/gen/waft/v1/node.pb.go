@@ -63,7 +63,9 @@ type Node struct {
 	// What rollouts that have not ended would do with it next, the one that comes first before the others. Only in the answer to GetNode.
 	Next []*NodeNext `protobuf:"bytes,46,rep,name=next,proto3" json:"next,omitempty"`
 	// The last time that a chain was rejected on it, or served in part, also when it has served since. Absent: never, as far as it was noted.
-	LastError     *NodeError `protobuf:"bytes,47,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	LastError *NodeError `protobuf:"bytes,47,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// Modules that it was asked to have on its disk and could not fetch yet, by digest, and why. It tries them again.
+	Unfetched     map[string]string `protobuf:"bytes,48,rep,name=unfetched,proto3" json:"unfetched,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +250,13 @@ func (x *Node) GetNext() []*NodeNext {
 func (x *Node) GetLastError() *NodeError {
 	if x != nil {
 		return x.LastError
+	}
+	return nil
+}
+
+func (x *Node) GetUnfetched() map[string]string {
+	if x != nil {
+		return x.Unfetched
 	}
 	return nil
 }
@@ -1553,7 +1562,7 @@ var File_waft_v1_node_proto protoreflect.FileDescriptor
 
 const file_waft_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\x1a\x15waft/v1/rollout.proto\"\x86\a\n" +
+	"\x12waft/v1/node.proto\x12\awaft.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17waft/v1/emergency.proto\x1a\x14waft/v1/report.proto\x1a\x17waft/v1/resources.proto\x1a\x15waft/v1/rollout.proto\"\x80\b\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x121\n" +
 	"\x06labels\x18\x02 \x03(\v2\x19.waft.v1.Node.LabelsEntryR\x06labels\x12#\n" +
@@ -1579,8 +1588,12 @@ const file_waft_v1_node_proto_rawDesc = "" +
 	"\x05moved\x18- \x01(\v2\x11.waft.v1.NodeMoveR\x05moved\x12%\n" +
 	"\x04next\x18. \x03(\v2\x11.waft.v1.NodeNextR\x04next\x121\n" +
 	"\n" +
-	"last_error\x18/ \x01(\v2\x12.waft.v1.NodeErrorR\tlastError\x1a9\n" +
+	"last_error\x18/ \x01(\v2\x12.waft.v1.NodeErrorR\tlastError\x12:\n" +
+	"\tunfetched\x180 \x03(\v2\x1c.waft.v1.Node.UnfetchedEntryR\tunfetched\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
+	"\x0eUnfetchedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x01\n" +
 	"\bNodeMove\x12\x18\n" +
@@ -1716,7 +1729,7 @@ func file_waft_v1_node_proto_rawDescGZIP() []byte {
 	return file_waft_v1_node_proto_rawDescData
 }
 
-var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_waft_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_waft_v1_node_proto_goTypes = []any{
 	(*Node)(nil),                  // 0: waft.v1.Node
 	(*NodeMove)(nil),              // 1: waft.v1.NodeMove
@@ -1738,64 +1751,66 @@ var file_waft_v1_node_proto_goTypes = []any{
 	(*GetVersionRequest)(nil),     // 17: waft.v1.GetVersionRequest
 	(*GetVersionResponse)(nil),    // 18: waft.v1.GetVersionResponse
 	nil,                           // 19: waft.v1.Node.LabelsEntry
-	nil,                           // 20: waft.v1.LedgerEntry.SecretsEntry
-	(*timestamppb.Timestamp)(nil), // 21: google.protobuf.Timestamp
-	(*ReleaseRef)(nil),            // 22: waft.v1.ReleaseRef
-	(*DisabledFilter)(nil),        // 23: waft.v1.DisabledFilter
-	(*Cohort)(nil),                // 24: waft.v1.Cohort
-	(*FilterChange)(nil),          // 25: waft.v1.FilterChange
-	(ChainState)(0),               // 26: waft.v1.ChainState
+	nil,                           // 20: waft.v1.Node.UnfetchedEntry
+	nil,                           // 21: waft.v1.LedgerEntry.SecretsEntry
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*ReleaseRef)(nil),            // 23: waft.v1.ReleaseRef
+	(*DisabledFilter)(nil),        // 24: waft.v1.DisabledFilter
+	(*Cohort)(nil),                // 25: waft.v1.Cohort
+	(*FilterChange)(nil),          // 26: waft.v1.FilterChange
+	(ChainState)(0),               // 27: waft.v1.ChainState
 }
 var file_waft_v1_node_proto_depIdxs = []int32{
 	19, // 0: waft.v1.Node.labels:type_name -> waft.v1.Node.LabelsEntry
-	21, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
-	22, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
+	22, // 1: waft.v1.Node.last_seen:type_name -> google.protobuf.Timestamp
+	23, // 2: waft.v1.Node.releases:type_name -> waft.v1.ReleaseRef
 	8,  // 3: waft.v1.Node.ledger:type_name -> waft.v1.LedgerEntry
 	7,  // 4: waft.v1.Node.split:type_name -> waft.v1.NodeSplit
-	23, // 5: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
+	24, // 5: waft.v1.Node.disabled:type_name -> waft.v1.DisabledFilter
 	6,  // 6: waft.v1.Node.isolated:type_name -> waft.v1.Isolation
 	4,  // 7: waft.v1.Node.rendered:type_name -> waft.v1.Rendered
 	1,  // 8: waft.v1.Node.moved:type_name -> waft.v1.NodeMove
 	2,  // 9: waft.v1.Node.next:type_name -> waft.v1.NodeNext
 	3,  // 10: waft.v1.Node.last_error:type_name -> waft.v1.NodeError
-	21, // 11: waft.v1.NodeMove.at:type_name -> google.protobuf.Timestamp
-	22, // 12: waft.v1.NodeNext.release:type_name -> waft.v1.ReleaseRef
-	24, // 13: waft.v1.NodeNext.cohort:type_name -> waft.v1.Cohort
-	25, // 14: waft.v1.NodeNext.changes:type_name -> waft.v1.FilterChange
-	26, // 15: waft.v1.NodeError.state:type_name -> waft.v1.ChainState
-	21, // 16: waft.v1.NodeError.at:type_name -> google.protobuf.Timestamp
-	5,  // 17: waft.v1.Rendered.fields:type_name -> waft.v1.RenderedField
-	21, // 18: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
-	22, // 19: waft.v1.NodeSplit.release:type_name -> waft.v1.ReleaseRef
-	24, // 20: waft.v1.NodeSplit.cohort:type_name -> waft.v1.Cohort
-	26, // 21: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
-	21, // 22: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
-	21, // 23: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
-	21, // 24: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
-	21, // 25: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
-	21, // 26: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
-	20, // 27: waft.v1.LedgerEntry.secrets:type_name -> waft.v1.LedgerEntry.SecretsEntry
-	21, // 28: waft.v1.LedgerEntry.degraded_at:type_name -> google.protobuf.Timestamp
-	0,  // 29: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
-	21, // 30: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
-	14, // 31: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
-	9,  // 32: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
-	10, // 33: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
-	12, // 34: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
-	13, // 35: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
-	15, // 36: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
-	17, // 37: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
-	0,  // 38: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
-	11, // 39: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
-	0,  // 40: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
-	0,  // 41: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
-	16, // 42: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
-	18, // 43: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
-	38, // [38:44] is the sub-list for method output_type
-	32, // [32:38] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	20, // 11: waft.v1.Node.unfetched:type_name -> waft.v1.Node.UnfetchedEntry
+	22, // 12: waft.v1.NodeMove.at:type_name -> google.protobuf.Timestamp
+	23, // 13: waft.v1.NodeNext.release:type_name -> waft.v1.ReleaseRef
+	25, // 14: waft.v1.NodeNext.cohort:type_name -> waft.v1.Cohort
+	26, // 15: waft.v1.NodeNext.changes:type_name -> waft.v1.FilterChange
+	27, // 16: waft.v1.NodeError.state:type_name -> waft.v1.ChainState
+	22, // 17: waft.v1.NodeError.at:type_name -> google.protobuf.Timestamp
+	5,  // 18: waft.v1.Rendered.fields:type_name -> waft.v1.RenderedField
+	22, // 19: waft.v1.Isolation.since:type_name -> google.protobuf.Timestamp
+	23, // 20: waft.v1.NodeSplit.release:type_name -> waft.v1.ReleaseRef
+	25, // 21: waft.v1.NodeSplit.cohort:type_name -> waft.v1.Cohort
+	27, // 22: waft.v1.LedgerEntry.state:type_name -> waft.v1.ChainState
+	22, // 23: waft.v1.LedgerEntry.offered_at:type_name -> google.protobuf.Timestamp
+	22, // 24: waft.v1.LedgerEntry.fetched_at:type_name -> google.protobuf.Timestamp
+	22, // 25: waft.v1.LedgerEntry.loaded_at:type_name -> google.protobuf.Timestamp
+	22, // 26: waft.v1.LedgerEntry.serving_at:type_name -> google.protobuf.Timestamp
+	22, // 27: waft.v1.LedgerEntry.rejected_at:type_name -> google.protobuf.Timestamp
+	21, // 28: waft.v1.LedgerEntry.secrets:type_name -> waft.v1.LedgerEntry.SecretsEntry
+	22, // 29: waft.v1.LedgerEntry.degraded_at:type_name -> google.protobuf.Timestamp
+	0,  // 30: waft.v1.ListNodesResponse.nodes:type_name -> waft.v1.Node
+	22, // 31: waft.v1.AuditEntry.at:type_name -> google.protobuf.Timestamp
+	14, // 32: waft.v1.ListAuditResponse.entries:type_name -> waft.v1.AuditEntry
+	9,  // 33: waft.v1.NodeService.GetNode:input_type -> waft.v1.GetNodeRequest
+	10, // 34: waft.v1.NodeService.ListNodes:input_type -> waft.v1.ListNodesRequest
+	12, // 35: waft.v1.NodeService.RetryNode:input_type -> waft.v1.RetryNodeRequest
+	13, // 36: waft.v1.NodeService.ReleaseNode:input_type -> waft.v1.ReleaseNodeRequest
+	15, // 37: waft.v1.AuditService.ListAudit:input_type -> waft.v1.ListAuditRequest
+	17, // 38: waft.v1.VersionService.GetVersion:input_type -> waft.v1.GetVersionRequest
+	0,  // 39: waft.v1.NodeService.GetNode:output_type -> waft.v1.Node
+	11, // 40: waft.v1.NodeService.ListNodes:output_type -> waft.v1.ListNodesResponse
+	0,  // 41: waft.v1.NodeService.RetryNode:output_type -> waft.v1.Node
+	0,  // 42: waft.v1.NodeService.ReleaseNode:output_type -> waft.v1.Node
+	16, // 43: waft.v1.AuditService.ListAudit:output_type -> waft.v1.ListAuditResponse
+	18, // 44: waft.v1.VersionService.GetVersion:output_type -> waft.v1.GetVersionResponse
+	39, // [39:45] is the sub-list for method output_type
+	33, // [33:39] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_node_proto_init() }
@@ -1813,7 +1828,7 @@ func file_waft_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_node_proto_rawDesc), len(file_waft_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

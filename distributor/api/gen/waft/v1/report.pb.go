@@ -432,8 +432,10 @@ func (x *Hello) GetKeptSecrets() bool {
 // Fetched lists the digests of the modules (sha256:HEX), out of those asked for by waft/v1/prefetch and waft/v1/filters,
 // that are on the node's disk, verified. It is the whole list each time.
 type Fetched struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Digests       []string               `protobuf:"bytes,1,rep,name=digests,proto3" json:"digests,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Digests []string               `protobuf:"bytes,1,rep,name=digests,proto3" json:"digests,omitempty"`
+	// Those asked for that could not be fetched yet, and why, in the words of whoever was asked; they are tried again. Absent from agents that do not say.
+	Failed        map[string]string `protobuf:"bytes,2,rep,name=failed,proto3" json:"failed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +473,13 @@ func (*Fetched) Descriptor() ([]byte, []int) {
 func (x *Fetched) GetDigests() []string {
 	if x != nil {
 		return x.Digests
+	}
+	return nil
+}
+
+func (x *Fetched) GetFailed() map[string]string {
+	if x != nil {
+		return x.Failed
 	}
 	return nil
 }
@@ -1091,9 +1100,13 @@ const file_waft_v1_report_proto_rawDesc = "" +
 	"\fkept_secrets\x18\x13 \x01(\bR\vkeptSecrets\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x94\x01\n" +
 	"\aFetched\x12\x18\n" +
-	"\adigests\x18\x01 \x03(\tR\adigests\"\xf6\x02\n" +
+	"\adigests\x18\x01 \x03(\tR\adigests\x124\n" +
+	"\x06failed\x18\x02 \x03(\v2\x1c.waft.v1.Fetched.FailedEntryR\x06failed\x1a9\n" +
+	"\vFailedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf6\x02\n" +
 	"\vChainReport\x12\x12\n" +
 	"\x04hash\x18\x01 \x01(\tR\x04hash\x12)\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x13.waft.v1.ChainStateR\x05state\x12\x16\n" +
@@ -1179,7 +1192,7 @@ func file_waft_v1_report_proto_rawDescGZIP() []byte {
 }
 
 var file_waft_v1_report_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_waft_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_waft_v1_report_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_waft_v1_report_proto_goTypes = []any{
 	(ChainState)(0),               // 0: waft.v1.ChainState
 	(*ReportRequest)(nil),         // 1: waft.v1.ReportRequest
@@ -1193,10 +1206,11 @@ var file_waft_v1_report_proto_goTypes = []any{
 	(*CohortStatistics)(nil),      // 9: waft.v1.CohortStatistics
 	(*EnvoyRestarted)(nil),        // 10: waft.v1.EnvoyRestarted
 	nil,                           // 11: waft.v1.Hello.LabelsEntry
-	nil,                           // 12: waft.v1.ChainReport.SecretsEntry
-	nil,                           // 13: waft.v1.Statistics.ValuesEntry
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	nil,                           // 12: waft.v1.Fetched.FailedEntry
+	nil,                           // 13: waft.v1.ChainReport.SecretsEntry
+	nil,                           // 14: waft.v1.Statistics.ValuesEntry
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 }
 var file_waft_v1_report_proto_depIdxs = []int32{
 	3,  // 0: waft.v1.ReportRequest.hello:type_name -> waft.v1.Hello
@@ -1204,26 +1218,27 @@ var file_waft_v1_report_proto_depIdxs = []int32{
 	5,  // 2: waft.v1.ReportRequest.chain:type_name -> waft.v1.ChainReport
 	6,  // 3: waft.v1.ReportRequest.statistics:type_name -> waft.v1.Statistics
 	10, // 4: waft.v1.ReportRequest.restarted:type_name -> waft.v1.EnvoyRestarted
-	14, // 5: waft.v1.ReportResponse.statistics_interval:type_name -> google.protobuf.Duration
+	15, // 5: waft.v1.ReportResponse.statistics_interval:type_name -> google.protobuf.Duration
 	11, // 6: waft.v1.Hello.labels:type_name -> waft.v1.Hello.LabelsEntry
-	0,  // 7: waft.v1.ChainReport.state:type_name -> waft.v1.ChainState
-	15, // 8: waft.v1.ChainReport.at:type_name -> google.protobuf.Timestamp
-	12, // 9: waft.v1.ChainReport.secrets:type_name -> waft.v1.ChainReport.SecretsEntry
-	15, // 10: waft.v1.Statistics.since:type_name -> google.protobuf.Timestamp
-	15, // 11: waft.v1.Statistics.at:type_name -> google.protobuf.Timestamp
-	8,  // 12: waft.v1.Statistics.health:type_name -> waft.v1.Health
-	13, // 13: waft.v1.Statistics.values:type_name -> waft.v1.Statistics.ValuesEntry
-	9,  // 14: waft.v1.Statistics.cohort:type_name -> waft.v1.CohortStatistics
-	8,  // 15: waft.v1.CohortStatistics.health:type_name -> waft.v1.Health
-	15, // 16: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
-	7,  // 17: waft.v1.Statistics.ValuesEntry.value:type_name -> waft.v1.StatisticValue
-	1,  // 18: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
-	2,  // 19: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
-	19, // [19:20] is the sub-list for method output_type
-	18, // [18:19] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	12, // 7: waft.v1.Fetched.failed:type_name -> waft.v1.Fetched.FailedEntry
+	0,  // 8: waft.v1.ChainReport.state:type_name -> waft.v1.ChainState
+	16, // 9: waft.v1.ChainReport.at:type_name -> google.protobuf.Timestamp
+	13, // 10: waft.v1.ChainReport.secrets:type_name -> waft.v1.ChainReport.SecretsEntry
+	16, // 11: waft.v1.Statistics.since:type_name -> google.protobuf.Timestamp
+	16, // 12: waft.v1.Statistics.at:type_name -> google.protobuf.Timestamp
+	8,  // 13: waft.v1.Statistics.health:type_name -> waft.v1.Health
+	14, // 14: waft.v1.Statistics.values:type_name -> waft.v1.Statistics.ValuesEntry
+	9,  // 15: waft.v1.Statistics.cohort:type_name -> waft.v1.CohortStatistics
+	8,  // 16: waft.v1.CohortStatistics.health:type_name -> waft.v1.Health
+	16, // 17: waft.v1.EnvoyRestarted.at:type_name -> google.protobuf.Timestamp
+	7,  // 18: waft.v1.Statistics.ValuesEntry.value:type_name -> waft.v1.StatisticValue
+	1,  // 19: waft.v1.ReportService.Report:input_type -> waft.v1.ReportRequest
+	2,  // 20: waft.v1.ReportService.Report:output_type -> waft.v1.ReportResponse
+	20, // [20:21] is the sub-list for method output_type
+	19, // [19:20] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_waft_v1_report_proto_init() }
@@ -1244,7 +1259,7 @@ func file_waft_v1_report_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_waft_v1_report_proto_rawDesc), len(file_waft_v1_report_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
