@@ -278,7 +278,13 @@ func (m *modules) again(ctx context.Context, module model.Module) (artifact, err
 	if err != nil {
 		return artifact{}, moduleError(module.Reference, err)
 	}
-	return m.fetch(ctx, module.Reference, ref.AtDigest(digest), false)
+	a, err := m.fetch(ctx, module.Reference, ref.AtDigest(digest), false)
+	if told, ok := errors.AsType[*model.Error](err); ok && told.Kind == model.ErrNotFound {
+		gone := *told
+		gone.Next = "it was deleted there after a release was made of it: push the same bytes again, or roll out another release"
+		return artifact{}, &gone
+	}
+	return a, err
 }
 
 // open gives the verified bytes of a module, from the disk, or from where they came from when the disk has lost them.

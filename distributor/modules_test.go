@@ -335,6 +335,35 @@ func TestNothingIsDeletedAndTheRepositoryOfModulesIsReadOnly(t *testing.T) {
 	}
 }
 
+// A module that is on the disk no more, and was deleted from its registry, is told to be so, with what helps.
+func TestModuleThatWasDeleted(t *testing.T) {
+	s := openShop(t, t.TempDir(), self)
+	module := wasm("one")
+	s.publish(t, self+"/filters/one:1", module, nil)
+	resolved, _, err := s.Resolve(t.Context(), self+"/filters/one:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := registry.Digest(resolved.Digest)
+	path, err := s.client.Cache().Path(digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(path), os.RemoveAll(filepath.Join(s.dir, "registry", "docker", "registry", "v2", "repositories", "filters", "one", "_manifests"))); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.open(t.Context(), digest)
+	if !errors.Is(err, model.ErrNotFound) || !strings.Contains(err.Error(), "push the same bytes again") {
+		t.Errorf("it says %v", err)
+	}
+	s.publish(t, self+"/filters/one:1", module, nil)
+	f, _, err := s.open(t.Context(), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close() // only read
+}
+
 // What the disk has damaged while nobody looked is found at the start and fetched again, and all who ask at once for what it has
 // damaged later get it whole.
 func TestModulesDamagedOnDisk(t *testing.T) {
