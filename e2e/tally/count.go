@@ -94,12 +94,12 @@ func (c *count) packageEnds(pkg string, failed bool, how string) {
 	for _, r := range c.results {
 		switch {
 		case r.verdict == "FAIL" && !c.has(r.name, "FAIL"):
-			c.fail(pkg + " " + r.name)
+			c.fail(strings.TrimSpace(pkg + " " + r.name))
 		case r.verdict == "FAIL" || c.has(r.name, ""):
 			// Its subtests are counted.
 		case r.verdict == "SKIP":
 			c.skipped++
-			c.skips = append(c.skips, pkg+" "+r.name+": "+c.why(r.name))
+			c.skips = append(c.skips, strings.TrimSpace(pkg+" "+r.name)+": "+c.why(r.name))
 		default:
 			c.passed++
 		}

@@ -123,7 +123,8 @@ func TestOtherCommands(t *testing.T) {
 		{"a command that is not there", `exec /nowhere/at/all`, "failed: sh -c exec /nowhere/at/all: exit status 127\nwhat: 0 passed, 1 failed, 0 skipped", false, false},
 		{"make goes on after a part", `printf -- '--- FAIL: TestA (0.00s)\nFAIL\tm\t0.1s\nmake[1]: *** [Makefile:9: interop-a] Error 1\nmake[1]: *** [Makefile:12: .cache/b] Error 2\n'; exit 2`,
 			"failed: m TestA\nfailed: .cache/b: Error 2\nwhat: 0 passed, 2 failed, 0 skipped", false, false},
-		{"go test is interrupted", `printf -- '--- PASS: TestA (0.00s)\n'; exit 1`, "failed: sh -c printf -- '--- PASS: TestA (0.00s)\\n'; exit 1: exit status 1\nwhat: 1 passed, 1 failed, 0 skipped", false, false},
+		{"go test is interrupted", `echo "--- PASS: TestA (0.00s)"; echo "--- SKIP: TestB (0.00s)"; exit 1`,
+			"skipped: TestB: it does not say why\nfailed: sh -c echo \"--- PASS: TestA (0.00s)\"; echo \"--- SKIP: TestB (0.00s)\"; exit 1: exit status 1\nwhat: 1 passed, 1 failed, 1 skipped", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
