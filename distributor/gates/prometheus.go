@@ -82,7 +82,20 @@ func fill(query string, about service.GateSubject) string {
 	}
 	return strings.NewReplacer(
 		"$rollout", about.Rollout, "$release", about.Release.String(), "$wave", strconv.Itoa(about.Wave), "$moved", strings.Join(moved, "|"),
+		"$served", served(about.Served),
 	).Replace(query)
+}
+
+// noRange is the shortest that PromQL knows: one of zero is an error. A Prometheus has one sample in it at most, of which no rate can be told, so that the gate
+// waits.
+const noRange = "1ms"
+
+// served is a time as PromQL writes ranges, in whole seconds, rounded down: none of what is older may be seen.
+func served(d time.Duration) string {
+	if d < time.Second {
+		return noRange
+	}
+	return strconv.Itoa(int(d/time.Second)) + "s"
 }
 
 // errNoAnswer means that JSON came which Prometheus does not write.

@@ -55,6 +55,27 @@ func TestPrometheusAnswers(t *testing.T) {
 	}
 }
 
+// A query is asked with what it is about in the place of its variables.
+func TestQueryIsFilled(t *testing.T) {
+	var got string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.FormValue("query")
+		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"scalar","result":[1,"0"]}}`))
+	}))
+	defer server.Close()
+	for served, in := range map[time.Duration]string{0: "1ms", 900 * time.Millisecond: "1ms", 1900 * time.Millisecond: "1s", 90*time.Second + 999*time.Millisecond: "90s", 3 * time.Hour: "10800s"} {
+		about := about
+		about.Served = served
+		gate := model.GateSpec{Prometheus: &model.PrometheusGate{Server: server.URL, Query: `rate(x{a="$rollout",b="$release",c="$wave",d=~"$moved"}[$served])`, Max: new(1.0)}}
+		if verdict, detail := reader(t, server.URL).Read(t.Context(), gate, about); verdict != model.VerdictPass {
+			t.Errorf("%s: %s", verdict, detail)
+		}
+		if want := `rate(x{a="edge-1",b="edge@sha256:ab",c="2",d=~"a\\.b|c"}[` + in + `])`; got != want {
+			t.Errorf("served for %s, it was asked %s, want %s", served, got, want)
+		}
+	}
+}
+
 // TestRealPrometheus asks one that scrapes a page of ours.
 func TestRealPrometheus(t *testing.T) {
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -99,7 +99,8 @@ type PrometheusGate struct {
 	// Server is the URL of a Prometheus, such as http://prometheus:9090.
 	Server string `json:"server"`
 	// Query is PromQL, whose answer is a scalar or a vector of one sample. $rollout, $release and $wave stand for the rollout's name, the
-	// release and the wave, counted from 1; $moved for the moved nodes as a regular expression of their ids.
+	// release and the wave, counted from 1; $moved for the moved nodes as a regular expression of their ids; $served for how long all nodes of the
+	// wave have served the release, as a range (90s), and next to nothing (1ms) while one does not yet.
 	Query string `json:"query"`
 	// Max and Min are the bounds; at least one is set. A value that is no number (NaN) is inconclusive, as is an empty answer.
 	Max *float64 `json:"max,omitempty"`

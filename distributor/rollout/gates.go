@@ -109,25 +109,49 @@ func (m *machine) soaked() bool {
 // ServedSince is since when the first of the current wave's counted nodes serves the release; where none can be counted, when they were moved.
 // Zero: none does yet. What is read elsewhere counts from then on, and need not be asked before.
 func ServedSince(r model.Rollout) time.Time {
-	if r.Wave < 0 || r.Wave >= len(r.Waves) {
+	first, _, _ := served(r)
+	return first
+}
+
+// AllServeSince is since when all of the current wave's counted nodes serve the release; where none can be counted, when they were moved. Zero: one does
+// not yet. What nodes do since then they do with the release.
+func AllServeSince(r model.Rollout) time.Time {
+	_, last, all := served(r)
+	if !all {
 		return time.Time{}
 	}
-	var since time.Time
+	return last
+}
+
+// served is since when the first and the last of those of the current wave's counted nodes serve that do, and whether all of them do.
+func served(r model.Rollout) (first, last time.Time, all bool) {
+	if r.Wave < 0 || r.Wave >= len(r.Waves) {
+		return first, last, false
+	}
 	counted := 0
+	all = true
 	for _, id := range r.Waves[r.Wave].Nodes {
 		p := r.Nodes[id]
 		if p.State == model.NodeSkipped || p.Uncounted {
 			continue
 		}
 		counted++
-		if p.State == model.NodeServing && (since.IsZero() || p.Since.Before(since)) {
-			since = p.Since
+		if p.State != model.NodeServing {
+			all = false
+			continue
+		}
+		if first.IsZero() || p.Since.Before(first) {
+			first = p.Since
+		}
+		if p.Since.After(last) {
+			last = p.Since
 		}
 	}
 	if counted == 0 {
-		return r.Waves[r.Wave].MovedAt
+		at := r.Waves[r.Wave].MovedAt
+		return at, at, !at.IsZero()
 	}
-	return since
+	return first, last, all
 }
 
 // traffic is what some nodes have served.

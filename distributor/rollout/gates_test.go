@@ -274,6 +274,48 @@ func TestGateThatIsReadElsewhere(t *testing.T) {
 	})
 }
 
+// What a gate elsewhere looks back at is the release's from when the last node of the wave serves it; until then there is nothing that it could look at.
+func TestAllServeSince(t *testing.T) {
+	d := newDrive(t, newFleet(2), model.WaveSpec{Percent: 100, Soak: time.Minute})
+	want := func(first, all time.Time) {
+		t.Helper()
+		if got := ServedSince(d.r); !got.Equal(first) {
+			t.Errorf("the first serves since %s, want %s", got, first)
+		}
+		if got := AllServeSince(d.r); !got.Equal(all) {
+			t.Errorf("all serve since %s, want %s", got, all)
+		}
+	}
+	want(time.Time{}, time.Time{})
+	d.toMoving()
+	want(time.Time{}, time.Time{})
+	d.fleet.serve("n2")
+	d.look(time.Second)
+	first := d.now
+	want(first, time.Time{})
+	d.look(time.Second)
+	d.fleet.serve("n1")
+	d.look(time.Second)
+	d.want(model.RolloutSoaking, 0)
+	all := d.now
+	d.look(time.Second)
+	want(first, all)
+
+	d = newDrive(t, newFleet(2), model.WaveSpec{Nodes: 1}, model.WaveSpec{Percent: 100, Soak: time.Minute})
+	away := d.fleet.nodes["n2"]
+	away.Connected, away.Silent = false, time.Hour
+	d.toMoving()
+	d.fleet.serveAll()
+	d.look(time.Second)
+	d.look(time.Second)
+	d.want(model.RolloutSoaking, 1)
+	if moved := d.r.Waves[1].MovedAt; moved.IsZero() {
+		t.Error("the wave whose node is away has not moved it")
+	} else {
+		want(moved, moved) // there is nobody to be waited for
+	}
+}
+
 func TestApprovalIsKept(t *testing.T) {
 	d := newDrive(t, newFleet(1), model.WaveSpec{Percent: 100, Gates: []model.GateSpec{{Approval: &model.ApprovalGate{Note: "see the dashboard"}}}})
 	if err := d.do(Approve{by}); err == nil {

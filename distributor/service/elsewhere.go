@@ -21,6 +21,8 @@ type GateSubject struct {
 	// Moved and Waiting are nodes of the rollout, by id: those that were moved, and those of the target that were not.
 	Moved   []string `json:"moved"`
 	Waiting []string `json:"waiting"`
+	// Served is for how long all nodes of the wave have served the release; zero while one does not yet. What is older is of the release before.
+	Served time.Duration `json:"served"`
 }
 
 // gateTimeout bounds one question.
@@ -74,7 +76,8 @@ func (s *Service) ask(ctx context.Context, e *entry) {
 			continue
 		}
 		a.underway, a.begun = true, time.Now()
-		about, at := s.subject(e, wave), s.stamp()
+		at := s.stamp()
+		about := s.subject(e, wave, at)
 		s.asking.Go(func() {
 			gateCtx, cancel := context.WithTimeout(ctx, gateTimeout)
 			defer cancel()
@@ -102,9 +105,12 @@ func watchedWave(r model.Rollout) (int, bool) {
 	return r.Wave, !r.Waves[r.Wave].MovedAt.IsZero()
 }
 
-// subject is what a gate is asked about; mu is held.
-func (s *Service) subject(e *entry, wave int) GateSubject {
+// subject is what a gate is asked about at a moment; mu is held.
+func (s *Service) subject(e *entry, wave int, at time.Time) GateSubject {
 	about := GateSubject{Rollout: e.state.Name, Release: e.state.Spec.Release, Wave: wave + 1, Moved: []string{}, Waiting: []string{}}
+	if since := rollout.AllServeSince(e.state); !since.IsZero() {
+		about.Served = max(at.Sub(since), 0) // a clock may have gone back
+	}
 	for _, id := range slices.Sorted(maps.Keys(e.state.Nodes)) {
 		if !e.state.Nodes[id].MovedAt.IsZero() {
 			about.Moved = append(about.Moved, id)

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -62,6 +63,9 @@ func TestGateElsewhereIsAskedAboutTheWave(t *testing.T) {
 	first := o.asked[0]
 	if first.Rollout != "second" || first.Release != release.ID || first.Wave != 1 || !slices.Equal(first.Moved, r.Waves[0].Nodes) || len(first.Waiting) != 2 {
 		t.Errorf("it was asked about %+v", first)
+	}
+	if last := slices.MaxFunc(o.asked, func(a, b service.GateSubject) int { return cmp.Compare(a.Served, b.Served) }); last.Served <= first.Served {
+		t.Errorf("asked again, the wave has served for %s, at first it had for %s", last.Served, first.Served)
 	}
 	readings := r.Waves[0].Readings
 	if last := readings[len(readings)-1]; last.Gate != "webhook/oracle" || last.Verdict != model.VerdictPass || last.Detail != "says the oracle" {

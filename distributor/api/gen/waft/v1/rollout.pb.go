@@ -1095,8 +1095,8 @@ type PrometheusGate struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The URL of a Prometheus that the distributor may ask (waft serve --gate-host).
 	Server string `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
-	// PromQL with a scalar or one sample as its answer. $rollout, $release, $wave and $moved (the ids of the moved nodes, as a regular
-	// expression) stand for what they say.
+	// PromQL with a scalar or one sample as its answer. $rollout, $release, $wave, $moved (the ids of the moved nodes, as a regular
+	// expression) and $served (for how long all nodes of the wave have served the release, as a range; 1ms while one does not yet) stand for what they say.
 	Query string `protobuf:"bytes,3,opt,name=query,proto3" json:"query,omitempty"`
 	// At least one of the bounds.
 	Max *float64 `protobuf:"fixed64,4,opt,name=max,proto3,oneof" json:"max,omitempty"`
