@@ -46,6 +46,7 @@ type DeniedRatioGate struct {
 // (FAIL_OPEN after a crash) shows by nothing else. The count is that of the chain's filter which saw the fewest, so where a filter
 // answers requests itself those behind it lower it.
 type CoverageGate struct {
+	// Min is above 0: with 0 it could not fail.
 	Min float64 `json:"min"`
 	// MinSamples is how many requests a verdict needs. Zero: DefaultMinSamples.
 	MinSamples int64 `json:"minSamples,omitempty"`

@@ -55,7 +55,7 @@ func validateGate(object, at string, g GateSpec) error {
 	case g.DeniedRatio != nil:
 		return validateRatio(object, at+".deniedRatio", "max", g.DeniedRatio.Max, g.DeniedRatio.MinSamples)
 	case g.Coverage != nil:
-		return validateRatio(object, at+".coverage", "min", g.Coverage.Min, g.Coverage.MinSamples)
+		return validateCoverage(object, at+".coverage", *g.Coverage)
 	case g.Comparison != nil:
 		return validateComparison(object, at+".comparison", *g.Comparison)
 	case g.Stuck != nil:
@@ -87,6 +87,14 @@ func validateRatio(object, at, field string, ratio float64, samples int64) error
 		return Invalidf(object, at+".minSamples", "use 1 or more, or leave it out", "%d samples cannot be", samples)
 	}
 	return nil
+}
+
+// validateCoverage refuses the least share of 0, which a gate that does not say one has, too: it would look on while every request goes past the filters.
+func validateCoverage(object, at string, g CoverageGate) error {
+	if g.Min == 0 {
+		return Invalidf(object, at+".min", "give the least share of requests that the filters must have counted, such as 0.95", "it has no bound, so that it could not fail")
+	}
+	return validateRatio(object, at, "min", g.Min, g.MinSamples)
 }
 
 func validateCount(object, at string, n int64) error {

@@ -117,6 +117,7 @@ func TestValidateRolloutSpec(t *testing.T) {
 		{"two gates in one", func(s *RolloutSpec) { s.Waves[2].Gates[0].Approval = &ApprovalGate{} }, []string{"spec.waves[2].gates[0]"}},
 		{"the same gate twice", func(s *RolloutSpec) { s.Waves[2].Gates = append(s.Waves[2].Gates, s.Waves[2].Gates[0]) }, []string{"spec.waves[2].gates[1]"}},
 		{"denied", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{DeniedRatio: &DeniedRatioGate{Max: -1}} }, []string{"spec.waves[2].gates[0].deniedRatio.max"}},
+		{"coverage without a bound", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Coverage: &CoverageGate{MinSamples: 50}} }, []string{"spec.waves[2].gates[0].coverage.min"}},
 		{"coverage", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Coverage: &CoverageGate{Min: 2}} }, []string{"spec.waves[2].gates[0].coverage.min"}},
 		{"comparison", func(s *RolloutSpec) { s.Waves[2].Gates[0] = GateSpec{Comparison: &ComparisonGate{Of: "luck"}} }, []string{"spec.waves[2].gates[0].comparison.of"}},
 		{"increase", func(s *RolloutSpec) {

@@ -707,7 +707,7 @@ func (x *DeniedRatioGate) GetMinSamples() int64 {
 // those behind it.
 type CoverageGate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 0 to 1.
+	// Above 0, up to 1: with 0 it could not fail.
 	Min float64 `protobuf:"fixed64,1,opt,name=min,proto3" json:"min,omitempty"`
 	// Default 20.
 	MinSamples    int64 `protobuf:"varint,2,opt,name=min_samples,json=minSamples,proto3" json:"min_samples,omitempty"`
