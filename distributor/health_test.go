@@ -9,16 +9,16 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 )
 
 // Who watches, and who asks, hears each time that the process becomes ready or is so no more, and of one that stops that it serves no more.
 func TestHealthFollowsReadiness(t *testing.T) {
-	checks := health.NewServer()
-	checks.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
+	checks := newChecks()
 	server, listener := grpc.NewServer(), bufconn.Listen(1<<16)
 	healthpb.RegisterHealthServer(server, checks)
 	go func() { _ = server.Serve(listener) }()
@@ -51,7 +51,7 @@ func TestHealthFollowsReadiness(t *testing.T) {
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		tellHealth(running, checks, func() error {
+		checks.follow(running, func() error {
 			if lost.Load() {
 				return errors.New("the replica that leads is not reached")
 			}
@@ -63,8 +63,11 @@ func TestHealthFollowsReadiness(t *testing.T) {
 	hears("not ready", healthpb.HealthCheckResponse_NOT_SERVING)
 	lost.Store(false)
 	hears("ready again", healthpb.HealthCheckResponse_SERVING)
-	checks.Shutdown()
+	checks.stop()
 	hears("it stops", healthpb.HealthCheckResponse_NOT_SERVING)
+	if _, err := watch.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("of what stops the watch ends with %v", err)
+	}
 	stop()
 	<-over
 }

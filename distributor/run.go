@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -192,8 +191,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 
 	// 6. The ports' servers.
-	healthServer := health.NewServer()
-	healthServer.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
+	healthServer := newChecks()
 
 	slow := newPatience(cfg.Patience)
 	if err := slow.register(metrics); err != nil {
@@ -322,7 +320,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		if cfg.Started != nil {
 			cfg.Started(Addresses{GRPC: grpcListener.Addr().String(), HTTP: httpListener.Addr().String()})
 		}
-		tellHealth(failed, healthServer, port.ready)
+		healthServer.follow(failed, port.ready)
 		return nil
 	})
 
@@ -330,7 +328,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	running.Go(func() error {
 		<-failed.Done()
 		log.Info("stopping", "drain", cfg.Drain)
-		healthServer.Shutdown()
+		healthServer.stop()
 		if only != nil {
 			only.end()
 		} else {

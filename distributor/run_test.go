@@ -572,9 +572,24 @@ func TestStopEndsStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	healthy, err := healthpb.NewHealthClient(conn).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := healthy.Recv(); err != nil || got.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		t.Fatalf("who watches its health hears %v, %v", got, err)
+	}
 	begun := time.Now()
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
+	}
+	if got, err := healthy.Recv(); err != nil || got.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("of one that stops who watches its health hears %v, %v", got, err)
 	}
 	if took := time.Since(begun); took > patience/2 {
 		t.Errorf("the stop took %s", took)
