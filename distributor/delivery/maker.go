@@ -43,17 +43,24 @@ func (m *Maker) Collections(node model.Node, chain model.Chain, prefetch []model
 		return Collections(node, chain, prefetch)
 	}
 	common := m.common(chain, node)
-	own := common.body
-	own.Name = node.ID
+	its := &ofNode{own: [1]model.Resource{common.body}}
+	its.own[0].Name = node.ID
 	ahead := nothingAhead
 	if len(prefetch) > 0 {
 		ahead = collection(model.CollectionPrefetch, prefetchResources(prefetch))
 	}
-	collections := []model.Collection{common.filters, collection(model.CollectionChains, []model.Resource{own}), ahead}
+	its.collections = [...]model.Collection{common.filters, collection(model.CollectionChains, its.own[:]), ahead}
+	collections := its.collections[:]
 	if len(common.secrets.Resources) > 0 && node.TakesKept() {
 		collections = append(collections, common.secrets)
 	}
 	return collections
+}
+
+// ofNode is what a node has for itself, in one piece of memory.
+type ofNode struct {
+	collections [3]model.Collection
+	own         [1]model.Resource
 }
 
 // nothingAhead is the collection of modules of a node that is to have none on its disk before a wave, as mostly.
