@@ -17,9 +17,9 @@ type Cache struct {
 	youngBytes int
 }
 
-// Get gives what is kept by a key. Where there is nothing, encode makes it, for all who wait for it, and it is kept; its error is Get's, and is not. The bytes
-// must not be changed.
-func (c *Cache) Get(key string, encode func() ([]byte, error)) ([]byte, error) {
+// Get gives what is kept by a key, of which it keeps a copy. Where there is nothing, encode makes it, for all who wait for it, and it is kept; its error is Get's, and is not.
+// The bytes must not be changed.
+func (c *Cache) Get(key []byte, encode func() ([]byte, error)) ([]byte, error) {
 	if b := c.find(key); b != nil {
 		return b, nil
 	}
@@ -32,14 +32,12 @@ func (c *Cache) Get(key string, encode func() ([]byte, error)) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.keep(key, b)
+	c.Keep(string(key), b)
 	return b, nil
 }
 
 // Find gives what is kept by a key; nil where there is nothing. The bytes must not be changed.
-func (c *Cache) Find(key string) []byte { return c.find(key) }
+func (c *Cache) Find(key string) []byte { return c.find([]byte(key)) }
 
 // Keep keeps an encoding by a key. It must not be changed any more. It is for what takes long to make: whoever waits for that in Get keeps all others waiting.
 func (c *Cache) Keep(key string, b []byte) {
@@ -55,13 +53,14 @@ func (c *Cache) Len() int {
 	return len(c.young) + len(c.old)
 }
 
-func (c *Cache) find(key string) []byte {
+// find makes no string of the key, where it can.
+func (c *Cache) find(key []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b := c.young[key]
+	b := c.young[string(key)]
 	if b == nil {
-		if b = c.old[key]; b != nil {
-			c.keep(key, b)
+		if b = c.old[string(key)]; b != nil {
+			c.keep(string(key), b)
 		}
 	}
 	return b

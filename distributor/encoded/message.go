@@ -15,11 +15,18 @@ import (
 type Message struct {
 	kind  protoreflect.MessageType
 	parts []mem.SliceBuffer // of the garbage collector: gRPC gives them back to nobody
+	// few is where parts are that are not many: one piece of memory for all.
+	few [3]mem.SliceBuffer
 }
 
 // Of gives the message of a kind whose encoding is the parts, one after the other. They are kept, and must not change any more.
 func Of(kind protoreflect.MessageType, parts ...[]byte) *Message {
-	m := &Message{kind: kind, parts: make([]mem.SliceBuffer, len(parts))}
+	m := &Message{kind: kind}
+	if len(parts) <= len(m.few) {
+		m.parts = m.few[:len(parts)]
+	} else {
+		m.parts = make([]mem.SliceBuffer, len(parts))
+	}
 	for i, p := range parts {
 		m.parts[i] = p
 	}

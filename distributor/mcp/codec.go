@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -133,29 +132,35 @@ type encoder struct {
 	inlined inlined
 }
 
-// shared names what a resource says when nodes can share it, or is empty. Version covers all that is in a filter or a
+// appendShared appends what names a resource by what it says when nodes can share it; nil: they cannot. Version covers all that is in a filter or a
 // module but the reference, which is for people, and all of a resource that is a user's own; a chain belongs to one node.
-func shared(collection string, r model.Resource) string {
+func appendShared(b []byte, collection string, r model.Resource) []byte {
 	var m *model.Module
 	switch {
-	case len(r.Labels) > 0:
-		return ""
+	case len(r.Labels) > 0 || r.Version == "":
+		return nil
 	case r.Filter != nil:
 		m = r.Filter.Module
 	case r.Prefetch != nil:
 		m = r.Prefetch
-	case r.Any != nil && r.Version != "":
-		return strings.Join([]string{collection, r.Name, r.Version}, "\x00")
 	}
-	if m == nil || r.Version == "" {
-		return ""
+	b = append(append(append(append(append(b, collection...), 0), r.Name...), 0), r.Version...)
+	switch {
+	case m != nil:
+		for _, part := range [...]string{m.Reference, m.Artifact, m.Digest} {
+			b = append(append(b, 0), part...)
+		}
+		return b
+	case r.Any != nil:
+		return b
 	}
-	return strings.Join([]string{collection, r.Name, r.Version, m.Reference, m.Artifact, m.Digest}, "\x00")
+	return nil
 }
 
 // field is the resource as it stands in a message Resources: tag, length and bytes.
 func (e *encoder) field(collection string, r model.Resource) ([]byte, error) {
-	if key := shared(collection, r); key != "" {
+	var some [512]byte // mostly enough
+	if key := appendShared(some[:0], collection, r); key != nil {
 		return e.kept.Get(key, func() ([]byte, error) { return encodeField(collection, r, nil) })
 	}
 	return encodeField(collection, r, nil)

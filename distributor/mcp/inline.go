@@ -66,7 +66,7 @@ func (n *streamOfNode) field(ctx context.Context, collection string, r model.Res
 // inlineField is a filter with the bytes of its module as it stands in a message. They are read for all who wait for them, however long each waits; the context bounds
 // the waiting alone.
 func (s *Source) inlineField(ctx context.Context, collection string, r model.Resource) ([]byte, error) {
-	return s.encoder.inlined.get(ctx, s.stop, shared(collection, r), func(ctx context.Context) ([]byte, error) {
+	return s.encoder.inlined.get(ctx, s.stop, string(appendShared(nil, collection, r)), func(ctx context.Context) ([]byte, error) {
 		content, err := s.backend.module(ctx, *r.Filter.Module)
 		if err != nil {
 			return nil, err

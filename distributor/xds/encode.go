@@ -18,10 +18,9 @@ const fieldResources = 2
 // The zero value is ready. It may be used concurrently.
 type encoder struct{ kept encoded.Cache }
 
-// key names what an offer says. A filter's version covers all that is in it but the sides of a split, which the names of chains cover.
-func (o *offer) key(delta bool) string {
-	var some [512]byte // mostly enough
-	b := append(some[:0], o.slot...)
+// appendKey appends what names what an offer says. A filter's version covers all that is in it but the sides of a split, which the names of chains cover.
+func (o *offer) appendKey(b []byte, delta bool) []byte {
+	b = append(b, o.slot...)
 	if delta {
 		b = append(b, "\x00delta"...)
 	}
@@ -31,12 +30,13 @@ func (o *offer) key(delta bool) string {
 			b = append(append(b, '\x00'), part...)
 		}
 	}
-	return string(b)
+	return b
 }
 
 // field is the resource of an offer as it stands in a response: tag, length and bytes.
 func (e *encoder) field(o *offer, delta bool) ([]byte, error) {
-	return e.kept.Get(o.key(delta), func() ([]byte, error) { return encodeField(o, delta) })
+	var some [512]byte // mostly enough
+	return e.kept.Get(o.appendKey(some[:0], delta), func() ([]byte, error) { return encodeField(o, delta) })
 }
 
 func encodeField(o *offer, delta bool) ([]byte, error) {

@@ -281,11 +281,15 @@ func (d *desk) rejected() string {
 func (e *encoder) resourceFields(o *snapshot.Offer, delta bool) ([][]byte, error) {
 	fields := make([][]byte, 0, len(o.Resources))
 	for _, r := range o.Resources {
-		kind := "resource\x00"
+		var some [512]byte // mostly enough
+		key := append(some[:0], "resource\x00"...)
 		if delta {
-			kind = "resource\x00delta"
+			key = append(key, "delta"...)
 		}
-		field, err := e.kept.Get(kind+"\x00"+r.Kind.URL()+"\x00"+r.Name+"\x00"+r.Version, func() ([]byte, error) { return encodeResource(r, delta) })
+		for _, part := range [...]string{r.Kind.URL(), r.Name, r.Version} {
+			key = append(append(key, 0), part...)
+		}
+		field, err := e.kept.Get(key, func() ([]byte, error) { return encodeResource(r, delta) })
 		if err != nil {
 			return nil, err
 		}
