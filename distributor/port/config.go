@@ -17,7 +17,7 @@ import (
 type Config struct {
 	// Credentials shake hands with clients; nil: nobody asks who they are.
 	Credentials credentials.TransportCredentials
-	// Codec is that of all messages, whatever the content type says; nil: protobuf.
+	// Codec is that of all messages, whatever the content type says; nil: protobuf. What it has decoded has none of the bytes that it was given: they are written over.
 	Codec encoding.CodecV2
 	// Unary and Stream stand around handlers, the first outermost.
 	Unary  []grpc.UnaryServerInterceptor
@@ -77,6 +77,9 @@ const (
 	vacancy, lonely = 20 * time.Millisecond, 250 * time.Millisecond
 	// maxControl bounds the answers of the protocol itself that wait to be written, in bytes: a client that asks for them and reads none is no client.
 	maxControl = 32 << 10
+
+	// maxSpare is the largest memory that a stream keeps for its next message, in bytes: what a node says again and again is smaller.
+	maxSpare = 512
 
 	// patientPart is how much of a message a client may take all its time to read, in bytes: one that takes 4 KB a second is slow, and no more.
 	patientPart = 128 << 10

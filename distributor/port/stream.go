@@ -42,9 +42,11 @@ type stream struct {
 	// incoming is what the client may send, and window what it takes.
 	incoming credit
 	window   int
-	// in is what has come and nobody has received, and need how much of it its receiver waits for.
-	in   []byte
-	need int
+	// in is what has come and nobody has received, and need how much of it its receiver waits for. lent is the memory of the message that is decoded, and spare that of
+	// one that has been, for the next.
+	in          []byte
+	need        int
+	lent, spare []byte
 	// large is a message of which a part has been taken already; nil: there is none.
 	large *large
 	// woken: its receiver is to return without a message, once.
@@ -104,7 +106,7 @@ func (s *stream) kill(err error) {
 	if s.err == nil {
 		s.err = err
 	}
-	s.in = nil
+	s.in, s.lent, s.spare = nil, nil, nil
 	s.unqueue()
 	if s.deadline != nil {
 		s.deadline.Stop()
@@ -149,6 +151,9 @@ func (s *stream) finish(told *status.Status) {
 
 // arrived takes what has come; mu is held.
 func (s *stream) arrived(data []byte, last bool) {
+	if s.in == nil {
+		s.in, s.spare = s.spare, nil
+	}
 	s.in = append(s.in, data...)
 	s.allCame = s.allCame || last
 	if s.ready() {
@@ -232,7 +237,8 @@ func (s *stream) next() (message mem.BufferSlice, compressed bool, err error) {
 			if err := s.awaitRest(whole, &role); err != nil {
 				return nil, false, err
 			}
-			return mem.BufferSlice{mem.SliceBuffer(s.cut(whole)[messageHeader:])}, flag == 1, nil
+			s.lent = s.cut(whole)
+			return mem.BufferSlice{mem.SliceBuffer(s.lent[messageHeader:])}, flag == 1, nil
 		}
 		s.cut(messageHeader)
 		s.large = &large{left: size, compressed: flag == 1}
@@ -295,7 +301,20 @@ func (s *stream) RecvMsg(m any) error {
 	if err := s.conn.server.cfg.Codec.Unmarshal(data, m); err != nil {
 		return status.Errorf(codes.Internal, "grpc: error unmarshalling request: %v", err)
 	}
+	if !compressed {
+		s.reuse()
+	}
 	return nil
+}
+
+// reuse takes the memory of a message that was decoded, if it is small, for the next.
+func (s *stream) reuse() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if cap(s.lent) <= maxSpare && s.in == nil && s.err == nil {
+		s.spare = s.lent[:0]
+	}
+	s.lent = nil
 }
 
 func (s *stream) decompress(data mem.BufferSlice) (mem.BufferSlice, error) {
