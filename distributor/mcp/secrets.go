@@ -25,13 +25,13 @@ const troubled = "trouble: "
 func (n *streamOfNode) withTroubles(ctx context.Context, c model.Collection) (model.Collection, error) {
 	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
 	defer cancel()
-	var held map[string]string // of what the sink will not be sent
+	var held holding // of what the sink will not be sent
 	if sub := n.subscriptions[c.Name]; sub.incremental {
 		held = sub.held
 	}
 	var out []model.Resource
 	for i, r := range c.Resources {
-		if r.Secret == nil || r.Version != "" && held[r.Name] == r.Version {
+		if version, _ := held.version(r.Name); r.Secret == nil || r.Version != "" && version == r.Version {
 			continue
 		}
 		if _, err := n.source.backend.secret(ctx, *r.Secret); err != nil {

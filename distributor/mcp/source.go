@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/waft-project/waft/distributor/encoded"
 	"github.com/waft-project/waft/distributor/inbox"
@@ -40,6 +40,8 @@ type Source struct {
 	crew    inbox.Crew
 	// stop ends all streams when it is done.
 	stop context.Context
+	// unasked is called when an answer was taken for which the backend need not be asked; nil but in tests.
+	unasked func()
 }
 
 func newSource(stop context.Context, b backend, metrics *Metrics, log *slog.Logger) *Source {
@@ -59,7 +61,7 @@ func (s *Source) Register(r grpc.ServiceRegistrar) { mcpv1.RegisterResourceSourc
 type exchange interface {
 	Context() context.Context
 	SendMsg(any) error
-	Recv() (*mcpv1.RequestResources, error)
+	RecvMsg(any) error
 }
 
 // streamOfNode is one stream. One goroutine at a time touches it, whom its inbox lets.
@@ -68,11 +70,15 @@ type streamOfNode struct {
 	stream        exchange
 	node          string
 	subscriptions map[string]*subscription
-	nonces        uint64
+	// asked are the collections that the sink has asked for, in the order in which it is sent them; see askedOf. tells: it is for tell to say what it has accepted.
+	asked  []string
+	tells  bool
+	nonces uint64
 	// byDigest: the sink fetches modules, and needs none inline.
 	byDigest bool
-	// inbox has its requests, and is woken for all else.
+	// inbox has its requests, and is woken for all else. Each is read into the same message, of which nothing stays there while the next is waited for.
 	inbox *inbox.Inbox[*mcpv1.RequestResources]
+	read  mcpv1.RequestResources
 	// failed receives what receiving has ended with.
 	failed chan error
 	// session is its stream as the backend sees it, nil until it is known whose it is; changed receives when the node's collections may have changed, and unwatch ends
@@ -135,10 +141,11 @@ func (n *streamOfNode) receive() (*mcpv1.RequestResources, error) {
 		}
 		n.rest = 0
 	}
-	req, err := n.stream.Recv()
+	n.read.Reset()
+	err := n.stream.RecvMsg(&n.read)
 	switch {
 	case err == nil || errors.Is(err, inbox.ErrWoken):
-		return req, err
+		return &n.read, err
 	case errors.Is(err, io.EOF):
 		err = errClosed
 	default:
@@ -306,6 +313,7 @@ func (n *streamOfNode) request(ctx context.Context, req *mcpv1.RequestResources)
 	switch kind {
 	case answerFirst:
 		n.subscriptions[name] = sub // not before: an answer to nothing asks for nothing
+		n.asked, n.tells = askedOf(n.subscriptions)
 	case answerStale:
 		s.metrics.stale.WithLabelValues(string(componentSource), collectionLabel(name)).Inc()
 		return nil
@@ -318,6 +326,13 @@ func (n *streamOfNode) request(ctx context.Context, req *mcpv1.RequestResources)
 		code := codeLabel(codes.Code(req.GetErrorDetail().GetCode()))
 		s.metrics.nacks.WithLabelValues(string(componentSource), collectionLabel(name), code).Inc()
 		s.backend.refused(n.node, offer.toward, name, clip(req.GetErrorDetail().GetMessage(), MaxReasonBytes))
+	}
+	if kind != answerFirst && !sub.behind && !n.tells && name != model.CollectionSecrets {
+		// What it answers is what the sink is to have, as far as is known; news are looked at by themselves.
+		if s.unasked != nil {
+			s.unasked()
+		}
+		return nil
 	}
 	return n.push(ctx, name)
 }
@@ -352,7 +367,7 @@ func codeLabel(c codes.Code) string {
 // push sends what is due of the collections named, or of all that the sink asked for.
 func (n *streamOfNode) push(ctx context.Context, names ...string) error {
 	if len(names) == 0 {
-		names = n.asked()
+		names = n.asked
 	}
 	all, err := n.source.backend.collections(ctx, n.node)
 	if err != nil {
@@ -368,7 +383,7 @@ func (n *streamOfNode) push(ctx context.Context, names ...string) error {
 				return err
 			}
 		}
-		if err := n.send(n.subscriptions[name], c, chainIn(all)); err != nil {
+		if err := n.send(ctx, n.subscriptions[name], c, chainIn(all)); err != nil {
 			return err
 		}
 	}
@@ -376,31 +391,32 @@ func (n *streamOfNode) push(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// asked are the collections that the sink has asked for, in the order in which it is sent them.
-func (n *streamOfNode) asked() []string {
+// askedOf are the collections of subscriptions, in the order in which a sink is sent them. tells: there are users' own among them, and chains are not.
+func askedOf(subscriptions map[string]*subscription) (asked []string, tells bool) {
 	last := len(known) - 1
-	var names []string
 	add := func(of ...string) {
 		for _, name := range of {
-			if n.subscriptions[name] != nil {
-				names = append(names, name)
+			if subscriptions[name] != nil {
+				asked = append(asked, name)
 			}
 		}
 	}
 	add(known[:last]...)
-	for _, name := range slices.Sorted(maps.Keys(n.subscriptions)) {
+	own := 0
+	for _, name := range slices.Sorted(maps.Keys(subscriptions)) {
 		if !slices.Contains(known[:], name) {
-			names = append(names, name)
+			asked = append(asked, name)
+			own++
 		}
 	}
 	add(known[last])
-	return names
+	return asked, own > 0 && subscriptions[model.CollectionChains] == nil
 }
 
 // tell tells the backend of a chain of which the sink has accepted all that it asks for, where it does not ask for chains, whose ACK would say so: an
 // application that takes a collection of users' resources only, and knows nothing of what runs it.
 func (n *streamOfNode) tell(all []model.Collection) {
-	if n.subscriptions[model.CollectionChains] != nil || !slices.ContainsFunc(n.asked(), func(name string) bool { return !slices.Contains(known[:], name) }) {
+	if !n.tells {
 		return
 	}
 	chain, version := chainIn(all), versionIn(all, model.CollectionChains)
@@ -441,31 +457,50 @@ func chainIn(all []model.Collection) string {
 	return all[i].Resources[0].Chain.Hash
 }
 
+// Numbers of fields of Resources; that of the resources is fieldResources.
+const (
+	fieldVersion     = 1
+	fieldCollection  = 2
+	fieldRemoved     = 4
+	fieldNonce       = 5
+	fieldIncremental = 6
+)
+
+// ownRest is what appendOwn mostly takes beside version and name, in bytes.
+const ownRest = 24
+
+// appendOwn appends what a message Resources has beside its resources.
+func appendOwn(b []byte, c model.Collection, ch change, nonce string) []byte {
+	text := func(field protowire.Number, s string) {
+		b = protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), s)
+	}
+	text(fieldVersion, c.Version)
+	text(fieldCollection, c.Name)
+	for _, name := range ch.removed {
+		text(fieldRemoved, name)
+	}
+	text(fieldNonce, nonce)
+	if ch.incremental {
+		b = protowire.AppendVarint(protowire.AppendTag(b, fieldIncremental, protowire.VarintType), 1)
+	}
+	return b
+}
+
 // send sends what is due of a collection, on the way to a chain.
-func (n *streamOfNode) send(sub *subscription, c model.Collection, toward string) error {
+func (n *streamOfNode) send(ctx context.Context, sub *subscription, c model.Collection, toward string) error {
 	ch, due := sub.next(c)
 	if !due {
 		return nil
 	}
 	n.nonces++
 	nonce := strconv.FormatUint(n.nonces, 10)
-	own, err := proto.Marshal(&mcpv1.Resources{
-		SystemVersionInfo: c.Version,
-		Collection:        c.Name,
-		RemovedResources:  ch.removed,
-		Nonce:             nonce,
-		Incremental:       ch.incremental,
-	})
-	if err != nil {
-		return status.Errorf(codes.Internal, "%v", err)
-	}
 	// The resources are bytes already, shared with other streams; protobuf takes fields in any order.
-	parts := append(make([][]byte, 0, 1+len(ch.resources)), own)
-	ctx, cancel := n.stream.Context(), func() {}
+	parts := append(make([][]byte, 0, 1+len(ch.resources)), appendOwn(make([]byte, 0, len(c.Version)+len(c.Name)+ownRest), c, ch, nonce))
 	if c.Name == model.CollectionSecrets {
-		ctx, cancel = context.WithTimeout(ctx, secretTimeout)
+		limited, cancel := context.WithTimeout(ctx, secretTimeout)
+		defer cancel()
+		ctx = limited
 	}
-	defer cancel()
 	for _, r := range ch.resources {
 		b, err := n.field(ctx, c.Name, r)
 		if err != nil {

@@ -33,8 +33,9 @@ type table struct {
 	sessions map[string]*tableSession
 	stored   []string
 	refusals []string
-	// asked receives once for each call of collections.
+	// asked receives once for each call of collections, and for each answer that needs none; calls counts the former.
 	asked chan struct{}
+	calls int
 	fail  error
 	// read is how often a module was read.
 	read int
@@ -128,6 +129,7 @@ func (b *table) refused(id, hash, collection, reason string) {
 func (b *table) collections(context.Context, string) ([]model.Collection, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.calls++
 	b.asked <- struct{}{}
 	return slices.Clone(b.current), nil
 }
@@ -210,6 +212,9 @@ func serve(t *testing.T, b backend) (*grpc.ClientConn, *Source, *prometheus.Regi
 	}
 	stop, cancel := context.WithCancel(t.Context())
 	source := newSource(stop, b, metrics, nil)
+	if b, ok := b.(*table); ok {
+		source.unasked = func() { b.asked <- struct{}{} }
+	}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(MaxRequestBytes))
 	source.Register(server)
 	return connect(t, server, cancel), source, registry
@@ -346,6 +351,32 @@ func TestFullState(t *testing.T) {
 	b.settle(t, 1)
 	w.ack(filtersName, "2", false)
 	w.want(filtersName, "3", false, []string{"b", "4"})
+}
+
+// An answer to what the sink is to have asks the backend nothing: a fleet that is told something answers all at once.
+func TestAnAnswerAsksNothing(t *testing.T) {
+	b := newTable()
+	b.set(filters("a", "1"))
+	conn, _, _ := serve(t, b)
+	w := open(t, conn)
+	w.first(filtersName)
+	w.want(filtersName, "1", false, []string{"a", "1"})
+	calls := func() int {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.calls
+	}
+	b.settle(t, 1)
+	before := calls()
+	w.ack(filtersName, "1", false)
+	b.settle(t, 1)
+	b.set(filters("a", "2"))
+	w.want(filtersName, "2", false, []string{"a", "2"})
+	w.nack(filtersName, "2", false)
+	b.settle(t, 2)
+	if n := calls() - before; n != 1 {
+		t.Errorf("with two answers and one change it was asked %d times", n)
+	}
 }
 
 func TestIncremental(t *testing.T) {

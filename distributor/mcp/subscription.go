@@ -1,8 +1,8 @@
 package mcp
 
 import (
-	"maps"
 	"slices"
+	"strings"
 
 	mcpv1 "github.com/waft-project/waft/distributor/mcp/gen/istio/mcp/v1alpha1"
 	"github.com/waft-project/waft/distributor/model"
@@ -14,12 +14,14 @@ type subscription struct {
 	collection string
 	// incremental: the sink's latest request opted in.
 	incremental bool
-	// held is what the sink is known to hold, name → version; nil when that is not known.
-	held map[string]string
+	// held is what the sink is known to hold; nil when that is not known.
+	held holding
 	// claimed is how many bytes of held are the sink's own word; what it was sent since then is not.
 	claimed int
-	// pending is the message that waits for its answer; nil when none does.
+	// pending is the message that waits for its answer; nil when none does. behind: while it waited, the collection was of another version, which is to be looked at
+	// when the answer is there.
 	pending *offer
+	behind  bool
 	// answered is true once the first request was answered and the answer accepted or refused.
 	answered bool
 	// accepted and refused are the collection's versions of the latest ACK and of the latest NACK, if that was later.
@@ -30,11 +32,34 @@ type subscription struct {
 type offer struct {
 	nonce    string
 	version  string
-	versions map[string]string
+	versions holding
 	// chain is the hash of the chain in it, for the ledger; empty where there is none.
 	chain string
 	// toward is the hash of the chain that the node was to have when it was sent; empty for none.
 	toward string
+}
+
+// holding are the resources that a sink holds, by name: a list, since a map takes ten times the memory of the few that there mostly are. It is not changed once it is there.
+type holding []heldResource
+
+type heldResource struct{ name, version string }
+
+// newHolding makes one of a list that it takes.
+func newHolding(of []heldResource) holding {
+	byName := func(a, b heldResource) int { return strings.Compare(a.name, b.name) }
+	if !slices.IsSortedFunc(of, byName) { // a backend's mostly is
+		slices.SortStableFunc(of, byName)
+	}
+	return of
+}
+
+// version is that of a resource; false: it is not held.
+func (h holding) version(name string) (string, bool) {
+	at, is := slices.BinarySearchFunc(h, name, func(r heldResource, name string) int { return strings.Compare(r.name, name) })
+	if !is {
+		return "", false
+	}
+	return h[at].version, true
 }
 
 // change is what to send.
@@ -92,15 +117,18 @@ func (s *subscription) claim(versions map[string]string, room int) {
 		return
 	}
 	s.claimed = size
-	if s.held = maps.Clone(versions); s.held == nil {
-		s.held = map[string]string{}
+	held := make([]heldResource, 0, len(versions))
+	for name, version := range versions {
+		held = append(held, heldResource{name, version})
 	}
+	s.held = newHolding(held)
 }
 
-// next says whether the collection, as it is now, is to be sent, and what of it.
+// next says whether the collection, as it is now, is to be sent, and what of it. What it gives is not to be changed.
 func (s *subscription) next(c model.Collection) (change, bool) {
 	switch {
 	case s.pending != nil:
+		s.behind = s.behind || s.pending.version != c.Version
 		return change{}, false // the answer comes first
 	case s.refused != "" && s.refused == c.Version:
 		return change{}, false
@@ -110,16 +138,44 @@ func (s *subscription) next(c model.Collection) (change, bool) {
 	if !s.incremental || s.held == nil {
 		return change{resources: c.Resources}, true
 	}
-	ch := change{incremental: true}
-	left := maps.Clone(s.held)
-	for _, r := range c.Resources {
-		if v, ok := left[r.Name]; !ok || v != r.Version || v == "" {
-			ch.resources = append(ch.resources, r)
-		}
-		delete(left, r.Name)
+	resources, stay := s.newer(c.Resources)
+	ch := change{resources: resources, incremental: true}
+	if stay == len(s.held) {
+		return ch, true
 	}
-	ch.removed = slices.Sorted(maps.Keys(left))
+	there := make(map[string]bool, len(c.Resources))
+	for _, r := range c.Resources {
+		there[r.Name] = true
+	}
+	for _, r := range s.held {
+		if !there[r.name] {
+			ch.removed = append(ch.removed, r.name)
+		}
+	}
 	return ch, true
+}
+
+// newer are those of some resources that the sink does not hold as they are: the list itself where that is all of them, as mostly. stay counts those that it holds in
+// some version.
+func (s *subscription) newer(all []model.Resource) (newer []model.Resource, stay int) {
+	whole := true
+	for i, r := range all {
+		version, held := s.held.version(r.Name)
+		if held {
+			stay++
+		}
+		due := version != r.Version || version == "" // nobody knows what an empty one says
+		switch {
+		case due && !whole:
+			newer = append(newer, r)
+		case !due && whole:
+			whole, newer = false, append([]model.Resource(nil), all[:i]...)
+		}
+	}
+	if whole {
+		return slices.Clip(all), stay
+	}
+	return newer, stay
 }
 
 // settled says whether the sink has accepted that version of the collection, and it is the last that it was sent.
@@ -129,12 +185,14 @@ func (s *subscription) settled(version string) bool {
 
 // sent notes that the collection was sent under the nonce, on the way to a chain.
 func (s *subscription) sent(nonce string, c model.Collection, toward string) {
-	o := &offer{nonce: nonce, version: c.Version, toward: toward, versions: make(map[string]string, len(c.Resources))}
+	o := &offer{nonce: nonce, version: c.Version, toward: toward}
+	versions := make([]heldResource, 0, len(c.Resources))
 	for _, r := range c.Resources {
-		o.versions[r.Name] = r.Version
+		versions = append(versions, heldResource{r.Name, r.Version})
 		if r.Chain != nil {
 			o.chain = r.Chain.Hash
 		}
 	}
-	s.pending = o
+	o.versions = newHolding(versions)
+	s.pending, s.behind = o, false
 }
