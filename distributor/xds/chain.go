@@ -73,7 +73,7 @@ type filter struct {
 }
 
 // same says whether two filters have the same content.
-func (f filter) same(other filter) bool {
+func (f *filter) same(other *filter) bool {
 	return f.Name == other.Name && f.side == other.side && f.version == other.version
 }
 
@@ -143,11 +143,39 @@ func newChain(given *model.NodeChain) (*chain, error) {
 // fresh are the filters that Envoy does not have as they are while it runs the chain held; nil: nothing is known of what it runs. Those of which only the
 // configuration differs are among them: they compile nothing, and one that refuses its configuration then does so where nothing serves.
 func (c *chain) fresh(held *chain) []filter {
-	has := func(f filter) bool {
-		return held != nil && slices.ContainsFunc(held.filters, func(other filter) bool { return other.same(f) })
-	}
-	if !slices.ContainsFunc(c.filters, has) {
+	if held == nil {
 		return slices.Clip(c.filters) // which nodes share
 	}
-	return slices.DeleteFunc(slices.Clone(c.filters), has)
+	if held == c {
+		return nil
+	}
+	had := 0
+	for i := range c.filters {
+		if held.has(&c.filters[i]) {
+			had++
+		}
+	}
+	switch had {
+	case 0:
+		return slices.Clip(c.filters)
+	case len(c.filters):
+		return nil
+	}
+	fresh := make([]filter, 0, len(c.filters)-had)
+	for i := range c.filters {
+		if !held.has(&c.filters[i]) {
+			fresh = append(fresh, c.filters[i])
+		}
+	}
+	return fresh
+}
+
+// has says whether a filter of that content is in the chain.
+func (c *chain) has(f *filter) bool {
+	for i := range c.filters {
+		if c.filters[i].same(f) {
+			return true
+		}
+	}
+	return false
 }

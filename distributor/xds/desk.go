@@ -2,7 +2,6 @@ package xds
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +22,7 @@ type memory struct {
 	// last is the chain that it accepted last in the serving slot; nil: not known. A process that starts is given it while its version is refused.
 	last *chain
 	// has are the modules in its code cache, by digest.
-	has map[string]cached
+	has codeCache
 	// refused are the versions that it rejected for good, the newest last.
 	refused []refusal
 	// retry is the directive that was followed last.
@@ -45,11 +44,28 @@ func (s slots) has(name string) bool {
 	return s.serves && name == envoy.SlotName || s.loads && name == envoy.PreloadSlotName
 }
 
+// codeCache is what is known of a code cache, module by module. There are few: a list is a tenth of a map, in memory and in time.
+type codeCache []cached
+
 // cached is what is known of a module in a code cache: when that was last seen, and whether Envoy has loaded it, or has read it, or was only sent it, as somebody
 // says.
 type cached struct {
+	digest       string
 	at           time.Time
 	loaded, read bool
+}
+
+// still says whether it counts.
+func (c *cached) still(now time.Time) bool { return now.Sub(c.at) <= fetchKept }
+
+// of is what is known of a module, whether it still counts or not; nil: nothing.
+func (c codeCache) of(digest string) *cached {
+	for i := range c {
+		if c[i].digest == digest {
+			return &c[i]
+		}
+	}
+	return nil
 }
 
 // notice is what somebody says of a module: that Envoy was sent it, whole; read: and has read it, since it has then closed the connection itself.
@@ -227,33 +243,35 @@ func (d *desk) assign(c *chain, now time.Time) {
 
 // know notes that modules are in the code cache; loaded: Envoy has proved it.
 func (d *desk) know(filters []filter, loaded bool, now time.Time) {
-	if d.has == nil {
-		d.has = map[string]cached{}
-	}
 	if len(d.has) > len(filters) { // else it has no more than it will
-		maps.DeleteFunc(d.has, func(digest string, _ cached) bool { return !d.known(digest, now) })
+		d.has = slices.DeleteFunc(d.has, func(c cached) bool { return !c.still(now) })
 	}
-	for _, f := range filters {
-		var before cached
-		if d.known(f.digest, now) {
-			before = d.has[f.digest]
+	for i := range filters {
+		digest := filters[i].digest
+		if c := d.has.of(digest); c != nil {
+			before := *c
+			if !c.still(now) {
+				before = cached{}
+			}
+			*c = cached{digest: digest, at: now, loaded: loaded || before.loaded, read: before.read}
+			continue
 		}
-		d.has[f.digest] = cached{now, loaded || before.loaded, before.read}
+		d.has = append(d.has, cached{digest: digest, at: now, loaded: loaded})
 	}
 }
 
 // known says whether a module is known to be in the code cache.
 func (d *desk) known(digest string, now time.Time) bool {
-	c, has := d.has[digest]
-	return has && now.Sub(c.at) <= fetchKept
+	c := d.has.of(digest)
+	return c != nil && c.still(now)
 }
 
 // missing are the digests of filters that are not known to be in the code cache.
 func (d *desk) missing(filters []filter, now time.Time) []string {
 	var missing []string
-	for _, f := range filters {
-		if !d.known(f.digest, now) && !slices.Contains(missing, f.digest) {
-			missing = append(missing, f.digest)
+	for i := range filters {
+		if digest := filters[i].digest; !d.known(digest, now) && !slices.Contains(missing, digest) {
+			missing = append(missing, digest)
 		}
 	}
 	return missing
@@ -267,7 +285,7 @@ func (d *desk) fetched(n notice, now time.Time) {
 	}
 	d.know([]filter{{digest: digest}}, false, now)
 	if n.read {
-		d.has[digest] = cached{now, d.has[digest].loaded, true}
+		d.has.of(digest).read = true
 	}
 	a := &d.attempt
 	if a.notices++; a.notices > maxNotices*len(g.filters) {
@@ -342,9 +360,11 @@ func (d *desk) next(now time.Time) *offer {
 		return nil
 	}
 	o.missing = d.missing(o.filters, now)
-	if all := d.missing(a.fresh, now); o.slot == envoy.PreloadSlotName && d.held == "" && !a.asked && a.loaded == 0 && len(all) > 0 {
-		o.fetch, o.filters, o.missing = true, a.fresh, all
-		o.version = g.hash + "#0"
+	if o.slot == envoy.PreloadSlotName && d.held == "" && !a.asked && a.loaded == 0 {
+		if all := d.missing(a.fresh, now); len(all) > 0 {
+			o.fetch, o.filters, o.missing = true, a.fresh, all
+			o.version = g.hash + "#0"
+		}
 	}
 	return o
 }
@@ -371,7 +391,9 @@ func (d *desk) accept(now time.Time) {
 		}
 		return
 	}
-	d.know(o.filters, true, now)
+	if o.slot != envoy.SlotName || d.want == nil || d.want.hash != o.version { // else assign notes it
+		d.know(o.filters, true, now)
+	}
 	if o.slot == envoy.PreloadSlotName {
 		d.preloaded = o.version
 		if o.chain != nil && d.attempt.of == o.chain.hash {
@@ -433,11 +455,11 @@ func (d *desk) reject(reason string, now time.Time) {
 func (d *desk) pauses(o *offer) []time.Duration {
 	a := &d.attempt
 	switch {
-	case a.rejected > 1 && !slices.ContainsFunc(o.filters, func(f filter) bool { c := d.has[f.digest]; return !c.loaded && !c.read }):
+	case a.rejected > 1 && !slices.ContainsFunc(o.filters, func(f filter) bool { c := d.has.of(f.digest); return c == nil || !c.loaded && !c.read }):
 		return nil
 	case a.fetched && a.asked && !a.refetched:
 		return startDoubts[:]
-	case a.fetched || slices.ContainsFunc(o.filters, func(f filter) bool { return !d.has[f.digest].loaded }):
+	case a.fetched || slices.ContainsFunc(o.filters, func(f filter) bool { c := d.has.of(f.digest); return c == nil || !c.loaded }):
 		return fetchDoubts[:]
 	}
 	return nil

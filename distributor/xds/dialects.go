@@ -7,6 +7,7 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/waft-project/waft/distributor/xds/internal/streams"
 )
@@ -87,4 +88,16 @@ func (s *begunStream) Recv() (*discoveryv3.DiscoveryRequest, error) {
 		return first, nil
 	}
 	return s.sotwStream.Recv()
+}
+
+// RecvMsg is grpc.ServerStream's.
+func (s *begunStream) RecvMsg(m any) error {
+	into, ok := m.(*discoveryv3.DiscoveryRequest)
+	if s.first == nil || !ok {
+		return s.sotwStream.RecvMsg(m)
+	}
+	proto.Reset(into)
+	proto.Merge(into, s.first)
+	s.first = nil
+	return nil
 }

@@ -84,12 +84,12 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 
 // StreamAggregatedResources serves one Envoy the state of the world.
 func (s *Server) StreamAggregatedResources(g grpc.BidiStreamingServer[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]) error {
-	return s.serve(g.Context(), sotw{g})
+	return s.serve(g.Context(), sotw{g, &discoveryv3.DiscoveryRequest{}})
 }
 
 // DeltaAggregatedResources serves one Envoy incrementally.
 func (s *Server) DeltaAggregatedResources(g grpc.BidiStreamingServer[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]) error {
-	return s.serve(g.Context(), delta{g})
+	return s.serve(g.Context(), delta{g, &discoveryv3.DeltaDiscoveryRequest{}})
 }
 
 // Fetched takes that a node was sent a module, whole, from whoever serves modules. read says that the node has read all of it, since nobody but the node itself can have

@@ -49,20 +49,21 @@ type request struct {
 // holds says whether Envoy says that it holds anything of the type.
 func (r request) holds() bool { return r.version != "" || len(r.versions) > 0 }
 
-// sotw is a stream of the state of the world.
+// sotw is a stream of the state of the world. Each request is read into the same message, of which nothing stays there while the next is waited for.
 type sotw struct {
 	grpc.BidiStreamingServer[discoveryv3.DiscoveryRequest, discoveryv3.DiscoveryResponse]
+	request *discoveryv3.DiscoveryRequest
 }
 
 func (sotw) kind() string   { return "ads" }
 func (sotw) encoding() bool { return false }
 
 func (w sotw) recv() (request, error) {
-	req, err := w.Recv()
-	if err != nil {
+	if err := w.RecvMsg(w.request); err != nil {
 		return request{}, err
 	}
-	return requestOf(req), nil
+	defer w.request.Reset()
+	return requestOf(w.request), nil
 }
 
 func requestOf(req *discoveryv3.DiscoveryRequest) request {
@@ -93,14 +94,15 @@ const (
 	fieldNonce   = 5
 )
 
-// around is a response of either kind: the resource, which is bytes already and shared with other streams, and what is this one's own around it.
+// slotsType is the field with the type of what slots hold, in a response of either kind.
+var slotsType = protowire.AppendString(protowire.AppendTag(nil, fieldTypeURL, protowire.BytesType), envoy.ExtensionConfigURL)
+
+// around is a response of either kind: the resource, which is bytes already and shared with other streams, and what is this one's own before it.
 func around(kind protoreflect.MessageType, version string, resource []byte, nonce string) *encoded.Message {
-	own := make([]byte, 0, len(version)+len(envoy.ExtensionConfigURL)+len(nonce)+16)
+	own := make([]byte, 0, len(version)+len(nonce)+8) // tags and lengths
 	own = protowire.AppendString(protowire.AppendTag(own, fieldVersion, protowire.BytesType), version)
-	before := len(own)
-	own = protowire.AppendString(protowire.AppendTag(own, fieldTypeURL, protowire.BytesType), envoy.ExtensionConfigURL)
 	own = protowire.AppendString(protowire.AppendTag(own, fieldNonce, protowire.BytesType), nonce)
-	return encoded.Of(kind, own[:before], resource, own[before:])
+	return encoded.Of(kind, own, resource, slotsType)
 }
 
 // nothing stands for no version in versionInfo.
@@ -132,20 +134,21 @@ func ownVersion(version string) string {
 	return version
 }
 
-// delta is an incremental stream.
+// delta is an incremental stream. Requests are read as by sotw.
 type delta struct {
 	grpc.BidiStreamingServer[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]
+	request *discoveryv3.DeltaDiscoveryRequest
 }
 
 func (delta) kind() string   { return "delta" }
 func (delta) encoding() bool { return true }
 
 func (w delta) recv() (request, error) {
-	req, err := w.Recv()
-	if err != nil {
+	if err := w.RecvMsg(w.request); err != nil {
 		return request{}, err
 	}
-	return deltaRequestOf(req), nil
+	defer w.request.Reset()
+	return deltaRequestOf(w.request), nil
 }
 
 func deltaRequestOf(req *discoveryv3.DeltaDiscoveryRequest) request {
