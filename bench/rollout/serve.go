@@ -27,7 +27,7 @@ type distributor struct {
 const startTimeout = time.Minute
 
 // distributorNice has the distributor go before the fleet, which takes more of the processor, and in the world has machines of its own.
-const distributorNice = "-5"
+const distributorNice = "-15"
 
 // serve starts one with its data in dir, and returns when it is ready.
 //
