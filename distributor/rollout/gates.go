@@ -196,10 +196,7 @@ func (t *traffic) add(s *model.Statistics) {
 
 // traffic adds up the statistics of the moved nodes.
 func (m *machine) traffic() traffic {
-	if !m.judged.counted.all {
-		m.judged.traffic = traffic{}
-	}
-	m.trafficOf(&m.judged.traffic, m.judged.counted, func(_ *model.NodeProgress, v *NodeView) *model.Statistics { return &v.Stats })
+	m.trafficOf(&m.judged.traffic, &m.judged.counted, func(_ *model.NodeProgress, v *NodeView) *model.Statistics { return &v.Stats })
 	m.judged.counted = m.seen()
 	return m.judged.traffic
 }
@@ -208,7 +205,7 @@ func (m *machine) traffic() traffic {
 // what the nodes that have not moved are asked about.
 func (m *machine) trafficLately() traffic {
 	var t traffic
-	m.trafficOf(&t, look{}, func(p *model.NodeProgress, v *NodeView) *model.Statistics {
+	m.trafficOf(&t, &look{}, func(p *model.NodeProgress, v *NodeView) *model.Statistics {
 		if p.MovedAt.Before(m.wave().MovedAt) {
 			return &v.Lately
 		}
@@ -219,7 +216,7 @@ func (m *machine) trafficLately() traffic {
 
 // trafficOf adds up those statistics of the moved nodes that were not looked at. A node whose chain stays the same proves nothing about the release:
 // its counts are from before.
-func (m *machine) trafficOf(t *traffic, looked look, statistics func(*model.NodeProgress, *NodeView) *model.Statistics) {
+func (m *machine) trafficOf(t *traffic, looked *look, statistics func(*model.NodeProgress, *NodeView) *model.Statistics) {
 	for s := range m.unseen(looked) {
 		p := &s.p
 		if !moved(*p) || p.Chain == p.FromChain {

@@ -10,7 +10,7 @@ type judged struct {
 	fresh []*seat
 	// followed, sound and counted are of whom follow, failed and traffic have taken note.
 	followed, sound, counted look
-	// traffic is that of those that are counted.
+	// traffic is that of those in counted.
 	traffic traffic
 }
 
@@ -30,8 +30,8 @@ func (j *judged) changed(s *seat, was, is bool) {
 	}
 }
 
-// unseen are the seats of the nodes that l has not looked at, in any order.
-func (m *machine) unseen(l look) iter.Seq[*seat] {
+// unseen are the seats of the nodes that l, one of judged, has not looked at, in any order. Where nodes came, that is all: they are seated first.
+func (m *machine) unseen(l *look) iter.Seq[*seat] {
 	return func(yield func(*seat) bool) {
 		seats := m.seats()
 		if l.all {

@@ -66,7 +66,7 @@ func (m *machine) see(picture []NodeView, memo *Memo) {
 
 // follow takes the nodes' progress from what they say, without judging it.
 func (m *machine) follow() {
-	for s := range m.unseen(m.judged.followed) {
+	for s := range m.unseen(&m.judged.followed) {
 		p, v := &s.p, s.view
 		if !s.known || !moved(*p) {
 			continue

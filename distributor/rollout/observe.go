@@ -323,19 +323,15 @@ func leftOutText(ids []string) string {
 // failed looks for reasons to fail the wave, and acts on them; else it gives the readings of the gates.
 func (m *machine) failed() ([]model.GateReading, bool) {
 	var nodes []string
-	sound := true
-	for s := range m.unseen(m.judged.sound) {
+	for s := range m.unseen(&m.judged.sound) {
 		if reason := m.failure(s); reason != "" {
 			p := s.p
 			p.Reason = reason
 			m.setSeat(s, p)
 			nodes = append(nodes, s.id)
 		}
-		sound = sound && (s.p.State != model.NodeMoving || s.p.Uncounted || !moved(s.p)) // what is thought of one on its way depends on the phase
 	}
-	if m.judged.sound = (look{}); sound && len(nodes) == 0 {
-		m.judged.sound = m.seen()
-	}
+	m.judged.sound = m.seen() // whom a step has found sound is so in its later phases: those that it moves it looks at again
 	readings := m.readGates()
 	m.state.Latest = readings
 	if len(nodes) > 0 {
