@@ -40,6 +40,9 @@ func drawPlan(t *table, p *waftv1.RolloutPlan) {
 	if p.GetFrozen() != "" {
 		t.row(fmt.Sprintf("it would wait: %s", p.GetFrozen()))
 	}
+	if p.GetTakesBack() != "" {
+		t.row(fmt.Sprintf("rollout/%s would take back", p.GetTakesBack()))
+	}
 	t.row(fmt.Sprintf("%s, nothing was changed", p.GetRelease()))
 }
 

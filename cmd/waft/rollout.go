@@ -299,13 +299,17 @@ func newRolloutUndo() *cobra.Command {
 	var server serverFlags
 	var out output
 	var reason string
-	var follow bool
+	var follow, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "undo NAME",
 		Short: "Take back: every node it moved gets the release that it had before",
 		Long: `Take back: every node it moved gets the release that it had before. A rollout that has not ended rolls back itself; one that has is undone by
-another, NAME-undo, in waves.`,
-		Example: `  waft rollout undo edge-auth-1-2 --reason 'latency alarm'
+another, NAME-undo, in waves.
+
+With --dry-run nothing is changed: it prints, node by node, what each wave would do if the rollout were undone now, which nodes would be left
+alone and why, and what changes in the chains that nodes would run.`,
+		Example: `  waft rollout undo edge-auth-1-2 --dry-run
+  waft rollout undo edge-auth-1-2 --reason 'latency alarm'
   waft rollout undo edge-auth-1-2 --reason 'latency alarm' --follow`,
 		Args: exactArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -313,7 +317,15 @@ another, NAME-undo, in waves.`,
 				return err
 			}
 			return server.call(cmd, func(ctx context.Context, c *api.Client) error {
-				r, err := c.Rollouts.UndoRollout(ctx, &waftv1.UndoRolloutRequest{Name: args[0], Reason: reason})
+				request := &waftv1.UndoRolloutRequest{Name: args[0], Reason: reason}
+				if dryRun {
+					plan, err := c.Rollouts.PlanUndo(ctx, request)
+					if err != nil {
+						return err
+					}
+					return out.print(cmd.OutOrStdout(), plan, func(t *table) { drawPlan(t, plan) })
+				}
+				r, err := c.Rollouts.UndoRollout(ctx, request)
 				if err != nil {
 					return err
 				}
@@ -331,7 +343,9 @@ another, NAME-undo, in waves.`,
 	server.flags(cmd)
 	out.flag(cmd)
 	reasonFlag(cmd, &reason)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "change nothing; print what each wave would do, and what changes on the nodes")
 	cmd.Flags().BoolVar(&follow, "follow", false, "stay until all is taken back; exit non-zero where a node did not come back, or what takes back ended otherwise")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "follow")
 	return cmd
 }
 

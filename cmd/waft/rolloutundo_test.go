@@ -23,6 +23,14 @@ func (u *undoer) UndoRollout(context.Context, *waftv1.UndoRolloutRequest) (*waft
 	return &waftv1.Rollout{Metadata: &waftv1.RolloutMetadata{Name: u.by}, Status: &waftv1.RolloutStatus{Phase: "RollingBack"}}, nil
 }
 
+func (u *undoer) PlanUndo(_ context.Context, req *waftv1.UndoRolloutRequest) (*waftv1.RolloutPlan, error) {
+	return &waftv1.RolloutPlan{
+		Release: "edge@sha256:1", TakesBack: req.GetName() + "-undo",
+		Waves:   []*waftv1.PlannedWave{{Nodes: []*waftv1.PlannedNode{{Node: "a", From: "two", To: "one"}}}},
+		LeftOut: []*waftv1.PlannedNode{{Node: "b", From: "one", Reason: "has what it had before already"}},
+	}, nil
+}
+
 func (u *undoer) WatchRollout(req *waftv1.WatchRolloutRequest, stream grpc.ServerStreamingServer[waftv1.Rollout]) error {
 	return stream.Send(&waftv1.Rollout{
 		Metadata: &waftv1.RolloutMetadata{Name: req.GetName()},
@@ -68,5 +76,38 @@ func TestUndoIsFollowed(t *testing.T) {
 				t.Errorf("it does not show %s:\n%s", tc.by, out.String())
 			}
 		})
+	}
+}
+
+// With --dry-run an undo is planned, and drawn as the plan of a start is; nothing is undone.
+func TestUndoIsPlanned(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	waftv1.RegisterRolloutServiceServer(server, &undoer{by: "not this"})
+	go func() { _ = server.Serve(l) }()
+	defer server.Stop()
+	var out bytes.Buffer
+	root := newRoot()
+	root.SetArgs([]string{"rollout", "undo", "r", "--insecure", "--server", l.Addr().String(), "--dry-run"})
+	root.SetOut(&out)
+	root.SetErr(&out)
+	if err := root.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := `WAVE   NODE   FROM   TO   NOTE
+1      a      two    one
+–      b      one    no chain   has what it had before already
+rollout/r-undo would take back
+edge@sha256:1, nothing was changed
+`
+	var got strings.Builder
+	for line := range strings.Lines(out.String()) {
+		got.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	if got.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", got.String(), want)
 	}
 }

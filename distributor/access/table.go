@@ -41,6 +41,7 @@ var methods = map[string]Action{
 
 	"/waft.v1.RolloutService/StartRollout":   MoveRollout,
 	"/waft.v1.RolloutService/PlanRollout":    Read,
+	"/waft.v1.RolloutService/PlanUndo":       Read,
 	"/waft.v1.RolloutService/GetRollout":     Read,
 	"/waft.v1.RolloutService/ListRollouts":   Read,
 	"/waft.v1.RolloutService/WatchRollout":   Read,

@@ -6,7 +6,7 @@ import (
 )
 
 func planProto(p service.RolloutPlan) *waftv1.RolloutPlan {
-	out := &waftv1.RolloutPlan{Release: p.Release.String(), LeftOut: plannedNodes(p.LeftOut), PassedOver: plannedNodes(p.PassedOver), WaitsFor: p.WaitsFor, Frozen: p.Frozen}
+	out := &waftv1.RolloutPlan{Release: p.Release.String(), LeftOut: plannedNodes(p.LeftOut), PassedOver: plannedNodes(p.PassedOver), WaitsFor: p.WaitsFor, Frozen: p.Frozen, TakesBack: p.TakesBack}
 	for i, w := range p.Waves {
 		out.Waves = append(out.Waves, &waftv1.PlannedWave{Nodes: plannedNodes(w), Cohort: cohortProto(p.Cohorts[i]), Notes: p.Notes[i]})
 	}

@@ -220,6 +220,14 @@ func (s rollouts) PlanRollout(ctx context.Context, req *waftv1.StartRolloutReque
 	return planProto(plan), nil
 }
 
+func (s rollouts) PlanUndo(ctx context.Context, req *waftv1.UndoRolloutRequest) (*waftv1.RolloutPlan, error) {
+	plan, err := s.service.PlanUndo(ctx, actor(ctx, req.GetReason()), req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return planProto(plan), nil
+}
+
 func (s rollouts) AbortRollout(ctx context.Context, req *waftv1.RolloutActionRequest) (*waftv1.Rollout, error) {
 	return rolloutOr(s.service.Abort(ctx, actor(ctx, req.GetReason()), req.GetName()))
 }

@@ -435,16 +435,23 @@ func (s *Service) EnableFilter(ctx context.Context, actor Actor, draft EnableDra
 	if len(restore) == 0 {
 		return s.enableNobody(ctx, actor, last, spec)
 	}
-	return s.start(ctx, actor, "enable", false, func(_ context.Context, now time.Time) (model.Rollout, error) {
+	return s.start(ctx, actor, "enable", false, s.putsBack(actor, last, spec))
+}
+
+// putsBack gives what makes the rollout that puts the filter back which last took out, and earlier ones.
+func (s *Service) putsBack(actor Actor, last *entry, spec model.RolloutSpec) func(context.Context, time.Time) (model.Rollout, error) {
+	layer := last.state.Layer
+	filter := layer.Disables()
+	return func(_ context.Context, now time.Time) (model.Rollout, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if e := s.enabling(layer); e != nil {
-			return model.Rollout{}, &model.Error{Kind: model.ErrConflict, Object: object, Message: fmt.Sprintf("rollout/%s, started by %s, is putting it back already", e.state.Name, e.state.StartedBy),
+			return model.Rollout{}, &model.Error{Kind: model.ErrConflict, Object: "filter/" + filter, Message: fmt.Sprintf("rollout/%s, started by %s, is putting it back already", e.state.Name, e.state.StartedBy),
 				Next: "watch it with waft rollout status " + e.state.Name}
 		}
 		_, restore := s.disabled(layer)
-		return rollout.NewUndo(s.enablingName(draft.Filter), last.state, restore, spec, actor.by(), now), nil
-	})
+		return rollout.NewUndo(s.enablingName(filter), last.state, restore, spec, actor.by(), now), nil
+	}
 }
 
 // enableNobody ends a disabling that no node has, so that none that comes gets it.

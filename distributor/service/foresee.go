@@ -91,15 +91,8 @@ func (s *Service) nextIn(ctx context.Context, e *entry, id string) (NextStep, bo
 				s.mu.Unlock()
 				return nil
 			}
-			blocker, fleet := e.blocker, e.fleet
 			s.mu.Unlock()
-			event, err := s.observation(run, e)
-			s.mu.Lock()
-			// No step follows, so that what the rollout was to see is to be seen yet.
-			if e.blocker = blocker; e.fleet != fleet {
-				e.blocker = nil
-			}
-			s.mu.Unlock()
+			event, err := s.glance(run, e)
 			if err != nil {
 				return err
 			}
@@ -138,6 +131,20 @@ func (s *Service) nextIn(ctx context.Context, e *entry, id string) (NextStep, bo
 		out.Changes = merge.Changes(from, to, origins)
 	}
 	return out, true, nil
+}
+
+// glance is an observation that no step follows, so that what the rollout was to see is to be seen yet. The drive loop alone calls it.
+func (s *Service) glance(ctx context.Context, e *entry) (rollout.Observe, error) {
+	s.mu.Lock()
+	blocker, fleet := e.blocker, e.fleet
+	s.mu.Unlock()
+	event, err := s.observation(ctx, e)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.blocker = blocker; e.fleet != fleet {
+		e.blocker = nil
+	}
+	return event, err
 }
 
 // foreseen says whether what was foreseen of a rollout is new enough; mu is held.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/model/merge"
@@ -26,6 +27,8 @@ type RolloutPlan struct {
 	Frozen string
 	// Changes are the distinct changes of chains in the plan.
 	Changes []ChainChange
+	// TakesBack is, of an undo, the rollout that would take back: the one to be undone itself where that has not ended.
+	TakesBack string
 }
 
 // ChainChange is what changes on nodes that go from one chain to another.
@@ -40,8 +43,13 @@ func (s *Service) PlanRollout(ctx context.Context, actor Actor, draft RolloutDra
 	if err != nil {
 		return RolloutPlan{}, err
 	}
+	return s.planNew(ctx, draft.NoWait, make)
+}
+
+// planNew is the plan of the rollout that make makes, once it is known that it may start.
+func (s *Service) planNew(ctx context.Context, noWait bool, make func(context.Context, time.Time) (model.Rollout, error)) (RolloutPlan, error) {
 	var plan RolloutPlan
-	err = s.admitted(ctx, draft.NoWait, make, func(run context.Context, e *entry) error {
+	err := s.admitted(ctx, noWait, make, func(run context.Context, e *entry) error {
 		var err error
 		plan, err = s.plan(run, e)
 		return err
@@ -64,16 +72,21 @@ func (s *Service) plan(ctx context.Context, e *entry) (RolloutPlan, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return RolloutPlan{Planned: planned, Release: e.state.Spec.Release, WaitsFor: event.Blocked, Frozen: event.Frozen, Changes: s.changes(e, planned)}, nil
+	gives := func(id string) (model.ReleaseID, bool) { return rollout.ReleaseFor(e.state, id) }
+	takesBack := ""
+	if e.state.Undoes != "" {
+		takesBack = e.state.Name
+	}
+	return RolloutPlan{TakesBack: takesBack, Planned: planned, Release: e.state.Spec.Release, WaitsFor: event.Blocked, Frozen: event.Frozen, Changes: s.changes(e.state.Layer, planned, gives)}, nil
 }
 
-// changes are the distinct changes of chains in a plan, ordered by the chains' hashes; mu is held.
-func (s *Service) changes(e *entry, planned rollout.Planned) []ChainChange {
+// changes are the distinct changes of chains in a plan, by which nodes are given releases of a layer, ordered by the chains' hashes; mu is held.
+func (s *Service) changes(layer model.Layer, planned rollout.Planned, given func(id string) (model.ReleaseID, bool)) []ChainChange {
 	seen := map[[2]string]bool{}
 	var out []ChainChange
 	for _, p := range slices.Concat(planned.Waves...) {
 		n, pair := s.nodes[p.ID], [2]string{p.From, p.To}
-		release, gives := rollout.ReleaseFor(e.state, p.ID)
+		release, gives := given(p.ID)
 		if n == nil || !gives || seen[pair] {
 			continue
 		}
@@ -83,7 +96,7 @@ func (s *Service) changes(e *entry, planned rollout.Planned) []ChainChange {
 		if from.Hash != p.From && n.row.Split == (model.NodeSplit{}) {
 			continue // an earlier wave of the plan brings the same change to a part of its requests
 		}
-		to, origins, _ := s.explain(with(s.base(n), e.state.Layer, release))
+		to, origins, _ := s.explain(with(s.base(n), layer, release))
 		out = append(out, ChainChange{From: p.From, To: p.To, Filters: merge.Changes(from, to, origins)})
 	}
 	slices.SortFunc(out, func(a, b ChainChange) int { return strings.Compare(a.From+a.To, b.From+b.To) })

@@ -88,7 +88,8 @@ func (s *Service) Undo(ctx context.Context, actor Actor, name string) (model.Rol
 			if err != nil {
 				return model.Rollout{}, err
 			}
-			return s.undo(actor, undone, undos, partly, now)
+			r, _, err := s.undo(actor, undone, undos, partly, now)
+			return r, err
 		})
 		if r, err := answer(r, err); err == nil {
 			return r, nil
@@ -116,14 +117,24 @@ func (s *Service) exposes(r model.Rollout) bool {
 // undoWaves are the waves of an undo: one node shows that the old release still serves, then the others follow.
 func undoWaves() []model.WaveSpec { return []model.WaveSpec{{Nodes: 1}, {Percent: 100}} }
 
-// undo makes the rollout that takes another back, which those undos have done in part; partly are undos that were undone half way.
-func (s *Service) undo(actor Actor, undone model.Rollout, undos, partly []model.Rollout, now time.Time) (model.Rollout, error) {
+// undo makes the rollout that takes another back, which those undos have done in part; partly are undos that were undone half way. It gives the nodes, too, that were given the
+// release and are left alone, by why.
+func (s *Service) undo(actor Actor, undone model.Rollout, undos, partly []model.Rollout, now time.Time) (model.Rollout, map[string]string, error) {
 	object := "rollout/" + undone.Name
 	restore, kept := rollout.Restore(undone)
+	left := map[string]string{}
+	for _, id := range kept {
+		left[id] = "had nothing before, so it keeps what it has"
+	}
+	leave := func(id, why string) {
+		delete(restore, id)
+		left[id] = why
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.undoing(undone.Name); e != nil {
-		return underway(e.state)
+		r, err := underway(e.state)
+		return r, nil, err
 	}
 	s.restoreJoined(undone, restore)
 	for id := range restore {
@@ -131,12 +142,18 @@ func (s *Service) undo(actor Actor, undone model.Rollout, undos, partly []model.
 		n := s.nodes[id]
 		has := n != nil && n.row.Assigned[undone.Layer] == gave
 		tests := n != nil && n.row.Split.Layer == undone.Layer && n.row.Split.Release == gave
-		if (len(undos) > 0 || len(partly) > 0) && !has || tookBack(undos, id) || undone.Phase == model.RolloutRolledBack && !has && !tests {
-			delete(restore, id) // what came after is not this one's to take back
+		// What came after is not this one's to take back.
+		switch {
+		case tookBack(undos, id):
+			leave(id, "was taken back already")
+		case undone.Phase == model.RolloutRolledBack && !has && !tests:
+			leave(id, "went back when the rollout did, or was moved on since")
+		case (len(undos) > 0 || len(partly) > 0) && !has:
+			leave(id, "was taken back already, or moved on since")
 		}
 	}
 	if len(undos) > 0 && len(restore) == 0 {
-		return model.Rollout{}, undoneAlready{undos[0]}
+		return model.Rollout{}, nil, undoneAlready{undos[0]}
 	}
 
 	var moved []string
@@ -145,37 +162,37 @@ func (s *Service) undo(actor Actor, undone model.Rollout, undos, partly []model.
 		gave, _ := rollout.ReleaseFor(undone, id)
 		switch {
 		case n == nil:
-			delete(restore, id)
+			leave(id, "is not known any more")
 		case n.row.Split.Layer == undone.Layer && n.row.Split.Release == gave && n.row.Assigned[undone.Layer] == restore[id]:
 			// A part of its requests takes the release.
 		case n.row.Assigned[undone.Layer] == restore[id]:
-			delete(restore, id) // there already
+			leave(id, "has what it had before already")
 		case n.row.Assigned[undone.Layer] != gave:
 			moved = append(moved, id)
 		}
 	}
 	if len(moved) > 0 {
 		slices.Sort(moved)
-		return model.Rollout{}, &model.Error{Kind: model.ErrConflict, Object: object,
+		return model.Rollout{}, nil, &model.Error{Kind: model.ErrConflict, Object: object,
 			Message: fmt.Sprintf("%d of its nodes have been moved on since (%s has %s)", len(moved), moved[0], s.nodes[moved[0]].row.Assigned[undone.Layer]),
 			Next:    "undo the newer rollout first, see waft rollout list"}
 	}
 	if len(restore) == 0 && len(kept) == 0 && undone.Phase == model.RolloutRolledBack {
-		return model.Rollout{}, undoneAlready{undone} // it has taken itself back
+		return model.Rollout{}, nil, undoneAlready{undone} // it has taken itself back
 	}
 	if len(restore) == 0 && len(partly) > 0 {
-		return model.Rollout{}, undoneAlready{partly[0]} // whatever undid that has moved nobody
+		return model.Rollout{}, nil, undoneAlready{partly[0]} // whatever undid that has moved nobody
 	}
 	if len(restore) == 0 {
 		why := "no node has its release any more"
 		if len(kept) > 0 {
 			why = fmt.Sprintf("its %d nodes had no release before, and keep what they have", len(kept))
 		}
-		return model.Rollout{}, &model.Error{Kind: model.ErrPrecondition, Object: object, Message: "nothing to take back: " + why,
+		return model.Rollout{}, nil, &model.Error{Kind: model.ErrPrecondition, Object: object, Message: "nothing to take back: " + why,
 			Next: "roll another release out instead"}
 	}
 	spec := model.RolloutSpec{Release: mostCommon(restore), Selector: undone.Spec.Selector, MaxNotServing: undone.Spec.MaxNotServing, Waves: undoWaves()}
-	return rollout.NewUndo(s.undoName(undone.Name), undone, restore, spec, actor.by(), now), nil
+	return rollout.NewUndo(s.undoName(undone.Name), undone, restore, spec, actor.by(), now), left, nil
 }
 
 // undoneAlready is the answer to an undo that changes nothing, since another does what it asks for, or did.

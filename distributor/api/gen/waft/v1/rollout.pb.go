@@ -1956,7 +1956,9 @@ type RolloutPlan struct {
 	// The distinct chains that nodes would go from and to, by hash.
 	Changes []*ChainChange `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
 	// Nodes that waves with a cohort pass over, since they cannot run two chains side by side.
-	PassedOver    []*PlannedNode `protobuf:"bytes,16,rep,name=passed_over,json=passedOver,proto3" json:"passed_over,omitempty"`
+	PassedOver []*PlannedNode `protobuf:"bytes,16,rep,name=passed_over,json=passedOver,proto3" json:"passed_over,omitempty"`
+	// Of an undo: the rollout that would take back, which is the one to be undone itself where that has not ended. Else empty.
+	TakesBack     string `protobuf:"bytes,17,opt,name=takes_back,json=takesBack,proto3" json:"takes_back,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2038,6 +2040,13 @@ func (x *RolloutPlan) GetPassedOver() []*PlannedNode {
 		return x.PassedOver
 	}
 	return nil
+}
+
+func (x *RolloutPlan) GetTakesBack() string {
+	if x != nil {
+		return x.TakesBack
+	}
+	return ""
 }
 
 type PlannedWave struct {
@@ -2851,7 +2860,7 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x13StartRolloutRequest\x12*\n" +
 	"\arollout\x18\x01 \x01(\v2\x10.waft.v1.RolloutR\arollout\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x17\n" +
-	"\ano_wait\x18\x03 \x01(\bR\x06noWait\"\xa0\x02\n" +
+	"\ano_wait\x18\x03 \x01(\bR\x06noWait\"\xbf\x02\n" +
 	"\vRolloutPlan\x12\x18\n" +
 	"\arelease\x18\x01 \x01(\tR\arelease\x12*\n" +
 	"\x05waves\x18\x02 \x03(\v2\x14.waft.v1.PlannedWaveR\x05waves\x12/\n" +
@@ -2860,7 +2869,9 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x06frozen\x18\x05 \x01(\tR\x06frozen\x12.\n" +
 	"\achanges\x18\x06 \x03(\v2\x14.waft.v1.ChainChangeR\achanges\x125\n" +
 	"\vpassed_over\x18\x10 \x03(\v2\x14.waft.v1.PlannedNodeR\n" +
-	"passedOver\"x\n" +
+	"passedOver\x12\x1d\n" +
+	"\n" +
+	"takes_back\x18\x11 \x01(\tR\ttakesBack\"x\n" +
 	"\vPlannedWave\x12*\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x14.waft.v1.PlannedNodeR\x05nodes\x12'\n" +
 	"\x06cohort\x18\v \x01(\v2\x0f.waft.v1.CohortR\x06cohort\x12\x14\n" +
@@ -2900,7 +2911,7 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\brollouts\x18\x01 \x03(\v2\x10.waft.v1.RolloutR\brollouts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n" +
 	"\x13WatchRolloutRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name2\xfc\x05\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name2\xbd\x06\n" +
 	"\x0eRolloutService\x12@\n" +
 	"\fStartRollout\x12\x1c.waft.v1.StartRolloutRequest\x1a\x10.waft.v1.Rollout\"\x00\x12C\n" +
 	"\vPlanRollout\x12\x1c.waft.v1.StartRolloutRequest\x1a\x14.waft.v1.RolloutPlan\"\x00\x12<\n" +
@@ -2913,7 +2924,8 @@ const file_waft_v1_rollout_proto_rawDesc = "" +
 	"\x0ePromoteRollout\x12\x1d.waft.v1.RolloutActionRequest\x1a\x10.waft.v1.Rollout\"\x00\x12C\n" +
 	"\x0eApproveRollout\x12\x1d.waft.v1.RolloutActionRequest\x1a\x10.waft.v1.Rollout\"\x00\x12A\n" +
 	"\fAbortRollout\x12\x1d.waft.v1.RolloutActionRequest\x1a\x10.waft.v1.Rollout\"\x00\x12>\n" +
-	"\vUndoRollout\x12\x1b.waft.v1.UndoRolloutRequest\x1a\x10.waft.v1.Rollout\"\x00BAZ?github.com/waft-project/waft/distributor/api/gen/waft/v1;waftv1b\x06proto3"
+	"\vUndoRollout\x12\x1b.waft.v1.UndoRolloutRequest\x1a\x10.waft.v1.Rollout\"\x00\x12?\n" +
+	"\bPlanUndo\x12\x1b.waft.v1.UndoRolloutRequest\x1a\x14.waft.v1.RolloutPlan\"\x00BAZ?github.com/waft-project/waft/distributor/api/gen/waft/v1;waftv1b\x06proto3"
 
 var (
 	file_waft_v1_rollout_proto_rawDescOnce sync.Once
@@ -3030,19 +3042,21 @@ var file_waft_v1_rollout_proto_depIdxs = []int32{
 	32, // 55: waft.v1.RolloutService.ApproveRollout:input_type -> waft.v1.RolloutActionRequest
 	32, // 56: waft.v1.RolloutService.AbortRollout:input_type -> waft.v1.RolloutActionRequest
 	33, // 57: waft.v1.RolloutService.UndoRollout:input_type -> waft.v1.UndoRolloutRequest
-	0,  // 58: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
-	26, // 59: waft.v1.RolloutService.PlanRollout:output_type -> waft.v1.RolloutPlan
-	0,  // 60: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
-	36, // 61: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
-	0,  // 62: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
-	0,  // 63: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
-	0,  // 64: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
-	0,  // 65: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
-	0,  // 66: waft.v1.RolloutService.ApproveRollout:output_type -> waft.v1.Rollout
-	0,  // 67: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
-	0,  // 68: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
-	58, // [58:69] is the sub-list for method output_type
-	47, // [47:58] is the sub-list for method input_type
+	33, // 58: waft.v1.RolloutService.PlanUndo:input_type -> waft.v1.UndoRolloutRequest
+	0,  // 59: waft.v1.RolloutService.StartRollout:output_type -> waft.v1.Rollout
+	26, // 60: waft.v1.RolloutService.PlanRollout:output_type -> waft.v1.RolloutPlan
+	0,  // 61: waft.v1.RolloutService.GetRollout:output_type -> waft.v1.Rollout
+	36, // 62: waft.v1.RolloutService.ListRollouts:output_type -> waft.v1.ListRolloutsResponse
+	0,  // 63: waft.v1.RolloutService.WatchRollout:output_type -> waft.v1.Rollout
+	0,  // 64: waft.v1.RolloutService.PauseRollout:output_type -> waft.v1.Rollout
+	0,  // 65: waft.v1.RolloutService.ResumeRollout:output_type -> waft.v1.Rollout
+	0,  // 66: waft.v1.RolloutService.PromoteRollout:output_type -> waft.v1.Rollout
+	0,  // 67: waft.v1.RolloutService.ApproveRollout:output_type -> waft.v1.Rollout
+	0,  // 68: waft.v1.RolloutService.AbortRollout:output_type -> waft.v1.Rollout
+	0,  // 69: waft.v1.RolloutService.UndoRollout:output_type -> waft.v1.Rollout
+	26, // 70: waft.v1.RolloutService.PlanUndo:output_type -> waft.v1.RolloutPlan
+	59, // [59:71] is the sub-list for method output_type
+	47, // [47:59] is the sub-list for method input_type
 	47, // [47:47] is the sub-list for extension type_name
 	47, // [47:47] is the sub-list for extension extendee
 	0,  // [0:47] is the sub-list for field type_name

@@ -30,6 +30,7 @@ const (
 	RolloutService_ApproveRollout_FullMethodName = "/waft.v1.RolloutService/ApproveRollout"
 	RolloutService_AbortRollout_FullMethodName   = "/waft.v1.RolloutService/AbortRollout"
 	RolloutService_UndoRollout_FullMethodName    = "/waft.v1.RolloutService/UndoRollout"
+	RolloutService_PlanUndo_FullMethodName       = "/waft.v1.RolloutService/PlanUndo"
 )
 
 // RolloutServiceClient is the client API for RolloutService service.
@@ -55,6 +56,8 @@ type RolloutServiceClient interface {
 	// UndoRollout takes back: a running rollout rolls back; an ended one is undone by a new rollout. Asked for again, it
 	// answers with that rollout, for as long as that runs or has done it.
 	UndoRollout(ctx context.Context, in *UndoRolloutRequest, opts ...grpc.CallOption) (*Rollout, error)
+	// PlanUndo says what UndoRollout with the same request would do, node by node, and changes nothing. Nodes that it would leave alone are in left_out.
+	PlanUndo(ctx context.Context, in *UndoRolloutRequest, opts ...grpc.CallOption) (*RolloutPlan, error)
 }
 
 type rolloutServiceClient struct {
@@ -184,6 +187,16 @@ func (c *rolloutServiceClient) UndoRollout(ctx context.Context, in *UndoRolloutR
 	return out, nil
 }
 
+func (c *rolloutServiceClient) PlanUndo(ctx context.Context, in *UndoRolloutRequest, opts ...grpc.CallOption) (*RolloutPlan, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RolloutPlan)
+	err := c.cc.Invoke(ctx, RolloutService_PlanUndo_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RolloutServiceServer is the server API for RolloutService service.
 // All implementations must embed UnimplementedRolloutServiceServer
 // for forward compatibility.
@@ -207,6 +220,8 @@ type RolloutServiceServer interface {
 	// UndoRollout takes back: a running rollout rolls back; an ended one is undone by a new rollout. Asked for again, it
 	// answers with that rollout, for as long as that runs or has done it.
 	UndoRollout(context.Context, *UndoRolloutRequest) (*Rollout, error)
+	// PlanUndo says what UndoRollout with the same request would do, node by node, and changes nothing. Nodes that it would leave alone are in left_out.
+	PlanUndo(context.Context, *UndoRolloutRequest) (*RolloutPlan, error)
 	mustEmbedUnimplementedRolloutServiceServer()
 }
 
@@ -249,6 +264,9 @@ func (UnimplementedRolloutServiceServer) AbortRollout(context.Context, *RolloutA
 }
 func (UnimplementedRolloutServiceServer) UndoRollout(context.Context, *UndoRolloutRequest) (*Rollout, error) {
 	return nil, status.Error(codes.Unimplemented, "method UndoRollout not implemented")
+}
+func (UnimplementedRolloutServiceServer) PlanUndo(context.Context, *UndoRolloutRequest) (*RolloutPlan, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanUndo not implemented")
 }
 func (UnimplementedRolloutServiceServer) mustEmbedUnimplementedRolloutServiceServer() {}
 func (UnimplementedRolloutServiceServer) testEmbeddedByValue()                        {}
@@ -462,6 +480,24 @@ func _RolloutService_UndoRollout_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RolloutService_PlanUndo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndoRolloutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RolloutServiceServer).PlanUndo(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RolloutService_PlanUndo_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RolloutServiceServer).PlanUndo(ctx, req.(*UndoRolloutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RolloutService_ServiceDesc is the grpc.ServiceDesc for RolloutService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -508,6 +544,10 @@ var RolloutService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UndoRollout",
 			Handler:    _RolloutService_UndoRollout_Handler,
+		},
+		{
+			MethodName: "PlanUndo",
+			Handler:    _RolloutService_PlanUndo_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
