@@ -32,4 +32,10 @@ func TestTheWavesThatPutAFilterBackAreChecked(t *testing.T) {
 	}
 	s.reach("enable-first", model.RolloutDone)
 	s.serve("good:1", nodes...)
+	// What put it back is not what to undo: a disabling alone takes it out again.
+	for name, want := range map[string]bool{"enable-first": true, "disable-first": false, "base": false, "nothing": false} {
+		if by := svc.MoverOf(name); by.Enables != want {
+			t.Errorf("of %s it says %+v", name, by)
+		}
+	}
 }
