@@ -52,3 +52,16 @@ func TestPlanBackIsWhatRollBackDoes(t *testing.T) {
 		}
 	}
 }
+
+// Nodes that were chosen and not moved stay where they are.
+func TestPlanBackLeavesWhatWasNotMoved(t *testing.T) {
+	d := newDrive(t, newFleet(4), oneThenAll...)
+	d.toSoaking()
+	d.unfetch()
+	d.look(20 * time.Second)
+	d.want(model.RolloutFetching, 1)
+	planned, err := PlanBack(d.r, d.fleet.observe(d.r).Nodes)
+	if err != nil || len(planned.Waves[0]) != 1 || planned.Waves[0][0].ID != d.first() || len(planned.LeftOut) != 0 {
+		t.Errorf("it is planned to %+v, %v", planned, err)
+	}
+}
