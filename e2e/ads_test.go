@@ -266,6 +266,9 @@ spec:
 			if got := b.counter(t, envoy.PreloadSlotName, "update_rejected") - before; got != 2 {
 				t.Errorf("a new module that does not load was offered %d times", got)
 			}
+			if !strings.Contains(ended.Message, "rejected it at load") {
+				t.Errorf("it came as far as the slot that serves: %s", ended.Message)
+			}
 			awaitStamp(t, b.Node, "2")
 			if kind == "ads" { // what was refused is in nobody's way
 				rollOut(t, f, "between", createRelease(t, f, "three", "stamp", `{value: "3"}`), `[{percent: 100}]`)

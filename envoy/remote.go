@@ -25,6 +25,9 @@ type RemoteModule struct {
 	// Unfetched has Envoy accept the chain while it fetches the module; what it accepts is then not loaded. That works for the first chain of a listener
 	// only: for later ones Envoy (1.39, 1.40) does not begin to fetch.
 	Unfetched bool
+	// Again makes the chain another one to Envoy, and nothing else: as many milliseconds more for the fetch. Envoy (1.40) notes what it was sent before it loads it, and
+	// accepts the same content once more without a look, though it has rejected it and does not run it.
+	Again int
 }
 
 func (m RemoteModule) check() error {
@@ -43,7 +46,7 @@ func (m RemoteModule) check() error {
 func (m RemoteModule) source() *corev3.AsyncDataSource {
 	return &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Remote{Remote: &corev3.RemoteDataSource{
 		HttpUri: &corev3.HttpUri{
-			Uri: m.URL, HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: m.Cluster}, Timeout: durationpb.New(moduleFetchTimeout),
+			Uri: m.URL, HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: m.Cluster}, Timeout: durationpb.New(moduleFetchTimeout + time.Duration(m.Again)*time.Millisecond),
 		},
 		Sha256: m.SHA256,
 	}}}

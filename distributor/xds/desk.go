@@ -25,6 +25,8 @@ type memory struct {
 	has codeCache
 	// refused are the versions that it rejected for good, the newest last.
 	refused []refusal
+	// rejections counts the offers that it rejected, from 0 anew at maxAgain.
+	rejections int
 	// retry is the directive that was followed last.
 	retry int64
 	// client is what is known of its resources; nil for one that asks for none.
@@ -138,6 +140,8 @@ type offer struct {
 	filters []filter
 	// fetch: it is to be fetched, not to be loaded.
 	fetch bool
+	// again makes an offer after a rejection another one to Envoy; see envoy.RemoteModule.
+	again int
 	// missing are the digests that Envoy was not known to have when it was made.
 	missing []string
 }
@@ -350,7 +354,7 @@ func (d *desk) next(now time.Time) *offer {
 	if now.Before(a.again) {
 		return nil
 	}
-	o := &offer{slot: envoy.SlotName, version: g.hash, chain: g, filters: g.filters}
+	o := &offer{slot: envoy.SlotName, version: g.hash, chain: g, filters: g.filters, again: d.rejections}
 	if d.slots.loads && a.loaded < len(a.fresh) {
 		// What the steps before have loaded is in it: V8 drops compiled code that nobody uses.
 		o.slot, o.filters = envoy.PreloadSlotName, a.fresh[:a.loaded+1]
@@ -414,6 +418,7 @@ func (d *desk) accept(now time.Time) {
 func (d *desk) reject(reason string, now time.Time) {
 	o := d.pending
 	d.pending = nil
+	d.rejections = (d.rejections + 1) % maxAgain
 	if o.chain == nil {
 		d.preloaded = o.version // what is in there serves nothing; there is no point in insisting
 		return

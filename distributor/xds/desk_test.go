@@ -192,6 +192,29 @@ func TestNewModuleIsRejectedOnce(t *testing.T) {
 	b.stands(model.ChainLoaded, "two")
 }
 
+// Envoy takes what it had last for what it runs, though it has rejected it: no offer is the same as the one before it.
+func TestOfferAfterARejectionIsAnother(t *testing.T) {
+	b := started(t)
+	two := chainFor("two", "b=2")
+	module := two.filters[0].digest
+	two.filters[0].Remote = envoy.RemoteModule{URL: modulesURL + module, Cluster: envoy.ModulesCluster, SHA256: module[len("sha256:"):]}
+	b.give(two)
+	var e encoder
+	seen := ""
+	for range 3 {
+		field, err := e.field(b.offered(loads, "b"), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(field) == seen {
+			t.Error("the same bytes are offered after they were rejected")
+		}
+		seen = string(field)
+		b.nack()
+		b.now = b.wake(b.now)
+	}
+}
+
 // The fetch may be over before the rejection that began it has come.
 func TestFetchIsSeenBeforeTheRejection(t *testing.T) {
 	b := started(t)

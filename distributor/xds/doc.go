@@ -9,6 +9,7 @@
 // a module that does not load. So a rejection is not believed at once where a module may have been missing; see desk.
 //
 // Invariants:
+//   - No offer has the content of the one that was rejected before it: Envoy accepts that without a look, and an ACK would not mean loaded.
 //   - At most one response of a type is unanswered on a stream, so a slow reader holds a few messages and no more.
 //   - A version that Envoy rejected for good is not sent to it again, on whatever stream, unless a person asks (waft nodes retry).
 //   - An Envoy that serves nothing while its version is refused is given the chain that it accepted last, where that is remembered.

@@ -25,6 +25,7 @@ func (o *offer) appendKey(b []byte, delta bool) []byte {
 		b = append(b, "\x00delta"...)
 	}
 	b = append(append(b, '\x00'), o.version...)
+	b = append(b, '\x00', byte(o.again))
 	for _, f := range o.filters {
 		for _, part := range [...]string{f.Name, f.side, f.version} {
 			b = append(append(b, '\x00'), part...)
@@ -43,7 +44,7 @@ func encodeField(o *offer, delta bool) ([]byte, error) {
 	filters := make([]envoy.WasmFilter, 0, len(o.filters))
 	for _, f := range o.filters {
 		wasm := f.WasmFilter
-		wasm.Remote.Unfetched = o.fetch
+		wasm.Remote.Unfetched, wasm.Remote.Again = o.fetch, o.again
 		filters = append(filters, wasm)
 	}
 	resource, err := envoy.ChainResource(o.slot, filters)

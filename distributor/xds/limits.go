@@ -54,6 +54,9 @@ const (
 	// maxNotices is how many notices of fetches are believed for a step, for each filter of the chain: each module is fetched once, and once more where an
 	// offer ended the fetch.
 	maxNotices = 2
+	// maxAgain is in how many ways a chain is offered that stay the same to those who run it: more than a version is offered in a row, and few, since each is encoded
+	// once for all nodes.
+	maxAgain = 16
 	// maxIdle is how many nodes without a stream are remembered.
 	maxIdle = 10_000
 )

@@ -133,7 +133,7 @@ func (s *Server) open(n *stream, row model.Node, unfit string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.streams == 0 && len(r.memory.refused) == 0 {
-		r.memory = memory{build: row.EnvoyBuild, retry: row.Retry, last: r.memory.last, client: r.memory.client, whole: row.Serving, supplied: r.memory.supplied}
+		r.memory = memory{build: row.EnvoyBuild, retry: row.Retry, last: r.memory.last, client: r.memory.client, whole: row.Serving, supplied: r.memory.supplied, rejections: r.memory.rejections}
 		if l := row.Ledger; l.State == model.ChainRejected && l.Final && (l.Step != stepResources || r.memory.client == nil) {
 			r.memory.refused = []refusal{{l.Chain, l.Step, l.Reason}}
 		}
