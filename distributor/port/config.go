@@ -17,7 +17,8 @@ import (
 type Config struct {
 	// Credentials shake hands with clients; nil: nobody asks who they are.
 	Credentials credentials.TransportCredentials
-	// Codec is that of all messages, whatever the content type says; nil: protobuf. What it has decoded has none of the bytes that it was given: they are written over.
+	// Codec is that of all messages, whatever the content type says; nil: protobuf. A protobuf message that it has decoded has none of the bytes that
+	// it was given, which are written over; whatever else it decodes into may keep them.
 	Codec encoding.CodecV2
 	// Unary and Stream stand around handlers, the first outermost.
 	Unary  []grpc.UnaryServerInterceptor

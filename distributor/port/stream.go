@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/waft-project/waft/distributor/inbox"
 )
@@ -301,7 +302,7 @@ func (s *stream) RecvMsg(m any) error {
 	if err := s.conn.server.cfg.Codec.Unmarshal(data, m); err != nil {
 		return status.Errorf(codes.Internal, "grpc: error unmarshalling request: %v", err)
 	}
-	if !compressed {
+	if _, copies := m.(proto.Message); copies && !compressed {
 		s.reuse()
 	}
 	return nil
