@@ -83,8 +83,7 @@ func report(node string, session *service.Session, req *waftv1.ReportRequest) er
 	case *waftv1.ReportRequest_Hello:
 		return model.Invalidf("node/"+node, "hello", "open a new stream", "a stream has one Hello")
 	case *waftv1.ReportRequest_Fetched:
-		session.Fetched(r.Fetched.GetDigests())
-		session.Unfetched(r.Fetched.GetFailed())
+		session.Fetched(r.Fetched.GetDigests(), r.Fetched.GetFailed())
 	case *waftv1.ReportRequest_Chain:
 		c, err := chainReport(node, r.Chain)
 		if err != nil {

@@ -599,7 +599,7 @@ func (n *sim) apply(svc *service.Service, session *service.Session, collections 
 			}
 		}
 	}
-	session.Fetched(digests)
+	session.Fetched(digests, nil)
 	n.mu.Lock()
 	n.has = digests
 	n.mu.Unlock()

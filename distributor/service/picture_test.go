@@ -66,7 +66,7 @@ func comparePictures(t *testing.T, random *rand.Rand) {
 			n.opened(&Session{service: s, node: n, reports: random.IntN(2) == 0, directives: make(chan Directive, 1), done: make(chan struct{})})
 		case 5:
 			for session := range n.sessions {
-				session.Fetched(nil)
+				session.Fetched(nil, nil)
 				session.EnvoyRestarted(now, "a test")
 			}
 		case 6:

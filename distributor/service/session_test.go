@@ -2,7 +2,10 @@ package service_test
 
 import (
 	"encoding/hex"
+	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +40,7 @@ func given(t *testing.T, id string) (*site, *service.Service, *service.Session) 
 	svc := s.start()
 	session := connect(t, svc, service.NodeHello{ID: id, Labels: map[string]string{"env": "prod"}, Reports: true, EnvoyVersion: "1.40.0", Generation: 5})
 	r := s.release("one", "good:1")
-	session.Fetched([]string{r.Filters[0].Module.Digest})
+	session.Fetched([]string{r.Filters[0].Module.Digest}, nil)
 	s.begin("first", "one", all)
 	s.reach("first", model.RolloutMoving)
 	s.eventually("the sink sees it", func() bool {
@@ -79,7 +82,7 @@ func TestWhatANodeCannotFetchIsShown(t *testing.T) {
 	s.begin("second", "two", all)
 	s.reach("second", model.RolloutFetching)
 	for _, why := range []string{"no registry", "no such module", strings.Repeat("x", 2*service.MaxFetchReason)} {
-		session.Unfetched(map[string]string{digest: why, "sha256:" + strings.Repeat("0", 65): "?"})
+		session.Fetched(nil, map[string]string{digest: why, "sha256:" + strings.Repeat("0", 65): "?", "sha256:" + strings.Repeat("0", 63): "?", "sha256:" + strings.Repeat("x", 64): "?", "": "?"})
 		want := why[:min(len(why), service.MaxFetchReason)]
 		if got := status(t, svc, "a").Unfetched; len(got) != 1 || got[digest] != want {
 			t.Errorf("it shows %q", got)
@@ -88,11 +91,28 @@ func TestWhatANodeCannotFetchIsShown(t *testing.T) {
 			return len(r.Latest) == 1 && strings.HasSuffix(r.Latest[0].Detail, "so far: a: "+want)
 		})
 	}
-	session.Fetched([]string{digest})
-	session.Unfetched(nil)
+	session.Fetched([]string{digest}, nil)
 	s.reach("second", model.RolloutMoving)
 	if got := status(t, svc, "a").Unfetched; len(got) != 0 {
 		t.Errorf("it shows %q", got)
+	}
+}
+
+// A node that says of more modules than are kept that it cannot fetch them has the same ones kept each time.
+func TestUnfetchedIsBounded(t *testing.T) {
+	s := newSite(t)
+	svc := s.start()
+	session := connect(t, svc, service.NodeHello{ID: "a", Reports: true})
+	reasons := map[string]string{}
+	for i := range 4 * service.MaxUnfetched {
+		reasons[fmt.Sprintf("sha256:%064x", i)] = "gone"
+	}
+	for range 3 {
+		session.Fetched(nil, reasons)
+		got := slices.Sorted(maps.Keys(status(t, svc, "a").Unfetched))
+		if want := slices.Sorted(maps.Keys(reasons))[:service.MaxUnfetched]; !slices.Equal(got, want) {
+			t.Fatalf("%d are kept, from %.100q on; want %d, from %q on", len(got), got, len(want), want[0])
+		}
 	}
 }
 
@@ -263,7 +283,7 @@ func TestReportsThatFitNoRow(t *testing.T) {
 	hostile.Chain(service.ChainReport{Serving: chain, Step: huge, Reason: huge})
 	hostile.Statistics(model.Statistics{Chain: huge})
 	hostile.EnvoyRestarted(time.Now(), huge)
-	hostile.Fetched([]string{huge})
+	hostile.Fetched([]string{huge}, map[string]string{huge: huge})
 	if n := status(t, svc, "hostile"); n.Serving != chain || n.Statistics.Chain != "" {
 		t.Errorf("it stands as %.200v", n)
 	}

@@ -17,6 +17,8 @@ import (
 const (
 	// MaxFetched is how many digests a list of fetched modules may hold.
 	MaxFetched = 4096
+	// MaxUnfetched is how many modules that could not be fetched are kept of a node: far more than a chain has of them, and little in memory.
+	MaxUnfetched = 64
 	// MaxFetchReason is how many bytes are kept of why a module could not be fetched.
 	MaxFetchReason = 1024
 	// MaxReportReason is how many bytes of a reason are kept.
@@ -260,8 +262,8 @@ func (s *Service) introduce(n *node, hello NodeHello) {
 	}
 }
 
-// Fetched says which modules are on the node's disk, verified: the whole list, by digest, each time.
-func (x *Session) Fetched(digests []string) {
+// Fetched says which modules are on the node's disk, verified, and which could not be fetched to it yet, and why: the whole of both, by digest, each time.
+func (x *Session) Fetched(digests []string, unfetched map[string]string) {
 	if len(digests) > MaxFetched {
 		digests = digests[:MaxFetched]
 	}
@@ -271,22 +273,29 @@ func (x *Session) Fetched(digests []string) {
 			fetched[digest] = struct{}{}
 		}
 	}
-	x.told(reportDelay, func(s *Service, n *node) { n.fetched = fetched })
+	unfetched = boundUnfetched(unfetched)
+	x.told(reportDelay, func(_ *Service, n *node) { n.fetched, n.unfetched = fetched, unfetched })
 }
 
-// Unfetched says which modules could not be fetched to the node's disk yet, by digest, and why: all of them, each time.
-func (x *Session) Unfetched(reasons map[string]string) {
-	var unfetched map[string]string
-	for digest, reason := range reasons {
-		if len(digest) > MaxReportHash || len(unfetched) == MaxFetched {
-			continue
+// boundUnfetched keeps as many reasons as a node may give, each clipped, of what are digests: the first of those, so that they are the same ones each time.
+// It gives nil where there are none.
+func boundUnfetched(reasons map[string]string) map[string]string {
+	var digests []string
+	for digest := range reasons {
+		if model.ValidateDigest("", "unfetched", digest) == nil {
+			digests = append(digests, digest)
 		}
-		if unfetched == nil {
-			unfetched = make(map[string]string, len(reasons))
-		}
-		unfetched[digest] = clip(reason, MaxFetchReason)
 	}
-	x.told(reportDelay, func(_ *Service, n *node) { n.unfetched = unfetched })
+	if len(digests) == 0 {
+		return nil
+	}
+	slices.Sort(digests)
+	digests = digests[:min(len(digests), MaxUnfetched)]
+	kept := make(map[string]string, len(digests))
+	for _, digest := range digests {
+		kept[digest] = clip(reasons[digest], MaxFetchReason)
+	}
+	return kept
 }
 
 // Chain says where the node stands with a chain. What it says of another chain than the one it is to run, or of an earlier
@@ -300,9 +309,12 @@ func (x *Session) Chain(report ChainReport) {
 	x.told(reportDelay, func(s *Service, n *node) { s.report(n, report) })
 }
 
-// clip bounds what a node says, in bytes, and makes it text.
+// clip bounds what a node says, in bytes, and makes it text. What it gives does not keep what was cut off in memory.
 func clip(text string, limit int) string {
-	return strings.ToValidUTF8(text[:min(len(text), limit)], "\uFFFD")
+	if len(text) > limit {
+		text = strings.Clone(text[:limit])
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 func (s *Service) report(n *node, report ChainReport) {

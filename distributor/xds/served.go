@@ -45,4 +45,7 @@ func (b served) watch(id string, call func()) (<-chan struct{}, func()) {
 // reporting is a session of the service.
 type reporting struct{ *service.Session }
 
+// Fetched is called where nothing is fetched ahead, so there is nothing that could not be: also where an agent was here before, and said so.
+func (r reporting) Fetched(digests []string) { r.Session.Fetched(digests, nil) }
+
 func (r reporting) EnvoyRestarted(reason string) { r.Session.EnvoyRestarted(time.Now(), reason) }
