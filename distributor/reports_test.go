@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -79,6 +81,39 @@ func TestReportStreams(t *testing.T) {
 		if err != nil || n.GetPresence() != "connected" || !n.GetReports() || n.GetLabels()["env"] != "prod" {
 			t.Errorf("%v %v", n, err)
 		}
+	})
+	t.Run("what a node cannot fetch is shown with it alone, until an Envoy without an agent takes its place", func(t *testing.T) {
+		digest := "sha256:" + strings.Repeat("e", 64)
+		agent := open(t, hello("d"), &waftv1.ReportRequest{Report: &waftv1.ReportRequest_Fetched{Fetched: &waftv1.Fetched{Failed: map[string]string{digest: "no such module"}}}})
+		unfetched := func() map[string]string {
+			n, err := c.Nodes.GetNode(t.Context(), &waftv1.GetNodeRequest{Id: "d"})
+			if err != nil {
+				return nil // it has not connected yet
+			}
+			return n.GetUnfetched()
+		}
+		eventually(t, "the node has it", func() bool { return unfetched()[digest] == "no such module" })
+		list, err := c.Nodes.ListNodes(t.Context(), &waftv1.ListNodesRequest{})
+		if err != nil || len(list.GetNodes()) == 0 {
+			t.Errorf("%v, %v", list, err)
+		}
+		for _, n := range list.GetNodes() {
+			if len(n.GetUnfetched()) > 0 {
+				t.Errorf("in the list it has %v", n.GetUnfetched())
+			}
+		}
+		if err := agent.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		_ = ends(agent)
+		envoy, err := discoveryv3.NewAggregatedDiscoveryServiceClient(dialPlain(t, s.GRPC)).StreamAggregatedResources(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := envoy.Send(&discoveryv3.DiscoveryRequest{Node: &corev3.Node{Id: "d"}, TypeUrl: "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", ResourceNames: []string{"waft"}}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "nothing is said of it any more", func() bool { return len(unfetched()) == 0 })
 	})
 	t.Run("a retry of what was not rejected", func(t *testing.T) {
 		open(t, hello("c"))

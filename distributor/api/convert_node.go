@@ -45,7 +45,6 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 	for _, d := range n.Disabled {
 		out.Disabled = append(out.Disabled, disabledProto(d))
 	}
-	out.Unfetched = n.Unfetched
 	if e := n.LastError; e != nil {
 		out.LastError = &waftv1.NodeError{Chain: e.Chain, State: stateProto(e.State), Step: e.Step, Reason: e.Reason, At: timeProto(e.At)}
 	}

@@ -259,6 +259,7 @@ func (s nodes) GetNode(ctx context.Context, req *waftv1.GetNodeRequest) (*waftv1
 		rendered = nil
 	}
 	out := nodeProto(n)
+	out.Unfetched = n.Unfetched
 	for _, r := range rendered {
 		out.Rendered = append(out.Rendered, renderedProto(r))
 	}

@@ -64,7 +64,7 @@ type Node struct {
 	Next []*NodeNext `protobuf:"bytes,46,rep,name=next,proto3" json:"next,omitempty"`
 	// The last time that a chain was rejected on it, or served in part, also when it has served since. Absent: never, as far as it was noted.
 	LastError *NodeError `protobuf:"bytes,47,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
-	// Modules that it was asked to have on its disk and could not fetch yet, by digest, and why. It tries them again.
+	// Modules that it was asked to have on its disk and could not fetch yet, by digest, and why. It tries them again. Only in the answer to GetNode.
 	Unfetched     map[string]string `protobuf:"bytes,48,rep,name=unfetched,proto3" json:"unfetched,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
