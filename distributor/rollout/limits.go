@@ -25,6 +25,10 @@ const (
 	// JoinedEvery is how often the history tells of nodes that join: a fleet that grows would fill it otherwise.
 	JoinedEvery = time.Minute
 
+	// MaxFetchTrouble is how many bytes of why a node did not fetch are kept with the node in a rollout, which may have thousands of them; of one
+	// node the message has all of it. A distributor that passes on a registry's words says some 200 bytes before these, its own address and a digest.
+	MaxFetchTrouble = 300
+
 	// Actor is who the history names for what the engine decided by itself.
 	Actor = "waft"
 )

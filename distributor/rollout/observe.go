@@ -122,7 +122,7 @@ func (m *machine) fetching() {
 	case !m.now.Before(m.wave().Deadline):
 		for _, id := range missing {
 			p := m.state.Nodes[id]
-			p.Reason = because("did not fetch the modules in time", m.view(id).FetchTrouble)
+			p.Reason = because("did not fetch the modules in time", clip(m.view(id).FetchTrouble, MaxFetchTrouble))
 			m.set(id, p)
 		}
 		m.failLoaded(fmt.Sprintf("not fetched by the deadline of %s: %s", deadline(m.waveSpec()), cmp.Or(m.fetchTrouble(missing), list(missing))), missing, readings)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/waft-project/waft/distributor/model"
 )
@@ -189,6 +190,27 @@ func TestWhyItIsNotFetchedIsTold(t *testing.T) {
 		t.Errorf("n1 is %+v", p)
 	}
 	if !strings.HasSuffix(d.r.Message, "not fetched by the deadline of 15s: n1: the registry has it no more") {
+		t.Errorf("it ends with %q", d.r.Message)
+	}
+}
+
+// A rollout may have thousands of nodes that all say at length why: with each node the beginning is kept, and the whole once, in the message.
+func TestALongReasonIsKeptOnce(t *testing.T) {
+	d := newDrive(t, newFleet(3), model.WaveSpec{Percent: 100, Deadline: 15 * time.Second})
+	d.look(0)
+	why := "no such module: " + strings.Repeat("é", 500)
+	for _, n := range d.fleet.nodes {
+		n.FetchTrouble = why
+	}
+	d.look(15 * time.Second)
+	d.want(model.RolloutRolledBack, 0)
+	for id, p := range d.r.Nodes {
+		kept, of := strings.CutPrefix(p.Reason, "did not fetch the modules in time: ")
+		if !of || len(kept) > MaxFetchTrouble || len(kept) < MaxFetchTrouble-4 || !utf8.ValidString(kept) || !strings.HasPrefix(kept, "no such module: é") || !strings.HasSuffix(kept, "é…") {
+			t.Errorf("%s has %q", id, p.Reason)
+		}
+	}
+	if strings.Count(d.r.Message, why) != 1 {
 		t.Errorf("it ends with %q", d.r.Message)
 	}
 }
