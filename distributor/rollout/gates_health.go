@@ -87,15 +87,15 @@ func (t traffic) measuredAll(detail string) (model.GateVerdict, string) {
 
 // watchdog counts how often workers were late.
 func watchdog(g model.WatchdogGate, patients []patient) (model.GateVerdict, string) {
-	return incidents(patients, g.Max, "workers were late %d times (watchdog_miss)", ofNode, func(h model.Health) int64 { return h.Misses })
+	return incidents(patients, g.Max, "workers were late %s (watchdog_miss)", ofNode, func(h model.Health) int64 { return h.Misses })
 }
 
 // reloads counts VMs that had to be loaded again, and panics that the sdk caught; of a cohort, those of the filters that only it meets.
 func reloads(g model.ReloadsGate, patients []patient) (model.GateVerdict, string) {
-	return incidents(patients, g.Max, "VMs were loaded again, or a panic was caught in one, %d times", ofRelease, func(h model.Health) int64 { return h.Reloads + h.Panics })
+	return incidents(patients, g.Max, "VMs were loaded again, or a panic was caught in one, %s", ofRelease, func(h model.Health) int64 { return h.Reloads + h.Panics })
 }
 
-// incidents compares how often something has happened, on all the nodes, with the most allowed.
+// incidents compares how often something has happened, on all the nodes, with the most allowed. what has a place for so many times.
 func incidents(patients []patient, most int64, what string, health func(patient) model.Health, of func(model.Health) int64) (model.GateVerdict, string) {
 	if len(patients) == 0 {
 		return model.VerdictPass, unchanged
@@ -108,7 +108,7 @@ func incidents(patients []patient, most int64, what string, health func(patient)
 			where = append(where, fmt.Sprintf("%s %d", p.node, n))
 		}
 	}
-	detail := fmt.Sprintf(what+", the most allowed is %d", total, most)
+	detail := fmt.Sprintf(what+", the most allowed is %d", plural(int(total), "time"), most)
 	if len(where) > 0 {
 		detail += ": " + list(where)
 	}

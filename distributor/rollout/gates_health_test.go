@@ -59,6 +59,14 @@ func TestIncidents(t *testing.T) {
 	if want := "VMs were loaded again, or a panic was caught in one, 3 times, the most allowed is 0: a 3"; detail != want {
 		t.Errorf("got %s", detail)
 	}
+	_, detail = reloads(model.ReloadsGate{}, []patient{node("a", model.Health{Panics: 1})})
+	if want := "VMs were loaded again, or a panic was caught in one, 1 time, the most allowed is 0: a 1"; detail != want {
+		t.Errorf("got %s", detail)
+	}
+	_, detail = watchdog(model.WatchdogGate{}, []patient{node("a", model.Health{Misses: 1})})
+	if want := "workers were late 1 time (watchdog_miss), the most allowed is 0: a 1"; detail != want {
+		t.Errorf("got %s", detail)
+	}
 }
 
 func TestGrowth(t *testing.T) {
