@@ -30,6 +30,7 @@ func TestPrometheusJudges(t *testing.T) {
 	if !strings.Contains(strings.Join(strings.Fields(string(page)), " "), failing) {
 		t.Errorf("docs/roll-out.md does not have the query %s", failing)
 	}
+	prometheustest.Program(t) // before a fleet is started for nothing
 	f := newFleet(t)
 	started(t, f, 2)
 	targets := make([]prometheustest.Target, 0, len(f.Nodes()))

@@ -43,13 +43,20 @@ type Server struct {
 	cmd *exec.Cmd
 }
 
-// Start runs one that scrapes the targets so often. It ends with the test, which is skipped where there is no program.
-func Start(t testing.TB, every time.Duration, targets ...Target) *Server {
+// Program is where the program is. The test is skipped where there is none.
+func Program(t testing.TB) string {
 	t.Helper()
 	program := os.Getenv(Variable)
 	if program == "" {
 		t.Skipf("%s names no program; make interop-prometheus", Variable)
 	}
+	return program
+}
+
+// Start runs one that scrapes the targets so often. It ends with the test, which is skipped where there is no program.
+func Start(t testing.TB, every time.Duration, targets ...Target) *Server {
+	t.Helper()
+	program := Program(t)
 	jobs := make([]scrape, 0, len(targets))
 	for _, target := range targets {
 		jobs = append(jobs, scrape{
