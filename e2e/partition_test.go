@@ -227,6 +227,9 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 	for _, s := range replicas {
 		checks[s] = watchHealth(t, s.grpc)
 	}
+	for _, s := range replicas { // who has heard nothing yet has not heard that one does not serve
+		wait(t, "who watches a replica's health hears that it serves", time.Minute, checks[s])
+	}
 	first := leader(t, replicas)
 	// The others do not reach the one that leads, and etcd hears of all of them: their clients go to it.
 	peers[first].cut.Store(true)
