@@ -10,6 +10,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/api"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/model"
 )
 
 // mostWithoutMachine is for how long nothing may be delivered when a machine goes that had both leaders: etcd elects first, and gives the lease of the replica that led all
@@ -44,10 +45,10 @@ func TestReplicasLoseTheMachineOfBothLeaders(t *testing.T) {
 		list, err := c.Nodes.ListNodes(t.Context(), &waftv1.ListNodesRequest{})
 		return err == nil && len(list.GetNodes()) == len(nodes) && !slices.ContainsFunc(list.GetNodes(), func(n *waftv1.Node) bool { return n.GetPresence() != "connected" })
 	})
-	empty := func(name string) (*waftv1.Release, error) {
+	empty := func(name string) (*waftv1.Release, error) { // also called by the one who writes, who may not end the test
 		document, err := api.DecodeDocument([]byte(fmt.Sprintf("apiVersion: waft.dev/v1\nkind: Release\nmetadata: {name: %s}\nspec: {filters: []}\n", name)))
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		return c.Releases.CreateRelease(t.Context(), &waftv1.CreateReleaseRequest{Release: document.(*waftv1.Release), Reason: "test"})
 	}
@@ -59,7 +60,7 @@ func TestReplicasLoseTheMachineOfBothLeaders(t *testing.T) {
 		}
 		hashes[env] = env + "@" + created.GetStatus().GetHash()
 	}
-	beginRollout(t, c, "long", hashes["long"], "long", &waftv1.Wave{Nodes: 1, Soak: "3s"}, &waftv1.Wave{Percent: 60, Soak: "3s"}, &waftv1.Wave{Percent: 100})
+	beginRollout(t, c, "long", hashes["long"], "long", &waftv1.Wave{Nodes: 1, Soak: "5s"}, &waftv1.Wave{Percent: 60, Soak: "5s"}, &waftv1.Wave{Percent: 100})
 
 	// Somebody writes all the time, and notes what was acknowledged.
 	var mu sync.Mutex
@@ -70,6 +71,8 @@ func TestReplicasLoseTheMachineOfBothLeaders(t *testing.T) {
 		return len(told)
 	}
 	stop, over := make(chan struct{}), make(chan struct{})
+	written := sync.OnceFunc(func() { close(stop); <-over })
+	t.Cleanup(written) // also where the test fails on the way
 	go func() {
 		defer close(over)
 		for i := 0; ; i++ {
@@ -93,6 +96,9 @@ func TestReplicasLoseTheMachineOfBothLeaders(t *testing.T) {
 	held := measureHeldBack(t)
 	first := leader(t, replicas)
 	raft, _ := raftLeader(t, endpoints)
+	if r, err := c.Rollouts.GetRollout(t.Context(), &waftv1.GetRolloutRequest{Name: "long"}); err != nil || model.RolloutPhase(r.GetStatus().GetPhase()).Ended() {
+		t.Fatalf("no rollout runs that another replica could go on with: %v, %v", r.GetStatus(), err)
+	}
 	for _, p := range []*exec.Cmd{etcd[raft], first.process} { // neither has time to hand anything over
 		if err := p.Process.Kill(); err != nil {
 			t.Fatal(err)
@@ -110,8 +116,7 @@ func TestReplicasLoseTheMachineOfBothLeaders(t *testing.T) {
 		t.Errorf("with the loss of the machine of both leaders nothing was delivered for %v, and %v is the most", took, mostWithoutMachine)
 	}
 	wait(t, "releases are created again", time.Minute, func() bool { return acknowledged() > before+10 })
-	close(stop)
-	<-over
+	written()
 	ended(t, c, "machine")
 	ended(t, c, "long")
 	for name, hash := range told {
@@ -123,8 +128,8 @@ func TestReplicasLoseTheMachineOfBothLeaders(t *testing.T) {
 	t.Logf("%d releases were acknowledged, %d of them before the machine went", len(told), before)
 	for env, of := range byEnv {
 		for _, n := range of {
-			if len(n.back) > 0 || n.has(hashes[env]).IsZero() {
-				t.Errorf("node %s: older generations %v; given its release: %v", n.id, n.back, !n.has(hashes[env]).IsZero())
+			if back := n.wentBack(); len(back) > 0 || n.has(hashes[env]).IsZero() {
+				t.Errorf("node %s: older generations %v; given its release: %v", n.id, back, !n.has(hashes[env]).IsZero())
 			}
 		}
 	}

@@ -272,8 +272,8 @@ func TestReplicasSurvivePartitions(t *testing.T) {
 	ended(t, c, "pinned")
 	for env, of := range byEnv {
 		for _, n := range of {
-			if len(n.back) > 0 || n.has(releases[env]).IsZero() {
-				t.Errorf("node %s: %v, given its release: %v", n.id, n.back, !n.has(releases[env]).IsZero())
+			if back := n.wentBack(); len(back) > 0 || n.has(releases[env]).IsZero() {
+				t.Errorf("node %s: %v, given its release: %v", n.id, back, !n.has(releases[env]).IsZero())
 			}
 		}
 	}

@@ -498,6 +498,13 @@ func (f *follower) has(release string) time.Time {
 	return f.served[release]
 }
 
+// wentBack are the generations that went back.
+func (f *follower) wentBack() []int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.back)
+}
+
 // runs is the hash of the chain that the node serves, and wasEmptied how often it was told to serve one without a release.
 func (f *follower) runs() string {
 	f.mu.Lock()
@@ -685,8 +692,8 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 	ended(t, c, "long")
 
 	for _, n := range nodes {
-		if len(n.back) > 0 {
-			t.Errorf("node %s was given older generations: %v", n.id, n.back)
+		if back := n.wentBack(); len(back) > 0 {
+			t.Errorf("node %s was given older generations: %v", n.id, back)
 		}
 	}
 	for env, of := range byEnv {
