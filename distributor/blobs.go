@@ -90,20 +90,20 @@ func (m *modules) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "", time.Time{}, f)
 		return
 	}
-	// The node is to close the connection, which it does when it has read all of the answer: that megabytes were written says only that the kernel has them.
+	// The node is to close the connection when it has read all of the answer: that megabytes were written says only that the kernel has them.
 	h.Set("Connection", "close")
 	sent := &countingWriter{ResponseWriter: w}
 	http.ServeContent(sent, r, "", time.Time{}, f)
 	if sent.bytes == 0 || sent.bytes != size || http.NewResponseController(w).Flush() != nil {
 		return
 	}
-	closed := false
+	read := false
 	select {
 	case <-r.Context().Done():
-		closed = true
+		read = tookAll(r) && !byReplica(r) // another replica closes when it has read all of it, and may still be sending
 	case <-time.After(closeTimeout): // who stands between may not
 	}
-	m.served(node, text, closed && !byReplica(r)) // another replica closes when it has read all of it, and may still be sending
+	m.served(node, text, read)
 }
 
 // closeTimeout is how long a node may take to close a connection over which it was sent a module. It counts from when the kernel has the last of it, and

@@ -50,8 +50,8 @@ type modules struct {
 	evidence *evidence
 	guard    *guard
 
-	// served is told that a node was sent a module, whole; node is what the request says. read: it has itself closed the connection, which it does when it has read
-	// all of it. Nil: nobody is told.
+	// served is told that a node was sent a module, whole; node is what the request says. read: it was seen to read all of it (tookAll).
+	// Nil: nobody is told.
 	served func(node, digest string, read bool)
 	// copies: other replicas fetch modules, too, so that one which is not on this disk need not have been there.
 	copies bool

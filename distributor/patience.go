@@ -132,6 +132,9 @@ func (c *patientConn) CloseWrite() error {
 	return nil
 }
 
+// NetConn is the connection beneath, as of a tls.Conn.
+func (c *patientConn) NetConn() net.Conn { return c.Conn }
+
 // Close is net.Conn's.
 func (c *patientConn) Close() error {
 	p, at := c.patience, endsOf(c.LocalAddr(), c.RemoteAddr())

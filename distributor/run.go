@@ -263,6 +263,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:    slog.NewLogLogger(log.With("part", "http").Handler(), slog.LevelDebug), // what strangers do is no error of ours
 		BaseContext: func(net.Listener) context.Context { return background },
+		ConnContext: withConnection,
 		ConnState:   admitted.connState,
 	}
 

@@ -92,8 +92,8 @@ func (s *Server) DeltaAggregatedResources(g grpc.BidiStreamingServer[discoveryv3
 	return s.serve(g.Context(), delta{g, &discoveryv3.DeltaDiscoveryRequest{}})
 }
 
-// Fetched takes that a node was sent a module, whole, from whoever serves modules. read says that the node has read all of it, since nobody but the node itself can have
-// ended the connection; so what it then rejects again it does not load. It does not block, and what is said of a node without a stream is dropped.
+// Fetched takes that a node was sent a module, whole, from whoever serves modules. read says that the node was seen to read all of it: it acknowledged the last byte
+// and then closed the connection, without a reset; so what it then rejects again it does not load. It does not block, and what is said of a node without a stream is dropped.
 //
 // It is a hint, which nobody has proved. Where there is an access policy, the port drops one for a node other than the certificate's; without a policy
 // anybody who reaches the port can give one. A false one has an offer come too early: that may end the fetch that is under way, and takes the patience of a
