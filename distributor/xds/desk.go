@@ -70,7 +70,7 @@ func (c codeCache) of(digest string) *cached {
 	return nil
 }
 
-// notice is what somebody says of a module: that Envoy was sent it, whole; read: and has read it, since it has then closed the connection itself.
+// notice is what somebody says of a module: that Envoy was sent it, whole; read: and was seen to read it.
 type notice struct {
 	digest string
 	read   bool
@@ -430,7 +430,7 @@ func (d *desk) reject(reason string, now time.Time) {
 	a.reason = reason
 	a.rejected++
 	a.asked = a.asked || o.fetch
-	left, pauses := d.left(o, now), d.pauses(o)
+	left, pauses := d.left(o, now), d.pauses(o, now)
 	switch {
 	case len(left) < len(o.missing) && a.spared < len(o.filters): // fetched since it was sent
 		a.again = now.Add(fetchSettle)
@@ -457,14 +457,18 @@ func (d *desk) reject(reason string, now time.Time) {
 
 // pauses are those before the offers that are made although nothing seems to be missing. There is one at least, unless Envoy has loaded all that is offered, or has
 // read it and had an offer more since then: that a module was fetched is else only what somebody says.
-func (d *desk) pauses(o *offer) []time.Duration {
+func (d *desk) pauses(o *offer, now time.Time) []time.Duration {
 	a := &d.attempt
+	// What was known when it was offered may be too old by now.
+	without := func(seen func(c *cached) bool) bool {
+		return slices.ContainsFunc(o.filters, func(f filter) bool { c := d.has.of(f.digest); return c == nil || !c.still(now) || !seen(c) })
+	}
 	switch {
-	case a.rejected > 1 && !slices.ContainsFunc(o.filters, func(f filter) bool { c := d.has.of(f.digest); return c == nil || !c.loaded && !c.read }):
+	case a.rejected > 1 && !without(func(c *cached) bool { return c.loaded || c.read }):
 		return nil
 	case a.fetched && a.asked && !a.refetched:
 		return startDoubts[:]
-	case a.fetched || slices.ContainsFunc(o.filters, func(f filter) bool { c := d.has.of(f.digest); return c == nil || !c.loaded }):
+	case a.fetched || without(func(c *cached) bool { return c.loaded }):
 		return fetchDoubts[:]
 	}
 	return nil

@@ -305,6 +305,34 @@ func TestModuleThatDoesNotLoadAndWasRead(t *testing.T) {
 	b.stands(model.ChainRejected, "one")
 }
 
+// What was seen so long ago that Envoy may have dropped it since proves nothing of a rejection.
+func TestModuleThatWasReadLongAgo(t *testing.T) {
+	for name, seen := range map[string]func(b *bench){
+		"read":   func(b *bench) { b.offered(loads, "b"); b.nack(); b.read("2") },
+		"loaded": func(b *bench) { b.offered(loads, "b"); b.ack() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := started(t)
+			b.give(chainFor("two", "b=2"))
+			seen(b)
+			slot := serves
+			if name == "read" {
+				slot = loads
+			}
+			b.now = b.now.Add(fetchKept)
+			var filters []string
+			for _, f := range b.next(b.now).filters {
+				filters = append(filters, f.Name)
+			}
+			b.offered(slot, filters...)
+			b.now = b.now.Add(time.Second)
+			b.nack()
+			b.wait(fetchDoubts[0])
+			b.offered(slot, filters...)
+		})
+	}
+}
+
 // An Envoy that starts and has read all that it was asked to fetch lost no fetch to an offer that came too early.
 func TestEnvoyThatStartsWithWhatDoesNotLoad(t *testing.T) {
 	b := newBench(t, serves, loads)
