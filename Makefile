@@ -68,6 +68,9 @@ e2e: envoy bin/tally ## Run the end-to-end tests alone: built program, real Envo
 bin/tally: $(wildcard e2e/tally/*.go)
 	@mkdir -p bin && $(GO) build -o $@ ./e2e/tally
 
+# A make whose parts are all tried. Under a name: a recipe that says $(MAKE) is run by `make -n`, too, which has not built tally.
+PARTS = $(MAKE) --no-print-directory -k -j1
+
 # Which older ones this waft is tried with: the newest tag, and as long as there is none these. The first has another schema of the store, the second the same.
 SKEW_FROM ?= $(or $(shell git describe --tags --abbrev=0 2>/dev/null),$(SKEW_COMMITS))
 SKEW_COMMITS := 6bb352c 37570f0
@@ -83,7 +86,7 @@ skew: envoy ## Try this waft with older ones out of its history: agents and dist
 INTEROP := interop-rust interop-prometheus interop-tokens interop-h2 interop-mcp interop-istio interop-registry
 .PHONY: interop
 interop: bin/tally ## Try what is not ours: a filter in Rust, a Prometheus, tokens, clients of gRPC and HTTP/2, Istio's ends of MCP and its client, clients and registries for artifacts
-	@bin/tally interop $(MAKE) --no-print-directory -k -j1 $(INTEROP)
+	@bin/tally interop $(PARTS) $(INTEROP)
 
 .PHONY: interop-rust
 interop-rust: envoys ## Try a filter in Rust on every host (needs cargo and a wasm32-wasip1 target)
@@ -264,7 +267,7 @@ envoys: $(foreach v,$(ENVOY_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Fet
 
 .PHONY: fuzz
 fuzz: bin/tally ## Run every fuzz target for FUZZTIME (default 10s) each, and FUZZRUNS (default 50) runs against each filter as Wasm
-	@bin/tally -sums fuzz $(MAKE) --no-print-directory -k -j1 fuzz-targets fuzz-filters
+	@bin/tally -sums fuzz $(PARTS) fuzz-targets fuzz-filters
 
 .PHONY: fuzz-targets
 fuzz-targets:

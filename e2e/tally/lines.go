@@ -27,3 +27,13 @@ func (l *lines) Write(p []byte) (int, error) {
 		l.line, p = l.line[:0], p[i+1:]
 	}
 }
+
+// end gives the last line if it has no end, and says whether that is so.
+func (l *lines) end() bool {
+	if len(l.line) == 0 {
+		return false
+	}
+	l.to(string(l.line))
+	l.line = nil
+	return true
+}

@@ -4,7 +4,8 @@
 //	tally [-sums] NAME COMMAND [ARGUMENT…]
 //
 // It reads what `go test -v` prints, unless -sums is given, and lines like that of `waft test`: "3 passed, 0 failed". It fails when the command does,
-// and when a package was to run tests of which it has none. `make e2e`, `make interop` and `make fuzz` end with it.
+// when a package was to run tests of which it has none, and when nothing was run at all. What was begun and did not end is named, too, as are what make did not try and
+// the signal that ended it. `make e2e`, `make interop` and `make fuzz` end with it.
 package main
 
 import (
@@ -35,30 +36,46 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	// An interrupt comes to the command, too: it ends, and then there is something to say.
-	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	if !run(ctx, os.Stdout, *sums, flag.Arg(0), flag.Args()[1:]) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !run(signals, os.Stdout, *sums, flag.Arg(0), flag.Args()[1:]) {
 		os.Exit(1)
 	}
 }
 
-// run says whether the command succeeded and nothing failed.
-func run(ctx context.Context, to io.Writer, sums bool, name string, command []string) bool {
+// run says whether the command succeeded and nothing failed. A signal ends the command, and then there is something to say.
+func run(signals <-chan os.Signal, to io.Writer, sums bool, name string, command []string) bool {
 	started := time.Now()
 	c := count{sums: sums}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	told, ended := make(chan os.Signal, 1), make(chan struct{})
+	go func() {
+		defer close(told)
+		select {
+		case s := <-signals:
+			told <- s
+			cancel()
+		case <-ended:
+		}
+	}()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	// An interrupt comes to the command from the terminal, too; one more does it no harm.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = outputLimit
 	// One writer for both, so that lines come in their order.
-	out := io.MultiWriter(to, &lines{to: c.line})
+	read := &lines{to: c.line}
+	out := io.MultiWriter(to, read)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, out
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // the command itself succeeded
 	}
-	c.end(strings.Join(command, " "), err)
+	close(ended)
+	if read.end() {
+		fmt.Fprintln(to)
+	}
+	c.end(strings.Join(command, " "), err, <-told)
 	c.print(to, name, time.Since(started))
 	return len(c.failures) == 0 && c.failed == 0
 }
