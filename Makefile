@@ -61,7 +61,7 @@ test-envoys: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/en
 	WAFT_ENVOY_VERSIONS="$${WAFT_ENVOY_VERSIONS:-$(CONFORMANCE_VERSIONS)}" $(GO) test -count 1 -timeout 30m -run OnEveryEnvoy -v ./distributor/agent
 
 .PHONY: e2e
-e2e: envoy bin/tally ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands (half an hour)
+e2e: envoy bin/tally ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands (up to an hour)
 	WAFT_E2E=all bin/tally e2e $(GO) test -count 1 -timeout 60m -v ./e2e
 
 # It says what came of a command that tests many things.

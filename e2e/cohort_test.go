@@ -216,7 +216,7 @@ func TestCohortOnOlderEnvoys(t *testing.T) {
 	for _, number := range []envoy.Number{{Major: 1, Minor: 39, Patch: 3}, {Major: 1, Minor: 36, Patch: 4}} {
 		binary, err := envoy.FindVersion(number)
 		if errors.Is(err, envoy.ErrNotFound) {
-			t.Skipf("Envoy %s is not here; `make envoys` fetches it", number)
+			t.Skipf("Envoy %s is not here; `make .cache/envoy/%s/envoy/_bin/envoy` fetches it", number, number)
 		}
 		if err != nil {
 			t.Fatal(err)
