@@ -85,6 +85,7 @@ func (c *Crew) work() {
 
 // review hires as many more where those who are there mostly wait.
 func (c *Crew) review() {
+	busy := c.isBusy() // the runtime may take its time for that, and whoever wakes a stream waits for mu
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	waiting := len(c.queue) - c.first
@@ -92,7 +93,7 @@ func (c *Crew) review() {
 		c.reviewed = false
 		return
 	}
-	if c.taken == 0 || c.taken < brisk*c.working && !c.isBusy() {
+	if c.taken == 0 || c.taken < brisk*c.working && !busy {
 		c.hire(min(c.working, waiting))
 	}
 	c.taken = 0
