@@ -43,7 +43,8 @@ func main() {
 	}
 }
 
-// run says whether the command succeeded and nothing failed. A signal ends the command, and then there is something to say.
+// run says whether the command succeeded and nothing failed. SIGTERM is passed on. An interrupt is not: it comes to the command from the terminal, too, so that go test and
+// make end what they run and say so.
 func run(signals <-chan os.Signal, to io.Writer, sums bool, name string, command []string) bool {
 	started := time.Now()
 	c := count{sums: sums}
@@ -55,12 +56,13 @@ func run(signals <-chan os.Signal, to io.Writer, sums bool, name string, command
 		select {
 		case s := <-signals:
 			told <- s
-			cancel()
+			if s != os.Interrupt {
+				cancel()
+			}
 		case <-ended:
 		}
 	}()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	// An interrupt comes to the command from the terminal, too; one more does it no harm.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = outputLimit
 	// One writer for both, so that lines come in their order.

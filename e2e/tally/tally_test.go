@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -231,37 +233,41 @@ what: 2 passed, 5 failed, 0 skipped`
 	}
 }
 
-// A signal ends the command, and is named even where it then says that all is well.
+// A signal is named even where the command then says that all is well.
 func TestSignal(t *testing.T) {
 	t.Parallel()
-	signals := make(chan os.Signal, 1)
-	var out strings.Builder
-	read, to, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan bool)
-	go func() {
-		defer to.Close()
-		done <- run(signals, to, false, "what", []string{"sh", "-c", `trap 'echo 2 passed, 0 failed; exit 0' TERM; echo ready; while :; do sleep 0.01; done`})
-	}()
-	lines := bufio.NewScanner(read)
-	for lines.Scan() {
-		if lines.Text() == "ready" {
-			signals <- os.Interrupt
-			break
-		}
-	}
-	go func() {
-		for lines.Scan() {
-			out.WriteString(lines.Text() + "\n")
-		}
-		close(signals)
-	}()
-	ok := <-done
-	<-signals
-	if ok || !strings.Contains(out.String(), "ended by a signal (interrupt), so that not all of it was tried") || !strings.Contains(out.String(), "2 passed, 1 failed") {
-		t.Errorf("ok %v, and it says\n%s", ok, out.String())
+	for _, c := range []struct {
+		signal os.Signal
+		script string
+	}{
+		{syscall.SIGTERM, "trap 'echo 2 passed, 0 failed; exit 0' TERM; echo ready; while :; do sleep 0.01; done"},
+		{os.Interrupt, "echo ready; while [ ! -e told ]; do sleep 0.01; done; echo 2 passed, 0 failed"},
+	} {
+		t.Run(c.signal.String(), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			signals := make(chan os.Signal) // unbuffered: once it is sent, it was taken
+			var out strings.Builder
+			read, to := io.Pipe()
+			ok := false
+			go func() {
+				ok = run(signals, to, false, "what", []string{"sh", "-c", "cd " + dir + "; " + c.script})
+				_ = to.Close()
+			}()
+			for lines := bufio.NewScanner(read); lines.Scan(); {
+				if lines.Text() != "ready" {
+					out.WriteString(lines.Text() + "\n")
+					continue
+				}
+				signals <- c.signal
+				if err := os.WriteFile(filepath.Join(dir, "told"), nil, 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+			if said := out.String(); ok || !strings.Contains(said, "ended by a signal ("+c.signal.String()+"), so that not all of it was tried") || !strings.Contains(said, "2 passed, 1 failed") {
+				t.Errorf("ok %v, and it says\n%s", ok, said)
+			}
+		})
 	}
 }
 
