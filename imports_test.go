@@ -134,6 +134,7 @@ var rules = []rule{
 	{why: "6: watched imports the standard library only", about: folder("distributor/watched"), allowed: only(false, "distributor/watched")},
 	{why: "5: proxied stands alone", about: folder("distributor/proxied"), allowed: only(true, "distributor/proxied")},
 	{why: "6: cluster imports model and nothing else of the project", about: folder("distributor/cluster"), allowed: only(true, "distributor/cluster", "distributor/model")},
+	{why: "6: retention imports registry for digests, and wholefile", about: folder("distributor/retention"), allowed: only(true, "distributor/retention", "registry", "wholefile"), direct: true},
 	{why: "6: backup imports model and nothing else of the project", about: folder("distributor/backup"), allowed: only(true, "distributor/backup", "distributor/model")},
 	{why: "5: port imports inbox for how receivers are woken, and nothing else of the project", about: folder("distributor/port"), allowed: only(true, "distributor/port", "distributor/inbox")},
 	{why: "5: paced stands alone", about: folder("distributor/paced"), allowed: only(true, "distributor/paced")},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/backup"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/retention"
 	"github.com/waft-project/waft/distributor/store"
 	"github.com/waft-project/waft/wholefile"
 )
@@ -37,7 +38,7 @@ var savedFolders = []string{registryFolder, modulesFolder}
 // begin with an underscore, as no repository's does.
 func unsaved(path string) bool {
 	switch path {
-	case "modules/partial", "modules/tmp", "modules/pins", "modules/lock", registryFolder + "/" + storesFile:
+	case "modules/partial", "modules/tmp", "modules/pins", "modules/lock", registryFolder + "/" + storesFile, registryFolder + "/" + retention.WaitsFile:
 		return true
 	}
 	return strings.HasPrefix(path, registryFolder+"/"+wholefile.Prefix) || strings.HasPrefix(path, registryFolder+"/") && filepath.Base(path) == "_uploads"

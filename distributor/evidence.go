@@ -113,6 +113,17 @@ func (e *evidence) keepArtifact(digest registry.Digest, found trust.Dossier) err
 	return e.write(path, found)
 }
 
+// forget removes what was gathered for an artifact.
+func (e *evidence) forget(digest string) error {
+	e.keeping.Lock()
+	defer e.keeping.Unlock()
+	err := os.Remove(e.path(digest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // ofRelease is the dossier of a release that is stored; now is as for artifact.
 func (e *evidence) ofRelease(ctx context.Context, release model.Release, now bool) (trust.ReleaseDossier, error) {
 	canonical, err := release.CanonicalForm()

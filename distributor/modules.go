@@ -460,6 +460,28 @@ func (m *modules) know(a artifact) {
 	}
 }
 
+// forget takes out of memory and off the disk what is known of an artifact, and the signatures beside it.
+func (m *modules) forget(module model.Module) error {
+	path, err := m.path(module.Artifact)
+	if err != nil {
+		return err
+	}
+	m.keeping.Lock()
+	defer m.keeping.Unlock()
+	m.mu.Lock()
+	if m.sources[module.Digest].Module.Artifact == module.Artifact {
+		delete(m.sources, module.Digest)
+	}
+	m.mu.Unlock()
+	if m.evidence != nil {
+		err = m.evidence.forget(module.Artifact)
+	}
+	if removeErr := os.Remove(path); !errors.Is(removeErr, fs.ErrNotExist) {
+		err = errors.Join(err, removeErr)
+	}
+	return err
+}
+
 // grow keeps what is on the disk there until the function that it gives is called.
 func (m *modules) grow() (done func()) {
 	m.growing.RLock()

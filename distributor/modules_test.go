@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/retention"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/registrytest"
 	"github.com/waft-project/waft/sdk/manifest"
@@ -30,7 +31,7 @@ type shop struct {
 	*modules
 	dir      string
 	names    []string
-	embedded http.Handler
+	embedded *retention.Uses
 }
 
 func openShop(t *testing.T, dir string, names ...string) *shop {
@@ -41,10 +42,11 @@ func openShop(t *testing.T, dir string, names ...string) *shop {
 func openShopWith(t *testing.T, dir string, cfg Config, names ...string) *shop {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	embedded, err := newRegistry(t.Context(), filepath.Join(dir, "registry"), log)
+	served, err := newRegistry(t.Context(), filepath.Join(dir, registryFolder), log)
 	if err != nil {
 		t.Fatal(err)
 	}
+	embedded := retention.NewUses(served)
 	cache, err := registry.OpenCache(filepath.Join(dir, "modules"))
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package distributor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/waft-project/waft/distributor/cluster"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/envoy"
 	"github.com/waft-project/waft/registry"
 )
@@ -25,6 +27,10 @@ const (
 	// peerNeeded is the list of the modules that every replica is to have, of the replica that leads: those that nodes need, and those of releases
 	// that were pushed to its own registry, which may be rolled out when it has gone.
 	peerNeeded = "/needed"
+	// peerCollected is told what is about to go from the registry of another replica.
+	peerCollected = "/collected"
+	// maxCollectedBytes bounds what it is told.
+	maxCollectedBytes = 64 << 20
 	// maxNeededBytes bounds that list.
 	maxNeededBytes = 64 << 20
 	// neededTimeout bounds asking for it.
@@ -44,6 +50,18 @@ func (r *replicas) peerHandler(t *terms, mods *modules, embedded, local http.Han
 		modules = append(modules, mods.pushedHere()...)
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(modules) // a replica that has gone needs no answer
+	})
+	mux.HandleFunc("POST "+peerCollected, func(w http.ResponseWriter, req *http.Request) {
+		var told collectedElsewhere
+		if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, maxCollectedBytes)).Decode(&told); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if err := t.recordCollected(told.Replica)(req.Context(), told.Artifacts); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		if !r.leads() {
@@ -182,9 +200,47 @@ func parseNeeded(text []byte) ([]model.Module, error) {
 	return modules, nil
 }
 
+// collectedElsewhere is what the replica that leads is told of what goes from the registry of another one.
+type collectedElsewhere struct {
+	Replica   string                      `json:"replica"`
+	Artifacts []service.CollectedArtifact `json:"artifacts"`
+}
+
+// recordCollected has the replica that leads put into the audit log what is about to go from the registry of this one.
+func (r *replicas) recordCollected(t *terms) func(context.Context, []service.CollectedArtifact) error {
+	return func(ctx context.Context, gone []service.CollectedArtifact) error {
+		self := r.member.Self()
+		if r.leads() {
+			return t.recordCollected(self.Name)(ctx, gone)
+		}
+		view, _ := r.member.View()
+		if view.Leader.ID == "" || view.Leader.ID == self.ID {
+			return fmt.Errorf("%w: it is being elected", errNotRecorded)
+		}
+		text, err := json.Marshal(collectedElsewhere{Replica: self.Name, Artifacts: gone})
+		if err != nil {
+			return err
+		}
+		answer, err := r.tell(ctx, http.MethodPost, view.Leader, peerCollected, http.Header{"Content-Type": {"application/json"}}, bytes.NewReader(text))
+		if err != nil {
+			return fmt.Errorf("%w: %w", errNotRecorded, err)
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusNoContent {
+			return fmt.Errorf("%w: it answers %s", errNotRecorded, answer.Status)
+		}
+		return nil
+	}
+}
+
 // ask sends a request without a body to another replica.
 func (r *replicas) ask(ctx context.Context, method string, other cluster.Replica, path string, header http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+other.ID+path, http.NoBody)
+	return r.tell(ctx, method, other, path, header, http.NoBody)
+}
+
+// tell sends a request to another replica.
+func (r *replicas) tell(ctx context.Context, method string, other cluster.Replica, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+other.ID+path, body)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/waft-project/waft/distributor/encoded"
 	"github.com/waft-project/waft/distributor/gates"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/retention"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/store"
 	"github.com/waft-project/waft/distributor/xds/snapshot"
@@ -100,10 +101,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		log.Warn("it cannot be found out which inline modules no release names, or they cannot be removed", "error", err)
 	}
-	embedded, err := newRegistry(background, pushed, log.With("part", "registry"))
+	served, err := newRegistry(background, pushed, log.With("part", "registry"))
 	if err != nil {
 		return err
 	}
+	embedded := retention.NewUses(served) // whoever reads it or pushes to it does so by way of what knows that it is used
 	cache, err := registry.OpenCache(filepath.Join(cfg.Data, "modules"))
 	if err != nil {
 		return err
@@ -117,6 +119,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		if err := crowd.join(names, metrics); err != nil {
 			return err
 		}
+	}
+	collecting, err := newCollection(cfg, pushed, embedded, metrics, log.With("part", "registry"))
+	if err != nil {
+		return err
 	}
 	client, err := newClient(background, cfg, cache, names, embedded, crowd)
 	if err != nil {
@@ -181,6 +187,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	courier.release, courier.descriptors, mods.served = led.release, led.descriptors, led.fetched
+	collecting.modules = mods
+	collecting.store, collecting.record = func(context.Context) (*store.Store, error) { return st, nil }, led.recordCollected(cfg.Replica)
+	if crowd != nil {
+		collecting.store = func(ctx context.Context) (*store.Store, error) { return store.Look(ctx, crowd.client) }
+		collecting.record = crowd.recordCollected(led)
+	}
 	var only *term // nil: others may lead
 	if crowd == nil {
 		if only, err = led.make(st); err != nil {
@@ -288,6 +300,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	running.Go(func() error {
 		if await(failed, port.ready) == nil {
 			mods.keepBound(failed, cfg.CacheBytes, lookAgain, needed)
+		}
+		return nil
+	})
+	running.Go(func() error {
+		if await(failed, port.ready) == nil {
+			collecting.run(failed)
 		}
 		return nil
 	})

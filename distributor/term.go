@@ -138,6 +138,14 @@ func (t *terms) needed(ctx context.Context) ([]model.Module, error) {
 	return ask(t, func(s *service.Service) ([]model.Module, error) { return s.Needed(ctx) })
 }
 
+// recordCollected puts into the audit log what is about to go from the registry of a replica.
+func (t *terms) recordCollected(replica string) func(context.Context, []service.CollectedArtifact) error {
+	return func(ctx context.Context, gone []service.CollectedArtifact) error {
+		_, err := ask(t, func(s *service.Service) (struct{}, error) { return struct{}{}, s.RecordCollected(ctx, replica, gone) })
+		return err
+	}
+}
+
 func (t *terms) ready() error {
 	_, err := ask(t, func(s *service.Service) (struct{}, error) { return struct{}{}, s.Ready() })
 	return err

@@ -79,6 +79,8 @@ type Store interface {
 	// ListNodes returns rows by id, beginning after the id given.
 	ListNodes(ctx context.Context, after string, limit int) ([]model.Node, error)
 
+	// AppendAudit writes audit entries of what is no part of the store: at most MaxBatch/2 of them, in one transaction.
+	AppendAudit(ctx context.Context, audit []model.AuditEntry) error
 	// ListAudit returns audit entries, newest first, in pages as ListReleases does; those of one object, or all when object
 	// is empty. The cursor is a Sequence.
 	ListAudit(ctx context.Context, object string, cursor int64, limit int) ([]model.AuditEntry, int64, error)

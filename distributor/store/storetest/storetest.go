@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) service.Store) {
 		{"a secret is replaced by whoever saw it last, with its values", secretsSwap},
 		{"a release names only what is there of secrets", secretsNamed},
 		{"the freeze of all rollouts is put, replaced and taken away", freezePut},
+		{"audit entries of what is no part of the store", auditAppended},
 		{"each change has its audit entries, in one sequence", auditSequence},
 		{"a change that was refused leaves no audit entry", auditRefused},
 		{"audit entries are listed by object", auditByObject},

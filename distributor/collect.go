@@ -1,0 +1,287 @@
+package distributor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/retention"
+	"github.com/waft-project/waft/distributor/service"
+	"github.com/waft-project/waft/distributor/store"
+	"github.com/waft-project/waft/registry"
+	"github.com/waft-project/waft/registry/trust"
+)
+
+const (
+	// DefaultRegistryRetention is for how long an artifact of the embedded registry stays that nothing needs.
+	DefaultRegistryRetention = 90 * 24 * time.Hour
+	// registryLook is how often is looked for what may go; sooner, where little time is given to what is unneeded.
+	registryLook = time.Hour
+	// looksBefore is how many times at least something is seen to be unneeded before it goes.
+	looksBefore = 10
+	// lookTimeout bounds what is asked of etcd, and of the replica that leads, in one look.
+	lookTimeout = 5 * time.Minute
+)
+
+// collection collects from the embedded registry of this process what nothing needs. Each replica does so for its own: whether an artifact is needed it reads from etcd, and what it removes stands in the audit log before, which
+// the replica that leads writes.
+type collection struct {
+	dir       string
+	after     time.Duration
+	collector *retention.Collector
+	// store is what says what is needed.
+	store func(context.Context) (*store.Store, error)
+	// record puts into the audit log what goes.
+	record  func(context.Context, []service.CollectedArtifact) error
+	metrics collectionMetrics
+	log     *slog.Logger
+	// modules are told to forget what is in no registry any more; unknown are the artifacts that were so at the last look, too.
+	modules *modules
+	unknown map[string]bool
+	// told is why all of it stays, as it was logged last.
+	told string
+}
+
+// newCollection makes one for the registry in dir, before which uses stands.
+func newCollection(cfg Config, dir string, uses *retention.Uses, r prometheus.Registerer, log *slog.Logger) (*collection, error) {
+	keepTags := cfg.RegistryKeepTags
+	if keepTags == 0 {
+		keepTags = -1
+	}
+	policy := retention.Policy{After: cfg.RegistryRetention, KeepTags: keepTags, Documents: trust.ReleasesRepository}
+	metrics, err := newCollectionMetrics(r)
+	return &collection{dir: dir, after: cfg.RegistryRetention, collector: retention.NewCollector(dir, uses, policy, log), metrics: metrics, log: log}, err
+}
+
+// run looks again and again until ctx ends; never where the retention says so. Time counts only while it runs: by the process's own clock, and no more than two intervals at once.
+func (c *collection) run(ctx context.Context) {
+	if c.after < 0 {
+		return
+	}
+	every := max(min(registryLook, c.after/looksBefore), time.Millisecond)
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := time.Now()
+		watched := min(now.Sub(last), 2*every)
+		last = now
+		if err := c.look(ctx, watched); err != nil && ctx.Err() == nil {
+			c.log.Warn("what nothing needs was not removed from the registry; it is tried again", "after", every, "error", err)
+		}
+	}
+}
+
+// look looks once.
+func (c *collection) look(ctx context.Context, watched time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	named, err := c.named(ctx)
+	if err != nil || named == nil {
+		return err
+	}
+	found, err := c.collector.Look(ctx, named, watched, func(ctx context.Context, gone retention.Removal) error {
+		return c.record(ctx, collected(gone))
+	})
+	if err != nil {
+		return err
+	}
+	c.metrics.observe(found)
+	c.forget(named, found)
+	for _, gone := range found.Removed {
+		c.log.Info("artifact removed from the registry: nothing needs it", "artifact", gone.Repository+"@"+string(gone.Digest), "tags", gone.Tags, "unneeded", gone.Unneeded.Round(time.Second))
+	}
+	if found.Freed > 0 {
+		c.log.Info("the registry has become smaller", "artifacts", len(found.Removed), "freed", found.Freed, "bytes", found.Bytes)
+	}
+	return nil
+}
+
+// forget has those artifacts forgotten that came out of this distributor's registry, are not there any more, and that no release names: nobody could fetch them again. They must have been so at the last look,
+// too, since a release may be about to be created.
+func (c *collection) forget(named retention.Named, found retention.Collected) {
+	has := map[string]bool{}
+	for _, a := range found.Artifacts {
+		has[string(a.Digest)] = has[string(a.Digest)] || !a.Goes
+	}
+	unknown := map[string]bool{}
+	for _, module := range c.modules.pushedHere() {
+		if has[module.Artifact] || named[registry.Digest(module.Artifact)] != "" {
+			continue
+		}
+		if !c.unknown[module.Artifact] {
+			unknown[module.Artifact] = true
+			continue
+		}
+		if err := c.modules.forget(module); err != nil {
+			c.log.Warn("what is known of an artifact that is gone cannot be removed", "artifact", module.Artifact, "error", err)
+		}
+	}
+	c.unknown = unknown
+}
+
+// named is what releases and collections name; nil where the store cannot say what of this registry is needed: it has no release, so that it may be one that was made since the real one was not found,
+// or the registry was used with another one, too.
+func (c *collection) named(ctx context.Context) (retention.Named, error) {
+	st, err := c.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	identity, err := st.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	artifacts, err := namedArtifacts(ctx, st.ListReleases)
+	if err != nil {
+		return nil, err
+	}
+	only, err := usedWith(c.dir, identity, artifacts)
+	switch {
+	case err != nil:
+		return nil, err
+	case !only:
+		c.stays("the registry was used with other stores, too, whose releases may name what is in it", "stores", filepath.Join(c.dir, storesFile), "next", "where only this store is left, delete that file")
+		return nil, nil
+	case len(artifacts) == 0:
+		c.stays("no release names a module, so that nobody can say what is needed")
+		return nil, nil
+	}
+	c.told = ""
+	return namedIn(ctx, st)
+}
+
+// stays logs, once, why nothing is removed.
+func (c *collection) stays(why string, more ...any) {
+	if c.told != why {
+		c.told = why
+		c.log.Info("all that is in the registry stays", append([]any{"reason", why}, more...)...)
+	}
+}
+
+// digestText is how a digest stands in a text, with its algorithm before it or without, as Envoy and Istio have it.
+var digestText = regexp.MustCompile(`[0-9a-f]{64}`)
+
+// namedIn is what the releases and the collections of a store name: the artifacts of modules, and everything else that may be a digest, since resources name artifacts as their own types have it.
+func namedIn(ctx context.Context, st service.Store) (retention.Named, error) {
+	named := retention.Named{}
+	name := func(by string, what any, opaque ...[]byte) error {
+		text, err := json.Marshal(what)
+		if err != nil {
+			return err
+		}
+		for _, text := range append(opaque, text) {
+			for _, hex := range digestText.FindAll(text, -1) {
+				if digest := registry.Digest("sha256:" + string(hex)); named[digest] == "" {
+					named[digest] = by
+				}
+			}
+		}
+		return nil
+	}
+	for cursor := int64(0); ; {
+		releases, next, err := st.ListReleases(ctx, "", cursor, namedStep)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range releases {
+			if err := name("release "+r.ID.String(), r, opaqueOf(r.Resources, r.ResourceOverrides)...); err != nil {
+				return nil, err
+			}
+		}
+		if cursor = next; cursor == 0 {
+			break
+		}
+	}
+	for after := ""; ; {
+		collections, err := st.ListCollections(ctx, "", after, namedStep)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range collections {
+			var specs []model.ResourceSpec
+			for _, r := range one.Resources {
+				specs = append(specs, r.ResourceSpec)
+			}
+			if err := name("collection "+one.Name+" of layer "+string(one.Layer), one, opaqueOf(specs)...); err != nil {
+				return nil, err
+			}
+			after = string(one.Layer) + "\n" + one.Name
+		}
+		if len(collections) < namedStep {
+			return named, nil
+		}
+	}
+}
+
+// opaqueOf are the messages of resources that are passed through as they are. Texts in them stand there as they are.
+func opaqueOf(lists ...[]model.ResourceSpec) (all [][]byte) {
+	for _, list := range lists {
+		for _, r := range list {
+			if r.Opaque != nil {
+				all = append(all, r.Opaque)
+			}
+		}
+	}
+	return all
+}
+
+// collected is what the audit log is told of a removal: each artifact, and of each repository how many blobs go by themselves.
+func collected(gone retention.Removal) []service.CollectedArtifact {
+	var all []service.CollectedArtifact
+	for _, a := range gone.Artifacts {
+		all = append(all, service.CollectedArtifact{Repository: a.Repository, Digest: string(a.Digest), Tags: a.Tags, Bytes: a.Size, Unneeded: a.Unneeded})
+	}
+	for _, l := range gone.Alone() {
+		all = append(all, service.CollectedArtifact{Repository: l.Repository, Blobs: l.Blobs, Bytes: l.Size, Unneeded: l.Unneeded})
+	}
+	return all
+}
+
+// errNotRecorded is that the replica that leads does not put into the audit log what another one removes.
+var errNotRecorded = errors.New("the replica that leads does not record it")
+
+// collectionMetrics are the figures of a collection.
+type collectionMetrics struct {
+	artifacts        *prometheus.GaugeVec
+	bytes            prometheus.Gauge
+	collected, freed prometheus.Counter
+}
+
+func newCollectionMetrics(r prometheus.Registerer) (collectionMetrics, error) {
+	m := collectionMetrics{
+		artifacts: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waft_registry_artifacts", Help: "Artifacts in the embedded registry when it was last looked at, by whether anything needs them."}, []string{"needed"}),
+		bytes:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "waft_registry_bytes", Help: "Size of all that the embedded registry keeps, when it was last looked at."}),
+		collected: prometheus.NewCounter(prometheus.CounterOpts{Name: "waft_registry_collected_artifacts_total", Help: "Artifacts that were removed from the embedded registry since nothing needed them."}),
+		freed:     prometheus.NewCounter(prometheus.CounterOpts{Name: "waft_registry_collected_bytes_total", Help: "Bytes that were removed from the embedded registry since nothing needed them."}),
+	}
+	return m, errors.Join(r.Register(m.artifacts), r.Register(m.bytes), r.Register(m.collected), r.Register(m.freed))
+}
+
+func (m collectionMetrics) observe(found retention.Collected) {
+	needed, unneeded := 0, 0
+	for _, a := range found.Artifacts {
+		switch {
+		case a.Kept != "":
+			needed++
+		case !a.Goes:
+			unneeded++
+		}
+	}
+	m.artifacts.WithLabelValues("yes").Set(float64(needed))
+	m.artifacts.WithLabelValues("no").Set(float64(unneeded))
+	m.bytes.Set(float64(found.Bytes))
+	m.collected.Add(float64(len(found.Removed)))
+	m.freed.Add(float64(found.Freed))
+}

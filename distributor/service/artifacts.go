@@ -1,0 +1,67 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/rollout"
+)
+
+// CollectedArtifact is one that a registry of this distributor is about to remove, since nothing needs it.
+type CollectedArtifact struct {
+	// Repository of the embedded registry, and Digest of the manifest; empty where only blobs go that no manifest names.
+	Repository string `json:"repository"`
+	Digest     string `json:"digest,omitempty"`
+	// Tags that named it.
+	Tags []string `json:"tags,omitempty"`
+	// Bytes of it and of what it names, and Blobs how many there are without a manifest.
+	Bytes int64 `json:"bytes,omitempty"`
+	Blobs int   `json:"blobs,omitempty"`
+	// Unneeded is for how long it was seen that nothing needs it.
+	Unneeded time.Duration `json:"unneeded"`
+}
+
+// object is what the audit log calls it.
+func (a CollectedArtifact) object() string {
+	if a.Digest == "" {
+		return "artifact/" + a.Repository
+	}
+	return "artifact/" + a.Repository + "@" + a.Digest
+}
+
+func (a CollectedArtifact) detail(replica string) string {
+	what := fmt.Sprintf("%d bytes", a.Bytes)
+	switch {
+	case a.Digest == "":
+		what = fmt.Sprintf("%d blobs that no manifest names, %d bytes", a.Blobs, a.Bytes)
+	case len(a.Tags) > 0:
+		what += ", tagged " + strings.Join(a.Tags, ", ")
+	}
+	return fmt.Sprintf("from the registry of %s: %s; nothing has needed it for %s", replica, what, a.Unneeded.Round(time.Second))
+}
+
+// RecordCollected puts into the audit log that artifacts go from the registry of a replica, before they do.
+func (s *Service) RecordCollected(ctx context.Context, replica string, artifacts []CollectedArtifact) error {
+	if err := s.Ready(); err != nil {
+		return err
+	}
+	const each = MaxBatch / 2 // an entry counts twice
+	for len(artifacts) > 0 {
+		part := artifacts[:min(len(artifacts), each)]
+		artifacts = artifacts[len(part):]
+		entries := make([]model.AuditEntry, len(part))
+		for i, a := range part {
+			entries[i] = model.AuditEntry{At: s.stamp(), Actor: rollout.Actor, Action: "artifact.collect", Object: a.object(), Detail: a.detail(replica)}
+		}
+		writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
+		err := s.store.AppendAudit(writeCtx, entries)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
