@@ -45,7 +45,7 @@ type collection struct {
 	// modules are told to forget what is in no registry any more; unknown are the artifacts that were so at the last look, too.
 	modules *modules
 	unknown map[string]bool
-	// told is why all of it stays, as it was logged last.
+	// told is why all of it stays, as it was logged last; look alone has it.
 	told string
 }
 
@@ -88,9 +88,15 @@ func (c *collection) run(ctx context.Context) {
 func (c *collection) look(ctx context.Context, watched time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	named, err := c.named(ctx)
-	if err != nil || named == nil {
+	named, unknown, err := c.named(ctx)
+	if err != nil {
 		return err
+	}
+	if unknown != c.told && unknown != "" {
+		c.log.Info("all that is in the registry stays", "reason", unknown)
+	}
+	if c.told = unknown; unknown != "" {
+		return nil
 	}
 	found, err := c.collector.Look(ctx, named, watched, func(ctx context.Context, gone retention.Removal) error {
 		return c.record(ctx, collected(gone))
@@ -132,42 +138,50 @@ func (c *collection) forget(named retention.Named, found retention.Collected) {
 	c.unknown = unknown
 }
 
-// named is what releases and collections name; nil where the store cannot say what of this registry is needed: it has no release, so that it may be one that was made since the real one was not found,
+// List is service.Artifacts'.
+func (c *collection) List(ctx context.Context) (service.ArtifactList, error) {
+	list := service.ArtifactList{Retention: c.after}
+	named, why, err := c.named(ctx)
+	if err != nil {
+		return list, err
+	}
+	seen, err := c.collector.See(ctx, named)
+	if err != nil {
+		return list, &model.Error{Kind: model.ErrUnavailable, Object: "the registry", Message: "cannot be looked at: " + err.Error(), Next: "try again in a moment, or put it right", Cause: err}
+	}
+	list.AllStay = why
+	for _, a := range seen.Artifacts {
+		list.Artifacts = append(list.Artifacts, service.Artifact{Repository: a.Repository, Digest: string(a.Digest), Tags: a.Tags, Bytes: a.Size, Pushed: a.Pushed, Needed: a.Kept, Unneeded: a.Unneeded})
+	}
+	return list, nil
+}
+
+// named is what releases and collections name, or why the store cannot say what of this registry is needed: it has no release, so that it may be one that was made since the real one was not found,
 // or the registry was used with another one, too.
-func (c *collection) named(ctx context.Context) (retention.Named, error) {
+func (c *collection) named(ctx context.Context) (_ retention.Named, unknown string, err error) {
 	st, err := c.store(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	identity, err := st.Identity(ctx)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	artifacts, err := namedArtifacts(ctx, st.ListReleases)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	only, err := usedWith(c.dir, identity, artifacts)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, "", err
 	case !only:
-		c.stays("the registry was used with other stores, too, whose releases may name what is in it", "stores", filepath.Join(c.dir, storesFile), "next", "where only this store is left, delete that file")
-		return nil, nil
+		unknown = "the registry was used with other stores, too, whose releases may name what is in it; where only this one is left, delete " + filepath.Join(c.dir, storesFile)
 	case len(artifacts) == 0:
-		c.stays("no release names a module, so that nobody can say what is needed")
-		return nil, nil
+		unknown = "no release names a module, so that nobody can say what is needed"
 	}
-	c.told = ""
-	return namedIn(ctx, st)
-}
-
-// stays logs, once, why nothing is removed.
-func (c *collection) stays(why string, more ...any) {
-	if c.told != why {
-		c.told = why
-		c.log.Info("all that is in the registry stays", append([]any{"reason", why}, more...)...)
-	}
+	named, err := namedIn(ctx, st)
+	return named, unknown, err
 }
 
 // digestText is how a digest stands in a text, with its algorithm before it or without, as Envoy and Istio have it.

@@ -258,8 +258,6 @@ func TestPushUnderWayIsNotCutOff(t *testing.T) {
 		t.Fatalf("mount: %d", answer.Code)
 	}
 	for i, watched := range []time.Duration{0, 0, retained} {
-		mounted := do(http.MethodGet, "/v2/filters/mounted/tags/list", "", nil) // which is no use of the blob
-		_ = mounted
 		out := c.look(t, watched)
 		link := filepath.Join(s.dir, registryFolder, filepath.FromSlash(layout), "repositories", "filters", "mounted", "_layers", "sha256", a.Module.Digest.Hex(), "link")
 		if _, err := os.Stat(link); (err == nil) != (i < 2) {

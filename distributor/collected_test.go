@@ -55,6 +55,30 @@ func TestRegistryIsCollected(t *testing.T) {
 	if _, err := c.Releases.CreateRelease(t.Context(), &waftv1.CreateReleaseRequest{Release: release(t, document("edge", "waft.example:7071/filters/authz@"+named, `{"issuer":"oci://elsewhere/authz@`+inResource+`"}`))}); err != nil {
 		t.Fatal(err)
 	}
+	why := map[string]string{}
+	for token := ""; ; {
+		page, err := c.Artifacts.ListArtifacts(t.Context(), &waftv1.ListArtifactsRequest{Repository: "filters/authz", PageSize: 2, PageToken: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page.GetRetention() != nil || page.GetAllStay() != "" {
+			t.Errorf("where nothing is to be removed: %v", page)
+		}
+		for _, a := range page.GetArtifacts() {
+			if _, twice := why[a.GetDigest()]; twice || a.GetRepository() != "filters/authz" || a.GetSizeBytes() == 0 {
+				t.Errorf("listed twice: %v, %v", twice, a)
+			}
+			why[a.GetDigest()] = a.GetNeeded()
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	for digest, want := range map[string]string{named: "release edge@", inResource: "release edge@", unneeded: "somebody has just pushed it, or asked for it"} {
+		if !strings.HasPrefix(why[digest], want) {
+			t.Errorf("%s stays since %q, want %q", digest, why[digest], want)
+		}
+	}
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -100,8 +124,11 @@ func TestRegistryIsCollected(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log lines
-	start(t, distributor.Config{Data: data, Insecure: true, RegistryRetention: time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s = start(t, distributor.Config{Data: data, Insecure: true, RegistryRetention: time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	eventually(t, "it says why all stays", func() bool { return log.has("all that is in the registry stays") })
+	if page, err := s.client(t).Artifacts.ListArtifacts(t.Context(), &waftv1.ListArtifactsRequest{Unneeded: true}); err != nil || page.GetAllStay() == "" || len(page.GetArtifacts()) == 0 || page.GetArtifacts()[0].GetStaysFor() != nil {
+		t.Errorf("what it says of them: %v, %v", page, err)
+	}
 	if !hasArtifact(t, data, "filters/authz", named) {
 		t.Error("a distributor without the releases that name it has removed it")
 	}

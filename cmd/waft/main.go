@@ -87,7 +87,7 @@ func newRoot() *cobra.Command {
 		newNew(), newBuild(), newCheck(), newTest(), newBench(), newDev(), newSymbolize(),
 		newPush(), newPull(), newInspect(), newDiff(), newExport(), newImport(), newSign(), newAttest(), newVerify(),
 		newServe(), newCertificate(), newAgent(), newBootstrap(),
-		newApply(), newGet(), newDelete(), newTypes(), newSecret(), newRelease(), newRollout(), newFilter(), newFreeze(), newUnfreeze(), newNodes(), newAudit(), newBackup(), newRestore(),
+		newApply(), newGet(), newDelete(), newTypes(), newSecret(), newRelease(), newRollout(), newFilter(), newFreeze(), newUnfreeze(), newNodes(), newArtifact(), newAudit(), newBackup(), newRestore(),
 		newDemo(),
 	)
 	return root

@@ -144,7 +144,11 @@ func age(at *timestamppb.Timestamp, now time.Time) string {
 	if at == nil || at.AsTime().IsZero() {
 		return "-"
 	}
-	d := now.Sub(at.AsTime())
+	return lasting(now.Sub(at.AsTime()))
+}
+
+// lasting is how long something is, as kubectl prints it.
+func lasting(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "0s"

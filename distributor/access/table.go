@@ -65,6 +65,8 @@ var methods = map[string]Action{
 	"/waft.v1.FreezeService/EndFreeze":   FreezeRollouts,
 	"/waft.v1.FreezeService/GetFreeze":   Read,
 
+	"/waft.v1.ArtifactService/ListArtifacts": Read,
+
 	"/waft.v1.BackupService/Backup": Backup,
 
 	"/waft.v1.AuditService/ListAudit":    Read,

@@ -92,6 +92,7 @@ type Client struct {
 	Nodes     waftv1.NodeServiceClient
 	Filters   waftv1.FilterServiceClient
 	Freezes   waftv1.FreezeServiceClient
+	Artifacts waftv1.ArtifactServiceClient
 	Secrets   waftv1.SecretServiceClient
 	Audit     waftv1.AuditServiceClient
 	Version   waftv1.VersionServiceClient
@@ -143,6 +144,7 @@ func Dial(cfg ClientConfig) (*Client, error) {
 		Nodes:     waftv1.NewNodeServiceClient(conn),
 		Filters:   waftv1.NewFilterServiceClient(conn),
 		Freezes:   waftv1.NewFreezeServiceClient(conn),
+		Artifacts: waftv1.NewArtifactServiceClient(conn),
 		Secrets:   waftv1.NewSecretServiceClient(conn),
 		Audit:     waftv1.NewAuditServiceClient(conn),
 		Version:   waftv1.NewVersionServiceClient(conn),

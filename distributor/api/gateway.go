@@ -51,6 +51,7 @@ func NewGateway(ctx context.Context, conn *grpc.ClientConn, annotate func(contex
 		waftv1.RegisterNodeServiceHandler,
 		waftv1.RegisterFilterServiceHandler,
 		waftv1.RegisterFreezeServiceHandler,
+		waftv1.RegisterArtifactServiceHandler,
 		waftv1.RegisterResourceServiceHandler,
 		waftv1.RegisterTypeServiceHandler,
 		waftv1.RegisterSecretServiceHandler,

@@ -36,6 +36,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	waftv1.RegisterNodeServiceServer(r, nodes{Server: s})
 	waftv1.RegisterFilterServiceServer(r, filters{Server: s})
 	waftv1.RegisterFreezeServiceServer(r, freezes{Server: s})
+	waftv1.RegisterArtifactServiceServer(r, artifacts{Server: s})
 	waftv1.RegisterResourceServiceServer(r, resources{Server: s})
 	waftv1.RegisterTypeServiceServer(r, types{Server: s})
 	waftv1.RegisterSecretServiceServer(r, secrets{Server: s})

@@ -226,7 +226,7 @@ func TestDecide(t *testing.T) {
 // What has not waited long enough keeps what it is made of, what it is attached to and what is attached to it, though those have.
 func TestWhatWaitsKeepsWhatBelongsToIt(t *testing.T) {
 	all := holding("f", map[string]Manifest{
-		"list": indexOf("a"), "a": manifestOf("a1"), "signature": manifestOf("s1").attachedTo("a"), "b": manifestOf("b1"),
+		"list": indexOf("a"), "a": manifestOf("a1", "common"), "signature": manifestOf("s1").attachedTo("a"), "b": manifestOf("b1", "common"),
 	}, nil)
 	for _, young := range []string{"list", "a", "signature"} {
 		waits := Waits{}
@@ -243,7 +243,7 @@ func TestWhatWaitsKeepsWhatBelongsToIt(t *testing.T) {
 			}
 		}
 		gone := fmt.Sprint(out.removal().objects())
-		for blob, want := range map[string]bool{"a1": false, "s1": false, "b1": true} {
+		for blob, want := range map[string]bool{"a1": false, "s1": false, "b1": true, "common": false} {
 			if got := strings.Contains(gone, string(digest(blob))); got != want {
 				t.Errorf("while %s waits, the blob %s goes: %v", young, blob, got)
 			}

@@ -98,10 +98,12 @@ func digests(named []registry.Descriptor) (all []registry.Digest) {
 type reader struct {
 	root  string
 	known map[registry.Digest]Content
+	// removeAll is os.RemoveAll, unless a test says otherwise.
+	removeAll func(path string) error
 }
 
 func newReader(dir string) *reader {
-	return &reader{root: filepath.Join(dir, filepath.FromSlash(layout)), known: map[registry.Digest]Content{}}
+	return &reader{root: filepath.Join(dir, filepath.FromSlash(layout)), known: map[registry.Digest]Content{}, removeAll: os.RemoveAll}
 }
 
 // read reads all of it, or fails: of a part nobody could say what needs what.

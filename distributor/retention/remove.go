@@ -125,7 +125,7 @@ func (r *reader) remove(all Registry, gone Removal) (freed int64, err error) {
 	changed := map[string]bool{}
 	remove := func(path string) error {
 		changed[filepath.Dir(path)] = true
-		return os.RemoveAll(path)
+		return r.removeAll(path)
 	}
 	// An index before what it is made of.
 	artifacts := slices.Clone(gone.Artifacts)
@@ -154,7 +154,7 @@ func (r *reader) remove(all Registry, gone Removal) (freed int64, err error) {
 		}
 		// What other tags have named once.
 		for tag := range tags[a.Repository] {
-			if err := os.RemoveAll(filepath.Join(manifests, "tags", tag, "index", "sha256", a.Digest.Hex())); err != nil {
+			if err := r.removeAll(filepath.Join(manifests, "tags", tag, "index", "sha256", a.Digest.Hex())); err != nil {
 				return 0, err
 			}
 		}
@@ -173,7 +173,7 @@ func (r *reader) remove(all Registry, gone Removal) (freed int64, err error) {
 		}
 	}
 	for _, digest := range unlinked(all, gone) {
-		if err := os.RemoveAll(r.blob(digest)); err != nil {
+		if err := r.removeAll(r.blob(digest)); err != nil {
 			return freed, err
 		}
 		freed += all.Blobs[digest]

@@ -3,12 +3,66 @@ package service
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/rollout"
 )
+
+// Artifact is one in the registry of this process.
+type Artifact struct {
+	Repository, Digest string
+	// Tags that name it, sorted.
+	Tags []string
+	// Bytes of its manifest and of the blobs that this names.
+	Bytes  int64
+	Pushed time.Time
+	// Needed is why it is; empty: it is not, as was seen for the time Unneeded.
+	Needed   string
+	Unneeded time.Duration
+}
+
+// object is NAME@DIGEST, by which they are sorted.
+func (a Artifact) object() string { return a.Repository + "@" + a.Digest }
+
+// ArtifactList is what there is in that registry.
+type ArtifactList struct {
+	// Artifacts, by repository and digest.
+	Artifacts []Artifact
+	// Retention is for how long one stays that nothing needs; negative: for ever.
+	Retention time.Duration
+	// AllStay is why nothing is removed for now; empty: what nothing needs is, after that time.
+	AllStay string
+}
+
+// ListArtifacts returns what there is in the registry of this process, by repository and digest, and the token of the next page: of one repository, or of all when that is empty; all, or those that nothing
+// needs.
+func (s *Service) ListArtifacts(ctx context.Context, repository string, unneeded bool, page Page) (ArtifactList, string, error) {
+	limit, after, err := page.span()
+	if err == nil {
+		err = s.Ready()
+	}
+	if err != nil || s.artifacts == nil {
+		return ArtifactList{}, "", err
+	}
+	all, err := s.artifacts.List(ctx)
+	if err != nil {
+		return ArtifactList{}, "", err
+	}
+	found := slices.DeleteFunc(all.Artifacts, func(a Artifact) bool {
+		return a.object() <= after || repository != "" && a.Repository != repository || unneeded && a.Needed != ""
+	})
+	slices.SortFunc(found, func(a, b Artifact) int { return strings.Compare(a.object(), b.object()) })
+	next := ""
+	if len(found) > limit {
+		found = found[:limit]
+		next = afterToken(found[limit-1].object())
+	}
+	all.Artifacts = found
+	return all, next, nil
+}
 
 // CollectedArtifact is one that a registry of this distributor is about to remove, since nothing needs it.
 type CollectedArtifact struct {

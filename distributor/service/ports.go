@@ -103,6 +103,12 @@ type Modules interface {
 	Bytes(ctx context.Context, module model.Module) ([]byte, error)
 }
 
+// Artifacts is the registry that this process has. An implementation may be used concurrently.
+type Artifacts interface {
+	// List says what there is, and why it stays. To ask is no use of it.
+	List(ctx context.Context) (ArtifactList, error)
+}
+
 // Gates reads gates whose answer is elsewhere. An implementation may be used concurrently.
 type Gates interface {
 	// Check says why a gate cannot be asked, such as a host that nobody has allowed; nil when it can. It does no I/O.

@@ -73,6 +73,8 @@ type Config struct {
 	KeepReleases int
 	// KeepRollouts is how many rollouts stay although nothing needs them; 0 means DefaultKeepRollouts, negative all.
 	KeepRollouts int
+	// Artifacts says what is in this process's registry; nil: nothing is.
+	Artifacts Artifacts
 	// CollectEvery is how often is looked for what may be removed; 0 means DefaultCollectEvery.
 	CollectEvery time.Duration
 	// Decided, when set, is told of each decision about a rollout that the fleet called for. The drive loop calls it and waits for it.
@@ -124,6 +126,7 @@ type Service struct {
 	inlineSecrets bool
 	snapshots     Snapshots
 	gates         Gates
+	artifacts     Artifacts
 	expressions   Expressions
 	freeze        func() []model.FreezeWindow
 	maxNotServing model.Cap
@@ -213,7 +216,7 @@ func New(config Config) (*Service, error) {
 		return nil, errors.New("service: Config.Store and Config.Modules are required")
 	}
 	s := &Service{
-		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, labels: config.Labels, gates: config.Gates, freeze: config.Freeze, maxNotServing: config.MaxNotServing, now: config.Now, log: config.Log, replica: config.Replica,
+		store: config.Store, modules: config.Modules, trust: config.Trust, roles: config.Roles, labels: config.Labels, gates: config.Gates, artifacts: config.Artifacts, freeze: config.Freeze, maxNotServing: config.MaxNotServing, now: config.Now, log: config.Log, replica: config.Replica,
 		statisticsEvery: config.StatisticsInterval, startGrace: config.StartGrace,
 		forgetAfter: config.ForgetNodesAfter, keepReleases: config.KeepReleases, keepRollouts: config.KeepRollouts, collectEvery: config.CollectEvery, decided: config.Decided,
 		commands:  make(chan func(context.Context)),

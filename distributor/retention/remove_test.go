@@ -1,0 +1,194 @@
+package retention
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waft-project/waft/registry"
+)
+
+// disk is a registry's folder that is written as distribution writes it.
+type disk struct {
+	t   *testing.T
+	dir string
+}
+
+func (d disk) write(path string, content []byte) {
+	d.t.Helper()
+	path = filepath.Join(d.dir, filepath.FromSlash(layout), filepath.FromSlash(path))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d disk) blob(content []byte) registry.Descriptor {
+	digest := registry.DigestOf(content)
+	d.write("blobs/sha256/"+digest.Hex()[:2]+"/"+digest.Hex()+"/data", content)
+	return registry.Descriptor{Digest: digest, Size: int64(len(content))}
+}
+
+func (d disk) layer(repository, text string) registry.Descriptor {
+	blob := d.blob([]byte(text))
+	d.write("repositories/"+repository+"/_layers/sha256/"+blob.Digest.Hex()+"/link", []byte(blob.Digest))
+	return blob
+}
+
+func (d disk) manifest(repository string, what map[string]any, tags ...string) registry.Descriptor {
+	d.t.Helper()
+	text, err := json.Marshal(what)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	m := d.blob(text)
+	d.write("repositories/"+repository+"/_manifests/revisions/sha256/"+m.Digest.Hex()+"/link", []byte(m.Digest))
+	for _, tag := range tags {
+		d.write("repositories/"+repository+"/_manifests/tags/"+tag+"/current/link", []byte(m.Digest))
+		d.write("repositories/"+repository+"/_manifests/tags/"+tag+"/index/sha256/"+m.Digest.Hex()+"/link", []byte(m.Digest))
+	}
+	return m
+}
+
+// files are the files of the registry, without what is kept beside it.
+func (d disk) files() map[string]bool {
+	d.t.Helper()
+	all := map[string]bool{}
+	root := filepath.Join(d.dir, filepath.FromSlash(layout))
+	err := filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			all[strings.TrimPrefix(path, root)] = true
+		}
+		return err
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return all
+}
+
+// Wherever a removal ends, what is left can be read, all that is needed is there, and the next look goes on to the same end.
+func TestRemovalThatIsCutOff(t *testing.T) {
+	errCut := errors.New("the machine has stopped")
+	var whole map[string]bool
+	for cut := 0; ; cut++ {
+		d := disk{t, t.TempDir()}
+		shared := d.layer("a", "shared")
+		d.layer("b/c", "shared")
+		kept := d.manifest("a", map[string]any{"layers": []any{shared, d.layer("a", "kept")}})
+		d.manifest("a", map[string]any{"layers": []any{d.layer("a", "signature")}, "subject": kept})
+		gone := d.manifest("a", map[string]any{"layers": []any{shared, d.layer("a", "gone")}})
+		d.manifest("a", map[string]any{"manifests": []any{gone}})
+		d.manifest("a", map[string]any{"manifests": []any{d.manifest("a", map[string]any{"layers": []any{d.layer("a", "signature of what goes")}, "subject": gone})}}, "sha256-"+gone.Digest.Hex())
+		d.manifest("b/c", map[string]any{"layers": []any{shared, d.layer("b/c", "alone")}})
+		d.layer("b/c", "left")
+		d.blob([]byte("of nobody"))
+
+		named := Named{kept.Digest: "release edge"}
+		policy := Policy{After: time.Hour, KeepTags: -1}
+		c := NewCollector(d.dir, NewUses(http.NotFoundHandler()), policy, slog.New(slog.DiscardHandler))
+		record := func(context.Context, Removal) error { return nil }
+		steps := 0
+		c.reader.removeAll = func(path string) error {
+			if steps++; steps > cut {
+				return errCut
+			}
+			return os.RemoveAll(path)
+		}
+		if _, err := c.Look(t.Context(), named, 0, record); cut > 1 && err != nil {
+			t.Fatal(err) // the blob of nobody goes at once
+		}
+		_, err := c.Look(t.Context(), named, time.Hour, record)
+		if err != nil && !errors.Is(err, errCut) {
+			t.Fatalf("cut %d: %v", cut, err)
+		}
+		// Another process.
+		c = NewCollector(d.dir, NewUses(http.NotFoundHandler()), policy, slog.New(slog.DiscardHandler))
+		all, readErr := c.reader.read()
+		if readErr != nil {
+			t.Fatalf("cut %d: what is left cannot be read: %v", cut, readErr)
+		}
+		for _, r := range all.Repositories {
+			for digest, m := range r.Manifests {
+				for _, part := range m.Manifests {
+					if _, there := r.Manifests[part]; !there {
+						t.Errorf("cut %d: an index is there without %s", cut, part)
+					}
+				}
+				for _, b := range m.Blobs {
+					if _, there := all.Blobs[b]; !there || !r.Layers[b] && digest == kept.Digest {
+						t.Errorf("cut %d: %s is there without the blob %s", cut, digest, b)
+					}
+				}
+			}
+		}
+		for _, watched := range []time.Duration{time.Hour, time.Hour, time.Hour} {
+			if _, err := c.Look(t.Context(), named, watched, record); err != nil {
+				t.Fatalf("cut %d: the next look: %v", cut, err)
+			}
+		}
+		left := d.files()
+		for path := range left {
+			if !strings.HasPrefix(path, "/blobs/") && !strings.HasPrefix(path, "/repositories/a/") {
+				t.Errorf("cut %d: %s is left", cut, path)
+			}
+		}
+		if want := 5; len(left) < want {
+			t.Errorf("cut %d: there are %d files left", cut, len(left))
+		}
+		switch {
+		case whole == nil:
+			whole = left
+		case len(whole) != len(left):
+			t.Errorf("cut %d: %d files are left, and otherwise %d", cut, len(left), len(whole))
+		}
+		if err == nil {
+			break
+		}
+	}
+	if got, want := len(whole), 2+3+2+3; got != want { // manifests, layers and their blobs
+		t.Errorf("%d files are left, want %d", got, want)
+	}
+}
+
+// What says for how long things were unneeded may be damaged: then they wait anew.
+func TestWaitsThatAreDamaged(t *testing.T) {
+	for _, text := range []string{"", "{", `{"unneededForSeconds":{"a@sha256:1":1e9}}`, `{"unneededForSeconds":{"a@` + string(digest("left")) + `":-1}}`, `{"unneededForSeconds":{"a@` + string(digest("left")) + `":1e300}}`} {
+		d := disk{t, t.TempDir()}
+		d.layer("a", "left")
+		if err := os.WriteFile(filepath.Join(d.dir, WaitsFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := NewCollector(d.dir, NewUses(http.NotFoundHandler()), Policy{After: time.Hour, KeepTags: -1}, slog.New(slog.DiscardHandler))
+		for i, want := range []int{0, 1} {
+			out, err := c.Look(t.Context(), nil, time.Hour, func(context.Context, Removal) error { return nil })
+			if err != nil || len(out.Layers) != want {
+				t.Errorf("%q: look %d: there go %v (%v)", text, i, out.Layers, err)
+			}
+		}
+	}
+}
+
+func FuzzWaits(f *testing.F) {
+	f.Add([]byte(`{"unneededForSeconds":{"a/b@` + string(digest("x")) + `":3600.5}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		waits, err := parseWaits(text)
+		if err != nil {
+			return
+		}
+		for of, waited := range waits {
+			if waited < 0 || !of.Digest.Valid() {
+				t.Errorf("%v has waited for %s", of, waited)
+			}
+		}
+	})
+}
