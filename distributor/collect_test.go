@@ -343,3 +343,39 @@ func TestWhatIsCollectedIsForgotten(t *testing.T) {
 		t.Errorf("after a restart there are known %v", got)
 	}
 }
+
+// While one look follows the other, and things go that nobody has wanted for a while, every push succeeds, whatever of it was there already, and what a release names can be pulled all the time.
+func TestPushesWhileItIsCollected(t *testing.T) {
+	// Things go at about the time when they are pushed again. Fewer looks are made in one push than it takes for what was asked for at its beginning to go.
+	const kinds, pushes, looks, inOnePush = 10, 80, 3, 2
+	s := openShop(t, t.TempDir(), self)
+	c := s.collector()
+	named := s.untagged(t, "filters/a", "named")
+	c.named[named.Digest] = "release edge@sha256:1"
+	due, removed := make(chan struct{}, inOnePush), make(chan int)
+	go func() {
+		n := 0
+		for range due {
+			out, err := c.tryLook(retained / looks)
+			if err != nil {
+				t.Error(err)
+			}
+			n += len(out.Removed)
+		}
+		removed <- n
+	}()
+	for i := range pushes {
+		for range inOnePush {
+			select {
+			case due <- struct{}{}:
+			default: // there are enough
+			}
+		}
+		if err := s.pull(t, named); err != nil {
+			t.Errorf("push %d: what a release names: %v", i, err)
+		}
+		s.untagged(t, "filters/a", fmt.Sprint("kind ", i%kinds))
+	}
+	close(due)
+	t.Logf("%d artifacts were removed meanwhile", <-removed)
+}
