@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,14 +24,16 @@ import (
 )
 
 const (
-	// DefaultRegistryRetention is for how long an artifact of the embedded registry stays that nothing needs.
-	DefaultRegistryRetention = 90 * 24 * time.Hour
 	// registryLook is how often is looked for what may go; sooner, where little time is given to what is unneeded.
 	registryLook = time.Hour
 	// looksBefore is how many times at least something is seen to be unneeded before it goes.
 	looksBefore = 10
 	// lookTimeout bounds what is asked of etcd, and of the replica that leads, in one look.
 	lookTimeout = 5 * time.Minute
+	// usesKept is how often it is written down what was used.
+	usesKept = time.Minute
+	// listKept is for how long the pages of a list are of the same look at the registry.
+	listKept = time.Minute
 )
 
 // collection collects from the embedded registry of this process what nothing needs. Each replica does so for its own: whether an artifact is needed it reads from etcd, and what it removes stands in the audit log before, which
@@ -45,26 +51,38 @@ type collection struct {
 	// modules are told to forget what is in no registry any more; unknown are the artifacts that were so at the last look, too.
 	modules *modules
 	unknown map[string]bool
-	// told is why all of it stays, as it was logged last; look alone has it.
-	told string
+	// told is why all of it stays, and unreadable which repositories could not be read, as they were logged last; look alone has them.
+	told, unreadable string
+
+	// mu guards listed, the list whose pages are being read, and since when it is.
+	mu          sync.Mutex
+	listed      service.ArtifactList
+	listedSince time.Time
 }
 
 // newCollection makes one for the registry in dir, before which uses stands.
 func newCollection(cfg Config, dir string, uses *retention.Uses, r prometheus.Registerer, log *slog.Logger) (*collection, error) {
-	keepTags := cfg.RegistryKeepTags
-	if keepTags == 0 {
-		keepTags = -1
-	}
-	policy := retention.Policy{After: cfg.RegistryRetention, KeepTags: keepTags, Documents: trust.ReleasesRepository}
+	policy := retention.Policy{After: cfg.RegistryRetention, Documents: trust.ReleasesRepository}
 	metrics, err := newCollectionMetrics(r)
+	if err == nil && !cfg.collects() {
+		err = retention.Forget(dir)
+	}
 	return &collection{dir: dir, after: cfg.RegistryRetention, collector: retention.NewCollector(dir, uses, policy, log), metrics: metrics, log: log}, err
 }
 
-// run looks again and again until ctx ends; never where the retention says so. Time counts only while it runs: by the process's own clock, and no more than two intervals at once.
+// collects says whether anything is removed from the embedded registry while it is served.
+func (c Config) collects() bool { return c.RegistryRetention > 0 }
+
+// run looks again and again until ctx ends; never where nothing is to be removed. Time counts only while it runs: by the process's own clock, and no more than two intervals at once.
 func (c *collection) run(ctx context.Context) {
-	if c.after < 0 {
+	if c.after <= 0 {
+		c.log.Info("what was pushed to the registry stays", "next", "waft artifact list --unneeded shows what waft serve --registry-retention would remove")
 		return
 	}
+	c.begin(ctx)
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	keeping.Go(func() { c.keepUses(ctx) })
 	every := max(min(registryLook, c.after/looksBefore), time.Millisecond)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -81,6 +99,50 @@ func (c *collection) run(ctx context.Context) {
 		if err := c.look(ctx, watched); err != nil && ctx.Err() == nil {
 			c.log.Warn("what nothing needs was not removed from the registry; it is tried again", "after", every, "error", err)
 		}
+	}
+}
+
+// begin says what is on, and how much waits.
+func (c *collection) begin(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	list, err := c.List(ctx, true)
+	if err != nil {
+		c.log.Warn("what nothing needs is removed from the registry; it cannot be looked at now", "after", c.after, "error", err)
+		return
+	}
+	unneeded, bytes, next := 0, int64(0), time.Duration(0)
+	for _, a := range list.Artifacts {
+		if a.Needed == "" {
+			unneeded++
+			bytes += a.Bytes
+			next = max(next, a.Unneeded)
+		}
+	}
+	c.log.Info("what nothing needs is removed from the registry", "after", c.after, "artifacts", len(list.Artifacts), "unneeded", unneeded, "unneededBytes", bytes, "unneededFor", next.Round(time.Second), "allStay", list.AllStay)
+}
+
+// keepUses has what was used on disk, until ctx ends.
+func (c *collection) keepUses(ctx context.Context) {
+	ticker := time.NewTicker(usesKept)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			c.keep()
+		}
+	}
+}
+
+// keep has on disk what was used, as at the end, when nobody is served any more.
+func (c *collection) keep() {
+	if c.after <= 0 {
+		return
+	}
+	if err := c.collector.Keep(); err != nil {
+		c.log.Warn("what was used of the registry is not on disk; after a restart it may go sooner than it should", "file", filepath.Join(c.dir, retention.WaitsFile), "error", err)
 	}
 }
 
@@ -101,26 +163,39 @@ func (c *collection) look(ctx context.Context, watched time.Duration) error {
 	found, err := c.collector.Look(ctx, named, watched, func(ctx context.Context, gone retention.Removal) error {
 		return c.record(ctx, collected(gone))
 	})
-	if err != nil {
-		return err
+	if found.Waits != nil { // it was decided, whatever was done of it
+		c.metrics.observe(found)
+		c.forget(named, found)
+		c.tellUnreadable(found.Unreadable)
 	}
-	c.metrics.observe(found)
-	c.forget(named, found)
 	for _, gone := range found.Removed {
 		c.log.Info("artifact removed from the registry: nothing needs it", "artifact", gone.Repository+"@"+string(gone.Digest), "tags", gone.Tags, "unneeded", gone.Unneeded.Round(time.Second))
 	}
 	if found.Freed > 0 {
 		c.log.Info("the registry has become smaller", "artifacts", len(found.Removed), "freed", found.Freed, "bytes", found.Bytes)
 	}
-	return nil
+	return err
+}
+
+// tellUnreadable logs which repositories stay as they are since they cannot be read, once.
+func (c *collection) tellUnreadable(unreadable map[string]error) {
+	told := ""
+	for _, name := range slices.Sorted(maps.Keys(unreadable)) {
+		told += name + ": " + unreadable[name].Error() + "\n"
+	}
+	if told != c.unreadable && told != "" {
+		c.log.Warn("all that is in some repositories stays: something of them cannot be read", "repositories", len(unreadable), "reasons", strings.TrimSpace(told))
+	}
+	c.unreadable = told
 }
 
 // forget has those artifacts forgotten that came out of this distributor's registry, are not there any more, and that no release names: nobody could fetch them again. They must have been so at the last look,
 // too, since a release may be about to be created.
 func (c *collection) forget(named retention.Named, found retention.Collected) {
+	gone := removed(found)
 	has := map[string]bool{}
 	for _, a := range found.Artifacts {
-		has[string(a.Digest)] = has[string(a.Digest)] || !a.Goes
+		has[string(a.Digest)] = has[string(a.Digest)] || !gone[a.Object]
 	}
 	unknown := map[string]bool{}
 	for _, module := range c.modules.pushedHere() {
@@ -138,8 +213,33 @@ func (c *collection) forget(named retention.Named, found retention.Collected) {
 	c.unknown = unknown
 }
 
+// removed are the artifacts that a look has removed.
+func removed(found retention.Collected) map[retention.Object]bool {
+	gone := map[retention.Object]bool{}
+	for _, a := range found.Removed {
+		gone[a.Object] = true
+	}
+	return gone
+}
+
 // List is service.Artifacts'.
-func (c *collection) List(ctx context.Context) (service.ArtifactList, error) {
+func (c *collection) List(ctx context.Context, first bool) (service.ArtifactList, error) {
+	c.mu.Lock()
+	listed, since := c.listed, c.listedSince
+	c.mu.Unlock()
+	if !first && time.Since(since) < listKept {
+		return listed, nil
+	}
+	list, err := c.see(ctx)
+	if err == nil {
+		c.mu.Lock()
+		c.listed, c.listedSince = list, time.Now()
+		c.mu.Unlock()
+	}
+	return list, err
+}
+
+func (c *collection) see(ctx context.Context) (service.ArtifactList, error) {
 	list := service.ArtifactList{Retention: c.after}
 	named, why, err := c.named(ctx)
 	if err != nil {
@@ -149,7 +249,9 @@ func (c *collection) List(ctx context.Context) (service.ArtifactList, error) {
 	if err != nil {
 		return list, &model.Error{Kind: model.ErrUnavailable, Object: "the registry", Message: "cannot be looked at: " + err.Error(), Next: "try again in a moment, or put it right", Cause: err}
 	}
-	list.AllStay = why
+	if list.AllStay = why; c.after <= 0 {
+		list.AllStay = "waft serve was not told to remove what nothing needs (--registry-retention)"
+	}
 	for _, a := range seen.Artifacts {
 		list.Artifacts = append(list.Artifacts, service.Artifact{Repository: a.Repository, Digest: string(a.Digest), Tags: a.Tags, Bytes: a.Size, Pushed: a.Pushed, Needed: a.Kept, Unneeded: a.Unneeded})
 	}
@@ -268,34 +370,37 @@ var errNotRecorded = errors.New("the replica that leads does not record it")
 
 // collectionMetrics are the figures of a collection.
 type collectionMetrics struct {
-	artifacts        *prometheus.GaugeVec
-	bytes            prometheus.Gauge
-	collected, freed prometheus.Counter
+	artifacts         *prometheus.GaugeVec
+	bytes, unreadable prometheus.Gauge
+	collected, freed  prometheus.Counter
 }
 
 func newCollectionMetrics(r prometheus.Registerer) (collectionMetrics, error) {
 	m := collectionMetrics{
-		artifacts: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waft_registry_artifacts", Help: "Artifacts in the embedded registry when it was last looked at, by whether anything needs them."}, []string{"needed"}),
-		bytes:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "waft_registry_bytes", Help: "Size of all that the embedded registry keeps, when it was last looked at."}),
-		collected: prometheus.NewCounter(prometheus.CounterOpts{Name: "waft_registry_collected_artifacts_total", Help: "Artifacts that were removed from the embedded registry since nothing needed them."}),
-		freed:     prometheus.NewCounter(prometheus.CounterOpts{Name: "waft_registry_collected_bytes_total", Help: "Bytes that were removed from the embedded registry since nothing needed them."}),
+		artifacts:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waft_registry_artifacts", Help: "Artifacts in the embedded registry when it was last looked at, by whether anything needs them."}, []string{"needed"}),
+		bytes:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "waft_registry_bytes", Help: "Size of all that the embedded registry keeps, when it was last looked at."}),
+		unreadable: prometheus.NewGauge(prometheus.GaugeOpts{Name: "waft_registry_unreadable_repositories", Help: "Repositories of the embedded registry of which something could not be read when it was last looked at, so that all of them stays."}),
+		collected:  prometheus.NewCounter(prometheus.CounterOpts{Name: "waft_registry_collected_artifacts_total", Help: "Artifacts that were removed from the embedded registry since nothing needed them."}),
+		freed:      prometheus.NewCounter(prometheus.CounterOpts{Name: "waft_registry_collected_bytes_total", Help: "Bytes that were removed from the embedded registry since nothing needed them."}),
 	}
-	return m, errors.Join(r.Register(m.artifacts), r.Register(m.bytes), r.Register(m.collected), r.Register(m.freed))
+	return m, errors.Join(r.Register(m.artifacts), r.Register(m.bytes), r.Register(m.unreadable), r.Register(m.collected), r.Register(m.freed))
 }
 
 func (m collectionMetrics) observe(found retention.Collected) {
+	gone := removed(found)
 	needed, unneeded := 0, 0
 	for _, a := range found.Artifacts {
 		switch {
 		case a.Kept != "":
 			needed++
-		case !a.Goes:
+		case !gone[a.Object]:
 			unneeded++
 		}
 	}
 	m.artifacts.WithLabelValues("yes").Set(float64(needed))
 	m.artifacts.WithLabelValues("no").Set(float64(unneeded))
 	m.bytes.Set(float64(found.Bytes))
+	m.unreadable.Set(float64(len(found.Unreadable)))
 	m.collected.Add(float64(len(found.Removed)))
 	m.freed.Add(float64(found.Freed))
 }

@@ -96,10 +96,8 @@ type Config struct {
 	ForgetNodesAfter time.Duration
 	KeepReleases     int
 	KeepRollouts     int
-	// RegistryRetention is for how long an artifact of the embedded registry stays that no release and no tag names, and that nobody pulls. 0: DefaultRegistryRetention; negative: for ever.
+	// RegistryRetention is for how long an artifact of the embedded registry stays that no release and no tag names, and that nobody pulls. 0 and negative: for ever.
 	RegistryRetention time.Duration
-	// RegistryKeepTags is how many tags of each repository keep what they name, those that were pushed last. 0 and negative: all.
-	RegistryKeepTags int
 	// Sinks are those that wait to be dialled, each with a node id of its own: this distributor is their MCP client. It proves itself with
 	// TLS.Cert, and wants a certificate for the host of their address; with Insecure there is no TLS.
 	Sinks []SinkAddress
@@ -191,9 +189,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ConnectionAge == 0 {
 		c.ConnectionAge = DefaultConnectionAge
-	}
-	if c.RegistryRetention == 0 {
-		c.RegistryRetention = DefaultRegistryRetention
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = DefaultCacheBytes

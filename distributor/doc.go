@@ -6,7 +6,7 @@
 //	LOCK       held by the process that uses the folder
 //	etcd/      the store's member (package store)
 //	tls/       the authority and the certificates of a distributor that was given none (package authority), and its access policy
-//	registry/  the embedded registry: the artifacts that were pushed here, until nothing needs them (package retention)
+//	registry/  the embedded registry: the artifacts that were pushed here; where Config.RegistryRetention says so, until nothing needs them (package retention)
 //	modules/   verified copies of the modules that releases name, by digest, of the images from other registries that they
 //	           came in, what is known of these, and the
 //	           signatures beside them

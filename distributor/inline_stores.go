@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/wholefile"
 )
@@ -30,7 +31,7 @@ func notedStores(dir string) ([]string, error) {
 }
 
 // usedWith notes that the embedded registry in a folder is used with a store, and says whether it never was with another one. named are the artifacts that the releases
-// of the store name: where nothing is noted yet, and there are inline modules, the store is theirs if it knows one of them.
+// of the store name: where nothing is noted yet, and there are inline modules, the store is theirs if it knows one of them; and where anything was pushed, if it knows one of all that is there.
 func usedWith(dir, store string, named map[string]bool) (only bool, err error) {
 	stores, err := notedStores(dir)
 	if err != nil {
@@ -41,7 +42,14 @@ func usedWith(dir, store string, named map[string]bool) (only bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if len(kept) > 0 && !slices.ContainsFunc(kept, func(d registry.Digest) bool { return named[string(d)] }) {
+		all, err := manifestsBelow(filepath.Join(dir, filepath.FromSlash(layout), "repositories"))
+		if err != nil {
+			return false, err
+		}
+		strange := func(digests []registry.Digest) bool {
+			return len(digests) > 0 && !slices.ContainsFunc(digests, func(d registry.Digest) bool { return named[string(d)] })
+		}
+		if strange(kept) || strange(all) {
 			stores = append(stores, storeBefore)
 		}
 	}
@@ -59,7 +67,12 @@ func usedWith(dir, store string, named map[string]bool) (only bool, err error) {
 
 // inlineArtifacts are the manifests in all repositories of inline modules.
 func inlineArtifacts(dir string) ([]registry.Digest, error) {
-	repositories, err := inlineFolders(dir)
+	return manifestsBelow(filepath.Join(dir, filepath.FromSlash(layout), "repositories", service.InlineRepositories))
+}
+
+// manifestsBelow are the manifests in all repositories below a folder.
+func manifestsBelow(root string) ([]registry.Digest, error) {
+	repositories, err := foldersBelow(root)
 	if err != nil {
 		return nil, err
 	}

@@ -66,8 +66,33 @@ func TestUsedWith(t *testing.T) {
 		}
 	}
 	forget()
+	pushed := s.untagged(t, "filters/authz", "pushed")
+	if used("a", pushed.Digest) {
+		t.Error("one with inline modules that its first store does not know is that one's alone, since that knows something else that is there")
+	}
+	forget()
+	if !used("a", pushed.Digest, ref.Digest) {
+		t.Error("one of which its first store knows both is not that one's")
+	}
+	forget()
 	if used("--etcd") || used("a", ref.Digest) {
 		t.Error("one that a store elsewhere has used, as replicas of before wrote, is one's alone")
+	}
+}
+
+// A registry in which there are only artifacts that were pushed, and that no store has noted, is a store's that names one of them, and may be another one's where it names none.
+func TestUsedWithWhatWasPushed(t *testing.T) {
+	s := openShop(t, t.TempDir(), self)
+	dir := filepath.Join(s.dir, registryFolder)
+	pushed := s.untagged(t, "filters/authz", "pushed")
+	for name, want := range map[registry.Digest]bool{"sha256:other": false, pushed.Digest: true} {
+		only, err := usedWith(dir, "a", map[string]bool{string(name): true})
+		if err != nil || only != want {
+			t.Errorf("a store that names %s: it is its registry alone: %v, want %v (%v)", name, only, want, err)
+		}
+		if err := os.Remove(filepath.Join(dir, storesFile)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

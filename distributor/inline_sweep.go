@@ -99,7 +99,11 @@ func noteStore(ctx context.Context, dir string, st *store.Store) error {
 
 // inlineFolders are the folders of the repositories of inline modules.
 func inlineFolders(dir string) (repositories []string, err error) {
-	root := filepath.Join(dir, filepath.FromSlash(layout), "repositories", service.InlineRepositories)
+	return foldersBelow(filepath.Join(dir, filepath.FromSlash(layout), "repositories", service.InlineRepositories))
+}
+
+// foldersBelow are those of the repositories below a folder.
+func foldersBelow(root string) (repositories []string, err error) {
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return err

@@ -105,7 +105,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	embedded := retention.NewUses(served) // whoever reads it or pushes to it does so by way of what knows that it is used
+	embedded, uses := served, retention.NewUses(served)
+	if cfg.collects() {
+		embedded = uses // whoever reads it or pushes to it does so by way of what knows that it is used
+	}
 	cache, err := registry.OpenCache(filepath.Join(cfg.Data, "modules"))
 	if err != nil {
 		return err
@@ -120,7 +123,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			return err
 		}
 	}
-	collecting, err := newCollection(cfg, pushed, embedded, metrics, log.With("part", "registry"))
+	collecting, err := newCollection(cfg, pushed, uses, metrics, log.With("part", "registry"))
 	if err != nil {
 		return err
 	}
@@ -193,7 +196,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		collecting.store = func(ctx context.Context) (*store.Store, error) { return store.Look(ctx, crowd.client) }
 		collecting.record = crowd.recordCollected(led)
 	}
-	var only *term // nil: others may lead
+	defer collecting.keep() // when nobody is served any more
+	var only *term          // nil: others may lead
 	if crowd == nil {
 		if only, err = led.make(st); err != nil {
 			return err

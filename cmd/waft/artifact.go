@@ -28,9 +28,9 @@ func newArtifactList() *cobra.Command {
 		Use:   "list [REPOSITORY]",
 		Short: "List what the distributor's own registry has, and why it stays or when it goes",
 		Long: `List shows the artifacts in the distributor's embedded registry (with several replicas, in that of the one that leads), and of each what needs it: a release, a collection, a tag, or another artifact that it is a part of or attached to. What nothing needs is removed once that
-was so for as long as waft serve --registry-retention says. To list them is no use of them.`,
+was so for as long as waft serve --registry-retention says; without that flag nothing is, and the list shows what would go. To list them is no use of them.`,
 		Example: `  waft artifact list
-  waft artifact list --unneeded              # what goes, and when
+  waft artifact list --unneeded              # what goes and when, or would go
   waft artifact list filters/authz -o json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -81,6 +81,8 @@ func whyStays(a *waftv1.Artifact) string {
 	switch {
 	case a.GetNeeded() != "":
 		return a.GetNeeded()
+	case a.GetStaysFor() == nil && a.GetUnneededFor().AsDuration() == 0:
+		return "nothing needs it"
 	case a.GetStaysFor() == nil:
 		return fmt.Sprintf("nothing needs it, for %s", lasting(a.GetUnneededFor().AsDuration()))
 	}

@@ -46,11 +46,8 @@ access policy by which that operator may do everything and nodes are nodes. waft
 			if config.KeepRollouts == 0 {
 				return usagef("--keep-rollouts 0: a rollout would be gone as soon as it ends; keep at least 1, or all with a negative number")
 			}
-			if r := config.RegistryRetention; r >= 0 && r < minRegistryRetention {
-				return usagef("--registry-retention %s: who has asked whether a blob is there may still push the rest; keep it for %s at least, or for ever with a negative duration", r, minRegistryRetention)
-			}
-			if config.RegistryKeepTags == 0 {
-				return usagef("--registry-keep-tags 0: nothing would be found by its tag any more; keep at least 1, or all with a negative number")
+			if r := config.RegistryRetention; r != 0 && r < minRegistryRetention {
+				return usagef("--registry-retention %s: who has asked whether a blob is there may still push the rest; keep it for %s at least, or for ever with 0", r, minRegistryRetention)
 			}
 			if config.Mirrors, err = parseMirrors(mirrors); err != nil {
 				return err
@@ -117,8 +114,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 	f.StringVar(&config.SinkCA, "sink-ca", "", "PEM file of the authorities that may vouch for sinks that are dialled (default: the system's)")
 	config.CacheBytes = distributor.DefaultCacheBytes
 	f.Var((*size)(&config.CacheBytes), "cache-size", "what copies of modules and images may use on disk; those that nodes run or may go back to stay whatever they use; none for no bound")
-	f.DurationVar(&config.RegistryRetention, "registry-retention", distributor.DefaultRegistryRetention, "remove an artifact from the embedded registry, with its signatures, that no release, no collection and no tag named and nobody pulled for so long while this ran, at least "+minRegistryRetention.String()+"; negative: never")
-	f.IntVar(&config.RegistryKeepTags, "registry-keep-tags", -1, "how many tags of each repository of the embedded registry keep what they name, those pushed last, at least 1; negative: all")
+	f.DurationVar(&config.RegistryRetention, "registry-retention", 0, "remove an artifact from the embedded registry, with its signatures, that no release, no collection and no tag named and nobody pulled for so long while this ran, at least "+minRegistryRetention.String()+"; 0: never")
 	f.DurationVar(&config.ForgetNodesAfter, "forget-nodes-after", distributor.DefaultForgetNodesAfter, "forget a node that was away for so long while this ran; negative: never")
 	f.IntVar(&config.KeepReleases, "keep-releases", distributor.DefaultKeepReleases, "how many releases of each name to keep although no node, rollout or undo needs them, at least 1; negative: all")
 	f.IntVar(&config.RequestsPerSecond, "requests-per-second", distributor.DefaultRequestsPerSecond, "how many calls and requests one client may make in a second, twenty seconds' worth at once; negative: any number")
@@ -135,7 +131,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 }
 
 // minRegistryRetention is longer than any push takes, and the creation of a release from what was pushed.
-const minRegistryRetention = time.Hour
+const minRegistryRetention = 24 * time.Hour
 
 // etcdFlags name an etcd that runs elsewhere.
 func etcdFlags(cmd *cobra.Command, e *store.External) {

@@ -21,7 +21,7 @@ func (s artifacts) ListArtifacts(ctx context.Context, req *waftv1.ListArtifactsR
 			return nil, 0, err
 		}
 		out := &waftv1.ListArtifactsResponse{NextPageToken: next, AllStay: list.AllStay}
-		if list.Retention >= 0 {
+		if list.Retention > 0 {
 			out.Retention = durationpb.New(list.Retention)
 		}
 		for _, a := range list.Artifacts {
@@ -37,7 +37,7 @@ func artifactProto(a service.Artifact, of service.ArtifactList) *waftv1.Artifact
 		return out
 	}
 	out.UnneededFor = durationpb.New(a.Unneeded)
-	if of.Retention >= 0 && of.AllStay == "" {
+	if of.Retention > 0 && of.AllStay == "" {
 		out.StaysFor = durationpb.New(max(of.Retention-a.Unneeded, 0))
 	}
 	return out

@@ -3,10 +3,15 @@ package retention
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/waft-project/waft/registry"
 )
 
 // Collector collects what nothing needs from the registry in a folder. It may be used concurrently.
@@ -16,21 +21,46 @@ type Collector struct {
 	policy Policy
 	log    *slog.Logger
 
-	// looking is held during a look.
-	looking sync.Mutex
-	reader  *reader
+	// looking is held during a look, and reading by who uses reader.
+	looking, reading turn
+	reader           *reader
+	// recorded is what was recorded to go and is still there; looking guards it.
+	recorded map[Object]bool
+
+	// mu guards waits, which are never changed but replaced, and the file that keeps them.
+	mu sync.Mutex
 	// waits are for how long things were unneeded when they were last looked at; nil: they are to be read from the disk.
 	waits Waits
+	// kept says whether that is so on the disk.
+	kept bool
 }
 
 // NewCollector makes one for the registry in dir, before which uses stands.
 func NewCollector(dir string, uses *Uses, policy Policy, log *slog.Logger) *Collector {
-	return &Collector{dir: dir, uses: uses, policy: policy, log: log, reader: newReader(dir)}
+	return &Collector{dir: dir, uses: uses, policy: policy, log: log, looking: newTurn(), reading: newTurn(), reader: newReader(dir), recorded: map[Object]bool{}}
 }
+
+// turn is a lock for which nobody waits longer than they want.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (t turn) give() { <-t }
 
 // Collected is what a look has found and done.
 type Collected struct {
 	Outcome
+	// Unreadable are the repositories of which something cannot be read, so that all of them stays, and why.
+	Unreadable map[string]error
 	// Removed are the artifacts that were removed, and Freed the bytes.
 	Removed []Fate
 	Freed   int64
@@ -39,94 +69,215 @@ type Collected struct {
 }
 
 // See looks without counting time and removes nothing.
-func (c *Collector) See(ctx context.Context, named Named) (Outcome, error) {
-	c.looking.Lock()
-	defer c.looking.Unlock()
-	var out Outcome
-	err := c.uses.quiet(ctx, func() error {
-		_, decided, err := c.decide(named, 0)
-		out = decided
-		return err
-	})
-	return out, err
+func (c *Collector) See(ctx context.Context, named Named) (Collected, error) {
+	all, out, err := c.decide(ctx, named, 0)
+	return found(all, out), err
+}
+
+func found(all Registry, out Outcome) Collected {
+	c := Collected{Outcome: out, Unreadable: map[string]error{}, Bytes: all.bytes()}
+	for _, r := range all.Repositories {
+		if r.Unreadable != nil {
+			c.Unreadable[r.Name] = r.Unreadable
+		}
+	}
+	return c
 }
 
 // Look looks once. watched is how long it is since the last look of this process; zero for the first. named is what is named elsewhere: what was named since it was read was used since
-// the last look, too. Before anything is removed record is told of it, and where that fails nothing is.
+// the last look, too. Before anything is removed record is told of it, and where that fails nothing more is. What was done until an error is in what is returned.
 func (c *Collector) Look(ctx context.Context, named Named, watched time.Duration, record func(context.Context, Removal) error) (Collected, error) {
-	c.looking.Lock()
-	defer c.looking.Unlock()
-	var out Collected
-	var removal Removal
-	var settled bool
-	err := c.uses.quiet(ctx, func() error {
-		all, decided, err := c.decide(named, watched)
-		if err != nil {
-			return err
-		}
-		out, removal = Collected{Outcome: decided, Bytes: total(all.Blobs)}, decided.removal()
-		if settled = removal.empty() && len(unlinked(all, removal)) == 0; settled {
-			return c.settle(decided.Waits)
-		}
-		return nil
-	})
-	if err != nil || settled {
-		return out, err
+	if err := c.looking.take(ctx); err != nil {
+		return Collected{}, err
 	}
-	if !removal.empty() {
-		if err := record(ctx, removal); err != nil {
-			return out, err
-		}
+	defer c.looking.give()
+	// From here on what is used is known to come after what is read.
+	c.uses.begin()
+	all, decided, err := c.decide(ctx, named, watched)
+	if err != nil {
+		c.uses.decided(false)
+		return Collected{}, err
 	}
-	err = c.uses.quiet(ctx, func() error {
-		all, decided, err := c.decide(named, watched)
-		if err != nil {
-			return err
-		}
-		// Something of it may be needed by now, so that less goes; but never more than was recorded.
-		last := decided.removal()
-		if !last.within(removal) {
-			return errChanged
-		}
-		freed, err := c.reader.remove(all, last)
-		if err != nil {
-			return err
-		}
-		for _, gone := range last.objects() {
-			delete(decided.Waits, gone)
-		}
-		out = Collected{Outcome: decided, Removed: last.Artifacts, Freed: freed, Bytes: total(all.Blobs) - freed}
-		return c.settle(decided.Waits)
-	})
-	return out, err
+	c.mu.Lock()
+	c.waits, c.kept = decided.Waits, false
+	c.mu.Unlock()
+	c.uses.decided(true)
+	out := found(all, decided)
+	err = c.remove(ctx, all, &out, record)
+	return out, errors.Join(err, c.Keep())
 }
 
-// errChanged is that more could go than was recorded.
-var errChanged = errors.New("the registry has changed meanwhile")
+// decide reads and decides, while others push.
+func (c *Collector) decide(ctx context.Context, named Named, watched time.Duration) (Registry, Outcome, error) {
+	if err := c.reading.take(ctx); err != nil {
+		return Registry{}, Outcome{}, err
+	}
+	defer c.reading.give()
+	all, err := c.reader.read(ctx)
+	if err != nil {
+		return Registry{}, Outcome{}, err
+	}
+	return all, Decide(all, named, c.uses.has, c.earlier(), watched, time.Now(), c.policy), nil
+}
 
-// decide reads and decides; nobody pushes meanwhile.
-func (c *Collector) decide(named Named, watched time.Duration) (Registry, Outcome, error) {
+// remove removes what goes, step by step. It is under the eyes of who uses the registry: each step is short, and what was used since it was decided stays, with all that belongs to it.
+func (c *Collector) remove(ctx context.Context, all Registry, out *Collected, record func(context.Context, Removal) error) error {
+	list := steps(all, out.Outcome, stepObjects, lookObjects)
+	going := map[Object]bool{}
+	for _, step := range list {
+		for _, of := range step.objects() {
+			going[of] = true
+		}
+	}
+	maps.DeleteFunc(c.recorded, func(of Object, _ bool) bool { return !going[of] })
+	if len(list) == 0 {
+		return nil
+	}
+	stale := map[Object][]string{}
+	for _, r := range all.Repositories {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := c.reader.stale(r, going, stale); err != nil {
+			return err
+		}
+	}
+	links, spared := all.links(), newSpared(all, c.reader.since)
+	for _, step := range list {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		spared.use(c.uses.since())
+		step = step.except(spared.stays)
+		if err := c.record(ctx, step, record); err != nil {
+			return err
+		}
+		err := c.uses.quiet(ctx, func() error {
+			spared.use(c.uses.since())
+			gone := step.except(spared.stays)
+			freed, err := c.reader.removeStep(gone, stale, unlink(links, gone, spared), all.Blobs)
+			out.Freed += freed
+			out.Bytes -= freed
+			if err == nil {
+				out.Removed = append(out.Removed, gone.Artifacts...)
+				c.forget(gone)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unlink takes the links away from what goes, and says which blobs have none then.
+func unlink(links map[registry.Digest]int, gone Removal, spared *spared) (blobs []registry.Digest) {
+	for _, of := range gone.objects() {
+		if of.Repository != "" {
+			links[of.Digest]--
+		}
+		if links[of.Digest] == 0 && !spared.bytes[of.Digest] {
+			blobs = append(blobs, of.Digest)
+		}
+	}
+	return blobs
+}
+
+// record has a step recorded, but for what was recorded already.
+func (c *Collector) record(ctx context.Context, step Removal, record func(context.Context, Removal) error) error {
+	step = step.except(func(of Object) bool { return c.recorded[of] })
+	if step.empty() {
+		return nil
+	}
+	if err := record(ctx, step); err != nil {
+		return err
+	}
+	for _, of := range step.objects() {
+		c.recorded[of] = true
+	}
+	return nil
+}
+
+// forget forgets what is gone.
+func (c *Collector) forget(gone Removal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	left := maps.Clone(c.waits)
+	for _, of := range gone.objects() {
+		delete(left, of)
+		delete(c.recorded, of)
+	}
+	c.waits, c.kept = left, false
+}
+
+// earlier are for how long things were unneeded when they were last looked at.
+func (c *Collector) earlier() Waits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known()
+}
+
+// known reads them from the disk, once; mu is held.
+func (c *Collector) known() Waits {
 	if c.waits == nil {
 		waits, err := readWaits(c.dir)
 		if err != nil {
 			c.log.Warn("for how long artifacts were unneeded cannot be read; they wait anew", "error", err)
 			waits = Waits{}
 		}
-		c.waits = waits
+		c.waits, c.kept = waits, err == nil
 	}
-	all, err := c.reader.read()
-	if err != nil {
-		return Registry{}, Outcome{}, err
-	}
-	return all, Decide(all, named, c.uses.has, c.waits, watched, c.policy), nil
+	return c.waits
 }
 
-// settle keeps what was decided.
-func (c *Collector) settle(waits Waits) error {
-	c.uses.forget()
-	if maps.Equal(c.waits, waits) {
+// Keep has on disk for how long things were unneeded, and of what was used since that it was not: who has pulled something is not forgotten by a restart.
+func (c *Collector) Keep() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waits := c.known()
+	var used []Object
+	for of := range waits {
+		if c.uses.has(of) {
+			used = append(used, of)
+		}
+	}
+	if len(used) > 0 {
+		left := maps.Clone(waits)
+		for _, of := range used {
+			delete(left, of)
+		}
+		c.waits, c.kept = left, false
+	}
+	if c.kept {
 		return nil
 	}
-	c.waits = waits
-	return waits.keep(c.dir)
+	err := c.waits.keep(c.dir)
+	c.kept = err == nil
+	return err
+}
+
+// Forget removes what is kept of how long things were unneeded: where nobody notes what is used, they wait anew once somebody does.
+func Forget(dir string) error {
+	if err := os.Remove(filepath.Join(dir, WaitsFile)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// since reads a manifest that came since the registry was read.
+func (r *reader) since(of Object) (Content, bool, error) {
+	_, err := os.Lstat(filepath.Join(r.folder(of.Repository), manifestsFolder, "revisions", "sha256", of.Digest.Hex(), "link"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Content{}, false, nil
+	}
+	if err != nil {
+		return Content{}, false, err
+	}
+	text, err := os.ReadFile(filepath.Join(r.blob(of.Digest), "data"))
+	if err != nil {
+		return Content{}, true, err
+	}
+	content, err := ParseManifest(text)
+	return content, true, err
 }

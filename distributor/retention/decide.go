@@ -16,8 +16,6 @@ type Policy struct {
 	// After is for how long an artifact must have been unneeded. It is to be longer than what lies between the moment when somebody is told that a blob is there and the one when
 	// a manifest or a release names it.
 	After time.Duration
-	// KeepTags is how many tags of a repository keep what they name: those that were pushed last. Negative: all.
-	KeepTags int
 	// Documents is the repository below which tags keep nothing by themselves, since they are not people's; empty: there is none.
 	Documents string
 }
@@ -25,7 +23,7 @@ type Policy struct {
 // Named is what is named elsewhere, by its digest, and what names it: "release edge-auth@sha256:…".
 type Named map[registry.Digest]string
 
-// Object is a manifest, or a blob, of a repository.
+// Object is a manifest, or a blob, of a repository; or a blob that no repository has, which has no Repository.
 type Object struct {
 	Repository string
 	Digest     registry.Digest
@@ -47,7 +45,7 @@ type Fate struct {
 	Goes     bool
 }
 
-// Layer is a blob that goes from its repository.
+// Layer is a blob that goes from its repository, or that no repository has.
 type Layer struct {
 	Object
 	Size     int64
@@ -69,35 +67,77 @@ type Outcome struct {
 // Waits are for how long things were seen not to be needed. What is not in it has just been.
 type Waits map[Object]time.Duration
 
-// Decide says what stays, why, and what goes. An artifact is needed that is named elsewhere by its digest, or one of whose blobs is; that a tag names which
+// Decide says what stays, why, and what goes. An artifact is needed that is named elsewhere by its digest, or one of whose blobs is, or what it is attached to; that a tag names which
 // counts; or that somebody has used since the last look. With it are needed what it consists of, what it is attached to, and what is attached to it. What is not needed goes
-// when it was unneeded for as long as the policy says, unless something that stays has to do with it in these ways. watched is how long it is since the last look. It is pure, and the only place where that is decided.
-func Decide(all Registry, named Named, used func(Object) bool, earlier Waits, watched time.Duration, policy Policy) Outcome {
-	out := Outcome{Waits: Waits{}}
+// when it was unneeded for as long as the policy says, and is as old, unless something that stays has to do with it in these ways. watched is how long it is since the last look. It is pure, and the only place
+// where that is decided.
+func Decide(all Registry, named Named, used func(Object) bool, earlier Waits, watched time.Duration, now time.Time, policy Policy) Outcome {
+	d := decision{all: all, named: named, used: used, earlier: earlier, watched: watched, now: now, policy: policy, out: Outcome{Waits: Waits{}}}
+	d.unlinked()
 	for _, repository := range all.Repositories {
-		decideRepository(&out, repository, all.Blobs, named, used, earlier, watched, policy)
+		d.repository(repository)
 	}
-	slices.SortFunc(out.Layers, func(a, b Layer) int { return compare(a.Object, b.Object) })
-	return out
+	slices.SortFunc(d.out.Layers, func(a, b Layer) int { return compare(a.Object, b.Object) })
+	return d.out
 }
 
 func compare(a, b Object) int {
 	return cmp.Or(strings.Compare(a.Repository, b.Repository), strings.Compare(string(a.Digest), string(b.Digest)))
 }
 
-func decideRepository(out *Outcome, r Repository, sizes map[registry.Digest]int64, named Named, used func(Object) bool, earlier Waits, watched time.Duration, policy Policy) {
-	object := func(d registry.Digest) Object { return Object{r.Name, d} }
-	ties := tiesOf(r)
+// decision is one call of Decide.
+type decision struct {
+	all     Registry
+	named   Named
+	used    func(Object) bool
+	earlier Waits
+	watched time.Duration
+	now     time.Time
+	policy  Policy
+	out     Outcome
+}
+
+// wait says for how long something was seen to be unneeded, which is no longer than it is there, and whether that is long enough.
+func (d *decision) wait(of Object, since time.Time) (waited time.Duration, over bool) {
+	was, waiting := d.earlier[of]
+	if waiting {
+		waited = max(min(was+d.watched, d.now.Sub(since)), 0)
+	}
+	d.out.Waits[of] = waited
+	return waited, waiting && waited >= d.policy.After
+}
+
+// unlinked decides on the blobs that no repository has: what a push, or a removal, that was cut off has left. Where there is no repository at all they stay, since those may have been moved away.
+func (d *decision) unlinked() {
+	if len(d.all.Repositories) == 0 {
+		return
+	}
+	links := d.all.links()
+	for digest, blob := range d.all.Blobs {
+		if links[digest] > 0 || d.named[digest] != "" {
+			continue
+		}
+		of := Object{Digest: digest}
+		if waited, over := d.wait(of, blob.Written); over {
+			d.out.Layers = append(d.out.Layers, Layer{Object: of, Size: blob.Size, Unneeded: waited, Alone: true})
+		}
+	}
+}
+
+func (d *decision) repository(r Repository) {
+	object := func(digest registry.Digest) Object { return Object{r.Name, digest} }
+	ties, tags, counted := tiesOf(r), r.tagsByDigest(), r.counted(d.policy)
+	manifests := slices.Sorted(maps.Keys(r.Manifests))
 	why := map[registry.Digest]string{}
-	for _, digest := range slices.Sorted(maps.Keys(r.Manifests)) {
-		if reason := root(r, digest, named, used, policy); reason != "" {
+	for _, digest := range manifests {
+		if reason := d.root(r, digest, counted, tags); reason != "" {
 			why[digest] = reason
 		}
 	}
 	ties.spread(why)
 	layers := map[registry.Digest]bool{}
 	for digest := range r.Layers {
-		layers[digest] = r.Foreign || named[digest] != "" || used(object(digest))
+		layers[digest] = r.stays() != "" || d.named[digest] != "" || d.used(object(digest))
 	}
 	for digest := range why {
 		for _, blob := range r.Manifests[digest].Blobs {
@@ -107,20 +147,12 @@ func decideRepository(out *Outcome, r Repository, sizes map[registry.Digest]int6
 
 	// What has waited long enough goes, but for what belongs to something that has not.
 	stays := maps.Clone(why)
-	wait := func(digest registry.Digest) (waited time.Duration, over bool) {
-		was, waiting := earlier[object(digest)]
-		if waiting {
-			waited = was + watched
-		}
-		out.Waits[object(digest)] = waited
-		return waited, waiting && waited >= policy.After
-	}
 	unneeded := map[registry.Digest]time.Duration{}
-	for digest := range r.Manifests {
+	for digest, m := range r.Manifests {
 		if why[digest] != "" {
 			continue
 		}
-		waited, over := wait(digest)
+		waited, over := d.wait(object(digest), m.Pushed)
 		unneeded[digest] = waited
 		if !over {
 			stays[digest] = "waits"
@@ -134,42 +166,51 @@ func decideRepository(out *Outcome, r Repository, sizes map[registry.Digest]int6
 			kept[blob] = kept[blob] || stays[digest] != ""
 		}
 	}
-	for digest := range r.Layers {
+	for digest, linked := range r.Layers {
 		if _, manifest := r.Manifests[digest]; manifest || layers[digest] {
 			continue // one that is a manifest, too, goes after that
 		}
-		if waited, over := wait(digest); over && !kept[digest] {
-			out.Layers = append(out.Layers, Layer{Object: object(digest), Size: sizes[digest], Unneeded: waited, Alone: !partOf[digest]})
+		if waited, over := d.wait(object(digest), linked); over && !kept[digest] {
+			d.out.Layers = append(d.out.Layers, Layer{Object: object(digest), Size: d.all.Blobs[digest].Size, Unneeded: waited, Alone: !partOf[digest]})
 		}
 	}
-	for _, digest := range slices.Sorted(maps.Keys(r.Manifests)) {
+	for _, digest := range manifests {
 		m := r.Manifests[digest]
-		fate := Fate{Object: object(digest), Tags: r.tagsOf(digest), Pushed: m.Pushed, Kept: why[digest], Unneeded: unneeded[digest], Goes: stays[digest] == "", Size: sizes[digest]}
+		fate := Fate{Object: object(digest), Tags: tags[digest], Pushed: m.Pushed, Kept: why[digest], Unneeded: unneeded[digest], Goes: stays[digest] == "", Size: d.all.Blobs[digest].Size}
 		for _, blob := range slices.Compact(slices.Sorted(slices.Values(m.Blobs))) {
-			fate.Size += sizes[blob]
+			fate.Size += d.all.Blobs[blob].Size
 		}
-		out.Artifacts = append(out.Artifacts, fate)
+		d.out.Artifacts = append(d.out.Artifacts, fate)
 	}
 }
 
-// root is why a manifest is needed by itself; empty: it is not.
-func root(r Repository, digest registry.Digest, named Named, used func(Object) bool, policy Policy) string {
-	if by := named[digest]; by != "" {
+// root is why a manifest is needed by itself; empty: it is not. counted are the tags that keep what they name, and tags all of each manifest.
+func (d *decision) root(r Repository, digest registry.Digest, counted map[registry.Digest]string, tags map[registry.Digest][]string) string {
+	m := r.Manifests[digest]
+	if by := d.named[digest]; by != "" {
 		return by + " names it"
 	}
-	for _, blob := range r.Manifests[digest].Blobs {
-		if by := named[blob]; by != "" {
+	for _, blob := range m.Blobs {
+		if by := d.named[blob]; by != "" {
 			return by + " names a part of it"
 		}
 	}
-	if tags := r.counted(policy); slices.ContainsFunc(tags, func(tag string) bool { return r.Tags[tag].Digest == digest }) {
-		at := slices.IndexFunc(tags, func(tag string) bool { return r.Tags[tag].Digest == digest })
-		return "tag " + tags[at]
+	// What it is attached to may be in another repository, or in the registry of another replica.
+	if by := d.named[m.Subject]; by != "" {
+		return by + " names what it is attached to"
 	}
-	if r.Foreign {
-		return "its repository has something by another algorithm than sha256"
+	for _, tag := range tags[digest] {
+		if subject, attached := attachedTo(tag); attached && d.named[subject] != "" {
+			return d.named[subject] + " names what it is attached to"
+		}
 	}
-	if used(Object{r.Name, digest}) {
+	if tag, ok := counted[digest]; ok {
+		return "tag " + tag
+	}
+	if stays := r.stays(); stays != "" {
+		return stays
+	}
+	if d.used(Object{r.Name, digest}) {
 		return "somebody has just pushed it, or asked for it"
 	}
 	return ""
@@ -186,35 +227,44 @@ func attachedTo(tag string) (registry.Digest, bool) {
 	return digest, ok && digest.Valid()
 }
 
-// counted are the tags that keep what they name, those first that were pushed last.
-func (r Repository) counted(policy Policy) []string {
-	if policy.Documents != "" && strings.HasPrefix(r.Name, policy.Documents+"/") {
-		return nil
-	}
-	var tags []string
-	for tag := range r.Tags {
-		if _, attached := attachedTo(tag); !attached {
-			tags = append(tags, tag)
+// counted are the manifests that a tag keeps, and the first of those tags. One beside which registries keep what is attached to an artifact keeps nothing by itself while that artifact is in the
+// repository: else what is attached was put there for one that is elsewhere (cosign's COSIGN_REPOSITORY), of which nobody here knows whether it is needed.
+func (r Repository) counted(policy Policy) map[registry.Digest]string {
+	documents := policy.Documents != "" && strings.HasPrefix(r.Name, policy.Documents+"/")
+	by := map[registry.Digest]string{}
+	for tag, digest := range r.Tags {
+		subject, attached := attachedTo(tag)
+		if _, there := r.Manifests[subject]; attached && there && subject != digest || documents && !attached {
+			continue
+		}
+		if first, known := by[digest]; !known || tag < first {
+			by[digest] = tag
 		}
 	}
-	slices.SortFunc(tags, func(a, b string) int {
-		return cmp.Or(r.Tags[b].Since.Compare(r.Tags[a].Since), strings.Compare(a, b))
-	})
-	if policy.KeepTags >= 0 && len(tags) > policy.KeepTags {
-		tags = tags[:policy.KeepTags]
-	}
-	return tags
+	return by
 }
 
-// tagsOf are the tags that name a manifest, sorted.
-func (r Repository) tagsOf(digest registry.Digest) (tags []string) {
-	for tag, of := range r.Tags {
-		if of.Digest == digest {
-			tags = append(tags, tag)
-		}
+// tagsByDigest are the tags that name each manifest, sorted.
+func (r Repository) tagsByDigest() map[registry.Digest][]string {
+	all := map[registry.Digest][]string{}
+	for tag, digest := range r.Tags {
+		all[digest] = append(all[digest], tag)
 	}
-	slices.Sort(tags)
-	return tags
+	for _, tags := range all {
+		slices.Sort(tags)
+	}
+	return all
+}
+
+// stays is why all of a repository stays; empty: there is no such reason.
+func (r Repository) stays() string {
+	switch {
+	case r.Unreadable != nil:
+		return "its repository cannot be read: " + r.Unreadable.Error()
+	case r.Foreign:
+		return "its repository has something by another algorithm than sha256"
+	}
+	return ""
 }
 
 // tie is that a manifest which is needed needs another one, too, and in what way.
@@ -242,9 +292,10 @@ func tiesOf(r Repository) ties {
 			add(digest, m.Subject, "%s is attached to it")
 		}
 	}
-	for tag, of := range r.Tags {
+	for tag, digest := range r.Tags {
 		if subject, attached := attachedTo(tag); attached {
-			add(subject, of.Digest, "attached to %s")
+			add(subject, digest, "attached to %s")
+			add(digest, subject, "%s is attached to it")
 		}
 	}
 	for from := range t {

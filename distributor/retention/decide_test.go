@@ -1,7 +1,9 @@
 package retention
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -38,24 +40,20 @@ func indexOf(parts ...string) Manifest {
 
 // holding is a registry with one repository, of manifests and tags by name. Its blobs are those that manifests name, and more.
 func holding(repository string, manifests map[string]Manifest, tags map[string]string, more ...string) Registry {
-	r := Repository{Name: repository, Manifests: map[registry.Digest]Manifest{}, Layers: map[registry.Digest]bool{}, Tags: map[string]Tag{}}
-	all := Registry{Blobs: map[registry.Digest]int64{}}
+	r := Repository{Name: repository, Manifests: map[registry.Digest]Manifest{}, Layers: map[registry.Digest]time.Time{}, Tags: map[string]registry.Digest{}}
+	all := Registry{Blobs: map[registry.Digest]Blob{}}
 	for name, m := range manifests {
 		r.Manifests[digest(name)] = m
-		all.Blobs[digest(name)] = 1
+		all.Blobs[digest(name)] = Blob{Size: 1}
 		for _, b := range m.Blobs {
-			r.Layers[b], all.Blobs[b] = true, 10
+			r.Layers[b], all.Blobs[b] = time.Time{}, Blob{Size: 10}
 		}
 	}
 	for _, b := range more {
-		r.Layers[digest(b)], all.Blobs[digest(b)] = true, 10
+		r.Layers[digest(b)], all.Blobs[digest(b)] = time.Time{}, Blob{Size: 10}
 	}
 	for tag, name := range tags {
-		at := time.Unix(0, 0)
-		if n, err := time.ParseDuration(strings.TrimPrefix(tag, "at-")); err == nil {
-			at = at.Add(n)
-		}
-		r.Tags[tag] = Tag{Digest: digest(name), Since: at}
+		r.Tags[tag] = digest(name)
 	}
 	all.Repositories = []Repository{r}
 	return all
@@ -127,17 +125,33 @@ func TestDecide(t *testing.T) {
 			in: holding(repository, map[string]Manifest{"list": indexOf("a", "b"), "a": manifestOf("a1"), "b": manifestOf("b1")}, nil), named: named,
 			kept: []string{"a"}, gone: []string{"list", "b"}, blobs: []string{"b1"},
 		},
-		"of many tags the newest count": {
-			in:     holding(repository, map[string]Manifest{"a": manifestOf("a1"), "b": manifestOf("b1"), "c": manifestOf("c1")}, map[string]string{"at-1h": "a", "at-2h": "b", "at-3h": "c"}),
-			policy: Policy{KeepTags: 2}, kept: []string{"b=tag at-2h", "c=tag at-3h"}, gone: []string{"a"}, blobs: []string{"a1"},
+		"what is attached to what a release names elsewhere": {
+			in: holding(repository, map[string]Manifest{
+				"signature": manifestOf("s1").attachedTo("elsewhere"), "of signature": manifestOf("s2").attachedTo("signature"), "cosign": manifestOf("c1"), "signature of another": manifestOf("s3").attachedTo("another"),
+			}, map[string]string{attachedTag("elsewhere") + ".sig": "cosign"}),
+			named: Named{digest("elsewhere"): "release edge@sha256:1"},
+			kept:  []string{"signature=release edge@sha256:1 names what it is attached to", "of signature", "cosign=release edge@sha256:1 names what it is attached to"},
+			gone:  []string{"signature of another"}, blobs: []string{"s3"},
 		},
-		"a release names what an old tag does": {
-			in:     holding(repository, map[string]Manifest{"a": manifestOf("a1"), "b": manifestOf("b1")}, map[string]string{"at-1h": "a", "at-2h": "b"}),
-			policy: Policy{KeepTags: 1}, named: named, kept: []string{"a=release edge@sha256:1 names it", "b=tag at-2h"},
+		"a tag of what is attached to something that is not there": {
+			in:   holding(repository, images, map[string]string{attachedTag("elsewhere") + ".sig": "a"}),
+			kept: []string{"a=tag " + attachedTag("elsewhere") + ".sig"}, gone: []string{"b"}, blobs: []string{"b1"},
+		},
+		"a tag of what is attached to itself": {
+			in:   holding(repository, images, map[string]string{attachedTag("a"): "a"}),
+			kept: []string{"a=tag " + attachedTag("a")}, gone: []string{"b"}, blobs: []string{"b1"},
+		},
+		"a tag of what is attached keeps what that is attached to once it is needed": {
+			in:   holding(repository, images, map[string]string{attachedTag("a") + ".sig": "b"}),
+			used: []string{"b"}, kept: []string{"a=" + string(digest("b")) + " is attached to it", "b"},
+		},
+		"the signature of a document that is in the registry of another replica": {
+			in:     holding("waft/releases/edge", images, map[string]string{attachedTag("elsewhere"): "a", "1": "b"}),
+			policy: Policy{Documents: "waft/releases"}, kept: []string{"a=tag " + attachedTag("elsewhere")}, gone: []string{"b"}, blobs: []string{"b1"},
 		},
 		"a release's own document is no person's": {
 			in:     holding("waft/releases/edge", map[string]Manifest{"document": manifestOf("release"), "signature": manifestOf("s1").attachedTo("document"), "old": manifestOf("gone")}, map[string]string{"1": "document", "2": "old"}),
-			policy: Policy{KeepTags: -1, Documents: "waft/releases"}, named: Named{digest("release"): "release edge@sha256:1"},
+			policy: Policy{Documents: "waft/releases"}, named: Named{digest("release"): "release edge@sha256:1"},
 			kept: []string{"document=release edge@sha256:1 names a part of it", "signature"}, gone: []string{"old"}, blobs: []string{"gone"},
 		},
 		"a blob that no manifest names": {
@@ -152,12 +166,35 @@ func TestDecide(t *testing.T) {
 			}(),
 			kept: []string{"a=its repository has something by another algorithm than sha256", "b"},
 		},
+		"a repository of which something cannot be read": {
+			in: func() Registry {
+				all := holding(repository, images, nil, "left")
+				all.Repositories[0].Unreadable = errors.New("bad")
+				other := holding("other", map[string]Manifest{"c": manifestOf("c1", "common")}, nil)
+				all.Repositories = append(all.Repositories, other.Repositories...)
+				maps.Copy(all.Blobs, other.Blobs)
+				return all
+			}(),
+			kept: []string{"a=its repository cannot be read: bad", "b"}, gone: []string{"c"}, blobs: []string{"c1", "common"}, // there are links to that in the other
+		},
+		"a blob that no repository has": {
+			in: func() Registry {
+				all := holding(repository, images, map[string]string{"1": "a", "2": "b"})
+				all.Blobs[digest("of nobody")], all.Blobs[digest("named")] = Blob{Size: 10}, Blob{Size: 10}
+				return all
+			}(),
+			named: Named{digest("named"): "release edge@sha256:1"}, kept: []string{"a", "b"}, blobs: []string{"of nobody"},
+		},
+		"no repository at all": {in: Registry{Blobs: map[registry.Digest]Blob{digest("a"): {}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			names := map[registry.Digest]string{}
 			everything := Waits{}
 			for d := range tc.in.Blobs {
-				everything[Object{tc.in.Repositories[0].Name, d}] = 89 * day
+				everything[Object{Digest: d}] = 89 * day
+				for _, r := range tc.in.Repositories {
+					everything[Object{r.Name, d}] = 89 * day
+				}
 			}
 			for _, list := range [][]string{tc.kept, tc.gone, tc.blobs} {
 				for _, n := range list {
@@ -168,12 +205,9 @@ func TestDecide(t *testing.T) {
 			used := func(o Object) bool {
 				return slices.ContainsFunc(tc.used, func(n string) bool { return digest(n) == o.Digest })
 			}
-			if tc.policy.KeepTags == 0 {
-				tc.policy.KeepTags = -1
-			}
 			tc.policy.After = 90 * day
 			decide := func(waits Waits, watched time.Duration) (kept map[string]string, gone, blobs []string, out Outcome) {
-				out = Decide(tc.in, tc.named, used, waits, watched, tc.policy)
+				out = Decide(tc.in, tc.named, used, waits, watched, time.Now(), tc.policy)
 				kept = map[string]string{}
 				for _, a := range out.Artifacts {
 					if a.Goes {
@@ -234,7 +268,7 @@ func TestWhatWaitsKeepsWhatBelongsToIt(t *testing.T) {
 			waits[Object{"f", d}] = 100 * day
 		}
 		waits[Object{"f", digest(young)}] = 0
-		out := Decide(all, nil, func(Object) bool { return false }, waits, time.Hour, Policy{After: 90 * day, KeepTags: -1})
+		out := Decide(all, nil, func(Object) bool { return false }, waits, time.Hour, time.Now(), Policy{After: 90 * day})
 		for _, a := range out.Artifacts {
 			// Nothing needs the index of an image that waits.
 			want := a.Digest == digest("b") || a.Digest == digest("list") && young != "list"
@@ -242,11 +276,88 @@ func TestWhatWaitsKeepsWhatBelongsToIt(t *testing.T) {
 				t.Errorf("while %s waits, %s goes: %v", young, a.Digest, a.Goes)
 			}
 		}
-		gone := fmt.Sprint(out.removal().objects())
+		gone := fmt.Sprint(out.Layers)
 		for blob, want := range map[string]bool{"a1": false, "s1": false, "b1": true, "common": false} {
 			if got := strings.Contains(gone, string(digest(blob))); got != want {
 				t.Errorf("while %s waits, the blob %s goes: %v", young, blob, got)
 			}
 		}
+	}
+}
+
+// Nothing has been unneeded for longer than it is there, whatever is said of it: it may have been pushed anew since that was written. A clock that was wrong when it was pushed lets it stay.
+func TestNothingWaitsLongerThanItIsThere(t *testing.T) {
+	now := time.Now()
+	for age, goes := range map[time.Duration]bool{91 * day: true, 89 * day: false, -day: false} {
+		all := holding("f", map[string]Manifest{"a": manifestOf("a1")}, nil, "left")
+		at := now.Add(-age)
+		m := all.Repositories[0].Manifests[digest("a")]
+		m.Pushed = at
+		all.Repositories[0].Manifests[digest("a")] = m
+		all.Blobs[digest("of nobody")] = Blob{Written: at}
+		for d := range all.Repositories[0].Layers {
+			all.Repositories[0].Layers[d] = at
+		}
+		waits := Waits{}
+		for d := range all.Blobs {
+			waits[Object{"f", d}], waits[Object{"", d}] = 1000*day, 1000*day
+		}
+		out := Decide(all, nil, func(Object) bool { return false }, waits, time.Hour, now, Policy{After: 90 * day})
+		if want := map[bool]int{true: 3}[goes]; out.Artifacts[0].Goes != goes || len(out.Layers) != want {
+			t.Errorf("%s old: it goes: %v, and %d blobs do, want %d", age, out.Artifacts[0].Goes, len(out.Layers), want)
+		}
+		for of, waited := range out.Waits {
+			if waited > max(age, 0) {
+				t.Errorf("%s old: %v has waited for %s", age, of, waited)
+			}
+		}
+	}
+}
+
+// A registry of a CI that has pushed for years is decided on, and planned to be removed, in about the time that it takes to read it: what is done for each artifact does not grow with how many there are.
+func TestManyArtifacts(t *testing.T) {
+	const many = 100_000
+	r := Repository{Name: "f", Manifests: map[registry.Digest]Manifest{}, Layers: map[registry.Digest]time.Time{}, Tags: map[string]registry.Digest{}}
+	all := Registry{Blobs: map[registry.Digest]Blob{}}
+	waits := Waits{}
+	for i := range many {
+		of := digest(fmt.Sprint("manifest ", i))
+		m := manifestOf(fmt.Sprint("blob ", i), "common")
+		switch i % 4 {
+		case 0:
+			r.Tags[fmt.Sprint("v", i)] = of
+		case 1:
+			m = m.attachedTo(fmt.Sprint("manifest ", i-1))
+		case 2:
+			r.Tags[attachedPrefix+digest(fmt.Sprint("manifest ", i+1)).Hex()] = of
+		}
+		r.Manifests[of] = m
+		all.Blobs[of], waits[Object{"f", of}] = Blob{Size: 1}, 90*day
+		for _, b := range m.Blobs {
+			r.Layers[b], all.Blobs[b], waits[Object{"f", b}] = time.Time{}, Blob{Size: 1}, 90*day
+		}
+	}
+	all.Repositories = []Repository{r}
+	out := Decide(all, nil, func(Object) bool { return false }, waits, time.Hour, time.Now(), Policy{After: 90 * day})
+	gone := 0
+	for _, a := range out.Artifacts {
+		if a.Goes {
+			gone++
+		}
+	}
+	if gone != many/2 || len(out.Layers) != many/2 {
+		t.Errorf("there go %d artifacts and %d blobs, want %d of each", gone, len(out.Layers), many/2)
+	}
+	list := steps(all, out, stepObjects, lookObjects)
+	artifacts, layers := 0, 0
+	for _, step := range list {
+		if len(step.Artifacts) > stepObjects {
+			t.Errorf("a step has %d artifacts", len(step.Artifacts))
+		}
+		artifacts += len(step.Artifacts)
+		layers += len(step.Layers)
+	}
+	if artifacts != lookObjects || layers != lookObjects {
+		t.Errorf("one look removes %d artifacts and %d blobs, want %d of each", artifacts, layers, lookObjects)
 	}
 }

@@ -1,6 +1,7 @@
 package retention
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,27 +28,54 @@ const (
 // Registry is what stands in the folder of an embedded registry.
 type Registry struct {
 	Repositories []Repository
-	// Blobs are the sizes, in bytes, of all that is kept, manifests among it.
-	Blobs map[registry.Digest]int64
+	// Blobs are all that is kept, manifests among it.
+	Blobs map[registry.Digest]Blob
+}
+
+// Blob is the bytes of one.
+type Blob struct {
+	Size    int64
+	Written time.Time
 }
 
 // Repository is one of them.
 type Repository struct {
 	Name      string
 	Manifests map[registry.Digest]Manifest
-	// Layers are the blobs that the repository has, whether a manifest names them or not.
-	Layers map[registry.Digest]bool
+	// Layers are the blobs that the repository has, whether a manifest names them or not, and since when.
+	Layers map[registry.Digest]time.Time
 	// Tags are the manifests that tags name.
-	Tags map[string]Tag
+	Tags map[string]registry.Digest
 	// Foreign: it has something by another algorithm than sha256, which is not understood here, so that all of it stays. Targets are the blobs that this names.
 	Foreign bool
 	Targets []registry.Digest
+	// Unreadable is what of it cannot be read, a manifest or a tag, so that all of it stays; of such a manifest there is no Content.
+	Unreadable error
 }
 
-// Tag is what a tag names, and since when.
-type Tag struct {
-	Digest registry.Digest
-	Since  time.Time
+// links are how many links there are to each blob: in the layers, the manifests and the foreign links of all repositories.
+func (r Registry) links() map[registry.Digest]int {
+	links := map[registry.Digest]int{}
+	for _, repository := range r.Repositories {
+		for digest := range repository.Manifests {
+			links[digest]++
+		}
+		for digest := range repository.Layers {
+			links[digest]++
+		}
+		for _, digest := range repository.Targets {
+			links[digest]++
+		}
+	}
+	return links
+}
+
+// bytes is how many it keeps.
+func (r Registry) bytes() (total int64) {
+	for _, blob := range r.Blobs {
+		total += blob.Size
+	}
+	return total
 }
 
 // Manifest is what counts of a manifest, of whatever kind.
@@ -94,7 +122,7 @@ func digests(named []registry.Descriptor) (all []registry.Digest) {
 	return all
 }
 
-// reader reads a registry's folder. Manifests never change, so that each is read once.
+// reader reads a registry's folder, while others push to it. Manifests never change, so that each is read once. It is used by one at a time.
 type reader struct {
 	root  string
 	known map[registry.Digest]Content
@@ -106,19 +134,20 @@ func newReader(dir string) *reader {
 	return &reader{root: filepath.Join(dir, filepath.FromSlash(layout)), known: map[registry.Digest]Content{}, removeAll: os.RemoveAll}
 }
 
-// read reads all of it, or fails: of a part nobody could say what needs what.
-func (r *reader) read() (Registry, error) {
-	all := Registry{Blobs: map[registry.Digest]int64{}}
-	if err := r.blobs(all.Blobs); err != nil {
-		return Registry{}, err
-	}
+// read reads all of it, or fails where a folder cannot be read: nobody could say what is in it. Of a repository in which a manifest or a tag cannot be read it says so. What a push writes
+// meanwhile may be seen or not; no link is seen without the bytes that it leads to, since those are written before, and read after.
+func (r *reader) read(ctx context.Context) (Registry, error) {
+	all := Registry{Blobs: map[registry.Digest]Blob{}}
 	root := filepath.Join(r.root, "repositories")
 	if _, err := os.Lstat(root); errors.Is(err, fs.ErrNotExist) {
-		return all, nil // nothing was ever pushed
+		return all, r.blobs(ctx, all.Blobs) // nothing was ever pushed
 	}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err == nil {
 			err = noLink(path, d)
+		}
+		if errors.Is(err, fs.ErrNotExist) && path != root {
+			return nil // a folder of uploads, or one that was empty, which has just gone
 		}
 		if err != nil || !d.IsDir() {
 			return err
@@ -133,7 +162,7 @@ func (r *reader) read() (Registry, error) {
 		}
 		name = filepath.ToSlash(name)
 		if last := len(all.Repositories) - 1; last < 0 || all.Repositories[last].Name != name {
-			repository, err := r.repository(name, dir, all.Blobs)
+			repository, err := r.repository(ctx, name, dir)
 			if err != nil {
 				return fmt.Errorf("%s: %w", dir, err)
 			}
@@ -141,6 +170,9 @@ func (r *reader) read() (Registry, error) {
 		}
 		return fs.SkipDir
 	})
+	if err == nil {
+		err = r.blobs(ctx, all.Blobs)
+	}
 	if err != nil {
 		return Registry{}, err
 	}
@@ -154,7 +186,7 @@ func (r *reader) read() (Registry, error) {
 }
 
 // blobs reads which there are. Those by another algorithm are left where they are.
-func (r *reader) blobs(into map[registry.Digest]int64) error {
+func (r *reader) blobs(ctx context.Context, into map[registry.Digest]Blob) error {
 	root := filepath.Join(r.root, "blobs", "sha256")
 	prefixes, err := list(root)
 	if err != nil {
@@ -166,6 +198,9 @@ func (r *reader) blobs(into map[registry.Digest]int64) error {
 			return err
 		}
 		for _, hex := range entries {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			digest := registry.Digest("sha256:" + hex)
 			if !digest.Valid() {
 				continue
@@ -177,7 +212,7 @@ func (r *reader) blobs(into map[registry.Digest]int64) error {
 			if err != nil {
 				return err
 			}
-			into[digest] = info.Size()
+			into[digest] = Blob{Size: info.Size(), Written: info.ModTime()}
 		}
 	}
 	return nil
@@ -193,19 +228,22 @@ func (r *reader) folder(name string) string {
 	return filepath.Join(r.root, "repositories", filepath.FromSlash(name))
 }
 
-func (r *reader) repository(name, dir string, blobs map[registry.Digest]int64) (Repository, error) {
-	out := Repository{Name: name, Manifests: map[registry.Digest]Manifest{}, Layers: map[registry.Digest]bool{}, Tags: map[string]Tag{}}
-	err := r.links(filepath.Join(dir, layersFolder), &out, func(digest registry.Digest, _ time.Time) error {
-		out.Layers[digest] = true
+func (r *reader) repository(ctx context.Context, name, dir string) (Repository, error) {
+	out := Repository{Name: name, Manifests: map[registry.Digest]Manifest{}, Layers: map[registry.Digest]time.Time{}, Tags: map[string]registry.Digest{}}
+	err := r.links(ctx, filepath.Join(dir, layersFolder), &out, func(_ string, digest registry.Digest, linked time.Time) error {
+		out.Layers[digest] = linked
 		return nil
 	})
 	if err != nil {
 		return out, err
 	}
-	err = r.links(filepath.Join(dir, manifestsFolder, "revisions"), &out, func(digest registry.Digest, pushed time.Time) error {
-		content, err := r.manifest(digest, blobs)
+	err = r.links(ctx, filepath.Join(dir, manifestsFolder, "revisions"), &out, func(link string, digest registry.Digest, pushed time.Time) error {
+		content, err := r.manifest(digest)
 		if err != nil {
-			return fmt.Errorf("manifest %s: %w; push it again, or delete its folder in %s/revisions", digest, err, manifestsFolder)
+			if _, gone := os.Lstat(link); errors.Is(gone, fs.ErrNotExist) {
+				return nil // meanwhile
+			}
+			out.Unreadable = fmt.Errorf("manifest %s: %w; push it again, or delete its folder in %s/revisions", digest, err, manifestsFolder)
 		}
 		out.Manifests[digest] = Manifest{Content: content, Pushed: pushed}
 		return nil
@@ -219,28 +257,26 @@ func (r *reader) repository(name, dir string, blobs map[registry.Digest]int64) (
 		return out, err
 	}
 	for _, tag := range tags {
-		path := filepath.Join(root, tag, "current", "link")
-		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		if err := ctx.Err(); err != nil {
+			return out, err
+		}
+		text, err := os.ReadFile(filepath.Join(root, tag, "current", "link"))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			continue // it was removed, or was never written whole: nobody can pull by it
-		}
-		if err != nil {
+		case err != nil:
 			return out, err
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return out, err
+		case foreign(string(text)):
+			out.Foreign = true
+			continue
 		}
 		// One that a crash has left empty says nothing of what it named: the artifact may be somebody's.
-		if !foreign(string(text)) {
-			digest, err := registry.ParseDigest(strings.TrimSpace(string(text)))
-			if err != nil {
-				return out, fmt.Errorf("tag %s: %w; push it again, or delete its folder in %s/tags", tag, err, manifestsFolder)
-			}
-			out.Tags[tag] = Tag{Digest: digest, Since: info.ModTime()}
-		} else {
-			out.Foreign = true
+		digest, err := registry.ParseDigest(strings.TrimSpace(string(text)))
+		if err != nil {
+			out.Unreadable = fmt.Errorf("tag %s: %w; push it again, or delete its folder in %s/tags", tag, err, manifestsFolder)
+			continue
 		}
+		out.Tags[tag] = digest
 	}
 	return out, nil
 }
@@ -252,7 +288,7 @@ func foreign(link string) bool {
 }
 
 // links calls each for every link by sha256 below a folder.
-func (r *reader) links(dir string, of *Repository, each func(digest registry.Digest, written time.Time) error) error {
+func (r *reader) links(ctx context.Context, dir string, of *Repository, each func(path string, digest registry.Digest, written time.Time) error) error {
 	algorithms, err := list(dir)
 	if err != nil {
 		return err
@@ -263,6 +299,9 @@ func (r *reader) links(dir string, of *Repository, each func(digest registry.Dig
 			return err
 		}
 		for _, hex := range names {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			path := filepath.Join(dir, algorithm, hex, "link")
 			info, err := os.Stat(path)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -286,7 +325,7 @@ func (r *reader) links(dir string, of *Repository, each func(digest registry.Dig
 			if err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
-			if err := each(digest, info.ModTime()); err != nil {
+			if err := each(path, digest, info.ModTime()); err != nil {
 				return err
 			}
 		}
@@ -294,22 +333,31 @@ func (r *reader) links(dir string, of *Repository, each func(digest registry.Dig
 	return nil
 }
 
-func (r *reader) manifest(digest registry.Digest, blobs map[registry.Digest]int64) (Content, error) {
-	if _, there := blobs[digest]; !there {
-		return Content{}, errors.New("its bytes are not there")
-	}
+// manifest reads one, again and again only where it could not.
+func (r *reader) manifest(digest registry.Digest) (Content, error) {
+	path := filepath.Join(r.blob(digest), "data")
 	if c, ok := r.known[digest]; ok {
+		if _, err := os.Lstat(path); err != nil {
+			return Content{}, noBytes(err)
+		}
 		return c, nil
 	}
-	text, err := os.ReadFile(filepath.Join(r.blob(digest), "data"))
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return Content{}, err
+		return Content{}, noBytes(err)
 	}
 	c, err := ParseManifest(text)
 	if err == nil {
 		r.known[digest] = c
 	}
 	return c, err
+}
+
+func noBytes(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("its bytes are not there")
+	}
+	return err
 }
 
 // list are the names in a folder; none where there is no folder.

@@ -6,34 +6,23 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/waft-project/waft/registry"
 )
 
-// Removal is what goes.
+// Removal is what goes, or a step of it.
 type Removal struct {
+	// Artifacts, what names before what is named.
 	Artifacts []Fate
-	// Layers are blobs of repositories that no manifest names which stays.
+	// Layers are blobs of repositories that no manifest names which stays, and blobs of no repository.
 	Layers []Layer
 }
 
-// removal is what an outcome says that goes.
-func (o Outcome) removal() Removal {
-	r := Removal{Layers: o.Layers}
-	for _, a := range o.Artifacts {
-		if a.Goes {
-			r.Artifacts = append(r.Artifacts, a)
-		}
-	}
-	return r
-}
-
-func (r Removal) empty() bool { return len(r.Artifacts)+len(r.Layers) == 0 }
-
 // objects are all that go.
 func (r Removal) objects() []Object {
-	var all []Object
+	all := make([]Object, 0, len(r.Layers)+len(r.Artifacts))
 	for _, l := range r.Layers {
 		all = append(all, l.Object)
 	}
@@ -43,7 +32,17 @@ func (r Removal) objects() []Object {
 	return all
 }
 
-// Pushed is blobs of a repository that no manifest names: what is left of pushes that nobody has finished.
+// except is a removal without what is told not to go.
+func (r Removal) except(stays func(Object) bool) Removal {
+	return Removal{
+		Artifacts: slices.DeleteFunc(slices.Clone(r.Artifacts), func(a Fate) bool { return stays(a.Object) }),
+		Layers:    slices.DeleteFunc(slices.Clone(r.Layers), func(l Layer) bool { return stays(l.Object) }),
+	}
+}
+
+func (r Removal) empty() bool { return len(r.Artifacts)+len(r.Layers) == 0 }
+
+// Pushed is blobs of a repository that no manifest names, or blobs of no repository: what is left of pushes that nobody has finished.
 type Pushed struct {
 	Repository string
 	Blobs      int
@@ -54,106 +53,49 @@ type Pushed struct {
 
 // Alone are they, by repository.
 func (r Removal) Alone() (all []Pushed) {
-	for _, l := range r.Layers { // by repository already
+	at := map[string]int{}
+	for _, l := range r.Layers {
 		if !l.Alone {
 			continue
 		}
-		last := len(all) - 1
-		if last < 0 || all[last].Repository != l.Repository {
+		i, known := at[l.Repository]
+		if !known {
+			i = len(all)
+			at[l.Repository] = i
 			all = append(all, Pushed{Repository: l.Repository, Unneeded: l.Unneeded})
-			last++
 		}
-		all[last].Blobs++
-		all[last].Size += l.Size
-		all[last].Unneeded = min(all[last].Unneeded, l.Unneeded)
+		all[i].Blobs++
+		all[i].Size += l.Size
+		all[i].Unneeded = min(all[i].Unneeded, l.Unneeded)
 	}
 	return all
 }
 
-// within says whether all of it is in another one.
-func (r Removal) within(other Removal) bool {
-	in := map[Object]bool{}
-	for _, o := range other.objects() {
-		in[o] = true
-	}
-	return !slices.ContainsFunc(r.objects(), func(o Object) bool { return !in[o] })
-}
-
-// unlinked are the blobs that no repository has, once a removal was made: nobody can pull them. Where there is no repository at all there are none, since those may have been moved
-// away.
-func unlinked(all Registry, but Removal) []registry.Digest {
-	if len(all.Repositories) == 0 {
-		return nil
-	}
-	gone := map[Object]bool{}
-	for _, o := range but.objects() {
-		gone[o] = true
-	}
-	linked := map[registry.Digest]bool{}
-	for _, r := range all.Repositories {
-		for digest := range r.Manifests {
-			linked[digest] = linked[digest] || !gone[Object{r.Name, digest}]
-		}
-		for digest := range r.Layers {
-			_, manifest := r.Manifests[digest] // of one that is a manifest, too, only that goes now
-			linked[digest] = linked[digest] || manifest || !gone[Object{r.Name, digest}]
-		}
-		for _, digest := range r.Targets {
-			linked[digest] = true
-		}
-	}
-	var left []registry.Digest
-	for digest := range all.Blobs {
-		if !linked[digest] {
-			left = append(left, digest)
-		}
-	}
-	slices.Sort(left)
-	return left
-}
-
-// total is how many bytes blobs have.
-func total(blobs map[registry.Digest]int64) (bytes int64) {
-	for _, size := range blobs {
-		bytes += size
-	}
-	return bytes
-}
-
-// remove removes it, and says how many bytes that has freed. What names goes before what is named, and is off the disk by then: wherever it ends, all that is left can be read.
-func (r *reader) remove(all Registry, gone Removal) (freed int64, err error) {
-	changed := map[string]bool{}
+// removeStep removes a step, and the bytes of blobs of which it takes the last link; and says how many bytes that has freed. stale are the tags that have named an artifact once. What names goes before what is named, and is off the disk by then:
+// wherever it ends, all that is left can be read.
+func (r *reader) removeStep(gone Removal, stale map[Object][]string, blobs []registry.Digest, sizes map[registry.Digest]Blob) (freed int64, err error) {
+	changed, repositories := map[string]bool{}, map[string]bool{}
 	remove := func(path string) error {
 		changed[filepath.Dir(path)] = true
 		return r.removeAll(path)
 	}
-	// An index before what it is made of.
-	artifacts := slices.Clone(gone.Artifacts)
-	made, tags := map[Object]bool{}, map[string]map[string]Tag{}
-	for _, repository := range all.Repositories {
-		tags[repository.Name] = repository.Tags
-		for digest, m := range repository.Manifests {
-			made[Object{repository.Name, digest}] = len(m.Manifests) > 0
-		}
-	}
-	slices.SortStableFunc(artifacts, func(a, b Fate) int {
-		switch {
-		case made[a.Object] == made[b.Object]:
-			return 0
-		case made[a.Object]:
-			return -1
-		}
-		return 1
-	})
-	for _, a := range artifacts {
+	for _, a := range gone.Artifacts {
+		repositories[a.Repository] = true
 		manifests := filepath.Join(r.folder(a.Repository), manifestsFolder)
 		for _, tag := range a.Tags {
-			if err := remove(filepath.Join(manifests, "tags", tag)); err != nil {
+			path := filepath.Join(manifests, "tags", tag)
+			named, err := os.ReadFile(filepath.Join(path, "current", "link"))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return 0, err
+			}
+			if err == nil && registry.Digest(strings.TrimSpace(string(named))) != a.Digest {
+				path = filepath.Join(path, "index", "sha256", a.Digest.Hex()) // it names another one by now
+			}
+			if err := remove(path); err != nil {
 				return 0, err
 			}
 		}
-		// What other tags have named once.
-		for tag := range tags[a.Repository] {
+		for _, tag := range stale[a.Object] {
 			if err := r.removeAll(filepath.Join(manifests, "tags", tag, "index", "sha256", a.Digest.Hex())); err != nil {
 				return 0, err
 			}
@@ -163,6 +105,10 @@ func (r *reader) remove(all Registry, gone Removal) (freed int64, err error) {
 		}
 	}
 	for _, l := range gone.Layers {
+		if l.Repository == "" {
+			continue
+		}
+		repositories[l.Repository] = true
 		if err := remove(filepath.Join(r.folder(l.Repository), layersFolder, "sha256", l.Digest.Hex())); err != nil {
 			return 0, err
 		}
@@ -172,30 +118,40 @@ func (r *reader) remove(all Registry, gone Removal) (freed int64, err error) {
 			return 0, err
 		}
 	}
-	for _, digest := range unlinked(all, gone) {
+	for _, digest := range blobs {
 		if err := r.removeAll(r.blob(digest)); err != nil {
 			return freed, err
 		}
-		freed += all.Blobs[digest]
+		freed += sizes[digest].Size
 	}
-	for _, repository := range all.Repositories {
-		r.removeEmpty(repository, gone)
+	for repository := range repositories {
+		r.removeEmpty(repository)
 	}
 	return freed, nil
 }
 
-// removeEmpty removes the folders of a repository that has nothing left. Whatever is in one of them keeps it.
-func (r *reader) removeEmpty(repository Repository, gone Removal) {
-	of := 0
-	for _, o := range gone.objects() {
-		if o.Repository == repository.Name {
-			of++
+// stale finds the tags that have named once what goes from a repository, and name something else now; gone has the artifacts that go.
+func (r *reader) stale(repository Repository, gone map[Object]bool, into map[Object][]string) error {
+	for tag, current := range repository.Tags {
+		if gone[Object{repository.Name, current}] {
+			continue // it goes with that
+		}
+		once, err := list(filepath.Join(r.folder(repository.Name), manifestsFolder, "tags", tag, "index", "sha256"))
+		if err != nil {
+			return err
+		}
+		for _, hex := range once {
+			if of := (Object{repository.Name, registry.Digest("sha256:" + hex)}); gone[of] {
+				into[of] = append(into[of], tag)
+			}
 		}
 	}
-	if of == 0 {
-		return
-	}
-	dir := r.folder(repository.Name)
+	return nil
+}
+
+// removeEmpty removes the folders of a repository that has nothing left. Whatever is in one of them keeps it.
+func (r *reader) removeEmpty(repository string) {
+	dir := r.folder(repository)
 	for _, folders := range [...][]string{
 		{layersFolder + "/sha256", layersFolder}, {uploadsFolder},
 		{manifestsFolder + "/revisions/sha256", manifestsFolder + "/revisions", manifestsFolder + "/tags", manifestsFolder}, {""},

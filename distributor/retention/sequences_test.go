@@ -51,9 +51,9 @@ func (w *world) push(r *Repository, m Manifest) registry.Digest {
 	w.next++
 	d := digest(fmt.Sprint("manifest ", w.next))
 	for _, b := range m.Blobs {
-		r.Layers[b], w.all.Blobs[b] = true, 10
+		r.Layers[b], w.all.Blobs[b] = time.Time{}, Blob{Size: 10}
 	}
-	r.Manifests[d], w.all.Blobs[d] = m, 1
+	r.Manifests[d], w.all.Blobs[d] = m, Blob{Size: 1}
 	w.use(r, append(append(m.Blobs, m.Manifests...), d)...)
 	return d
 }
@@ -62,9 +62,18 @@ func (w *world) blob() registry.Digest { return digest(fmt.Sprint("blob ", w.ran
 
 // step is one thing that happens.
 func (w *world) step() string {
+	if at := w.random.IntN(20); at >= 16 {
+		watched := time.Duration(w.random.Int64N(int64(w.policy.After)))
+		return fmt.Sprintf("look after %s: %s", watched, w.look(watched, 1))
+	}
+	return w.happens()
+}
+
+// happens is one thing that people do.
+func (w *world) happens() string {
 	r := w.repository()
 	some, there := w.any(r)
-	switch at := w.random.IntN(20); {
+	switch at := w.random.IntN(16); {
 	case at < 4 || !there:
 		d := w.push(r, Manifest{Content: Content{Blobs: []registry.Digest{w.blob(), w.blob()}}})
 		return fmt.Sprintf("push %s to %s", d.Short(), r.Name)
@@ -77,11 +86,11 @@ func (w *world) step() string {
 		// OCI's fallback: a list of what is attached, which takes the place of the one before.
 		d := w.push(r, Manifest{Content: Content{Manifests: []registry.Digest{some}}})
 		subject, _ := w.any(r)
-		r.Tags[attachedPrefix+subject.Hex()] = Tag{Digest: d}
+		r.Tags[attachedPrefix+subject.Hex()] = d
 		return fmt.Sprintf("list %s as attached to %s", d.Short(), subject.Short())
 	case at < 10:
 		tag := fmt.Sprint("v", w.random.IntN(3))
-		r.Tags[tag] = Tag{Digest: some, Since: time.Unix(0, int64(w.now))}
+		r.Tags[tag] = some
 		w.use(r, some)
 		return fmt.Sprintf("tag %s of %s as %s", some.Short(), r.Name, tag)
 	case at < 12:
@@ -96,49 +105,89 @@ func (w *world) step() string {
 	case at < 15:
 		w.use(r, some)
 		return "pull " + some.Short()
-	case at < 16:
+	default:
 		b := w.blob()
-		if r.Layers[b] {
+		if _, there := r.Layers[b]; there {
 			w.use(r, b)
 		}
 		return "ask for " + b.Short()
 	}
-	watched := time.Duration(w.random.Int64N(int64(w.policy.After)))
-	return fmt.Sprintf("look after %s: %s", watched, w.look(watched))
 }
 
-// look decides, and removes what goes.
-func (w *world) look(watched time.Duration) string {
+// read is the registry as it is now.
+func (w *world) read() Registry {
+	all := Registry{Blobs: maps.Clone(w.all.Blobs)}
+	for _, r := range w.all.Repositories {
+		r.Manifests, r.Layers, r.Tags = maps.Clone(r.Manifests), maps.Clone(r.Layers), maps.Clone(r.Tags)
+		all.Repositories = append(all.Repositories, r)
+	}
+	return all
+}
+
+func (w *world) named(name string) *Repository {
+	return &w.all.Repositories[slices.IndexFunc(w.all.Repositories, func(r Repository) bool { return r.Name == name })]
+}
+
+// look decides, and removes what goes, step by step; before each so much happens.
+func (w *world) look(watched time.Duration, meanwhile int) string {
 	w.now += watched
 	named := Named{}
 	for _, d := range w.releases {
 		named[d] = "release"
 	}
-	out := Decide(w.all, named, func(o Object) bool { return w.used[o] }, w.waits, watched, w.policy)
-	gone := out.removal()
-	for _, d := range unlinked(w.all, gone) {
-		delete(w.all.Blobs, d)
-	}
-	for _, a := range gone.Artifacts {
-		for i := range w.all.Repositories {
-			if r := &w.all.Repositories[i]; r.Name == a.Repository {
-				delete(r.Manifests, a.Digest)
-				for _, tag := range a.Tags {
+	before := w.used
+	w.used = map[Object]bool{}
+	all := w.read()
+	out := Decide(all, named, func(o Object) bool { return before[o] }, w.waits, watched, time.Now(), w.policy)
+	w.waits = out.Waits
+	links := all.links()
+	spared := newSpared(all, func(of Object) (Content, bool, error) {
+		m, there := w.named(of.Repository).Manifests[of.Digest]
+		return m.Content, there, nil
+	})
+	done := fmt.Sprintf("%d blobs go", len(out.Layers))
+	for _, step := range steps(all, out, 2, 100) {
+		for range meanwhile {
+			done += ", " + w.happens()
+		}
+		spared.use(slices.Collect(maps.Keys(w.used)))
+		gone := step.except(spared.stays)
+		for _, d := range unlink(links, gone, spared) {
+			delete(w.all.Blobs, d)
+		}
+		for _, a := range gone.Artifacts {
+			done += ", gone is " + a.Digest.Short() + " of " + a.Repository
+			r := w.named(a.Repository)
+			delete(r.Manifests, a.Digest)
+			for _, tag := range a.Tags {
+				if r.Tags[tag] == a.Digest {
 					delete(r.Tags, tag)
 				}
 			}
 		}
-	}
-	for _, l := range gone.Layers {
-		for i := range w.all.Repositories {
-			if r := &w.all.Repositories[i]; r.Name == l.Repository {
-				delete(r.Layers, l.Digest)
+		for _, l := range gone.Layers {
+			if l.Repository != "" {
+				delete(w.named(l.Repository).Layers, l.Digest)
 			}
 		}
 	}
-	w.waits = out.Waits
-	clear(w.used)
-	return fmt.Sprintf("%d artifacts and %d blobs go", len(gone.Artifacts), len(gone.Layers))
+	return done
+}
+
+// roots are the manifests of a repository that are needed by themselves.
+func (w *world) roots(r Repository) map[registry.Digest]bool {
+	some := map[registry.Digest]bool{}
+	for d := range r.Manifests {
+		some[d] = slices.Contains(w.releases, d) || slices.Contains(w.releases, r.Manifests[d].Subject)
+	}
+	for tag, of := range r.Tags {
+		subject, attached := attachedTo(tag)
+		_, there := r.Manifests[subject]
+		if !attached || !there || subject == of || slices.Contains(w.releases, subject) {
+			some[of] = true
+		}
+	}
+	return some
 }
 
 // needs are the manifests that belong to some, found the slow way: by asking of each manifest whether it belongs to one that does, until no more do.
@@ -147,7 +196,7 @@ func needs(r Repository, some map[registry.Digest]bool) {
 		again = false
 		for d, m := range r.Manifests {
 			for other, of := range r.Manifests {
-				belongs := slices.Contains(of.Manifests, d) || of.Subject == d || m.Subject == other || r.Tags[attachedPrefix+other.Hex()].Digest == d
+				belongs := slices.Contains(of.Manifests, d) || of.Subject == d || m.Subject == other || r.Tags[attachedPrefix+other.Hex()] == d || r.Tags[attachedPrefix+d.Hex()] == other
 				if some[other] && belongs && !some[d] {
 					some[d], again = true, true
 				}
@@ -159,15 +208,11 @@ func needs(r Repository, some map[registry.Digest]bool) {
 // whole says what is missing of what is needed.
 func (w *world) whole(pushed map[Object]Manifest) error {
 	for _, r := range w.all.Repositories {
-		some := map[registry.Digest]bool{}
+		some := w.roots(r)
+		maps.DeleteFunc(some, func(_ registry.Digest, root bool) bool { return !root })
 		for o := range pushed {
 			if o.Repository == r.Name && slices.Contains(w.releases, o.Digest) {
 				some[o.Digest] = true
-			}
-		}
-		for tag, of := range r.Tags {
-			if _, attached := attachedTo(tag); !attached {
-				some[of.Digest] = true
 			}
 		}
 		for o, at := range w.pulled {
@@ -197,7 +242,7 @@ func (w *world) whole(pushed map[Object]Manifest) error {
 				return fmt.Errorf("%s of %s belongs to what is needed, and is gone", d.Short(), r.Name)
 			}
 			for _, b := range append(slices.Clone(m.Blobs), d) {
-				if _, there := w.all.Blobs[b]; !there || !r.Layers[b] && b != d {
+				if _, there := w.all.Blobs[b]; !there || !has(r.Layers, b) && b != d {
 					return fmt.Errorf("the blob %s of %s of %s is needed, and gone", b.Short(), d.Short(), r.Name)
 				}
 			}
@@ -212,10 +257,10 @@ func TestSequences(t *testing.T) {
 	for seed := range uint64(150) {
 		w := &world{
 			random: rand.New(rand.NewPCG(seed, 1)), waits: Waits{}, used: map[Object]bool{}, pulled: map[Object]time.Duration{},
-			policy: Policy{After: 90 * day, KeepTags: -1}, all: Registry{Blobs: map[registry.Digest]int64{}},
+			policy: Policy{After: 90 * day}, all: Registry{Blobs: map[registry.Digest]Blob{}},
 		}
 		for _, name := range []string{"a", "b"} {
-			w.all.Repositories = append(w.all.Repositories, Repository{Name: name, Manifests: map[registry.Digest]Manifest{}, Layers: map[registry.Digest]bool{}, Tags: map[string]Tag{}})
+			w.all.Repositories = append(w.all.Repositories, Repository{Name: name, Manifests: map[registry.Digest]Manifest{}, Layers: map[registry.Digest]time.Time{}, Tags: map[string]registry.Digest{}})
 		}
 		pushed := map[Object]Manifest{}
 		var done []string
@@ -236,23 +281,15 @@ func TestSequences(t *testing.T) {
 				t.Fatalf("seed %d: %v, after\n%q", seed, err, done)
 			}
 		}
-		w.look(0)
-		w.look(w.policy.After)
-		w.look(w.policy.After)
+		for range 3 {
+			w.look(w.policy.After, 0)
+		}
 		if err := w.whole(pushed); err != nil {
 			t.Fatalf("seed %d: %v, at last", seed, err)
 		}
 		linked := map[registry.Digest]bool{}
 		for _, r := range w.all.Repositories {
-			some := map[registry.Digest]bool{}
-			for d := range r.Manifests {
-				some[d] = slices.Contains(w.releases, d)
-			}
-			for tag, of := range r.Tags {
-				if _, attached := attachedTo(tag); !attached {
-					some[of.Digest] = true
-				}
-			}
+			some := w.roots(r)
 			needs(r, some)
 			blobs := map[registry.Digest]bool{}
 			for d, m := range r.Manifests {
@@ -281,18 +318,17 @@ func TestSequences(t *testing.T) {
 // needed says whether something belonged to what is needed now, by what there ever was.
 func (w *world) needed(r Repository, pushed map[Object]Manifest, of registry.Digest) bool {
 	ever := Repository{Name: r.Name, Manifests: map[registry.Digest]Manifest{}, Tags: r.Tags}
-	some := map[registry.Digest]bool{}
 	for o, m := range pushed {
 		if o.Repository == r.Name {
 			ever.Manifests[o.Digest] = m
-			some[o.Digest] = slices.Contains(w.releases, o.Digest)
 		}
 	}
-	for tag, t := range r.Tags {
-		if _, attached := attachedTo(tag); !attached {
-			some[t.Digest] = true
-		}
-	}
+	some := w.roots(ever)
 	needs(ever, some)
 	return some[of]
+}
+
+func has[K comparable, V any](m map[K]V, key K) bool {
+	_, there := m[key]
+	return there
 }

@@ -3,7 +3,9 @@ package retention
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,18 +15,19 @@ import (
 	"github.com/waft-project/waft/registry"
 )
 
-// Uses stands before an embedded registry and knows what of it is used: pushed, mounted, pulled or asked for. It keeps removals and those requests apart by which a
+// Uses stands before an embedded registry and knows what of it is used: pushed, mounted, pulled or asked for. It keeps the steps of a removal and those requests apart by which a
 // client could be told of something that is being removed. It may be used concurrently.
 type Uses struct {
 	next   http.Handler
 	routes *mux.Router
 
-	// settling is held for reading by requests until they have decided what they answer, and for writing while something is decided or removed. It is taken for writing by TryLock alone, so
+	// settling is held for reading by requests until they have decided what they answer, and for writing while something is removed. It is taken for writing by TryLock alone, so
 	// that nobody waits for a push that takes long.
 	settling sync.RWMutex
 
-	mu   sync.Mutex
-	used map[Object]bool
+	mu sync.Mutex
+	// used was since the last look began, and before since the one before that, as long as what that look has decided is not kept.
+	used, before map[Object]bool
 }
 
 // NewUses stands before a registry's handler.
@@ -136,16 +139,33 @@ func (u *Uses) quiet(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// has says whether something was used since forget.
+// begin begins a look: what was used until now is in what it decides.
+func (u *Uses) begin() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.before, u.used = u.used, map[Object]bool{}
+}
+
+// decided says that what the look has decided is kept, or that there is none, so that the next one is to know what was used before this.
+func (u *Uses) decided(kept bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !kept {
+		maps.Copy(u.used, u.before)
+	}
+	u.before = nil
+}
+
+// has says whether something was used that no look has decided on.
 func (u *Uses) has(o Object) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.used[o]
+	return u.used[o] || u.before[o]
 }
 
-// forget forgets all uses: they are in what was decided.
-func (u *Uses) forget() {
+// since is what was used since the last look began.
+func (u *Uses) since() []Object {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	clear(u.used)
+	return slices.Collect(maps.Keys(u.used))
 }

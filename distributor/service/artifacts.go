@@ -31,7 +31,7 @@ func (a Artifact) object() string { return a.Repository + "@" + a.Digest }
 type ArtifactList struct {
 	// Artifacts, by repository and digest.
 	Artifacts []Artifact
-	// Retention is for how long one stays that nothing needs; negative: for ever.
+	// Retention is for how long one stays that nothing needs; 0 and negative: for ever.
 	Retention time.Duration
 	// AllStay is why nothing is removed for now; empty: what nothing needs is, after that time.
 	AllStay string
@@ -47,11 +47,11 @@ func (s *Service) ListArtifacts(ctx context.Context, repository string, unneeded
 	if err != nil || s.artifacts == nil {
 		return ArtifactList{}, "", err
 	}
-	all, err := s.artifacts.List(ctx)
+	all, err := s.artifacts.List(ctx, after == "")
 	if err != nil {
 		return ArtifactList{}, "", err
 	}
-	found := slices.DeleteFunc(all.Artifacts, func(a Artifact) bool {
+	found := slices.DeleteFunc(slices.Clone(all.Artifacts), func(a Artifact) bool {
 		return a.object() <= after || repository != "" && a.Repository != repository || unneeded && a.Needed != ""
 	})
 	slices.SortFunc(found, func(a, b Artifact) int { return strings.Compare(a.object(), b.object()) })
@@ -66,7 +66,7 @@ func (s *Service) ListArtifacts(ctx context.Context, repository string, unneeded
 
 // CollectedArtifact is one that a registry of this distributor is about to remove, since nothing needs it.
 type CollectedArtifact struct {
-	// Repository of the embedded registry, and Digest of the manifest; empty where only blobs go that no manifest names.
+	// Repository of the embedded registry, and Digest of the manifest; empty where only blobs go that no manifest names, and both where no repository has them.
 	Repository string `json:"repository"`
 	Digest     string `json:"digest,omitempty"`
 	// Tags that named it.
@@ -78,9 +78,15 @@ type CollectedArtifact struct {
 	Unneeded time.Duration `json:"unneeded"`
 }
 
+// auditTags is how many tags of an artifact the audit log names: whoever pushes may give it any number.
+const auditTags = 10
+
 // object is what the audit log calls it.
 func (a CollectedArtifact) object() string {
-	if a.Digest == "" {
+	switch {
+	case a.Repository == "":
+		return "registry"
+	case a.Digest == "":
 		return "artifact/" + a.Repository
 	}
 	return "artifact/" + a.Repository + "@" + a.Digest
@@ -89,8 +95,12 @@ func (a CollectedArtifact) object() string {
 func (a CollectedArtifact) detail(replica string) string {
 	what := fmt.Sprintf("%d bytes", a.Bytes)
 	switch {
+	case a.Repository == "":
+		what = fmt.Sprintf("%d blobs that no repository has, %d bytes", a.Blobs, a.Bytes)
 	case a.Digest == "":
 		what = fmt.Sprintf("%d blobs that no manifest names, %d bytes", a.Blobs, a.Bytes)
+	case len(a.Tags) > auditTags:
+		what += fmt.Sprintf(", tagged %s and %d more", strings.Join(a.Tags[:auditTags], ", "), len(a.Tags)-auditTags)
 	case len(a.Tags) > 0:
 		what += ", tagged " + strings.Join(a.Tags, ", ")
 	}

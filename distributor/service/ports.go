@@ -105,8 +105,8 @@ type Modules interface {
 
 // Artifacts is the registry that this process has. An implementation may be used concurrently.
 type Artifacts interface {
-	// List says what there is, and why it stays. To ask is no use of it.
-	List(ctx context.Context) (ArtifactList, error)
+	// List says what there is, and why it stays. To ask is no use of it. Not first: as of the call before, where that was a moment ago. What it returns is not to be changed.
+	List(ctx context.Context, first bool) (ArtifactList, error)
 }
 
 // Gates reads gates whose answer is elsewhere. An implementation may be used concurrently.
