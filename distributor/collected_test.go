@@ -2,6 +2,8 @@ package distributor_test
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -85,7 +87,12 @@ func TestRegistryIsCollected(t *testing.T) {
 	if !hasArtifact(t, data, "filters/authz", unneeded) {
 		t.Error("something was removed where nothing is to be")
 	}
-	s = start(t, distributor.Config{Data: data, Insecure: true, Names: []string{"waft.example:7071"}, RegistryRetention: retention})
+	if _, err := os.Stat(filepath.Join(data, "registry", "unneeded.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("time is counted where nothing is to be removed: %v", err)
+	}
+	var begun lines
+	s = start(t, distributor.Config{Data: data, Insecure: true, Names: []string{"waft.example:7071"}, RegistryRetention: retention, Log: slog.New(slog.NewTextHandler(&begun, nil))})
+	eventually(t, "it says what is on", func() bool { return begun.has("what nothing needs is removed from the registry") && begun.has("unneededBytes=") })
 	c = s.client(t)
 	eventually(t, "what nothing needs is recorded", func() bool { return len(collectedIn(t, s)) > 0 })
 	eventually(t, "it is gone", func() bool { return !hasArtifact(t, data, "filters/authz", unneeded) })
@@ -103,6 +110,9 @@ func TestRegistryIsCollected(t *testing.T) {
 			_, text, _ := get(t, "http://"+s.HTTP+"/metrics")
 			return strings.Contains(text, "\n"+figure+" ") && !strings.Contains(text, "\n"+figure+" 0\n")
 		})
+	}
+	if _, text, _ := get(t, "http://"+s.HTTP+"/metrics"); !strings.Contains(text, "\nwaft_registry_unreadable_repositories 0\n") {
+		t.Error("there is no figure of repositories that cannot be read")
 	}
 	for what, reference := range map[string]string{"a release's": "@" + named, "one with a tag": ":1", "one that a configuration names": "@" + inResource} {
 		if err := exists(t, s.HTTP+"/filters/authz"+reference); err != nil {

@@ -59,6 +59,8 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"nodes list -o xml", []string{"xml", "table, json or yaml"}},
 		{"serve --keep-releases 0", []string{"--keep-releases 0", "at least 1", "negative"}},
 		{"serve --keep-rollouts 0", []string{"--keep-rollouts 0", "at least 1", "negative"}},
+		{"serve --registry-retention 23h", []string{"--registry-retention 23h0m0s", "24h0m0s at least", "with 0"}},
+		{"serve --registry-retention -1h", []string{"--registry-retention -1h0m0s", "with 0"}},
 		{"build --loop-guard 5", []string{"--loop-guard 5", "from 1000 to 2147483647, or 0 for none"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
