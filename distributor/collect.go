@@ -250,7 +250,7 @@ func (c *collection) see(ctx context.Context) (service.ArtifactList, error) {
 		return list, &model.Error{Kind: model.ErrUnavailable, Object: "the registry", Message: "cannot be looked at: " + err.Error(), Next: "try again in a moment, or put it right", Cause: err}
 	}
 	if list.AllStay = why; c.after <= 0 {
-		list.AllStay = "waft serve was not told to remove what nothing needs (--registry-retention)"
+		list.AllStay = strings.TrimSuffix("waft serve was not told to remove what nothing needs (--registry-retention); and "+why, "; and ")
 	}
 	for _, a := range seen.Artifacts {
 		list.Artifacts = append(list.Artifacts, service.Artifact{Repository: a.Repository, Digest: string(a.Digest), Tags: a.Tags, Bytes: a.Size, Pushed: a.Pushed, Needed: a.Kept, Unneeded: a.Unneeded})

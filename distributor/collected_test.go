@@ -92,7 +92,9 @@ func TestRegistryIsCollected(t *testing.T) {
 	}
 	var begun lines
 	s = start(t, distributor.Config{Data: data, Insecure: true, Names: []string{"waft.example:7071"}, RegistryRetention: retention, Log: slog.New(slog.NewTextHandler(&begun, nil))})
-	eventually(t, "it says what is on", func() bool { return begun.has("what nothing needs is removed from the registry") && begun.has("unneededBytes=") })
+	eventually(t, "it says what is on", func() bool {
+		return begun.has("what nothing needs is removed from the registry") && begun.has("unneededBytes=")
+	})
 	c = s.client(t)
 	eventually(t, "what nothing needs is recorded", func() bool { return len(collectedIn(t, s)) > 0 })
 	eventually(t, "it is gone", func() bool { return !hasArtifact(t, data, "filters/authz", unneeded) })

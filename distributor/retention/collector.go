@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -123,10 +124,10 @@ func (c *Collector) decide(ctx context.Context, named Named, watched time.Durati
 // remove removes what goes, step by step. It is under the eyes of who uses the registry: each step is short, and what was used since it was decided stays, with all that belongs to it.
 func (c *Collector) remove(ctx context.Context, all Registry, out *Collected, record func(context.Context, Removal) error) error {
 	list := steps(all, out.Outcome, stepObjects, lookObjects)
-	going := map[Object]bool{}
+	going, within := map[Object]bool{}, map[string]bool{}
 	for _, step := range list {
 		for _, of := range step.objects() {
-			going[of] = true
+			going[of], within[of.Repository] = true, true
 		}
 	}
 	maps.DeleteFunc(c.recorded, func(of Object, _ bool) bool { return !going[of] })
@@ -135,6 +136,9 @@ func (c *Collector) remove(ctx context.Context, all Registry, out *Collected, re
 	}
 	stale := map[Object][]string{}
 	for _, r := range all.Repositories {
+		if !within[r.Name] {
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -184,17 +188,26 @@ func unlink(links map[registry.Digest]int, gone Removal, spared *spared) (blobs 
 	return blobs
 }
 
+// recordObjects is how many artifacts are recorded at once: as many as one transaction of the store takes, so that of what fails nothing is recorded.
+const recordObjects = 50
+
 // record has a step recorded, but for what was recorded already.
 func (c *Collector) record(ctx context.Context, step Removal, record func(context.Context, Removal) error) error {
 	step = step.except(func(of Object) bool { return c.recorded[of] })
-	if step.empty() {
-		return nil
+	var parts []Removal
+	for artifacts := range slices.Chunk(step.Artifacts, recordObjects) {
+		parts = append(parts, Removal{Artifacts: artifacts})
 	}
-	if err := record(ctx, step); err != nil {
-		return err
+	if len(step.Layers) > 0 {
+		parts = append(parts, Removal{Layers: step.Layers})
 	}
-	for _, of := range step.objects() {
-		c.recorded[of] = true
+	for _, part := range parts {
+		if err := record(ctx, part); err != nil {
+			return err
+		}
+		for _, of := range part.objects() {
+			c.recorded[of] = true
+		}
 	}
 	return nil
 }

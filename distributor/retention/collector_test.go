@@ -208,7 +208,7 @@ func TestRemovalOfManyTags(t *testing.T) {
 	look(t, c, 0, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cut, err := c.Look(ctx, nil, time.Hour, func(context.Context, Removal) error {
-		if steps++; steps > 1 {
+		if steps++; steps > stepObjects/recordObjects {
 			cancel()
 		}
 		return nil
@@ -217,8 +217,8 @@ func TestRemovalOfManyTags(t *testing.T) {
 		t.Errorf("%d have gone before nobody wanted it any more (%v)", len(cut.Removed), err)
 	}
 	out := look(t, c, time.Hour, func(gone Removal) {
-		if steps++; len(gone.objects()) > stepObjects {
-			t.Errorf("a step has %d objects", len(gone.objects()))
+		if len(gone.objects()) > recordObjects {
+			t.Errorf("%d objects are recorded at once", len(gone.objects()))
 		}
 	})
 	if len(out.Removed)+len(cut.Removed) != going {

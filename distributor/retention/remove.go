@@ -40,8 +40,6 @@ func (r Removal) except(stays func(Object) bool) Removal {
 	}
 }
 
-func (r Removal) empty() bool { return len(r.Artifacts)+len(r.Layers) == 0 }
-
 // Pushed is blobs of a repository that no manifest names, or blobs of no repository: what is left of pushes that nobody has finished.
 type Pushed struct {
 	Repository string
