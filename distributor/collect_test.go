@@ -214,7 +214,7 @@ func TestArtifactsAreCollected(t *testing.T) {
 	if ev, err := signing.Collect(t.Context(), again.client, named); err != nil || len(ev.Evidence) == 0 {
 		t.Errorf("the signatures of one that a release names: %v, %v", ev, err)
 	}
-	if _, err := os.Stat(filepath.Join(s.dir, registryFolder, filepath.FromSlash(layout), "repositories", "filters", "b", "alone")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(s.dir, registryFolder, filepath.FromSlash(retention.Layout), "repositories", "filters", "b", "alone")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the folder of a repository that has nothing left: %v", err)
 	}
 	// Pushed once more, it is there once more.
@@ -277,7 +277,7 @@ func TestPushUnderWayIsNotCutOff(t *testing.T) {
 	}
 	for i, watched := range []time.Duration{0, 0, retained} {
 		out := c.look(t, watched)
-		link := filepath.Join(s.dir, registryFolder, filepath.FromSlash(layout), "repositories", "filters", "mounted", "_layers", "sha256", a.Module.Digest.Hex(), "link")
+		link := filepath.Join(s.dir, registryFolder, filepath.FromSlash(retention.Layout), "repositories", "filters", "mounted", "_layers", "sha256", a.Module.Digest.Hex(), "link")
 		if _, err := os.Stat(link); (err == nil) != (i < 2) {
 			t.Errorf("look %d: a layer that no manifest names: %v; %+v", i, err, out.Layers)
 		}
@@ -319,7 +319,7 @@ func TestRegistryThatCannotBeReadIsNotCollected(t *testing.T) {
 			for range 2 {
 				c.look(t, 0)
 			}
-			root := filepath.Join(s.dir, registryFolder, filepath.FromSlash(layout))
+			root := filepath.Join(s.dir, registryFolder, filepath.FromSlash(retention.Layout))
 			if err := damage(t, root, other); err != nil {
 				t.Fatal(err)
 			}

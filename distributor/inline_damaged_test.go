@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waft-project/waft/distributor/retention"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/registry"
 )
@@ -28,12 +29,12 @@ func TestSweepOfADamagedRegistry(t *testing.T) {
 		return ref.Digest
 	}
 	needed, unneeded := keep("needed"), keep("unneeded")
-	manifests := filepath.Join(s.dir, registryFolder, filepath.FromSlash(layout), "repositories", "inline", "global", "authz", "_manifests")
+	manifests := filepath.Join(s.dir, registryFolder, filepath.FromSlash(retention.Layout), "repositories", "inline", "global", "authz", "_manifests")
 	has := func(d registry.Digest) bool {
 		_, err := os.Stat(filepath.Join(manifests, "revisions", "sha256", d.Hex(), "link"))
 		return err == nil
 	}
-	tag := filepath.Join(manifests, "tags", attachedPrefix+unneeded.Hex()+".sig", "current")
+	tag := filepath.Join(manifests, "tags", retention.AttachedPrefix+unneeded.Hex()+".sig", "current")
 	if err := os.MkdirAll(tag, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func TestSweepOfADamagedRegistry(t *testing.T) {
 		return sweepInline(filepath.Join(s.dir, registryFolder), map[string]bool{string(needed): true}, time.Now().Add(inlineGrace), slog.New(slog.DiscardHandler))
 	}
 	for _, link := range []string{"", "sha256:", "sha256:../../../../x", "needed"} {
-		if err := sweep(link); err == nil || !strings.Contains(err.Error(), "tag "+attachedPrefix) {
+		if err := sweep(link); err == nil || !strings.Contains(err.Error(), "tag "+retention.AttachedPrefix) {
 			t.Errorf("a tag that holds %q: %v", link, err)
 		}
 		if !has(needed) || !has(unneeded) {
@@ -57,15 +58,40 @@ func TestSweepOfADamagedRegistry(t *testing.T) {
 	}
 }
 
+// What is attached to an image, and what lists such things, is no image that goes for want of a release that names it: it goes with what it belongs to.
+func TestWhatIsNoImageDoesNotGoByItself(t *testing.T) {
+	digest := func(text string) registry.Digest { return registry.DigestOf([]byte(text)) }
+	const needed = `{"config":{"digest":"sha256:c1"}}`
+	for what, text := range map[string]string{
+		"attached to one that a release names":      `{"subject":{"digest":"` + string(digest(needed)) + `"}}`,
+		"attached to one by an algorithm not known": `{"subject":{"digest":"sha512:00"}}`,
+		"a list":                  `{"manifests":[{"digest":"` + string(digest(needed)) + `"}]}`,
+		"an empty list":           `{"manifests":[]}`,
+		"a list that is attached": `{"manifests":[],"subject":{"digest":"` + string(digest(needed)) + `"}}`,
+	} {
+		r := inlineRepository{manifests: map[registry.Digest]storedManifest{}}
+		for _, text := range []string{needed, text} {
+			m, err := parseStored([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.manifests[digest(text)] = m // pushed long ago
+		}
+		if gone := r.unneeded(map[string]bool{string(digest(needed)): true}, time.Now()); len(gone) > 0 {
+			t.Errorf("%s goes", what)
+		}
+	}
+}
+
 // FuzzUnneeded sweeps a repository into which anybody may have pushed. Nothing goes that a release names, or that was not there, or that is new.
 func FuzzUnneeded(f *testing.F) {
 	digest := func(text string) registry.Digest { return registry.DigestOf([]byte(text)) }
 	image := `{"config":{"digest":"` + string(digest("config")) + `"},"layers":[{"digest":"` + string(digest("layer")) + `"}]}`
 	attached := `{"config":{"digest":"` + string(digest("config")) + `"},"subject":{"digest":"` + string(digest(image)) + `"}}`
 	list := `{"manifests":[{"digest":"` + string(digest(attached)) + `"}]}`
-	f.Add(image, attached, list, attachedPrefix+digest(image).Hex()+".sig", uint8(0), uint8(1), false)
+	f.Add(image, attached, list, retention.AttachedPrefix+digest(image).Hex()+".sig", uint8(0), uint8(1), false)
 	f.Add(image, attached, list, "1.0.0", uint8(0), uint8(2), true)
-	f.Add(image, image+" ", attached, attachedPrefix+digest(image).Hex(), uint8(1), uint8(1), false)
+	f.Add(image, image+" ", attached, retention.AttachedPrefix+digest(image).Hex(), uint8(1), uint8(1), false)
 	f.Fuzz(func(t *testing.T, first, second, third, tag string, tagged, named uint8, fresh bool) {
 		now := time.Now()
 		r := inlineRepository{manifests: map[registry.Digest]storedManifest{}, tags: map[string]registry.Digest{}}
@@ -91,10 +117,10 @@ func FuzzUnneeded(f *testing.F) {
 				t.Errorf("%q goes, and is none of %q", d, texts)
 			}
 		}
-		if m := r.manifests[digest(first)]; fresh && m.image && first != second && first != third && gone[digest(first)] && !strings.HasPrefix(tag, attachedPrefix) {
+		if m := r.manifests[digest(first)]; fresh && m.image && first != second && first != third && gone[digest(first)] && !strings.HasPrefix(tag, retention.AttachedPrefix) {
 			t.Errorf("%q goes, and is new", first)
 		}
-		if !strings.HasPrefix(tag, attachedPrefix) && r.manifests[r.tags[tag]].image && gone[r.tags[tag]] {
+		if !strings.HasPrefix(tag, retention.AttachedPrefix) && r.manifests[r.tags[tag]].image && gone[r.tags[tag]] {
 			t.Errorf("%s goes, and has the tag %q", r.tags[tag], tag)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/waft-project/waft/distributor/retention"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/wholefile"
@@ -42,7 +43,7 @@ func usedWith(dir, store string, named map[string]bool) (only bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		all, err := manifestsBelow(filepath.Join(dir, filepath.FromSlash(layout), "repositories"))
+		all, err := manifestsBelow(filepath.Join(dir, filepath.FromSlash(retention.Layout), "repositories"))
 		if err != nil {
 			return false, err
 		}
@@ -67,7 +68,7 @@ func usedWith(dir, store string, named map[string]bool) (only bool, err error) {
 
 // inlineArtifacts are the manifests in all repositories of inline modules.
 func inlineArtifacts(dir string) ([]registry.Digest, error) {
-	return manifestsBelow(filepath.Join(dir, filepath.FromSlash(layout), "repositories", service.InlineRepositories))
+	return manifestsBelow(filepath.Join(dir, filepath.FromSlash(retention.Layout), "repositories", service.InlineRepositories))
 }
 
 // manifestsBelow are the manifests in all repositories below a folder.

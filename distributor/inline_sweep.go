@@ -2,7 +2,6 @@ package distributor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/retention"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/distributor/store"
 	"github.com/waft-project/waft/registry"
@@ -23,10 +23,6 @@ import (
 
 // inlineGrace is for how long an inline module stays that no release names: it may have been refused for want of a signature, and be signed now.
 const inlineGrace = 24 * time.Hour
-
-// layout is where distribution's filesystem driver keeps things, below the registry's folder:
-// https://distribution.github.io/distribution/spec/api and registry/storage/paths.go there.
-const layout = "docker/registry/v2"
 
 // sweepUnneeded sweeps the embedded registry in a folder where the store can say what is needed: it has releases that name modules, and the registry was used with
 // no other one. A store without any may be one that was made since the real one was not found.
@@ -99,7 +95,7 @@ func noteStore(ctx context.Context, dir string, st *store.Store) error {
 
 // inlineFolders are the folders of the repositories of inline modules.
 func inlineFolders(dir string) (repositories []string, err error) {
-	return foldersBelow(filepath.Join(dir, filepath.FromSlash(layout), "repositories", service.InlineRepositories))
+	return foldersBelow(filepath.Join(dir, filepath.FromSlash(retention.Layout), "repositories", service.InlineRepositories))
 }
 
 // foldersBelow are those of the repositories below a folder.
@@ -125,7 +121,7 @@ func foldersBelow(root string) (repositories []string, err error) {
 // sweepInline removes the inline modules that no release names any more from the embedded registry, with what is attached to them. It is done before anything is
 // served, so that nobody pushes meanwhile. What was pushed is never touched, nor is a blob that any other repository has, or that anything left in its own names.
 func sweepInline(dir string, named map[string]bool, now time.Time, log *slog.Logger) error {
-	root := filepath.Join(dir, filepath.FromSlash(layout))
+	root := filepath.Join(dir, filepath.FromSlash(retention.Layout))
 	repositories, err := inlineFolders(dir)
 	if err != nil {
 		return err
@@ -162,7 +158,8 @@ type storedManifest struct {
 	names []registry.Digest
 	// subject is what it is attached to; empty for an image.
 	subject registry.Digest
-	image   bool
+	// image: it is no index, and attached to nothing. attached: it is to something.
+	image, attached bool
 }
 
 // read reads which manifests there are.
@@ -219,26 +216,11 @@ func (r *inlineRepository) manifest(digest registry.Digest) (storedManifest, err
 
 // parseStored reads a manifest, which anybody may have pushed who may push there.
 func parseStored(text []byte) (storedManifest, error) {
-	var m struct {
-		Config, Subject   *registry.Descriptor
-		Layers, Manifests []registry.Descriptor
-	}
-	if err := json.Unmarshal(text, &m); err != nil {
+	c, err := retention.ParseManifest(text)
+	if err != nil {
 		return storedManifest{}, err
 	}
-	s := storedManifest{image: m.Subject == nil && m.Manifests == nil}
-	if m.Config != nil {
-		m.Layers = append(m.Layers, *m.Config)
-	}
-	for _, d := range append(m.Layers, m.Manifests...) {
-		if _, err := registry.ParseDigest(string(d.Digest)); err == nil { // what is named otherwise is left where it is
-			s.names = append(s.names, d.Digest)
-		}
-	}
-	if m.Subject != nil {
-		s.subject = m.Subject.Digest
-	}
-	return s, nil
+	return storedManifest{names: append(c.Blobs, c.Manifests...), subject: c.Subject, image: !c.Attached && !c.Index, attached: c.Attached}, nil
 }
 
 // blob is the folder of a blob.
@@ -257,12 +239,12 @@ func (r *inlineRepository) unneeded(named map[string]bool, now time.Time) map[re
 	}
 	tagged := map[registry.Digest]bool{}
 	for tag, digest := range r.tags {
-		if !strings.HasPrefix(tag, attachedPrefix) {
+		if !strings.HasPrefix(tag, retention.AttachedPrefix) {
 			tagged[digest] = true
 		}
 	}
 	for digest, m := range r.manifests {
-		if m.image && !strings.HasPrefix(r.tagOf(digest), attachedPrefix) && !tagged[digest] && now.Sub(m.pushed) >= inlineGrace {
+		if m.image && !strings.HasPrefix(r.tagOf(digest), retention.AttachedPrefix) && !tagged[digest] && now.Sub(m.pushed) >= inlineGrace {
 			remove(digest)
 		}
 	}
@@ -272,7 +254,7 @@ func (r *inlineRepository) unneeded(named map[string]bool, now time.Time) map[re
 		}
 	}
 	for tag, digest := range r.tags {
-		if hex, ok := strings.CutPrefix(tag, attachedPrefix); ok {
+		if hex, ok := strings.CutPrefix(tag, retention.AttachedPrefix); ok {
 			hex, _, _ = strings.Cut(hex, ".")
 			if gone[registry.Digest("sha256:"+hex)] {
 				remove(digest)
@@ -281,15 +263,12 @@ func (r *inlineRepository) unneeded(named map[string]bool, now time.Time) map[re
 	}
 	for digest, m := range r.manifests {
 		// An older list of what was attached.
-		if !m.image && m.subject == "" && len(m.names) > 0 && !slices.ContainsFunc(m.names, func(d registry.Digest) bool { return !gone[d] }) {
+		if !m.image && !m.attached && len(m.names) > 0 && !slices.ContainsFunc(m.names, func(d registry.Digest) bool { return !gone[d] }) {
 			remove(digest)
 		}
 	}
 	return gone
 }
-
-// attachedPrefix begins the tags under which registries keep what is attached to an image (OCI's fallback for referrers, and cosign's signatures).
-const attachedPrefix = "sha256-"
 
 // tagOf is a tag that names a manifest; empty where none does.
 func (r *inlineRepository) tagOf(digest registry.Digest) string {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waft-project/waft/distributor/retention"
 	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/registry"
 	"github.com/waft-project/waft/registry/signing"
@@ -59,7 +60,7 @@ func TestInlineModulesAreSwept(t *testing.T) {
 	tagged := s.publish(t, self+"/inline/"+layer+"/"+filter+":by-hand", takeable(t, "tagged"), nil)
 	other := s.publish(t, self+"/filters/authz:1", takeable(t, "shared"), nil)
 
-	root := filepath.Join(s.dir, "registry", filepath.FromSlash(layout))
+	root := filepath.Join(s.dir, "registry", filepath.FromSlash(retention.Layout))
 	revisions := filepath.Join(root, "repositories", "inline", "team", "payments", filter, "_manifests", "revisions", "sha256")
 	entries, err := os.ReadDir(revisions)
 	if err != nil {

@@ -49,7 +49,7 @@ func look(t *testing.T, c *Collector, watched time.Duration, record func(Removal
 }
 
 func (d disk) has(repository string, digest registry.Digest) bool {
-	_, err := os.Stat(filepath.Join(d.dir, filepath.FromSlash(layout), "repositories", repository, "_manifests", "revisions", "sha256", digest.Hex(), "link"))
+	_, err := os.Stat(filepath.Join(d.dir, filepath.FromSlash(Layout), "repositories", repository, "_manifests", "revisions", "sha256", digest.Hex(), "link"))
 	return err == nil
 }
 
@@ -165,7 +165,7 @@ func TestUsesOverARestart(t *testing.T) {
 	if err := c.Keep(); err != nil {
 		t.Fatal(err)
 	}
-	link := filepath.Join(d.dir, filepath.FromSlash(layout), "repositories/a/_manifests/revisions/sha256", pushed.Digest.Hex(), "link")
+	link := filepath.Join(d.dir, filepath.FromSlash(Layout), "repositories/a/_manifests/revisions/sha256", pushed.Digest.Hex(), "link")
 	if err := os.Chtimes(link, time.Now(), time.Now()); err != nil {
 		t.Fatal(err)
 	}

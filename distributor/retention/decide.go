@@ -216,12 +216,12 @@ func (d *decision) root(r Repository, digest registry.Digest, counted map[regist
 	return ""
 }
 
-// attachedPrefix begins the tags under which registries keep what is attached to an artifact: OCI's fallback for referrers, and cosign's signatures.
-const attachedPrefix = "sha256-"
+// AttachedPrefix begins the tags under which registries keep what is attached to an artifact: OCI's fallback for referrers, and cosign's signatures.
+const AttachedPrefix = "sha256-"
 
 // attachedTo is the artifact that a tag keeps something beside.
 func attachedTo(tag string) (registry.Digest, bool) {
-	hex, ok := strings.CutPrefix(tag, attachedPrefix)
+	hex, ok := strings.CutPrefix(tag, AttachedPrefix)
 	hex, _, _ = strings.Cut(hex, ".")
 	digest := registry.Digest("sha256:" + hex)
 	return digest, ok && digest.Valid()

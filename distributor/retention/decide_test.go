@@ -329,7 +329,7 @@ func TestManyArtifacts(t *testing.T) {
 		case 1:
 			m = m.attachedTo(fmt.Sprint("manifest ", i-1))
 		case 2:
-			r.Tags[attachedPrefix+digest(fmt.Sprint("manifest ", i+1)).Hex()] = of
+			r.Tags[AttachedPrefix+digest(fmt.Sprint("manifest ", i+1)).Hex()] = of
 		}
 		r.Manifests[of] = m
 		all.Blobs[of], waits[Object{"f", of}] = Blob{Size: 1}, 90*day

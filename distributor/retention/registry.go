@@ -14,9 +14,9 @@ import (
 	"github.com/waft-project/waft/registry"
 )
 
-// layout is where distribution's filesystem driver keeps things, below the registry's folder:
+// Layout is where distribution's filesystem driver keeps things, below the registry's folder:
 // https://distribution.github.io/distribution/spec/api and registry/storage/paths.go there.
-const layout = "docker/registry/v2"
+const Layout = "docker/registry/v2"
 
 // The folders of a repository. No repository's own name begins with an underscore.
 const (
@@ -91,6 +91,8 @@ type Content struct {
 	Blobs, Manifests []registry.Digest
 	// Subject is what it is attached to; empty for most.
 	Subject registry.Digest
+	// Index: it is one. Attached: it has a subject, be it named by sha256 or not.
+	Index, Attached bool
 }
 
 // ParseManifest reads a manifest, which anybody may have pushed who may push.
@@ -105,7 +107,7 @@ func ParseManifest(text []byte) (Content, error) {
 	if m.Config != nil {
 		m.Layers = append(m.Layers, *m.Config)
 	}
-	c := Content{Blobs: digests(m.Layers), Manifests: digests(m.Manifests)}
+	c := Content{Blobs: digests(m.Layers), Manifests: digests(m.Manifests), Index: m.Manifests != nil, Attached: m.Subject != nil}
 	if m.Subject != nil && m.Subject.Digest.Valid() {
 		c.Subject = m.Subject.Digest
 	}
@@ -131,7 +133,7 @@ type reader struct {
 }
 
 func newReader(dir string) *reader {
-	return &reader{root: filepath.Join(dir, filepath.FromSlash(layout)), known: map[registry.Digest]Content{}, removeAll: os.RemoveAll}
+	return &reader{root: filepath.Join(dir, filepath.FromSlash(Layout)), known: map[registry.Digest]Content{}, removeAll: os.RemoveAll}
 }
 
 // read reads all of it, or fails where a folder cannot be read: nobody could say what is in it. Of a repository in which a manifest or a tag cannot be read it says so. What a push writes

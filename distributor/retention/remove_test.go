@@ -23,7 +23,7 @@ type disk struct {
 
 func (d disk) write(path string, content []byte) {
 	d.t.Helper()
-	path = filepath.Join(d.dir, filepath.FromSlash(layout), filepath.FromSlash(path))
+	path = filepath.Join(d.dir, filepath.FromSlash(Layout), filepath.FromSlash(path))
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		d.t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func (d disk) manifest(repository string, what map[string]any, tags ...string) r
 func (d disk) files() map[string]bool {
 	d.t.Helper()
 	all := map[string]bool{}
-	root := filepath.Join(d.dir, filepath.FromSlash(layout))
+	root := filepath.Join(d.dir, filepath.FromSlash(Layout))
 	err := filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			all[strings.TrimPrefix(path, root)] = true

@@ -86,7 +86,7 @@ func (w *world) happens() string {
 		// OCI's fallback: a list of what is attached, which takes the place of the one before.
 		d := w.push(r, Manifest{Content: Content{Manifests: []registry.Digest{some}}})
 		subject, _ := w.any(r)
-		r.Tags[attachedPrefix+subject.Hex()] = d
+		r.Tags[AttachedPrefix+subject.Hex()] = d
 		return fmt.Sprintf("list %s as attached to %s", d.Short(), subject.Short())
 	case at < 10:
 		tag := fmt.Sprint("v", w.random.IntN(3))
@@ -196,7 +196,7 @@ func needs(r Repository, some map[registry.Digest]bool) {
 		again = false
 		for d, m := range r.Manifests {
 			for other, of := range r.Manifests {
-				belongs := slices.Contains(of.Manifests, d) || of.Subject == d || m.Subject == other || r.Tags[attachedPrefix+other.Hex()] == d || r.Tags[attachedPrefix+d.Hex()] == other
+				belongs := slices.Contains(of.Manifests, d) || of.Subject == d || m.Subject == other || r.Tags[AttachedPrefix+other.Hex()] == d || r.Tags[AttachedPrefix+d.Hex()] == other
 				if some[other] && belongs && !some[d] {
 					some[d], again = true, true
 				}

@@ -64,7 +64,7 @@ func parseWaits(text []byte) (Waits, error) {
 // maxWait is more than anything ever waits.
 const maxWait = 100 * 365 * 24 * time.Hour
 
-// keep writes them, where they differ from what was written before.
+// keep writes them.
 func (w Waits) keep(dir string) error {
 	stored := storedWaits{Seconds: map[string]float64{}}
 	for of, waited := range w {
