@@ -22,7 +22,7 @@ func PlanBack(r model.Rollout, nodes []NodeView) (Planned, error) {
 		switch {
 		case !moved(*p) || p.State == model.NodeRolledBack:
 		case !p.FromGiven:
-			plan.LeftOut = append(plan.LeftOut, PlannedNode{ID: id, From: p.Chain, Reason: "had nothing before, so it keeps the release"})
+			plan.LeftOut = append(plan.LeftOut, PlannedNode{ID: id, From: p.Chain, Reason: reasonKeeps})
 		default:
 			one := PlannedNode{ID: id, From: p.Chain, To: cmp.Or(v.FromChain, p.FromChain)}
 			if !Present(v) {

@@ -92,12 +92,15 @@ func (m *machine) goingBack() int {
 	return n
 }
 
+// reasonKeeps is why a node does not go back.
+const reasonKeeps = "had nothing before, so it keeps the release"
+
 // keepsWhatItHas is a node that had nothing before: to take the release away would leave it with no chain at all.
 func keepsWhatItHas(p model.NodeProgress) model.NodeProgress {
 	if p.State != model.NodeServing {
 		p.State = model.NodeFailed
 	}
-	p.Reason = also(p.Reason, "had nothing before, so it keeps the release")
+	p.Reason = also(p.Reason, reasonKeeps)
 	return p
 }
 

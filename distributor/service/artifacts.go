@@ -113,9 +113,7 @@ func (s *Service) RecordCollected(ctx context.Context, replica string, artifacts
 		return err
 	}
 	const each = MaxBatch / 2 // an entry counts twice
-	for len(artifacts) > 0 {
-		part := artifacts[:min(len(artifacts), each)]
-		artifacts = artifacts[len(part):]
+	for part := range slices.Chunk(artifacts, each) {
 		entries := make([]model.AuditEntry, len(part))
 		for i, a := range part {
 			entries[i] = model.AuditEntry{At: s.stamp(), Actor: rollout.Actor, Action: "artifact.collect", Object: a.object(), Detail: a.detail(replica)}
