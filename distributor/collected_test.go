@@ -1,14 +1,12 @@
 package distributor_test
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -90,10 +88,10 @@ func TestRegistryIsCollected(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(data, "registry", "unneeded.json")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("time is counted where nothing is to be removed: %v", err)
 	}
-	var begun lines
+	var begun lockedBuffer
 	s = start(t, distributor.Config{Data: data, Insecure: true, Names: []string{"waft.example:7071"}, RegistryRetention: retention, Log: slog.New(slog.NewTextHandler(&begun, nil))})
 	eventually(t, "it says what is on", func() bool {
-		return begun.has("what nothing needs is removed from the registry") && begun.has("unneededBytes=")
+		return strings.Contains(begun.String(), "what nothing needs is removed from the registry") && strings.Contains(begun.String(), "unneededBytes=")
 	})
 	c = s.client(t)
 	eventually(t, "what nothing needs is recorded", func() bool { return len(collectedIn(t, s)) > 0 })
@@ -135,33 +133,15 @@ func TestRegistryIsCollected(t *testing.T) {
 	if err := os.Rename(filepath.Join(data, "etcd"), filepath.Join(t.TempDir(), "etcd")); err != nil {
 		t.Fatal(err)
 	}
-	var log lines
+	var log lockedBuffer
 	s = start(t, distributor.Config{Data: data, Insecure: true, RegistryRetention: time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))})
-	eventually(t, "it says why all stays", func() bool { return log.has("all that is in the registry stays") })
+	eventually(t, "it says why all stays", func() bool { return strings.Contains(log.String(), "all that is in the registry stays") })
 	if page, err := s.client(t).Artifacts.ListArtifacts(t.Context(), &waftv1.ListArtifactsRequest{Unneeded: true}); err != nil || page.GetAllStay() == "" || len(page.GetArtifacts()) == 0 || page.GetArtifacts()[0].GetStaysFor() != nil {
 		t.Errorf("what it says of them: %v, %v", page, err)
 	}
 	if !hasArtifact(t, data, "filters/authz", named) {
 		t.Error("a distributor without the releases that name it has removed it")
 	}
-}
-
-// lines is a log that is read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) has(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.text.String(), text)
 }
 
 // Each replica collects from its own registry, whoever leads, and the one that leads says so in the audit log; where it cannot, nothing goes.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/waft-project/waft/envoy"
-	"github.com/waft-project/waft/registry"
 )
 
 // A node has read a module only if it has closed the connection after the last byte: not if it gave up, was reset, or is still there when this process stops.
@@ -24,23 +22,8 @@ func TestModuleThatWasNotReadIsNotToldToBe(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("how a connection ends is known on Linux")
 	}
-	cache, err := registry.OpenCache(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := registry.NewClient(registry.Config{Cache: cache})
-	if err != nil {
-		t.Fatal(err)
-	}
 	content := strings.Repeat("a module", 1<<14) // which two kernels hold
-	digest := registry.DigestOf([]byte(content))
-	if _, _, err := cache.Put(t.Context(), registry.Descriptor{Digest: digest}, 1<<20, strings.NewReader(content)); err != nil {
-		t.Fatal(err)
-	}
-	m, err := openModules(client, t.TempDir(), nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, digest := modulesWith(t, content)
 	told := make(chan bool, 1)
 	var flushed chan struct{}
 	m.served = func(_, _ string, read bool) { told <- read }

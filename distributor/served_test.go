@@ -18,24 +18,9 @@ import (
 
 // Whoever offers chains learns that a node has a module: all of it, when the node has read it, and by a request that says for which node.
 func TestModuleThatWasReadIsTold(t *testing.T) {
-	cache, err := registry.OpenCache(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := registry.NewClient(registry.Config{Cache: cache})
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The kernel takes all of it, so that only the node's closing says that it was read.
 	content := strings.Repeat("a module", 1000)
-	digest := registry.DigestOf([]byte(content))
-	if _, _, err := cache.Put(t.Context(), registry.Descriptor{Digest: digest}, 1<<20, strings.NewReader(content)); err != nil {
-		t.Fatal(err)
-	}
-	m, err := openModules(client, t.TempDir(), nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, digest := modulesWith(t, content)
 	told, answered := make(chan string, 8), make(chan struct{}, 8)
 	m.served = func(node, digest string, read bool) { told <- fmt.Sprint(node, " ", digest, " ", read) }
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -114,4 +99,26 @@ func TestModuleThatWasReadIsTold(t *testing.T) {
 	case <-time.After(closeTimeout / 6):
 		t.Error("nobody was told although another replica has closed")
 	}
+}
+
+// modulesWith has a module of that content on its disk.
+func modulesWith(t *testing.T, content string) (*modules, registry.Digest) {
+	t.Helper()
+	cache, err := registry.OpenCache(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := registry.NewClient(registry.Config{Cache: cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := registry.DigestOf([]byte(content))
+	if _, _, err := cache.Put(t.Context(), registry.Descriptor{Digest: digest}, 1<<20, strings.NewReader(content)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := openModules(client, t.TempDir(), nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, digest
 }

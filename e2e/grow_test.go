@@ -104,26 +104,17 @@ func TestEmbeddedMemberIsGrownIntoACluster(t *testing.T) {
 	// From here on somebody writes and reads without a pause.
 	c := r1.dial(t)
 	told, failed := make(chan string, 1<<16), make(chan error, 1<<16)
-	stop, over := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(over)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			name := fmt.Sprintf("w%d", i)
-			if err := createEmpty(t.Context(), c, name); err != nil {
-				failed <- err
-				continue
-			}
-			told <- name
-			if _, err := c.Releases.GetRelease(t.Context(), &waftv1.GetReleaseRequest{Ref: name}); err != nil {
-				failed <- err
-			}
+	enough := whileTested(t, func(i int) {
+		name := fmt.Sprintf("w%d", i)
+		if err := createEmpty(t.Context(), c, name); err != nil {
+			failed <- err
+			return
 		}
-	}()
+		told <- name
+		if _, err := c.Releases.GetRelease(t.Context(), &waftv1.GetReleaseRequest{Ref: name}); err != nil {
+			failed <- err
+		}
+	})
 	written := func(what string) {
 		t.Helper()
 		before := len(told)
@@ -151,8 +142,7 @@ func TestEmbeddedMemberIsGrownIntoACluster(t *testing.T) {
 		})
 		written("with " + name)
 	}
-	close(stop)
-	<-over
+	enough()
 	for len(failed) > 0 {
 		t.Errorf("while etcd was grown: %v", <-failed)
 	}

@@ -70,27 +70,16 @@ func TestReplicasLoseTheMachineOfBothLeaders(t *testing.T) {
 		defer mu.Unlock()
 		return len(told)
 	}
-	stop, over := make(chan struct{}), make(chan struct{})
-	written := sync.OnceFunc(func() { close(stop); <-over })
-	t.Cleanup(written) // also where the test fails on the way
-	go func() {
-		defer close(over)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			name := fmt.Sprintf("w%d", i)
-			if created, err := empty(name); err == nil {
-				mu.Lock()
-				told[name] = created.GetStatus().GetHash()
-				mu.Unlock()
-			} else {
-				time.Sleep(20 * time.Millisecond)
-			}
+	enough := whileTested(t, func(i int) {
+		name := fmt.Sprintf("w%d", i)
+		if created, err := empty(name); err == nil {
+			mu.Lock()
+			told[name] = created.GetStatus().GetHash()
+			mu.Unlock()
+		} else {
+			time.Sleep(20 * time.Millisecond)
 		}
-	}()
+	})
 	wait(t, "releases are being created", time.Minute, func() bool { return acknowledged() >= 10 })
 
 	held := measureHeldBack(t)
@@ -116,7 +105,7 @@ func TestReplicasLoseTheMachineOfBothLeaders(t *testing.T) {
 		t.Errorf("with the loss of the machine of both leaders nothing was delivered for %v, and %v is the most", took, mostWithoutMachine)
 	}
 	wait(t, "releases are created again", time.Minute, func() bool { return acknowledged() > before+10 })
-	written()
+	enough()
 	ended(t, c, "machine")
 	ended(t, c, "long")
 	for name, hash := range told {
@@ -133,4 +122,23 @@ func TestReplicasLoseTheMachineOfBothLeaders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// whileTested does something again and again, counted from 0, until what it gives is called, or the test ends, also where it fails on the way.
+func whileTested(t *testing.T, do func(i int)) (enough func()) {
+	stop, over := make(chan struct{}), make(chan struct{})
+	enough = sync.OnceFunc(func() { close(stop); <-over })
+	t.Cleanup(enough)
+	go func() {
+		defer close(over)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				do(i)
+			}
+		}
+	}()
+	return enough
 }

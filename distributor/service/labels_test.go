@@ -10,39 +10,40 @@ import (
 	"github.com/waft-project/waft/distributor/service"
 )
 
-// liars are nodes that may not have the labels that they have.
-type liars struct {
+// judge says who may not have the labels that it says; the zero value forbids nothing.
+type judge struct {
 	mu      sync.Mutex
 	edition int
-	is      map[string]bool
+	forbids func(node string, labels map[string]string) bool
 }
 
 // Edition is service.Labels'.
-func (l *liars) Edition() any {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.edition
+func (j *judge) Edition() any {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.edition
 }
 
 // MayHave is service.Labels'.
-func (l *liars) MayHave(node string, _ map[string]string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.is[node]
+func (j *judge) MayHave(node string, labels map[string]string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.forbids == nil || !j.forbids(node, labels)
 }
 
-func (l *liars) set(node string, is bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.edition++
-	l.is[node] = is
+// forbid takes the place of what was forbidden before; nil: nothing is.
+func (j *judge) forbid(forbids func(node string, labels map[string]string) bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.edition++
+	j.forbids = forbids
 }
 
 // A node that is away with labels which it may not have by now is passed over, since it would be sent what it was given there as soon as it is back with others. One that
 // is there was judged when it came, and what it has been given stays its own.
 func TestANodeThatIsAwayWithLabelsOfThePast(t *testing.T) {
 	s, nodes := settled(t, 3)
-	judge := &liars{is: map[string]bool{}}
+	judge := &judge{}
 	s.stop()
 	s.config = func(c *service.Config) { c.Labels = judge }
 	s.start()
@@ -57,9 +58,9 @@ func TestANodeThatIsAwayWithLabelsOfThePast(t *testing.T) {
 	}
 	before := has(nodes[1])
 	nodes[1].disconnect()
-	s.ahead.Add(int64(time.Minute))    // it is away for good, not for a moment
-	judge.set(nodes[0].hello.ID, true) // it is there
-	judge.set(nodes[1].hello.ID, true)
+	s.ahead.Add(int64(time.Minute))                         // it is away for good, not for a moment
+	liars := []string{nodes[0].hello.ID, nodes[1].hello.ID} // the first is there
+	judge.forbid(func(node string, _ map[string]string) bool { return slices.Contains(liars, node) })
 	s.release("two", "good:2")
 	s.begin("second", "two", all)
 	s.reach("second", model.RolloutDone)
@@ -71,7 +72,7 @@ func TestANodeThatIsAwayWithLabelsOfThePast(t *testing.T) {
 	}
 
 	// It may have them again.
-	judge.set(nodes[1].hello.ID, false)
+	judge.forbid(func(node string, _ map[string]string) bool { return node == nodes[0].hello.ID })
 	s.release("three", "good:3")
 	s.begin("third", "three", all)
 	s.reach("third", model.RolloutDone)
@@ -84,7 +85,7 @@ func TestANodeThatIsAwayWithLabelsOfThePast(t *testing.T) {
 // the other stream is no reason to go by them.
 func TestStreamsOfANodeThatSayDifferentLabels(t *testing.T) {
 	s := newSite(t)
-	judge := &forbidden{}
+	judge := &judge{}
 	s.config = func(c *service.Config) { c.Labels = judge }
 	svc := s.start()
 	hello := func(id, env string, reports bool) service.NodeHello {
@@ -110,7 +111,7 @@ func TestStreamsOfANodeThatSayDifferentLabels(t *testing.T) {
 		}
 	}
 	takes("both streams are there:", "n1", "n2")
-	judge.forbid("prod", "n1")
+	judge.forbid(func(node string, labels map[string]string) bool { return node == "n1" && labels["env"] == "prod" })
 	takes("it has said so and is there:", "n1", "n2") // it is refused with its next message
 	newer.Close()
 	takes("only the other stream is there:", "n2")
@@ -118,34 +119,6 @@ func TestStreamsOfANodeThatSayDifferentLabels(t *testing.T) {
 	silent.Labels = nil
 	connect(t, svc, silent)
 	takes("the new stream says none:", "n2")
-	judge.forbid("", "")
+	judge.forbid(nil)
 	takes("it may have them again:", "n1", "n2")
-}
-
-// forbidden is a label, the value of env, that a node may not have.
-type forbidden struct {
-	mu        sync.Mutex
-	edition   int
-	env, node string
-}
-
-// Edition is service.Labels'.
-func (f *forbidden) Edition() any {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.edition
-}
-
-// MayHave is service.Labels'.
-func (f *forbidden) MayHave(node string, labels map[string]string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return node != f.node || labels["env"] != f.env
-}
-
-func (f *forbidden) forbid(env, node string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.edition++
-	f.env, f.node = env, node
 }
