@@ -34,11 +34,11 @@ func startStanding(t *testing.T, name, dir, peer string, initial []string) *stan
 		"--name", name, "--data-dir", dir, "--log-level", "error", "--listen-client-urls", m.client, "--advertise-client-urls", m.client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--max-request-bytes", "8388608", "--quota-backend-bytes", "2147483648",
 	}
-	if initial != nil {
-		args = append(args, "--initial-cluster-state", "existing", "--initial-cluster", strings.Join(initial, ","))
-	} else {
-		args = append(args, "--initial-cluster", name+"="+peer)
+	if initial == nil {
+		initial = []string{name + "=" + peer}
 	}
+	// The first one has its data, and reads neither; without it, it ends, and does not begin an empty cluster.
+	args = append(args, "--initial-cluster-state", "existing", "--initial-cluster", strings.Join(initial, ","))
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), etcdVariable+"=1")
 	m.process = spawn(t, cmd, "etcd-"+name)
@@ -66,6 +66,16 @@ func TestEmbeddedMemberIsGrownIntoACluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	peer := func() string { u := etcdtest.FreeURL(t); return u.String() }
+	empty, gone := startStanding(t, "waft", filepath.Join(dir, "elsewhere"), peer(), nil), make(chan error, 1)
+	go func() { gone <- empty.process.Wait() }()
+	select {
+	case err := <-gone:
+		if err == nil {
+			t.Fatal("where no data is, etcd ended as if all were well")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("where no data is, etcd began an empty cluster")
+	}
 	members := []*standing{startStanding(t, "waft", filepath.Join(dir, "waft"), peer(), nil)}
 	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{members[0].client}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
