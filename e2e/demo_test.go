@@ -21,6 +21,9 @@ func TestDemo(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), demoLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, waftBinary, "demo", "-o", "json", "--envoy", envoyBinary)
+	// Where its time is over it ends what it started; killed, it would leave Envoys under load behind.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
 	var errors strings.Builder
