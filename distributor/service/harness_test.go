@@ -102,6 +102,8 @@ type tap struct {
 	// holdReads has reads of a rollout wait until whoever reads gives up; reading counts those that do.
 	holdReads atomic.Bool
 	reading   atomic.Int64
+	// unread is the name of a rollout of which the store says nothing until whoever reads it gives up; nil for none. The bound of one who has one is not waited for.
+	unread atomic.Pointer[string]
 	// refusedRow is the id of a node whose row the store refuses; nil for none.
 	refusedRow atomic.Pointer[string]
 	// gate, when set, holds the next write of a rollout: it says on the channel that it is there, and waits for an answer.
@@ -171,6 +173,12 @@ func (s *tap) GetRollout(ctx context.Context, name string) (model.Rollout, int64
 	if s.holdReads.Load() {
 		s.reading.Add(1)
 		<-ctx.Done()
+		return model.Rollout{}, 0, errCut
+	}
+	if unread := s.unread.Load(); unread != nil && *unread == name {
+		if _, bounded := ctx.Deadline(); !bounded {
+			<-ctx.Done()
+		}
 		return model.Rollout{}, 0, errCut
 	}
 	return s.Store.GetRollout(ctx, name)

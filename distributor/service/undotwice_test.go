@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -177,6 +178,41 @@ func TestUndoAskedForAgainAfterHalfOfItWasUndone(t *testing.T) {
 	}
 	s.serve("good:1", nodes...)
 	must("second", "second-undo-2")
+}
+
+// What has undone a rollout is read where nothing else is decided meanwhile: a store that does not answer there holds up nothing for good, neither who asked, for an undo or its
+// plan, nor the other rollouts.
+func TestUndoOfWhichTheStoreSaysNothing(t *testing.T) {
+	s, nodes := settled(t, 3)
+	svc, _ := s.service()
+	s.release("two", "good:2")
+	s.begin("second", "two", all)
+	s.reach("second", model.RolloutDone)
+	undo, err := svc.Undo(t.Context(), alice, "second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.reach(undo.Name, model.RolloutDone)
+	s.tap.unread.Store(&undo.Name)
+	for what, ask := range map[string]func(context.Context) error{
+		"the undo": func(ctx context.Context) error { _, err := svc.Undo(ctx, alice, "second"); return err },
+		"its plan": func(ctx context.Context) error { _, err := svc.PlanUndo(ctx, alice, "second"); return err },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		err := ask(ctx)
+		if ctx.Err() != nil {
+			t.Fatalf("%s waits for the store without a bound", what)
+		}
+		cancel()
+		wantKind(t, err, model.ErrUnavailable, "is cut off")
+	}
+	s.begin("third", "two", all)
+	s.reach("third", model.RolloutDone)
+	wantServed(t, nodes, "good:1", "good:2", "good:1", "good:2")
+	s.tap.unread.Store(nil)
+	if again, err := svc.Undo(t.Context(), alice, "second"); err != nil || again.Name != undo.Name {
+		t.Errorf("once the store answers: %s, %v; want %s", again.Name, err, undo.Name)
+	}
 }
 
 // latest are the nodes that serve a module.
