@@ -128,12 +128,12 @@ func digests(named []registry.Descriptor) (all []registry.Digest) {
 type reader struct {
 	root  string
 	known map[registry.Digest]Content
-	// removeAll is os.RemoveAll, unless a test says otherwise.
-	removeAll func(path string) error
+	// removeAll is os.RemoveAll, and flush flushDir, unless a test says otherwise.
+	removeAll, flush func(path string) error
 }
 
 func newReader(dir string) *reader {
-	return &reader{root: filepath.Join(dir, filepath.FromSlash(Layout)), known: map[registry.Digest]Content{}, removeAll: os.RemoveAll}
+	return &reader{root: filepath.Join(dir, filepath.FromSlash(Layout)), known: map[registry.Digest]Content{}, removeAll: os.RemoveAll, flush: flushDir}
 }
 
 // read reads all of it, or fails where a folder cannot be read: nobody could say what is in it. Of a repository in which a manifest or a tag cannot be read it says so. What a push writes

@@ -77,6 +77,16 @@ func (r *reader) removeStep(gone Removal, stale map[Object][]string, blobs []reg
 		changed[filepath.Dir(path)] = true
 		return r.removeAll(path)
 	}
+	// settle has on disk what was removed until now.
+	settle := func() error {
+		for dir := range changed {
+			if err := r.flush(dir); err != nil {
+				return err
+			}
+		}
+		clear(changed)
+		return nil
+	}
 	for _, a := range gone.Artifacts {
 		repositories[a.Repository] = true
 		manifests := filepath.Join(r.folder(a.Repository), manifestsFolder)
@@ -102,6 +112,9 @@ func (r *reader) removeStep(gone Removal, stale map[Object][]string, blobs []reg
 			return 0, err
 		}
 	}
+	if err := settle(); err != nil {
+		return 0, err
+	}
 	for _, l := range gone.Layers {
 		if l.Repository == "" {
 			continue
@@ -111,10 +124,8 @@ func (r *reader) removeStep(gone Removal, stale map[Object][]string, blobs []reg
 			return 0, err
 		}
 	}
-	for dir := range changed {
-		if err := flush(dir); err != nil {
-			return 0, err
-		}
+	if err := settle(); err != nil {
+		return 0, err
 	}
 	for _, digest := range blobs {
 		if err := r.removeAll(r.blob(digest)); err != nil {
@@ -160,8 +171,8 @@ func (r *reader) removeEmpty(repository string) {
 	}
 }
 
-// flush has the names in a folder on disk.
-func flush(dir string) error {
+// flushDir has the names in a folder on disk.
+func flushDir(dir string) error {
 	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it never was

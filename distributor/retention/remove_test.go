@@ -164,6 +164,105 @@ func TestRemovalThatIsCutOff(t *testing.T) {
 	}
 }
 
+// Whatever a machine that loses its power had written of a removal: no manifest is left whose layers are gone, no layer whose bytes are. A disk writes different folders in any order, unless it is told to.
+func TestRemovalIsOnDiskInItsOrder(t *testing.T) {
+	d := disk{t, t.TempDir()}
+	image := d.manifest("a", map[string]any{"layers": []any{d.layer("a", "gone")}})
+	d.manifest("a", map[string]any{"signature": true}, AttachedPrefix+image.Digest.Hex()+".sig")
+	c := d.collector(answering())
+	unwritten, removed := map[string]bool{}, map[string]int{}
+	c.reader.removeAll = func(path string) error {
+		kind := "bytes"
+		for _, of := range []string{manifestsFolder, layersFolder} {
+			if strings.Contains(path, "/"+of+"/") {
+				kind = of
+			}
+		}
+		for dir := range unwritten {
+			if kind == layersFolder && strings.Contains(dir, "/"+manifestsFolder+"/") || kind == "bytes" {
+				t.Errorf("%s goes before it is on disk what has gone from %s", path, dir)
+			}
+		}
+		if removed[kind]++; kind != "bytes" {
+			unwritten[filepath.Dir(path)] = true
+		}
+		return os.RemoveAll(path)
+	}
+	c.reader.flush = func(dir string) error {
+		delete(unwritten, dir)
+		return flushDir(dir)
+	}
+	look(t, c, 0, nil)
+	look(t, c, time.Hour, nil)
+	if removed[manifestsFolder] != 3 || removed[layersFolder] != 1 || removed["bytes"] != 3 || len(d.files()) > 0 {
+		t.Errorf("there were removed %v, and left is %v", removed, d.files())
+	}
+}
+
+// A manifest that cannot be read may name all that is in its repository, and a tag any of it: all of that stays, and waits anew once they can be; the rest goes.
+func TestUnreadableSparesItsRepository(t *testing.T) {
+	data := func(d disk, of registry.Descriptor) string {
+		return filepath.Join(d.dir, filepath.FromSlash(Layout), "blobs", "sha256", of.Digest.Hex()[:2], of.Digest.Hex(), "data")
+	}
+	current := func(d disk) string {
+		return filepath.Join(d.dir, filepath.FromSlash(Layout), "repositories", "a", manifestsFolder, "tags", "v1", "current", "link")
+	}
+	for what, damage := range map[string]func(d disk, index registry.Descriptor) error{
+		"a manifest without bytes": func(d disk, index registry.Descriptor) error { return os.Remove(data(d, index)) },
+		"a manifest that was cut":  func(d disk, index registry.Descriptor) error { return os.Truncate(data(d, index), 10) },
+		"a manifest of other bytes": func(d disk, index registry.Descriptor) error {
+			return os.WriteFile(data(d, index), []byte(`[]`), 0o600)
+		},
+		"a tag that is empty": func(d disk, _ registry.Descriptor) error { return os.Truncate(current(d), 0) },
+		"a tag that was cut":  func(d disk, _ registry.Descriptor) error { return os.Truncate(current(d), 20) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			d := disk{t, t.TempDir()}
+			image := d.manifest("a", map[string]any{"layers": []any{d.layer("a", "of the image")}})
+			index := d.manifest("a", map[string]any{"manifests": []any{image}}, "v1")
+			layer := d.layer("a", "alone")
+			other := d.manifest("b", map[string]any{"layers": []any{d.layer("b", "of the other"), d.layer("b", "alone")}})
+			c := d.collector(answering())
+			look(t, c, 0, nil)
+			whole := map[string][]byte{}
+			for _, path := range []string{data(d, index), current(d)} {
+				text, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				whole[path] = text
+			}
+			if err := damage(d, index); err != nil {
+				t.Fatal(err)
+			}
+			out, err := d.collector(answering()).Look(t.Context(), nil, time.Hour, func(context.Context, Removal) error { return nil }) // another process: this one has read it
+			if err != nil || len(out.Unreadable) != 1 || out.Unreadable["a"] == nil || d.has("b", other.Digest) {
+				t.Errorf("what cannot be read is %v; in the other repository there is still an artifact: %v (%v)", out.Unreadable, d.has("b", other.Digest), err)
+			}
+			files := d.files()
+			for _, path := range []string{"_manifests/revisions/sha256/" + image.Digest.Hex(), "_manifests/revisions/sha256/" + index.Digest.Hex(), "_layers/sha256/" + layer.Digest.Hex()} {
+				if !files["/repositories/a/"+path+"/link"] {
+					t.Errorf("%s is gone", path)
+				}
+			}
+			if !d.has("a", image.Digest) || !files["/blobs/sha256/"+layer.Digest.Hex()[:2]+"/"+layer.Digest.Hex()+"/data"] {
+				t.Errorf("there are left %v", files)
+			}
+			for path, text := range whole {
+				if err := os.WriteFile(path, text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c = d.collector(answering())
+			for i, want := range []int{0, 1} {
+				if out := look(t, c, time.Hour, nil); len(out.Layers) != want || len(out.Unreadable) > 0 || !d.has("a", image.Digest) {
+					t.Errorf("once it can be read, look %d: there go %v, and the image is there: %v", i, out.Layers, d.has("a", image.Digest))
+				}
+			}
+		})
+	}
+}
+
 // What says for how long things were unneeded may be damaged: then they wait anew.
 func TestWaitsThatAreDamaged(t *testing.T) {
 	for _, text := range []string{"", "{", `{"unneededForSeconds":{"a@sha256:1":1e9}}`, `{"unneededForSeconds":{"a@` + string(digest("left")) + `":-1}}`, `{"unneededForSeconds":{"a@` + string(digest("left")) + `":1e300}}`} {
