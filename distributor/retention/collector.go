@@ -188,7 +188,7 @@ func unlink(links map[registry.Digest]int, gone Removal, spared *spared) (blobs 
 	return blobs
 }
 
-// recordObjects is how many artifacts are recorded at once: as many as one transaction of the store takes, so that of what fails nothing is recorded.
+// recordObjects is how many artifacts are recorded at once where more belong together than one step takes: as many as one transaction of the store takes, so that of what fails nothing is recorded.
 const recordObjects = 50
 
 // record has a step recorded, but for what was recorded already.
@@ -198,7 +198,7 @@ func (c *Collector) record(ctx context.Context, step Removal, record func(contex
 	for artifacts := range slices.Chunk(step.Artifacts, recordObjects) {
 		parts = append(parts, Removal{Artifacts: artifacts})
 	}
-	if len(step.Layers) > 0 {
+	if len(step.Layers) > 0 { // no more than one step takes are by themselves, and recorded
 		parts = append(parts, Removal{Layers: step.Layers})
 	}
 	for _, part := range parts {

@@ -190,7 +190,7 @@ func TestUsesOverARestart(t *testing.T) {
 
 // What is removed of a repository with many tags is as much as goes, and no more; it goes in steps; and who wants it no longer has an end to it.
 func TestRemovalOfManyTags(t *testing.T) {
-	const tags, going = 60, 250
+	const tags, going, signatures = 60, 250, 2*recordObjects + 1
 	d := disk{t, t.TempDir()}
 	for i := range tags {
 		d.manifest("a", map[string]any{"tagged": i}, fmt.Sprint("v", i))
@@ -198,6 +198,10 @@ func TestRemovalOfManyTags(t *testing.T) {
 	for i := range going {
 		old := d.manifest("a", map[string]any{"gone": i})
 		d.write(fmt.Sprintf("repositories/a/_manifests/tags/v%d/index/sha256/%s/link", i%tags, old.Digest.Hex()), []byte(old.Digest))
+	}
+	signed := d.manifest("b", map[string]any{"signed": true})
+	for i := range signatures {
+		d.manifest("b", map[string]any{"signature": i, "subject": signed})
 	}
 	c := d.collector(answering())
 	removals, steps := 0, 0
@@ -208,7 +212,7 @@ func TestRemovalOfManyTags(t *testing.T) {
 	look(t, c, 0, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cut, err := c.Look(ctx, nil, time.Hour, func(context.Context, Removal) error {
-		if steps++; steps > stepObjects/recordObjects {
+		if steps++; steps > 1 {
 			cancel()
 		}
 		return nil
@@ -221,10 +225,10 @@ func TestRemovalOfManyTags(t *testing.T) {
 			t.Errorf("%d objects are recorded at once", len(gone.objects()))
 		}
 	})
-	if len(out.Removed)+len(cut.Removed) != going {
-		t.Errorf("%d and %d have gone, of %d", len(cut.Removed), len(out.Removed), going)
+	if want := going + 1 + signatures; len(out.Removed)+len(cut.Removed) != want { // what belongs together goes in one step, but is recorded bit by bit
+		t.Errorf("%d and %d have gone, of %d", len(cut.Removed), len(out.Removed), want)
 	}
-	if want := 3 * going; removals != want { // its link, its bytes and what the tag has named once
+	if want := 3*going + 2*(1+signatures); removals != want { // its link, its bytes and what a tag has named once
 		t.Errorf("there were %d removals, want %d", removals, want)
 	}
 	if left := len(d.files()); left != 4*tags {
@@ -234,5 +238,36 @@ func TestRemovalOfManyTags(t *testing.T) {
 	cancel()
 	if _, err := c.See(ctx, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("who does not want to know: %v", err)
+	}
+}
+
+// Who waits for the registry waits for a step: of artifacts with very many blobs these go in further steps, and until then they are the pusher's who is told of one.
+func TestRemovalOfManyBlobs(t *testing.T) {
+	const blobs = 3 * stepObjects * blobsEach
+	d := disk{t, t.TempDir()}
+	var layers []any
+	var told registry.Digest // what goes last
+	for i := range blobs {
+		blob := d.layer("a", fmt.Sprint("blob ", i))
+		layers, told = append(layers, blob), max(told, blob.Digest)
+	}
+	large := d.manifest("a", map[string]any{"layers": layers})
+	c := d.collector(answering())
+	look(t, c, 0, nil)
+	recorded := 0
+	out := look(t, c, time.Hour, func(gone Removal) {
+		recorded += len(gone.objects())
+		if n := len(gone.objects()); n > stepObjects*blobsEach {
+			t.Errorf("%d objects are removed at once", n)
+		}
+		if !d.has("a", large.Digest) {
+			c.uses.pull("a", told)
+		}
+	})
+	if len(out.Removed) != 1 || recorded != blobs { // all but what somebody was told of, and the artifact
+		t.Errorf("%d artifacts have gone, and %d objects are recorded", len(out.Removed), recorded)
+	}
+	if left := d.files(); len(left) != 2 || !left["/repositories/a/_layers/sha256/"+told.Hex()+"/link"] {
+		t.Errorf("there is left %v, want the blob that somebody was told of", left)
 	}
 }
