@@ -290,6 +290,36 @@ func TestPushUnderWayIsNotCutOff(t *testing.T) {
 	}
 }
 
+// Who asks whether what they have is still what there is uses it, as whoever pulls does; and is told where it is not there any more.
+func TestConditionalPullIsAUse(t *testing.T) {
+	s := openShop(t, t.TempDir(), self)
+	c := s.collector()
+	asked, other := s.untagged(t, "filters/a", "asked for"), s.untagged(t, "filters/a", "other")
+	ask := func(of registry.Artifact) int {
+		request := httptest.NewRequest(http.MethodGet, "/v2/filters/a/manifests/"+string(of.Digest), nil)
+		request.Header["Accept"] = []string{"application/vnd.oci.image.manifest.v1+json"}
+		request.Header["If-None-Match"] = []string{`"` + string(registry.DigestOf(nil)) + `"`, `"` + string(of.Digest) + `"`}
+		answer := httptest.NewRecorder()
+		s.embedded.ServeHTTP(answer, request)
+		return answer.Code
+	}
+	c.look(t, 0)
+	c.look(t, 0)
+	if code := ask(asked); code != http.StatusOK && code != http.StatusNotModified {
+		t.Errorf("what is there: %d", code)
+	}
+	c.look(t, retained)
+	for of, want := range map[registry.Digest]bool{asked.Digest: true, other.Digest: false} {
+		link := filepath.Join(s.dir, registryFolder, filepath.FromSlash(retention.Layout), "repositories", "filters", "a", "_manifests", "revisions", "sha256", of.Hex(), "link")
+		if _, err := os.Stat(link); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", of, err == nil, want)
+		}
+	}
+	if code := ask(other); code != http.StatusNotFound {
+		t.Errorf("what is gone: %d", code)
+	}
+}
+
 // A repository of which a manifest or a tag cannot be read is left as it is, with all bytes that it has, and the others are collected; where a folder cannot be read nothing is.
 func TestRegistryThatCannotBeReadIsNotCollected(t *testing.T) {
 	for what, damage := range map[string]func(t *testing.T, root string, other registry.Artifact) error{

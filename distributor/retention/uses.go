@@ -44,7 +44,9 @@ func (u *Uses) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch match.Route.GetName() {
-	case registryapi.RouteNameManifest, registryapi.RouteNameBlob:
+	case registryapi.RouteNameManifest:
+		u.serve(w, unconditional(r), match.Vars["name"], r.Method == http.MethodGet || r.Method == http.MethodHead)
+	case registryapi.RouteNameBlob:
 		// A pull is sent without it: a file that is open can be read to its end.
 		u.serve(w, r, match.Vars["name"], r.Method == http.MethodGet || r.Method == http.MethodHead)
 	case registryapi.RouteNameBlobUpload, registryapi.RouteNameBlobUploadChunk:
@@ -64,11 +66,7 @@ func (u *Uses) serve(w http.ResponseWriter, r *http.Request, repository string, 
 	done := sync.OnceFunc(u.settling.RUnlock)
 	defer done()
 	u.next.ServeHTTP(&use{ResponseWriter: w, answered: func(status int, h http.Header) {
-		digest := registry.Digest(h.Get("Docker-Content-Digest"))
-		if status == http.StatusNotModified && !digest.Valid() {
-			digest = registry.Digest(unquote(r.Header.Get("If-None-Match")))
-		}
-		if status < http.StatusBadRequest && digest.Valid() {
+		if digest := registry.Digest(h.Get("Docker-Content-Digest")); status < http.StatusBadRequest && digest.Valid() {
 			u.mu.Lock()
 			u.used[Object{repository, digest}] = true
 			u.mu.Unlock()
@@ -79,12 +77,15 @@ func (u *Uses) serve(w http.ResponseWriter, r *http.Request, repository string, 
 	}}, r)
 }
 
-// unquote takes the quotes from an ETag.
-func unquote(tag string) string {
-	if n := len(tag); n >= 2 && tag[0] == '"' && tag[n-1] == '"' {
-		return tag[1 : n-1]
+// unconditional is a request for all of a manifest, whatever of it the client has: the registry answers 304 to who asks for a digest that they say they have, without a look at whether it is there.
+func unconditional(r *http.Request) *http.Request {
+	if r.Header["If-None-Match"] == nil {
+		return r
 	}
-	return tag
+	whole := *r
+	whole.Header = r.Header.Clone()
+	whole.Header.Del("If-None-Match")
+	return &whole
 }
 
 // use tells when a request begins to be answered.
