@@ -1,13 +1,13 @@
 package distributor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -158,7 +158,12 @@ func (c *collection) look(ctx context.Context, watched time.Duration) error {
 		c.log.Info("all that is in the registry stays", "reason", unknown)
 	}
 	if c.told = unknown; unknown != "" {
-		return nil
+		seen, err := c.collector.See(ctx, named)
+		if err == nil {
+			c.metrics.observe(seen)
+			c.tellUnreadable(seen.Unreadable)
+		}
+		return err
 	}
 	found, err := c.collector.Look(ctx, named, watched, func(ctx context.Context, gone retention.Removal) error {
 		return c.record(ctx, collected(gone))
@@ -249,6 +254,7 @@ func (c *collection) see(ctx context.Context) (service.ArtifactList, error) {
 	if err != nil {
 		return list, &model.Error{Kind: model.ErrUnavailable, Object: "the registry", Message: "cannot be looked at: " + err.Error(), Next: "try again in a moment, or put it right", Cause: err}
 	}
+	c.metrics.observe(seen)
 	if list.AllStay = why; c.after <= 0 {
 		list.AllStay = strings.TrimSuffix("waft serve was not told to remove what nothing needs (--registry-retention); and "+why, "; and ")
 	}
@@ -286,8 +292,26 @@ func (c *collection) named(ctx context.Context) (_ retention.Named, unknown stri
 	return named, unknown, err
 }
 
-// digestText is how a digest stands in a text, with its algorithm before it or without, as Envoy and Istio have it.
-var digestText = regexp.MustCompile(`[0-9a-f]{64}`)
+// digestHex is how many hexadecimal digits a digest has.
+const digestHex = 64
+
+// digestsIn calls found for all in a text that may be a digest, with its algorithm before it or without, as Envoy and Istio have it, and in capitals, too. Where more digits stand together than a digest has, it may begin at
+// each of the first ones: the end of a colon that is escaped ("sha256%3a…"), or the length before a text in an opaque message, reads as a part of it.
+func digestsIn(text []byte, found func(registry.Digest)) {
+	text = bytes.ToLower(text)
+	begin := 0 // of the digits that stand together
+	for end := 0; end <= len(text); end++ {
+		if end < len(text) && (text[end] >= '0' && text[end] <= '9' || text[end] >= 'a' && text[end] <= 'f') {
+			continue
+		}
+		for at := begin; at+digestHex <= end; at++ {
+			if shift := at - begin; shift < digestHex || shift%digestHex == 0 { // all of them would be as many as a long message has bytes
+				found(registry.Digest("sha256:" + string(text[at:at+digestHex])))
+			}
+		}
+		begin = end + 1
+	}
+}
 
 // namedIn is what the releases and the collections of a store name: the artifacts of modules, and everything else that may be a digest, since resources name artifacts as their own types have it.
 func namedIn(ctx context.Context, st service.Store) (retention.Named, error) {
@@ -298,11 +322,11 @@ func namedIn(ctx context.Context, st service.Store) (retention.Named, error) {
 			return err
 		}
 		for _, text := range append(opaque, text) {
-			for _, hex := range digestText.FindAll(text, -1) {
-				if digest := registry.Digest("sha256:" + string(hex)); named[digest] == "" {
+			digestsIn(text, func(digest registry.Digest) {
+				if named[digest] == "" {
 					named[digest] = by
 				}
-			}
+			})
 		}
 		return nil
 	}
@@ -368,18 +392,17 @@ func collected(gone retention.Removal) []service.CollectedArtifact {
 // errNotRecorded is that the replica that leads does not put into the audit log what another one removes.
 var errNotRecorded = errors.New("the replica that leads does not record it")
 
-// collectionMetrics are the figures of a collection.
+// collectionMetrics are the figures of a collection. Of what there is there are none until it was looked at: 0 would be a lie.
 type collectionMetrics struct {
-	artifacts         *prometheus.GaugeVec
-	bytes, unreadable prometheus.Gauge
-	collected, freed  prometheus.Counter
+	artifacts, bytes, unreadable *prometheus.GaugeVec
+	collected, freed             prometheus.Counter
 }
 
 func newCollectionMetrics(r prometheus.Registerer) (collectionMetrics, error) {
 	m := collectionMetrics{
 		artifacts:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waft_registry_artifacts", Help: "Artifacts in the embedded registry when it was last looked at, by whether anything needs them."}, []string{"needed"}),
-		bytes:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "waft_registry_bytes", Help: "Size of all that the embedded registry keeps, when it was last looked at."}),
-		unreadable: prometheus.NewGauge(prometheus.GaugeOpts{Name: "waft_registry_unreadable_repositories", Help: "Repositories of the embedded registry of which something could not be read when it was last looked at, so that all of them stays."}),
+		bytes:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waft_registry_bytes", Help: "Size of all that the embedded registry keeps, when it was last looked at."}, nil),
+		unreadable: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "waft_registry_unreadable_repositories", Help: "Repositories of the embedded registry of which something could not be read when it was last looked at, so that all of them stays."}, nil),
 		collected:  prometheus.NewCounter(prometheus.CounterOpts{Name: "waft_registry_collected_artifacts_total", Help: "Artifacts that were removed from the embedded registry since nothing needed them."}),
 		freed:      prometheus.NewCounter(prometheus.CounterOpts{Name: "waft_registry_collected_bytes_total", Help: "Bytes that were removed from the embedded registry since nothing needed them."}),
 	}
@@ -399,8 +422,8 @@ func (m collectionMetrics) observe(found retention.Collected) {
 	}
 	m.artifacts.WithLabelValues("yes").Set(float64(needed))
 	m.artifacts.WithLabelValues("no").Set(float64(unneeded))
-	m.bytes.Set(float64(found.Bytes))
-	m.unreadable.Set(float64(len(found.Unreadable)))
+	m.bytes.WithLabelValues().Set(float64(found.Bytes))
+	m.unreadable.WithLabelValues().Set(float64(len(found.Unreadable)))
 	m.collected.Add(float64(len(found.Removed)))
 	m.freed.Add(float64(found.Freed))
 }

@@ -227,6 +227,41 @@ func TestArtifactsAreCollected(t *testing.T) {
 	}
 }
 
+// What may be a digest in a release or a collection is found in whatever way it is written there; long data costs no more than it has bytes.
+func TestDigestsInTexts(t *testing.T) {
+	digest := registry.DigestOf([]byte("module"))
+	for what, text := range map[string]string{
+		"with its algorithm":                            `{"url":"oci://waft.example:7071/filters/authz@` + string(digest) + `"}`,
+		"without":                                       digest.Hex(),
+		"in capitals":                                   "SHA256:" + strings.ToUpper(digest.Hex()),
+		"after a colon that is escaped in a URL":        "/v2/filters/authz/blobs/sha256%3a" + digest.Hex(),
+		"after one that is so twice, in capitals":       "/v2/filters/authz/blobs/sha256%253A" + digest.Hex(),
+		"after one that is escaped in JSON":             `{"digest":"sha256\u003a` + digest.Hex() + `"}`,
+		"before and behind what reads as a part of it":  "\nb" + digest.Hex() + "2\x00", // in an opaque message: the length of a text, and what comes after it
+		"behind other ones that nothing separates":      strings.Repeat(registry.DigestOf(nil).Hex(), 3) + digest.Hex(),
+		"behind one and what reads as a part of either": registry.DigestOf(nil).Hex() + "%3a" + digest.Hex(),
+	} {
+		found := false
+		digestsIn([]byte(text), func(d registry.Digest) {
+			if !d.Valid() {
+				t.Errorf("%s: %q is none", what, d)
+			}
+			found = found || d == digest
+		})
+		if !found {
+			t.Errorf("%s: it is not found", what)
+		}
+	}
+	for _, text := range []string{"", "sha256:", digest.Hex()[1:], digest.Hex()[1:] + "g"} {
+		digestsIn([]byte(text), func(d registry.Digest) { t.Errorf("%q has %s", text, d) })
+	}
+	n := 0
+	digestsIn(bytes.Repeat([]byte("a"), 1<<20), func(registry.Digest) { n++ })
+	if want := digestHex + 1<<20/digestHex; n > want {
+		t.Errorf("in a megabyte of digits there are %d, want %d at most", n, want)
+	}
+}
+
 // Who was told that a blob is there need not push it: it is there when the manifest comes, whatever is removed meanwhile. What nobody finishes to push goes.
 func TestPushUnderWayIsNotCutOff(t *testing.T) {
 	s := openShop(t, t.TempDir(), self)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,22 @@ func collectedIn(t *testing.T, s *server) (entries []*waftv1.AuditEntry) {
 	return entries
 }
 
+// registryBytes is what a distributor says of how much its registry keeps; negative: it says nothing.
+func registryBytes(t *testing.T, s *server) float64 {
+	t.Helper()
+	_, text, _ := get(t, "http://"+s.HTTP+"/metrics")
+	_, figure, says := strings.Cut(text, "\nwaft_registry_bytes ")
+	if !says {
+		return -1
+	}
+	figure, _, _ = strings.Cut(figure, "\n")
+	bytes, err := strconv.ParseFloat(figure, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes
+}
+
 // A distributor removes from its registry what no release, no collection and no tag names, once nobody has wanted it for long enough, and says so; what they name can be pulled, and a release made of it.
 // One that has no release removes nothing.
 func TestRegistryIsCollected(t *testing.T) {
@@ -54,6 +71,9 @@ func TestRegistryIsCollected(t *testing.T) {
 	push(t, s.HTTP+"/filters/authz:1", module("tagged"), schema)
 	if _, err := c.Releases.CreateRelease(t.Context(), &waftv1.CreateReleaseRequest{Release: release(t, document("edge", "waft.example:7071/filters/authz@"+named, `{"issuer":"oci://elsewhere/authz@`+inResource+`"}`))}); err != nil {
 		t.Fatal(err)
+	}
+	if got := registryBytes(t, s); got >= 0 {
+		t.Errorf("a registry that nobody has looked at has %.0f bytes", got)
 	}
 	why := map[string]string{}
 	for token := ""; ; {
@@ -73,6 +93,9 @@ func TestRegistryIsCollected(t *testing.T) {
 		if token = page.GetNextPageToken(); token == "" {
 			break
 		}
+	}
+	if got := registryBytes(t, s); got <= 0 {
+		t.Errorf("one that is listed has %.0f bytes", got)
 	}
 	for digest, want := range map[string]string{named: "release edge@", inResource: "release edge@", unneeded: ""} {
 		if !strings.HasPrefix(why[digest], want) || want == "" && why[digest] != "" {
@@ -142,6 +165,9 @@ func TestRegistryIsCollected(t *testing.T) {
 	if !hasArtifact(t, data, "filters/authz", named) {
 		t.Error("a distributor without the releases that name it has removed it")
 	}
+	before := registryBytes(t, s)
+	pushUntagged(t, s.HTTP+"/filters/authz", module("one more"))
+	eventually(t, "where all stays the figures go on", func() bool { return registryBytes(t, s) > before && before > 0 })
 }
 
 // Each replica collects from its own registry, whoever leads, and the one that leads says so in the audit log; where it cannot, nothing goes.
