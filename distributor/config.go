@@ -110,8 +110,8 @@ type Config struct {
 	Version string
 	// Replica names this distributor in the rows of the nodes that it serves. Empty: the machine's name.
 	Replica string
-	// StatisticsInterval and StartGrace go to the service, see service.Config.
-	StatisticsInterval, StartGrace time.Duration
+	// StatisticsInterval, StartGrace and CollectEvery go to the service, see service.Config.
+	StatisticsInterval, StartGrace, CollectEvery time.Duration
 	// Drain is how long a stop waits for calls that are under way. 0: DefaultDrain.
 	Drain time.Duration
 	// Patience is how long a client may take to read a part of what it is sent, before its connection is ended. 0: DefaultPatience.

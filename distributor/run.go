@@ -184,7 +184,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	led, err := newTerms(cfg, shown, service.Config{
 		Modules: mods, Keys: keys, Trust: policy, Roles: roles, Labels: labels, Messages: messages{}, InlineSecrets: cfg.AllowInlineSecrets, Snapshots: &snapshot.Checker{}, Gates: gateReader, Expressions: expressions, Freeze: freeze.windows, MaxNotServing: cfg.MaxNotServing, Log: log.With("part", "service"), Replica: cfg.Replica,
 		StatisticsInterval: cfg.StatisticsInterval, StartGrace: cfg.StartGrace, Decided: decided.observe,
-		Artifacts: collecting, ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases, KeepRollouts: cfg.KeepRollouts,
+		Artifacts: collecting, ForgetNodesAfter: cfg.ForgetNodesAfter, KeepReleases: cfg.KeepReleases, KeepRollouts: cfg.KeepRollouts, CollectEvery: cfg.CollectEvery,
 	}, metrics)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +14,8 @@ import (
 	"github.com/waft-project/waft/envoy"
 )
 
-func newAgent() *cobra.Command {
+// newAgent is the command that has run run an agent.
+func newAgent(run func(context.Context, agent.Config) error) *cobra.Command {
 	var logs logFlags
 	var labels []string
 	var envoyPath, policyFile string
@@ -75,7 +77,7 @@ from the bootstrap that the agent writes (--bootstrap-out) and keeps up to date,
 			if config.TrustPolicy, err = openPolicy(cmd.Context(), policyFile, log); err != nil {
 				return err
 			}
-			return agent.Run(cmd.Context(), config)
+			return run(cmd.Context(), config)
 		},
 	}
 	f := cmd.Flags()

@@ -12,6 +12,9 @@ import (
 	_ "time/tzdata" // freeze windows name zones, and a machine may have none
 
 	"github.com/spf13/cobra"
+
+	"github.com/waft-project/waft/distributor"
+	"github.com/waft-project/waft/distributor/agent"
 )
 
 // version is set by the Makefile.
@@ -86,7 +89,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newNew(), newBuild(), newCheck(), newTest(), newBench(), newDev(), newSymbolize(),
 		newPush(), newPull(), newInspect(), newDiff(), newExport(), newImport(), newSign(), newAttest(), newVerify(),
-		newServe(), newCertificate(), newAgent(), newBootstrap(),
+		newServe(distributor.Run), newCertificate(), newAgent(agent.Run), newBootstrap(),
 		newApply(), newGet(), newDelete(), newTypes(), newSecret(), newRelease(), newRollout(), newFilter(), newFreeze(), newUnfreeze(), newNodes(), newArtifact(), newAudit(), newBackup(), newRestore(),
 		newDemo(),
 	)

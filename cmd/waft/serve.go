@@ -14,7 +14,8 @@ import (
 	"github.com/waft-project/waft/distributor/store"
 )
 
-func newServe() *cobra.Command {
+// newServe is the command that has run run a distributor.
+func newServe(run func(context.Context, distributor.Config) error) *cobra.Command {
 	var logs logFlags
 	var addressesFile, policyFile, accessFile, profiles string
 	var mirrors, sinks []string
@@ -83,7 +84,7 @@ access policy by which that operator may do everything and nodes are nodes. waft
 					}
 				}()
 			}
-			err = distributor.Run(ctx, config)
+			err = run(ctx, config)
 			if cause := context.Cause(ctx); err == nil && cmd.Context().Err() == nil && cause != nil {
 				return cause
 			}
