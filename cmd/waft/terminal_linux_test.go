@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -17,7 +18,10 @@ import (
 // terminal is a pseudo-terminal, and what was written to it.
 type terminal struct {
 	master, slave *os.File
-	read          chan []byte
+	// written is what was written so far; ended is closed when no more can come.
+	mu      sync.Mutex
+	written []byte
+	ended   chan struct{}
 }
 
 func openTerminal(t *testing.T, columns int) *terminal {
@@ -41,20 +45,35 @@ func openTerminal(t *testing.T, columns int) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	term := &terminal{master: master, slave: slave, read: make(chan []byte, 1)}
+	term := &terminal{master: master, slave: slave, ended: make(chan struct{})}
 	go func() {
-		text, _ := io.ReadAll(master) // ends with an error when the last slave is closed
-		term.read <- text
+		defer close(term.ended)
+		_, _ = io.Copy(term, master) // ends with an error when the last slave is closed
 	}()
 	return term
+}
+
+// Write takes what a terminal was given.
+func (t *terminal) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.written = append(t.written, p...)
+	return len(p), nil
+}
+
+// sofar is what was written to it until now.
+func (t *terminal) sofar() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.written)
 }
 
 // text ends the terminal and gives what was written to it.
 func (t *terminal) text() string {
 	_ = t.slave.Close()
-	text := <-t.read
+	<-t.ended
 	_ = t.master.Close()
-	return string(text)
+	return t.sofar()
 }
 
 // Push, pull, export and import draw their progress on a terminal, over one line, and take it away; elsewhere they draw nothing. Their
