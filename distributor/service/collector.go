@@ -21,7 +21,7 @@ const (
 	DefaultKeepRollouts = 500
 	// DefaultCollectEvery is how often is looked for what may go.
 	DefaultCollectEvery = time.Hour
-	// awayWrites is in how many looks a node's time away is written; a distributor that is killed forgets no more of it.
+	// awayWrites is in how many looks a node's time away is written; a distributor that is killed forgets no more of it, and one that is stopped no more than one look's.
 	awayWrites = 24
 )
 
@@ -34,6 +34,7 @@ func (s *Service) collectLoop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			s.keepTimeAway()
 			return
 		case <-timer.C:
 		}
@@ -87,6 +88,19 @@ func (s *Service) forgetNodes(watched time.Duration) {
 	if len(gone) > 0 {
 		s.fleet++
 		s.ledger.wake(0)
+	}
+}
+
+// keepTimeAway has the last write of the rows, before the service ends, take along for how long nodes were away up to the last look. A distributor that is
+// started anew each day would never forget anybody otherwise.
+func (s *Service) keepTimeAway() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.nodes {
+		if n.away > 0 {
+			n.row.AwayFor, n.away = n.row.AwayFor+n.away, 0
+			s.mark(n, passingDelay)
+		}
 	}
 }
 

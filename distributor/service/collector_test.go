@@ -64,6 +64,33 @@ func TestNobodyIsForgottenByAClockThatJumps(t *testing.T) {
 	}
 }
 
+// However often a distributor is started anew, time away adds up: a stop keeps what was watched of it, though far fewer looks have passed than it is written in otherwise.
+func TestTimeAwayOutlivesAStop(t *testing.T) {
+	s, nodes := settled(t, 2)
+	s.stop()
+	s.config = func(c *service.Config) { c.CollectEvery, c.ForgetNodesAfter = 100*time.Millisecond, time.Hour }
+	nodes[0].disconnect()
+	var before time.Duration
+	for life := range 3 {
+		s.start()
+		s.known(nodes[1])
+		s.look(2)
+		s.stop()
+		rows, err := s.store.ListNodes(t.Context(), "", 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(rows, func(n model.Node) bool { return n.ID == "n0" })
+		if i < 0 || rows[i].AwayFor <= before {
+			t.Fatalf("after %d lives its row is %+v; it was away for %s before the last", life+1, rows, before)
+		}
+		before = rows[i].AwayFor
+		if there := rows[1-i]; there.AwayFor != 0 {
+			t.Errorf("%s was there, and its row says that it was away for %s", there.ID, there.AwayFor)
+		}
+	}
+}
+
 // A node of a rollout that runs stays, however long it is away.
 func TestANodeInARolloutIsNotForgotten(t *testing.T) {
 	s, nodes := settled(t, 2)
