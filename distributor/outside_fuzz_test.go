@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/service"
 	"github.com/waft-project/waft/registry"
 )
 
@@ -121,6 +122,68 @@ func withoutEmpty(modules []model.Module) []model.Module {
 		}
 	}
 	return modules
+}
+
+// FuzzCollected reads whatever may come as what another replica says of what goes from its registry. What is taken is all of it, says whose it is, is about what a registry can have,
+// and says the same when it is passed on.
+func FuzzCollected(f *testing.F) {
+	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	whole, err := json.Marshal(collectedElsewhere{Replica: "second", Artifacts: []service.CollectedArtifact{
+		{Repository: "filters/authz", Digest: digest, Tags: []string{"1.2.0"}, Bytes: 4096, Unneeded: 24 * time.Hour},
+		{Repository: "filters/authz", Blobs: 2, Bytes: 10},
+		{Blobs: 1},
+	}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if told, err := parseCollected(whole); err != nil || len(told.Artifacts) != 3 {
+		f.Fatalf("%s is read as %+v, %v", whole, told, err)
+	}
+	f.Add(whole)
+	f.Add(whole[:len(whole)-1])
+	f.Add(append(whole, whole...))
+	f.Add([]byte("null"))
+	f.Add([]byte(`{"artifacts":[{"repository":"filters/authz"}]}`))
+	f.Add([]byte(`{"replica":"second","artifacts":[{"repository":"../../x","digest":"sha256:00"}]}`))
+	f.Add([]byte(`{"replica":"second","artifacts":[{"repository":"filters/authz:1@` + digest + `"}]}`))
+	f.Add([]byte(`{"replica":"second","artifacts":[{"digest":"` + digest + `","bytes":-1}]}`))
+	f.Add([]byte(`{"replica":"second","artifacts":[{"bytes":1,"blobs":-1}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		told, err := parseCollected(text)
+		if err != nil {
+			if told.Replica != "" || told.Artifacts != nil {
+				t.Errorf("%q is %v, and %+v", text, err, told)
+			}
+			return
+		}
+		if !json.Valid(text) || told.Replica == "" {
+			t.Errorf("%q is taken for %+v", text, told)
+		}
+		for _, a := range told.Artifacts {
+			name, err := registry.ParseReference("registry.example/" + a.Repository)
+			if a.Repository != "" && (err != nil || name.Repository != a.Repository) || a.Repository == "" && a.Digest != "" || a.Digest != "" && !registry.Digest(a.Digest).Valid() ||
+				a.Bytes < 0 || a.Blobs < 0 || a.Unneeded < 0 {
+				t.Errorf("%q is taken, and says of %+v that it goes", text, a)
+			}
+		}
+		again, err := json.Marshal(told)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, err := parseCollected(again); err != nil || same.Replica != told.Replica || len(same.Artifacts) != len(told.Artifacts) || len(told.Artifacts) > 0 && !reflect.DeepEqual(withoutTags(same), withoutTags(told)) {
+			t.Errorf("%q is read as %+v, and passed on as %+v (%v)", text, told, same, err)
+		}
+	})
+}
+
+// withoutTags are artifacts whose tags are absent where there are none.
+func withoutTags(told collectedElsewhere) []service.CollectedArtifact {
+	for i, a := range told.Artifacts {
+		if len(a.Tags) == 0 {
+			told.Artifacts[i].Tags = nil
+		}
+	}
+	return told.Artifacts
 }
 
 // FuzzAuthorization takes whatever may stand in a request's header. What is taken for a token stands there, and is not empty.

@@ -52,9 +52,14 @@ func (r *replicas) peerHandler(t *terms, mods *modules, embedded, local http.Han
 		_ = json.NewEncoder(w).Encode(modules) // a replica that has gone needs no answer
 	})
 	mux.HandleFunc("POST "+peerCollected, func(w http.ResponseWriter, req *http.Request) {
-		var told collectedElsewhere
-		if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, maxCollectedBytes)).Decode(&told); err != nil {
+		text, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxCollectedBytes))
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		told, err := parseCollected(text)
+		if err != nil {
+			http.Error(w, "what is said to go cannot be read, so none of it is recorded: "+err.Error(), http.StatusBadRequest)
 			return
 		}
 		if err := t.recordCollected(told.Replica)(req.Context(), told.Artifacts); err != nil {
@@ -204,6 +209,38 @@ func parseNeeded(text []byte) ([]model.Module, error) {
 type collectedElsewhere struct {
 	Replica   string                      `json:"replica"`
 	Artifacts []service.CollectedArtifact `json:"artifacts"`
+}
+
+// parseCollected reads what another replica says of what goes from its registry. A part of it is not taken for all: once it is recorded all of it goes. What is taken goes into the
+// audit log as it stands, where each entry is to be about something that a registry can have.
+func parseCollected(text []byte) (collectedElsewhere, error) {
+	var told collectedElsewhere
+	if err := json.Unmarshal(text, &told); err != nil {
+		return collectedElsewhere{}, err
+	}
+	if told.Replica == "" {
+		return collectedElsewhere{}, errors.New("it does not say from which replica")
+	}
+	for i, a := range told.Artifacts {
+		at := fmt.Sprintf("artifacts[%d]", i)
+		if a.Repository != "" {
+			if name, err := registry.ParseReference("registry.example/" + a.Repository); err != nil || name.Repository != a.Repository {
+				return collectedElsewhere{}, fmt.Errorf("%s: %.100q is no repository", at, a.Repository)
+			}
+		}
+		if a.Digest != "" {
+			if err := model.ValidateDigest(at, "digest", a.Digest); err != nil {
+				return collectedElsewhere{}, err
+			}
+			if a.Repository == "" {
+				return collectedElsewhere{}, fmt.Errorf("%s: %s is of no repository", at, a.Digest)
+			}
+		}
+		if a.Bytes < 0 || a.Blobs < 0 || a.Unneeded < 0 {
+			return collectedElsewhere{}, fmt.Errorf("%s: %d bytes, %d blobs and %s cannot be", at, a.Bytes, a.Blobs, a.Unneeded)
+		}
+	}
+	return told, nil
 }
 
 // recordCollected has the replica that leads put into the audit log what is about to go from the registry of this one.
