@@ -130,12 +130,15 @@ func (c *caller) create(ctx context.Context, reference, stamp string, kind Kind)
 // start starts a rollout of a step.
 func (c *caller) start(ctx context.Context, name, release string, step Step) Call {
 	return c.call(ctx, OpStart, name, func(ctx context.Context, call *Call) error {
-		call.Release = release
+		call.Release, call.Asks = release, step.Asks
 		spec := &waftv1.RolloutSpec{Release: release, Target: &waftv1.Target{Selector: "env=chaos"}}
 		for i, share := range step.Shares {
 			wave := &waftv1.Wave{Nodes: int32(share), Soak: step.Soak.String(), Deadline: waveDeadline.String()}
 			if !step.Ungated {
 				wave.Gates = []*waftv1.Gate{{ErrorRatio: &waftv1.ErrorRatioGate{Max: 0.05, MinSamples: 10}}}
+			}
+			if i+1 == step.Asks {
+				wave.Gates = append(wave.Gates, &waftv1.Gate{Approval: &waftv1.ApprovalGate{Note: "chaos"}})
 			}
 			switch cohort := cohortOf(step.Cohort); {
 			case cohort == nil:
@@ -202,6 +205,15 @@ func (c *caller) tell(ctx context.Context, op Op, name string) Call {
 
 func (c *caller) get(ctx context.Context, name string) Call { return c.tell(ctx, OpGet, name) }
 
+// retry has a node try what it has rejected once more.
+func (c *caller) retry(ctx context.Context, node string) Call {
+	return c.call(ctx, OpRetry, node, func(ctx context.Context, call *Call) error {
+		_, err := c.api.Nodes.RetryNode(ctx, &waftv1.RetryNodeRequest{Id: node, Reason: "chaos"})
+		call.Changed = err == nil
+		return err
+	})
+}
+
 // sample asks what the ledger says of every node.
 func (c *caller) sample(ctx context.Context) ([]Sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -224,6 +236,7 @@ func (c *caller) sample(ctx context.Context) ([]Sample, error) {
 		} else {
 			s.State = l.GetState().String() + " " + l.GetReason()
 		}
+		s.Reason = n.GetLedger().GetReason()
 		out = append(out, s)
 	}
 	return out, nil
@@ -294,6 +307,9 @@ func readRollout(r *waftv1.Rollout) *Rollout {
 			soak = 0 // an undo has none
 		}
 		out.Soaks = append(out.Soaks, soak)
+		if slices.ContainsFunc(w.GetGates(), func(g *waftv1.Gate) bool { return g.GetApproval() != nil }) {
+			out.Asks = i + 1
+		}
 		if w.GetNodes() > 0 {
 			out.Shares = append(out.Shares, int(w.GetNodes()))
 		} else {
@@ -307,7 +323,7 @@ func readRollout(r *waftv1.Rollout) *Rollout {
 		out.EndedAt = t.AsTime()
 	}
 	for _, w := range s.GetWaves() {
-		wave := Wave{Nodes: w.GetNodes(), StartedAt: w.GetStartedAt().AsTime()}
+		wave := Wave{Nodes: w.GetNodes(), StartedAt: w.GetStartedAt().AsTime(), ApprovedBy: w.GetApproval().GetActor()}
 		if t := w.GetEndedAt(); t != nil {
 			wave.EndedAt = t.AsTime()
 		}

@@ -28,6 +28,8 @@ const (
 	RuleGate = "gate"
 	// RuleSoak: no wave is over before it has soaked.
 	RuleSoak = "soak"
+	// RuleApproval: no wave begins, and no rollout is done, before somebody has approved the wave that asks for it.
+	RuleApproval = "approval"
 	// RuleWave: no wave reaches more nodes than it says.
 	RuleWave = "wave"
 	// RuleCohort: while a release is given to a cohort alone, no other request meets it, and the cohort does before the wave is over.
@@ -49,7 +51,7 @@ const (
 )
 
 // Rules are all of them.
-var Rules = []string{RuleRequest, RuleCap, RuleMove, RuleEnd, RuleGate, RuleSoak, RuleWave, RuleCohort, RuleEmergency, RuleLedger, RuleDeadline, RuleLost, RuleHistory, RuleLinear, RuleRun}
+var Rules = []string{RuleRequest, RuleCap, RuleMove, RuleEnd, RuleGate, RuleSoak, RuleApproval, RuleWave, RuleCohort, RuleEmergency, RuleLedger, RuleDeadline, RuleLost, RuleHistory, RuleLinear, RuleRun}
 
 // Check holds a history against every rule; the same history gives the same violations. It sorts the requests by their ends, and changes
 // nothing else.
@@ -68,6 +70,7 @@ func Check(h *History) []Violation {
 	c.linear()
 	c.conflicts()
 	c.refusedUndos()
+	c.retries()
 	c.run()
 	return c.found
 }

@@ -29,6 +29,10 @@ func (c *checker) acknowledged() {
 			} else if r.Release != call.Release {
 				c.fail(RuleLost, "rollout/%s was started with %s, and has %s", call.Object, call.Release, r.Release)
 			}
+		case OpApprove:
+			if r, ok := c.final(call.Object); ok && (r.approvedBy() == "" || call.Changed && r.approvedBy() != call.Actor) {
+				c.fail(RuleLost, "wave %d of rollout/%s was approved by %s at %s, and is approved by %q in the end", r.Asks, call.Object, call.Actor, c.clock(call.Ended), r.approvedBy())
+			}
 		}
 		if call.Changed && !contains(c.h.Final.Actors, string(call.Op)+" "+call.Actor) {
 			c.fail(RuleLost, "%s of %s by %s was acknowledged at %s, and the audit log has no entry of it", call.Op, call.Object, call.Actor, c.clock(call.Ended))
@@ -63,7 +67,7 @@ func (c *checker) growth() {
 func (c *checker) linear() {
 	byRollout := map[string][]Call{}
 	for _, call := range c.h.Calls {
-		if call.Op == OpCreate || call.Op == OpOut || call.Op == OpBack {
+		if call.Op == OpCreate || call.Op == OpOut || call.Op == OpBack || call.Op == OpRetry {
 			continue
 		}
 		byRollout[call.Object] = append(byRollout[call.Object], call)

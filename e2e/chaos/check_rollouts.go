@@ -21,6 +21,7 @@ func (c *checker) rollouts() {
 		c.width(r)
 		c.gate(r)
 		c.soaks(r)
+		c.approval(r)
 		limit := time.Duration(max(len(r.Shares), 1))*(waveDeadline+perWave) + rollbackLimit
 		switch from := later(r.StartedAt, c.h.Healed); {
 		case !ended(r.Phase):

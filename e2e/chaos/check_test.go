@@ -49,14 +49,14 @@ func calm() *History {
 		}
 	}
 	base := Rollout{Name: "base", Release: id("base"), Phase: "Done", Shares: []int{3}, StartedAt: at(-20), EndedAt: at(-5),
-		Waves: []Wave{{nodes, at(-20), at(-5)}}, Nodes: map[string]Member{"n1": {State: "Serving", Wave: 1}, "n2": {State: "Serving", Wave: 1}, "n3": {State: "Serving", Wave: 1}},
+		Waves: []Wave{{Nodes: nodes, StartedAt: at(-20), EndedAt: at(-5)}}, Nodes: map[string]Member{"n1": {State: "Serving", Wave: 1}, "n2": {State: "Serving", Wave: 1}, "n3": {State: "Serving", Wave: 1}},
 		Lines: []Line{{at(-20), "Fetching", 0, "waft", "begins"}, {at(-15), "Soaking", 1, "waft", "soaks"}, {at(-5), "Done", 0, "waft", "all serve"}}}
 	r1 := Rollout{Name: "r1", Release: id("r1"), Phase: "Done", Shares: []int{1, 3}, StartedAt: at(10), EndedAt: at(30),
-		Waves: []Wave{{[]string{"n1"}, at(10), at(20)}, {[]string{"n2", "n3"}, at(20), at(30)}},
+		Waves: []Wave{{Nodes: []string{"n1"}, StartedAt: at(10), EndedAt: at(20)}, {Nodes: []string{"n2", "n3"}, StartedAt: at(20), EndedAt: at(30)}},
 		Nodes: map[string]Member{"n1": {"Serving", 1, id("base")}, "n2": {"Serving", 2, id("base")}, "n3": {"Serving", 2, id("base")}},
 		Lines: []Line{{at(10), "Fetching", 0, "waft", "begins"}, {at(15), "Paused", 0, "a3", "paused"}, {at(16), "Soaking", 1, "a5", "resumed"}, {at(24), "Soaking", 2, "waft", "soaks"}, {at(30), "Done", 1, "waft", "all serve"}}}
 	r2 := Rollout{Name: "r2", Release: id("r2"), Phase: "RolledBack", Shares: []int{1, 3}, StartedAt: at(50), EndedAt: at(56),
-		Waves: []Wave{{[]string{"n2"}, at(50), time.Time{}}}, Nodes: map[string]Member{"n2": {"RolledBack", 1, id("r1")}},
+		Waves: []Wave{{Nodes: []string{"n2"}, StartedAt: at(50)}}, Nodes: map[string]Member{"n2": {"RolledBack", 1, id("r1")}},
 		Lines: []Line{{at(50), "Fetching", 0, "waft", "begins"}, {at(54), "RollingBack", 0, "waft", "errors"}, {at(56), "RolledBack", 0, "waft", "errors"}}}
 	// The rollout as it was when its history had so many lines.
 	seen := func(r Rollout, lines int) *Rollout {
@@ -195,7 +195,7 @@ func TestFallBackMayHaveTheFilter(t *testing.T) {
 }
 
 func TestCalmHistoryHolds(t *testing.T) {
-	for name, h := range map[string]*History{"calm": calm(), "header": tested(ByHeader), "percent": tested(ByPercent), "marked": marked(), "promoted": promoted()} {
+	for name, h := range map[string]*History{"calm": calm(), "header": tested(ByHeader), "percent": tested(ByPercent), "marked": marked(), "promoted": promoted(), "approved": approved(), "retried": retried()} {
 		for _, v := range Check(h) {
 			t.Errorf("%s: %s: %s", name, v.Rule, v.Text)
 		}
@@ -249,6 +249,48 @@ func promoted() *History {
 	seen := *r
 	h.Calls[8].Rollout = &seen
 	h.Calls = append(h.Calls, Call{Client: 4, Actor: "a40", Op: OpPromo, Object: "r1", Begun: at(24.9), Ended: at(25.1), Outcome: Unknown})
+	return h
+}
+
+// approved is calm, but that the first wave of r1 asks for an approval, which is given in the 18th second.
+func approved() *History {
+	h := calm()
+	r := &h.Final.Rollouts[1]
+	r.Asks, r.Waves[0].ApprovedBy = 1, "a50"
+	r.Lines = slices.Insert(slices.Clone(r.Lines), 3, Line{at(18.01), "Soaking", 1, "a50", "wave 1 of 2 is approved: chaos"})
+	for i := range h.Calls {
+		call := &h.Calls[i]
+		if call.Object != "r1" {
+			continue
+		}
+		if call.Op == OpStart {
+			call.Asks = 1
+		}
+		if call.Rollout != nil {
+			call.Rollout.Asks, call.Rollout.Waves = 1, []Wave{{Nodes: []string{"n1"}, StartedAt: at(10)}}
+		}
+	}
+	whole := *r
+	h.Calls[8].Rollout = &whole
+	given := *r
+	given.Phase, given.Lines, given.Waves, given.Nodes = "Soaking", r.Lines[:4], []Wave{{Nodes: []string{"n1"}, StartedAt: at(10), ApprovedBy: "a50"}}, nil
+	h.Calls = append(h.Calls, Call{Client: 4, Actor: "a50", Op: OpApprove, Object: "r1", Begun: at(18), Ended: at(18.02), Outcome: OK, Changed: true, Rollout: &given})
+	h.Final.Actors = append(h.Final.Actors, "rollout.approve a50")
+	return h
+}
+
+// retried is calm, but that n1, which rejects its chain from the 70th second to the 80th, is asked to try again while it does so, and after.
+func retried() *History {
+	h := calm()
+	for i := range h.Samples {
+		if s := &h.Samples[i]; s.Node == "n1" && s.Begun.After(at(70)) && s.Begun.Before(at(80)) {
+			s.State, s.Reason = "REJECTED no memory", "no memory"
+		}
+	}
+	h.Calls = append(h.Calls,
+		Call{Client: 4, Actor: "a60", Op: OpRetry, Object: "n1", Begun: at(75), Ended: at(75.02), Outcome: OK, Changed: true},
+		Call{Client: 4, Actor: "a61", Op: OpRetry, Object: "n1", Begun: at(90), Ended: at(90.02), Outcome: Refused, Error: "it waits for nothing, so there is nothing to try again"})
+	h.Final.Actors = append(h.Final.Actors, "node.retry a60")
 	return h
 }
 
@@ -467,6 +509,50 @@ func TestPlantedBugs(t *testing.T) {
 			edit(h, "n1", 52, 53, func(r *Request) { r.Stamp = "r2" })
 		}},
 		{"an Envoy is given what the probe refuses", RuleGate, "no Envoy", func(h *History) { h.Releases[2].Kind = Refusing }},
+		{"a wave begins before the one before is approved", RuleApproval, "wave 2 begins", func(h *History) {
+			*h = *approved()
+			h.Calls[len(h.Calls)-1].Begun, h.Calls[len(h.Calls)-1].Ended = at(22), at(22.02)
+		}},
+		{"nobody has approved what is done", RuleApproval, "is done, and nobody", func(h *History) {
+			*h = *approved()
+			h.Final.Rollouts[1].Waves[0].ApprovedBy = ""
+			h.Calls = h.Calls[:len(h.Calls)-1]
+		}},
+		{"an approval comes from nowhere", RuleApproval, "who has not done so", func(h *History) {
+			*h = *approved()
+			h.Calls = h.Calls[:len(h.Calls)-1]
+		}},
+		{"nodes are moved before the approval, and no record says so", RuleApproval, "[n1 n2 n3] answer", func(h *History) {
+			*h = *approved()
+			h.Calls[len(h.Calls)-1].Begun, h.Calls[len(h.Calls)-1].Ended = at(22), at(22.02)
+			h.Final.Rollouts[1].Waves[0].EndedAt, h.Final.Rollouts[1].Waves[1].StartedAt = at(23), at(23)
+		}},
+		{"an approval is lost", RuleLost, "approved by", func(h *History) {
+			*h = *approved()
+			h.Final.Rollouts[1].Waves[0].ApprovedBy = ""
+		}},
+		{"an approval is lost, and its wave waits on", RuleLinear, "rollout/r1", func(h *History) {
+			*h = *approved()
+			again := h.Calls[len(h.Calls)-1]
+			again.Actor, again.Begun, again.Ended = "a51", at(19), at(19.02)
+			h.Calls = append(h.Calls, again)
+		}},
+		{"a retry is not in the audit log", RuleLost, "node.retry of n1", func(h *History) {
+			*h = *retried()
+			h.Final.Actors = h.Final.Actors[:len(h.Final.Actors)-1]
+		}},
+		{"a retry is taken of a node that serves", RuleLinear, "was taken", func(h *History) {
+			*h = *retried()
+			h.Calls[len(h.Calls)-1].Outcome = OK
+		}},
+		{"a retry is refused of a node that has rejected its chain", RuleLinear, "had rejected its chain", func(h *History) {
+			*h = *retried()
+			h.Calls[len(h.Calls)-2].Outcome, h.Calls[len(h.Calls)-2].Error = Refused, "there is nothing to try again"
+		}},
+		{"a retry is refused for no reason", RuleLinear, "not said why", func(h *History) {
+			*h = *retried()
+			h.Calls[len(h.Calls)-1].Error = "not now"
+		}},
 		{"a wave is over before it has soaked", RuleSoak, "wave 2", func(h *History) {
 			h.Final.Rollouts[1].Waves[1].EndedAt = at(27.5)
 		}},

@@ -14,7 +14,7 @@
 //	caller.go      clients of the API; every call is logged
 //	clock.go       clocks of waft that jump, in builds of these runs alone
 //	emergency.go   the operator, where he disables a filter and puts it back
-//	meddle.go      a second operator, who works on the same rollouts at the same time
+//	meddle.go      a second operator, who works on the same rollouts at the same time, approves waves that ask for it, and has nodes try again
 //	run.go         the operator, who starts rollouts and follows them, and all the above together
 //	history.go     what was logged
 //	check*.go      the rules

@@ -133,6 +133,7 @@ const (
 	OpUndo    Op = "rollout.undo"
 	OpOut     Op = "filter.disable"
 	OpBack    Op = "rollout.enable"
+	OpRetry   Op = "node.retry"
 	OpGet     Op = "rollout.get"
 )
 
@@ -157,10 +158,11 @@ type Call struct {
 	Op    Op        `json:"op"`
 	Begun time.Time `json:"begun"`
 	Ended time.Time `json:"ended"`
-	// Object is a rollout's name, or the stamp of the release that is created.
+	// Object is a rollout's name, the stamp of the release that is created, or the node that OpRetry is about.
 	Object string `json:"object"`
-	// Release is what OpStart starts.
+	// Release is what OpStart starts, and Asks which of its waves asks for an approval, counted from 1; 0: none does.
 	Release string  `json:"release,omitempty"`
+	Asks    int     `json:"asks,omitempty"`
 	Outcome Outcome `json:"outcome"`
 	Error   string  `json:"error,omitempty"`
 	// NotFound: the refusal says that there is no such rollout. Exists: that there is one of the name. Conflict: that somebody else was first.
@@ -188,7 +190,9 @@ type Rollout struct {
 	// Cohort is of which requests of its nodes the first wave gives the release; empty: of all.
 	Cohort Cohort `json:"cohort,omitempty"`
 	// Soaks are how long each wave is to soak, by its spec.
-	Soaks     []time.Duration   `json:"soaks,omitempty"`
+	Soaks []time.Duration `json:"soaks,omitempty"`
+	// Asks is which wave asks for an approval by its spec, counted from 1; 0: none does.
+	Asks      int               `json:"asks,omitempty"`
 	Waves     []Wave            `json:"waves"`
 	Nodes     map[string]Member `json:"nodes"`
 	Lines     []Line            `json:"lines"`
@@ -201,6 +205,8 @@ type Wave struct {
 	Nodes     []string  `json:"nodes"`
 	StartedAt time.Time `json:"startedAt"`
 	EndedAt   time.Time `json:"endedAt"`
+	// ApprovedBy is the actor of the call that approved it; empty: nobody has.
+	ApprovedBy string `json:"approvedBy,omitempty"`
 }
 
 // Member is a node within a rollout.
@@ -231,6 +237,8 @@ type Sample struct {
 	Chain    string `json:"chain"`
 	State    string `json:"state"`
 	Serving  string `json:"serving"`
+	// Reason is what the node says of what keeps it, in whatever state; empty: nothing does.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Final is how things stand at the end.

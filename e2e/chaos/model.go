@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,6 +21,9 @@ type rolloutState struct {
 	// undone: it goes back, or has gone. over is the end that was seen; nothing follows it.
 	undone bool
 	over   string
+	// asks is the wave that waits for an approval, from 1; 0: none does. approved: somebody has given it.
+	asks     int
+	approved bool
 }
 
 // step gives the states that may follow a call; none when its answer is impossible.
@@ -76,7 +80,7 @@ func effects(s rolloutState, call Call) []rolloutState {
 		if s.exists {
 			return nil
 		}
-		s.exists, s.release = true, call.Release
+		s.exists, s.release, s.asks = true, call.Release, call.Asks
 		return []rolloutState{s}
 	}
 	runs := s.exists && s.over == "" && !s.undone
@@ -103,9 +107,13 @@ func effects(s rolloutState, call Call) []rolloutState {
 		}
 		next.paused, next.held = false, false
 	case OpApprove:
-		if !runs || sure {
-			return nil // no wave of a schedule asks for one
+		if !runs || s.asks == 0 || sure && s.approved == call.Changed {
+			return nil
 		}
+		if r := call.Rollout; r != nil && len(r.Waves) != s.asks {
+			return nil // it is another wave that soaks
+		}
+		next.approved = true
 	case OpAbort:
 		if !s.exists || s.undone || s.over != "" && s.over != "Aborted" || sure && s.over == "Aborted" && call.Changed {
 			return nil
@@ -123,6 +131,9 @@ func effects(s rolloutState, call Call) []rolloutState {
 // in is the state in which a rollout is also known to be in a phase; false where it cannot be.
 func in(s rolloutState, phase string) (rolloutState, bool) {
 	back := phase == "RollingBack" || phase == "RolledBack"
+	if phase == "Done" && s.asks > 0 && !s.approved {
+		return s, false
+	}
 	if s.over != "" && phase != s.over || s.paused && phase != "Paused" && !back || s.undone && !back { // what fails goes back in a pause, too
 		return s, false
 	}
@@ -139,7 +150,13 @@ func look(s rolloutState, r *Rollout) (rolloutState, bool) {
 	if r == nil {
 		return s, true
 	}
-	if s.release != "" && r.Release != s.release || len(r.Lines) < s.lines {
+	if s.release != "" && r.Release != s.release || len(r.Lines) < s.lines || r.Asks != s.asks {
+		return s, false
+	}
+	if s.asks > 0 && !s.approved && len(r.Waves) > s.asks {
+		return s, false // a wave moves that nobody has let
+	}
+	if i := s.asks - 1; i >= 0 && i < len(r.Waves) && s.approved != (r.Waves[i].ApprovedBy != "") {
 		return s, false
 	}
 	s.lines = len(r.Lines)
@@ -160,6 +177,9 @@ func refusal(s rolloutState, call Call) []rolloutState {
 		}
 		return nil
 	case !s.exists:
+		return nil
+	}
+	if m := unasked.FindStringSubmatch(call.Error); m != nil && m[1] == strconv.Itoa(s.asks) || strings.Contains(call.Error, "nothing to approve in phase Soaking") {
 		return nil
 	}
 	var out []rolloutState
@@ -186,6 +206,8 @@ var (
 	first = regexp.MustCompile(`: (\S+) was first: .*\((\w+)\)`)
 	// phaseTold is where a refusal names the phase.
 	phaseTold = regexp.MustCompile(`it has ended \((\w+)\)|in phase (\w+)`)
+	// unasked is where it names a wave that asks for no approval.
+	unasked = regexp.MustCompile(`wave (\d+) of \d+ asks for no approval`)
 )
 
 // told are the phases that a refusal says a rollout may be in; none where it does not say why.

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -32,6 +33,20 @@ func said(actor string, op Op, from, to float64, answer string) Call {
 		c.Release = id("r1")
 	}
 	return c
+}
+
+// asking are calls of a rollout whose first wave asks for an approval: each answer is of so many waves that have begun, and of who has approved the first.
+func asking(waves int, approvedBy string, calls ...Call) []Call {
+	for i := range calls {
+		if r := calls[i].Rollout; r != nil {
+			r.Asks, r.Waves = 1, make([]Wave, waves)
+			r.Waves[0].ApprovedBy = approvedBy
+		}
+		if calls[i].Op == OpStart {
+			calls[i].Asks = 1
+		}
+	}
+	return calls
 }
 
 // What the API may answer to several who work on one rollout, and what it may not.
@@ -74,6 +89,18 @@ func TestModel(t *testing.T) {
 		{"an approval that nobody asked for", "", []Call{
 			said("a1", OpPause, 2, 3, "Paused"), said("a2", OpApprove, 4, 5, "refused: wave 1 of 2 asks for no approval"),
 		}},
+		{"an approval that was asked for, and a second one", "", slices.Concat(
+			asking(1, "a1", said("a1", OpApprove, 2, 4, "Soaking"), said("a2", OpApprove, 3, 5, "Soaking, as before"), said("a3", OpApprove, 6, 7, "Soaking, as before")),
+			asking(2, "a1", said("a4", OpGet, 8, 9, "Moving"), said("a5", OpApprove, 10, 11, "refused: wave 2 of 2 asks for no approval"), said("a6", OpGet, 12, 13, "Done")),
+		)},
+		{"an approval that nobody answered was given, or not", "", slices.Concat(
+			asking(1, "", said("a1", OpApprove, 2, 4, "unknown"), said("a2", OpGet, 5, 6, "Soaking")), asking(1, "a1", said("a3", OpApprove, 7, 8, "Soaking, as before")),
+		)},
+		{"an approval of what does not soak, and of what has ended", "", slices.Concat(asking(1, "",
+			said("a1", OpApprove, 2, 3, "refused: there is nothing to approve in phase Moving"), said("a2", OpUndo, 4, 5, "RollingBack"),
+			said("a3", OpApprove, 6, 7, "refused: there is nothing to approve in phase RollingBack"), said("a4", OpGet, 8, 9, "RolledBack"),
+			said("a5", OpApprove, 10, 11, "refused: it has ended (RolledBack), so there is nothing to approve"),
+		))},
 		{"an undo of what runs, and what it leaves nothing to do", "", []Call{
 			said("a1", OpUndo, 2, 3, "RollingBack"), said("a2", OpResume, 4, 5, "refused: a rollback runs already and was not paused"),
 			said("a3", OpUndo, 4, 5, "RollingBack, as before"), said("a4", OpUndo, 6, 7, "refused: nothing to take back: no node has its release any more"),
@@ -125,6 +152,14 @@ func TestModel(t *testing.T) {
 			said("a3", OpPromo, 6, 7, "refused: it was paused by a person, not by an inconclusive gate"), said("a4", OpGet, 8, 9, "Soaking"),
 		}},
 		{"an approval that nobody asked for, and that was given", "r1", []Call{said("a1", OpApprove, 2, 3, "Soaking"), said("a2", OpGet, 4, 5, "Soaking")}},
+		{"an approval that is not in its answer", "r1", asking(1, "", said("a1", OpApprove, 2, 3, "Soaking"))},
+		{"an approval that is forgotten", "r1", slices.Concat(asking(1, "a1", said("a1", OpApprove, 2, 3, "Soaking")), asking(1, "", said("a2", OpGet, 4, 5, "Soaking")))},
+		{"two approvals that both did it", "r1", asking(1, "a1", said("a1", OpApprove, 2, 3, "Soaking"), said("a2", OpApprove, 4, 5, "Soaking"))},
+		{"an approval that another is said to have given, which nobody has", "r1", asking(1, "a9", said("a1", OpApprove, 2, 3, "Soaking, as before"))},
+		{"an approval of the wave after", "r1", slices.Concat(asking(1, "a1", said("a1", OpApprove, 2, 3, "Soaking")), asking(2, "a1", said("a2", OpApprove, 4, 5, "Soaking, as before")))},
+		{"an approval that is refused while it is waited for", "r1", asking(1, "", said("a1", OpApprove, 2, 3, "refused: wave 1 of 2 asks for no approval"), said("a2", OpGet, 4, 5, "Soaking"))},
+		{"a wave that moves without its approval", "r1", asking(2, "", said("a1", OpGet, 2, 3, "Moving"))},
+		{"a rollout that is done without its approval", "r1", asking(1, "", said("a1", OpGet, 2, 3, "Done"))},
 		{"an approval after the end", "r1", []Call{said("a1", OpGet, 2, 3, "Done"), said("a2", OpApprove, 4, 5, "Soaking")}},
 		{"what a gate paused goes on, and nobody has resumed it", "r1", []Call{said("a1", OpGet, 2, 3, "Paused"), said("a2", OpGet, 4, 5, "Moving")}},
 		{"what went back goes on", "r1", []Call{said("a1", OpGet, 2, 3, "RollingBack"), said("a2", OpGet, 4, 5, "Soaking")}},
@@ -160,7 +195,11 @@ func TestModel(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := &checker{h: &History{Begun: begun, Calls: append([]Call{started}, tc.calls...)}}
+			first := started
+			if slices.ContainsFunc(tc.calls, func(call Call) bool { return call.Rollout != nil && call.Rollout.Asks == 1 }) {
+				first = asking(1, "", said("a0", OpStart, 0, 1, "Fetching"))[0]
+			}
+			c := &checker{h: &History{Begun: begun, Calls: append([]Call{first}, tc.calls...)}}
 			c.linear()
 			c.conflicts()
 			if tc.rejected == "" {

@@ -18,6 +18,9 @@ type plant struct {
 	rule string
 	// faults are what it takes for it to show; nil: none.
 	faults []Fault
+	// asks is which waves ask for an approval, and second: there is somebody to give it.
+	asks   int
+	second bool
 	// limit is when the run is cut short; zero: when any other is.
 	limit time.Duration
 }
@@ -51,6 +54,16 @@ var plants = []plant{
 		name: "a rollout that never ends", rule: RuleDeadline, file: "distributor/rollout/observe.go", limit: time.Minute,
 		text:    "func (m *machine) completeWave(how string) {\n",
 		instead: "func (m *machine) completeWave(how string) {\nif m.state.Name == \"r1\" && m.state.Wave == 1 {\nreturn\n}\n",
+	},
+	{
+		name: "an approval that is lost", rule: RuleLost, file: "distributor/rollout/commands.go", asks: 1, second: true, limit: time.Minute,
+		text:    "m.wave().Approval = &model.Approval{Actor: by.Actor, Reason: by.Reason, At: m.now}\n",
+		instead: "",
+	},
+	{
+		name: "a wave that moves without its approval", rule: RuleApproval, file: "distributor/rollout/observe.go", asks: 1,
+		text:    "if g := m.unapproved(); g != nil {\n",
+		instead: "if g := m.unapproved(); g != nil && m.state.Wave > 0 {\n",
 	},
 	{
 		name: "a stale read", rule: RuleLinear, file: "distributor/service/rollouts.go",
@@ -121,7 +134,8 @@ func TestPlantedInWaft(t *testing.T) {
 				t.Fatal(err)
 			}
 			step := Step{Kind: Good, Shares: []int{1, scheduleNodes}, Soak: 3 * time.Second, Pause: true}
-			schedule := Schedule{Nodes: scheduleNodes, Steps: []Step{step, step}, Faults: p.faults}
+			step.Asks = p.asks
+			schedule := Schedule{Nodes: scheduleNodes, Steps: []Step{step, step}, Faults: p.faults, Second: p.second}
 			schedule.Steps[1].Module = 1
 			fleetDir := t.TempDir()
 			m, err := startMachines(t.Context(), fleetDir, programs, schedule)

@@ -127,6 +127,8 @@ type Step struct {
 	// Promote: the second operator ends a soak of it. EndBy is by what he ends it after its first wave, OpAbort or OpUndo; empty: he does not.
 	Promote bool `json:"promote,omitempty"`
 	EndBy   Op   `json:"endBy,omitempty"`
+	// Asks is which of its waves asks for an approval, counted from 1, that the second operator gives; 0: none does.
+	Asks int `json:"asks,omitempty"`
 }
 
 // Schedule is what a run does, drawn from its seed and from nothing else: the same seed gives the same schedule.
@@ -219,10 +221,13 @@ func Draw(seed uint64) Schedule {
 // meddled draws what the second operator does, of a source of its own. He takes no hand in what a step undoes or disables, and aborts none in which nodes may
 // give a release to a part of their requests, which they would go on with.
 func (s *Schedule) meddled() {
-	r := rand.New(rand.NewPCG(s.Seed, 0x7365636f))
+	r, asks := rand.New(rand.NewPCG(s.Seed, 0x7365636f)), rand.New(rand.NewPCG(s.Seed, 0x61736b73))
 	s.Second = true
 	for i := range s.Steps {
 		step := &s.Steps[i]
+		if ask, wave := asks.IntN(2) == 0, 1+asks.IntN(len(step.Shares)); ask && step.Kind != Refusing { // which never soaks
+			step.Asks = wave
+		}
 		promote, end := r.IntN(2) == 0, []Op{"", "", OpAbort, OpAbort, OpUndo}[r.IntN(5)]
 		if step.Kind != Good || step.Undo || step.Disable || end == OpAbort && step.Cohort != "" {
 			continue

@@ -35,6 +35,12 @@ func TestDrawCovers(t *testing.T) {
 			}
 			cohorts[fmt.Sprint(step.Kind, " ", step.Cohort)]++
 			meddled[step.EndBy]++
+			if step.Asks > 0 {
+				meddled[OpApprove]++
+			}
+			if step.Asks > len(step.Shares) || step.Asks > 0 && step.Kind == Refusing {
+				t.Errorf("seed %d: wave %d of a %s step with %d waves asks for an approval", seed, step.Asks, step.Kind, len(step.Shares))
+			}
 			if step.Promote {
 				meddled[OpPromo]++
 			}
@@ -83,7 +89,7 @@ func TestDrawCovers(t *testing.T) {
 			t.Errorf("%s never occurs: %v", m, kinds)
 		}
 	}
-	for _, op := range []Op{"", OpPromo, OpAbort, OpUndo} {
+	for _, op := range []Op{"", OpPromo, OpApprove, OpAbort, OpUndo} {
 		if meddled[op] == 0 {
 			t.Errorf("the second operator never does %q", op)
 		}
