@@ -33,8 +33,7 @@ func TestCohortOfAnUnsignedReleaseIsRefused(t *testing.T) {
 	if err := f.Connected(ctx); err != nil {
 		t.Fatal(err)
 	}
-	out := filepath.Join(f.Dir, "dist")
-	mustRun(t, f, "build", "--out", out, "--version", "1.0.0", "./e2e/filters/stamp")
+	out := buildFilter(t, f, "./e2e/filters/stamp", "1.0.0")
 	mustRun(t, f, "push", "--plain-http", f.HTTP(), filepath.Join(out, "stamp.wasm"), moduleRef(f, "stamp"), "--sign-key", key)
 	sign := func(release string) {
 		t.Helper()

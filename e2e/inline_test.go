@@ -22,8 +22,7 @@ import (
 func TestInlineModule(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t, 1)
-	out := filepath.Join(f.Dir, "dist")
-	mustRun(t, f, "build", "--out", out, "--version", "1.0.0", "./e2e/filters/stamp")
+	out := buildFilter(t, f, "./e2e/filters/stamp", "1.0.0")
 	document := write(t, f, "inline.yaml", `apiVersion: waft.dev/v1
 kind: Release
 metadata: {name: inline}

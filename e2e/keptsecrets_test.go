@@ -15,6 +15,7 @@ import (
 // A release names a secret that the distributor keeps; the filter on two nodes sees the value. Another one goes out by another release, in two waves and under load, and back by an undo; one that
 // the filter refuses never gets past the first wave. Nothing but the nodes has a value: no answer, no log, no store, no backup.
 func TestKeptSecrets(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := t.Context()
 	const common = "battery-staple" // in every value

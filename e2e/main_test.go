@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.etcd.io/etcd/server/v3/etcdmain"
@@ -15,8 +16,8 @@ import (
 	"github.com/waft-project/waft/envoy"
 )
 
-// waftBinary is the program under test, built once for all tests. root is the checkout.
-var waftBinary, envoyBinary, root string
+// waftBinary is the program under test, built once for all tests. root is the checkout. buildsDir has a folder for each build of a filter.
+var waftBinary, envoyBinary, root, buildsDir string
 
 func TestMain(m *testing.M) {
 	if text := os.Getenv(memberVariable); text != "" {
@@ -52,6 +53,10 @@ func run(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	if root, err = filepath.Abs(".."); err != nil {
+		return 1, err
+	}
+	buildsDir = filepath.Join(dir, "builds")
+	if err := os.Mkdir(buildsDir, 0o700); err != nil {
 		return 1, err
 	}
 	waftBinary = filepath.Join(dir, "waft")
@@ -132,12 +137,54 @@ func started(t *testing.T, f *fleet.Fleet, nodes int) {
 // publish builds the filters in some folders (relative to the checkout) and pushes each as HTTP/filters/NAME:1.0.0.
 func publish(t *testing.T, f *fleet.Fleet, dirs ...string) {
 	t.Helper()
-	out := filepath.Join(f.Dir, "dist")
-	mustRun(t, f, append([]string{"build", "--out", out, "--version", "1.0.0"}, dirs...)...)
 	for _, dir := range dirs {
-		name := filepath.Base(dir)
+		name, out := filepath.Base(dir), buildFilter(t, f, dir, "1.0.0")
 		mustRun(t, f, append([]string{"push", filepath.Join(out, name+".wasm"), moduleRef(f, name)}, f.Registry()...)...)
 	}
+}
+
+// filterBuild is all that what waft build makes of a filter of the checkout depends on.
+type filterBuild struct{ waft, dir, version string }
+
+// filterBuilds holds what was built, each once for all tests: filterBuild → func() (folder string, err error). Nearly every test wants the same filter, and a build
+// takes the linker seconds.
+var filterBuilds sync.Map
+
+// buildFilter puts what waft build makes of a filter (its folder relative to the checkout) into the folder dist of a fleet, which it returns. What is there is the
+// fleet's own: a test may change it.
+func buildFilter(t *testing.T, f *fleet.Fleet, dir, version string) string {
+	t.Helper()
+	build, _ := filterBuilds.LoadOrStore(filterBuild{f.Waft, dir, version}, sync.OnceValues(func() (string, error) {
+		out, err := os.MkdirTemp(buildsDir, "")
+		if err != nil {
+			return "", err
+		}
+		// Not by the test's context: others want it, too, when this one has ended.
+		_, err = f.Command(context.Background(), nil, "build", "--out", out, "--version", version, dir)
+		return out, err
+	}))
+	from, err := build.(func() (string, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(f.Dir, "dist")
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(filepath.Join(from, file.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, file.Name()), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
 }
 
 func moduleRef(f *fleet.Fleet, name string) string {

@@ -20,6 +20,7 @@ import (
 // go through all of it under load, and every answer is checked: but where a pain's own test says otherwise, no request fails or misses its
 // filters from the first to the last.
 func TestPainsOfAFleet(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := t.Context()
 	// Nothing stays on a node's disk that nothing holds there.

@@ -78,8 +78,7 @@ func TestPain15UnsignedIsRefused(t *testing.T) {
 	if err := f.Connected(ctx); err != nil {
 		t.Fatal(err)
 	}
-	out := filepath.Join(f.Dir, "dist")
-	mustRun(t, f, "build", "--out", out, "--version", "1.0.0", "./e2e/filters/stamp")
+	out := buildFilter(t, f, "./e2e/filters/stamp", "1.0.0")
 	module := filepath.Join(out, "stamp.wasm")
 	push := func(flags ...string) {
 		t.Helper()
@@ -142,7 +141,7 @@ func TestPain15UnsignedIsRefused(t *testing.T) {
 	if err := f.Connected(ctx); err != nil {
 		t.Fatal(err)
 	}
-	mustRun(t, f, "build", "--out", out, "--version", "1.0.1", "./e2e/filters/stamp")
+	buildFilter(t, f, "./e2e/filters/stamp", "1.0.1")
 	mustFail(t, f, []string{"policy serve", "must have signed it"}, "push", "--plain-http", f.HTTP(), module, moduleRef(f, "stamp"), "--policy", filepath.Join(f.Dir, "serve.yaml"))
 	push()
 	document := filepath.Join(f.Dir, "stamps.yaml")
