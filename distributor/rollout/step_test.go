@@ -29,8 +29,8 @@ func TestGoodRelease(t *testing.T) {
 	d.fleet.serveAll()
 	d.look(time.Second)
 	d.want(model.RolloutDone, 2)
-	if d.r.EndedAt.IsZero() || d.states()[model.NodeServing] != 4 {
-		t.Errorf("ended at %v with %v", d.r.EndedAt, d.states())
+	if d.r.EndedAt.IsZero() || d.states()[model.NodeServing] != 4 || d.r.Message != "done: 4 nodes moved" {
+		t.Errorf("ended at %v with %v: %s", d.r.EndedAt, d.states(), d.r.Message)
 	}
 	for id, n := range d.fleet.nodes {
 		if n.Assigned != after {

@@ -187,6 +187,9 @@ func TestUncountedNodes(t *testing.T) {
 		}
 		d.look(time.Minute)
 		d.want(model.RolloutDone, 1)
+		if want := "done: 3 nodes moved; 1 node not counted, assigned for when they return"; d.r.Message != want {
+			t.Errorf("it says %q, want %q", d.r.Message, want)
+		}
 	})
 	for name, word := range map[string]model.LedgerEntry{
 		"rejects": {Chain: chainOf(after), State: model.ChainRejected, Final: true, Reason: "no"}, "degraded": {Chain: chainOf(after), State: model.ChainDegraded, Reason: "no"},
