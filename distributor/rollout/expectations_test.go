@@ -16,8 +16,10 @@ import (
 
 // expectations is testdata/expectations.yaml.
 type expectations struct {
-	States       map[string]string            `json:"states"`
-	Pairs        map[string]map[string]string `json:"pairs"`
+	States map[string]string            `json:"states"`
+	Pairs  map[string]map[string]string `json:"pairs"`
+	// Leads are, for each phase, the phases that may follow whatever is observed.
+	Leads        map[model.RolloutPhase][]model.RolloutPhase `json:"leads"`
 	Observations []struct {
 		From string             `json:"from"`
 		Seen string             `json:"seen"`
@@ -52,6 +54,9 @@ func begin(t *testing.T) *drive {
 
 // traffic has every node of the first wave report requests and errors, together.
 func (d *drive) traffic(requests, errors int64) {
+	if len(d.r.Waves) == 0 {
+		return // there is nobody yet
+	}
 	nodes := d.r.Waves[0].Nodes
 	for i, id := range nodes {
 		n := d.fleet.nodes[id]
@@ -463,7 +468,7 @@ func frozen(o *Observe) { o.Frozen = "frozen until Monday" }
 // last is a node of the target that the first wave has not taken.
 func (d *drive) last() string {
 	for _, id := range slices.Backward(slices.Sorted(maps.Keys(d.fleet.nodes))) {
-		if !slices.Contains(d.r.Waves[0].Nodes, id) {
+		if len(d.r.Waves) == 0 || !slices.Contains(d.r.Waves[0].Nodes, id) {
 			return id
 		}
 	}
@@ -530,6 +535,79 @@ func TestObservations(t *testing.T) {
 	for _, name := range append(slices.Collect(maps.Keys(seen)), slices.Collect(maps.Keys(said))...) {
 		if !tested[name] {
 			t.Errorf("%q is in no expectation", name)
+		}
+	}
+}
+
+// Whatever is observed in whatever state: no phase follows but those that the expectations have for it, an end stays an end, nothing is done while it is paused, nobody is moved beyond
+// the wave, and the same events give the same once more.
+func TestEveryObservationInEveryState(t *testing.T) {
+	leads := readExpectations(t).Leads
+	observed := map[string]bool{}
+	for _, name := range append(slices.Collect(maps.Keys(seen)), slices.Collect(maps.Keys(said))...) {
+		observed[name] = name != "a day passes" // thousands of steps; observations have it
+	}
+	found := map[model.RolloutPhase]map[model.RolloutPhase]bool{}
+	for state, reach := range states {
+		for name, tried := range observed {
+			if !tried {
+				continue
+			}
+			t.Run(state+"/"+name, func(t *testing.T) {
+				step := func() (model.Rollout, *drive) {
+					d := begin(t)
+					reach(d)
+					if change := seen[name]; change != nil {
+						change(d, d.fleet.nodes[d.subject()])
+					}
+					d.now = d.now.Add(time.Millisecond)
+					event := d.fleet.observe(d.r)
+					if say := said[name]; say != nil {
+						say(&event)
+					}
+					was := d.r
+					d.must(event)
+					return was, d
+				}
+				was, d := step()
+				if found[was.Phase] == nil {
+					found[was.Phase] = map[model.RolloutPhase]bool{}
+				}
+				found[was.Phase][d.r.Phase] = true
+				if !slices.Contains(leads[was.Phase], d.r.Phase) {
+					t.Errorf("%s leads to %s: %s", was.Phase, d.r.Phase, d.r.Message)
+				}
+				on, back, isolated := assigned(d.actions)
+				switch {
+				case was.Phase.Ended():
+					if asJSON(d.r) != asJSON(was) || d.actions != nil {
+						t.Errorf("it had ended as %s, and changes or does something: %v", was.Phase, d.actions)
+					}
+				case d.r.Phase == model.RolloutPaused && on+back+isolated > 0:
+					t.Errorf("it is paused, and does %v", d.actions)
+				case d.r.Phase == model.RolloutRollingBack && on > 0:
+					t.Errorf("on its way back it moves nodes on: %v", d.actions)
+				}
+				moved := 0
+				for _, p := range d.r.Nodes {
+					if !p.MovedAt.IsZero() {
+						moved++
+					}
+				}
+				if most := map[bool]int{true: 2, false: 4}[d.r.Wave < 1]; moved > most {
+					t.Errorf("%d nodes were moved by wave %d", moved, d.r.Wave+1)
+				}
+				if _, again := step(); asJSON(again.r) != asJSON(d.r) || fmt.Sprint(again.actions) != fmt.Sprint(d.actions) {
+					t.Errorf("the same events lead to %s and %v, and then to %s and %v", d.r.Phase, d.actions, again.r.Phase, again.actions)
+				}
+			})
+		}
+	}
+	for from, to := range leads {
+		for _, phase := range to {
+			if !found[from][phase] {
+				t.Errorf("the expectations say that %s leads to %s, and nothing that was tried does", from, phase)
+			}
 		}
 	}
 }
