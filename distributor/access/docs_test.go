@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ func TestDocumentedRoles(t *testing.T) {
 		n := needs[a]
 		cells := []string{string(a)}
 		for _, r := range Roles() {
-			may := ""
+			may := "no"
 			if n.roles == nil || slices.Contains(n.roles, r) {
 				may = "yes"
 			}
@@ -42,5 +43,29 @@ func TestDocumentedRoles(t *testing.T) {
 	}
 	if !strings.Contains(string(text), want.String()) {
 		t.Errorf("docs/access.md lacks this table, or has another:\n%s", want.String())
+	}
+}
+
+// yamlBlock is one of a page.
+var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+
+// The parts of policies in docs/access.md can be used: bindings as they stand in a policy, and a whole spec.
+func TestDocumentedPolicies(t *testing.T) {
+	text, err := os.ReadFile("../../docs/access.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := yamlBlock.FindAllStringSubmatch(string(text), -1)
+	if len(blocks) == 0 {
+		t.Fatal("docs/access.md has no YAML")
+	}
+	for _, block := range blocks {
+		policy := "apiVersion: waft.dev/v1\nkind: AccessPolicy\nmetadata: {name: documented}\n"
+		if !strings.HasPrefix(block[1], "spec:") {
+			policy += "spec:\n  bindings:\n"
+		}
+		if _, err := Parse([]byte(policy + block[1])); err != nil {
+			t.Errorf("%v:\n%s", err, block[1])
+		}
 	}
 }
