@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -38,8 +39,8 @@ const (
 
 // External names an etcd that runs in processes of its own.
 type External struct {
-	// Endpoints are the client URLs of its members, http:// or https://; one without a scheme is https where TLS files are named, else http. At
-	// least one.
+	// Endpoints are the client URLs of its members, http:// or https://; one without a scheme is http where it is on this machine and no TLS files are named, else
+	// https. Without TLS to another machine the log has a warning. At least one.
 	Endpoints []string
 	// CA holds the authorities that may vouch for the members, empty: the system's; Cert and Key are this client's own certificate, empty: none.
 	// PEM files.
@@ -63,9 +64,9 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 	secure := 0
 	for _, endpoint := range e.Endpoints {
 		if !strings.Contains(endpoint, "://") {
-			scheme := "http"
-			if files {
-				scheme = "https"
+			scheme := "https"
+			if !files && onThisMachine(endpoint) {
+				scheme = "http"
 			}
 			endpoint = scheme + "://" + endpoint
 		}
@@ -78,6 +79,8 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 		}
 		if u.Scheme == "https" {
 			secure++
+		} else if !onThisMachine(u.Host) {
+			log.Warn("etcd is on another machine and is spoken to without TLS: whoever is between may read all that is kept, and change what nodes run; write https:// (--etcd, --etcd-ca)", "endpoint", u.Host)
 		}
 		cfg.Endpoints = append(cfg.Endpoints, u.Scheme+"://"+u.Host)
 	}
@@ -107,6 +110,16 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 		cfg.Password = password
 	}
 	return cfg, nil
+}
+
+// onThisMachine says whether HOST:PORT is reached over no network.
+func onThisMachine(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // transport is the TLS of a connection, as its files are by then: a member whose certificate is of another authority, and a certificate of this client's own, are taken

@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +50,39 @@ func TestExternalThatCannotBe(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "u:p@") {
 			t.Errorf("%s: error %q tells the password", name, err)
+		}
+	}
+}
+
+// An etcd on another machine is spoken to by TLS, unless its URL says that it is not; then the log has a warning.
+func TestExternalIsSpokenToByTLS(t *testing.T) {
+	for endpoint, c := range map[string]struct {
+		url    string
+		warned bool
+	}{
+		"a.example:2379":        {"https://a.example:2379", false},
+		"10.0.0.1:2379":         {"https://10.0.0.1:2379", false},
+		"a.example":             {"https://a.example", false},
+		"localhost:2379":        {"http://localhost:2379", false},
+		"127.0.0.1:2379":        {"http://127.0.0.1:2379", false},
+		"[::1]:2379":            {"http://[::1]:2379", false},
+		"http://127.0.0.1:2379": {"http://127.0.0.1:2379", false},
+		"http://a.example:2379": {"http://a.example:2379", true},
+		"http://10.0.0.1:2379":  {"http://10.0.0.1:2379", true},
+	} {
+		var log bytes.Buffer
+		client, err := store.Connect(store.External{Endpoints: []string{endpoint}}, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+		if err != nil {
+			t.Fatalf("%s: %v", endpoint, err)
+		}
+		if got := client.Endpoints(); len(got) != 1 || got[0] != c.url {
+			t.Errorf("%s is %v, want %s", endpoint, got, c.url)
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+		if warned := strings.Contains(log.String(), "without TLS"); warned != c.warned {
+			t.Errorf("%s: warned is %v: %s", endpoint, warned, &log)
 		}
 	}
 }
