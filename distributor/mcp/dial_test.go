@@ -147,6 +147,20 @@ func (s *sinkScript) EstablishResourceStream(stream grpc.BidiStreamingServer[mcp
 	}
 }
 
+// A sink that is dialled may say no more at once than one that dials: its stream ends.
+func TestDialledSinkThatSaysTooMuch(t *testing.T) {
+	_, source, _ := serve(t, newTable())
+	sink := &sinkScript{heard: make(chan *mcpv1.Resources, 10), ended: make(chan error, 10), say: []*mcpv1.RequestResources{
+		{SinkNode: &mcpv1.SinkNode{Id: "node-1"}, Collection: filtersName, InitialResourceVersions: map[string]string{"a": strings.Repeat("v", MaxRequestBytes)}},
+	}}
+	conn := listening(t, func(r grpc.ServiceRegistrar) { mcpv1.RegisterResourceSinkServer(r, sink) })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := source.dial(ctx, DialConfig{Conn: conn, Node: "node-1"}); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("its stream ends with %v", err)
+	}
+}
+
 func TestSourceBeginsWithAGreeting(t *testing.T) {
 	b := newTable()
 	b.set(filters("a", "1"))
