@@ -26,6 +26,8 @@ var (
 	painTest = regexp.MustCompile("`([\\w/]+)` `(Test\\w+)(?:/(\\w+))?`")
 	// painName is the name of a test, or of a subtest, that is named after a pain.
 	painName = regexp.MustCompile(`^(?:Test)?Pain\d\d`)
+	// testName is the name of what go test runs.
+	testName = regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)`)
 )
 
 // docs/pains.md has a row for each pain, each names a test after its number, and every test that a row names is there. Nor is there a test
@@ -69,7 +71,39 @@ func TestPainsAreTested(t *testing.T) {
 	}
 }
 
-// writtenTests are the tests of the module, as "FOLDER TestX", and the subtests that are named after pains, as "FOLDER TestX/PainNN…".
+// namedTest is a test, a fuzz target or a benchmark as pages name them.
+var namedTest = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z]\\w*)`")
+
+// What pages say is tried by a test is: there is one of that name.
+func TestPagesNameTests(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]bool{}
+	for name := range writtenTests(t) {
+		_, test, _ := strings.Cut(name, " ")
+		written[test] = true
+	}
+	named := 0
+	for _, page := range append([]string{"README.md", "RATIONALE.md"}, pages...) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range namedTest.FindAllStringSubmatch(string(text), -1) {
+			named++
+			if !written[test[1]] {
+				t.Errorf("%s: there is no %s", page, test[1])
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no page names a test")
+	}
+}
+
+// writtenTests are the tests of the module, fuzz targets and benchmarks among them, as "FOLDER TestX", and the subtests that are named after pains, as "FOLDER TestX/PainNN…".
 func writtenTests(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
@@ -88,7 +122,7 @@ func writtenTests(t *testing.T) map[string]bool {
 		}
 		for _, decl := range file.Decls {
 			test, ok := decl.(*ast.FuncDecl)
-			if !ok || test.Recv != nil || !strings.HasPrefix(test.Name.Name, "Test") {
+			if !ok || test.Recv != nil || !testName.MatchString(test.Name.Name) {
 				continue
 			}
 			name := filepath.ToSlash(filepath.Dir(path)) + " " + test.Name.Name
