@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/waft-project/waft/demo/fleet"
 )
@@ -22,6 +23,7 @@ type subject struct {
 	Wave    int      `json:"wave"`
 	Moved   []string `json:"moved"`
 	Waiting []string `json:"waiting"`
+	Served  int      `json:"served"`
 }
 
 // hook is somebody's program that gates ask. It tries the moved nodes for itself, unless it was told to answer otherwise.
@@ -137,15 +139,23 @@ func TestWebhookJudges(t *testing.T) {
 		1: {Rollout: "good", Release: two, Wave: 1, Moved: []string{first}, Waiting: []string{other}},
 		2: {Rollout: "good", Release: two, Wave: 2, Moved: []string{"n1", "n2"}, Waiting: []string{}},
 	}
-	seen := map[int]bool{}
+	seen, served := map[int]bool{}, 0
 	for _, about := range h.askedAbout("good") {
 		seen[about.Wave] = true
+		if about.Wave == 1 {
+			served = max(served, about.Served)
+		}
+		about.Served = 0
 		if !reflect.DeepEqual(about, want[about.Wave]) {
 			t.Errorf("it was asked about %+v, want %+v", about, want[about.Wave])
 		}
 	}
 	if !seen[1] || !seen[2] {
 		t.Errorf("it was asked about the waves %v, want both", seen)
+	}
+	// The answer that lets the wave pass is one to a question from after the soak, in which every node served.
+	if served < 2 {
+		t.Errorf("after a soak of 2s it was told that the wave's nodes have served for %d s", served)
 	}
 	wantHistory(t, f, "good", `webhook/orders +pass: 0 of 12 orders failed on `+first, `webhook/orders +pass: 0 of 24 orders failed on n1, n2`)
 
@@ -216,6 +226,23 @@ func TestWebhookJudges(t *testing.T) {
 			}
 		})
 	}
+	// It tries for so long that it is under way when the soak ends, and what it says then counts for nothing.
+	t.Run("takes its time", func(t *testing.T) {
+		const takes = 8 * time.Second // of the 10 that it has
+		h.answer(func(w http.ResponseWriter, r *http.Request) {
+			select {
+			case <-time.After(takes):
+				_, _ = io.WriteString(w, `{"verdict":"pass","detail":"orders flow"}`)
+			case <-r.Context().Done():
+			}
+		})
+		slow := createRelease(t, f, "four", "stamp", `{value: "4"}`)
+		startRollout(t, f, "slow", slow, waves("1s"))
+		ended := awaitRollout(t, f, "slow", "to end, or to pause", func(s rolloutStatus) bool { return s.Phase == "Done" || s.Phase == "Paused" || s.Phase == "RolledBack" })
+		if ended.Phase != "Done" {
+			t.Errorf("it is %s: %s", ended.Phase, ended.Message)
+		}
+	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.undecoded) > 0 {

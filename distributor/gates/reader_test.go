@@ -15,7 +15,7 @@ import (
 )
 
 var about = service.GateSubject{
-	Rollout: "edge-1", Release: model.ReleaseID{Name: "edge", Hash: "sha256:ab"}, Wave: 2, Moved: []string{"a.b", "c"}, Waiting: []string{"d"},
+	Rollout: "edge-1", Release: model.ReleaseID{Name: "edge", Hash: "sha256:ab"}, Wave: 2, Moved: []string{"a.b", "c"}, Waiting: []string{"d"}, Served: 90*time.Second + 999*time.Millisecond,
 }
 
 // reader may ask the server, and nobody else.
@@ -128,7 +128,7 @@ func TestWebhookIsToldTheWave(t *testing.T) {
 	if verdict, detail := reader(t, server.URL).Read(t.Context(), model.GateSpec{Webhook: &model.WebhookGate{URL: server.URL}}, about); verdict != model.VerdictPass {
 		t.Fatal(detail)
 	}
-	if got["rollout"] != "edge-1" || got["release"] != "edge@sha256:ab" || got["wave"] != 2.0 || len(got["moved"].([]any)) != 2 || len(got["waiting"].([]any)) != 1 {
+	if got["rollout"] != "edge-1" || got["release"] != "edge@sha256:ab" || got["wave"] != 2.0 || len(got["moved"].([]any)) != 2 || len(got["waiting"].([]any)) != 1 || got["served"] != 90.0 || len(got) != 6 {
 		t.Errorf("it was told %v", got)
 	}
 }

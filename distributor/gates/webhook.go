@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/service"
@@ -22,6 +23,8 @@ type question struct {
 	Wave    int      `json:"wave"`
 	Moved   []string `json:"moved"`
 	Waiting []string `json:"waiting"`
+	// Served is in whole seconds, rounded down: what is older may be of the release before.
+	Served int64 `json:"served"`
 }
 
 // answer is the body of a webhook's answer.
@@ -32,7 +35,7 @@ type answer struct {
 
 // webhook asks a program.
 func (r *Reader) webhook(ctx context.Context, g model.WebhookGate, about service.GateSubject) (model.GateVerdict, string) {
-	body, err := json.Marshal(question{Rollout: about.Rollout, Release: about.Release.String(), Wave: about.Wave, Moved: about.Moved, Waiting: about.Waiting})
+	body, err := json.Marshal(question{Rollout: about.Rollout, Release: about.Release.String(), Wave: about.Wave, Moved: about.Moved, Waiting: about.Waiting, Served: int64(about.Served / time.Second)})
 	if err != nil {
 		return model.VerdictInconclusive, err.Error()
 	}

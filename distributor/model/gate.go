@@ -110,7 +110,7 @@ type PrometheusGate struct {
 	Every time.Duration `json:"every,omitempty"`
 }
 
-// WebhookGate asks somebody else's program: a POST with the rollout, the wave and the nodes as JSON, answered by
+// WebhookGate asks somebody else's program: a POST with the rollout, the wave, its nodes and for how long they have served as JSON, answered by
 // {"verdict":"pass"|"fail"|"inconclusive","detail":"…"}. Any other answer than 200 with such a body is inconclusive.
 type WebhookGate struct {
 	// Name is what readings call it. Empty: webhook.

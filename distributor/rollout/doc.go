@@ -83,7 +83,8 @@
 //
 // A query or a webhook is I/O, so the caller asks it and gives the latest reading with each observation. Only a reading from
 // after one of the wave's nodes served counts, and what passes the wave is one from after the soak; none is inconclusive. A
-// gate that cannot tell has SampleGrace, and pauses then, but not while a person or the end of a freeze is waited for.
+// gate that cannot tell has SampleGrace, or AnswerGrace where it was not answered since the soak, and pauses then, but not while
+// a person or the end of a freeze is waited for.
 //
 // # Time
 //

@@ -98,6 +98,16 @@ func (m *machine) readElsewhere(gate int, none model.GateReading) model.GateRead
 	return r
 }
 
+// grace is for how long after the soak it is waited for a gate that cannot tell yet.
+func (m *machine) grace() time.Duration {
+	for i, g := range m.waveSpec().Gates {
+		if r, ok := m.elsewhere[i]; g.Elsewhere() && (!ok || r.At.Before(m.wave().SoakUntil) || r.At.After(m.now)) {
+			return AnswerGrace
+		}
+	}
+	return SampleGrace
+}
+
 // soaked says whether the soak of the current wave is over, or was when it was paused.
 func (m *machine) soaked() bool {
 	if m.state.Phase == model.RolloutPaused {

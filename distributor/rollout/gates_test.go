@@ -269,7 +269,35 @@ func TestGateThatIsReadElsewhere(t *testing.T) {
 	})
 	t.Run("no answer pauses", func(t *testing.T) {
 		d := soaking(t)
-		d.look(20*time.Second + SampleGrace)
+		d.look(20*time.Second + AnswerGrace)
+		d.want(model.RolloutPaused, 0)
+	})
+	// over is soaking, when the soak is over, and what was answered last was asked before.
+	over := func(t *testing.T) (d *drive, asked time.Time) {
+		d = soaking(t)
+		asked = d.now
+		d.now = d.now.Add(MaxGap)
+		give(d, model.VerdictPass, asked)
+		d.want(model.RolloutSoaking, 0)
+		return d, asked
+	}
+	for name, takes := range map[string]time.Duration{"at once": 0, "as long as it may": 10 * time.Second} {
+		t.Run("it answers "+name+" what was asked when the soak ended, and after it", func(t *testing.T) {
+			d, asked := over(t)
+			asked = asked.Add(MaxGap - time.Second)
+			d.now = d.now.Add(takes)
+			give(d, model.VerdictPass, asked)
+			d.want(model.RolloutSoaking, 0)
+			asked = d.now.Add(time.Second)
+			d.now = asked.Add(takes)
+			give(d, model.VerdictPass, asked)
+			d.want(model.RolloutDone, 0)
+		})
+	}
+	t.Run("an answer that cannot tell, to what was asked after the soak, is not waited for as long", func(t *testing.T) {
+		d, _ := over(t)
+		d.now = d.now.Add(SampleGrace)
+		give(d, model.VerdictInconclusive, d.now)
 		d.want(model.RolloutPaused, 0)
 	})
 }

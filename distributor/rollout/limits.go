@@ -15,6 +15,10 @@ const (
 	// statistics that are on their way, such as after a restart of the distributor.
 	SampleGrace = 10 * time.Second
 
+	// AnswerGrace is the same for a gate that is read elsewhere and has not answered a question from after the soak. It covers a question that was under way when the soak
+	// ended, and the one after it, of whoever takes all the time that the caller lets an answer take.
+	AnswerGrace = 25 * time.Second
+
 	// RollbackDeadline bounds a rollback.
 	RollbackDeadline = 5 * time.Minute
 

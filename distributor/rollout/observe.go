@@ -221,7 +221,7 @@ func (m *machine) soaking() {
 		if since.IsZero() {
 			*since = m.now
 		}
-		if m.now.Sub(*since) < SampleGrace {
+		if m.now.Sub(*since) < m.grace() {
 			return
 		}
 		*since = time.Time{}

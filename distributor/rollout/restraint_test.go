@@ -181,7 +181,7 @@ func TestWaitingForAPersonIsNotPausedByAGate(t *testing.T) {
 	d.look(time.Hour)
 	d.must(Approve{by})
 	d.look(0)
-	d.look(SampleGrace)
+	d.look(AnswerGrace)
 	d.want(model.RolloutPaused, 0)
 }
 

@@ -31,6 +31,9 @@ const gateTimeout = 10 * time.Second
 // lastAsk is the least time between two questions.
 const lastAsk = time.Second
 
+// Two answers may take as long as they may, and be asked for, before a rollout pauses for want of them: this does not compile where they may not.
+const _ = uint(rollout.AnswerGrace - 2*(gateTimeout+lastAsk))
+
 // gateKey is a gate of a rollout: its wave and its place there.
 type gateKey struct{ wave, gate int }
 

@@ -1179,7 +1179,7 @@ func (x *PrometheusGate) GetEvery() string {
 	return ""
 }
 
-// WebhookGate asks a program: a POST of {"rollout","release","wave","moved","waiting"}, answered by
+// WebhookGate asks a program: a POST of {"rollout","release","wave","moved","waiting","served"}, answered by
 // {"verdict":"pass"|"fail"|"inconclusive","detail"}.
 type WebhookGate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
