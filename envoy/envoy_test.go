@@ -19,8 +19,8 @@ import (
 	"github.com/waft-project/waft/wholefile"
 )
 
-// guest and otherGuest are modules with the same behaviour and different bytes.
-var guest, otherGuest string
+// guest and otherGuest are modules with the same behaviour and different bytes, which Envoy loads in a moment; goGuest is one that it takes seconds for.
+var guest, otherGuest, goGuest string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -31,8 +31,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	for flavour, path := range map[string]*string{"plain": &guest, "other": &otherGuest} {
-		if *path, err = envoytest.BuildGuest(dir, flavour); err != nil {
+	for _, g := range []struct {
+		build   func(dir, flavour string) (string, error)
+		flavour string
+		path    *string
+	}{{envoytest.SmallGuest, "plain", &guest}, {envoytest.SmallGuest, "other", &otherGuest}, {envoytest.BuildGuest, "plain", &goGuest}} {
+		if *g.path, err = g.build(dir, g.flavour); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -365,6 +369,9 @@ func TestValidate(t *testing.T) {
 		once bool
 	}{
 		{name: "a good chain", chain: append(one("fine"), envoy.WasmFilter{Name: "two", ModulePath: guest}), want: envoy.Accepted},
+		{name: "a good chain of Go", chain: []envoy.WasmFilter{{Name: "one", ModulePath: goGuest, Config: []byte("fine")}}, want: envoy.Accepted},
+		{name: "a panic in Go", chain: []envoy.WasmFilter{{Name: "one", ModulePath: goGuest, Config: []byte("panic")}}, want: envoy.Rejected, reason: "proxy_on_configure failed"},
+		{name: "a loop in Go", chain: []envoy.WasmFilter{{Name: "one", ModulePath: goGuest, Config: []byte("loop")}}, limits: loopLimits, want: envoy.Rejected, reason: "not done after 4s of computing", once: true},
 		{name: "no filters", want: envoy.Accepted},
 		{name: "a refused configuration", chain: one("refuse"), want: envoy.Rejected, reason: "one: the guest refuses its configuration"},
 		{name: "a panic", chain: one("panic"), want: envoy.Rejected, reason: "proxy_on_configure failed"},

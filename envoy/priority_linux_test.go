@@ -16,7 +16,7 @@ import (
 func TestCompilersGiveWay(t *testing.T) {
 	t.Parallel()
 	process, _ := envoytest.Start(t, envoytest.Binary(t, envoytest.Newest), envoy.BootstrapConfig{
-		NodeID: "n", Cluster: "c", Number: envoytest.Newest, Inline: true, Default: []envoy.WasmFilter{{Name: "one", ModulePath: guest, Config: []byte("x")}},
+		NodeID: "n", Cluster: "c", Number: envoytest.Newest, Inline: true, Default: []envoy.WasmFilter{{Name: "one", ModulePath: goGuest, Config: []byte("x")}},
 		DirectResponse: &envoy.DirectResponse{Status: 200},
 	})
 	if err := process.Ready(t.Context()); err != nil {

@@ -25,8 +25,8 @@ import (
 	"github.com/waft-project/waft/loopback"
 )
 
-// guest and otherGuest are modules with the same behaviour and different bytes.
-var guest, otherGuest []byte
+// guest and otherGuest are modules with the same behaviour and different bytes, which Envoy loads in a moment; goGuest and otherGoGuest such that it takes seconds for.
+var guest, otherGuest, goGuest, otherGoGuest []byte
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
@@ -37,10 +37,17 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	for flavour, content := range map[string]*[]byte{"plain": &guest, "other": &otherGuest} {
-		path, err := envoytest.BuildGuest(dir, flavour)
+	for _, g := range []struct {
+		build   func(dir, flavour string) (string, error)
+		flavour string
+		content *[]byte
+	}{
+		{envoytest.SmallGuest, "plain", &guest}, {envoytest.SmallGuest, "other", &otherGuest},
+		{envoytest.BuildGuest, "plain", &goGuest}, {envoytest.BuildGuest, "other", &otherGoGuest},
+	} {
+		path, err := g.build(dir, g.flavour)
 		if err == nil {
-			*content, err = os.ReadFile(path)
+			*g.content, err = os.ReadFile(path)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -259,7 +266,7 @@ func TestTheWayOfAChain(t *testing.T) {
 		}
 		return errors.New("not yet")
 	})
-	plain, other := s.module(guest), s.module(otherGuest)
+	plain, other := s.module(goGuest), s.module(otherGoGuest)
 	s.prefetch(plain)
 	envoytest.Eventually(t, "the prefetched module is reported", func(context.Context) error {
 		for _, r := range s.said() {
@@ -408,7 +415,7 @@ func TestServesWithoutDistributor(t *testing.T) {
 	s := newSource(t, "n1")
 	config := configFor(t, s, envoytest.Newest)
 	agent := run(t, config)
-	first := s.give(filterOf("one", s.module(guest), "first"))
+	first := s.give(filterOf("one", s.module(goGuest), "first"))
 	s.await(first, waftv1.ChainState_SERVING)
 	agent.stop()
 	if listens(config.Listen) {

@@ -82,11 +82,11 @@ func TestLoadThatWasGivenUpIsTakenUp(t *testing.T) {
 	config := configFor(t, s, envoytest.Newest)
 	config.Trial = -1 // good at once
 	agent := run(t, config)
-	first := filterOf("one", s.module(guest), "first")
+	first := filterOf("one", s.module(goGuest), "first")
 	s.await(s.give(first), waftv1.ChainState_SERVING)
 	for i := range 5 { // Envoy may be too fast to be caught loading
 		word := fmt.Sprintf("second %d", i)
-		second := filterOf("one", s.module(variant(guest, word)), word)
+		second := filterOf("one", s.module(variant(goGuest, word)), word)
 		hash := s.give(second)
 		file := filepath.Join(config.StateDir, slotsFolder, envoy.SlotFileName(envoy.PreloadSlotName))
 		envoytest.Eventually(t, "Envoy to be given it for loading", func(context.Context) error {

@@ -97,6 +97,7 @@ func permutations(n int, do func([]int)) {
 // In whatever order the parts of a release come, and wherever the agent is started anew meanwhile, the node has the release before or the whole new one, with the
 // resources at the versions that it names: never a part, and never a mix.
 func TestAReleaseIsTakenWholeInAnyOrder(t *testing.T) {
+	t.Parallel() // it waits for the disk
 	filterAt := func(version string) *mcpv1.Resource { return resource(t, "authz", version, goodFilter()) }
 	before := []string{"flags:a=a 1", "flags:b=b 1", "limits:x=x 1"}
 	after := []string{"flags:a=a 2", "limits:x=x 2", "policies/acme:p=p 1"}

@@ -60,7 +60,7 @@ func TestEndsInTheMiddleOfASwap(t *testing.T) {
 				}
 				return err
 			}
-			second := s.give(filterOf("one", s.module(otherGuest), "second"))
+			second := s.give(filterOf("one", s.module(otherGoGuest), "second"))
 			envoytest.Eventually(t, "the second chain is in the slot", func(context.Context) error { return holds(second) })
 			agent.stop()
 			if agent.log.count("msg=serving ", second) > 0 {

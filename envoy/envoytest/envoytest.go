@@ -5,11 +5,15 @@
 // headers x-FILTER (its configuration), x-FILTER-flavour and x-FILTER-policy. Its configuration is one word: refuse,
 // panic, loop or hog when it is configured; fail (503), deny (403), trap or hang in a request; tamper changes x-canary and x-request-id; any other passes.
 //
+// testdata/small has the same filter without Go's runtime. Envoy compiles the other one, as any that is written in Go, for nearly two seconds of a core at every load,
+// which is most of what such a test takes; so it is for those tests that are about the time that takes, and one way from the first to the last.
+//
 // The package must not be imported by anything but tests.
 package envoytest
 
 import (
 	"bytes"
+	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -82,9 +86,6 @@ const guestFlavour = "plain"
 // BuildGuest compiles the filter into dir, for TestMain, and again in another flavour, whose module has the same behaviour and other bytes. It
 // is built as users build theirs: Envoy takes half the time to load that. Its memory is not bounded, so that it can take more than it may.
 func BuildGuest(dir, flavour string) (string, error) {
-	if len(flavour) != len(guestFlavour) {
-		return "", fmt.Errorf("build the guest: flavour %q has not %d letters, as %q has", flavour, len(guestFlavour), guestFlavour)
-	}
 	built := filepath.Join(dir, "built", "guest.wasm") // once, whatever the flavours
 	if _, err := os.Stat(built); errors.Is(err, os.ErrNotExist) {
 		source, err := exec.Command("go", "list", "-f", "{{.Dir}}", guestPackage).Output()
@@ -100,11 +101,33 @@ func BuildGuest(dir, flavour string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("build the guest: %w", err)
 	}
-	is := []byte("flavour=" + guestFlavour)
-	if n := bytes.Count(module, is); n != 1 {
-		return "", fmt.Errorf("build the guest: its flavour is in the module %d times, and not once", n)
+	return writeFlavour(module, dir, flavour+".wasm", flavour)
+}
+
+// GuestVariable is "go" where every test is to use the guest that is written in Go; `make test-envoys` sets it.
+const GuestVariable = "WAFT_GUEST"
+
+//go:embed testdata/small/guest.wat
+var smallGuest string
+
+// SmallGuest writes into dir the filter that BuildGuest builds, with the same behaviour in some 2 KB; unless GuestVariable says otherwise.
+func SmallGuest(dir, flavour string) (string, error) {
+	if os.Getenv(GuestVariable) == "go" {
+		return BuildGuest(dir, flavour)
 	}
-	module = bytes.Replace(module, is, []byte("flavour="+flavour), 1)
-	path := filepath.Join(dir, flavour+".wasm")
-	return path, os.WriteFile(path, module, 0o600)
+	module, err := assembleWAT(smallGuest)
+	if err != nil {
+		return "", fmt.Errorf("build the small guest: %w", err)
+	}
+	return writeFlavour(module, dir, "small-"+flavour+".wasm", flavour)
+}
+
+// writeFlavour writes a guest in another flavour.
+func writeFlavour(module []byte, dir, name, flavour string) (string, error) {
+	is := []byte("flavour=" + guestFlavour)
+	if n := bytes.Count(module, is); n != 1 || len(flavour) != len(guestFlavour) {
+		return "", fmt.Errorf("build the guest: its flavour is in the module %d times, and not once, or %q has not %d letters, as %q has", n, flavour, len(guestFlavour), guestFlavour)
+	}
+	path := filepath.Join(dir, name)
+	return path, os.WriteFile(path, bytes.Replace(module, is, []byte("flavour="+flavour), 1), 0o600)
 }
