@@ -48,7 +48,8 @@ func nodeProto(n service.NodeStatus) *waftv1.Node {
 	if e := n.LastError; e != nil {
 		out.LastError = &waftv1.NodeError{Chain: e.Chain, State: stateProto(e.State), Step: e.Step, Reason: e.Reason, At: timeProto(e.At)}
 	}
-	if l := n.Ledger; l.Chain != "" {
+	// One that was given nothing has no chain, and maybe a reason why.
+	if l := n.Ledger; l.Chain != "" || l.Reason != "" {
 		out.Ledger = &waftv1.LedgerEntry{
 			Chain: l.Chain, State: stateProto(l.State), Reason: l.Reason, Step: l.Step, Final: l.Final,
 			OfferedAt: timeProto(l.Times[model.ChainOffered]), FetchedAt: timeProto(l.Times[model.ChainFetched]),
