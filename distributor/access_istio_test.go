@@ -14,8 +14,9 @@ import (
 )
 
 // Any pod of a control plane may be a node by the certificate of that control plane, and nobody else may.
-func TestAccessOfIstio(t *testing.T) {
-	g := startGuarded(t)
+func TestAccessOfIstio(t *testing.T) { atEach(t, accessOfIstio) }
+
+func accessOfIstio(t *testing.T, g *guarded) {
 	const kind = "networking.istio.io/v1/Gateway"
 	ask := func(who, namespace string) error {
 		t.Helper()

@@ -46,8 +46,9 @@ func metadataOf(t *testing.T, labels map[string]string) *structpb.Struct {
 }
 
 // A node with a good certificate is in the targets that its binding gives it, whatever it says of itself, in every dialect.
-func TestAccessOfLabels(t *testing.T) {
-	g := startWith(t, labelled)
+func TestAccessOfLabels(t *testing.T) { atEachWith(t, labelled, accessOfLabels) }
+
+func accessOfLabels(t *testing.T, g *guarded) {
 	edge, istiod := g.visitor(t, nodeOne), g.visitor(t, "spiffe://example.org/istiod")
 	const slots = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 	const istioKind = "networking.istio.io/v1/Gateway"

@@ -14,8 +14,9 @@ import (
 
 // A team writes the resources of its own layer, and no other's; what is for all layers, types and declarations, takes a right for the global one. A file of which a part is denied
 // stores nothing.
-func TestAccessOfTeamsToResources(t *testing.T) {
-	g := startGuarded(t)
+func TestAccessOfTeamsToResources(t *testing.T) { atEach(t, accessOfTeamsToResources) }
+
+func accessOfTeamsToResources(t *testing.T, g *guarded) {
 	paul, publisher, viewer := g.visitor(t, "paul"), g.visitor(t, "publisher"), g.visitor(t, "viewer")
 	ctx := t.Context()
 	resource := func(layer string) *waftv1.Resource {

@@ -12,8 +12,9 @@ import (
 )
 
 // A team gives values to the secrets of its own layer alone, whoever reads sees names, and nobody a value: not in an answer, not in an error, not in the log.
-func TestAccessOfTeamsToSecrets(t *testing.T) {
-	g := startGuarded(t)
+func TestAccessOfTeamsToSecrets(t *testing.T) { atEach(t, accessOfTeamsToSecrets) }
+
+func accessOfTeamsToSecrets(t *testing.T, g *guarded) {
 	paul, viewer, operator := g.visitor(t, "paul"), g.visitor(t, "viewer"), g.visitor(t, "operator")
 	ctx := t.Context()
 	const value = "correct-horse-battery"

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -145,15 +146,25 @@ func startWithin(t *testing.T, text string, add []func(*distributor.Config)) *gu
 
 // atEach runs a test at a distributor that is alone, and at a replica that does not lead: it answers some calls itself, and has the leader answer the others.
 func atEach(t *testing.T, test func(t *testing.T, g *guarded)) {
-	t.Run("alone", func(t *testing.T) { test(t, startGuarded(t)) })
+	t.Helper()
+	atEachWith(t, accessPolicy, test)
+}
+
+// atEachWith does so with another policy.
+func atEachWith(t *testing.T, text string, test func(t *testing.T, g *guarded)) {
+	t.Helper()
+	t.Run("alone", func(t *testing.T) { test(t, startWith(t, text)) })
 	t.Run("follower", func(t *testing.T) {
-		etcd := etcdtest.Start(t, 1)
+		etcd, key := etcdtest.Start(t, 1), filepath.Join(t.TempDir(), "secret.key")
+		if err := os.WriteFile(key, []byte(base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		named := func(name string) func(*distributor.Config) {
 			return func(cfg *distributor.Config) {
-				cfg.Etcd, cfg.Peer, cfg.Replica = store.External{Endpoints: etcd.Endpoints}, "127.0.0.1:0", name
+				cfg.Etcd, cfg.Peer, cfg.Replica, cfg.SecretKey = store.External{Endpoints: etcd.Endpoints}, "127.0.0.1:0", name, key
 			}
 		}
-		g := startWithin(t, accessPolicy, []func(*distributor.Config){named("leader"), named("follower")})
+		g := startWithin(t, text, []func(*distributor.Config){named("leader"), named("follower")})
 		if _, text := g.visitor(t, "viewer").ask(t, http.MethodGet, "/metrics", "", nil); !strings.Contains(text, "\nwaft_leader 0\n") {
 			t.Fatal("the second replica leads")
 		}
@@ -400,8 +411,9 @@ func releaseIn(layer, name string) *waftv1.CreateReleaseRequest {
 }
 
 // A team writes its own layer and its own repositories, and no other.
-func TestAccessOfTeams(t *testing.T) {
-	g := startGuarded(t)
+func TestAccessOfTeams(t *testing.T) { atEach(t, accessOfTeams) }
+
+func accessOfTeams(t *testing.T, g *guarded) {
 	paul, operator, publisher, approver := g.visitor(t, "paul"), g.visitor(t, "operator"), g.visitor(t, "publisher"), g.visitor(t, "approver")
 	// Whoever they say that they are does not count.
 	ctx := metadata.AppendToOutgoingContext(t.Context(), api.MetadataActor, "mallory")
@@ -514,11 +526,20 @@ func TestAccessOfTeams(t *testing.T) {
 	}
 }
 
-// REST is not let in by what a client says of itself.
-func TestAccessOverRESTCannotBeForged(t *testing.T) {
-	g := startGuarded(t)
+// Nobody is let in by what he says of himself, by REST or by gRPC: not by what only the HTTP port tells the gRPC server inside, nor by what only another replica tells.
+func TestAccessCannotBeForged(t *testing.T) { atEach(t, accessCannotBeForged) }
+
+func accessCannotBeForged(t *testing.T, g *guarded) {
 	body := `{"metadata": {"name": "base"}, "spec": {}}`
 	forged := http.Header{"Grpc-Metadata-Waft-Ticket": {"x", ""}, "Waft-Ticket": {"x"}, "Waft-Actor": {"cn:publisher"}, "Grpc-Metadata-Waft-Actor": {"cn:publisher"}}
+	const told = `{"replica":"leader","identity":{"Name":"cn:publisher","Certificate":["cn:publisher"]}}`
+	forged["Grpc-Metadata-Waft-Relayed-Bin"], forged["Waft-Relayed-Bin"] = []string{base64.StdEncoding.EncodeToString([]byte(told))}, []string{base64.StdEncoding.EncodeToString([]byte(told))}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "waft-relayed-bin", told, "waft-ticket", "x")
+	for who, want := range map[string]codes.Code{nobody: codes.Unauthenticated, "viewer": codes.PermissionDenied} {
+		if _, err := waftv1.NewReleaseServiceClient(g.visitor(t, who).conn).CreateRelease(ctx, releaseIn("global", "base")); status.Code(err) != want {
+			t.Errorf("%s by gRPC: %v; want %v", who, err, want)
+		}
+	}
 	for who, want := range map[string]int{nobody: http.StatusUnauthorized, "viewer": http.StatusForbidden, "publisher": http.StatusOK} {
 		if got, text := g.visitor(t, who).ask(t, http.MethodPost, "/v1/releases", body, forged); got != want {
 			t.Errorf("%s: %d %s; want %d", who, got, text, want)
@@ -530,8 +551,9 @@ func TestAccessOverRESTCannotBeForged(t *testing.T) {
 }
 
 // A node is sent its own collections, and reports of itself, whatever it says of itself; and no longer than the policy says.
-func TestAccessOfNodes(t *testing.T) {
-	g := startGuarded(t)
+func TestAccessOfNodes(t *testing.T) { atEach(t, accessOfNodes) }
+
+func accessOfNodes(t *testing.T, g *guarded) {
 	v := g.visitor(t, nodeOne)
 	asks := func(id string) *mcpv1.RequestResources {
 		return &mcpv1.RequestResources{SinkNode: &mcpv1.SinkNode{Id: id}, Collection: model.CollectionChains}

@@ -12,8 +12,9 @@ import (
 )
 
 // An Envoy is given the chain of the node that its certificate names, whatever it says of itself, and whichever of its requests says so.
-func TestAccessOfEnvoys(t *testing.T) {
-	g := startGuarded(t)
+func TestAccessOfEnvoys(t *testing.T) { atEach(t, accessOfEnvoys) }
+
+func accessOfEnvoys(t *testing.T, g *guarded) {
 	ads := discoveryv3.NewAggregatedDiscoveryServiceClient(g.visitor(t, nodeOne).conn)
 	const slots, listeners = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "type.googleapis.com/envoy.config.listener.v3.Listener"
 	type asked struct{ node, typeURL string }

@@ -91,7 +91,10 @@ func (p *identityProvider) policy() string {
 
 func TestBearerTokens(t *testing.T) {
 	p := newIdentityProvider(t)
-	g := startWith(t, p.policy())
+	atEachWith(t, p.policy(), func(t *testing.T, g *guarded) { bearerTokens(t, p, g) })
+}
+
+func bearerTokens(t *testing.T, p *identityProvider, g *guarded) {
 	stranger := newIdentityProvider(t)
 	forged := &identityProvider{t: t, Server: p.Server, key: signingKey(t, "one")}
 	basic := func(token string) string {
