@@ -1,6 +1,7 @@
 package distributor_test
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -8,11 +9,52 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/credentials/insecure"
+
 	"github.com/waft-project/waft/distributor"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
+	"github.com/waft-project/waft/distributor/mcp"
+	"github.com/waft-project/waft/distributor/model"
 	"github.com/waft-project/waft/distributor/store"
 	"github.com/waft-project/waft/distributor/store/etcdtest"
 )
+
+// At a replica that does not lead a sink is sent an inline module as bytes, too, and one that says that it fetches is not: what it says reaches the one that leads. So does
+// who acts, where no policy says that.
+func TestInlineModuleByAFollower(t *testing.T) {
+	etcd := etcdtest.Start(t, 1)
+	replica(t, etcd, "first")
+	follower := replica(t, etcd, "second")
+	c := follower.client(t)
+	plain := sink(t, follower.GRPC, "plain")
+	fetching := sinkBy(t, follower.GRPC, insecure.NewCredentials(), mcp.SinkConfig{Node: "fetching", FetchesModules: true})
+	wasm := loadable("by a follower")
+	created, err := c.Releases.CreateRelease(t.Context(), &waftv1.CreateReleaseRequest{Release: release(t, inlineDocument("inline", encodedModule(wasm), ""))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if by := created.GetStatus().GetCreatedBy(); by != "Zoë 100%" {
+		t.Errorf("the release is by %q", by)
+	}
+	agent(t, follower.server, "agent")
+	if _, err := c.Rollouts.StartRollout(t.Context(), &waftv1.StartRolloutRequest{Reason: "go", Rollout: &waftv1.Rollout{
+		Metadata: &waftv1.RolloutMetadata{Name: "first"}, Spec: &waftv1.RolloutSpec{Release: "inline", Waves: []*waftv1.Wave{{Percent: 100}}, Target: &waftv1.Target{Selector: "env=prod", IncludeUnreported: true}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	for what, tc := range map[string]struct {
+		updates <-chan mcp.Update
+		want    []byte
+	}{"a sink": {plain, wasm}, "one that fetches": {fetching, nil}} {
+		f := &waftv1.Filter{}
+		if err := mcp.Body(until(t, tc.updates, model.CollectionFilters, some)[0], f); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(f.GetInline(), tc.want) || f.GetModule().GetDigest() != digestOf(wasm) {
+			t.Errorf("%s has %d bytes of %v", what, len(f.GetInline()), f.GetModule())
+		}
+	}
+}
 
 // A replica that starts while another one leads sweeps its own registry of what no release in etcd names, and of nothing else: not of what a node could go back to, and
 // of nothing at all when it is started with another etcd, empty or not, or with one that does not answer.

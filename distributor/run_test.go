@@ -209,20 +209,25 @@ func sink(t *testing.T, address, node string) <-chan mcp.Update {
 
 func sinkOver(t *testing.T, address string, creds credentials.TransportCredentials, node string) <-chan mcp.Update {
 	t.Helper()
+	return sinkBy(t, address, creds, mcp.SinkConfig{Node: node})
+}
+
+// sinkBy runs one that is also told what is in cfg.
+func sinkBy(t *testing.T, address string, creds credentials.TransportCredentials, cfg mcp.SinkConfig) <-chan mcp.Update {
+	t.Helper()
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
 	if err != nil {
 		t.Fatal(err)
 	}
 	updates := make(chan mcp.Update, 100)
-	s, err := mcp.NewSink(mcp.SinkConfig{
-		Conn: conn, Node: node, Labels: map[string]string{"env": "prod"},
-		Collections: []string{model.CollectionPrefetch, model.CollectionFilters, model.CollectionChains},
-		Apply: func(_ context.Context, u mcp.Update) error {
-			updates <- u
-			return nil
-		},
-		MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond,
-	})
+	cfg.Conn, cfg.Labels = conn, map[string]string{"env": "prod"}
+	cfg.Collections = []string{model.CollectionPrefetch, model.CollectionFilters, model.CollectionChains}
+	cfg.Apply = func(_ context.Context, u mcp.Update) error {
+		updates <- u
+		return nil
+	}
+	cfg.MinBackoff, cfg.MaxBackoff = time.Millisecond, 10*time.Millisecond
+	s, err := mcp.NewSink(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

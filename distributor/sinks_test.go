@@ -22,6 +22,8 @@ import (
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/distributor/mcp"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/store"
+	"github.com/waft-project/waft/distributor/store/etcdtest"
 )
 
 // sinkServer runs a sink that waits to be dialled, and gives its address and what it receives.
@@ -146,6 +148,51 @@ func TestSinksAreDialledWithoutTLS(t *testing.T) {
 	if err != nil || node.GetLabels()["zone"] != "dmz" || node.GetReports() {
 		t.Errorf("%v, %v", node, err)
 	}
+}
+
+// Of several replicas the one that leads dials the sinks; when it stops, the next one does, and gives them what is rolled out then.
+func TestSinksAreDialledByWhoLeads(t *testing.T) {
+	address, updates := sinkServer(t, "edge-1", insecure.NewCredentials())
+	etcd := etcdtest.Start(t, 1)
+	replica := func(name string) *server {
+		t.Helper()
+		return start(t, distributor.Config{
+			Data: t.TempDir(), Insecure: true, Etcd: store.External{Endpoints: etcd.Endpoints}, Peer: "127.0.0.1:0", Replica: name,
+			Sinks: []distributor.SinkAddress{{Node: "edge-1", Address: address}},
+		})
+	}
+	connected := func(c *api.Client) func() bool {
+		return func() bool {
+			node, err := c.Nodes.GetNode(t.Context(), &waftv1.GetNodeRequest{Id: "edge-1"})
+			return err == nil && node.GetPresence() == "connected"
+		}
+	}
+	first, second := replica("first"), replica("second")
+	eventually(t, "the sink is served", connected(first.client(t)))
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	c := second.client(t)
+	eventually(t, "the replica that leads now serves the sink", connected(c))
+
+	if _, err := c.Releases.CreateRelease(t.Context(), &waftv1.CreateReleaseRequest{
+		Release: release(t, "apiVersion: waft.dev/v1\nkind: Release\nmetadata: {name: empty}\nspec: {filters: []}\n"), Reason: "go"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Rollouts.StartRollout(t.Context(), &waftv1.StartRolloutRequest{Reason: "go", Rollout: &waftv1.Rollout{
+		Metadata: &waftv1.RolloutMetadata{Name: "first"},
+		Spec:     &waftv1.RolloutSpec{Release: "empty", Waves: []*waftv1.Wave{{Percent: 100}}, Target: &waftv1.Target{Selector: "zone=dmz", IncludeUnreported: true}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the rollout asks a person, since nobody reports", func() bool {
+		r, err := c.Rollouts.GetRollout(t.Context(), &waftv1.GetRolloutRequest{Name: "first"})
+		return err == nil && r.GetStatus().GetPhase() == string(model.RolloutPaused)
+	})
+	if _, err := c.Rollouts.PromoteRollout(t.Context(), &waftv1.RolloutActionRequest{Name: "first", Reason: "go"}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, updates, model.CollectionChains, some)
 }
 
 func TestSinkAddresses(t *testing.T) {

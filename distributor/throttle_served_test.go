@@ -21,6 +21,8 @@ import (
 	"github.com/waft-project/waft/distributor/access"
 	waftv1 "github.com/waft-project/waft/distributor/api/gen/waft/v1"
 	"github.com/waft-project/waft/distributor/model"
+	"github.com/waft-project/waft/distributor/store"
+	"github.com/waft-project/waft/distributor/store/etcdtest"
 )
 
 // exhausted asks until it is refused for having asked too often; a second's worth comes back in a second, so that once may be too few.
@@ -163,7 +165,21 @@ func startThrottled(t *testing.T) *guarded {
 
 // Clients are told apart by who they are, so that one that asks too often keeps nobody else from asking, from the same address.
 func TestThrottledByIdentity(t *testing.T) {
-	g := startThrottled(t)
+	t.Run("alone", func(t *testing.T) { throttledByIdentity(t, startThrottled(t)) })
+	t.Run("follower", func(t *testing.T) {
+		etcd := etcdtest.Start(t, 1)
+		named := func(name string, requests, streams int) func(*distributor.Config) {
+			return func(cfg *distributor.Config) {
+				cfg.Etcd, cfg.Peer, cfg.Replica = store.External{Endpoints: etcd.Endpoints}, "127.0.0.1:0", name
+				cfg.RequestsPerSecond, cfg.StreamsPerClient = requests, streams
+			}
+		}
+		// The one that leads takes whatever comes, so what is refused the follower has refused.
+		throttledByIdentity(t, startWithin(t, accessPolicy, []func(*distributor.Config){named("leader", -1, -1), named("follower", 1, 2)}))
+	})
+}
+
+func throttledByIdentity(t *testing.T, g *guarded) {
 	const version = "/waft.v1.VersionService/GetVersion"
 	mad, other := g.visitor(t, "viewer"), g.visitor(t, "operator")
 	exhausted(t, "the mad one", func() bool { return mad.call(t, version, false) == codes.ResourceExhausted })
