@@ -23,6 +23,8 @@ import (
 
 	"github.com/waft-project/waft/distributor"
 	"github.com/waft-project/waft/distributor/api"
+	"github.com/waft-project/waft/distributor/store"
+	"github.com/waft-project/waft/distributor/store/etcdtest"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -164,75 +166,105 @@ func TestPortsTakeGarbage(t *testing.T) {
 			defer client.Close()
 			agentOver(t, client, s.GRPC, creds, "edge-1")
 
-			before := runtime.NumGoroutine()
-			ctx, end := context.WithCancel(t.Context())
-			defer end()
-			var attackers sync.WaitGroup
-			var done atomic.Int64
-			for port, address := range map[string]string{"gRPC": s.GRPC, "HTTP": s.HTTP} {
-				for what, a := range attacks(t, port, bomb) {
-					for _, over := range []func(net.Conn) net.Conn{nil, wrap} {
-						attackers.Go(func() {
-							dial := func(ctx context.Context) (net.Conn, error) {
-								c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-								if err == nil && over != nil {
-									c = over(c)
-								}
-								return c, err
-							}
-							for range attackRounds {
-								if err := a(ctx, dial); err != nil {
-									t.Errorf("%s, %s: %v", port, what, err)
-								}
-								done.Add(1)
-							}
-						})
-					}
-				}
-			}
-			ended := make(chan struct{})
-			go func() { attackers.Wait(); close(ended) }()
-
-			// What the real ones see meanwhile.
-			var heap uint64
-			for i := 0; ; i++ {
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m)
-				heap = max(heap, m.HeapAlloc)
-				asks, cancel := context.WithTimeout(t.Context(), patience)
-				name := fmt.Sprintf("r-%d", i)
-				_, err := client.Releases.CreateRelease(asks, &waftv1.CreateReleaseRequest{Release: release(t, fmt.Sprintf("apiVersion: waft.dev/v1\nkind: Release\nmetadata: {name: %s}\nspec: {filters: []}\n", name))})
-				if err != nil {
-					t.Fatalf("after %d attacks: %v", done.Load(), err)
-				}
-				_, err = client.Rollouts.StartRollout(asks, &waftv1.StartRolloutRequest{Rollout: &waftv1.Rollout{
-					Metadata: &waftv1.RolloutMetadata{Name: name}, Spec: &waftv1.RolloutSpec{Release: name, Waves: []*waftv1.Wave{{Percent: 100}}},
-				}, Reason: "go"})
-				if err != nil {
-					t.Fatalf("after %d attacks: %v", done.Load(), err)
-				}
-				if r := follow(t, client, name); r.GetStatus().GetPhase() != "Done" {
-					t.Fatalf("after %d attacks the rollout ended as %v: %s", done.Load(), r.GetStatus().GetPhase(), r.GetStatus().GetMessage())
-				}
-				cancel()
-				select {
-				case <-ended:
-				case <-time.After(50 * time.Millisecond): // the next round
-					continue
-				}
-				t.Logf("%d attacks, %d rounds meanwhile, at most %d MiB of heap", done.Load(), i+1, heap>>20)
-				break
-			}
-			if heap > maxHeap {
-				t.Errorf("it took %d MiB", heap>>20)
-			}
-			// Nothing is left of them.
-			for late := time.Now().Add(patience); runtime.NumGoroutine() > before+20; time.Sleep(50 * time.Millisecond) {
-				if time.Now().After(late) {
-					t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-				}
-			}
+			withstand(t, client, wrap, bomb, attackedPort{"gRPC", s.GRPC}, attackedPort{"HTTP", s.HTTP})
 		})
+	}
+}
+
+// The ports of a replica that does not lead are fed with the same, and the port for other replicas, by strangers, at both, while a real sink is served by the one that does not lead, through that port
+// of the other.
+func TestPortsOfReplicasTakeGarbage(t *testing.T) {
+	etcd := etcdtest.Start(t, 1)
+	strangers := newAuthority(t, "strangers")
+	stranger := strangers.client("eve")
+	wrap := func(c net.Conn) net.Conn {
+		return tls.Client(c, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{stranger}}) // strangers do not care
+	}
+	var attacked []attackedPort
+	var follower *server
+	for _, name := range []string{"leader", "follower"} {
+		peer := etcdtest.FreeURL(t).Host
+		follower = start(t, distributor.Config{Data: t.TempDir(), Insecure: true, Etcd: store.External{Endpoints: etcd.Endpoints}, Peer: peer, Replica: name})
+		attacked = append(attacked, attackedPort{"gRPC", peer}, attackedPort{"HTTP", peer})
+	}
+	attacked = append(attacked, attackedPort{"gRPC", follower.GRPC}, attackedPort{"HTTP", follower.HTTP})
+	agent(t, follower, "edge-1")
+	withstand(t, follower.client(t), wrap, zipped(t, 512<<20), attacked...)
+}
+
+// attackedPort is where it is attacked, as a port that speaks gRPC or HTTP.
+type attackedPort struct{ speaks, address string }
+
+// withstand attacks ports, each from many connections, in the clear and as wrap has it, while the client takes the fleet from release to release; each rollout has to end well, within patience.
+func withstand(t *testing.T, client *api.Client, wrap func(net.Conn) net.Conn, bomb []byte, attacked ...attackedPort) {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	var attackers sync.WaitGroup
+	var done atomic.Int64
+	for _, at := range attacked {
+		for what, a := range attacks(t, at.speaks, bomb) {
+			for _, over := range []func(net.Conn) net.Conn{nil, wrap} {
+				attackers.Go(func() {
+					dial := func(ctx context.Context) (net.Conn, error) {
+						c, err := (&net.Dialer{}).DialContext(ctx, "tcp", at.address)
+						if err == nil && over != nil {
+							c = over(c)
+						}
+						return c, err
+					}
+					for range attackRounds {
+						if err := a(ctx, dial); err != nil {
+							t.Errorf("%s at %s, %s: %v", at.speaks, at.address, what, err)
+						}
+						done.Add(1)
+					}
+				})
+			}
+		}
+	}
+	ended := make(chan struct{})
+	go func() { attackers.Wait(); close(ended) }()
+
+	// What the real ones see meanwhile.
+	var heap uint64
+	for i := 0; ; i++ {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		heap = max(heap, m.HeapAlloc)
+		asks, cancel := context.WithTimeout(t.Context(), patience)
+		name := fmt.Sprintf("r-%d", i)
+		_, err := client.Releases.CreateRelease(asks, &waftv1.CreateReleaseRequest{Release: release(t, fmt.Sprintf("apiVersion: waft.dev/v1\nkind: Release\nmetadata: {name: %s}\nspec: {filters: []}\n", name))})
+		if err != nil {
+			t.Fatalf("after %d attacks: %v", done.Load(), err)
+		}
+		_, err = client.Rollouts.StartRollout(asks, &waftv1.StartRolloutRequest{Rollout: &waftv1.Rollout{
+			Metadata: &waftv1.RolloutMetadata{Name: name}, Spec: &waftv1.RolloutSpec{Release: name, Waves: []*waftv1.Wave{{Percent: 100}}},
+		}, Reason: "go"})
+		if err != nil {
+			t.Fatalf("after %d attacks: %v", done.Load(), err)
+		}
+		if r := follow(t, client, name); r.GetStatus().GetPhase() != "Done" {
+			t.Fatalf("after %d attacks the rollout ended as %v: %s", done.Load(), r.GetStatus().GetPhase(), r.GetStatus().GetMessage())
+		}
+		cancel()
+		select {
+		case <-ended:
+		case <-time.After(50 * time.Millisecond): // the next round
+			continue
+		}
+		t.Logf("%d attacks, %d rounds meanwhile, at most %d MiB of heap", done.Load(), i+1, heap>>20)
+		break
+	}
+	if heap > maxHeap {
+		t.Errorf("it took %d MiB", heap>>20)
+	}
+	// Nothing is left of them.
+	for late := time.Now().Add(patience); runtime.NumGoroutine() > before+20; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
 	}
 }
 
