@@ -4,10 +4,18 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/waft-project/waft/distributor"
 	"github.com/waft-project/waft/distributor/api"
@@ -56,6 +64,71 @@ func applied(t *testing.T, c *api.Client, file string) (*waftv1.ApplyResourcesRe
 		}
 	}
 	return c.Resources.ApplyResources(t.Context(), req)
+}
+
+// A private key in a resource is refused, unless whoever starts the distributor allows it.
+func TestInlineSecretsAreAllowed(t *testing.T) {
+	const file = `
+apiVersion: waft.dev/v1
+kind: Resource
+metadata: {collection: envoy/secrets, name: site}
+spec: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret, tlsCertificate: {privateKey: {inlineString: hunter2}}}
+`
+	for allowed, want := range map[bool]error{false: model.ErrInvalid, true: nil} {
+		s := start(t, distributor.Config{Data: t.TempDir(), Insecure: true, AllowInlineSecrets: allowed})
+		if _, err := applied(t, s.client(t), file); !errors.Is(err, want) {
+			t.Errorf("allowed is %v: %v", allowed, err)
+		}
+	}
+}
+
+// documentedSite is the release in docs/dialects.md of which an Envoy is made.
+var documentedSite = regexp.MustCompile("(?s)```yaml\n(apiVersion: waft.dev/v1\nkind: Release\nmetadata: {name: shop}\n.*?)```")
+
+// The page's release of all that an Envoy is can be created, and is whole: a rollout to an Envoy that asks for all of it starts.
+func TestDocumentedSite(t *testing.T) {
+	page, err := os.ReadFile("../docs/dialects.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := documentedSite.FindSubmatch(page)
+	if block == nil {
+		t.Fatal("docs/dialects.md has no release shop")
+	}
+	s := start(t, distributor.Config{Data: t.TempDir(), Insecure: true})
+	c := s.client(t)
+	push(t, s.HTTP+"/filters/authz:1.2.0", module("authz"), `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object"}`)
+	if _, err := c.Releases.CreateRelease(t.Context(), &waftv1.CreateReleaseRequest{Release: release(t, strings.ReplaceAll(string(block[1]), "waft.example:7071", s.HTTP))}); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).StreamAggregatedResources(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := structpb.NewStruct(map[string]any{"labels": map[string]any{"env": "prod"}, "collections": []any{"envoy/clusters", "envoy/listeners"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&discoveryv3.DiscoveryRequest{TypeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster", Node: &corev3.Node{
+		Id: "edge-4", Metadata: said, UserAgentName: "envoy",
+		UserAgentVersionType: &corev3.Node_UserAgentBuildVersion{UserAgentBuildVersion: &corev3.BuildVersion{Version: &typev3.SemanticVersion{MajorNumber: 1, MinorNumber: 40}}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the Envoy is connected", func() bool {
+		node, err := c.Nodes.GetNode(t.Context(), &waftv1.GetNodeRequest{Id: "edge-4"})
+		return err == nil && node.GetPresence() == "connected"
+	})
+	if _, err := c.Rollouts.StartRollout(t.Context(), &waftv1.StartRolloutRequest{Reason: "go", Rollout: &waftv1.Rollout{
+		Metadata: &waftv1.RolloutMetadata{Name: "shop-1"}, Spec: &waftv1.RolloutSpec{Release: "shop", Waves: []*waftv1.Wave{{Percent: 100}}, Target: &waftv1.Target{Selector: "env=prod"}},
+	}}); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestResourcesOverTheAPI(t *testing.T) {
