@@ -220,6 +220,9 @@ func (c BootstrapConfig) Proto() (*bootstrapv3.Bootstrap, error) {
 			return nil, err
 		}
 	}
+	if err := c.beginEngine(bootstrap); err != nil {
+		return nil, err
+	}
 	if c.Number.hasAdminAllowPaths() {
 		bootstrap.Admin.AllowPaths = adminAllowPaths()
 	}

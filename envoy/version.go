@@ -26,6 +26,9 @@ type Number struct {
 var (
 	// adminAllowPathsSince is the first that parses admin.allow_paths; 1.36 refuses the whole bootstrap for it.
 	adminAllowPathsSince = Number{1, 37, 0}
+	// engineBeforeWorkersSince is the first of those tried whose workers may load the first module of all on a processor with protection keys: see
+	// beginEngine. 1.36.4 and 1.37.0 end there.
+	engineBeforeWorkersSince = Number{1, 38, 2}
 	// workerWatchdogSince is the first whose workers are watched by watchdogs.worker_watchdog: before, both guards take main_thread_watchdog
 	// (envoyproxy/envoy#43522; seen on 1.36.4 and 1.37.0), so that the workers' kill_timeout ends nothing.
 	workerWatchdogSince = Number{1, 38, 0}
@@ -69,6 +72,8 @@ func (n Number) HasFilterChain() bool { return n.Compare(filterChainSince) >= 0 
 func (n Number) CountsDenied() bool { return n.Compare(statsAccessLogSince) >= 0 }
 
 func (n Number) watchesWorkersApart() bool { return n.Compare(workerWatchdogSince) >= 0 }
+
+func (n Number) workersNeedEngine() bool { return n.Compare(engineBeforeWorkersSince) < 0 }
 
 func (n Number) hasAdminAllowPaths() bool { return n.Compare(adminAllowPathsSince) >= 0 }
 
