@@ -23,6 +23,9 @@ const (
 	prefetch = "waft/v1/prefetch"
 )
 
+// tooMany is more requests than one node may make at once.
+const tooMany = 300
+
 // sink is Istio's end of a stream, as a client of ResourceSource and as the server of ResourceSink.
 type sink interface {
 	Send(*mcp.RequestResources) error
@@ -176,7 +179,7 @@ func TestSinkThatIsDialled(t *testing.T) {
 	}, codes.Canceled)
 }
 
-// follow has a sink follow the distributor through full state, changes, ACKs, NACKs, stale nonces and new streams. unknown is how a stream
+// follow has a sink follow the distributor through full state, changes, ACKs, NACKs, stale nonces, new streams and too many requests. unknown is how a stream
 // ends on which it asks for what there is not.
 func follow(t *testing.T, d *wafttest.Distributor, dial func() *opened, unknown codes.Code) {
 	s := dial()
@@ -209,6 +212,15 @@ func follow(t *testing.T, d *wafttest.Distributor, dial func() *opened, unknown 
 		{Collection: filters, ResponseNonce: m.Nonce, ErrorDetail: &rpc.Status{Code: int32(codes.InvalidArgument), Message: "stale"}},
 	} {
 		s.request(r)
+	}
+	wafttest.Wait(t, "the stale nonces to be counted", func() bool { return d.Metric("waft_mcp_stale_nonces_total") == 3 })
+	if l := d.Node("old-istio").Ledger; !strings.EqualFold(l.State, "offered") {
+		t.Errorf("after stale nonces the ledger says %+v", l)
+	}
+	for len(s.in) > 0 {
+		if m := <-s.in; m.Collection != prefetch { // which was not waited for above
+			t.Errorf("after stale nonces this came: %v", m)
+		}
 	}
 
 	// A NACK: nothing more of that collection until it changes; others go on.
@@ -269,6 +281,18 @@ func follow(t *testing.T, d *wafttest.Distributor, dial func() *opened, unknown 
 	s.request(&mcp.RequestResources{Collection: users})
 	if m = s.next(users); len(m.Resources) != 0 {
 		t.Fatalf("got %v", m)
+	}
+	s.ack(m)
+
+	// It asks more often than one node may: it is not read from for a while, and is sent what changes all the same.
+	for i := 0; i < tooMany; i++ {
+		s.request(&mcp.RequestResources{Collection: users})
+	}
+	wafttest.Wait(t, "the sink to be slowed down", func() bool { return d.Metric("waft_mcp_throttled_requests_total") > 0 })
+	d.Give("one", "four")
+	m = s.next(filters)
+	if !m.Incremental || names(m) != "four one" || strings.Join(m.RemovedResources, " ") != "three" {
+		t.Fatalf("after too many requests: %v", m)
 	}
 	s.ack(m)
 

@@ -7,10 +7,12 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -244,8 +246,32 @@ func (d *Distributor) Node(id string) Node {
 	return n
 }
 
+// Metric is what a metric counts, whatever its labels.
+func (d *Distributor) Metric(name string) float64 {
+	d.t.Helper()
+	var sum float64
+	for _, line := range strings.Split(string(d.read("/metrics")), "\n") {
+		if of, value, ok := strings.Cut(line, " "); ok && (of == name || strings.HasPrefix(of, name+"{")) {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				d.t.Fatalf("%s: %v", line, err)
+			}
+			sum += n
+		}
+	}
+	return sum
+}
+
 // Get reads what is at a path of the REST API, below /v1/.
 func (d *Distributor) Get(path string, into interface{}) {
+	d.t.Helper()
+	if err := json.Unmarshal(d.read("/v1/"+path), into); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// read is what is at a path of the HTTP port.
+func (d *Distributor) read(path string) []byte {
 	d.t.Helper()
 	scheme, web := "http://", http.DefaultClient
 	if d.secure {
@@ -253,7 +279,7 @@ func (d *Distributor) Get(path string, into interface{}) {
 		defer transport.CloseIdleConnections()
 		scheme, web = "https://", &http.Client{Transport: transport}
 	}
-	resp, err := web.Get(scheme + d.HTTP + "/v1/" + path)
+	resp, err := web.Get(scheme + d.HTTP + path)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -261,7 +287,9 @@ func (d *Distributor) Get(path string, into interface{}) {
 	if resp.StatusCode != http.StatusOK {
 		d.t.Fatalf("%s: %s", path, resp.Status)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
 		d.t.Fatal(err)
 	}
+	return text
 }
