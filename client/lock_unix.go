@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lockFolder takes the lock of a state folder; closing the file, or the process's end, gives it back.
+// lockFolder takes the lock of a state folder; unlockFolder, or the process's end, gives it back.
 func lockFolder(path string) (*os.File, error) {
 	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -20,3 +20,6 @@ func lockFolder(path string) (*os.File, error) {
 	}
 	return lock, nil
 }
+
+// unlockFolder gives it back. To close the file is not enough: a program that the application is starting meanwhile has it, too, until it is there.
+func unlockFolder(lock *os.File) error { return syscall.Flock(int(lock.Fd()), syscall.LOCK_UN) }

@@ -121,7 +121,7 @@ func openState(dir string) (s *stateFolder, damaged, err error) {
 }
 
 // close gives the lock back.
-func (s *stateFolder) close() error { return s.lock.Close() }
+func (s *stateFolder) close() error { return errors.Join(unlockFolder(s.lock), s.lock.Close()) }
 
 // read is the record; what it points to is read-only.
 func (s *stateFolder) read() record {

@@ -105,8 +105,10 @@ func openState(dir string) (state *stateFolder, damaged error, err error) {
 
 func (s *stateFolder) path(name string) string { return filepath.Join(s.dir, name) }
 
-// close gives the lock back.
-func (s *stateFolder) close() error { return s.lock.Close() }
+// close gives the lock back, in so many words: a program that is being started meanwhile has this file, too, until it is there, and would keep the lock.
+func (s *stateFolder) close() error {
+	return errors.Join(syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN), s.lock.Close())
+}
 
 // read returns the record; treat it as read-only.
 func (s *stateFolder) read() record {

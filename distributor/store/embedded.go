@@ -117,7 +117,8 @@ func (e *Embedded) Close() error {
 			err = closeErr
 		}
 		e.etcd.Close()
-		err = errors.Join(err, e.lock.Close())
+		// In so many words: a program that is being started meanwhile has this file, too, until it is there, and would keep the lock.
+		err = errors.Join(err, syscall.Flock(int(e.lock.Fd()), syscall.LOCK_UN), e.lock.Close())
 	})
 	return err
 }
