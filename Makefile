@@ -58,7 +58,7 @@ test: envoy ## Run the tests: unit, Wasm, real Envoy, end to end
 
 .PHONY: test-envoys
 test-envoys: $(foreach v,$(CONFORMANCE_VERSIONS),.cache/envoy/$(v)/envoy/_bin/envoy) ## Run what an agent must do on any Envoy on each of five versions, or on those that WAFT_ENVOY_VERSIONS says (minutes)
-	WAFT_ENVOY_VERSIONS="$${WAFT_ENVOY_VERSIONS:-$(CONFORMANCE_VERSIONS)}" $(GO) test -count 1 -timeout 30m -run OnEveryEnvoy -v ./distributor/agent
+	WAFT_GUEST=go WAFT_ENVOY_VERSIONS="$${WAFT_ENVOY_VERSIONS:-$(CONFORMANCE_VERSIONS)}" $(GO) test -count 1 -timeout 30m -run OnEveryEnvoy -v ./distributor/agent
 
 .PHONY: e2e
 e2e: envoy bin/tally ## Run the end-to-end tests alone: built program, real Envoys, faults, documented commands (up to an hour)

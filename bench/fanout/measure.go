@@ -50,7 +50,7 @@ const (
 	between = 100 * time.Millisecond
 	// warming is how many changes are not counted.
 	warming = 3
-	// nodesMemory is what the nodes' process may grow to before it collects its garbage while it measures; 10,000 nodes and ten changes need less.
+	// nodesMemory is what the nodes' process may grow to before it collects its garbage in spite of that, while it measures.
 	nodesMemory = 8 << 30
 )
 

@@ -70,8 +70,7 @@ func (s *Service) forgetNodes(watched time.Duration) {
 		}
 		n.away += watched
 		if n.away >= awayWrites*s.collectEvery {
-			n.row.AwayFor, n.away = n.row.AwayFor+n.away, 0
-			s.mark(n, passingDelay)
+			s.keepAway(n)
 			continue
 		}
 		_, dirty := s.dirty[n]
@@ -98,10 +97,15 @@ func (s *Service) keepTimeAway() {
 	defer s.mu.Unlock()
 	for _, n := range s.nodes {
 		if n.away > 0 {
-			n.row.AwayFor, n.away = n.row.AwayFor+n.away, 0
-			s.mark(n, passingDelay)
+			s.keepAway(n)
 		}
 	}
+}
+
+// keepAway has the next write of a node's row take along for how long it was away; mu is held.
+func (s *Service) keepAway(n *node) {
+	n.row.AwayFor, n.away = n.row.AwayFor+n.away, 0
+	s.mark(n, passingDelay)
 }
 
 // back is a node that was away; mu is held.
