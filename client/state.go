@@ -95,7 +95,7 @@ func (r *refusal) by(cfg Config) bool {
 // stateFolder is Config.StateDir, locked. Its methods may be called concurrently, but put and sweep, which one goroutine calls.
 type stateFolder struct {
 	dir  string
-	lock *os.File
+	lock io.Closer
 
 	mu     sync.Mutex
 	record record
@@ -121,7 +121,7 @@ func openState(dir string) (s *stateFolder, damaged, err error) {
 }
 
 // close gives the lock back.
-func (s *stateFolder) close() error { return errors.Join(unlockFolder(s.lock), s.lock.Close()) }
+func (s *stateFolder) close() error { return s.lock.Close() }
 
 // read is the record; what it points to is read-only.
 func (s *stateFolder) read() record {

@@ -42,7 +42,7 @@ const (
 type Embedded struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
-	lock   *os.File
+	lock   io.Closer
 	close  sync.Once
 }
 
@@ -117,8 +117,7 @@ func (e *Embedded) Close() error {
 			err = closeErr
 		}
 		e.etcd.Close()
-		// In so many words: a program that is being started meanwhile has this file, too, until it is there, and would keep the lock.
-		err = errors.Join(err, syscall.Flock(int(e.lock.Fd()), syscall.LOCK_UN), e.lock.Close())
+		err = errors.Join(err, e.lock.Close())
 	})
 	return err
 }
@@ -137,8 +136,16 @@ func folderError(dir, what string, err error) error {
 		Next: "give this process a folder that it may write to (--data)", Cause: err}
 }
 
+// folderLock is the file by which a folder is this process's. Its Close gives the folder back in so many words: a program that is being started meanwhile has the file, too,
+// until it is there, and would keep the lock.
+type folderLock struct{ *os.File }
+
+func (l folderLock) Close() error {
+	return errors.Join(syscall.Flock(int(l.Fd()), syscall.LOCK_UN), l.File.Close())
+}
+
 // lockFolder takes the folder for this process. The lock goes with the process, however it ends.
-func lockFolder(dir string) (*os.File, error) {
+func lockFolder(dir string) (io.Closer, error) {
 	path := filepath.Join(dir, lockFile)
 	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -158,10 +165,11 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, &model.Error{Kind: model.ErrConflict, Object: dir, Message: fmt.Sprintf("the data folder is in use by %s, which holds %s", holder, path),
 			Next: "stop it first, or give this one another folder (--data)", Cause: err}
 	}
+	held := folderLock{lock}
 	if err := errors.Join(lock.Truncate(0), writePid(lock)); err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), held.Close())
 	}
-	return lock, nil
+	return held, nil
 }
 
 // maxPid is how many bytes of a lock file are read.
