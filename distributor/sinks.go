@@ -91,7 +91,7 @@ func openSinks(cfg Config, ours *certificates, source *mcp.Source, log *slog.Log
 func warnPlain(sinks []SinkAddress, log *slog.Logger) {
 	for _, s := range sinks {
 		host, _, _ := net.SplitHostPort(s.Address)
-		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if !model.OnThisMachine(host) {
 			log.Warn("TLS is off and a sink on another machine is dialled: whoever is between may change what it runs", "node", s.Node, "address", s.Address)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -199,7 +198,7 @@ func fetchable(text string) bool {
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return false
 	}
-	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
+	return u.Scheme == "https" || u.Scheme == "http" && model.OnThisMachine(u.Hostname())
 }
 
 // read checks a subject.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -63,12 +62,9 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 	files := e.CA != "" || e.Cert != "" || e.Key != ""
 	secure := 0
 	for _, endpoint := range e.Endpoints {
-		if !strings.Contains(endpoint, "://") {
-			scheme := "https"
-			if !files && onThisMachine(endpoint) {
-				scheme = "http"
-			}
-			endpoint = scheme + "://" + endpoint
+		bare := !strings.Contains(endpoint, "://")
+		if bare {
+			endpoint = "https://" + endpoint
 		}
 		u, err := url.Parse(endpoint)
 		if err == nil && u.User != nil {
@@ -77,9 +73,13 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" {
 			return cfg, model.Invalidf(object, "endpoints", "write http://HOST:PORT or https://HOST:PORT (--etcd)", "%.255q is no client URL", endpoint)
 		}
+		here := model.OnThisMachine(u.Hostname())
+		if bare && here && !files {
+			u.Scheme = "http"
+		}
 		if u.Scheme == "https" {
 			secure++
-		} else if !onThisMachine(u.Host) {
+		} else if !here {
 			log.Warn("etcd is on another machine and is spoken to without TLS: whoever is between may read all that is kept, and change what nodes run; write https:// (--etcd, --etcd-ca)", "endpoint", u.Host)
 		}
 		cfg.Endpoints = append(cfg.Endpoints, u.Scheme+"://"+u.Host)
@@ -110,16 +110,6 @@ func (e External) config(log *slog.Logger) (clientv3.Config, error) {
 		cfg.Password = password
 	}
 	return cfg, nil
-}
-
-// onThisMachine says whether HOST:PORT is reached over no network.
-func onThisMachine(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = address
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // transport is the TLS of a connection, as its files are by then: a member whose certificate is of another authority, and a certificate of this client's own, are taken
