@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 
@@ -24,12 +23,7 @@ func TestEmergencyCommandsAskForWhatTheySay(t *testing.T) {
 		return &waftv1.DisabledFilter{}, nil
 	}))
 	waftv1.RegisterFilterServiceServer(server, waftv1.UnimplementedFilterServiceServer{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = server.Serve(l) }()
-	defer server.Stop()
+	address := listening(t, server)
 	all := &waftv1.Wave{Percent: 100}
 	for line, want := range map[string]proto.Message{
 		"disable f --everywhere --reason why":                                   &waftv1.DisableFilterRequest{Filter: "f", Everywhere: true, Reason: "why"},
@@ -44,7 +38,7 @@ func TestEmergencyCommandsAskForWhatTheySay(t *testing.T) {
 		"disable f --everywhere --reason why --selector= -o json --actor alice": &waftv1.DisableFilterRequest{Filter: "f", Everywhere: true, Reason: "why"},
 	} {
 		asked = nil
-		err := try(t.Context(), nil, append(append([]string{"filter"}, strings.Fields(line)...), "--insecure", "--server", l.Addr().String())...)
+		err := try(t.Context(), nil, append(append([]string{"filter"}, strings.Fields(line)...), "--insecure", "--server", address)...)
 		var usage usageError
 		switch {
 		case want == nil:

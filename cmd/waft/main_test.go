@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"github.com/waft-project/waft/registry"
 )
@@ -142,4 +144,16 @@ func TestTableOfWhatStrangersSay(t *testing.T) {
 	if got, want := out.String(), "reason   failed\\x1b[2J\\nnode  serving\\té\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// listening has a server that a test made serve until the test ends, and gives its address.
+func listening(t *testing.T, server *grpc.Server) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(server.Stop)
+	return l.Addr().String()
 }

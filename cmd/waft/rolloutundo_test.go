@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"net"
 	"strings"
 	"testing"
 
@@ -53,20 +52,14 @@ func TestUndoIsFollowed(t *testing.T) {
 		"one that has ended, and is aborted": {undoer{by: "r-undo", phase: "Aborted"}, "rollout/r-undo ended as Aborted"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
 			server := grpc.NewServer()
 			waftv1.RegisterRolloutServiceServer(server, &tc.undoer)
-			go func() { _ = server.Serve(l) }()
-			defer server.Stop()
 			var out bytes.Buffer
 			root := newRoot()
-			root.SetArgs([]string{"rollout", "undo", "r", "--insecure", "--server", l.Addr().String(), "--reason", "a test", "--follow"})
+			root.SetArgs([]string{"rollout", "undo", "r", "--insecure", "--server", listening(t, server), "--reason", "a test", "--follow"})
 			root.SetOut(&out)
 			root.SetErr(&out)
-			err = root.ExecuteContext(t.Context())
+			err := root.ExecuteContext(t.Context())
 			switch {
 			case tc.fails == "" && err != nil:
 				t.Errorf("%v\n%s", err, out.String())
@@ -81,17 +74,11 @@ func TestUndoIsFollowed(t *testing.T) {
 
 // With --dry-run an undo is planned, and drawn as the plan of a start is; nothing is undone.
 func TestUndoIsPlanned(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	server := grpc.NewServer()
 	waftv1.RegisterRolloutServiceServer(server, &undoer{by: "not this"})
-	go func() { _ = server.Serve(l) }()
-	defer server.Stop()
 	var out bytes.Buffer
 	root := newRoot()
-	root.SetArgs([]string{"rollout", "undo", "r", "--insecure", "--server", l.Addr().String(), "--dry-run"})
+	root.SetArgs([]string{"rollout", "undo", "r", "--insecure", "--server", listening(t, server), "--dry-run"})
 	root.SetOut(&out)
 	root.SetErr(&out)
 	if err := root.ExecuteContext(t.Context()); err != nil {

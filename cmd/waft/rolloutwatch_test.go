@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"io"
-	"net"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -49,15 +48,9 @@ func TestRolloutIsWatchedOverSeveralStreams(t *testing.T) {
 		"one that never answered": {&moody{ends: []error{away}, silent: true}, 0, model.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
 			server := grpc.NewServer()
 			waftv1.RegisterRolloutServiceServer(server, tc.moody)
-			go func() { _ = server.Serve(l) }()
-			defer server.Stop()
-			client, err := api.Dial(api.ClientConfig{Address: l.Addr().String(), Insecure: true})
+			client, err := api.Dial(api.ClientConfig{Address: listening(t, server), Insecure: true})
 			if err != nil {
 				t.Fatal(err)
 			}

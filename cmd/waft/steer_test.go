@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 	"strings"
 	"testing"
 
@@ -41,12 +40,7 @@ func TestSteeringCommandsAskForWhatTheySay(t *testing.T) {
 	waftv1.RegisterRolloutServiceServer(server, waftv1.UnimplementedRolloutServiceServer{})
 	waftv1.RegisterNodeServiceServer(server, waftv1.UnimplementedNodeServiceServer{})
 	waftv1.RegisterFreezeServiceServer(server, waftv1.UnimplementedFreezeServiceServer{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = server.Serve(l) }()
-	defer server.Stop()
+	address := listening(t, server)
 	for line, want := range map[string]string{
 		"rollout pause r":   "PauseRollout r: why",
 		"rollout resume r":  "ResumeRollout r: why",
@@ -62,7 +56,7 @@ func TestSteeringCommandsAskForWhatTheySay(t *testing.T) {
 	} {
 		asked = nil
 		root := newRoot()
-		root.SetArgs(append(strings.Fields(line), "--insecure", "--server", l.Addr().String(), "--reason", "why"))
+		root.SetArgs(append(strings.Fields(line), "--insecure", "--server", address, "--reason", "why"))
 		root.SetOut(io.Discard)
 		root.SetErr(io.Discard)
 		if err := root.ExecuteContext(t.Context()); err != nil || len(asked) != 1 || asked[0] != want {
