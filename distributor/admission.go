@@ -18,15 +18,23 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/waft-project/waft/distributor/access"
+	"github.com/waft-project/waft/distributor/api"
 )
 
 // A whole fleet may come at once: after a network was away, or this process. What is too much then is refused while that costs next to nothing, instead of waiting
 // with all the others until each is too late; who is refused comes again a little later, each at its own time.
+//
+// A handshake costs both ends a thousand times what waiting for it does, and a client that is refused has begun with it. So those that can be served in time wait
+// for their turn, the first that came first, and only those beyond are refused.
 const (
-	// handshakesPerCPU bounds the connections of a port that are between having been accepted and having shown who they are. It is a second's work or so.
+	// handshakesPerCPU bounds the connections of a port that are between having their turn and having shown who they are. It is a second's work or so.
 	handshakesPerCPU = 512
-	// handshakeGrace is how long one may take before a newer one may have its place: those who open connections and say nothing keep nobody out.
+	// handshakeGrace is how long one may take before another may have its place: those who open connections and say nothing keep nobody out.
 	handshakeGrace = 3 * time.Second
+	// turnsPerCPU bounds those of the gRPC port that wait for their turn, and turnWait for how long: about what can be served meanwhile. A client that goes away
+	// meanwhile costs nothing more.
+	turnsPerCPU = 4096
+	turnWait    = 10 * time.Second
 	// arrivalsPerCPU bounds the streams of nodes that wait for what they are to be sent first.
 	arrivalsPerCPU = 256
 	// arrivalGrace is for how long a stream counts as one of those: what it waits for then is no work of ours, such as a release that its node was never given.
@@ -38,8 +46,9 @@ const (
 // admission decides whether a port takes another connection, or another stream, now. It may be used concurrently; nil takes all.
 type admission struct {
 	grpc, http handshakes
-	arrivals   chan struct{}
-	refused    *prometheus.CounterVec
+	// arrivals has one for each stream that waits for its first answer; nil: they are not bounded.
+	arrivals chan struct{}
+	refused  *prometheus.CounterVec
 }
 
 // Labels of the metric, beside the ports'.
@@ -57,20 +66,34 @@ func newAdmission(metrics prometheus.Registerer) (*admission, error) {
 			Help: "Connections (stage handshake) and streams of nodes (stage stream) that were refused because too many others came at the same time, by port.",
 		}, []string{"port", "stage"}),
 	}
-	a.grpc = handshakes{most: handshakesPerCPU * cpus, refused: a.refused.WithLabelValues(portGRPC, stageHandshake)}
-	a.http = handshakes{most: handshakesPerCPU * cpus, refused: a.refused.WithLabelValues(portHTTP, stageHandshake)}
+	queued := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "waft_queued_arrivals_total",
+		Help: "Connections of the gRPC port that waited for their turn to shake hands because too many others came at the same time.",
+	})
+	a.grpc = handshakes{
+		most: handshakesPerCPU * cpus, grace: handshakeGrace, turns: turnsPerCPU * cpus, wait: turnWait, queued: queued,
+		refused: a.refused.WithLabelValues(portGRPC, stageHandshake),
+	}
+	a.http = handshakes{most: handshakesPerCPU * cpus, grace: handshakeGrace, refused: a.refused.WithLabelValues(portHTTP, stageHandshake)}
 	a.refused.WithLabelValues(portGRPC, stageStream)
-	return a, metrics.Register(a.refused)
+	return a, errors.Join(metrics.Register(a.refused), metrics.Register(queued))
 }
 
 // handshakes are the connections of a port that have not shown yet who they are.
 type handshakes struct {
-	most    int
-	refused prometheus.Counter
+	// most bounds those that shake hands, of which each may take grace until another may have its place.
+	most  int
+	grace time.Duration
+	// turns bounds those that wait until they may, which is for as long as wait says; 0: none waits.
+	turns           int
+	wait            time.Duration
+	queued, refused prometheus.Counter
 
 	mu sync.Mutex
-	// waiting are they, the oldest first: *handshake.
-	waiting list.List
+	// running are those that shake hands: *handshake; and waiting those that will: *turn. In both the oldest is first.
+	running, waiting list.List
+	// look gives places away that nobody has given back; nil: nobody has waited yet.
+	look *time.Timer
 	// known are those that somebody else tells of, by the connection.
 	known map[net.Conn]*list.Element
 }
@@ -81,28 +104,107 @@ type handshake struct {
 	since time.Time
 }
 
-// begin takes a connection in, where there is room: or where the oldest has had its time, which loses its place.
-func (h *handshakes) begin(conn net.Conn, now time.Time) (*list.Element, bool) {
+// turn is a connection that waits for a place, which it is given by a channel that holds it.
+type turn struct {
+	conn  net.Conn
+	place chan *list.Element
+}
+
+// begin takes a connection in, where there is room: or where the oldest has had its time, which loses its place. Else it is to await its turn. False: it is refused.
+func (h *handshakes) begin(conn net.Conn, now time.Time) (place, waits *list.Element, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.waiting.Len() >= h.most {
-		oldest := h.waiting.Front()
-		if now.Sub(oldest.Value.(*handshake).since) < handshakeGrace {
-			h.refused.Inc()
-			return nil, false
-		}
-		h.waiting.Remove(oldest)
-		h.refused.Inc()
-		_ = oldest.Value.(*handshake).conn.Close() // whoever waits for it finds out
+	if h.waiting.Len() == 0 && h.room(now) {
+		return h.running.PushBack(&handshake{conn, now}), nil, true
 	}
-	return h.waiting.PushBack(&handshake{conn, now}), true
+	if h.waiting.Len() >= h.turns {
+		h.refused.Inc()
+		return nil, nil, false
+	}
+	h.queued.Inc()
+	waits = h.waiting.PushBack(&turn{conn, make(chan *list.Element, 1)})
+	h.lookAgain(now)
+	return nil, waits, true
+}
+
+// room says whether one more may shake hands, for whom the oldest has to go if it has had its time; mu is held.
+func (h *handshakes) room(now time.Time) bool {
+	if h.running.Len() < h.most {
+		return true
+	}
+	oldest := h.running.Front()
+	if now.Sub(oldest.Value.(*handshake).since) < h.grace {
+		return false
+	}
+	h.running.Remove(oldest)
+	h.refused.Inc()
+	_ = oldest.Value.(*handshake).conn.Close() // whoever waits for it finds out
+	return true
+}
+
+// next gives places to those whose turn it is; mu is held.
+func (h *handshakes) next(now time.Time) {
+	for h.waiting.Len() > 0 && h.room(now) {
+		t := h.waiting.Remove(h.waiting.Front()).(*turn)
+		t.place <- h.running.PushBack(&handshake{t.conn, now})
+	}
+	h.lookAgain(now)
+}
+
+// lookAgain looks when the oldest has had its time, where somebody waits for its place; mu is held.
+func (h *handshakes) lookAgain(now time.Time) {
+	if h.waiting.Len() == 0 {
+		return
+	}
+	after := h.running.Front().Value.(*handshake).since.Add(h.grace).Sub(now)
+	if h.look == nil {
+		h.look = time.AfterFunc(after, func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.next(time.Now())
+		})
+		return
+	}
+	h.look.Reset(after)
+}
+
+// await waits for a turn that begin has given. False: it took too long, and the connection is refused.
+func (h *handshakes) await(waits *list.Element) (place *list.Element, ok bool) {
+	mine := waits.Value.(*turn)
+	over := time.NewTimer(h.wait)
+	defer over.Stop()
+	select {
+	case place = <-mine.place:
+		return place, true
+	case <-over.C:
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case place = <-mine.place: // meanwhile
+		return place, true
+	default:
+	}
+	h.waiting.Remove(waits)
+	h.refused.Inc()
+	return nil, false
+}
+
+// enter takes a connection in, when its turn comes. False: it is refused.
+func (h *handshakes) enter(conn net.Conn) (place *list.Element, ok bool) {
+	place, waits, ok := h.begin(conn, time.Now())
+	if !ok || waits == nil {
+		return place, ok
+	}
+	return h.await(waits)
 }
 
 // end gives a place back. It may have been lost before.
 func (h *handshakes) end(e *list.Element) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.waiting.Remove(e) // nothing, where it is there no longer
+	h.running.Remove(e) // nothing, where it is there no longer
+	h.next(time.Now())
 }
 
 // credentials have each handshake ask first.
@@ -118,15 +220,26 @@ type admittedCredentials struct {
 	admission *admission
 }
 
-var errBusy = errors.New("too many connections come at the same time")
+// Why there is no handshake; the connection is closed by whoever asked for it.
+var (
+	errBusy = errors.New("too many connections come at the same time")
+	errGone = errors.New("the client has gone while it waited for its turn")
+)
 
 // ServerHandshake is credentials.TransportCredentials'.
 func (c admittedCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	place, ok := c.admission.grpc.begin(conn, time.Now())
+	place, ok := c.admission.grpc.enter(conn)
 	if !ok {
-		return nil, nil, errBusy // the connection is closed by whoever asked
+		return nil, nil, errBusy
 	}
 	defer c.admission.grpc.end(place)
+	if endedAlready(conn) {
+		return nil, nil, errGone
+	}
+	// It has its time from now on.
+	if err := conn.SetDeadline(time.Now().Add(api.HandshakeTimeout)); err != nil {
+		return nil, nil, err
+	}
 	return c.TransportCredentials.ServerHandshake(conn)
 }
 
@@ -139,7 +252,7 @@ func (c admittedCredentials) Clone() credentials.TransportCredentials {
 func (a *admission) connState(conn net.Conn, state http.ConnState) {
 	h := &a.http
 	if state == http.StateNew {
-		place, ok := h.begin(conn, time.Now())
+		place, _, ok := h.begin(conn, time.Now()) // nobody waits there
 		if !ok {
 			_ = conn.Close() // before anything was read of it
 			return
@@ -163,7 +276,7 @@ func (a *admission) connState(conn net.Conn, state http.ConnState) {
 
 // interceptors bound the streams of nodes that wait for their first answer: from their first message on, since until then nothing is done for them.
 func (a *admission) interceptors() around {
-	if a == nil {
+	if a == nil || a.arrivals == nil {
 		return around{}
 	}
 	return around{stream: func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {

@@ -6,13 +6,16 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -24,12 +27,23 @@ func newTestAdmission(t *testing.T, handshakes, arrivals int) *admission {
 		t.Fatal(err)
 	}
 	a.grpc.most, a.http.most, a.arrivals = handshakes, handshakes, make(chan struct{}, arrivals)
+	a.grpc.turns = 0
 	return a
+}
+
+// countOf is what a counter has counted.
+func countOf(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	m := &dto.Metric{}
+	if err := c.Write(m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
 }
 
 // ended says whether the other end of a pipe was closed.
 func ended(c net.Conn) bool {
-	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	_ = c.SetReadDeadline(time.Now()) // no time passes: an end is told all the same
 	_, err := c.Read(make([]byte, 1))
 	return errors.Is(err, io.EOF)
 }
@@ -44,22 +58,22 @@ func TestHandshakesAreBounded(t *testing.T) {
 		return ours, theirs
 	}
 	oldest, stranger := pipe()
-	if _, ok := h.begin(oldest, now); !ok {
+	if _, _, ok := h.begin(oldest, now); !ok {
 		t.Fatal("the first is refused")
 	}
 	second, client := pipe()
-	place, ok := h.begin(second, now.Add(handshakeGrace/2))
+	place, _, ok := h.begin(second, now.Add(handshakeGrace/2))
 	if !ok {
 		t.Fatal("the second is refused")
 	}
 	third, _ := pipe()
-	if _, ok := h.begin(third, now.Add(handshakeGrace-1)); ok {
+	if _, _, ok := h.begin(third, now.Add(handshakeGrace-1)); ok {
 		t.Error("a third is taken while nobody has had its time")
 	}
 	if ended(stranger) {
 		t.Error("the oldest is ended before its time")
 	}
-	if _, ok := h.begin(third, now.Add(handshakeGrace)); !ok {
+	if _, _, ok := h.begin(third, now.Add(handshakeGrace)); !ok {
 		t.Error("a third is refused although one says nothing")
 	}
 	if !ended(stranger) || ended(client) {
@@ -67,12 +81,181 @@ func TestHandshakesAreBounded(t *testing.T) {
 	}
 	h.end(place)
 	h.end(place) // once more changes nothing
-	if n := h.waiting.Len(); n != 1 {
+	if n := h.running.Len(); n != 1 {
 		t.Errorf("%d are in their handshake", n)
 	}
-	counted := &dto.Metric{}
-	if err := h.refused.Write(counted); err != nil || counted.GetCounter().GetValue() != 2 {
-		t.Errorf("%v are counted as refused, %v", counted, err)
+	if n := countOf(t, h.refused); n != 2 {
+		t.Errorf("%v are counted as refused", n)
+	}
+}
+
+// queue has connections come one after the other, and gives the channels that tell whether they got a place.
+func queue(h *handshakes, conns ...net.Conn) (got []chan bool) {
+	for _, conn := range conns {
+		c := make(chan bool, 1)
+		got = append(got, c)
+		go func() {
+			_, ok := h.enter(conn)
+			c <- ok
+		}()
+		synctest.Wait() // so that they come in this order
+	}
+	return got
+}
+
+// state says what came of connections: 1 has a place, 0 was refused, and . waits.
+func state(got []chan bool) string {
+	synctest.Wait()
+	text := ""
+	for _, c := range got {
+		select {
+		case ok := <-c:
+			text += map[bool]string{true: "1", false: "0"}[ok]
+			c <- ok
+		default:
+			text += "."
+		}
+	}
+	return text
+}
+
+// Who finds no place waits for one: the first that came has it first, so many wait and no more, and who waits is not kept out by those that say nothing.
+func TestHandshakesWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &newTestAdmission(t, 1, 1).grpc
+		h.turns = 3
+		ours, theirs := make([]net.Conn, 6), make([]net.Conn, 6)
+		for i := range ours {
+			ours[i], theirs[i] = net.Pipe()
+		}
+		want := func(when string, got []chan bool, want string) {
+			t.Helper()
+			if now := state(got); now != want {
+				t.Errorf("%s: %s, want %s", when, now, want)
+			}
+		}
+		first, ok := h.enter(ours[0])
+		if !ok {
+			t.Fatal("the first is refused")
+		}
+		got := queue(h, ours[1:5]...)
+		want("one more than may wait", got, "...0")
+		time.Sleep(h.grace / 2)
+		h.end(first)
+		want("the first has shaken hands", got, "1..0")
+		time.Sleep(h.grace - 1)
+		want("the second has nearly had its time", got, "1..0")
+		if ended(theirs[1]) {
+			t.Error("who says nothing is ended before its time")
+		}
+		time.Sleep(1)
+		want("the second has had its time", got, "11.0")
+		if !ended(theirs[1]) {
+			t.Error("who says nothing keeps its connection")
+		}
+		// There is room for one more to wait, who finds the queue as it is.
+		got = append(got, queue(h, ours[5])...)
+		want("another comes", got, "11.0.")
+		time.Sleep(h.grace)
+		want("the third has had its time", got, "1110.")
+		time.Sleep(h.grace)
+		want("the fourth has had its time", got, "11101")
+		if refused, queued := countOf(t, h.refused), countOf(t, h.queued); refused != 4 || queued != 4 {
+			t.Errorf("%v are counted as refused, %v as queued", refused, queued)
+		}
+	})
+}
+
+// Nobody waits longer than is said, and who is refused for it keeps nobody behind.
+func TestTurnsTakeSoLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &newTestAdmission(t, 1, 1).grpc
+		h.turns, h.grace = 3, time.Hour
+		first, ok := h.enter(nil)
+		if !ok {
+			t.Fatal("the first is refused")
+		}
+		got := queue(h, nil)
+		time.Sleep(h.wait / 2)
+		got = append(got, queue(h, nil)...)
+		time.Sleep(h.wait/2 - 1)
+		if now := state(got); now != ".." {
+			t.Errorf("before its time is over: %s", now)
+		}
+		time.Sleep(1)
+		if now := state(got); now != "0." {
+			t.Errorf("when its time is over: %s", now)
+		}
+		h.end(first)
+		if now := state(got); now != "01" || h.waiting.Len() != 0 || h.running.Len() != 1 {
+			t.Errorf("when there is a place: %s; %d wait, %d shake hands", now, h.waiting.Len(), h.running.Len())
+		}
+	})
+}
+
+// countingCredentials count the handshakes.
+type countingCredentials struct {
+	credentials.TransportCredentials
+	shaken int
+}
+
+func (c *countingCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	c.shaken++
+	return conn, nil, nil
+}
+
+// A client that has gone while it waited costs no handshake; one that is there has all of its time from its turn on.
+func TestWhoHasGoneIsNotShakenHandsWith(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other operating systems say it each in a way of their own")
+	}
+	a := newTestAdmission(t, 1, 1)
+	under := &countingCredentials{}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, leaves := range []bool{true, false} {
+		client, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		server, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		if _, err := client.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.SetDeadline(time.Now().Add(-time.Second)); err != nil { // it has waited for long
+			t.Fatal(err)
+		}
+		if leaves {
+			_ = client.Close()
+			for late := time.Now().Add(10 * time.Second); !endedAlready(server); time.Sleep(time.Millisecond) {
+				if time.Now().After(late) {
+					t.Fatal("a client that has gone is not known to have")
+				}
+			}
+		}
+		before := under.shaken
+		_, _, err = a.credentials(under).ServerHandshake(&patientConn{Conn: server})
+		switch shaken := under.shaken - before; {
+		case leaves && (!errors.Is(err, errGone) || shaken != 0):
+			t.Errorf("one that has gone: %v, %d handshakes", err, shaken)
+		case !leaves && (err != nil || shaken != 1):
+			t.Errorf("one that is there: %v, %d handshakes", err, shaken)
+		case !leaves:
+			if _, err := server.Read(make([]byte, 5)); err != nil {
+				t.Errorf("it has no time left: %v", err)
+			}
+		}
+		if n := a.grpc.running.Len(); n != 0 {
+			t.Errorf("%d places are not given back", n)
+		}
 	}
 }
 
@@ -89,8 +272,8 @@ func TestHandshakesOfHTTPAreBounded(t *testing.T) {
 	a.connState(second, http.StateClosed)
 	a.connState(first, http.StateActive)
 	a.connState(first, http.StateIdle)
-	if a.http.waiting.Len() != 0 || len(a.http.known) != 0 {
-		t.Errorf("%d are in their handshake, %d known", a.http.waiting.Len(), len(a.http.known))
+	if a.http.running.Len() != 0 || len(a.http.known) != 0 {
+		t.Errorf("%d are in their handshake, %d known", a.http.running.Len(), len(a.http.known))
 	}
 	third, client := net.Pipe()
 	a.connState(third, http.StateNew)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
 	"github.com/waft-project/waft/distributor/api"
@@ -18,7 +19,7 @@ type Port struct {
 	slow *patience
 }
 
-// NewPort makes the port that Run opens, without an access policy, bounds on clients and arrivals, and with nothing behind it yet, so that what the port itself costs can be measured
+// NewPort makes the port that Run opens, without an access policy and bounds on clients and streams that arrive, and with nothing behind it yet, so that what the port itself costs can be measured
 // (bench-fanout). Certificates are those that Config has; the zero value switches TLS off. Log may be nil.
 func NewPort(certificates TLS, log *slog.Logger) (*Port, error) {
 	if log == nil {
@@ -28,7 +29,12 @@ func NewPort(certificates TLS, log *slog.Logger) (*Port, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPort(opened, portConfig(log), newPatience(DefaultPatience), nil, nil, nil), nil
+	admitted, err := newAdmission(prometheus.NewRegistry())
+	if err != nil {
+		return nil, err
+	}
+	admitted.arrivals = nil
+	return newPort(opened, portConfig(log), newPatience(DefaultPatience), nil, nil, admitted), nil
 }
 
 // portConfig is what every port for those outside has: the limits of api.ServerOptions.

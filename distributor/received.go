@@ -27,14 +27,7 @@ const (
 // before all of that was read resets the connection. False also where the connection or what the kernel knows of it is not known.
 func tookAll(r *http.Request) bool {
 	c, _ := r.Context().Value(connectionOf{}).(net.Conn)
-	for {
-		inner, ok := c.(interface{ NetConn() net.Conn }) // TLS's, and who has patience
-		if !ok {
-			break
-		}
-		c = inner.NetConn()
-	}
-	t, ok := c.(*net.TCPConn)
+	t, ok := tcpOf(c)
 	if !ok {
 		return false
 	}
@@ -46,6 +39,29 @@ func tookAll(r *http.Request) bool {
 			return false
 		}
 	}
+}
+
+// endedAlready says whether the client has closed a connection. False also where that is not known.
+func endedAlready(c net.Conn) bool {
+	t, ok := tcpOf(c)
+	if !ok {
+		return false
+	}
+	_, how := howItEnds(t)
+	return how == endedByClient
+}
+
+// tcpOf is TCP's connection beneath.
+func tcpOf(c net.Conn) (*net.TCPConn, bool) {
+	for {
+		inner, ok := c.(interface{ NetConn() net.Conn }) // TLS's, and who has patience
+		if !ok {
+			break
+		}
+		c = inner.NetConn()
+	}
+	t, ok := c.(*net.TCPConn)
+	return t, ok
 }
 
 // end is how a connection ended.

@@ -18,8 +18,8 @@ import (
 // serverName is what the server's certificate is for.
 const serverName = "fanout"
 
-// certify makes an authority and a certificate for the server in a folder, and gives the nodes' side of it: one certificate for all of them, and no sessions
-// that are resumed.
+// certify makes an authority and a certificate for the server in a folder, and gives the nodes' side of it: one certificate for all of them, the curves that Envoy
+// offers where nobody says which (TlsParameters.ecdh_curves; Go's clients offer more), and no sessions that are resumed.
 func certify(dir string) (*tls.Config, error) {
 	authority, err := issue(&x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "fanout authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -55,6 +55,7 @@ func certify(dir string) (*tls.Config, error) {
 	pool.AddCert(authority.Leaf)
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: pool, Certificates: []tls.Certificate{*client}, ServerName: serverName, NextProtos: []string{"h2"},
+		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256},
 	}, nil
 }
 
