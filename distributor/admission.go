@@ -27,14 +27,17 @@ import (
 // A handshake costs both ends a thousand times what waiting for it does, and a client that is refused has begun with it. So those that can be served in time wait
 // for their turn, the first that came first, and only those beyond are refused.
 const (
-	// handshakesPerCPU bounds the connections of a port that are between having their turn and having shown who they are. It is a second's work or so.
-	handshakesPerCPU = 512
+	// handshakesPerCPU bounds the connections of the gRPC port that shake hands at the same time. With keys of RSA, 4,096 bits, they are a second's work, so that none of
+	// them takes as long as handshakeGrace because of the others.
+	handshakesPerCPU = 128
 	// handshakeGrace is how long one may take before another may have its place: those who open connections and say nothing keep nobody out.
 	handshakeGrace = 3 * time.Second
 	// turnsPerCPU bounds those of the gRPC port that wait for their turn, and turnWait for how long: about what can be served meanwhile. A client that goes away
 	// meanwhile costs nothing more.
-	turnsPerCPU = 4096
+	turnsPerCPU = 8192
 	turnWait    = 10 * time.Second
+	// newcomersPerCPU bounds the connections of the HTTP port whose first request has not come. Nobody waits for a turn there.
+	newcomersPerCPU = 512
 	// arrivalsPerCPU bounds the streams of nodes that wait for what they are to be sent first.
 	arrivalsPerCPU = 256
 	// arrivalGrace is for how long a stream counts as one of those: what it waits for then is no work of ours, such as a release that its node was never given.
@@ -74,7 +77,7 @@ func newAdmission(metrics prometheus.Registerer) (*admission, error) {
 		most: handshakesPerCPU * cpus, grace: handshakeGrace, turns: turnsPerCPU * cpus, wait: turnWait, queued: queued,
 		refused: a.refused.WithLabelValues(portGRPC, stageHandshake),
 	}
-	a.http = handshakes{most: handshakesPerCPU * cpus, grace: handshakeGrace, refused: a.refused.WithLabelValues(portHTTP, stageHandshake)}
+	a.http = handshakes{most: newcomersPerCPU * cpus, grace: handshakeGrace, refused: a.refused.WithLabelValues(portHTTP, stageHandshake)}
 	a.refused.WithLabelValues(portGRPC, stageStream)
 	return a, errors.Join(metrics.Register(a.refused), metrics.Register(queued))
 }

@@ -596,8 +596,8 @@ func ended(t *testing.T, c *api.Client, name string) {
 // mostWithout is for how long nothing may be delivered when one process of the cluster goes.
 const mostWithout = 5 * time.Second
 
-// With three replicas over an etcd of three members, any one process may be killed, and the one that leads be stopped, while a rollout runs: deliveries go on within 5 s, the rollout ends, and
-// no node goes back.
+// With three replicas over an etcd of three members, any one process may be killed, and any replica be stopped, while a rollout runs: deliveries go on within 5 s, to nodes with an agent
+// and to those that speak ADS, the rollout ends, and no node goes back.
 func TestReplicasLoseOneProcess(t *testing.T) {
 	etcd, endpoints := startMembers(t)
 	var replicas []*served
@@ -615,18 +615,22 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 	defer c.Close()
 	var nodes []*follower
 	byEnv := map[string][]*follower{}
-	envs := []string{"long", "leader", "etcd", "follower", "stopped"}
+	envs := []string{"long", "leader", "etcd", "follower", "drained", "stopped"}
 	for i := range 3 * len(envs) {
 		env := envs[i%len(envs)]
 		n := startFollower(t, front, fmt.Sprintf("n%d", i+1), env)
 		nodes, byEnv[env] = append(nodes, n), append(byEnv[env], n)
+	}
+	bare := map[string]*bareFollower{}
+	for _, env := range envs {
+		bare[env] = startBareFollower(t, front, "bare-"+env, env)
 	}
 	wait(t, "all nodes are connected", time.Minute, func() bool {
 		list, err := c.Nodes.ListNodes(t.Context(), &waftv1.ListNodesRequest{})
 		if err != nil {
 			return false
 		}
-		return len(list.GetNodes()) == len(nodes) && !slices.ContainsFunc(list.GetNodes(), func(n *waftv1.Node) bool { return n.GetPresence() != "connected" })
+		return len(list.GetNodes()) == len(nodes)+len(bare) && !slices.ContainsFunc(list.GetNodes(), func(n *waftv1.Node) bool { return n.GetPresence() != "connected" })
 	})
 	digests, releases := map[string]string{}, map[string]string{}
 	for env := range byEnv {
@@ -658,7 +662,7 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 		taken := held.begin()
 		beginRollout(t, c, env, releases[env], env, &waftv1.Wave{Percent: 100})
 		wait(t, "its release is delivered", time.Minute, func() bool {
-			return !slices.ContainsFunc(byEnv[env], func(n *follower) bool { return n.has(releases[env]).IsZero() })
+			return bare[env].has(digests[env]) && !slices.ContainsFunc(byEnv[env], func(n *follower) bool { return n.has(releases[env]).IsZero() })
 		})
 		took := taken()
 		t.Logf("with the loss of one process (%s) a release was delivered after %v", env, took)
@@ -685,9 +689,14 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 	raft, _ := raftLeader(t, endpoints)
 	lose("etcd", etcd[raft], syscall.SIGKILL)
 	now := leader(t, left)
-	follower := left[slices.IndexFunc(left, func(s *served) bool { return s != now })]
+	other := func(s *served) bool { return s != now }
+	follower := left[slices.IndexFunc(left, other)]
 	lose("follower", follower.process, syscall.SIGKILL)
-	replaceReplica(t, endpoints, follower, "r5")
+	left = slices.DeleteFunc(left, func(s *served) bool { return s == follower })
+	left = append(left, replaceReplica(t, endpoints, follower, "r5"))
+	drained := left[slices.IndexFunc(left, other)]
+	lose("drained", drained.process, syscall.SIGTERM) // while its nodes go elsewhere, at their leisure
+	replaceReplica(t, endpoints, drained, "r6")
 	lose("stopped", now.process, syscall.SIGTERM) // while it puts its work away, and its nodes go elsewhere
 	ended(t, c, "long")
 
@@ -701,6 +710,9 @@ func TestReplicasLoseOneProcess(t *testing.T) {
 			if n.has(releases[env]).IsZero() {
 				t.Errorf("node %s has never been given its release", n.id)
 			}
+		}
+		if n := bare[env]; !n.has(digests[env]) {
+			t.Errorf("node %s has never been given its release", n.id)
 		}
 	}
 }

@@ -18,8 +18,8 @@ import (
 // serverName is what the server's certificate is for.
 const serverName = "fanout"
 
-// certify makes an authority and a certificate for the server in a folder, and gives the nodes' side of it: one certificate for all of them, the curves that Envoy
-// offers where nobody says which (TlsParameters.ecdh_curves; Go's clients offer more), and no sessions that are resumed.
+// certify makes an authority and a certificate for the server in a folder, and gives the nodes' side of it: one certificate for all of them, and the curves that Envoys
+// offer where nobody says which (TlsParameters.ecdh_curves). Go's clients offer ML-KEM besides, and so does Envoy 1.40 where it may speak TLS 1.3.
 func certify(dir string) (*tls.Config, error) {
 	authority, err := issue(&x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "fanout authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,

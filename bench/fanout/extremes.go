@@ -10,10 +10,12 @@ import (
 
 // extremes are what is asked of waft beside the comparison.
 type extremes struct {
-	// Large is what a large resource costs, Storm what a fleet that connects at once, and Idle what one that is connected and silent.
+	// Large is what a large resource costs, Idle what a fleet that is connected and silent, Storm what one that connects again at once, and Anew the same where no session
+	// of TLS can be resumed.
 	Large large `json:"large"`
-	Storm storm `json:"storm"`
 	Idle  idle  `json:"idle"`
+	Storm storm `json:"storm"`
+	Anew  storm `json:"storm_anew"`
 }
 
 // large is one change that is a large resource.
@@ -30,11 +32,12 @@ type large struct {
 // storm is a fleet whose nodes all lost their connections, and connect at once, holding nothing.
 type storm struct {
 	Nodes int `json:"nodes"`
-	// Took is until the last node had accepted what it was sent; Again counts attempts to connect that failed.
-	Took   float64 `json:"took_s"`
-	Again  int64   `json:"attempts_failed"`
-	Before float64 `json:"before_mb"`
-	Peak   float64 `json:"peak_mb"`
+	// Took is until the last node had accepted what it was sent; Again counts attempts to connect that failed, and Resumed sessions of TLS that were.
+	Took    float64 `json:"took_s"`
+	Again   int64   `json:"attempts_failed"`
+	Resumed int64   `json:"sessions_resumed"`
+	Before  float64 `json:"before_mb"`
+	Peak    float64 `json:"peak_mb"`
 }
 
 // idle is a fleet to which nothing happens.
@@ -62,7 +65,7 @@ func (b *bench) beyond(ctx context.Context) (*extremes, error) {
 	if e.Large, err = b.large(ctx, largeNodes, largeBytes); err != nil {
 		return nil, fmt.Errorf("a large resource: %w", err)
 	}
-	if e.Idle, e.Storm, err = b.stormy(ctx, stormNodes, idleFor); err != nil {
+	if e.Idle, e.Storm, e.Anew, err = b.stormy(ctx, stormNodes, idleFor); err != nil {
 		return nil, fmt.Errorf("a fleet that connects at once: %w", err)
 	}
 	return &e, nil
@@ -95,28 +98,47 @@ func (b *bench) large(ctx context.Context, nodes, bytes int) (_ large, err error
 	return large{Nodes: nodes, Bytes: bytes, Before: before.RSS, Peak: after.Peak, Took: ms(longest)}, nil
 }
 
-// stormy leaves a fleet alone for a while, then ends all its connections, and opens them again at once.
-func (b *bench) stormy(ctx context.Context, nodes int, alone time.Duration) (_ idle, _ storm, err error) {
+// stormy leaves a fleet alone for a while, then ends all its connections, and opens them again at once: first as nodes that resume their sessions of TLS, then as
+// nodes that cannot.
+func (b *bench) stormy(ctx context.Context, nodes int, alone time.Duration) (still idle, again, anew storm, err error) {
+	b.sessions = newSessions(nodes)
+	defer func() { b.sessions = nil }()
 	l, err := b.open(ctx, waft, "delta", nodes)
 	if err != nil {
-		return idle{}, storm{}, err
+		return still, again, anew, err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	if err := pause(ctx, 2*settleFor); err != nil {
-		return idle{}, storm{}, err
+		return still, again, anew, err
 	}
 	var before, after usage
 	if err := l.ask(&before, "collect"); err != nil {
-		return idle{}, storm{}, err
+		return still, again, anew, err
 	}
 	if err := pause(ctx, alone); err != nil {
-		return idle{}, storm{}, err
+		return still, again, anew, err
 	}
 	if err := l.ask(&after, "usage"); err != nil {
-		return idle{}, storm{}, err
+		return still, again, anew, err
 	}
-	still := idle{Nodes: nodes, Share: (after.CPU - before.CPU) / alone.Seconds(), Seconds: alone.Seconds()}
+	still = idle{Nodes: nodes, Share: (after.CPU - before.CPU) / alone.Seconds(), Seconds: alone.Seconds()}
+	if again, err = b.reconnect(ctx, l, nodes); err != nil {
+		return still, again, anew, err
+	}
+	b.sessions = nil
+	if err := pause(ctx, 2*settleFor); err != nil {
+		return still, again, anew, err
+	}
+	anew, err = b.reconnect(ctx, l, nodes)
+	return still, again, anew, err
+}
 
+// reconnect ends all connections of a fleet, and opens them again at once.
+func (b *bench) reconnect(ctx context.Context, l *live, nodes int) (storm, error) {
+	var before, after usage
+	if err := l.ask(&before, "usage"); err != nil {
+		return storm{}, err
+	}
 	l.fleet.close()
 	l.fleet = b.newFleet("delta", l.address, nodes)
 	l.fleet.stubborn = true
@@ -125,17 +147,16 @@ func (b *bench) stormy(ctx context.Context, nodes int, alone time.Duration) (_ i
 	r := l.fleet.expect(0)
 	begun := time.Now()
 	if err := l.fleet.connect(limited, nodes); err != nil {
-		return still, storm{}, err
+		return storm{}, err
 	}
 	if err := l.fleet.wait(limited, r); err != nil {
-		return still, storm{}, err
+		return storm{}, err
 	}
-	s := storm{Nodes: nodes, Took: time.Since(begun).Seconds(), Again: l.fleet.again.Load(), Before: after.RSS}
+	took := time.Since(begun).Seconds()
 	if err := l.ask(&after, "usage"); err != nil {
-		return still, storm{}, err
+		return storm{}, err
 	}
-	s.Peak = after.Peak
-	return still, s, nil
+	return storm{Nodes: nodes, Took: took, Again: l.fleet.again.Load(), Resumed: l.fleet.resumed.Load(), Before: before.RSS, Peak: after.Peak}, nil
 }
 
 // The targets.
@@ -148,7 +169,13 @@ const (
 
 func (e *extremes) judge(to io.Writer) {
 	tell(to, fmt.Sprintf("%d bytes to %d nodes: memory of the server over what it had, MB", e.Large.Bytes, e.Large.Nodes), e.Large.Peak-e.Large.Before, maxLargeMB)
-	tell(to, fmt.Sprintf("%d nodes that connect at once: until the last was served, s", e.Storm.Nodes), e.Storm.Took, maxStormS)
-	fmt.Fprintf(to, "%d nodes that connect at once: memory of the server %.0f MB before, %.0f at its peak\n", e.Storm.Nodes, e.Storm.Before, e.Storm.Peak)
+	e.Storm.judge(to, "again")
+	e.Anew.judge(to, "anew")
 	tell(to, fmt.Sprintf("%d idle nodes: share of a core", e.Idle.Nodes), e.Idle.Share, maxIdleShare)
+}
+
+func (s storm) judge(to io.Writer, how string) {
+	what := fmt.Sprintf("%d nodes that connect %s at once, %d of them by a session of before", s.Nodes, how, s.Resumed)
+	tell(to, what+": until the last was served, s", s.Took, maxStormS)
+	fmt.Fprintf(to, "%s: memory of the server %.0f MB before, %.0f at its peak\n", what, s.Before, s.Peak)
 }

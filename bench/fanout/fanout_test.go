@@ -94,12 +94,15 @@ func TestExtremes(t *testing.T) {
 	if grown := one.Peak - one.Before; grown <= 0 || grown > copies*size/(1<<20)+nodes*34/1024.0 {
 		t.Errorf("the server grew from %.0f to %.0f MB with a resource of %d MB for %d nodes", one.Before, one.Peak, size>>20, nodes)
 	}
-	still, again, err := b.stormy(t.Context(), nodes, 100*time.Millisecond)
+	still, again, anew, err := b.stormy(t.Context(), nodes, 100*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if still.Share < 0 || again.Took <= 0 || again.Peak <= 0 {
-		t.Errorf("idle %+v, at once %+v", still, again)
+	if still.Share < 0 || again.Took <= 0 || again.Peak <= 0 || anew.Took <= 0 || anew.Peak <= 0 {
+		t.Errorf("idle %+v, again %+v, anew %+v", still, again, anew)
+	}
+	if again.Resumed != nodes || anew.Resumed != 0 {
+		t.Errorf("of %d sessions %d were resumed by the fleet that may, and %d by the one that may not", nodes, again.Resumed, anew.Resumed)
 	}
 }
 

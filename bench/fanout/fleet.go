@@ -27,6 +27,9 @@ type fleet struct {
 	// stubborn has a node that is lost connect again, and not fail the run; again counts them.
 	stubborn bool
 	again    atomic.Int64
+	// sessions are of TLS, of each node one that it resumes; nil: every handshake is a whole one. resumed counts them.
+	sessions []tls.ClientSessionCache
+	resumed  atomic.Int64
 	// failed is why the first node was lost.
 	failed chan error
 
@@ -49,6 +52,25 @@ func newFleet(d dialect, address string, tlsConfig *tls.Config, size, generation
 		dialect: d, address: address, tls: tlsConfig, size: size, generation: generation, failed: make(chan error, 1),
 		buffers: sync.Pool{New: func() any { return new([]byte) }},
 	}
+}
+
+// newSessions gives each node a place for its session of TLS.
+func newSessions(nodes int) []tls.ClientSessionCache {
+	all := make([]tls.ClientSessionCache, nodes)
+	for i := range all {
+		all[i] = tls.NewLRUClientSessionCache(1)
+	}
+	return all
+}
+
+// security is the TLS of a node.
+func (f *fleet) security(index int) *tls.Config {
+	if f.sessions == nil {
+		return f.tls
+	}
+	own := f.tls.Clone()
+	own.ClientSessionCache = f.sessions[index]
+	return own
 }
 
 // nodesOfSource is how many nodes have one address of their own: the ports of an address are fewer than 30,000, and one that was used rests for a minute.

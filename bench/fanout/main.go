@@ -61,10 +61,11 @@ type bench struct {
 	profile  string
 	extremes bool
 
-	// dir has the certificates, and tls is the nodes' side.
-	dir    string
-	tls    *tls.Config
-	fleets int
+	// dir has the certificates, tls is the nodes' side, and sessions are what nodes resume by it; nil: nothing.
+	dir      string
+	tls      *tls.Config
+	sessions []tls.ClientSessionCache
+	fleets   int
 }
 
 // read takes the lists.

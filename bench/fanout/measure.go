@@ -96,7 +96,9 @@ func (b *bench) open(ctx context.Context, name, dialect string, nodes int) (_ *l
 
 func (b *bench) newFleet(dialect, address string, nodes int) *fleet {
 	b.fleets++
-	return newFleet(dialects[dialect], address, b.tls, nodes, b.fleets)
+	f := newFleet(dialects[dialect], address, b.tls, nodes, b.fleets)
+	f.sessions = b.sessions
+	return f
 }
 
 func (l *live) close() error {

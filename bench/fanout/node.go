@@ -84,9 +84,12 @@ func (n *node) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	secured := tls.Client(raw, n.fleet.tls)
+	secured := tls.Client(raw, n.fleet.security(n.index))
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return errors.Join(err, raw.Close())
+	}
+	if secured.ConnectionState().DidResume {
+		n.fleet.resumed.Add(1)
 	}
 	n.mu.Lock()
 	n.conn, n.told = secured, nil
