@@ -211,22 +211,8 @@ func TestWhoHasGoneIsNotShakenHandsWith(t *testing.T) {
 	}
 	a := newTestAdmission(t, 1, 1)
 	under := &countingCredentials{}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	for _, leaves := range []bool{true, false} {
-		client, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		server, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer server.Close()
+		client, server := bothEnds(t, newPatience(DefaultPatience).watched)
 		if _, err := client.Write([]byte("hello")); err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +228,7 @@ func TestWhoHasGoneIsNotShakenHandsWith(t *testing.T) {
 			}
 		}
 		before := under.shaken
-		_, _, err = a.credentials(under).ServerHandshake(&patientConn{Conn: server})
+		_, _, err := a.credentials(under).ServerHandshake(server)
 		switch shaken := under.shaken - before; {
 		case leaves && (!errors.Is(err, errGone) || shaken != 0):
 			t.Errorf("one that has gone: %v, %d handshakes", err, shaken)

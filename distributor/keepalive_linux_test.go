@@ -18,24 +18,9 @@ func TestADeadClientIsFound(t *testing.T) {
 	for name, send := range map[string]bool{"silent": false, "sent something": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
 			p := newPatience(time.Minute)
 			p.keepalive = soon
-			patient := p.listener(l)
-			client, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
-			server, err := patient.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer server.Close()
+			client, server := bothEnds(t, p.listener)
 			unplug(t, client.(*net.TCPConn))
 			begun := time.Now()
 			if send {
@@ -47,7 +32,7 @@ func TestADeadClientIsFound(t *testing.T) {
 			if err := server.SetReadDeadline(begun.Add(late)); err != nil {
 				t.Fatal(err)
 			}
-			_, err = server.Read(make([]byte, 1))
+			_, err := server.Read(make([]byte, 1))
 			if err == nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Fatalf("after %s, want the connection to time out: %v", time.Since(begun).Round(time.Millisecond), err)
 			}
@@ -79,22 +64,7 @@ func unplug(t *testing.T, c *net.TCPConn) {
 
 // What the ports promise is what their sockets have.
 func TestPortsAskByTCP(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	patient := newPatience(DefaultPatience).listener(l)
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	c, err := patient.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	_, c := bothEnds(t, newPatience(DefaultPatience).listener)
 	raw, err := c.(*patientConn).Conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,6 @@ type bareFollower struct {
 
 const (
 	slotType = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
-	slotName = "waft"
 	// envoyPause is the first of Envoy's pauses before it opens its stream again.
 	envoyPause = 500 * time.Millisecond
 )
@@ -72,10 +71,10 @@ func (f *bareFollower) follow(ctx context.Context, address string, who *corev3.N
 	if err != nil {
 		return err
 	}
-	ask := &discoveryv3.DeltaDiscoveryRequest{Node: who, TypeUrl: slotType, ResourceNamesSubscribe: []string{slotName}}
+	ask := &discoveryv3.DeltaDiscoveryRequest{Node: who, TypeUrl: slotType, ResourceNamesSubscribe: []string{envoy.SlotName}}
 	f.mu.Lock()
 	if f.version != "" {
-		ask.InitialResourceVersions = map[string]string{slotName: f.version}
+		ask.InitialResourceVersions = map[string]string{envoy.SlotName: f.version}
 	}
 	f.mu.Unlock()
 	for {
