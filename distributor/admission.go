@@ -24,10 +24,10 @@ import (
 // A whole fleet may come at once: after a network was away, or this process. What is too much then is refused while that costs next to nothing, instead of waiting
 // with all the others until each is too late; who is refused comes again a little later, each at its own time.
 //
-// A handshake costs both ends a thousand times what waiting for it does, and a client that is refused has begun with it. So those that can be served in time wait
+// A handshake costs both ends far more than waiting for it does, and a client that is refused has begun with it. So those that can be served in time wait
 // for their turn, the first that came first, and only those beyond are refused.
 const (
-	// handshakesPerCPU bounds the connections of the gRPC port that shake hands at the same time. With keys of RSA, 4,096 bits, they are a second's work, so that none of
+	// handshakesPerCPU bounds the connections of the gRPC port that shake hands at the same time. With keys of RSA, 4,096 bits, which sign in 10 ms, they are little more than a second of work, so that none of
 	// them takes as long as handshakeGrace because of the others.
 	handshakesPerCPU = 128
 	// handshakeGrace is how long one may take before another may have its place: those who open connections and say nothing keep nobody out.
@@ -255,7 +255,7 @@ func (c admittedCredentials) Clone() credentials.TransportCredentials {
 func (a *admission) connState(conn net.Conn, state http.ConnState) {
 	h := &a.http
 	if state == http.StateNew {
-		place, _, ok := h.begin(conn, time.Now()) // nobody waits there
+		place, ok := h.enter(conn) // at once: nobody waits for a turn there
 		if !ok {
 			_ = conn.Close() // before anything was read of it
 			return
